@@ -1,0 +1,3 @@
+//! Signpost: a standalone HTTP router that decides by *names* where a request goes.
+
+pub mod source;
