@@ -1,0 +1,108 @@
+//! What was expected, and where.
+
+use std::fmt;
+
+use pest::error::{Error, ErrorVariant, InputLocation};
+
+use super::grammar::Rule;
+use crate::source::{self, Excerpt};
+
+/// Why a text is not a path, prefix, name tree, dentry or dtab, and where.
+///
+/// `Display` prints one sentence, then the line and a caret:
+///
+/// ```text
+/// expected a label character, '/' or end of input, found '^'
+/// 1 | /foo^bar
+///   |     ^
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ParseError {
+    /// Where reading stopped, in bytes from the start of the text.
+    pub offset: usize,
+    /// The line of that place, from 1.
+    pub line: usize,
+    /// The column of that place in its line, in characters, from 1.
+    pub column: usize,
+    /// What could have stood there, in words: `'=>'`, `a label character`, `end of input`. Never empty.
+    pub expected: Vec<String>,
+    /// What stands there; `None` is the end of the text.
+    pub found: Option<char>,
+    /// The line with a caret.
+    pub excerpt: Excerpt,
+}
+
+impl ParseError {
+    pub(super) fn new(text: &str, offset: usize, expected: Vec<String>) -> Self {
+        let excerpt = source::caret(text, offset);
+        let found = text.get(offset..).and_then(|rest| rest.chars().next());
+        Self { offset, line: excerpt.line, column: excerpt.column, expected, found, excerpt }
+    }
+
+    pub(super) fn from_pest(text: &str, error: Error<Rule>) -> Self {
+        let (InputLocation::Pos(offset) | InputLocation::Span((offset, _))) = error.location;
+        let ErrorVariant::ParsingError { positives: rules, .. } = error.variant else {
+            // pest itself refuses to recurse when the thread has little stack left.
+            return Self::new(text, offset, vec!["fewer open parentheses".to_owned()]);
+        };
+        let mut expected: Vec<&str> = Vec::new();
+        for (word, of) in WORDS {
+            if of.iter().any(|rule| rules.contains(rule)) && !expected.contains(word) {
+                expected.push(word);
+            }
+        }
+        Self::new(text, offset, expected.into_iter().map(str::to_owned).collect())
+    }
+}
+
+/// The rules of the grammar in words, in the order in which a message names them. pest tells of a rule whose children
+/// failed at its very start, so a rule stands beside each of the words that it can begin with.
+const WORDS: &[(&str, &[Rule])] = {
+    use Rule::{
+        EOI, and, any, arrow, branch, close, dentry, digits, empty, escape, escape_x, fail, group, hex, neg,
+        or, path, prefix, prefix_segment, segment, semicolon, times, tree, union, weight,
+    };
+    &[
+        ("a label character", &[escape]),
+        ("a hexadecimal digit", &[hex]),
+        ("'x'", &[escape_x]),
+        ("a digit", &[digits]),
+        ("'/'", &[segment, prefix_segment, path, prefix, dentry, branch, union, tree]),
+        ("'*'", &[any, times]),
+        ("a weight", &[weight, branch, union, tree]),
+        ("'('", &[group, branch, union, tree]),
+        ("'~'", &[neg, branch, union, tree]),
+        ("'!'", &[fail, branch, union, tree]),
+        ("'$'", &[empty, branch, union, tree]),
+        ("'&'", &[and]),
+        ("'|'", &[or]),
+        ("')'", &[close]),
+        ("'=>'", &[arrow]),
+        ("';'", &[semicolon]),
+        ("end of input", &[EOI]),
+    ]
+};
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected ")?;
+        let last = self.expected.len().saturating_sub(1);
+        for (i, word) in self.expected.iter().enumerate() {
+            match i {
+                0 => {}
+                i if i == last => f.write_str(" or ")?,
+                _ => f.write_str(", ")?,
+            }
+            f.write_str(word)?;
+        }
+        match self.found {
+            Some('\'') => f.write_str(", found \"'\"")?,
+            // Debug shows a control character by its escape.
+            Some(found) => write!(f, ", found {found:?}")?,
+            None => f.write_str(", found end of input")?,
+        }
+        write!(f, "\n{}", self.excerpt)
+    }
+}
+
+impl std::error::Error for ParseError {}

@@ -1,0 +1,38 @@
+//! What can be seen of a text without reading it: its parentheses and comments.
+
+use std::ops::Range;
+
+use super::super::is_label_byte;
+
+/// Something that stands outside labels and comments.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in super::super) enum Mark {
+    Open,
+    Close,
+    /// A comment, without its line feed.
+    Comment(Range<usize>),
+}
+
+/// Finds parentheses and comments, each with the offset of its first byte.
+///
+/// A label begins only after a slash, and a `#` that touches it is part of it; that is all one has to know of the
+/// grammar. In a text that the grammar refuses some marks may be wrong.
+pub(in super::super) fn marks(text: &str) -> impl Iterator<Item = (usize, Mark)> {
+    let mut bytes = text.bytes().enumerate().peekable();
+    std::iter::from_fn(move || {
+        while let Some((offset, byte)) = bytes.next() {
+            match byte {
+                b'/' => while bytes.next_if(|&(_, byte)| byte == b'\\' || is_label_byte(byte)).is_some() {},
+                b'(' => return Some((offset, Mark::Open)),
+                b')' => return Some((offset, Mark::Close)),
+                b'#' => {
+                    while bytes.next_if(|&(_, byte)| byte != b'\n').is_some() {}
+                    let end = bytes.peek().map_or(text.len(), |&(end, _)| end);
+                    return Some((offset, Mark::Comment(offset..end)));
+                }
+                _ => {}
+            }
+        }
+        None
+    })
+}
