@@ -2,3 +2,5 @@
 
 pub mod name;
 pub mod source;
+#[cfg(feature = "router")]
+pub mod message;

@@ -1,0 +1,356 @@
+//! The chunked transfer coding (RFC 9112 7.1).
+
+use super::head::{is_token_byte, is_value_byte};
+use super::{Field, Known};
+use std::io::Write as _;
+
+/// The bytes that follow the data of every chunk.
+pub const CHUNK_END: &[u8] = b"\r\n";
+
+/// The last chunk of a body without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The most digits of a chunk's size: those of a u64.
+const SIZE_DIGITS: u8 = 16;
+
+/// The most bytes of framing that a body may have beyond what its data excuses; see [`Chunks`].
+const EXCESS: u64 = 16 << 10;
+
+/// The framing bytes that every chunk may have without being counted as excess.
+const FREE_FRAMING: u64 = 16;
+
+/// The most bytes of all trailer lines together.
+const TRAILER_BYTES: usize = 8 << 10;
+
+/// The most trailer lines.
+const TRAILER_FIELDS: usize = 64;
+
+/// A decoder of the chunked coding: pure, fed with what came, says what was found.
+///
+/// It takes what RFC 9112 7.1 allows and nothing else: a size of at most 16 hexadecimal digits below 2^63,
+/// CRLF at the end of every line, extensions without control bytes. Extensions mean nothing here and are
+/// dropped.
+///
+/// Framing is bounded as in Go's `net/http`: each chunk excuses 16 bytes of size line and twice its data,
+/// what is beyond adds up, and 16 KiB of it end the body. So neither long extensions nor many of them cost
+/// more than the data they come with. Trailers are bounded by 8 KiB and 64 lines.
+#[derive(Clone, Debug, Default)]
+pub struct Chunks {
+    state: State,
+    /// The digits of the size line that is being read.
+    digits: u8,
+    /// The size that is being read, then what is left of the chunk's data.
+    size: u64,
+    /// The bytes of the size line that is being read.
+    line: u64,
+    /// The framing that was not excused so far.
+    excess: u64,
+    /// The trailer lines that are kept, and the one that is being read.
+    trailers: Vec<u8>,
+    /// Where the trailer line that is being read begins in `trailers`.
+    trailer: usize,
+    /// The bytes of all trailer lines so far, dropped ones too.
+    trailer_bytes: usize,
+    /// The trailer lines so far, dropped ones too.
+    trailer_fields: usize,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// The digits of a size.
+    #[default]
+    Size,
+    /// Blanks between size and extension.
+    Blank,
+    /// A chunk extension.
+    Extension,
+    /// The LF of a size line.
+    SizeLf,
+    /// A chunk's data.
+    Data,
+    /// The CR behind a chunk's data.
+    DataCr,
+    /// The LF behind a chunk's data.
+    DataLf,
+    /// A trailer line, or the empty line at the end.
+    Trailer,
+    /// The LF of a trailer line.
+    TrailerLf,
+    /// The LF of the empty line at the end.
+    EndLf,
+    /// Nothing: the body is over.
+    Over,
+}
+
+/// What [`Chunks::decode`] found at the front of its input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Chunked {
+    /// All of the input was framing, and more input is needed.
+    More {
+        /// The bytes that were taken: the whole input.
+        consumed: usize,
+    },
+    /// Framing, then data. What is behind belongs to the next call.
+    Data {
+        /// The bytes of framing in front.
+        skip: usize,
+        /// The bytes of body behind them; never 0.
+        data: usize,
+    },
+    /// The body and its trailers are over. What is behind belongs to the next message.
+    End {
+        /// The bytes that were taken.
+        consumed: usize,
+    },
+}
+
+/// Why bytes are not a chunked body. A body that has begun cannot be answered any more: the connection is
+/// closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ChunkError {
+    /// A chunk's size is not made of hexadecimal digits.
+    #[error("a chunk's size is not a hexadecimal number")]
+    Size,
+    /// A chunk's size has more than 16 digits or is not below 2^63.
+    #[error("a chunk's size is too large")]
+    SizeTooLarge,
+    /// A chunk extension has a byte that is not allowed.
+    #[error("a chunk extension has a byte that is not allowed")]
+    Extension,
+    /// The chunks have much more framing than data.
+    #[error("the chunks have too much framing for their data")]
+    TooMuchFraming,
+    /// A line or a chunk's data does not end in CRLF.
+    #[error("a line of the chunked body does not end in CRLF")]
+    Line,
+    /// A trailer line is not a field line.
+    #[error("a trailer is not a field line")]
+    Trailer,
+    /// The trailers are more than 64 or longer than 8 KiB.
+    #[error("the trailers are too long or too many")]
+    TrailersTooLong,
+}
+
+impl Chunks {
+    /// Returns a decoder at the beginning of a body.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns to the beginning of a body; keeps the memory.
+    pub fn clear(&mut self) {
+        let mut trailers = std::mem::take(&mut self.trailers);
+        trailers.clear();
+        *self = Self { trailers, ..Self::default() };
+    }
+
+    /// Decodes the front of `input`: framing up to the first data, the end, or the end of the input.
+    ///
+    /// The caller drops what was taken and calls again with what is behind it. Any split of a body's bytes
+    /// gives the same data. After the end every call takes nothing and says [`Chunked::End`] again.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are not a chunked body, or pass one of its bounds; the decoder is then of no further use.
+    pub fn decode(&mut self, input: &[u8]) -> Result<Chunked, ChunkError> {
+        let mut at = 0;
+        while self.state != State::Over {
+            let Some(&byte) = input.get(at) else { return Ok(Chunked::More { consumed: at }) };
+            if self.state == State::Data {
+                return Ok(self.take_data(at, input.len() - at));
+            }
+            self.state = self.step(byte)?;
+            at += 1;
+        }
+        Ok(Chunked::End { consumed: at })
+    }
+
+    /// Returns the trailer lines that may be forwarded, each as it came, with its CRLF.
+    ///
+    /// Those that frame, route, authenticate or modify a message have been dropped (RFC 9110 6.5.1), and so
+    /// has every spelling of the fields that steer the router: a trailer comes too late to be judged.
+    pub fn trailers(&self) -> &[u8] {
+        if self.state == State::Over { &self.trailers } else { b"" }
+    }
+
+    /// Keeps only the trailers for which `keep` says so.
+    pub fn retain_trailers(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        if self.state != State::Over {
+            return;
+        }
+        let mut kept = Vec::new();
+        for line in self.trailers.split_inclusive(|&byte| byte == b'\n') {
+            if field(line.trim_ascii_end()).is_some_and(&mut keep) {
+                kept.extend_from_slice(line);
+            }
+        }
+        self.trailers = kept;
+    }
+
+    /// Takes data of the current chunk from `available` bytes that stand behind `skip` bytes of framing.
+    fn take_data(&mut self, skip: usize, available: usize) -> Chunked {
+        // What does not fit a usize is more than there is in memory.
+        let data = usize::try_from(self.size).map_or(available, |size| size.min(available));
+        self.size -= data as u64;
+        if self.size == 0 {
+            self.state = State::DataCr;
+        }
+        Chunked::Data { skip, data }
+    }
+
+    /// Takes one byte of framing; returns what the next one belongs to.
+    fn step(&mut self, byte: u8) -> Result<State, ChunkError> {
+        match (self.state, byte) {
+            (State::Size, _) if byte.is_ascii_hexdigit() => self.digit(byte),
+            (State::Size, _) if self.digits == 0 => Err(ChunkError::Size),
+            (State::Size | State::Blank, b' ' | b'\t') => self.count(State::Blank),
+            (State::Size | State::Blank, b';') => self.count(State::Extension),
+            (State::Size | State::Extension, b'\r') => Ok(State::SizeLf),
+            (State::Size, b'\n') => Err(ChunkError::Line),
+            (State::Size | State::Blank, _) => Err(ChunkError::Size),
+            (State::Extension, _) if is_value_byte(byte) => self.count(State::Extension),
+            (State::Extension, b'\n') => Err(ChunkError::Line),
+            (State::Extension, _) => Err(ChunkError::Extension),
+            (State::SizeLf, b'\n') => self.end_size(),
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => Ok(State::Size),
+            (State::Trailer, b'\r') if self.trailers.len() == self.trailer => Ok(State::EndLf),
+            (State::Trailer, b'\r') => Ok(State::TrailerLf),
+            (State::Trailer, b'\n') => Err(ChunkError::Line),
+            (State::Trailer, _) => self.trailer_byte(byte),
+            (State::TrailerLf, b'\n') => self.end_trailer(),
+            (State::EndLf, b'\n') => Ok(State::Over),
+            (State::SizeLf | State::DataCr | State::DataLf | State::TrailerLf | State::EndLf, _) => {
+                Err(ChunkError::Line)
+            }
+            // `decode` takes data and notices the end before it asks for a step.
+            (State::Data | State::Over, _) => Ok(self.state),
+        }
+    }
+
+    fn digit(&mut self, byte: u8) -> Result<State, ChunkError> {
+        if self.digits == SIZE_DIGITS {
+            return Err(ChunkError::SizeTooLarge);
+        }
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            _ => byte.to_ascii_lowercase() - b'a' + 10,
+        };
+        self.digits += 1;
+        self.size = self.size << 4 | u64::from(digit);
+        self.count(State::Size)
+    }
+
+    /// Counts one byte of a size line, and bounds a line that does not end.
+    fn count(&mut self, next: State) -> Result<State, ChunkError> {
+        self.line += 1;
+        if self.line > EXCESS { Err(ChunkError::TooMuchFraming) } else { Ok(next) }
+    }
+
+    fn end_size(&mut self) -> Result<State, ChunkError> {
+        if i64::try_from(self.size).is_err() {
+            return Err(ChunkError::SizeTooLarge);
+        }
+        let excused = self.size.saturating_mul(2).saturating_add(FREE_FRAMING);
+        self.excess = (self.excess + self.line + 2).saturating_sub(excused);
+        if self.excess > EXCESS {
+            return Err(ChunkError::TooMuchFraming);
+        }
+        (self.digits, self.line) = (0, 0);
+        Ok(if self.size == 0 { State::Trailer } else { State::Data })
+    }
+
+    fn trailer_byte(&mut self, byte: u8) -> Result<State, ChunkError> {
+        self.trailer_bytes += 1;
+        if self.trailer_bytes > TRAILER_BYTES {
+            return Err(ChunkError::TrailersTooLong);
+        }
+        self.trailers.push(byte);
+        Ok(State::Trailer)
+    }
+
+    fn end_trailer(&mut self) -> Result<State, ChunkError> {
+        self.trailer_fields += 1;
+        if self.trailer_fields > TRAILER_FIELDS {
+            return Err(ChunkError::TrailersTooLong);
+        }
+        let field = field(&self.trailers[self.trailer..]).ok_or(ChunkError::Trailer)?;
+        if may_trail(field) {
+            self.trailers.extend_from_slice(b"\r\n");
+        } else {
+            self.trailers.truncate(self.trailer);
+        }
+        self.trailer = self.trailers.len();
+        Ok(State::Trailer)
+    }
+}
+
+/// Writes the size line of a chunk with `length` bytes; its data and [`CHUNK_END`] follow.
+///
+/// A `length` of 0 writes nothing: an empty chunk would end the body.
+pub fn write_chunk_head(length: usize, out: &mut Vec<u8>) {
+    if length > 0 {
+        // A write to a vector cannot fail.
+        let _ = write!(out, "{length:x}\r\n");
+    }
+}
+
+/// Writes the end of a chunked body: the last chunk, `trailers` (whole lines, each with its CRLF), the empty
+/// line.
+pub fn write_last_chunk(trailers: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    out.extend_from_slice(trailers);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Reads one field line without its CRLF; `None` when it is none.
+fn field(line: &[u8]) -> Option<Field<'_>> {
+    let colon = memchr::memchr(b':', line)?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    let well_formed =
+        !name.is_empty() && name.iter().all(|&b| is_token_byte(b)) && value.iter().all(|&b| is_value_byte(b));
+    well_formed.then(|| Field { name, value: value.trim_ascii(), known: Known::of(name) })
+}
+
+/// Whether a field may come behind a body (RFC 9110 6.5.1).
+fn may_trail(field: Field<'_>) -> bool {
+    /// Fields that route, authenticate, modify a request, control a response, or say how to read the content.
+    const NEVER: [&str; 31] = [
+        "accept",
+        "age",
+        "authorization",
+        "cache-control",
+        "content-encoding",
+        "content-location",
+        "content-range",
+        "content-type",
+        "cookie",
+        "expires",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "location",
+        "pragma",
+        "range",
+        "retry-after",
+        "set-cookie",
+        "strict-transport-security",
+        "traceparent",
+        "tracestate",
+        "vary",
+        "www-authenticate",
+        "x-forwarded-client-cert",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-real-ip",
+    ];
+    field.known == Known::Other && !NEVER.iter().any(|name| field.name.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

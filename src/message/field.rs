@@ -1,0 +1,298 @@
+//! The fields the router knows by name.
+
+/// One field line of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name as it was sent: its case is kept.
+    pub name: &'a [u8],
+    /// The value without the blanks around it.
+    pub value: &'a [u8],
+    /// Which of the known fields it is.
+    pub known: Known,
+}
+
+/// A field the router treats specially, told from its name once, when the head is read.
+///
+/// The names are compared without regard to case. An underscore counts as a hyphen only where a name could
+/// steer the router or where a gateway could be led to frame a message by it: those that speak CGI fold the
+/// two. So `l5d_dtab` does not slip past a trust policy, and a request with `Content_Length` is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
+pub enum Known {
+    /// Any field that is not listed below.
+    Other,
+    /// `Host`
+    Host,
+    /// `Connection`
+    Connection,
+    /// `Keep-Alive`
+    KeepAlive,
+    /// `Proxy-Connection`
+    ProxyConnection,
+    /// `Proxy-Authenticate`
+    ProxyAuthenticate,
+    /// `Proxy-Authorization`
+    ProxyAuthorization,
+    /// `TE`
+    Te,
+    /// `Trailer`
+    Trailer,
+    /// `Transfer-Encoding`
+    TransferEncoding,
+    /// `Upgrade`
+    Upgrade,
+    /// `Content-Length`
+    ContentLength,
+    /// `Expect`
+    Expect,
+    /// `Via`
+    Via,
+    /// `Forwarded`
+    Forwarded,
+    /// `Max-Forwards`
+    MaxForwards,
+    /// `Date`
+    Date,
+    /// `baggage`
+    Baggage,
+    /// `l5d-dtab`, spelt exactly so but for its case.
+    L5dDtab,
+    /// `l5d-ctx-dtab`
+    L5dCtxDtab,
+    /// `l5d-ctx-deadline`
+    L5dCtxDeadline,
+    /// `l5d-ctx-trace`
+    L5dCtxTrace,
+    /// `l5d-sample`
+    L5dSample,
+    /// `l5d-reqid`
+    L5dReqid,
+    /// `l5d-dst-service`
+    L5dDstService,
+    /// `l5d-dst-client`
+    L5dDstClient,
+    /// `l5d-dst-residual`
+    L5dDstResidual,
+    /// `l5d-err`
+    L5dErr,
+    /// `l5d-retryable`
+    L5dRetryable,
+    /// Any other name that begins with `l5d-` or `l5d_`, thus also the names above spelt with underscores.
+    L5dOther,
+    /// `Content-Length` or `Transfer-Encoding` with underscores: it frames nothing here, but may elsewhere.
+    FramingLookalike,
+    /// `dtab-local` and every name that begins with `x-dtab-`, also spelt with underscores.
+    DtabLocal,
+}
+
+impl Known {
+    /// Returns which known field `name` is; the case of the name does not matter.
+    pub fn of(name: &[u8]) -> Self {
+        let Some(first) = name.first() else { return Self::Other };
+        match first.to_ascii_lowercase() {
+            b'b' => one_of(name, &[("baggage", Self::Baggage)]),
+            b'c' => match one_of(name, &CONTENT) {
+                Self::Other if is(name, "content-length") => Self::FramingLookalike,
+                known => known,
+            },
+            b'd' if is(name, "dtab-local") => Self::DtabLocal,
+            b'd' => one_of(name, &[("date", Self::Date)]),
+            b'e' => one_of(name, &[("expect", Self::Expect)]),
+            b'f' => one_of(name, &[("forwarded", Self::Forwarded)]),
+            b'h' => one_of(name, &[("host", Self::Host)]),
+            b'k' => one_of(name, &[("keep-alive", Self::KeepAlive)]),
+            b'l' if begins(name, "l5d-") => match one_of(name, &L5D) {
+                Self::Other => Self::L5dOther,
+                known => known,
+            },
+            b'm' => one_of(name, &[("max-forwards", Self::MaxForwards)]),
+            b'p' => one_of(name, &PROXY),
+            b't' => match one_of(name, &TRANSFER) {
+                Self::Other if is(name, "transfer-encoding") => Self::FramingLookalike,
+                known => known,
+            },
+            b'u' => one_of(name, &[("upgrade", Self::Upgrade)]),
+            b'v' => one_of(name, &[("via", Self::Via)]),
+            b'x' if begins(name, "x-dtab-") => Self::DtabLocal,
+            _ => Self::Other,
+        }
+    }
+
+    /// Returns whether a caller who is not trusted may not send the field: every `l5d` and dtab spelling.
+    pub fn is_steering(self) -> bool {
+        matches!(
+            self,
+            Self::L5dDtab
+                | Self::L5dCtxDtab
+                | Self::L5dCtxDeadline
+                | Self::L5dCtxTrace
+                | Self::L5dSample
+                | Self::L5dReqid
+                | Self::L5dDstService
+                | Self::L5dDstClient
+                | Self::L5dDstResidual
+                | Self::L5dErr
+                | Self::L5dRetryable
+                | Self::L5dOther
+                | Self::DtabLocal
+        )
+    }
+
+    /// Returns whether the field speaks of one connection only and is never forwarded (RFC 9110 7.6.1).
+    ///
+    /// `Proxy-Authenticate` and `Proxy-Authorization` belong to it although RFC 9110 lets a chain of proxies
+    /// share them: the router asks nobody for proxy credentials and must not hand them to a service.
+    pub fn is_hop_by_hop(self) -> bool {
+        self.bit() & Self::HOP_BY_HOP != 0
+    }
+
+    /// The bits of the fields that are hop by hop.
+    pub(super) const HOP_BY_HOP: u64 = Self::Connection.bit()
+        | Self::KeepAlive.bit()
+        | Self::ProxyConnection.bit()
+        | Self::ProxyAuthenticate.bit()
+        | Self::ProxyAuthorization.bit()
+        | Self::Te.bit()
+        | Self::Trailer.bit()
+        | Self::TransferEncoding.bit()
+        | Self::Upgrade.bit();
+
+    /// Returns the field's bit in a head's set of the fields that are there.
+    pub(super) const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+}
+
+const L5D: [(&str, Known); 11] = [
+    ("l5d-dtab", Known::L5dDtab),
+    ("l5d-ctx-dtab", Known::L5dCtxDtab),
+    ("l5d-ctx-deadline", Known::L5dCtxDeadline),
+    ("l5d-ctx-trace", Known::L5dCtxTrace),
+    ("l5d-sample", Known::L5dSample),
+    ("l5d-reqid", Known::L5dReqid),
+    ("l5d-dst-service", Known::L5dDstService),
+    ("l5d-dst-client", Known::L5dDstClient),
+    ("l5d-dst-residual", Known::L5dDstResidual),
+    ("l5d-err", Known::L5dErr),
+    ("l5d-retryable", Known::L5dRetryable),
+];
+
+const CONTENT: [(&str, Known); 2] =
+    [("connection", Known::Connection), ("content-length", Known::ContentLength)];
+
+const PROXY: [(&str, Known); 3] = [
+    ("proxy-connection", Known::ProxyConnection),
+    ("proxy-authenticate", Known::ProxyAuthenticate),
+    ("proxy-authorization", Known::ProxyAuthorization),
+];
+
+const TRANSFER: [(&str, Known); 3] =
+    [("te", Known::Te), ("trailer", Known::Trailer), ("transfer-encoding", Known::TransferEncoding)];
+
+fn one_of(name: &[u8], candidates: &[(&str, Known)]) -> Known {
+    candidates
+        .iter()
+        .find(|(candidate, _)| name.eq_ignore_ascii_case(candidate.as_bytes()))
+        .map_or(Known::Other, |&(_, known)| known)
+}
+
+/// Whether `name` begins with `prefix` (lower-case), an underscore counting as a hyphen.
+fn begins(name: &[u8], prefix: &str) -> bool {
+    name.len() >= prefix.len()
+        && name
+            .iter()
+            .zip(prefix.as_bytes())
+            .all(|(&byte, &wanted)| byte.to_ascii_lowercase() == wanted || (byte == b'_' && wanted == b'-'))
+}
+
+/// Whether `name` is `wanted` (lower-case), an underscore counting as a hyphen.
+fn is(name: &[u8], wanted: &str) -> bool {
+    name.len() == wanted.len() && begins(name, wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_names() {
+        let table = [
+            ("", Known::Other),
+            ("Host", Known::Host),
+            ("hOsT", Known::Host),
+            ("Hos", Known::Other),
+            ("Hosts", Known::Other),
+            ("CONNECTION", Known::Connection),
+            ("content-length", Known::ContentLength),
+            ("Content_Length", Known::FramingLookalike),
+            ("content__length", Known::Other),
+            ("Content-Type", Known::Other),
+            ("keep-alive", Known::KeepAlive),
+            ("Proxy-Connection", Known::ProxyConnection),
+            ("proxy-authenticate", Known::ProxyAuthenticate),
+            ("Proxy-Authorization", Known::ProxyAuthorization),
+            ("te", Known::Te),
+            ("TE", Known::Te),
+            ("Trailer", Known::Trailer),
+            ("Transfer-Encoding", Known::TransferEncoding),
+            ("transfer_encoding", Known::FramingLookalike),
+            ("Upgrade", Known::Upgrade),
+            ("User-Agent", Known::Other),
+            ("expect", Known::Expect),
+            ("Via", Known::Via),
+            ("Forwarded", Known::Forwarded),
+            ("X-Forwarded-For", Known::Other),
+            ("Max-Forwards", Known::MaxForwards),
+            ("Date", Known::Date),
+            ("baggage", Known::Baggage),
+            ("l5d-dtab", Known::L5dDtab),
+            ("L5D-DTAB", Known::L5dDtab),
+            ("l5d_dtab", Known::L5dOther),
+            ("L5d_Dtab", Known::L5dOther),
+            ("l5d-ctx_dtab", Known::L5dOther),
+            ("l5d-ctx-dtab", Known::L5dCtxDtab),
+            ("l5d-ctx-deadline", Known::L5dCtxDeadline),
+            ("l5d-ctx-trace", Known::L5dCtxTrace),
+            ("l5d-sample", Known::L5dSample),
+            ("l5d-reqid", Known::L5dReqid),
+            ("l5d-dst-service", Known::L5dDstService),
+            ("l5d-dst-client", Known::L5dDstClient),
+            ("l5d-dst-residual", Known::L5dDstResidual),
+            ("l5d-err", Known::L5dErr),
+            ("l5d-retryable", Known::L5dRetryable),
+            ("l5d-", Known::L5dOther),
+            ("l5d-anything", Known::L5dOther),
+            ("l5d", Known::Other),
+            ("l5dx", Known::Other),
+            ("Dtab-Local", Known::DtabLocal),
+            ("Dtab_Local", Known::DtabLocal),
+            ("dtab-locals", Known::Other),
+            ("X-Dtab-01-A", Known::DtabLocal),
+            ("x_dtab_01_b", Known::DtabLocal),
+            ("x-dtab_", Known::DtabLocal),
+            ("x-dtable", Known::Other),
+            ("-host", Known::Other),
+        ];
+        for (name, known) in table {
+            assert_eq!(Known::of(name.as_bytes()), known, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn steering_and_hop_by_hop_are_apart() {
+        for name in ["l5d-dtab", "l5d_dtab", "l5d-x", "dtab-local", "x-dtab-00-a", "l5d-reqid", "l5d-err"] {
+            let known = Known::of(name.as_bytes());
+            assert!(known.is_steering() && !known.is_hop_by_hop(), "{name}");
+        }
+        for name in
+            ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"]
+        {
+            let known = Known::of(name.as_bytes());
+            assert!(known.is_hop_by_hop() && !known.is_steering(), "{name}");
+        }
+        for name in ["host", "content-length", "baggage", "via", "accept"] {
+            let known = Known::of(name.as_bytes());
+            assert!(!known.is_hop_by_hop() && !known.is_steering(), "{name}");
+        }
+    }
+}

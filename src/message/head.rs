@@ -1,0 +1,404 @@
+//! A message head: the bytes it came in, plus edits.
+
+mod connection;
+mod parse;
+mod reason;
+mod target;
+
+use self::parse::Scan;
+use self::reason::usual_reason;
+use super::{Field, Known};
+use std::fmt;
+use std::io::Write as _;
+
+pub use self::connection::HopByHop;
+pub(super) use self::connection::MAX_OPTIONS;
+pub use self::parse::{HeadError, Limits};
+pub use self::target::validate_host;
+
+/// The most bytes a head may hold, whatever the limits say: offsets are 32 bits wide.
+const MAX_BYTES: usize = 1 << 30;
+
+/// The protocol version of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Default)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    #[default]
+    Http11,
+    /// HTTP/2; such a head never came from HTTP/1 bytes.
+    Http2,
+}
+
+/// A range of a head's bytes.
+#[derive(Clone, Copy, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// The range from `start` to `end`. Both are at most [`MAX_BYTES`], so nothing is lost.
+    fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+
+    fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// One field line, as it came or as it was appended: `name: value CRLF`, all in the head's bytes.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Where the line and its name begin.
+    start: u32,
+    name_end: u32,
+    value: Span,
+    /// Where the line ends, behind its CRLF.
+    end: u32,
+    known: Known,
+}
+
+impl Line {
+    fn name(self) -> Span {
+        Span { start: self.start, end: self.name_end }
+    }
+
+    fn field(self, bytes: &[u8]) -> Field<'_> {
+        Field { name: self.name().of(bytes), value: self.value.of(bytes), known: self.known }
+    }
+}
+
+/// A message head: the bytes it came in, plus edits.
+///
+/// The bytes are copied once, when the head is complete; what is appended or replaced later goes to the end
+/// of the same buffer, and what is removed is only forgotten. [`write`](Self::write) copies neighbouring
+/// lines in one go, so a head that is forwarded as it came costs one copy. A head is reused from message to
+/// message: [`clear`](Self::clear) keeps the memory, and a worker in a steady state allocates nothing.
+///
+/// `Debug` shows the head as text, credentials included.
+#[derive(Clone, Default)]
+pub struct Head {
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+    /// The bits of the known fields that are there.
+    known: u64,
+    /// The first line as it came, with its CRLF; empty when it has to be written anew.
+    first: Span,
+    /// The method of a request; empty for a response.
+    method: Span,
+    /// The target of a request, the reason of a response.
+    target: Span,
+    /// The status of a response; 0 for a request.
+    status: u16,
+    version: Version,
+    /// How far an incomplete head has been looked at.
+    scan: Scan,
+}
+
+impl Head {
+    /// Returns an empty head, to be filled by a parse.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Empties the head and forgets how far an incomplete one was read; keeps the memory.
+    pub fn clear(&mut self) {
+        self.empty();
+        self.scan = Scan::default();
+    }
+
+    /// Returns a request head made here: HTTP/1.1, without fields.
+    ///
+    /// Bytes that may not stand in a method become `-`; those that may not stand in a target are
+    /// percent-encoded.
+    pub fn request(method: &[u8], target: &[u8]) -> Self {
+        let mut head = Self::default();
+        head.bytes.extend(method.iter().map(|&byte| if is_token_byte(byte) { byte } else { b'-' }));
+        head.method = Span::new(0, head.bytes.len());
+        head.set_target(target);
+        head
+    }
+
+    /// Returns a response head made here: HTTP/1.1, the status's usual reason, without fields.
+    pub fn response(status: u16) -> Self {
+        let mut head = Self::default();
+        head.set_status(status);
+        head
+    }
+
+    /// Returns the method of a request; empty for a response.
+    pub fn method(&self) -> &[u8] {
+        self.method.of(&self.bytes)
+    }
+
+    /// Returns the target of a request; empty for a response.
+    pub fn target(&self) -> &[u8] {
+        if self.status == 0 { self.target.of(&self.bytes) } else { b"" }
+    }
+
+    /// Replaces the target. Blanks and control bytes in it are percent-encoded, so that no target can end the
+    /// line. Does nothing once the head holds a gigabyte.
+    pub fn set_target(&mut self, target: &[u8]) {
+        // Percent-encoding makes at most three bytes of one.
+        if self.lacks_room(target.len().saturating_mul(3)) {
+            return;
+        }
+        let start = self.bytes.len();
+        for &byte in target {
+            if byte > b' ' && byte != 0x7f {
+                self.bytes.push(byte);
+            } else {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+                self.bytes.extend_from_slice(&[b'%', high, low]);
+            }
+        }
+        self.target = Span::new(start, self.bytes.len());
+        self.first = Span::default();
+    }
+
+    /// Returns the version the message came with, or the one it was given since.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Sets the version that is written.
+    pub fn set_version(&mut self, version: Version) {
+        if self.version != version {
+            self.version = version;
+            self.first = Span::default();
+        }
+    }
+
+    /// Returns the status of a response, 100 to 999; 0 for a request.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Sets the status and forgets the reason that came with the old one; a number outside 100 to 999 becomes
+    /// the nearest inside.
+    pub fn set_status(&mut self, status: u16) {
+        self.status = status.clamp(100, 999);
+        self.target = Span::default();
+        self.first = Span::default();
+    }
+
+    /// Returns the fields that are there now: kept ones in order, then appended ones. Values come without the
+    /// blanks around them.
+    pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
+        self.lines.iter().map(|line| line.field(&self.bytes))
+    }
+
+    /// Returns the first value of a known field. An absent one costs one test of a bit.
+    pub fn get(&self, known: Known) -> Option<&[u8]> {
+        self.get_all(known).next()
+    }
+
+    /// Returns the values of a known field in order. An absent one costs one test of a bit.
+    pub fn get_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        let lines = if self.contains(known) { self.lines.as_slice() } else { &[] };
+        lines.iter().filter(move |line| line.known == known).map(|line| line.value.of(&self.bytes))
+    }
+
+    /// Returns whether a known field is there.
+    pub fn contains(&self, known: Known) -> bool {
+        self.known & known.bit() != 0
+    }
+
+    /// Returns the first value of the field called `name`, whatever its case.
+    pub fn find(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// Removes every field for which `gone` says so; returns how many there were.
+    pub fn remove_where(&mut self, mut gone: impl FnMut(Field<'_>) -> bool) -> usize {
+        let before = self.lines.len();
+        let bytes = &self.bytes;
+        self.lines.retain(|line| !gone(line.field(bytes)));
+        let removed = before - self.lines.len();
+        if removed > 0 {
+            self.note_known();
+        }
+        removed
+    }
+
+    /// Removes every field that is `known`; returns how many there were.
+    pub fn remove(&mut self, known: Known) -> usize {
+        if !self.contains(known) {
+            return 0;
+        }
+        self.remove_where(|field| field.known == known)
+    }
+
+    /// Adds a field at the end.
+    ///
+    /// Name and value are the program's: a byte that may not stand in a name becomes `-`, a control byte in a
+    /// value (CR, LF and NUL above all) a blank. An empty name adds nothing, and neither does a field for
+    /// which a head of a gigabyte has no room.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        const SEPARATORS: usize = ": \r\n".len();
+        if name.is_empty() || self.lacks_room(name.len().saturating_add(value.len()) + SEPARATORS) {
+            return;
+        }
+        let value = trim_invisible(value);
+        let start = self.bytes.len();
+        self.bytes.extend(name.iter().map(|&byte| if is_token_byte(byte) { byte } else { b'-' }));
+        let name_end = self.bytes.len();
+        self.bytes.extend_from_slice(b": ");
+        let value_start = self.bytes.len();
+        self.bytes.extend(value.iter().map(|&byte| if is_value_byte(byte) { byte } else { b' ' }));
+        let value_end = self.bytes.len();
+        self.bytes.extend_from_slice(b"\r\n");
+        let known = Known::of(&self.bytes[start..name_end]);
+        self.known |= known.bit();
+        self.lines.push(Line {
+            start: start as u32,
+            name_end: name_end as u32,
+            value: Span::new(value_start, value_end),
+            end: self.bytes.len() as u32,
+            known,
+        });
+    }
+
+    /// Removes every field called `name`, whatever its case, and appends one.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) {
+        match Known::of(name) {
+            // The steering spellings share one `Known`, as all unknown names do: there the name itself
+            // decides.
+            Known::Other | Known::L5dOther | Known::DtabLocal => {
+                self.remove_where(|field| field.name.eq_ignore_ascii_case(name))
+            }
+            known => self.remove(known),
+        };
+        self.append(name, value);
+    }
+
+    /// Makes the head have exactly one `Content-Length`, in plain digits.
+    ///
+    /// A peer may repeat an equal length, list it twice or pad it with zeros; what is forwarded must leave
+    /// the next hop nothing to choose (RFC 9112 6.3). Does nothing when the head is so already.
+    pub fn set_content_length(&mut self, length: u64) {
+        let mut digits = [0; 20];
+        let mut rest = digits.as_mut_slice();
+        // 20 digits hold every u64, so the write cannot fail.
+        let _ = write!(rest, "{length}");
+        let unused = rest.len();
+        let digits = &digits[..digits.len() - unused];
+        let mut values = self.get_all(Known::ContentLength);
+        if values.next() == Some(digits) && values.next().is_none() {
+            return;
+        }
+        drop(values);
+        self.remove(Known::ContentLength);
+        self.append(b"Content-Length", digits);
+    }
+
+    /// Writes the head as HTTP/1 to the end of `out`, from the first line to the empty one.
+    ///
+    /// The first line says HTTP/1.0 when that is the [`version`](Self::version), else HTTP/1.1.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(self.bytes.len() + 64);
+        let mut run = self.first;
+        if run.is_empty() {
+            self.write_first_line(out);
+        }
+        for line in &self.lines {
+            if line.start == run.end {
+                run.end = line.end;
+            } else {
+                out.extend_from_slice(run.of(&self.bytes));
+                run = Span { start: line.start, end: line.end };
+            }
+        }
+        out.extend_from_slice(run.of(&self.bytes));
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_first_line(&self, out: &mut Vec<u8>) {
+        let version: &[u8] = if self.version == Version::Http10 { b"HTTP/1.0" } else { b"HTTP/1.1" };
+        if self.status == 0 {
+            out.extend_from_slice(self.method());
+            out.push(b' ');
+            out.extend_from_slice(self.target());
+            out.push(b' ');
+            out.extend_from_slice(version);
+        } else {
+            let digit = |ten: u16| b'0' + (self.status / ten % 10) as u8;
+            out.extend_from_slice(version);
+            out.extend_from_slice(&[b' ', digit(100), digit(10), digit(1), b' ']);
+            let reason = self.target.of(&self.bytes);
+            out.extend_from_slice(if reason.is_empty() {
+                usual_reason(self.status).as_bytes()
+            } else {
+                reason
+            });
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Empties everything but the scan of the head that is being read.
+    fn empty(&mut self) {
+        let Self { bytes, lines, known, first, method, target, status, version, scan: _ } = self;
+        bytes.clear();
+        lines.clear();
+        *known = 0;
+        *first = Span::default();
+        *method = Span::default();
+        *target = Span::default();
+        *status = 0;
+        *version = Version::default();
+    }
+
+    /// Notes anew which known fields are there, after lines have gone.
+    fn note_known(&mut self) {
+        self.known = self.lines.iter().fold(0, |known, line| known | line.known.bit());
+    }
+
+    fn lacks_room(&self, more: usize) -> bool {
+        self.bytes.len().saturating_add(more) > MAX_BYTES
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::new();
+        self.write(&mut text);
+        write!(f, "Head(\"{}\")", text.trim_ascii_end().escape_ascii())
+    }
+}
+
+/// Returns whether a byte may stand in a token: a method or a field name (RFC 9110 5.6.2).
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Returns whether a byte may stand in a field value: visible, blank, tab or beyond ASCII (RFC 9110 5.5).
+pub(super) fn is_value_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// Trims what would be a blank at either end of a value.
+fn trim_invisible(mut value: &[u8]) -> &[u8] {
+    let is_visible = |byte: u8| byte > b' ' && byte != 0x7f;
+    while let [first, rest @ ..] = value
+        && !is_visible(*first)
+    {
+        value = rest;
+    }
+    while let [rest @ .., last] = value
+        && !is_visible(*last)
+    {
+        value = rest;
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! Reads heads from HTTP/1 bytes: httparse finds the parts, and what it lets pass is refused here.
+
+use super::{Head, Line, MAX_BYTES, Span, Version};
+use crate::message::Known;
+use httparse::{Header, Status};
+use std::mem::MaybeUninit;
+
+/// The fields that are read without memory of their own: an array on the stack.
+const FEW_FIELDS: usize = 128;
+
+/// The empty lines that are skipped before a request line.
+///
+/// RFC 9112 2.2 wants at least one skipped, since old clients send one too many behind a body; more are only
+/// work.
+const EMPTY_LINES: usize = 4;
+
+/// The first line of the preface with which HTTP/2 begins (RFC 9113 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+const BARE_LF: HeadError = HeadError::Malformed("a line ends without CR");
+
+/// Bounds on a head. A peer cannot make a reader hold more than `line + fields_bytes` and a few bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes of the first line, without its CRLF.
+    pub line: usize,
+    /// The most bytes of all field lines together, with their CRLFs.
+    pub fields_bytes: usize,
+    /// The most fields.
+    pub fields: usize,
+}
+
+/// Why bytes are not a head, or not one the router takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// The first line is longer than [`Limits::line`]: a 414.
+    #[error("the first line is too long")]
+    LineTooLong,
+    /// The field lines are longer than [`Limits::fields_bytes`]: a 431.
+    #[error("the header fields are too long")]
+    FieldsTooLong,
+    /// There are more than [`Limits::fields`] fields: a 431.
+    #[error("there are too many header fields")]
+    TooManyFields,
+    /// An HTTP/2 connection begins here, not an HTTP/1 request.
+    #[error("this is the preface of HTTP/2")]
+    Http2Preface,
+    /// The bytes break HTTP's grammar: a 400, or a 502 for a response. The text says what is wrong.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+/// How far an incomplete head has been looked at, so that one that comes byte by byte is not read anew each
+/// time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scan {
+    /// The bytes that hold no line end that has not been seen.
+    pub(super) seen: usize,
+    /// Where the current line begins.
+    line: usize,
+    /// Where the field lines begin, once the first line is complete.
+    fields: usize,
+    /// The complete lines so far.
+    lines: usize,
+}
+
+impl Scan {
+    /// Returns whether the head's end is in `input`, which begins with what it held in the calls before.
+    fn finds_end(&mut self, input: &[u8], limits: &Limits) -> Result<bool, HeadError> {
+        if self.seen > input.len() {
+            // Another head, and nobody called `clear`.
+            *self = Self::default();
+        }
+        let from = self.seen;
+        for lf in memchr::memchr_iter(b'\n', &input[from..]).map(|at| from + at) {
+            if lf == 0 || input[lf - 1] != b'\r' {
+                return Err(BARE_LF);
+            }
+            let length = (lf - 1).saturating_sub(self.line);
+            match self.lines {
+                0 if length > limits.line => return Err(HeadError::LineTooLong),
+                0 => self.fields = lf + 1,
+                _ if length == 0 => return Ok(true),
+                fields if fields > limits.fields => return Err(HeadError::TooManyFields),
+                _ => {}
+            }
+            self.lines += 1;
+            self.line = lf + 1;
+            self.seen = lf + 1;
+        }
+        self.seen = input.len();
+        // The last byte may be the CR of a line end that still fits.
+        if self.lines == 0 && input.len() > limits.line.saturating_add(1) {
+            return Err(HeadError::LineTooLong);
+        }
+        if self.lines > 0 && input.len() - self.fields > limits.fields_bytes.saturating_add(1) {
+            return Err(HeadError::FieldsTooLong);
+        }
+        Ok(false)
+    }
+}
+
+/// What is to be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Request,
+    Response,
+}
+
+/// A head's parts as httparse found them; all but the version are parts of the input.
+struct Parts<'h, 'b> {
+    /// A request's method and target.
+    method: &'b str,
+    target: &'b str,
+    /// A response's status.
+    status: u16,
+    version: Version,
+    fields: &'h [Header<'b>],
+    /// The bytes of the head.
+    length: usize,
+}
+
+impl Head {
+    /// Reads a request head from the front of `input`: returns how many bytes it took, `None` when more are
+    /// needed.
+    ///
+    /// Call it again with the same bytes and more behind them when more have come: the head remembers how far
+    /// it looked, so that bytes which come singly are not read anew each time. [`clear`](Self::clear) makes
+    /// it forget, before another head is read in place of an incomplete one. What the head held is replaced
+    /// when a whole one has come.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are not a request head, as soon as that is certain; a bound of `limits` that is passed,
+    /// also while the head is incomplete. The [module](crate::message) lists what is refused although others
+    /// let it pass.
+    pub fn parse_request(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+        if input.starts_with(PREFACE) {
+            return Err(HeadError::Http2Preface);
+        }
+        if PREFACE.starts_with(input) {
+            return Ok(None);
+        }
+        let Some(skipped) = empty_lines(input)? else { return Ok(None) };
+        let taken = self.parse(Kind::Request, &input[skipped..], limits)?;
+        Ok(taken.map(|length| skipped + length))
+    }
+
+    /// Reads a response head from the front of `input`, as [`parse_request`](Self::parse_request) reads a
+    /// request.
+    ///
+    /// # Errors
+    ///
+    /// As for a request; here no empty line is skipped, since a server has no reason to send one.
+    pub fn parse_response(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+        match input.first() {
+            None => Ok(None),
+            Some(b'\r' | b'\n') => Err(HeadError::Malformed("the response begins with an empty line")),
+            Some(_) => self.parse(Kind::Response, input, limits),
+        }
+    }
+
+    fn parse(&mut self, kind: Kind, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+        let taken = self.parse_on(kind, input, limits);
+        if taken.is_err() {
+            self.scan = Scan::default();
+        }
+        taken
+    }
+
+    /// Reads on from where the scan of an incomplete head ended, or from the beginning.
+    fn parse_on(&mut self, kind: Kind, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+        // A head mostly comes in one piece, and then looking for its end first would be work for nothing.
+        if self.scan.seen > 0 {
+            let had_first_line = self.scan.lines > 0;
+            let complete = self.scan.finds_end(input, limits)?;
+            // What has a bad first line is refused as soon as that line is there.
+            let first_line_came = self.scan.lines > 0 && !had_first_line;
+            if !complete && !first_line_came {
+                return Ok(None);
+            }
+        }
+        let mut few = [const { MaybeUninit::uninit() }; FEW_FIELDS];
+        let room = limits.fields.min(FEW_FIELDS);
+        let parts = match read(kind, input, &mut few[..room]) {
+            Ok(Some(parts)) => parts,
+            Ok(None) => return self.wait(input, limits),
+            Err(httparse::Error::TooManyHeaders) if limits.fields > FEW_FIELDS => {
+                return self.parse_many(kind, input, limits);
+            }
+            Err(error) => return Err(explain(error, input)),
+        };
+        self.fill(input, &parts, limits)?;
+        Ok(Some(parts.length))
+    }
+
+    /// As `parse`, for a head with more fields than the stack has room for.
+    #[cold]
+    fn parse_many(&mut self, kind: Kind, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+        let lines = memchr::memchr_iter(b'\n', input).count();
+        let mut many = vec![MaybeUninit::uninit(); lines.min(limits.fields)];
+        match read(kind, input, &mut many) {
+            Ok(Some(parts)) => {
+                self.fill(input, &parts, limits)?;
+                Ok(Some(parts.length))
+            }
+            Ok(None) => self.wait(input, limits),
+            Err(error) => Err(explain(error, input)),
+        }
+    }
+
+    /// Remembers how far an incomplete head was looked at.
+    fn wait(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+        if self.scan.finds_end(input, limits)? {
+            // httparse ends a head where an empty line is, so this cannot be; a reader must not wait for
+            // ever.
+            return Err(HeadError::Malformed("the head ends before its fields do"));
+        }
+        Ok(None)
+    }
+
+    /// Takes over a complete head: the bounds, the line ends, the bytes, and where everything is.
+    fn fill(&mut self, input: &[u8], parts: &Parts<'_, '_>, limits: &Limits) -> Result<(), HeadError> {
+        let head = &input[..parts.length];
+        // Both are slices of one buffer, so the difference of their addresses is the offset.
+        let offset = |part: &[u8]| part.as_ptr() as usize - head.as_ptr() as usize;
+        let fields_end = parts.length.saturating_sub(2);
+        let first_end = parts.fields.first().map_or(fields_end, |field| offset(field.name.as_bytes()));
+        ends_with_crlf(head, parts.length)?;
+        ends_with_crlf(head, first_end)?;
+        if first_end - 2 > limits.line {
+            return Err(HeadError::LineTooLong);
+        }
+        if fields_end - first_end > limits.fields_bytes || parts.length > MAX_BYTES {
+            return Err(HeadError::FieldsTooLong);
+        }
+        self.clear();
+        for (index, field) in parts.fields.iter().enumerate() {
+            let next = parts.fields.get(index + 1);
+            let end = next.map_or(fields_end, |next| offset(next.name.as_bytes()));
+            ends_with_crlf(head, end)?;
+            let (start, value) = (offset(field.name.as_bytes()), offset(field.value));
+            let known = Known::of(field.name.as_bytes());
+            self.known |= known.bit();
+            self.lines.push(Line {
+                start: start as u32,
+                name_end: (start + field.name.len()) as u32,
+                value: Span::new(value, value + field.value.len()),
+                end: end as u32,
+                known,
+            });
+        }
+        self.bytes.extend_from_slice(&head[..fields_end]);
+        self.version = parts.version;
+        self.status = parts.status;
+        self.first = Span::new(0, first_end);
+        if parts.status == 0 {
+            let target = offset(parts.target.as_bytes());
+            self.method = Span::new(0, parts.method.len());
+            self.target = Span::new(target, target + parts.target.len());
+        } else {
+            self.note_reason(first_end);
+        }
+        Ok(())
+    }
+
+    /// Notes where a response's reason is, and that a first line without the blank before it has to be
+    /// written anew.
+    fn note_reason(&mut self, first_end: usize) {
+        const CODE_END: usize = "HTTP/1.1 200".len();
+        if self.bytes.get(CODE_END) == Some(&b' ') {
+            self.target = Span::new(CODE_END + 1, first_end - 2);
+        } else {
+            self.first = Span::default();
+        }
+    }
+}
+
+/// Returns the bytes of the empty lines before a request line, `None` when more bytes are needed.
+fn empty_lines(input: &[u8]) -> Result<Option<usize>, HeadError> {
+    for index in 0..=EMPTY_LINES {
+        match input.get(2 * index..).unwrap_or_default() {
+            [] | [b'\r'] => return Ok(None),
+            [b'\r', b'\n', ..] => {}
+            [b'\n', ..] => return Err(BARE_LF),
+            [_, ..] => return Ok(Some(2 * index)),
+        }
+    }
+    Err(HeadError::Malformed("there are too many empty lines before the request"))
+}
+
+/// Lets httparse read; `Ok(None)` when the head is incomplete.
+fn read<'h, 'b>(
+    kind: Kind,
+    input: &'b [u8],
+    room: &'h mut [MaybeUninit<Header<'b>>],
+) -> Result<Option<Parts<'h, 'b>>, httparse::Error> {
+    let parts = match kind {
+        Kind::Request => {
+            let mut request = httparse::Request::new(&mut []);
+            let Status::Complete(length) = request.parse_with_uninit_headers(input, room)? else {
+                return Ok(None);
+            };
+            Parts {
+                method: request.method.unwrap_or_default(),
+                target: request.path.unwrap_or_default(),
+                status: 0,
+                version: version(request.version),
+                fields: request.headers,
+                length,
+            }
+        }
+        Kind::Response => {
+            let mut response = httparse::Response::new(&mut []);
+            let config = httparse::ParserConfig::default();
+            let read = config.parse_response_with_uninit_headers(&mut response, input, room)?;
+            let Status::Complete(length) = read else { return Ok(None) };
+            let status = response.code.unwrap_or_default();
+            if status < 100 {
+                return Err(httparse::Error::Status);
+            }
+            let version = version(response.version);
+            Parts { method: "", target: "", status, version, fields: response.headers, length }
+        }
+    };
+    Ok(Some(parts))
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(0) { Version::Http10 } else { Version::Http11 }
+}
+
+/// Refuses a line that ends at `end` without CRLF: httparse lets a bare LF pass.
+fn ends_with_crlf(head: &[u8], end: usize) -> Result<(), HeadError> {
+    if head.get(..end).is_some_and(|lines| lines.ends_with(b"\r\n")) { Ok(()) } else { Err(BARE_LF) }
+}
+
+/// Says in words what httparse found wrong.
+#[cold]
+fn explain(error: httparse::Error, input: &[u8]) -> HeadError {
+    use httparse::Error;
+    HeadError::Malformed(match error {
+        Error::TooManyHeaders => return HeadError::TooManyFields,
+        Error::HeaderName if is_folded(input) => "a field is folded over several lines",
+        Error::HeaderName => "a field name is empty, or has a byte that is not allowed before its colon",
+        Error::HeaderValue => "a field value has a byte that is not allowed",
+        Error::NewLine => "a line ends in something other than CRLF",
+        Error::Status => "the status line is not well formed",
+        Error::Token => "the request line is not well formed",
+        Error::Version => "the version is neither HTTP/1.0 nor HTTP/1.1",
+    })
+}
+
+/// Whether a line begins with a blank, which once continued the line before (RFC 9112 5.2).
+fn is_folded(input: &[u8]) -> bool {
+    input.windows(2).any(|pair| matches!(pair, b"\n " | b"\n\t"))
+}
