@@ -3,4 +3,12 @@
 pub mod name;
 pub mod source;
 #[cfg(feature = "router")]
+pub mod drain;
+#[cfg(feature = "router")]
+pub mod fault;
+#[cfg(feature = "router")]
+pub mod files;
+#[cfg(feature = "router")]
 pub mod message;
+#[cfg(feature = "router")]
+pub mod telemetry;

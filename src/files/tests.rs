@@ -1,0 +1,236 @@
+use super::arming::Listener;
+use super::way::walk;
+use super::{POLL, Watch};
+use notify::event::{
+    AccessKind, AccessMode, CreateKind, DataChange, EventKind, Flag, MetadataKind, ModifyKind, RemoveKind,
+    RenameMode,
+};
+use notify::{Event, Watcher};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
+
+/// Waits for an announcement; what does not come within this time never comes.
+async fn announced(watch: &mut Watch) -> bool {
+    timeout(Duration::from_secs(20), watch.changed()).await.is_ok()
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
+
+/// A case of the table below: what is there before, the path that is followed, and two changes one after the other.
+type Case = (&'static str, fn(&Path), &'static str, fn(&Path), fn(&Path));
+
+const CASES: &[Case] = &[
+    (
+        "modified",
+        |dir| write(&dir.join("web"), "a"),
+        "web",
+        |dir| write(&dir.join("web"), "b"),
+        |dir| write(&dir.join("web"), "c"),
+    ),
+    (
+        "made and removed",
+        |_| {},
+        "web",
+        |dir| write(&dir.join("web"), "a"),
+        |dir| {
+            fs::remove_file(dir.join("web")).unwrap();
+        },
+    ),
+    (
+        "replaced by rename, twice",
+        |dir| write(&dir.join("web"), "a"),
+        "web",
+        |dir| {
+            write(&dir.join("new"), "b");
+            fs::rename(dir.join("new"), dir.join("web")).unwrap();
+        },
+        |dir| {
+            write(&dir.join("new"), "c");
+            fs::rename(dir.join("new"), dir.join("web")).unwrap();
+        },
+    ),
+    (
+        "in a directory that is not there yet",
+        |_| {},
+        "some/where/web",
+        |dir| fs::create_dir_all(dir.join("some/where")).unwrap(),
+        |dir| write(&dir.join("some/where/web"), "a"),
+    ),
+    (
+        "in a directory that is removed and made again",
+        |dir| {
+            fs::create_dir(dir.join("names")).unwrap();
+            write(&dir.join("names/web"), "a");
+        },
+        "names/web",
+        |dir| {
+            fs::remove_dir_all(dir.join("names")).unwrap();
+            fs::create_dir(dir.join("names")).unwrap();
+        },
+        |dir| write(&dir.join("names/web"), "b"),
+    ),
+    (
+        "below a directory that is replaced by rename",
+        |dir| {
+            fs::create_dir_all(dir.join("app/names")).unwrap();
+            fs::create_dir_all(dir.join("app.new/names")).unwrap();
+            write(&dir.join("app/names/web"), "a");
+        },
+        "app/names/web",
+        |dir| {
+            fs::rename(dir.join("app"), dir.join("app.old")).unwrap();
+            fs::rename(dir.join("app.new"), dir.join("app")).unwrap();
+        },
+        |dir| write(&dir.join("app/names/web"), "b"),
+    ),
+    (
+        "behind a link that is swapped, as in a ConfigMap mount",
+        |dir| {
+            for (version, text) in [("..1", "a"), ("..2", "b")] {
+                fs::create_dir(dir.join(version)).unwrap();
+                write(&dir.join(version).join("web"), text);
+            }
+            symlink("..1", dir.join("..data")).unwrap();
+            symlink("..data/web", dir.join("web")).unwrap();
+        },
+        "web",
+        |dir| {
+            symlink("..2", dir.join("..data_tmp")).unwrap();
+            fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+        },
+        |dir| write(&dir.join("..2/web"), "c"),
+    ),
+];
+
+#[tokio::test]
+async fn announces_every_kind_of_change_and_goes_on_watching() {
+    for &(case, before, path, first, second) in CASES {
+        let dir = tempfile::tempdir().unwrap();
+        before(dir.path());
+        let mut watch = Watch::new(&Handle::current());
+        watch.follow([dir.path().join(path)]).await;
+        first(dir.path());
+        assert!(announced(&mut watch).await, "{case}: the first change");
+        second(dir.path());
+        assert!(announced(&mut watch).await, "{case}: the second change");
+    }
+}
+
+#[tokio::test]
+async fn goes_on_watching_after_an_overflow() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut watch = Watch::new(&Handle::current());
+    watch.follow([dir.path().join("web")]).await;
+    watch.listener.hear(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+    assert!(announced(&mut watch).await, "everything may have changed");
+    write(&dir.path().join("web"), "a");
+    assert!(announced(&mut watch).await);
+}
+
+#[tokio::test]
+async fn forgets_what_is_followed_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let watch = Watch::new(&Handle::current());
+    let (web, users) = (dir.path().join("web"), dir.path().join("users"));
+    watch.follow([web.clone(), web.clone(), users.clone()]).await;
+    let changed = |path: &Path| {
+        let event = Event::new(EventKind::Modify(ModifyKind::Data(DataChange::Any)));
+        watch.listener.is_interested(&Ok(event.add_path(fs::canonicalize(dir.path()).unwrap().join(path))))
+    };
+    assert!(changed(Path::new("web")) && changed(Path::new("users")));
+    watch.forget([web.clone(), users]).await;
+    assert!(changed(Path::new("web")), "it was followed twice");
+    assert!(!changed(Path::new("users")));
+    watch.forget([web]).await;
+    assert!(!changed(Path::new("web")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_when_the_system_cannot_report() {
+    fn full(_: Arc<Listener>) -> notify::Result<Box<dyn Watcher + Send>> {
+        Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))
+    }
+    let mut watch = Watch::with(full, &Handle::current());
+    watch.follow([PathBuf::from("/some/where")]).await;
+    watch.changed().await;
+    for _ in 0..3 {
+        let start = Instant::now();
+        watch.changed().await;
+        let waited = start.elapsed();
+        assert!(waited >= POLL && waited < 2 * POLL, "polls and does not spin: {waited:?}");
+    }
+}
+
+#[test]
+fn hears_what_is_of_interest() {
+    let listener = Listener::default();
+    listener.interest("/etc/names", "web");
+    let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    let cases = [
+        (data, "/etc/names/web", true),
+        (data, "/etc/names/other", false),
+        (data, "/etc/web", false),
+        (EventKind::Create(CreateKind::File), "/etc/names/web", true),
+        (EventKind::Remove(RemoveKind::File), "/etc/names/web", true),
+        (EventKind::Remove(RemoveKind::Folder), "/etc/names", true),
+        (EventKind::Modify(ModifyKind::Name(RenameMode::From)), "/etc/names", true),
+        (EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/etc/names/web", true),
+        (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "/etc/names/web", true),
+        (EventKind::Access(AccessKind::Close(AccessMode::Write)), "/etc/names/web", true),
+        (EventKind::Access(AccessKind::Open(AccessMode::Any)), "/etc/names/web", false),
+        (EventKind::Access(AccessKind::Close(AccessMode::Read)), "/etc/names/web", false),
+        (EventKind::Access(AccessKind::Open(AccessMode::Any)), "/etc/names", false),
+    ];
+    for (kind, path, interesting) in cases {
+        let event = Event::new(kind).add_path(PathBuf::from(path));
+        assert_eq!(listener.is_interested(&Ok(event)), interesting, "{kind:?} {path}");
+    }
+    assert!(listener.is_interested(&Err(notify::Error::generic("lost"))));
+    assert!(listener.is_interested(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))));
+}
+
+/// A path, and the steps of its way: directory, entry, and whether the entry is only passed.
+type Way = (&'static str, &'static [(&'static str, &'static str, bool)]);
+
+#[test]
+fn walks_through_links_as_far_as_there_is_a_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = fs::canonicalize(dir.path()).unwrap();
+    fs::create_dir_all(root.join("real/deep")).unwrap();
+    write(&root.join("real/web"), "");
+    symlink("real", root.join("relative")).unwrap();
+    symlink(root.join("real"), root.join("absolute")).unwrap();
+    symlink("../web", root.join("real/deep/up")).unwrap();
+    symlink("loop", root.join("loop")).unwrap();
+    let cases: &[Way] = &[
+        ("real/web", &[("", "real", true), ("real", "web", false)]),
+        ("real/deep", &[("", "real", true), ("real", "deep", false)]),
+        ("real/web/beyond", &[("", "real", true), ("real", "web", false)]),
+        ("missing/web", &[("", "missing", false)]),
+        ("relative/web", &[("", "relative", false), ("", "real", true), ("real", "web", false)]),
+        ("absolute/web", &[("", "absolute", false), ("", "real", true), ("real", "web", false)]),
+        (
+            "real/deep/up",
+            &[("", "real", true), ("real", "deep", true), ("real/deep", "up", false), ("real", "web", false)],
+        ),
+    ];
+    for (path, expected) in cases {
+        let steps = walk(&root.join(path));
+        let found: Vec<_> = steps
+            .iter()
+            .filter_map(|step| {
+                let below = step.directory.strip_prefix(&root).ok()?.to_str()?;
+                Some((below, step.entry.to_str()?, step.passing))
+            })
+            .collect();
+        assert_eq!(found, *expected, "{path}");
+    }
+    assert!(walk(&root.join("loop")).len() < 100, "a loop of links ends");
+}

@@ -1,0 +1,90 @@
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Symbolic links on one way before it is taken for a loop, as in Linux.
+const MAX_LINKS: usize = 40;
+
+/// One step of the way to a path: a directory, free of links, and the entry of it that is looked up there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// The directory.
+    pub(super) directory: PathBuf,
+    /// What tells the directory from another one that took its place.
+    pub(super) identity: Identity,
+    /// The entry.
+    pub(super) entry: OsString,
+    /// Whether the entry is a directory on the way to something else, so that only its replacement is of interest.
+    pub(super) passing: bool,
+}
+
+/// Device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
+impl Identity {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+}
+
+/// Walks the way to an absolute path, links followed, as far as it exists; the last step is the entry that is
+/// the path, or that is missing, or that is no directory.
+pub(super) fn walk(path: &Path) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut at = PathBuf::from("/");
+    let Ok(root) = fs::symlink_metadata(&at) else { return steps };
+    // The directories above, each with its identity: `..` goes back to them.
+    let mut above = vec![Identity::of(&root)];
+    let mut left = Vec::new();
+    push(&mut left, path);
+    let mut links = 0;
+    while let Some(name) = left.pop() {
+        if name == ".." {
+            if above.len() > 1 {
+                above.pop();
+                at.pop();
+            }
+            continue;
+        }
+        let Some(&identity) = above.last() else { break };
+        let entry = at.join(&name);
+        let step = Step { directory: at.clone(), identity, entry: name, passing: false };
+        let metadata = fs::symlink_metadata(&entry);
+        match metadata {
+            Ok(metadata) if metadata.is_symlink() => {
+                steps.push(step);
+                links += 1;
+                let Ok(target) = fs::read_link(&entry) else { break };
+                if links > MAX_LINKS {
+                    break;
+                }
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                    above.truncate(1);
+                }
+                push(&mut left, &target);
+            }
+            Ok(metadata) if metadata.is_dir() => {
+                steps.push(Step { passing: !left.is_empty(), ..step });
+                at = entry;
+                above.push(Identity::of(&metadata));
+            }
+            _ => {
+                steps.push(step);
+                break;
+            }
+        }
+    }
+    steps
+}
+
+/// Puts the elements of `path` on a stack, the first one on top.
+fn push(left: &mut Vec<OsString>, path: &Path) {
+    left.extend(path.components().rev().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    }));
+}
