@@ -9,6 +9,8 @@ pub mod fault;
 #[cfg(feature = "router")]
 pub mod files;
 #[cfg(feature = "router")]
+pub mod interpret;
+#[cfg(feature = "router")]
 pub mod message;
 #[cfg(feature = "router")]
 pub mod telemetry;

@@ -1,0 +1,134 @@
+//! What a namer's tree ends in: bound names and the endpoints behind them.
+
+use crate::name::Path;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What a namer's tree ends in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leaf {
+    /// A concrete name.
+    Bound(Bound),
+    /// Unbound: goes through the whole dtab again.
+    Path(Path),
+}
+
+/// A concrete name: where requests can be sent.
+///
+/// Equal and ordered by id and residual alone, as Linkerd's `Dst.Bound`: the same name has the same endpoints.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// An absolute path that, looked up again, gives the same name: `/#/io.l5d.fs/web`.
+    pub id: Path,
+    /// What of the path the namer left over; the empty path when it used all.
+    pub residual: Path,
+    /// What stands behind the name.
+    pub target: Target,
+}
+
+/// What stands behind a bound name.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Live addresses.
+    Endpoints(watch::Receiver<EndpointSet>),
+    /// `/$/io.buoyant.http.status/<code>`: an empty answer with this status, made here.
+    Status(u16),
+}
+
+/// The addresses behind a name at one moment; replaced whole. Empty by default. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EndpointSet(Arc<[Endpoint]>);
+
+/// One address that can take a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Its share of traffic among the endpoints of its set: 1.0 unless the source says otherwise; finite, not negative.
+    pub weight: f64,
+    /// The node it runs on, when the source says so.
+    pub node: Option<Arc<str>>,
+    /// The zone it runs in, when the source says so.
+    pub zone: Option<Arc<str>>,
+    /// The protocol it speaks, when the source says so.
+    pub hint: Option<Hint>,
+    /// Whether it is about to go away: to be used only when nothing else is left.
+    pub terminating: bool,
+}
+
+/// The protocol an endpoint speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hint {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2 with prior knowledge.
+    H2c,
+    /// WebSocket over HTTP/1.1.
+    Ws,
+}
+
+impl EndpointSet {
+    /// Makes a set of the given endpoints, in their order.
+    pub fn new(endpoints: Vec<Endpoint>) -> Self {
+        Self(endpoints.into())
+    }
+}
+
+impl std::ops::Deref for EndpointSet {
+    type Target = [Endpoint];
+
+    fn deref(&self) -> &[Endpoint] {
+        &self.0
+    }
+}
+
+impl Endpoint {
+    /// Makes an endpoint at `address` of which nothing else is known.
+    pub const fn at(address: SocketAddr) -> Self {
+        Self { address, weight: 1.0, node: None, zone: None, hint: None, terminating: false }
+    }
+}
+
+impl PartialEq for Bound {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.id, &self.residual) == (&other.id, &other.residual)
+    }
+}
+
+impl Eq for Bound {}
+
+impl Ord for Bound {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (&self.id, &self.residual).cmp(&(&other.id, &other.residual))
+    }
+}
+
+impl PartialOrd for Bound {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(id: &str, residual: &str, target: Target) -> Bound {
+        let path = |text: &str| Path::from_elems(text.split('/').filter(|elem| !elem.is_empty()));
+        Bound { id: path(id), residual: path(residual), target }
+    }
+
+    #[test]
+    fn bound_names_are_equal_and_ordered_by_id_and_residual_alone() {
+        let web = bound("/#/fs/web", "/a", Target::Status(200));
+        assert_eq!(
+            web,
+            bound("/#/fs/web", "/a", Target::Endpoints(watch::channel(EndpointSet::default()).1))
+        );
+        assert_ne!(web, bound("/#/fs/web", "/b", Target::Status(200)));
+        assert_ne!(web, bound("/#/fs/api", "/a", Target::Status(200)));
+        assert!(bound("/#/fs/api", "/z", Target::Status(200)) < web);
+        assert!(web < bound("/#/fs/web", "/b", Target::Status(200)));
+    }
+}

@@ -1,0 +1,204 @@
+use super::*;
+use crate::interpret::{Bound, Keeper, Leaf, Namer, Namers, Target, Writer};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A namer under `/#/<name>` whose answers a test writes.
+#[derive(Default)]
+struct Fake {
+    writers: Mutex<HashMap<String, Arc<Writer>>>,
+}
+
+impl Namer for Fake {
+    fn lookup(&self, path: &Path) -> Answer {
+        let (writer, answer) = Answer::pending();
+        self.writers.lock().unwrap().insert(path.to_string(), Arc::new(writer));
+        answer
+    }
+}
+
+impl Fake {
+    fn writer(&self, path: &str) -> Option<Arc<Writer>> {
+        self.writers.lock().unwrap().get(path).cloned()
+    }
+}
+
+/// A namer that answers at once, with the path as it is.
+struct Echo;
+
+impl Namer for Echo {
+    fn lookup(&self, path: &Path) -> Answer {
+        Answer::fixed(self.immediate(path).unwrap_or(State::Pending))
+    }
+
+    fn immediate(&self, path: &Path) -> Option<State> {
+        let tree = if path.is_empty() { NameTree::Neg } else { NameTree::Leaf(Leaf::Path(path.clone())) };
+        Some(State::Ready(tree))
+    }
+}
+
+fn path(text: &str) -> Path {
+    text.parse().expect("a path")
+}
+
+fn ready(id: &str) -> State {
+    let bound = Bound { id: path(id), residual: Path::empty(), target: Target::Status(200) };
+    State::Ready(NameTree::Leaf(Leaf::Bound(bound)))
+}
+
+fn print(delegation: &Delegation) -> String {
+    match &delegation.outcome {
+        Outcome::Bound(tree) => format!("{:#}", tree.map(&mut |bound: &Bound| bound.id.clone())),
+        other => format!("{other:?}"),
+    }
+}
+
+/// `/$` echoes; `/#` and, asked before it, `/#/a` are the test's.
+fn start() -> (Arc<Fake>, Arc<Fake>, Held) {
+    let (all, a) = (Arc::new(Fake::default()), Arc::new(Fake::default()));
+    let namers =
+        Namers::new(vec![(path("/$"), Arc::new(Echo)), (path("/#"), all.clone()), (path("/#/a"), a.clone())]);
+    let (keeper, asker) = Keeper::new(namers, Duration::from_secs(600));
+    tokio::spawn(keeper.run());
+    (all, a, Held::new(asker))
+}
+
+fn evaluate(held: &mut Held, dtab: &str, from: &str) -> Delegation {
+    held.begin();
+    delegate(&dtab.parse().expect("a dtab"), &path(from), held, Explore::Deciding)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_is_wanted_once_and_filled() {
+    let (all, _, mut held) = start();
+    let delegation = evaluate(&mut held, "/x => /#/b & /#/b & /#/c", "/x");
+    assert_eq!(delegation.outcome, Outcome::Pending);
+    assert_eq!(held.wanted(), [(1, path("/b")), (1, path("/c"))]);
+    assert!(held.looked().is_empty());
+    held.ask_wanted().await;
+    assert_eq!(held.len(), 2);
+
+    let delegation = evaluate(&mut held, "/x => /#/b & /#/b & /#/c", "/x");
+    assert_eq!(delegation.outcome, Outcome::Pending);
+    assert!(held.wanted().is_empty());
+    let looked = held.looked();
+    assert_eq!(looked.len(), 2, "each once");
+    assert!(looked.iter().all(|answer| !answer.has_changed()));
+
+    all.writer("/c").unwrap().publish(ready("/c1"));
+    let changed: Vec<_> = looked.iter().map(Answer::has_changed).collect();
+    assert_eq!(changed, [false, true]);
+    assert_eq!(print(&evaluate(&mut held, "/x => /#/b & /#/b & /#/c", "/x")), "/c1");
+    assert!(held.looked().iter().all(|answer| !answer.has_changed()), "seen by this evaluation");
+    assert!(looked[1].has_changed(), "and not by the one before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn namers_are_asked_in_order_until_one_knows() {
+    let (all, a, mut held) = start();
+    evaluate(&mut held, "", "/#/a/b");
+    assert_eq!(held.wanted(), [(2, path("/b"))], "the others only when this one says no");
+    held.ask_wanted().await;
+    a.writer("/b").unwrap().publish(State::Ready(NameTree::Neg));
+    evaluate(&mut held, "", "/#/a/b");
+    assert_eq!(held.wanted(), [(1, path("/a/b"))]);
+    held.ask_wanted().await;
+    all.writer("/a/b").unwrap().publish(ready("/found"));
+    assert_eq!(print(&evaluate(&mut held, "", "/#/a/b")), "/found");
+    assert_eq!(held.looked().len(), 2, "both decided it");
+    assert_eq!(print(&evaluate(&mut held, "/b => $", "/$/b")), "$", "no need to ask anybody");
+    assert!(held.wanted().is_empty() && held.looked().is_empty());
+    assert_eq!(print(&evaluate(&mut held, "", "/svc")), "~");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pruning_drops_what_no_result_rests_on() {
+    let (all, _, mut held) = start();
+    evaluate(&mut held, "/x => /#/b & /#/c", "/x");
+    held.ask_wanted().await;
+    evaluate(&mut held, "", "/#/b");
+    let result = held.looked();
+    held.prune();
+    assert_eq!(held.len(), 1);
+    tokio::time::sleep(Duration::from_secs(1200)).await;
+    assert!(all.writer("/c").unwrap().is_closed());
+    assert!(!all.writer("/b").unwrap().is_closed());
+    drop(result);
+    held.prune();
+    assert!(held.is_empty());
+    tokio::time::sleep(Duration::from_secs(1200)).await;
+    assert!(all.writer("/b").unwrap().is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_answers_is_bounded() {
+    let (_, _, mut held) = start();
+    let answer = Answer::fixed(ready("/a"));
+    for n in 0..=MAX_HELD {
+        held.fill(1, Path::from_elems([n.to_string()]), &answer);
+    }
+    assert_eq!(held.len(), MAX_HELD);
+    let full = evaluate(&mut held, "", "/#/more");
+    assert!(matches!(full.outcome, Outcome::Failed(_)), "{full:?}");
+    assert!(held.wanted().is_empty());
+    assert_eq!(print(&evaluate(&mut held, "", "/#/7")), "/a");
+    let _result = held.looked();
+    held.prune();
+    assert_eq!(held.len(), 1);
+    assert_eq!(evaluate(&mut held, "", "/#/more").outcome, Outcome::Pending);
+    assert_eq!(held.wanted().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settling_waits_for_what_decides() {
+    let (all, _, mut held) = start();
+    let task = tokio::spawn(async move {
+        let dtab = "/x => /#/b | /#/c".parse().expect("a dtab");
+        print(&settle(&dtab, &path("/x"), Explore::Deciding, &mut held).await)
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    all.writer("/b").unwrap().publish(State::Ready(NameTree::Neg));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!task.is_finished());
+    all.writer("/c").unwrap().publish(ready("/c1"));
+    assert_eq!(task.await.unwrap(), "/c1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn settling_all_waits_for_everything_shown() {
+    let (all, _, mut held) = start();
+    let task = tokio::spawn(async move {
+        let dtab = "/x => /#/b | /#/c".parse().expect("a dtab");
+        settle(&dtab, &path("/x"), Explore::All, &mut held).await
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    all.writer("/b").unwrap().publish(ready("/b1"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!task.is_finished());
+    all.writer("/c").unwrap().publish(ready("/c1"));
+    let delegation = task.await.unwrap();
+    assert_eq!(print(&delegation), "/b1");
+    assert!(!delegation.step.is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn settling_without_namers_fails_at_once() {
+    let namers = Namers::new(vec![(path("/#"), Arc::new(Fake::default()))]);
+    let (keeper, asker) = Keeper::new(namers, Duration::from_secs(600));
+    drop(keeper);
+    let mut held = Held::new(asker);
+    let delegation = settle(&Dtab::empty(), &path("/#/b"), Explore::Deciding, &mut held).await;
+    assert!(matches!(delegation.outcome, Outcome::Failed(_)), "{delegation:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_of_several_answers_wakes() {
+    let (one, first) = Answer::pending();
+    let (_two, second) = Answer::pending();
+    let mut answers = [second, first];
+    let minute = Duration::from_secs(60);
+    assert!(tokio::time::timeout(minute, any_changed(&mut answers)).await.is_err());
+    one.publish(State::Ready(NameTree::Neg));
+    tokio::time::timeout(minute, any_changed(&mut answers)).await.expect("one changed");
+    assert!(tokio::time::timeout(minute, any_changed(&mut [])).await.is_err());
+}

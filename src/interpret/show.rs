@@ -1,0 +1,214 @@
+//! Delegations for people and for programs: a drawing for the terminal, and Linkerd's JSON.
+
+use super::{Bound, Delegation, EndpointSet, Outcome, Step, StepKind, Target};
+use crate::name::{Dentry, NameTree};
+use std::fmt::{self, Write};
+
+mod json;
+
+pub use json::{Json, json};
+
+/// Whether a drawing carries colour codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// Plain text.
+    Without,
+    /// ANSI codes: green for what is bound, red for what is not, dim for what was not taken.
+    Ansi,
+}
+
+/// How many addresses of one name are drawn; of the rest, the number.
+const ADDRESSES: usize = 8;
+
+/// How many characters of one entry's destination are drawn.
+const DESTINATION: usize = 60;
+
+/// Draws a delegation as a tree, a line for each step, and a line for the outcome.
+///
+/// Each step shows its path, in brackets the entry that led there (counted from 1), and what the path became. What the
+/// outcome did not look at hangs on dotted lines. Endpoints are those known at this moment.
+///
+/// ```text
+/// /svc/world
+/// └── /host/world  [2: /svc => /host]
+///     └── /srv/world-v2  [4: /host/world => /srv/world-v2]
+///         └── /#/io.l5d.fs/world-v2  [1: /srv => /#/io.l5d.fs]  bound: 127.0.0.1:8082
+/// outcome: /#/io.l5d.fs/world-v2
+/// ```
+///
+/// # Errors
+///
+/// Only those of `out`.
+pub fn draw(delegation: &Delegation, colours: Colours, out: &mut impl Write) -> fmt::Result {
+    let dentries = delegation.dtab.iter().collect();
+    let mut drawing = Drawing { dentries, colours, indent: String::new(), out };
+    drawing.step(&delegation.step, "")?;
+    drawing.outcome(&delegation.outcome)
+}
+
+struct Drawing<'a, W> {
+    dentries: Vec<&'a Dentry>,
+    colours: Colours,
+    /// What stands at the left of the lines below the present step.
+    indent: String,
+    out: &'a mut W,
+}
+
+/// The ANSI codes of the colours that are used.
+const GREEN: &str = "32";
+const RED: &str = "31";
+const DIM: &str = "2";
+
+impl<W: Write> Drawing<'_, W> {
+    /// Draws the rest of a step's line, and what is below it.
+    fn step(&mut self, step: &Step, weight: &str) -> fmt::Result {
+        let mut line = weight.to_owned();
+        match symbol(step) {
+            Some(symbol) => line.push_str(symbol),
+            None => write!(line, "{}", step.path)?,
+        }
+        self.entry(step, &mut line)?;
+        let colour = if step.taken { "" } else { DIM };
+        self.coloured(colour, &line)?;
+        if let Some((colour, text)) = result(&step.kind) {
+            self.out.write_str("  ")?;
+            self.coloured(if step.taken { colour } else { DIM }, &text)?;
+        }
+        self.out.write_char('\n')?;
+        match &step.kind {
+            StepKind::Delegate(child) => self.child(child, "", true),
+            StepKind::Alt(arms) => {
+                let last = arms.len().saturating_sub(1);
+                arms.iter().enumerate().try_for_each(|(at, arm)| self.child(arm, "", at == last))
+            }
+            StepKind::Union(branches) => {
+                let last = branches.len().saturating_sub(1);
+                branches.iter().enumerate().try_for_each(|(at, (weight, branch))| {
+                    self.child(branch, &format!("{weight} * "), at == last)
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn child(&mut self, child: &Step, weight: &str, last: bool) -> fmt::Result {
+        let (branch, below) = match (child.taken, last) {
+            (true, false) => ("├── ", "│   "),
+            (true, true) => ("└── ", "    "),
+            (false, false) => ("├╌╌ ", "│   "),
+            (false, true) => ("└╌╌ ", "    "),
+        };
+        self.out.write_str(&self.indent)?;
+        self.out.write_str(branch)?;
+        let indented = self.indent.len();
+        self.indent.push_str(below);
+        self.step(child, weight)?;
+        self.indent.truncate(indented);
+        Ok(())
+    }
+
+    /// Adds the entry that led to a step.
+    fn entry(&self, step: &Step, line: &mut String) -> fmt::Result {
+        let found = step.dentry.and_then(|at| Some((at + 1, *self.dentries.get(at)?)));
+        let Some((number, Dentry { prefix, dst })) = found else {
+            return Ok(());
+        };
+        let mut dst = format!("{dst:#}");
+        if let Some((cut, _)) = dst.char_indices().nth(DESTINATION) {
+            dst.replace_range(cut.., "...");
+        }
+        write!(line, "  [{number}: {prefix} => {dst}]")
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) -> fmt::Result {
+        self.out.write_str("outcome: ")?;
+        let (colour, text) = match outcome {
+            Outcome::Bound(NameTree::Neg) => (RED, format!("~ ({NEG})")),
+            Outcome::Bound(NameTree::Fail) => (RED, format!("! ({FAIL})")),
+            Outcome::Bound(NameTree::Empty) => (RED, format!("$ ({EMPTY})")),
+            Outcome::Bound(tree) => {
+                let names = tree.map(&mut |bound: &Bound| bound.id.concat(&bound.residual));
+                (GREEN, format!("{names:#}"))
+            }
+            Outcome::Pending => (RED, PENDING.to_owned()),
+            Outcome::Failed(why) => (RED, plain(&format!("failed: {why}"))),
+        };
+        self.coloured(colour, &text)?;
+        self.out.write_char('\n')
+    }
+
+    fn coloured(&mut self, colour: &str, text: &str) -> fmt::Result {
+        if self.colours == Colours::Without || colour.is_empty() {
+            self.out.write_str(text)
+        } else {
+            write!(self.out, "\x1b[{colour}m{text}\x1b[0m")
+        }
+    }
+}
+
+const NEG: &str = "no such name";
+const FAIL: &str = "fails on purpose";
+const EMPTY: &str = "no members";
+const UNEXPLORED: &str = "not explored: too much is not taken";
+const PENDING: &str = "pending: a namer has not answered";
+
+/// What stands for a path where an entry has a `~`, `!` or `$`.
+const fn symbol(step: &Step) -> Option<&'static str> {
+    if step.dentry.is_none() || !step.path.is_empty() {
+        return None;
+    }
+    match step.kind {
+        StepKind::Neg => Some("~"),
+        StepKind::Fail => Some("!"),
+        StepKind::Empty => Some("$"),
+        _ => None,
+    }
+}
+
+/// What a path became, for the end of its line, with its colour; nothing when the next line says it.
+fn result(kind: &StepKind) -> Option<(&'static str, String)> {
+    Some(match kind {
+        StepKind::Delegate(_) => return None,
+        StepKind::Alt(_) => ("", "first of:".into()),
+        StepKind::Union(_) => ("", "shared by:".into()),
+        StepKind::Leaf(bound) => (GREEN, leaf(bound)),
+        StepKind::Neg => (RED, NEG.into()),
+        StepKind::Fail => (RED, FAIL.into()),
+        StepKind::Empty => (RED, EMPTY.into()),
+        StepKind::Pending => (RED, PENDING.into()),
+        StepKind::Failed(why) => (RED, plain(&format!("failed: {why}"))),
+        StepKind::Unexplored => (DIM, UNEXPLORED.into()),
+    })
+}
+
+fn leaf(bound: &Bound) -> String {
+    let mut text = format!("bound to {}", bound.id);
+    if !bound.residual.is_empty() {
+        text.push_str(&format!(", rest {}", bound.residual));
+    }
+    text.push_str(": ");
+    match &bound.target {
+        Target::Endpoints(endpoints) => text.push_str(&addresses(&endpoints.borrow())),
+        Target::Status(status) => text.push_str(&format!("an empty answer with status {status}")),
+    }
+    text
+}
+
+fn addresses(endpoints: &EndpointSet) -> String {
+    let mut shown: Vec<_> =
+        endpoints.iter().take(ADDRESSES).map(|endpoint| endpoint.address.to_string()).collect();
+    match endpoints.len() {
+        0 => return "no endpoints".into(),
+        1..=ADDRESSES => {}
+        many => shown.push(format!("{} more", many - ADDRESSES)),
+    }
+    shown.join(", ")
+}
+
+/// Takes what could steer a terminal out of a namer's words.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! A delegation in the shape of Linkerd's `delegator.json`.
+
+use super::super::{Bound, Delegation, Endpoint, Step, StepKind, Target};
+use crate::name::{Dentry, Path};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::collections::BTreeMap;
+
+/// Returns a delegation in the shape of Linkerd 1's `delegator.json`, to be serialized.
+pub fn json(delegation: &Delegation) -> Json<'_> {
+    Json { dentries: delegation.dtab.iter().collect(), step: &delegation.step }
+}
+
+/// A delegation as JSON: what Linkerd 1.7.5 answers at `/delegator.json`, with the members in its order.
+///
+/// Beyond Linkerd: each node has `taken`, and two types are added where Linkerd waits or does not end: `pending` and
+/// `unexplored`. Endpoints are those known at this moment. An endpoint's `meta` has `nodeName`, `zone`
+/// and `endpoint_addr_weight` when they are known and not the default; a name that is an empty answer made here has
+/// its `status` in the `meta` of its address.
+#[derive(Debug)]
+pub struct Json<'a> {
+    dentries: Vec<&'a Dentry>,
+    step: &'a Step,
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Node { dentries: &self.dentries, step: self.step, within: &self.step.path }.serialize(serializer)
+    }
+}
+
+/// One node.
+struct Node<'a> {
+    dentries: &'a [&'a Dentry],
+    step: &'a Step,
+    /// The path that was looked up to come here.
+    within: &'a Path,
+}
+
+impl<'a> Node<'a> {
+    const fn below(&self, step: &'a Step) -> Self {
+        Self { dentries: self.dentries, step, within: &self.step.path }
+    }
+
+    /// The alternates, with those of alternates of the same path in their place.
+    fn alternates(&self, arms: &'a [Step]) -> Vec<Self> {
+        let mut spliced = Vec::with_capacity(arms.len());
+        for arm in arms {
+            match &arm.kind {
+                StepKind::Alt(arms) if arm.path == self.step.path => spliced.extend(self.alternates(arms)),
+                _ => spliced.push(self.below(arm)),
+            }
+        }
+        spliced
+    }
+
+    fn kind(&self) -> &'static str {
+        match &self.step.kind {
+            StepKind::Delegate(_) => "delegate",
+            StepKind::Alt(_) => "alt",
+            StepKind::Union(_) => "union",
+            StepKind::Leaf(_) => "leaf",
+            StepKind::Neg => "neg",
+            StepKind::Fail => "fail",
+            StepKind::Empty => "empty",
+            StepKind::Pending => "pending",
+            StepKind::Failed(_) => "exception",
+            StepKind::Unexplored => "unexplored",
+        }
+    }
+
+    /// Linkerd writes a `~` or `!` of an entry as such, and a `$` as the path it stands for.
+    fn path(&self) -> String {
+        let path = &self.step.path;
+        match self.step.kind {
+            StepKind::Neg if path.is_empty() => "~".into(),
+            StepKind::Fail if !path.elems().take(2).eq([&b"$"[..], b"fail"]) => "!".into(),
+            StepKind::Empty if path.is_empty() => self.within.to_string(),
+            _ => path.to_string(),
+        }
+    }
+}
+
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", self.kind())?;
+        map.serialize_entry("path", &self.path())?;
+        if let Some(dentry) = self.step.dentry.and_then(|at| self.dentries.get(at)) {
+            map.serialize_entry("dentry", &Entry(dentry))?;
+        }
+        map.serialize_entry("taken", &self.step.taken)?;
+        match &self.step.kind {
+            StepKind::Delegate(step) => map.serialize_entry("delegate", &self.below(step))?,
+            StepKind::Alt(arms) => map.serialize_entry("alt", &self.alternates(arms))?,
+            StepKind::Union(branches) => {
+                let branches: Vec<_> =
+                    branches.iter().map(|(weight, step)| Branch(*weight, self.below(step))).collect();
+                map.serialize_entry("union", &branches)?;
+            }
+            StepKind::Leaf(bound) => map.serialize_entry("bound", &Leaf(bound))?,
+            StepKind::Failed(why) => map.serialize_entry("message", &why.to_string())?,
+            StepKind::Neg | StepKind::Fail | StepKind::Empty | StepKind::Pending | StepKind::Unexplored => {}
+        }
+        map.end()
+    }
+}
+
+struct Branch<'a>(f64, Node<'a>);
+
+impl Serialize for Branch<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("weight", &self.0)?;
+        map.serialize_entry("tree", &self.1)?;
+        map.end()
+    }
+}
+
+struct Entry<'a>(&'a Dentry);
+
+impl Serialize for Entry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("prefix", &self.0.prefix.to_string())?;
+        map.serialize_entry("dst", &format!("{:#}", self.0.dst))?;
+        map.end()
+    }
+}
+
+struct Leaf<'a>(&'a Bound);
+
+impl Serialize for Leaf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("addr", &Address(&self.0.target))?;
+        map.serialize_entry("id", &self.0.id.to_string())?;
+        map.serialize_entry("path", &self.0.residual.to_string())?;
+        map.end()
+    }
+}
+
+struct Address<'a>(&'a Target);
+
+impl Serialize for Address<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut meta = BTreeMap::new();
+        let mut endpoints = Vec::new();
+        match self.0 {
+            Target::Endpoints(set) => endpoints.extend(set.borrow().iter().cloned()),
+            Target::Status(status) => {
+                meta.insert("status", status);
+            }
+        }
+        let addrs: Vec<_> = endpoints.iter().map(Addr).collect();
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("type", "bound")?;
+        map.serialize_entry("addrs", &addrs)?;
+        map.serialize_entry("meta", &meta)?;
+        map.end()
+    }
+}
+
+struct Addr<'a>(&'a Endpoint);
+
+impl Serialize for Addr<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("ip", &self.0.address.ip())?;
+        map.serialize_entry("port", &self.0.address.port())?;
+        map.serialize_entry("meta", &Meta(self.0))?;
+        map.end()
+    }
+}
+
+struct Meta<'a>(&'a Endpoint);
+
+impl Serialize for Meta<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Endpoint { weight, node, zone, .. } = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        if *weight != 1.0 {
+            map.serialize_entry("endpoint_addr_weight", weight)?;
+        }
+        if let Some(node) = node {
+            map.serialize_entry("nodeName", &**node)?;
+        }
+        if let Some(zone) = zone {
+            map.serialize_entry("zone", &**zone)?;
+        }
+        map.end()
+    }
+}
