@@ -3,11 +3,15 @@
 pub mod name;
 pub mod source;
 #[cfg(feature = "router")]
+pub mod context;
+#[cfg(feature = "router")]
 pub mod drain;
 #[cfg(feature = "router")]
 pub mod fault;
 #[cfg(feature = "router")]
 pub mod files;
+#[cfg(feature = "router")]
+pub mod identify;
 #[cfg(feature = "router")]
 pub mod interpret;
 #[cfg(feature = "router")]

@@ -1,0 +1,43 @@
+//! What a request carries: peer, headers decoded, judged, stripped, re-encoded.
+//!
+//! A listener has one [`Policy`]. A request passes it three times: [`Policy::enter`] decides whether the caller
+//! is trusted, removes what a stranger may not send and reads the rest into a [`Context`]; [`Policy::leave`]
+//! writes what the upstream is to know; [`Policy::answer`] removes what the caller is not to know.
+//!
+//! Nothing here knows where a request goes.
+
+#![warn(clippy::indexing_slicing, clippy::string_slice)]
+
+mod base64;
+mod carried;
+mod deadline;
+mod error;
+mod forwarded;
+mod overrides;
+mod peer;
+mod policy;
+#[cfg(test)]
+mod properties;
+mod target;
+mod trace;
+mod via;
+
+pub use self::carried::Context;
+pub use self::deadline::Deadline;
+pub use self::error::{MAX_ERROR, encode_error};
+pub use self::forwarded::{Forwarded, Labeler};
+pub use self::overrides::{OverrideError, OverrideLimits, Overrides, decode_overrides};
+pub use self::peer::Peer;
+pub use self::policy::{Answered, Config, Leaving, Policy, Refusal};
+pub use self::target::Target;
+pub use self::trace::Trace;
+pub use self::via::count_via;
+
+/// Whom a listener trusts to steer requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// `trust: nobody`, `clearContext: true`, or nothing said and not on loopback.
+    Nobody,
+    /// `trust: everybody`, or nothing said and on loopback.
+    Everybody,
+}

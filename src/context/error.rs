@@ -1,0 +1,59 @@
+use std::io::Write;
+
+/// How many bytes the value of `l5d-err` may have: half of what the head of an answer may have by default
+/// (`maxHeadersKB`), where Linkerd took all of it.
+pub const MAX_ERROR: usize = 4096;
+
+/// Returns the value of `l5d-err` that says `text`, cut to [`MAX_ERROR`] bytes.
+///
+/// It is encoded as a form is, as Linkerd does: letters, digits and `.-*_` stand for themselves, `+` for a blank, and
+/// `%XX` for any other byte. Linkerd encodes the bytes of ISO-8859-1; here they are those of UTF-8, so that nothing is
+/// lost.
+pub fn encode_error(text: &str) -> Vec<u8> {
+    let mut value = Vec::with_capacity(MAX_ERROR.min(3 * text.len()));
+    for byte in text.bytes() {
+        let end = value.len();
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'.' | b'-' | b'*' | b'_' => value.push(byte),
+            b' ' => value.push(b'+'),
+            _ => {
+                // Writing to memory does not fail.
+                let _ = write!(value, "%{byte:02X}");
+            }
+        }
+        if value.len() > MAX_ERROR {
+            value.truncate(end);
+            break;
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodes_as_linkerd_does() {
+        let table = [
+            ("", ""),
+            ("a.b-c*d_e", "a.b-c*d_e"),
+            ("Unknown destination: / x", "Unknown+destination%3A+%2F+x"),
+            ("1 | /a = /b\n\t^", "1+%7C+%2Fa+%3D+%2Fb%0A%09%5E"),
+            ("caf\u{e9}+~", "caf%C3%A9%2B%7E"),
+            ("\0\r\n", "%00%0D%0A"),
+        ];
+        for (text, value) in table {
+            assert_eq!(encode_error(text).escape_ascii().to_string(), value);
+        }
+    }
+
+    #[test]
+    fn cuts_between_bytes() {
+        assert_eq!(encode_error(&"a".repeat(MAX_ERROR)).len(), MAX_ERROR);
+        assert_eq!(encode_error(&"a".repeat(MAX_ERROR + 1)).len(), MAX_ERROR);
+        let value = encode_error(&"/".repeat(MAX_ERROR));
+        assert_eq!(value.len(), MAX_ERROR / 3 * 3);
+        assert!(value.ends_with(b"%2F"));
+    }
+}

@@ -1,0 +1,209 @@
+use super::Peer;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+/// How many letters and digits a random label has.
+const RANDOM_LENGTH: usize = 6;
+
+/// What `addForwardedHeader` writes (RFC 7239).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Forwarded {
+    /// How this listener is named: the key `by`.
+    pub by: Labeler,
+    /// How the caller is named: the key `for`, which is a keyword here.
+    pub from: Labeler,
+}
+
+/// How one end of a connection is named in `Forwarded`.
+///
+/// All but the last two name an address, and say `unknown` of the address that stands for all (`0.0.0.0`, `::`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Labeler {
+    /// `ip`: `192.0.2.43` or `"[2001:db8::17]"`.
+    Ip,
+    /// `ip:port`: `"192.0.2.43:8080"` or `"[2001:db8::17]:8080"`.
+    IpPort,
+    /// `connectionRandom`: `_` and six letters or digits, the same for all requests of a connection.
+    ConnectionRandom,
+    /// `requestRandom`: `_` and six letters or digits, new for each request. RFC 7239 section 6.3 recommends it.
+    #[default]
+    RequestRandom,
+    /// `router`: the label of the router, after `_`.
+    Router,
+    /// `static`: a label of one's own, after `_` unless it begins with one.
+    Static(String),
+}
+
+impl Forwarded {
+    /// Appends one element of `Forwarded` to `out`.
+    pub(super) fn encode(&self, peer: &Peer, router: &str, host: Option<&[u8]>, out: &mut Vec<u8>) {
+        // Two labels of one connection must differ, or they would say that both ends are one.
+        out.extend_from_slice(b"by=");
+        self.by.encode(peer.local, peer.seed, router, out);
+        out.extend_from_slice(b";for=");
+        self.from.encode(peer.remote, !peer.seed, router, out);
+        if let Some(host) = host.filter(|host| !host.is_empty()) {
+            out.extend_from_slice(b";host=");
+            push_value(host, out);
+        }
+        out.extend_from_slice(if peer.secure { b";proto=https" } else { b";proto=http" });
+    }
+}
+
+impl Labeler {
+    fn encode(&self, address: SocketAddr, seed: u64, router: &str, out: &mut Vec<u8>) {
+        let ip = address.ip().to_canonical();
+        match self {
+            Self::Router => push_label(router, out),
+            Self::Static(label) => push_label(label, out),
+            _ if ip.is_unspecified() => out.extend_from_slice(b"unknown"),
+            Self::Ip => push_ip(ip, out),
+            Self::IpPort => push_ip_port(ip, address.port(), out),
+            Self::ConnectionRandom => push_random(&mut fastrand::Rng::with_seed(seed), out),
+            Self::RequestRandom => push_random(&mut fastrand::Rng::new(), out),
+        }
+    }
+}
+
+// In the functions below, writing to memory does not fail.
+
+fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    let _ = match ip {
+        IpAddr::V4(ip) => write!(out, "{ip}"),
+        IpAddr::V6(ip) => write!(out, "\"[{ip}]\""),
+    };
+}
+
+fn push_ip_port(ip: IpAddr, port: u16, out: &mut Vec<u8>) {
+    let _ = match ip {
+        IpAddr::V4(ip) => write!(out, "\"{ip}:{port}\""),
+        IpAddr::V6(ip) => write!(out, "\"[{ip}]:{port}\""),
+    };
+}
+
+fn push_random(random: &mut fastrand::Rng, out: &mut Vec<u8>) {
+    let _ = write!(out, "_");
+    for _ in 0..RANDOM_LENGTH {
+        let _ = write!(out, "{}", random.alphanumeric());
+    }
+}
+
+/// Appends an obfuscated identifier (RFC 7239 section 6.3). What the configuration holds may need quotes.
+fn push_label(label: &str, out: &mut Vec<u8>) {
+    let label = label.strip_prefix('_').unwrap_or(label).as_bytes();
+    if label.iter().copied().all(is_token) {
+        out.push(b'_');
+        out.extend_from_slice(label);
+    } else {
+        out.extend_from_slice(b"\"_");
+        push_escaped(label, out);
+        out.push(b'"');
+    }
+}
+
+/// Appends a value, quoted when it is not a token (RFC 9110 section 5.6): a host with a port is not.
+fn push_value(value: &[u8], out: &mut Vec<u8>) {
+    if value.iter().copied().all(is_token) {
+        out.extend_from_slice(value);
+    } else {
+        out.push(b'"');
+        push_escaped(value, out);
+        out.push(b'"');
+    }
+}
+
+fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
+    for &byte in value {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(remote: &str, local: &str) -> Peer {
+        Peer::new(remote.parse().unwrap(), local.parse().unwrap())
+    }
+
+    fn encoded(forwarded: &Forwarded, peer: &Peer, host: Option<&[u8]>) -> String {
+        let mut out = Vec::new();
+        forwarded.encode(peer, "inbound", host, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn labels_follow_rfc_7239() {
+        let v4 = ("192.0.2.43:8080", "192.0.2.1:4140");
+        let v6 = ("[2001:db8::17]:8080", "[2001:db8::1]:4140");
+        let mapped = ("[::ffff:192.0.2.43]:8080", "[::ffff:192.0.2.1]:4140");
+        let any = ("0.0.0.0:0", "[::]:4140");
+        let of = |label: &str| Labeler::Static(label.into());
+        let table = [
+            (Labeler::Ip, v4, "192.0.2.1", "192.0.2.43"),
+            (Labeler::Ip, v6, "\"[2001:db8::1]\"", "\"[2001:db8::17]\""),
+            (Labeler::Ip, mapped, "192.0.2.1", "192.0.2.43"),
+            (Labeler::Ip, any, "unknown", "unknown"),
+            (Labeler::IpPort, v4, "\"192.0.2.1:4140\"", "\"192.0.2.43:8080\""),
+            (Labeler::IpPort, v6, "\"[2001:db8::1]:4140\"", "\"[2001:db8::17]:8080\""),
+            (Labeler::IpPort, any, "unknown", "unknown"),
+            (Labeler::RequestRandom, any, "unknown", "unknown"),
+            (Labeler::ConnectionRandom, any, "unknown", "unknown"),
+            (Labeler::Router, v4, "_inbound", "_inbound"),
+            (Labeler::Router, any, "_inbound", "_inbound"),
+            (of("edge"), v4, "_edge", "_edge"),
+            (of("_edge"), v6, "_edge", "_edge"),
+            (of("a b\"c"), v4, "\"_a b\\\"c\"", "\"_a b\\\"c\""),
+        ];
+        for (labeler, (remote, local), by, from) in table {
+            let forwarded = Forwarded { by: labeler.clone(), from: labeler };
+            let text = encoded(&forwarded, &peer(remote, local), None);
+            assert_eq!(text, format!("by={by};for={from};proto=http"));
+        }
+    }
+
+    #[test]
+    fn a_host_is_quoted_when_it_must_be() {
+        let ip = Forwarded { by: Labeler::Router, from: Labeler::Router };
+        let mut peer = peer("192.0.2.43:1", "192.0.2.1:2");
+        peer.secure = true;
+        let table: [(&[u8], &str); 4] = [
+            (b"www.hello.world", ";host=www.hello.world"),
+            (b"hello:8080", ";host=\"hello:8080\""),
+            (b"a\";for=evil", ";host=\"a\\\";for=evil\""),
+            (b"", ""),
+        ];
+        for (host, text) in table {
+            assert_eq!(
+                encoded(&ip, &peer, Some(host)),
+                format!("by=_inbound;for=_inbound{text};proto=https")
+            );
+        }
+    }
+
+    #[test]
+    fn random_labels_last_for_a_connection_or_for_a_request() {
+        let peer = peer("192.0.2.43:1", "192.0.2.1:2");
+        let connection = Forwarded { by: Labeler::ConnectionRandom, from: Labeler::ConnectionRandom };
+        let text = encoded(&connection, &peer, None);
+        assert_eq!(text, encoded(&connection, &peer, None));
+        let request = Forwarded::default();
+        assert_ne!(encoded(&request, &peer, None), encoded(&request, &peer, None));
+
+        let labels: Vec<&str> =
+            text.split(';').filter_map(|pair| pair.split_once("=_")).map(|(_, l)| l).collect();
+        let [by, from] = labels.as_slice() else { panic!("two labels in {text}") };
+        assert_ne!(by, from);
+        for label in [by, from] {
+            assert_eq!(label.len(), RANDOM_LENGTH);
+            assert!(label.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{label}");
+        }
+    }
+}

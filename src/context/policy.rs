@@ -1,0 +1,283 @@
+use super::overrides::{CTX_END, USER_END};
+use super::via::via_entry;
+use super::{Context, Deadline, Forwarded, OverrideLimits, Peer, Trace, Trust, count_via};
+use crate::message::{Field, Head, HopByHop, Known};
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The fields of a request that the router itself writes: what came with the request is never passed on.
+const WRITTEN_HERE: [Known; 4] =
+    [Known::L5dDstService, Known::L5dDstClient, Known::L5dDstResidual, Known::L5dReqid];
+
+/// What one listener does with what requests carry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Whom it trusts.
+    pub trust: Trust,
+    /// The router's label, for `Forwarded`.
+    pub router: String,
+    /// How many proxies a request may have passed.
+    pub max_call_depth: u32,
+    /// How many entries the overrides of a request may have.
+    pub max_override_entries: usize,
+    /// How many bytes the override values of a request may have together.
+    pub max_override_bytes: usize,
+    /// How `Forwarded` is added, when it is.
+    pub forwarded: Option<Forwarded>,
+    /// The name of a field that gets the time in milliseconds since 1970 when the request has no such field.
+    pub timestamp_header: Option<String>,
+}
+
+impl Default for Config {
+    /// Trusts nobody, and has Linkerd's limit on the call depth.
+    fn default() -> Self {
+        Self {
+            trust: Trust::Nobody,
+            router: "http".into(),
+            max_call_depth: 1000,
+            max_override_entries: 100,
+            max_override_bytes: 8192,
+            forwarded: None,
+            timestamp_header: None,
+        }
+    }
+}
+
+/// Judges what requests carry, for one listener.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    config: Config,
+}
+
+/// The names that the upstream is told, as printed paths.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving<'a> {
+    /// The logical name.
+    pub service: &'a [u8],
+    /// The bound id.
+    pub client: &'a [u8],
+    /// What the bound id left of the name; nothing is sent when it is absent or empty.
+    pub residual: Option<&'a [u8]>,
+    /// [`Overrides::printed`](super::Overrides::printed); nothing is sent when it is empty.
+    pub overrides: &'a [u8],
+}
+
+/// What is left to do with a response after [`Policy::answer`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Answered {
+    /// What the response said of its connection, and lost.
+    pub hop_by_hop: HopByHop,
+    /// Whether the body was made by a router and is for a caller who is not trusted: it may name internals, so it
+    /// must be replaced by an empty one.
+    pub blank_body: bool,
+}
+
+/// Why a request is not carried any further; the text is the body of the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The override values are too long: 400.
+    #[error(
+        "The headers l5d-ctx-dtab and l5d-dtab have more than {limit} bytes. Send fewer or shorter entries."
+    )]
+    OverrideTooLarge {
+        /// How many bytes are allowed.
+        limit: usize,
+    },
+    /// The request has passed too many proxies: 400.
+    #[error("Maximum number of calls ({limit}) has been exceeded. Please check for proxy loops.")]
+    CallDepth {
+        /// How many are allowed.
+        limit: u32,
+    },
+    /// The caller has already stopped waiting: 504.
+    #[error("The deadline in l5d-ctx-deadline has passed.")]
+    DeadlinePassed,
+}
+
+impl Policy {
+    /// Makes the policy of one listener.
+    pub fn new(config: Config) -> Self {
+        Self { config }
+    }
+
+    /// Returns the bounds for [`decode_overrides`](super::decode_overrides).
+    pub fn override_limits(&self) -> OverrideLimits {
+        OverrideLimits { entries: self.config.max_override_entries }
+    }
+
+    /// Returns whether a caller may steer its requests; asked also for answers to what never was a request.
+    ///
+    /// So far a listener trusts all of its callers or none.
+    pub fn trusts(&self, _peer: &Peer) -> bool {
+        match self.config.trust {
+            Trust::Nobody => false,
+            Trust::Everybody => true,
+        }
+    }
+
+    /// Judges a request that came in and writes what it carries into `context`, which is cleared first.
+    ///
+    /// What a caller who is not trusted sent to steer is removed unread, so it cannot even be malformed. Every caller of
+    /// a listener is trusted alike: the peer itself is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// When the request must not be carried any further. `context` says then, too, whether the caller is trusted.
+    pub fn enter(&self, peer: &Peer, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
+        context.clear();
+        context.trusted = self.trusts(peer);
+        if context.trusted {
+            self.take_overrides(head, context)?;
+            take_deadline(head, context);
+            take_trace(head, context);
+            for known in WRITTEN_HERE {
+                head.remove(known);
+            }
+        } else {
+            drop_steering(head, context);
+            context.trace = Trace::begin();
+        }
+        context.call_depth = count_via(head.get_all(Known::Via));
+        if context.call_depth > self.config.max_call_depth {
+            return Err(Refusal::CallDepth { limit: self.config.max_call_depth });
+        }
+        // The clock is read only for the few requests that have a deadline.
+        match context.deadline {
+            Some(deadline) if deadline.remaining(SystemTime::now()).is_none() => Err(Refusal::DeadlinePassed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Prepares a request for its upstream, once per request.
+    ///
+    /// What speaks of the caller's connection goes first, because a `Connection` field that names a field of ours
+    /// must not take it away. It is returned: an upgrade that is to be passed on is added again by whoever runs the
+    /// connection. The version is still the one the request came in; `Via` says it.
+    pub fn leave(
+        &self,
+        peer: &Peer,
+        head: &mut Head,
+        context: &mut Context,
+        names: &Leaving<'_>,
+    ) -> HopByHop {
+        let hop_by_hop = head.strip_hop_by_hop();
+        head.append(b"Via", via_entry(head.version()));
+        head.append(b"l5d-dst-service", names.service);
+        self.aim(head, names.client, names.residual);
+        if !names.overrides.is_empty() {
+            head.append(b"l5d-ctx-dtab", names.overrides);
+        }
+        let scratch = &mut context.scratch;
+        if let Some(deadline) = context.deadline {
+            append_written(head, scratch, b"l5d-ctx-deadline", |out| deadline.encode(out));
+        }
+        append_written(head, scratch, b"l5d-ctx-trace", |out| context.trace.encode(out));
+        append_written(head, scratch, b"l5d-reqid", |out| context.trace.encode_root(out));
+        if let Some(forwarded) = &self.config.forwarded {
+            scratch.clear();
+            forwarded.encode(peer, &self.config.router, head.get(Known::Host), scratch);
+            head.append(b"Forwarded", scratch);
+        }
+        if let Some(name) = &self.config.timestamp_header
+            && head.find(name.as_bytes()).is_none()
+        {
+            append_written(head, scratch, name.as_bytes(), push_milliseconds);
+        }
+        hop_by_hop
+    }
+
+    /// Says to which client a request goes, in place of what was said before: each attempt may draw another leaf.
+    pub fn aim(&self, head: &mut Head, client: &[u8], residual: Option<&[u8]>) {
+        head.remove(Known::L5dDstClient);
+        head.append(b"l5d-dst-client", client);
+        head.remove(Known::L5dDstResidual);
+        if let Some(residual) = residual.filter(|residual| !residual.is_empty()) {
+            head.append(b"l5d-dst-residual", residual);
+        }
+    }
+
+    /// Prepares a response for its caller; also one that was made here. The version is still the one the response
+    /// came in.
+    pub fn answer(&self, head: &mut Head, context: &Context) -> Answered {
+        let blank_body = !context.trusted && head.contains(Known::L5dErr);
+        let hop_by_hop = head.strip_hop_by_hop();
+        head.append(b"Via", via_entry(head.version()));
+        if !context.trusted {
+            head.remove_where(|field| field.known.is_steering());
+        }
+        Answered { hop_by_hop, blank_body }
+    }
+
+    /// Moves the override values into `context`: those of `l5d-ctx-dtab`, then those of `l5d-dtab`.
+    fn take_overrides(&self, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
+        let limit = self.config.max_override_bytes;
+        let mut left = limit;
+        for (known, end) in [(Known::L5dCtxDtab, CTX_END), (Known::L5dDtab, USER_END)] {
+            // An empty value is an empty dtab, so it leaves the key as it is.
+            for value in head.get_all(known).filter(|value| !value.is_empty()) {
+                left = left.checked_sub(value.len()).ok_or(Refusal::OverrideTooLarge { limit })?;
+                context.overrides.extend_from_slice(value);
+                context.overrides.push(end);
+            }
+            head.remove(known);
+        }
+        Ok(())
+    }
+}
+
+/// Removes every field that steers and counts the overrides among them.
+fn drop_steering(head: &mut Head, context: &mut Context) {
+    head.remove_where(|field| {
+        let gone = field.known.is_steering();
+        if gone && is_override(&field) {
+            context.dropped += 1;
+        }
+        gone
+    });
+}
+
+/// Returns whether a field that steers holds dtab entries, in whatever spelling.
+fn is_override(field: &Field<'_>) -> bool {
+    let spelt = |name: &[u8]| {
+        field.name.len() == name.len()
+            && std::iter::zip(field.name, name)
+                .all(|(&got, &want)| got.eq_ignore_ascii_case(&want) || (got == b'_' && want == b'-'))
+    };
+    match field.known {
+        Known::L5dDtab | Known::L5dCtxDtab | Known::DtabLocal => true,
+        Known::L5dOther => spelt(b"l5d-dtab") || spelt(b"l5d-ctx-dtab"),
+        _ => false,
+    }
+}
+
+/// Moves the deadline into `context`; a value that is none is removed too, where Linkerd passed it on.
+fn take_deadline(head: &mut Head, context: &mut Context) {
+    context.deadline = Deadline::decode_all(head.get_all(Known::L5dCtxDeadline));
+    head.remove(Known::L5dCtxDeadline);
+}
+
+/// Continues the caller's trace, or starts one. A sampling rate asked for has no taker here.
+fn take_trace(head: &mut Head, context: &mut Context) {
+    let caller = head.get(Known::L5dCtxTrace).and_then(Trace::decode);
+    context.trace = caller.map_or_else(Trace::begin, |caller| caller.child());
+    head.remove(Known::L5dCtxTrace);
+    head.remove(Known::L5dSample);
+}
+
+/// Appends a field whose value `write` makes, by way of a buffer that is used again.
+fn append_written(head: &mut Head, scratch: &mut Vec<u8>, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    scratch.clear();
+    write(scratch);
+    head.append(name, scratch);
+}
+
+/// Appends the time since 1970 in milliseconds.
+fn push_milliseconds(out: &mut Vec<u8>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Writing to memory does not fail.
+    let _ = write!(out, "{}", now.as_millis());
+}
+
+#[cfg(test)]
+mod tests;

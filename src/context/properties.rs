@@ -1,0 +1,72 @@
+//! Every decoder returns, whatever the bytes, and understands what the encoder writes.
+
+use super::{
+    Deadline, OverrideLimits, Target, Trace, base64, count_via, decode_overrides, overrides::CTX_END,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const LIMITS: OverrideLimits = OverrideLimits { entries: 100 };
+
+/// Bytes of which many are near to what a decoder reads.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let near = "[0-9 ,=>/|&!~$*;#.ab+\u{1}\u{2}\\\\x()]{0,80}".prop_map(String::into_bytes);
+    prop_oneof![vec(any::<u8>(), 0..200), near]
+}
+
+proptest! {
+    #[test]
+    fn deadlines(timestamp in 0..=i64::MAX as u64, deadline in 0..=i64::MAX as u64, hostile in bytes()) {
+        let deadline = Deadline { timestamp, deadline };
+        let mut value = Vec::new();
+        deadline.encode(&mut value);
+        prop_assert_eq!(Deadline::decode(&value), Some(deadline));
+        if let Some(decoded) = Deadline::decode(&hostile) {
+            let mut value = Vec::new();
+            decoded.encode(&mut value);
+            prop_assert_eq!(Deadline::decode(&value), Some(decoded));
+        }
+    }
+
+    #[test]
+    fn traces(ids in any::<[u64; 4]>(), root_high in any::<Option<u64>>(), hostile in bytes()) {
+        let [span, parent, root, flags] = ids;
+        let trace = Trace { span, parent, root, flags, root_high };
+        let mut value = Vec::new();
+        trace.encode(&mut value);
+        prop_assert_eq!(Trace::decode(&value), Some(trace));
+        let _ = Trace::decode(&hostile);
+    }
+
+    #[test]
+    fn base64_values(plain in vec(any::<u8>(), 0..60), hostile in bytes()) {
+        let mut text = Vec::new();
+        base64::encode(&plain, &mut text);
+        let mut buffer = [0; 60];
+        prop_assert_eq!(base64::decode(&text, &mut buffer), Some(&*plain));
+        let _ = base64::decode(&hostile, &mut buffer);
+    }
+
+    #[test]
+    fn overrides(raw in bytes()) {
+        match decode_overrides(&raw, &LIMITS) {
+            Ok(overrides) => {
+                let mut next_hop = overrides.printed().to_vec();
+                next_hop.push(CTX_END);
+                let read = decode_overrides(&next_hop, &LIMITS).unwrap();
+                prop_assert_eq!(&read.dtab, &overrides.dtab);
+                prop_assert_eq!(read.ctx_entries, overrides.dtab.len());
+            }
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+
+    #[test]
+    fn targets_and_via(target in bytes()) {
+        let split = Target::split(&target);
+        let whole = [split.path, if split.query.is_some() { b"?" } else { b"" }, split.query.unwrap_or_default()];
+        prop_assert_eq!(whole.concat(), target.clone());
+        prop_assert!(split.elems().all(|elem| !elem.is_empty() && !elem.contains(&b'/')));
+        prop_assert!(count_via([target.as_slice()].into_iter()) as usize <= target.len());
+    }
+}

@@ -1,0 +1,186 @@
+//! Names a request: head in, path out.
+//!
+//! The kinds and their names are Linkerd's. On purpose different: text from a client is taken as elements of bytes
+//! and never parsed as a dtab path, so it cannot be an error; empty segments are skipped; host names are
+//! lower-cased. Nothing is percent-decoded.
+
+mod config;
+
+pub use self::config::{Config, HeaderPath, HeaderToken, MethodAndHost, PathSegments, Static};
+
+use crate::context::Target;
+use crate::message::{Head, Known, Version};
+use crate::name::{Path, PathBuf};
+use std::fmt;
+
+/// The identifiers of a router, tried in order.
+#[derive(Clone, Debug)]
+pub struct Identifiers {
+    configs: Vec<Config>,
+    prefix: Path,
+}
+
+impl Identifiers {
+    /// Makes the identifiers of a router whose names begin with `prefix` (`dstPrefix`). None configured is the
+    /// default one.
+    pub fn new(configs: &[Config], prefix: &Path) -> Self {
+        let configs = if configs.is_empty() { vec![Config::default()] } else { configs.to_vec() };
+        Self { configs, prefix: prefix.clone() }
+    }
+
+    /// Writes the request's name into `name`, which is cleared first.
+    ///
+    /// Names depend on nothing but the head; its target is expected in origin form. The host is lower-cased where it
+    /// is read, and with `consume` the segments leave the target, which costs a copy of it. Nothing else is
+    /// allocated once `name` has grown.
+    ///
+    /// # Errors
+    ///
+    /// When no identifier names the request. The last one's reason is kept, as in Linkerd.
+    pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Unidentified> {
+        let mut last = None;
+        for config in &self.configs {
+            name.clear();
+            name.extend(&self.prefix);
+            match config.identify(head, name) {
+                Ok(()) => return Ok(()),
+                Err(reason) => last = Some(reason),
+            }
+        }
+        // There is always an identifier, so there is always a reason.
+        Err(Unidentified { reason: last.map(|reason| reason.to_string()).unwrap_or_default() })
+    }
+}
+
+/// Why no identifier named a request: a 400 whose body says the reason.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unidentified {
+    /// What the last identifier missed.
+    pub reason: String,
+}
+
+/// What an identifier missed. It becomes text only when no later identifier succeeds.
+enum Missing<'a> {
+    Header(&'a str),
+    Slash(&'a str),
+    Segments(usize),
+    Host,
+    Version(Version),
+}
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(header) => write!(f, "{header} header is absent"),
+            Self::Slash(header) => write!(f, "{header} header is not a path: it does not begin with '/'"),
+            Self::Segments(segments) => write!(f, "not enough segments in path: {segments} needed"),
+            Self::Host => write!(f, "HTTP/1.1 request missing hostname"),
+            Self::Version(version) => write!(f, "Unknown HTTP version {version:?}"),
+        }
+    }
+}
+
+impl Config {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+        match self {
+            Self::HeaderToken(config) => {
+                name.push(value(head, &config.header)?);
+                Ok(())
+            }
+            Self::Header(config) => {
+                let value = value(head, &config.header)?;
+                if !value.starts_with(b"/") {
+                    return Err(Missing::Slash(&config.header));
+                }
+                value.split(|&byte| byte == b'/').for_each(|elem| name.push(elem));
+                Ok(())
+            }
+            Self::Path(config) => config.identify(head, name),
+            Self::MethodAndHost(config) => config.identify(head, name),
+            Self::Static(config) => {
+                name.extend(&config.path);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl PathSegments {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+        let target = Target::split(head.target());
+        let mut found = 0;
+        for elem in target.elems().take(self.segments) {
+            name.push(elem);
+            found += 1;
+        }
+        if found < self.segments {
+            return Err(Missing::Segments(self.segments));
+        }
+        if self.consume {
+            let rest = without_segments(&target, self.segments);
+            head.set_target(&rest);
+        }
+        Ok(())
+    }
+}
+
+impl MethodAndHost {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+        match head.version() {
+            Version::Http10 => {
+                name.push(b"1.0");
+                name.push(head.method());
+            }
+            Version::Http11 => {
+                head.lower_host();
+                let host = head.get(Known::Host).filter(|host| !host.is_empty()).ok_or(Missing::Host)?;
+                name.push(b"1.1");
+                name.push(head.method());
+                name.push(host);
+            }
+            version @ Version::Http2 => return Err(Missing::Version(version)),
+        }
+        if self.http_uri_in_dst {
+            Target::split(head.target()).elems().for_each(|elem| name.push(elem));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the first value of a field; an empty one is as good as none.
+fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Missing<'c>> {
+    let found = if header.eq_ignore_ascii_case("host") {
+        head.lower_host();
+        head.get(Known::Host)
+    } else {
+        head.find(header.as_bytes())
+    };
+    found.filter(|value| !value.is_empty()).ok_or(Missing::Header(header))
+}
+
+/// Returns a target without its first segments, with its query and its trailing slash.
+///
+/// Exactly one slash leads, whatever stood between the segments: `//host/x` would be taken for another host's
+/// path by whoever resolves it.
+fn without_segments(target: &Target<'_>, segments: usize) -> Vec<u8> {
+    let mut rest = after_slashes(target.path);
+    for _ in 0..segments {
+        let behind = rest.splitn(2, |&byte| byte == b'/').nth(1);
+        rest = after_slashes(behind.unwrap_or_default());
+    }
+    match target.query {
+        Some(query) => [b"/", rest, b"?", query].concat(),
+        None => [b"/", rest].concat(),
+    }
+}
+
+fn after_slashes(mut path: &[u8]) -> &[u8] {
+    while let [b'/', behind @ ..] = path {
+        path = behind;
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests;

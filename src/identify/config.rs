@@ -1,0 +1,84 @@
+use crate::name::Path;
+use serde::Deserialize;
+
+/// One identifier of a router, as configured under `identifier`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Config {
+    /// `io.l5d.header.token`
+    HeaderToken(HeaderToken),
+    /// `io.l5d.header`
+    Header(HeaderPath),
+    /// `io.l5d.path`
+    Path(PathSegments),
+    /// `io.l5d.methodAndHost`
+    MethodAndHost(MethodAndHost),
+    /// `io.l5d.static`
+    Static(Static),
+}
+
+impl Default for Config {
+    /// Names a request by its `Host`, as a router without the key `identifier` does.
+    fn default() -> Self {
+        Self::HeaderToken(HeaderToken::default())
+    }
+}
+
+/// `io.l5d.header.token`: the value of a field is one element, `/svc/<value>`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct HeaderToken {
+    /// The field; `Host` unless said otherwise.
+    pub header: String,
+}
+
+impl Default for HeaderToken {
+    fn default() -> Self {
+        Self { header: "Host".into() }
+    }
+}
+
+/// `io.l5d.header`: the value of a field is a path, `/svc` and its elements.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct HeaderPath {
+    /// The field; `l5d-name` unless said otherwise.
+    pub header: String,
+}
+
+impl Default for HeaderPath {
+    fn default() -> Self {
+        Self { header: "l5d-name".into() }
+    }
+}
+
+/// `io.l5d.path`: the first segments of the request's path, `/svc/<segment>...`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct PathSegments {
+    /// How many segments; 1 unless said otherwise.
+    pub segments: usize,
+    /// Whether the segments leave the target; they stay unless said otherwise.
+    pub consume: bool,
+}
+
+impl Default for PathSegments {
+    fn default() -> Self {
+        Self { segments: 1, consume: false }
+    }
+}
+
+/// `io.l5d.methodAndHost`: `/svc/1.1/<METHOD>/<host>`, and `/svc/1.0/<METHOD>` for HTTP/1.0.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct MethodAndHost {
+    /// Whether the segments of the request's path follow; they do not unless said otherwise.
+    pub http_uri_in_dst: bool,
+}
+
+/// `io.l5d.static`: one name for every request, `/svc` and the path.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Static {
+    /// The path behind the prefix.
+    pub path: Path,
+}
