@@ -17,4 +17,6 @@ pub mod interpret;
 #[cfg(feature = "router")]
 pub mod message;
 #[cfg(feature = "router")]
+pub mod namer;
+#[cfg(feature = "router")]
 pub mod telemetry;

@@ -1,0 +1,87 @@
+//! `io.l5d.fs`: names are files under a root directory, addresses are their lines.
+//!
+//! Elements of a path lead through directories; the first that is a file ends the name, and the rest is residual. A
+//! name without a file, or whose file has no usable line, is Neg. One task reads the files that somebody holds an
+//! answer for, again at each change; only the step between Neg and a leaf changes an answer's tree, addresses change
+//! within the leaf.
+
+mod file;
+mod survey;
+mod task;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::file::BadLine;
+
+use self::survey::is_file_name;
+use self::task::{Lookup, Task};
+use crate::files::Watch;
+use crate::interpret::{Answer, Namer, State};
+use crate::name::{NameTree, Path};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+/// A namer of files under one root directory.
+#[derive(Debug)]
+pub struct FsNamer {
+    lookups: mpsc::UnboundedSender<Lookup>,
+    states: States,
+}
+
+/// What is known of one name file that somebody holds an answer for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileState {
+    /// How many addresses it gives.
+    pub endpoints: usize,
+    /// The first ten of its bad lines.
+    pub bad_lines: Vec<BadLine>,
+    /// How many bad lines it has in all.
+    pub bad: usize,
+    /// Why it cannot be read, if it cannot; the addresses are then those of the last time it could.
+    pub unreadable: Option<String>,
+}
+
+/// The states by the elements that lead to the file.
+type States = Arc<Mutex<BTreeMap<Path, FileState>>>;
+
+impl FsNamer {
+    /// Makes the namer whose bound names begin with `prefix`, such as `/#/io.l5d.fs`; its task runs on `control` until
+    /// nobody holds the namer nor anything it gave. The root directory need not exist yet.
+    pub fn new(prefix: Path, root: PathBuf, control: &Handle) -> Self {
+        let (lookups, received) = mpsc::unbounded_channel();
+        let states = States::default();
+        let task = Task::new(prefix, root, Watch::new(control), Arc::clone(&states));
+        control.spawn(task.run(received));
+        Self { lookups, states }
+    }
+
+    /// Returns what is known of the files that somebody holds an answer for, by the elements that lead to each.
+    pub fn states(&self) -> BTreeMap<Path, FileState> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Namer for FsNamer {
+    fn lookup(&self, path: &Path) -> Answer {
+        if let Some(state) = self.immediate(path) {
+            return Answer::fixed(state);
+        }
+        let (writer, answer) = Answer::pending();
+        if let Err(refused) = self.lookups.send(Lookup { path: path.clone(), writer }) {
+            refused.0.writer.publish(State::Failed("files are read no longer".into()));
+        }
+        answer
+    }
+
+    /// What cannot be a file is Neg for ever.
+    fn immediate(&self, path: &Path) -> Option<State> {
+        match path.first() {
+            Some(first) if is_file_name(first) => None,
+            _ => Some(State::Ready(NameTree::Neg)),
+        }
+    }
+}

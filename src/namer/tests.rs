@@ -1,0 +1,86 @@
+use super::{Cause, Config, Error, Fs, Kind, Rewrite, build};
+use crate::interpret::{Leaf, Namer, Namers, State};
+use crate::name::{NameTree, Path};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+fn rewrite(prefix: &str, pattern: &str, name: &str) -> Config {
+    let kind = Kind::Rewrite(Rewrite { pattern: pattern.into(), name: name.into() });
+    Config { prefix: prefix.parse().unwrap(), kind }
+}
+
+/// The path that the first namer asked gives at once.
+fn first(namers: &Namers, path: &str) -> Option<String> {
+    let path: Path = path.parse().unwrap();
+    let (_, namer, rest): (usize, &Arc<dyn Namer>, Path) = namers.of(&path).next()?;
+    match namer.immediate(&rest)? {
+        State::Ready(NameTree::Leaf(Leaf::Path(path))) => Some(path.to_string()),
+        State::Ready(NameTree::Neg) => Some("neg".into()),
+        other => Some(format!("{other:?}")),
+    }
+}
+
+#[tokio::test]
+async fn builds_each_under_its_prefix() {
+    let configs = [
+        rewrite("/rewrite", "/{a}/{b}", "/svc/{b}-{a}"),
+        rewrite("/rewrite", "/later", "/x"),
+        rewrite("/two/elements", "/*/v1", "/y"),
+    ];
+    let namers = build(&configs, &Handle::current()).unwrap();
+    let cases = [
+        ("/#/rewrite/later/rest/of/it", Some("/x/rest/of/it")),
+        ("/#/rewrite/a/b", Some("neg")),
+        ("/#/two/elements/a/v1/b", Some("/y/b")),
+        ("/#/two/elements/a", Some("neg")),
+        ("/#/two", None),
+        ("/#/other", None),
+        ("/$/io.buoyant.http.anyHost/h/x", Some("/x")),
+        ("/svc/a", None),
+    ];
+    for (path, expected) in cases {
+        assert_eq!(first(&namers, path).as_deref(), expected, "{path}");
+    }
+    let path: Path = "/#/rewrite/a/b/c".parse().unwrap();
+    let asked: Vec<usize> = namers.of(&path).map(|(at, ..)| at).collect();
+    assert_eq!(asked, [2, 1], "later ones first, after the system namers at 0");
+    let (_, earlier, rest) = namers.of(&path).nth(1).unwrap();
+    let State::Ready(NameTree::Leaf(Leaf::Path(made))) = earlier.immediate(&rest).unwrap() else {
+        panic!("no path")
+    };
+    assert_eq!(made.to_string(), "/svc/b-a/c");
+    let looked_up = earlier.lookup(&rest).look().state;
+    assert!(matches!(looked_up, State::Ready(NameTree::Leaf(Leaf::Path(path))) if path == made));
+}
+
+/// A configuration, what is wrong with it, and how that is said.
+type Wrong = (Config, fn(&Cause) -> bool, &'static str);
+
+#[tokio::test]
+async fn says_which_namer_is_wrong_and_why() {
+    let fs = Kind::Fs(Fs { root_dir: "".into() });
+    let cases: [Wrong; 3] = [
+        (
+            rewrite("/a", "/{x", "/{x}"),
+            |cause| matches!(cause, Cause::Pattern(_)),
+            "namer /#/a: pattern: `{x` has a brace that does not enclose a name",
+        ),
+        (
+            rewrite("/b/c", "/{x}", "/{y}"),
+            |cause| matches!(cause, Cause::Name(_)),
+            "namer /#/b/c: name: `{y}` is not captured by the pattern",
+        ),
+        (
+            Config { prefix: "/fs".parse().unwrap(), kind: fs },
+            |cause| matches!(cause, Cause::RootDir(_)),
+            "namer /#/fs: rootDir: ",
+        ),
+    ];
+    for (config, is_cause, text) in cases {
+        let configs = [rewrite("/good", "/a", "/b"), config];
+        let Err(error) = build(&configs, &Handle::current()) else { panic!("{text}: no error") };
+        let Error { at, cause, .. } = &error;
+        assert!(*at == 1 && is_cause(cause), "{error:?}");
+        assert!(error.to_string().starts_with(text), "{error}");
+    }
+}
