@@ -3,6 +3,8 @@
 pub mod name;
 pub mod source;
 #[cfg(feature = "router")]
+pub mod config;
+#[cfg(feature = "router")]
 pub mod context;
 #[cfg(feature = "router")]
 pub mod drain;

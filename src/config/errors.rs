@@ -1,0 +1,126 @@
+//! What is wrong in a file, and what is only odd.
+
+use crate::source::node::{self, Node, Place};
+use std::fmt;
+
+/// The number of errors after which a file is read no further: 100. One with more is another file altogether.
+const MANY: usize = 100;
+
+/// Everything that is wrong in a configuration, sorted by place; never empty. After about 100 errors nothing more is
+/// looked for.
+///
+/// Display prints each with its line and a caret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Errors(Vec<node::Error>);
+
+impl Errors {
+    /// Returns the errors, the first in the file first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &node::Error> {
+        self.0.iter()
+    }
+}
+
+impl From<node::Error> for Errors {
+    fn from(error: node::Error) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            let end = if at == 0 { "" } else { "\n" };
+            write!(f, "{end}{error}")?;
+        }
+        if self.0.len() < MANY { Ok(()) } else { f.write_str("\nand perhaps more: too many to go on") }
+    }
+}
+
+impl std::error::Error for Errors {}
+
+/// Something in a configuration that does not fail the start, but that its author should know.
+///
+/// Display prints `file:line:column: key: message`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Warning {
+    /// The file's name.
+    pub file: String,
+    /// Where it is.
+    pub place: Place,
+    /// The path of keys, such as `routers[0].originator`.
+    pub key: String,
+    /// What is to be known.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}: {}", self.file, self.place, self.key, self.message)
+    }
+}
+
+/// Collects errors and warnings while a file is read.
+pub(super) struct Report {
+    file: String,
+    errors: Vec<node::Error>,
+    warnings: Vec<Warning>,
+}
+
+impl Report {
+    pub(super) fn new(file: &str) -> Self {
+        Self { file: file.to_owned(), errors: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Whether there are so many errors that the rest of the file is left alone.
+    pub(super) const fn is_full(&self) -> bool {
+        self.errors.len() >= MANY
+    }
+
+    /// Reads the elements of a list until there are too many errors.
+    pub(super) fn each<'a, T>(
+        &mut self,
+        nodes: &[Node<'a>],
+        mut read: impl FnMut(&Node<'a>, &mut Self) -> Option<T>,
+    ) -> Vec<T> {
+        let mut values = Vec::new();
+        for node in nodes {
+            if self.is_full() {
+                break;
+            }
+            values.extend(read(node, self));
+        }
+        values
+    }
+
+    /// Notes an error.
+    pub(super) fn error(&mut self, error: node::Error) {
+        self.errors.push(error);
+    }
+
+    /// Notes an error, if there is one.
+    pub(super) fn errors(&mut self, error: Option<node::Error>) {
+        self.errors.extend(error);
+    }
+
+    /// Notes the error of a result.
+    pub(super) fn check<T>(&mut self, result: Result<T, node::Error>) -> Option<T> {
+        result.map_err(|error| self.error(error)).ok()
+    }
+
+    /// Notes a warning.
+    pub(super) fn warn(&mut self, place: Place, key: &str, message: String) {
+        self.warnings.push(Warning { file: self.file.clone(), place, key: key.to_owned(), message });
+    }
+
+    /// Returns the warnings, or the errors when there are any.
+    pub(super) fn finish(mut self) -> Result<Vec<Warning>, Errors> {
+        self.warnings.sort_by_key(|warning| warning.place);
+        if self.errors.is_empty() {
+            return Ok(self.warnings);
+        }
+        self.errors.sort_by_key(node::Error::place);
+        // Two checks may trip over one mistake.
+        self.errors.dedup();
+        Err(Errors(self.errors))
+    }
+}

@@ -1,0 +1,164 @@
+//! Namers, interpreters, transformers.
+
+use super::Fate::{NoEffect, NotYet, Refused, Works};
+use super::{
+    CONSUL, DNS_SRV, DTAB_CONFIGMAP, DTAB_FILE, KUBERNETES, Section, TRANSFORMERS, key, list, one, section,
+    sorted,
+};
+
+/// Of `experimental`, which many things accept.
+pub(super) const NO_EXPERIMENT: &str = "what is built may be used without it";
+
+const ZOOKEEPER: &str = "ZooKeeper is not asked for names: write them to files for `io.l5d.fs`";
+const SCHEDULER: &str = "this scheduler is not asked for names: write them to files for `io.l5d.fs`";
+const ISTIO: &str = "the Istio of Linkerd 1 is gone: use `io.l5d.k8s`";
+const NAMERD: &str = "namerd is not asked: keep the dtab in the router's `dtab`";
+const ISTIO_INTERPRETER: &str = "the Istio of Linkerd 1 is gone: keep the dtab in the router's `dtab`";
+
+pub(super) const SECTIONS: &[Section] = &[
+    sorted(
+        "namer",
+        &[
+            key("prefix", Works),
+            key("experimental", NoEffect(NO_EXPERIMENT)),
+            list("transformers", NotYet(TRANSFORMERS), "transformer"),
+        ],
+    ),
+    section(
+        "namer kind",
+        &[
+            key("io.l5d.fs", Works),
+            key("io.l5d.rewrite", Works),
+            key("io.l5d.k8s", NotYet(KUBERNETES)),
+            key("io.l5d.k8s.ns", NotYet(KUBERNETES)),
+            key("io.l5d.k8s.external", NotYet(KUBERNETES)),
+            key("io.l5d.consul", NotYet(CONSUL)),
+            key("io.l5d.dnssrv", NotYet(DNS_SRV)),
+            key("io.l5d.serversets", Refused(ZOOKEEPER)),
+            key("io.l5d.zkLeader", Refused(ZOOKEEPER)),
+            key("io.l5d.curator", Refused(ZOOKEEPER)),
+            key("io.l5d.marathon", Refused(SCHEDULER)),
+            key("io.l5d.rancher", Refused(SCHEDULER)),
+            key("io.l5d.k8s.istio", Refused(ISTIO)),
+        ],
+    ),
+    section("namer io.l5d.fs", &[key("rootDir", Works)]),
+    section("namer io.l5d.rewrite", &[key("pattern", Works), key("name", Works)]),
+    section(
+        "namer io.l5d.k8s",
+        &[
+            key("host", NotYet(KUBERNETES)),
+            key("port", NotYet(KUBERNETES)),
+            key("labelSelector", NotYet(KUBERNETES)),
+        ],
+    ),
+    section("namer io.l5d.k8s.ns", &[key("envVar", NotYet(KUBERNETES))]).with(&["namer io.l5d.k8s"]),
+    section("namer io.l5d.k8s.external", &[]).with(&["namer io.l5d.k8s"]),
+    section(
+        "namer io.l5d.consul",
+        &[
+            key("host", NotYet(CONSUL)),
+            key("port", NotYet(CONSUL)),
+            key("includeTag", NotYet(CONSUL)),
+            key("useHealthCheck", NotYet(CONSUL)),
+            key("healthStatuses", NotYet(CONSUL)),
+            key("token", NotYet(CONSUL)),
+            key("setHost", NotYet(CONSUL)),
+            key("consistencyMode", NotYet(CONSUL)),
+            key("failFast", NotYet(CONSUL)),
+            key("preferServiceAddress", NotYet(CONSUL)),
+            list("weights", NotYet(CONSUL), "consul weight"),
+            key("maxHeadersKB", NotYet(CONSUL)),
+            key("maxInitialLineKB", NotYet(CONSUL)),
+            key("fixedLengthStreamedAfterKB", NotYet(CONSUL)),
+            key("transferMetadata", NotYet(CONSUL)),
+            one("tls", NotYet(CONSUL), "client tls"),
+        ],
+    ),
+    section("consul weight", &[key("tag", NotYet(CONSUL)), key("weight", NotYet(CONSUL))]),
+    section(
+        "namer io.l5d.dnssrv",
+        &[
+            key("refreshIntervalSeconds", NotYet(DNS_SRV)),
+            key("dnsHosts", NotYet(DNS_SRV)),
+            key("domain", NotYet(DNS_SRV)),
+        ],
+    ),
+    sorted(
+        "interpreter",
+        &[
+            key("experimental", NoEffect(NO_EXPERIMENT)),
+            list("transformers", NotYet(TRANSFORMERS), "transformer"),
+        ],
+    )
+    .defaults_to("default"),
+    section(
+        "interpreter kind",
+        &[
+            key("default", Works),
+            key("io.l5d.fs", NotYet(DTAB_FILE)),
+            key("io.l5d.k8s.configMap", NotYet(DTAB_CONFIGMAP)),
+            key("io.l5d.consul.interpreter", NotYet(CONSUL)),
+            key("io.l5d.namerd", Refused(NAMERD)),
+            key("io.l5d.namerd.http", Refused(NAMERD)),
+            key("io.l5d.mesh", Refused(NAMERD)),
+            key("io.l5d.k8s.istio", Refused(ISTIO_INTERPRETER)),
+        ],
+    ),
+    section("interpreter io.l5d.fs", &[key("dtabFile", NotYet(DTAB_FILE))]),
+    section(
+        "interpreter io.l5d.k8s.configMap",
+        &[
+            key("host", NotYet(DTAB_CONFIGMAP)),
+            key("port", NotYet(DTAB_CONFIGMAP)),
+            key("namespace", NotYet(DTAB_CONFIGMAP)),
+            key("name", NotYet(DTAB_CONFIGMAP)),
+            key("filename", NotYet(DTAB_CONFIGMAP)),
+        ],
+    ),
+    section(
+        "interpreter io.l5d.consul.interpreter",
+        &[
+            key("host", NotYet(CONSUL)),
+            key("port", NotYet(CONSUL)),
+            key("pathPrefix", NotYet(CONSUL)),
+            key("namespace", NotYet(CONSUL)),
+            key("token", NotYet(CONSUL)),
+            key("datacenter", NotYet(CONSUL)),
+            key("readConsistencyMode", NotYet(CONSUL)),
+            key("writeConsistencyMode", NotYet(CONSUL)),
+            key("failFast", NotYet(CONSUL)),
+            one("backoff", NotYet(CONSUL), "backoff"),
+            one("tls", NotYet(CONSUL), "client tls"),
+        ],
+    ),
+    sorted("transformer", &[]),
+    section(
+        "transformer kind",
+        &[
+            key("io.l5d.localhost", NotYet(TRANSFORMERS)),
+            key("io.l5d.specificHost", NotYet(TRANSFORMERS)),
+            key("io.l5d.port", NotYet(TRANSFORMERS)),
+            key("io.l5d.k8s.daemonset", NotYet(TRANSFORMERS)),
+            key("io.l5d.k8s.localnode", NotYet(TRANSFORMERS)),
+            key("io.l5d.replace", NotYet(TRANSFORMERS)),
+            key("io.l5d.const", NotYet(TRANSFORMERS)),
+        ],
+    ),
+    section("transformer io.l5d.specificHost", &[key("host", NotYet(TRANSFORMERS))]),
+    section("transformer io.l5d.port", &[key("port", NotYet(TRANSFORMERS))]),
+    section(
+        "transformer io.l5d.k8s.daemonset",
+        &[
+            key("k8sHost", NotYet(TRANSFORMERS)),
+            key("k8sPort", NotYet(TRANSFORMERS)),
+            key("namespace", NotYet(TRANSFORMERS)),
+            key("service", NotYet(TRANSFORMERS)),
+            key("port", NotYet(TRANSFORMERS)),
+            key("hostNetwork", NotYet(TRANSFORMERS)),
+        ],
+    ),
+    section("transformer io.l5d.k8s.localnode", &[key("hostNetwork", NotYet(TRANSFORMERS))]),
+    section("transformer io.l5d.replace", &[key("path", NotYet(TRANSFORMERS))]),
+    section("transformer io.l5d.const", &[key("path", NotYet(TRANSFORMERS))]),
+];

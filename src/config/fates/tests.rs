@@ -1,0 +1,225 @@
+use super::{Fate, Holds, Key, TOP, find, rows, sections, working};
+use crate::config::{self, Config, Errors};
+use crate::{identify, namer};
+use marked_yaml::spanned_serde::Error as Serde;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeSet, HashSet};
+
+/// One row where it may stand in a file.
+struct Case {
+    /// The mappings around it, outermost first: what else stands in each, and the key that leads on.
+    levels: Vec<(Map<String, Value>, &'static str, Holds)>,
+    row: Key,
+    /// Whether the row is a kind: then the last level's key is `kind` or `protocol`.
+    is_kind: bool,
+    /// Whether something around it is not built, or has no effect, itself.
+    covered: bool,
+}
+
+impl Case {
+    /// The file in which `value` stands at the row's place.
+    fn file(&self, value: Value) -> String {
+        let mut value = value;
+        for (others, key, holds) in self.levels.iter().rev() {
+            if matches!(holds, Holds::List(_)) && !value.is_array() {
+                value = json!([value]);
+            }
+            let mut mapping = others.clone();
+            mapping.insert((*key).to_owned(), value);
+            value = Value::Object(mapping);
+        }
+        let file = value.as_object_mut().expect("the top is a mapping");
+        let routers = file.entry("routers").or_insert_with(|| json!([{ "protocol": "http" }]));
+        if let Some(Value::Object(router)) = routers.get_mut(0) {
+            router.entry("servers").or_insert_with(|| json!([{ "port": 0 }]));
+        }
+        value.to_string()
+    }
+
+    /// The key path of the row.
+    fn key(&self) -> String {
+        let lists = |holds: &Holds| if matches!(holds, Holds::List(_)) { "[0]" } else { "" };
+        let (last, before) = self.levels.split_last().expect("a row stands in a mapping");
+        let before = before.iter().map(|(_, key, holds)| format!("{key}{}.", lists(holds)));
+        before.chain([last.1.to_owned()]).collect()
+    }
+
+    /// A value that the row may have.
+    fn usual(&self) -> Value {
+        match self.row.holds {
+            _ if self.is_kind => json!(self.row.name),
+            Holds::Value => json!(1),
+            Holds::One(_) | Holds::OneOrList(_) => json!({}),
+            Holds::List(_) => json!([]),
+        }
+    }
+
+    fn read(&self, value: Value) -> Result<Config, Errors> {
+        config::read("f", &self.file(value))
+    }
+}
+
+/// Finds every row in every place where it may stand.
+#[derive(Default)]
+struct Walk {
+    cases: Vec<Case>,
+    seen: HashSet<(&'static str, &'static str, bool)>,
+    /// The sections that were looked for.
+    sections: BTreeSet<String>,
+}
+
+fn walk() -> Walk {
+    let mut walk = Walk::default();
+    walk.section(TOP, "", false, &[]);
+    walk
+}
+
+/// What a kind cannot be without.
+fn required(kind: &str) -> Map<String, Value> {
+    let keys = match kind {
+        "io.l5d.fs" => json!({ "rootDir": "names" }),
+        "io.l5d.rewrite" => json!({ "prefix": "/p", "pattern": "/{a}", "name": "/b/{a}" }),
+        "io.l5d.static" => json!({ "path": "/a" }),
+        "static" => json!({ "label": "a" }),
+        _ => json!({}),
+    };
+    keys.as_object().cloned().unwrap_or_default()
+}
+
+type Levels = [(Map<String, Value>, &'static str, Holds)];
+
+impl Walk {
+    fn section(&mut self, name: &'static str, protocol: &'static str, covered: bool, levels: &Levels) {
+        if !self.seen.insert((name, protocol, covered)) {
+            return;
+        }
+        let section = find(name).expect("a key leads to a section that exists");
+        let mut sorts: Vec<(Map<String, Value>, &'static str, &'static str, bool)> = Vec::new();
+        match section.sort {
+            None => sorts.push((Map::new(), "", protocol, covered)),
+            Some(sort) => {
+                let kinds = [format!("{name} kind"), format!("{name} kind {protocol}")];
+                self.sections.extend(kinds.iter().cloned());
+                for kind in rows(&kinds) {
+                    let levels = [levels, &[(Map::new(), sort.key, Holds::Value)]].concat();
+                    self.cases.push(Case { levels, row: *kind, is_kind: true, covered });
+                    if matches!(kind.fate, Fate::Refused(_)) {
+                        continue;
+                    }
+                    let mut others = required(kind.name);
+                    others.insert(sort.key.to_owned(), json!(kind.name));
+                    let protocol = if sort.key == "protocol" { kind.name } else { protocol };
+                    sorts.push((others, kind.name, protocol, covered || kind.fate != Fate::Works));
+                }
+            }
+        }
+        for (others, kind, protocol, covered) in sorts {
+            let mut names = vec![name.to_owned(), format!("{name} {kind}"), format!("{name} {protocol}")];
+            names.dedup();
+            self.sections.extend(names.iter().cloned());
+            for row in rows(&names) {
+                let levels = [levels, &[(others.clone(), row.name, row.holds)]].concat();
+                self.cases.push(Case { levels: levels.clone(), row: *row, is_kind: false, covered });
+                let inside = covered || !matches!(row.fate, Fate::Works | Fate::Inside);
+                if let Holds::One(name) | Holds::List(name) | Holds::OneOrList(name) = row.holds {
+                    self.section(name, protocol, inside, &levels);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_row_has_its_fate() {
+    let cases = walk().cases;
+    assert!(cases.len() > 300, "only {} cases", cases.len());
+    for case in &cases {
+        let (key, name) = (case.key(), case.row.name);
+        let read = case.read(case.usual());
+        let at = |wanted: &str| match &read {
+            Ok(_) => false,
+            Err(errors) => errors.iter().any(|error| error.key == key && error.message.contains(wanted)),
+        };
+        assert!(!at("unknown"), "{key}: {name} is unknown: {read:?}");
+        match case.row.fate {
+            _ if case.covered => {}
+            Fate::Works | Fate::Inside => {
+                assert!(!at("not available") && !at("not supported"), "{key}: {name} should work: {read:?}");
+            }
+            Fate::NoEffect(reason) => {
+                let config = read.unwrap_or_else(|errors| panic!("{key}: {errors}"));
+                let warned = config.warnings.iter().any(|w| w.key == key && w.message.contains(reason));
+                assert!(warned, "{key}: {name} should warn: {:?}", config.warnings);
+            }
+            Fate::Refused(instead) => assert!(at(instead), "{key}: {name} should be refused: {read:?}"),
+            Fate::NotYet(feature) => {
+                assert!(
+                    at(&format!("`{name}` is not available yet (feature: {feature})")),
+                    "{key}: {name} should wait: {read:?}"
+                );
+            }
+        }
+    }
+}
+
+/// What the parser does not read, it cannot refuse. (That it reads nothing else is asserted where it reads.)
+#[test]
+fn every_key_that_works_is_read() {
+    let mut count = 0;
+    for case in walk().cases {
+        let works = case.row.fate == Fate::Works && case.row.holds == Holds::Value;
+        if !works || case.covered || case.is_kind {
+            continue;
+        }
+        count += 1;
+        let key = case.key();
+        let Err(errors) = case.read(json!({ "a mapping": 1 })) else { panic!("{key} is not read") };
+        let refused = errors.iter().any(|error| error.key == key && error.message.contains("expected "));
+        assert!(refused, "{key} is not read: {errors}");
+    }
+    assert!(count > 30, "only {count} keys work");
+}
+
+#[test]
+fn every_section_is_reached_and_nothing_stands_twice() {
+    let mut reached = walk().sections;
+    let mut names = HashSet::new();
+    for section in sections() {
+        assert!(names.insert(section.name), "the section {} stands twice", section.name);
+        let rows: HashSet<_> = section.keys.iter().map(|row| row.name).collect();
+        assert_eq!(rows.len(), section.keys.len(), "a row of {} stands twice", section.name);
+        let included: Vec<_> = section.includes.iter().filter_map(|name| find(name)).collect();
+        assert_eq!(included.len(), section.includes.len(), "{} includes what is not there", section.name);
+        reached.extend(section.includes.iter().map(|name| (*name).to_owned()));
+    }
+    let missed: Vec<_> = names.iter().filter(|name| !reached.contains(**name)).collect();
+    assert!(missed.is_empty(), "nothing leads to {missed:?}");
+}
+
+#[test]
+fn kinds_with_types_of_their_own_have_the_keys_of_the_table() {
+    let cases = [
+        ("identifier io.l5d.header.token", fields::<identify::HeaderToken>()),
+        ("identifier io.l5d.header", fields::<identify::HeaderPath>()),
+        ("identifier io.l5d.path", fields::<identify::PathSegments>()),
+        ("identifier io.l5d.methodAndHost", fields::<identify::MethodAndHost>()),
+        ("identifier io.l5d.static", fields::<identify::Static>()),
+        ("namer io.l5d.fs", fields::<namer::Fs>()),
+        ("namer io.l5d.rewrite", fields::<namer::Rewrite>()),
+    ];
+    for (section, fields) in cases {
+        let works: BTreeSet<_> = working(&[section]).into_iter().collect();
+        assert_eq!(works, fields.iter().copied().collect(), "{section}");
+    }
+}
+
+/// The keys that a type takes.
+fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
+    let node = marked_yaml::parse_yaml(0, "no such key: 1").expect("a mapping");
+    match marked_yaml::from_node::<T>(&node).map_err(|error| error.into_inner()) {
+        Err(Serde::UnknownFieldError(_, fields, _)) => fields,
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("takes any key"),
+    }
+}

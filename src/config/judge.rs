@@ -1,0 +1,145 @@
+//! Walks a file along the table of fates.
+
+use super::errors::Report;
+use super::fates::{self, Fate, Holds, Key, Section, Sort};
+use crate::source::node::{Entry, Node, Place, unknown};
+
+/// Judges every key and kind of a file: what is unknown, refused or not built fails, what has no effect warns.
+///
+/// Values are not looked at, but for those that are to be a mapping or a list of such.
+pub(super) fn judge(root: &Node<'_>, report: &mut Report) {
+    Judge { report, protocol: "", covered: false }.mapping(root, fates::TOP);
+}
+
+/// Where the walk is.
+struct Judge<'r> {
+    report: &'r mut Report,
+    /// The protocol of the router that the walk is in; empty outside.
+    protocol: &'static str,
+    /// Whether something around has been judged already. Then only unknown keys are left to report: that `h2` is not
+    /// built need not be said of each of its keys.
+    covered: bool,
+}
+
+impl Judge<'_> {
+    /// Judges a mapping of a section.
+    fn mapping(&mut self, node: &Node<'_>, name: &'static str) {
+        if self.report.is_full() {
+            return;
+        }
+        let Some(entries) = self.report.check(node.mapping()) else { return };
+        let Some(section) = fates::find(name) else { return };
+        let mut names = vec![name.to_owned()];
+        if let Some(sort) = section.sort {
+            let Some(kind) = self.kind(node, section, sort) else { return };
+            names.push(format!("{name} {kind}"));
+        }
+        names.push(format!("{name} {}", self.protocol));
+        // A router's own protocol is its sort already.
+        names.dedup();
+        let rows = fates::rows(&names);
+        let sort = section.sort.map(|sort| sort.key);
+        for entry in entries.iter().filter(|entry| Some(entry.name) != sort) {
+            if self.report.is_full() {
+                return;
+            }
+            match rows.iter().find(|row| row.name == entry.name) {
+                Some(row) => self.entry(entry, row),
+                None => {
+                    let known: Vec<_> = sort.into_iter().chain(offered(&rows)).collect();
+                    self.report.error(entry.unknown(&known));
+                }
+            }
+        }
+    }
+
+    /// Judges which sort of thing a mapping is; nothing when there is no more to say about it.
+    fn kind(&mut self, node: &Node<'_>, section: &Section, sort: Sort) -> Option<&'static str> {
+        let kinds = fates::rows(&[
+            format!("{} kind", section.name),
+            format!("{} kind {}", section.name, self.protocol),
+        ]);
+        let names: Vec<&str> = offered(&kinds).collect();
+        let Some(value) = node.get(sort.key) else {
+            if sort.default.is_none() {
+                let message =
+                    format!("the key `{}` is missing; it is one of: {}", sort.key, names.join(", "));
+                self.report.error(node.error(message));
+            }
+            return sort.default;
+        };
+        let text = self.report.check(value.text())?;
+        let Some(kind) = kinds.iter().find(|kind| kind.name == text) else {
+            self.report.error(value.error(unknown(sort.key, text, &names)));
+            return None;
+        };
+        if sort.key == "protocol" {
+            self.protocol = kind.name;
+        }
+        match kind.fate {
+            Fate::Refused(_) => {
+                self.fate(&value, value.place(), text, kind.fate);
+                return None;
+            }
+            fate => self.fate(&value, value.place(), text, fate),
+        }
+        self.covered |= !matches!(kind.fate, Fate::Works);
+        Some(kind.name)
+    }
+
+    /// Judges a key and what stands under it.
+    fn entry(&mut self, entry: &Entry<'_>, row: &Key) {
+        if entry.value.is_null() {
+            let message = "nothing stands here, which is as if the key were absent".to_owned();
+            self.report.warn(entry.place, entry.value.key(), message);
+            return;
+        }
+        self.fate(&entry.value, entry.place, entry.name, row.fate);
+        let (covered, protocol) = (self.covered, self.protocol);
+        self.covered |= !matches!(row.fate, Fate::Works | Fate::Inside);
+        self.inside(&entry.value, row);
+        (self.covered, self.protocol) = (covered, protocol);
+    }
+
+    /// Judges what stands under a key.
+    fn inside(&mut self, value: &Node<'_>, row: &Key) {
+        let (section, is_list) = match row.holds {
+            Holds::Value => return,
+            Holds::One(section) => (section, false),
+            Holds::List(section) => (section, true),
+            Holds::OneOrList(section) => (section, value.is_list()),
+        };
+        if !is_list {
+            return self.mapping(value, section);
+        }
+        let (covered, protocol) = (self.covered, self.protocol);
+        for element in self.report.check(value.list()).unwrap_or_default() {
+            self.mapping(&element, section);
+            (self.covered, self.protocol) = (covered, protocol);
+        }
+    }
+
+    /// Reports the fate of a key or a kind.
+    fn fate(&mut self, value: &Node<'_>, place: Place, name: &str, fate: Fate) {
+        if self.covered {
+            return;
+        }
+        let message = match fate {
+            Fate::Works | Fate::Inside => return,
+            Fate::NoEffect(reason) => {
+                let message = format!("`{name}` has no effect: {reason}");
+                return self.report.warn(place, value.key(), message);
+            }
+            Fate::Refused(instead) => format!("`{name}` is not supported: {instead}"),
+            Fate::NotYet(feature) => {
+                format!("`{name}` is not available yet (feature: {feature})")
+            }
+        };
+        self.report.error(value.document().error(place, value.key(), message));
+    }
+}
+
+/// The names of the rows that an error may offer: what is refused is not one of them.
+fn offered(rows: &[&'static Key]) -> impl Iterator<Item = &'static str> {
+    rows.iter().filter(|row| !matches!(row.fate, Fate::Refused(_))).map(|row| row.name)
+}

@@ -1,0 +1,134 @@
+//! Reads identifiers and namers.
+
+use super::errors::Report;
+use super::fates;
+use super::reader::{FIELD_NAME, Reader, is_field_name};
+use super::router::path;
+use crate::name::Path;
+use crate::source::node::{Error, Node, Place};
+use crate::{identify, namer};
+use std::str::FromStr;
+
+/// Reads `identifier`: one, or a list.
+pub(super) fn identifiers(router: &mut Reader<'_, '_>) -> Vec<identify::Config> {
+    let Some(node) = router.get("identifier") else { return vec![identify::Config::default()] };
+    if !node.is_list() {
+        return identifier(&node, router.report()).into_iter().collect();
+    }
+    let nodes = node.list().unwrap_or_default();
+    if nodes.is_empty() {
+        router.error(Some(&node), "this list is empty: no request would get a name");
+    }
+    router.report().each(&nodes, identifier)
+}
+
+fn identifier(node: &Node<'_>, report: &mut Report) -> Option<identify::Config> {
+    let mut reader = Reader::new(node, &["identifier"], report);
+    let kind = reader.get("kind")?.text().ok()?;
+    let config = match kind {
+        "io.l5d.header.token" => {
+            identify::Config::HeaderToken(reader.rest("identifier io.l5d.header.token")?)
+        }
+        "io.l5d.header" => identify::Config::Header(reader.rest("identifier io.l5d.header")?),
+        "io.l5d.path" => identify::Config::Path(reader.rest("identifier io.l5d.path")?),
+        "io.l5d.methodAndHost" => {
+            identify::Config::MethodAndHost(reader.rest("identifier io.l5d.methodAndHost")?)
+        }
+        "io.l5d.static" => {
+            let mut reader = Reader::new(node, &["identifier io.l5d.static"], reader.report());
+            if reader.get("path").is_none() {
+                reader.missing("path");
+            }
+            identify::Config::Static(identify::Static { path: path(&mut reader, "path")? })
+        }
+        _ => return None,
+    };
+    let wrong = wrong_identifier(&config, node);
+    report.errors(wrong);
+    Some(config)
+}
+
+/// Returns what is wrong with the values of an identifier.
+fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error> {
+    let at = |key: &str| node.get(key).unwrap_or_else(|| node.clone());
+    match config {
+        identify::Config::HeaderToken(identify::HeaderToken { header })
+        | identify::Config::Header(identify::HeaderPath { header }) => {
+            (!is_field_name(header)).then(|| at("header").unexpected(FIELD_NAME))
+        }
+        identify::Config::Path(identify::PathSegments { segments, .. }) => {
+            (*segments == 0).then(|| at("segments").unexpected("a number from 1"))
+        }
+        identify::Config::Static(_) | identify::Config::MethodAndHost(_) => None,
+    }
+}
+
+/// Reads `namers`.
+pub(super) fn namers(
+    root: &Node<'_>,
+    is_directory: fn(&std::path::Path) -> bool,
+    report: &mut Report,
+) -> (Vec<namer::Config>, Vec<Place>) {
+    let list = Reader::new(root, &[fates::TOP], report).get("namers");
+    let nodes = list.map_or_else(Vec::new, |list| list.list().unwrap_or_default());
+    let read =
+        |node: &Node<'_>, report: &mut Report| Some((namer(node, is_directory, report)?, node.place()));
+    report.each(&nodes, read).into_iter().unzip()
+}
+
+fn namer(
+    node: &Node<'_>,
+    is_directory: fn(&std::path::Path) -> bool,
+    report: &mut Report,
+) -> Option<namer::Config> {
+    let mut reader = Reader::new(node, &["namer"], report);
+    let kind_name = reader.get("kind")?.text().ok()?;
+    let (kind, prefix) = match kind_name {
+        "io.l5d.fs" => {
+            let prefix = prefix(&mut reader).or_else(|| Some(Path::from_elems([kind_name])));
+            let fs: Option<namer::Fs> = reader.rest("namer io.l5d.fs");
+            let missing = fs.as_ref().filter(|fs| !is_directory(&fs.root_dir));
+            let missing = missing.and_then(|_| node.get("rootDir"));
+            report.errors(missing.map(|node| node.error("there is no such directory")));
+            (fs.map(namer::Kind::Fs), prefix)
+        }
+        "io.l5d.rewrite" => {
+            let prefix = prefix(&mut reader);
+            if reader.get("prefix").is_none() {
+                reader.missing("prefix");
+            }
+            let rewrite: Option<namer::Rewrite> = reader.rest("namer io.l5d.rewrite");
+            let wrong = rewrite.as_ref().and_then(|rewrite| wrong_rewrite(rewrite, node));
+            report.errors(wrong);
+            (rewrite.map(namer::Kind::Rewrite), prefix)
+        }
+        _ => return None,
+    };
+    Some(namer::Config { prefix: prefix?, kind: kind? })
+}
+
+/// Returns what is wrong with the pattern or the template of a rewriting namer.
+fn wrong_rewrite(rewrite: &namer::Rewrite, node: &Node<'_>) -> Option<Error> {
+    let matcher = namer::PathMatcher::from_str(&rewrite.pattern).map_err(|error| ("pattern", error));
+    let (key, error) = matcher
+        .and_then(|matcher| {
+            namer::Template::compile(&rewrite.name, &matcher).map_err(|error| ("name", error))
+        })
+        .err()?;
+    // What a path's parser says has a caret of its own below its first line.
+    let sentence = error.to_string().lines().next().unwrap_or_default().to_owned();
+    Some(node.get(key)?.error(sentence))
+}
+
+/// Reads `prefix`, which stands behind `/#` in names.
+fn prefix(reader: &mut Reader<'_, '_>) -> Option<Path> {
+    let prefix = path(reader, "prefix")?;
+    let node = reader.get("prefix")?;
+    let message = match prefix.first() {
+        None => "an empty prefix: the namer could not be told from others",
+        Some(b"#") => "`/#` stands before every prefix by itself: leave it out here",
+        Some(_) => return Some(prefix),
+    };
+    reader.error(Some(&node), message);
+    None
+}

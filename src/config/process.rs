@@ -1,0 +1,28 @@
+//! Reads what concerns the process as a whole.
+
+use super::errors::Report;
+use super::fates;
+use super::reader::{MAX_INT, Reader};
+use super::resolved::Admin;
+use crate::source::node::{Node, Place};
+use std::time::Duration;
+
+/// Reads `admin`.
+pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
+    let usual = Admin::default();
+    let Some(node) = Reader::new(root, &[fates::TOP], report).get("admin") else {
+        return (usual, Place::default());
+    };
+    let mut reader = Reader::new(&node, &["admin"], report);
+    let place = super::place_or(reader.get("port").as_ref(), node.place());
+    let address = reader.address(usual.address());
+    let admin = Admin {
+        ip: address.ip(),
+        port: address.port(),
+        socket_options: reader.socket_options(),
+        shutdown_grace: reader
+            .number("shutdownGraceMs", 0..=MAX_INT)
+            .map_or(usual.shutdown_grace, Duration::from_millis),
+    };
+    (admin, place)
+}

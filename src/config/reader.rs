@@ -1,0 +1,136 @@
+//! Reads the keys of one mapping that work.
+
+use super::errors::Report;
+use super::fates;
+use super::resolved::SocketOptions;
+use crate::source::node::Node;
+use serde::de::DeserializeOwned;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The greatest number of milliseconds or seconds that Linkerd 1 accepted: 2^31 - 1.
+pub(super) const MAX_INT: u64 = i32::MAX as u64;
+
+/// A mapping of some sections of the table, whose keys are read one by one.
+///
+/// What is wrong with a value goes to the report and reads as absent: the start fails anyway, with all that is wrong.
+/// A nested mapping or list that is something else reads as absent too, for the judge has reported it.
+pub(super) struct Reader<'a, 'r> {
+    node: Node<'a>,
+    sections: &'static [&'static str],
+    report: &'r mut Report,
+}
+
+impl<'a, 'r> Reader<'a, 'r> {
+    pub(super) fn new(node: &Node<'a>, sections: &'static [&'static str], report: &'r mut Report) -> Self {
+        Self { node: node.clone(), sections, report }
+    }
+
+    /// Returns the report, for what this does not find wrong by itself.
+    pub(super) const fn report(&mut self) -> &mut Report {
+        self.report
+    }
+
+    /// Reports an error at a value, or at the whole mapping when the value is absent.
+    pub(super) fn error(&mut self, value: Option<&Node<'_>>, message: impl Into<String>) {
+        let error = value.map_or(&self.node, |value| value).error(message);
+        self.report.error(error);
+    }
+
+    /// Reports that a key is absent.
+    pub(super) fn missing(&mut self, key: &str) {
+        self.error(None, format!("the key `{key}` is missing"));
+    }
+
+    /// Returns the value of a key that says something.
+    pub(super) fn get(&self, key: &str) -> Option<Node<'a>> {
+        debug_assert!(
+            fates::working(self.sections).contains(&key),
+            "{key} of {:?} is read, and no row says that it works",
+            self.sections
+        );
+        self.node.get(key)
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> Option<&'a str> {
+        let value = self.get(key)?;
+        self.report.check(value.text())
+    }
+
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        let value = self.get(key)?;
+        self.report.check(value.flag())
+    }
+
+    /// Reads a number. `N` holds all of the range.
+    pub(super) fn number<N: TryFrom<u64>>(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<N> {
+        let value = self.get(key)?;
+        let number = self.report.check(value.number(range))?;
+        N::try_from(number).ok()
+    }
+
+    /// Reads a number of milliseconds, from 1.
+    pub(super) fn millis(&mut self, key: &str) -> Option<Duration> {
+        self.number(key, 1..=MAX_INT).map(Duration::from_millis)
+    }
+
+    /// Reads `ip` and `port`; a port of 0 takes a free one.
+    ///
+    /// When one of them is wrong the port is 0, so that nothing is said to be in conflict with a guess.
+    pub(super) fn address(&mut self, usual: SocketAddr) -> SocketAddr {
+        let wrong = |given: bool, read: bool| given && !read;
+        let (ip, port) = (self.ip(), self.number("port", 0..=u64::from(u16::MAX)));
+        let guessed = wrong(self.get("ip").is_some(), ip.is_some())
+            || wrong(self.get("port").is_some(), port.is_some());
+        let port = if guessed { 0 } else { port.unwrap_or(usual.port()) };
+        SocketAddr::new(ip.unwrap_or(usual.ip()), port)
+    }
+
+    /// Reads `ip`: an address, or `localhost`.
+    fn ip(&mut self) -> Option<IpAddr> {
+        let value = self.get("ip")?;
+        let text = self.report.check(value.text())?;
+        if text == "localhost" {
+            return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        let expected = "an IP address such as 127.0.0.1, 0.0.0.0 or ::1";
+        self.report.check(text.parse().map_err(|_| value.unexpected(expected)))
+    }
+
+    /// Reads a text that is the name of a header field (RFC 9110, 5.1).
+    pub(super) fn field_name(&mut self, key: &str) -> Option<&'a str> {
+        let value = self.get(key)?;
+        let text = self.report.check(value.text())?;
+        self.report.check(if is_field_name(text) { Ok(text) } else { Err(value.unexpected(FIELD_NAME)) })
+    }
+
+    /// Reads `socketOptions`.
+    pub(super) fn socket_options(&mut self) -> SocketOptions {
+        let usual = SocketOptions::default();
+        let Some(node) = self.get("socketOptions") else { return usual };
+        let mut options = Reader::new(&node, &["socket options"], self.report);
+        SocketOptions {
+            no_delay: options.flag("noDelay").unwrap_or(usual.no_delay),
+            reuse_port: options.flag("reusePort").unwrap_or(usual.reuse_port),
+            keep_alive: options.flag("keepAlive"),
+            backlog: options.number("backlog", 1..=MAX_INT),
+            read_timeout: options.millis("readTimeoutMs"),
+            write_timeout: options.millis("writeTimeoutMs"),
+        }
+    }
+
+    /// Reads the keys of a kind as the type of the module that it belongs to.
+    pub(super) fn rest<T: DeserializeOwned>(&mut self, section: &'static str) -> Option<T> {
+        self.report.check(self.node.deserialize(&fates::working(&[section])))
+    }
+}
+
+/// What [`is_field_name`] wants, in words.
+pub(super) const FIELD_NAME: &str = "the name of a header";
+
+/// Whether a text is a token (RFC 9110, 5.6.2).
+pub(super) fn is_field_name(text: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token)
+}

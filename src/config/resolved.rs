@@ -1,0 +1,196 @@
+//! The configuration as values, every default in place.
+
+use super::Warning;
+use crate::context::{Forwarded, Trust};
+use crate::name::{Dtab, Path};
+use crate::source::node::Place;
+use crate::{identify, namer};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// A whole configuration.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// The file's name, `<stdin>` for the standard input.
+    pub file: String,
+    /// The admin server.
+    pub admin: Admin,
+    /// The routers, in the order of the file; at least one, no two with one label.
+    pub routers: Vec<Router>,
+    /// The namers, in the order of the file: a later one is asked first.
+    pub namers: Vec<namer::Config>,
+    /// Where these stand in the file.
+    pub places: Places,
+    /// What does not fail the start, but should be known; sorted by place.
+    pub warnings: Vec<Warning>,
+}
+
+/// Where the parts of a configuration stand in its file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Places {
+    /// The admin server; 0:0 when the file does not speak of it.
+    pub admin: Place,
+    /// The routers, in the order of [`Config::routers`].
+    pub routers: Vec<RouterPlaces>,
+    /// The namers, in the order of [`Config::namers`].
+    pub namers: Vec<Place>,
+}
+
+/// Where the parts of a router stand in the file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RouterPlaces {
+    /// The path of keys to it, such as `routers[0]`.
+    pub key: String,
+    /// The router.
+    pub router: Place,
+    /// Its label; the router's place when it has none of its own.
+    pub label: Place,
+    /// Its dtab; the router's place when it has none.
+    pub dtab: Place,
+    /// Where each entry of the dtab begins, in the order of [`Router::dtab`].
+    pub dentries: Vec<Place>,
+    /// Its servers, in the order of [`Router::servers`].
+    pub servers: Vec<Place>,
+    /// The ports of its servers; a server's place when it has none of its own.
+    pub ports: Vec<Place>,
+}
+
+/// The admin server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Admin {
+    /// `ip`: the address it listens on; loopback by default.
+    pub ip: IpAddr,
+    /// `port`: 9990 by default; 0 takes a free one.
+    pub port: u16,
+    /// `socketOptions`.
+    pub socket_options: SocketOptions,
+    /// `shutdownGraceMs`: how long requests may still take when the process ends; 10 s by default.
+    pub shutdown_grace: Duration,
+}
+
+impl Admin {
+    /// Returns the address it listens on.
+    pub const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            ip: LOOPBACK,
+            port: 9990,
+            socket_options: SocketOptions::default(),
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What listeners are bound to when nothing is said.
+pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// One router: listeners whose requests are named and bound in one way.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Router {
+    /// `label`: its name in metrics and on the admin server; the protocol by default, which is `http`.
+    pub label: String,
+    /// `dtab`: empty by default.
+    pub dtab: Dtab,
+    /// `dstPrefix`: what identifiers put before their names; `/svc` by default.
+    pub dst_prefix: Path,
+    /// `identifier`: tried in order; `io.l5d.header.token` by default.
+    pub identifiers: Vec<identify::Config>,
+    /// `bindingTimeoutMs`: how long a request waits for its name to be bound; 10 s by default.
+    pub binding_timeout: Duration,
+    /// `bindingCache`.
+    pub binding_cache: BindingCache,
+    /// `servers`: at least one.
+    pub servers: Vec<Server>,
+    /// `maxHeadersKB`: the most KiB that the field lines of a request or response may have; 8 by default.
+    pub max_headers_kb: usize,
+    /// `maxInitialLineKB`: the most KiB that a request line or status line may have; 4 by default.
+    pub max_initial_line_kb: usize,
+    /// `maxErrResponseKB`: the most KiB of a body that this router writes for an error; 5120 by default.
+    pub max_err_response_kb: usize,
+}
+
+/// How many names, overrides and clients a router keeps, and how long when they are idle.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BindingCache {
+    /// `paths`: 1000 by default.
+    pub paths: usize,
+    /// `clients`: 1000 by default.
+    pub clients: usize,
+    /// `idleTtlSecs`: 600 s by default.
+    pub idle_ttl: Duration,
+}
+
+impl Default for BindingCache {
+    fn default() -> Self {
+        Self { paths: 1000, clients: 1000, idle_ttl: Duration::from_secs(600) }
+    }
+}
+
+/// One listener of a router.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Server {
+    /// `ip`: the address it listens on; loopback by default.
+    pub ip: IpAddr,
+    /// `port`: 4140 by default; 0 takes a free one.
+    pub port: u16,
+    /// `label`: its name in metrics; the router's by default.
+    pub label: String,
+    /// Whom it trusts, by `trust`, `clearContext`, or else its address.
+    pub trust: Trust,
+    /// Why, in words: `trusts nobody: nothing is said and 0.0.0.0 is not loopback`.
+    pub trust_reason: String,
+    /// `maxConcurrentRequests`: more are refused; unlimited by default.
+    pub max_concurrent_requests: Option<usize>,
+    /// `timeoutMs`: how long a request may take in all; unlimited by default.
+    pub timeout: Option<Duration>,
+    /// `maxCallDepth`: how many proxies a request may have passed; 1000 by default.
+    pub max_call_depth: u32,
+    /// `addForwardedHeader`: off by default.
+    pub add_forwarded_header: Option<Forwarded>,
+    /// `timestampHeader`: the name of a field that receives the time when it is absent; off by default.
+    pub timestamp_header: Option<String>,
+    /// `socketOptions`.
+    pub socket_options: SocketOptions,
+}
+
+impl Server {
+    /// Returns the address it listens on.
+    pub const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
+}
+
+/// What is set on a listening socket and on those that it accepts. `reuseAddr` is always on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketOptions {
+    /// `noDelay` (`TCP_NODELAY`): on by default.
+    pub no_delay: bool,
+    /// `reusePort` (`SO_REUSEPORT`): off by default.
+    pub reuse_port: bool,
+    /// `keepAlive` (`SO_KEEPALIVE`): as the system has it by default.
+    pub keep_alive: Option<bool>,
+    /// `backlog` of `listen`: as the runtime has it by default.
+    pub backlog: Option<u32>,
+    /// `readTimeoutMs`: how long a connection may be silent while something is read from it; unlimited by default.
+    pub read_timeout: Option<Duration>,
+    /// `writeTimeoutMs`: how long the peer may take to accept what is written; unlimited by default.
+    pub write_timeout: Option<Duration>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            no_delay: true,
+            reuse_port: false,
+            keep_alive: None,
+            backlog: None,
+            read_timeout: None,
+            write_timeout: None,
+        }
+    }
+}

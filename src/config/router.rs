@@ -1,0 +1,116 @@
+//! Reads routers.
+
+use super::errors::Report;
+use super::fates;
+use super::naming;
+use super::reader::{MAX_INT, Reader};
+use super::resolved::{BindingCache, Router, RouterPlaces};
+use super::server;
+use crate::name::{self, Dtab, Path};
+use crate::source::node::{Node, Place};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The protocol of the routers that are read here.
+const HTTP: &str = "http";
+
+/// The most KiB that a head or an error body may be allowed to have: 1 GiB, so that counting bytes cannot overflow.
+const MAX_KB: u64 = 1 << 20;
+
+/// Reads `routers`. Those of another protocol are left out, for the judge has refused them.
+pub(super) fn routers(root: &Node<'_>, report: &mut Report) -> (Vec<Router>, Vec<RouterPlaces>) {
+    let list = Reader::new(root, &[fates::TOP], report).get("routers");
+    let nodes = list.as_ref().map_or_else(Vec::new, |list| list.list().unwrap_or_default());
+    if nodes.is_empty() && list.as_ref().is_none_or(Node::is_list) {
+        let message = "there are no routers: at least one must stand under `routers`";
+        report.error(list.as_ref().unwrap_or(root).error(message));
+    }
+    report.each(&nodes, router).into_iter().unzip()
+}
+
+fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)> {
+    let mut reader = Reader::new(node, &["router", "router http"], report);
+    if reader.get("protocol")?.text().ok()? != HTTP {
+        return None;
+    }
+    let label_node = reader.get("label");
+    let label = match label_node {
+        Some(_) => non_empty(&mut reader, "label").unwrap_or_default(),
+        None => HTTP.to_owned(),
+    };
+    let dtab_node = reader.get("dtab");
+    let (dtab, dentries) =
+        dtab_node.as_ref().and_then(|node| dtab(node, reader.report())).unwrap_or_default();
+    let servers = server::servers(&mut reader, &label);
+    let places = RouterPlaces {
+        key: node.key().to_owned(),
+        router: node.place(),
+        label: super::place_or(label_node.as_ref(), node.place()),
+        dtab: super::place_or(dtab_node.as_ref(), node.place()),
+        dentries,
+        servers: servers.iter().map(|(_, places)| places.server).collect(),
+        ports: servers.iter().map(|(_, places)| places.port).collect(),
+    };
+    // Only an interpreter of another kind would have more to say, and that one is not built.
+    let _default = reader.get("interpreter");
+    let router = Router {
+        label,
+        dtab,
+        dst_prefix: path(&mut reader, "dstPrefix").unwrap_or_else(|| Path::from_elems(["svc"])),
+        identifiers: naming::identifiers(&mut reader),
+        binding_timeout: reader.millis("bindingTimeoutMs").unwrap_or(Duration::from_secs(10)),
+        binding_cache: binding_cache(&mut reader),
+        servers: servers.into_iter().map(|(server, _)| server).collect(),
+        max_headers_kb: reader.number("maxHeadersKB", 1..=MAX_KB).unwrap_or(8),
+        max_initial_line_kb: reader.number("maxInitialLineKB", 1..=MAX_KB).unwrap_or(4),
+        max_err_response_kb: reader.number("maxErrResponseKB", 0..=MAX_KB).unwrap_or(5120),
+    };
+    Some((router, places))
+}
+
+/// Reads a text that must say something.
+pub(super) fn non_empty(reader: &mut Reader<'_, '_>, key: &str) -> Option<String> {
+    let text = reader.text(key)?;
+    if text.trim().is_empty() {
+        let error = reader.get(key)?.unexpected("a text");
+        reader.report().error(error);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Reads a path.
+pub(super) fn path(reader: &mut Reader<'_, '_>, key: &str) -> Option<Path> {
+    let node = reader.get(key)?;
+    let text = reader.text(key)?;
+    let path =
+        Path::from_str(text).map_err(|error| node.error_inside(error.offset, sentence("path", &error)));
+    reader.report().check(path)
+}
+
+/// Reads a dtab, and where each of its entries begins.
+fn dtab(node: &Node<'_>, report: &mut Report) -> Option<(Dtab, Vec<Place>)> {
+    let text = report.check(node.text())?;
+    let entries =
+        name::dentries(text).map_err(|error| node.error_inside(error.offset, sentence("dtab", &error)));
+    let (starts, dentries): (Vec<_>, Vec<_>) =
+        report.check(entries)?.map(|(span, dentry)| (span.start, dentry)).unzip();
+    Some((dentries.into_iter().collect(), node.inside_all(starts).collect()))
+}
+
+/// Returns what a name's parser says, without the excerpt: the file's own line is shown instead.
+pub(super) fn sentence(what: &str, error: &name::ParseError) -> String {
+    let text = error.to_string();
+    format!("not a {what}: {}", text.lines().next().unwrap_or_default())
+}
+
+fn binding_cache(reader: &mut Reader<'_, '_>) -> BindingCache {
+    let usual = BindingCache::default();
+    let Some(node) = reader.get("bindingCache") else { return usual };
+    let mut cache = Reader::new(&node, &["binding cache"], reader.report());
+    BindingCache {
+        paths: cache.number("paths", 1..=MAX_INT).unwrap_or(usual.paths),
+        clients: cache.number("clients", 1..=MAX_INT).unwrap_or(usual.clients),
+        idle_ttl: cache.number("idleTtlSecs", 1..=MAX_INT).map_or(usual.idle_ttl, Duration::from_secs),
+    }
+}

@@ -1,0 +1,115 @@
+//! Reads the listeners of a router, and decides whom each trusts.
+
+use super::errors::Report;
+use super::reader::{MAX_INT, Reader};
+use super::resolved::{LOOPBACK, Server};
+use super::router::non_empty;
+use crate::context::{Forwarded, Labeler, Trust};
+use crate::source::node::{Node, Place};
+use std::net::{IpAddr, SocketAddr};
+
+/// Where a server stands in the file.
+pub(super) struct ServerPlaces {
+    pub(super) server: Place,
+    /// Its port; the server's place when it has none of its own.
+    pub(super) port: Place,
+}
+
+/// Reads `servers`.
+pub(super) fn servers(router: &mut Reader<'_, '_>, label: &str) -> Vec<(Server, ServerPlaces)> {
+    let list = router.get("servers");
+    let nodes = list.as_ref().map_or_else(Vec::new, |list| list.list().unwrap_or_default());
+    if nodes.is_empty() && list.as_ref().is_none_or(Node::is_list) {
+        let message = format!("the router `{label}` has no servers: nothing would reach it");
+        router.error(list.as_ref(), message);
+    }
+    router.report().each(&nodes, |node, report| node.is_mapping().then(|| server(node, label, report)))
+}
+
+fn server(node: &Node<'_>, label: &str, report: &mut Report) -> (Server, ServerPlaces) {
+    let mut reader = Reader::new(node, &["server", "server http"], report);
+    let port = super::place_or(reader.get("port").as_ref(), node.place());
+    let address = reader.address(SocketAddr::new(LOOPBACK, 4140));
+    let (trust, trust_reason) = trust(&mut reader, address.ip());
+    let server = Server {
+        ip: address.ip(),
+        port: address.port(),
+        label: non_empty(&mut reader, "label").unwrap_or_else(|| label.to_owned()),
+        trust,
+        trust_reason,
+        max_concurrent_requests: reader.number("maxConcurrentRequests", 1..=MAX_INT),
+        timeout: reader.millis("timeoutMs"),
+        max_call_depth: reader.number("maxCallDepth", 0..=MAX_INT).unwrap_or(1000),
+        add_forwarded_header: forwarded(&mut reader),
+        timestamp_header: reader.field_name("timestampHeader").map(str::to_owned),
+        socket_options: reader.socket_options(),
+    };
+    (server, ServerPlaces { server: node.place(), port })
+}
+
+/// Decides whom a listener trusts: `trust` says it, or `clearContext`, or else its address.
+fn trust(reader: &mut Reader<'_, '_>, ip: IpAddr) -> (Trust, String) {
+    let said = word(reader);
+    let clear = reader.flag("clearContext");
+    match (said, clear) {
+        (Some(Trust::Everybody), Some(true)) | (Some(Trust::Nobody), Some(false)) => {
+            let message =
+                "`trust` and `clearContext` contradict each other: `clearContext: true` is `trust: nobody`";
+            let trust = reader.get("trust");
+            reader.error(trust.as_ref(), message);
+            (Trust::Nobody, "trusts nobody".to_owned())
+        }
+        (Some(Trust::Nobody), _) => (Trust::Nobody, "trusts nobody: `trust: nobody` is said".to_owned()),
+        (Some(Trust::Everybody), _) => {
+            (Trust::Everybody, "trusts everybody: `trust: everybody` is said".to_owned())
+        }
+        (None, Some(true)) => (Trust::Nobody, "trusts nobody: `clearContext: true` is said".to_owned()),
+        (None, Some(false)) => {
+            (Trust::Everybody, "trusts everybody: `clearContext: false` is said".to_owned())
+        }
+        (None, None) if ip.to_canonical().is_loopback() => {
+            (Trust::Everybody, format!("trusts everybody: nothing is said and {ip} is loopback"))
+        }
+        (None, None) => (Trust::Nobody, format!("trusts nobody: nothing is said and {ip} is not loopback")),
+    }
+}
+
+/// Reads `trust`.
+fn word(reader: &mut Reader<'_, '_>) -> Option<Trust> {
+    let node = reader.get("trust")?;
+    match reader.text("trust")? {
+        "nobody" => Some(Trust::Nobody),
+        "everybody" => Some(Trust::Everybody),
+        _ => {
+            reader.report().error(node.unexpected("`nobody` or `everybody`"));
+            None
+        }
+    }
+}
+
+/// Reads `addForwardedHeader`.
+fn forwarded(reader: &mut Reader<'_, '_>) -> Option<Forwarded> {
+    let node = reader.get("addForwardedHeader")?;
+    let mut header = Reader::new(&node, &["forwarded header"], reader.report());
+    Some(Forwarded { by: labeler(&mut header, "by"), from: labeler(&mut header, "for") })
+}
+
+/// Reads how one end of a connection is named.
+fn labeler(header: &mut Reader<'_, '_>, end: &str) -> Labeler {
+    let Some(node) = header.get(end) else { return Labeler::default() };
+    let mut reader = Reader::new(&node, &["labeler", "labeler static"], header.report());
+    let kind = reader.get("kind").and_then(|kind| kind.text().ok());
+    match kind.unwrap_or_default() {
+        "ip" => Labeler::Ip,
+        "ip:port" => Labeler::IpPort,
+        "connectionRandom" => Labeler::ConnectionRandom,
+        "router" => Labeler::Router,
+        "static" => {
+            if reader.get("label").is_none() {
+                reader.missing("label");
+            }
+            non_empty(&mut reader, "label").map(Labeler::Static).unwrap_or_default()
+        }
+        _ => Labeler::RequestRandom,
+    }
+}

@@ -1,0 +1,295 @@
+use super::*;
+use crate::context::{Forwarded, Labeler, Trust};
+use crate::{identify, namer};
+use std::net::IpAddr;
+use std::time::Duration;
+
+fn config(text: &str) -> Config {
+    read("f.yaml", text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn path(text: &str) -> crate::name::Path {
+    text.parse().expect("a path")
+}
+
+/// A router with these lines, and with a server unless they have some.
+fn router(lines: &str) -> String {
+    let servers = if lines.contains("servers:") { "" } else { "  servers: [{port: 0}]\n" };
+    format!("routers:\n- protocol: http\n{lines}{servers}")
+}
+
+/// What a listener with these keys trusts.
+fn trust(keys: &str) -> (Trust, String) {
+    let server = config(&router(&format!("  servers: [{{{keys}}}]\n"))).routers.remove(0).servers.remove(0);
+    (server.trust, server.trust_reason)
+}
+
+#[test]
+fn the_least_file_has_every_default() {
+    let config = config("routers:\n- protocol: http\n  servers:\n  - {}\n");
+    assert_eq!(config.admin.address().to_string(), "127.0.0.1:9990");
+    assert_eq!(config.admin.shutdown_grace, Duration::from_secs(10));
+    assert!(config.namers.is_empty() && config.warnings.is_empty());
+    let [router] = config.routers.as_slice() else { panic!("one router") };
+    assert_eq!((router.label.as_str(), router.dtab.len(), &router.dst_prefix), ("http", 0, &path("/svc")));
+    assert_eq!(router.identifiers, [identify::Config::default()]);
+    assert_eq!(router.binding_timeout, Duration::from_secs(10));
+    assert_eq!(router.binding_cache, BindingCache::default());
+    assert_eq!((router.max_headers_kb, router.max_initial_line_kb, router.max_err_response_kb), (8, 4, 5120));
+    let [server] = router.servers.as_slice() else { panic!("one server") };
+    assert_eq!((server.address().to_string().as_str(), server.label.as_str()), ("127.0.0.1:4140", "http"));
+    assert_eq!((server.max_concurrent_requests, server.timeout, server.max_call_depth), (None, None, 1000));
+    assert_eq!((&server.add_forwarded_header, &server.timestamp_header), (&None, &None));
+    assert_eq!((server.socket_options.no_delay, server.socket_options.reuse_port), (true, false));
+}
+
+const EVERYTHING: &str = r#"
+admin: {ip: 0.0.0.0, port: 1, shutdownGraceMs: 5, socketOptions: {backlog: 6}, workerThreads: 2}
+usage: {orgId: me, enabled: false}
+telemetry:
+- kind: io.l5d.statsd
+namers:
+- {kind: io.l5d.fs, rootDir: names}
+- {kind: io.l5d.rewrite, prefix: /re/write, pattern: "/{a}", name: "/b/{a}"}
+routers:
+- protocol: http
+  label: in
+  dtab: |
+    # The services.
+    /srv => /#/io.l5d.fs ;
+
+    /host => /srv | /$/nil; # both
+    /svc => /host
+  dstPrefix: /http
+  identifier:
+  - {kind: io.l5d.header.token, header: x-name}
+  - {kind: io.l5d.header}
+  - {kind: io.l5d.path, segments: 2, consume: true}
+  - {kind: io.l5d.methodAndHost, httpUriInDst: true}
+  - {kind: io.l5d.static, path: /a/b}
+  interpreter: {kind: default}
+  client: {kind: io.l5d.global, hostConnectionPool: {maxWaiters: 5}}
+  service: {}
+  bindingTimeoutMs: 7
+  bindingCache: {paths: 1, clients: 4, idleTtlSecs: 5}
+  maxHeadersKB: 9
+  maxInitialLineKB: 10
+  maxErrResponseKB: 11
+  streamingEnabled: true
+  servers:
+  - ip: "::1"
+    port: 12
+    label: first
+    trust: nobody
+    maxConcurrentRequests: 13
+    timeoutMs: 14
+    maxCallDepth: 15
+    timestampHeader: x-request-start
+    addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
+    socketOptions:
+      {noDelay: false, reuseAddr: true, reusePort: true, keepAlive: true, backlog: 16, readTimeoutMs: 17, writeTimeoutMs: 18}
+  - {ip: 0.0.0.0, clearContext: true, addForwardedHeader: {}}
+"#;
+
+#[test]
+fn every_key_that_works_ends_in_its_field() {
+    let config = config(EVERYTHING);
+    assert_eq!(
+        (config.admin.address().to_string().as_str(), config.admin.shutdown_grace.as_millis()),
+        ("0.0.0.0:1", 5)
+    );
+    assert_eq!(config.admin.socket_options.backlog, Some(6));
+    let fs = namer::Config {
+        prefix: path("/io.l5d.fs"),
+        kind: namer::Kind::Fs(namer::Fs { root_dir: "names".into() }),
+    };
+    let rewrite = namer::Rewrite { pattern: "/{a}".into(), name: "/b/{a}".into() };
+    let rewrite = namer::Config { prefix: path("/re/write"), kind: namer::Kind::Rewrite(rewrite) };
+    assert_eq!(config.namers, [fs, rewrite]);
+    let [router] = config.routers.as_slice() else { panic!("one router") };
+    let dtab = "/srv=>/#/io.l5d.fs;/host=>/srv | /$/nil;/svc=>/host";
+    assert_eq!(
+        (router.label.as_str(), &router.dtab, &router.dst_prefix),
+        ("in", &dtab.parse().expect("a dtab"), &path("/http"))
+    );
+    let identifiers = [
+        identify::Config::HeaderToken(identify::HeaderToken { header: "x-name".into() }),
+        identify::Config::Header(identify::HeaderPath { header: "l5d-name".into() }),
+        identify::Config::Path(identify::PathSegments { segments: 2, consume: true }),
+        identify::Config::MethodAndHost(identify::MethodAndHost { http_uri_in_dst: true }),
+        identify::Config::Static(identify::Static { path: path("/a/b") }),
+    ];
+    assert_eq!(router.identifiers, identifiers);
+    assert_eq!(router.binding_timeout.as_millis(), 7);
+    let cache = BindingCache { paths: 1, clients: 4, idle_ttl: Duration::from_secs(5) };
+    assert_eq!(router.binding_cache, cache);
+    assert_eq!((router.max_headers_kb, router.max_initial_line_kb, router.max_err_response_kb), (9, 10, 11));
+    let [first, second] = router.servers.as_slice() else { panic!("two servers") };
+    let options = SocketOptions {
+        no_delay: false,
+        reuse_port: true,
+        keep_alive: Some(true),
+        backlog: Some(16),
+        read_timeout: Some(Duration::from_millis(17)),
+        write_timeout: Some(Duration::from_millis(18)),
+    };
+    let expected = Server {
+        ip: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+        port: 12,
+        label: "first".into(),
+        trust: Trust::Nobody,
+        trust_reason: "trusts nobody: `trust: nobody` is said".into(),
+        max_concurrent_requests: Some(13),
+        timeout: Some(Duration::from_millis(14)),
+        max_call_depth: 15,
+        add_forwarded_header: Some(Forwarded { by: Labeler::Static("me".into()), from: Labeler::IpPort }),
+        timestamp_header: Some("x-request-start".into()),
+        socket_options: options,
+    };
+    assert_eq!(first, &expected);
+    assert_eq!((second.label.as_str(), second.port, second.trust), ("in", 4140, Trust::Nobody));
+    assert_eq!(second.add_forwarded_header, Some(Forwarded::default()));
+}
+
+#[test]
+fn what_has_no_effect_warns_at_its_place() {
+    let config = config(EVERYTHING);
+    let warnings: Vec<_> =
+        config.warnings.iter().map(|w| (w.place.line, w.place.column, w.key.as_str())).collect();
+    let expected = [
+        (2, 80, "admin.workerThreads"),
+        (3, 1, "usage"),
+        (5, 9, "telemetry[0].kind"),
+        (26, 54, "routers[0].client.hostConnectionPool.maxWaiters"),
+        (33, 3, "routers[0].streamingEnabled"),
+        (45, 24, "routers[0].servers[0].socketOptions.reuseAddr"),
+    ];
+    assert_eq!(warnings, expected);
+    let shown = "f.yaml:3:1: usage: `usage` has no effect: nothing is reported to anyone";
+    assert_eq!(config.warnings[1].to_string(), shown);
+}
+
+#[test]
+fn places_are_those_of_the_file() {
+    let Places { admin, routers, namers } = config(EVERYTHING).places;
+    let at = |line, column| Place { line, column };
+    assert_eq!((admin, namers), (at(2, 28), vec![at(7, 3), at(8, 3)]));
+    let [router] = routers.as_slice() else { panic!("one router") };
+    assert_eq!((router.key.as_str(), router.router, router.label), ("routers[0]", at(10, 3), at(11, 10)));
+    assert_eq!((router.dtab, &router.dentries), (at(13, 5), &vec![at(14, 5), at(16, 5), at(17, 5)]));
+    assert_eq!((&router.servers, &router.ports), (&vec![at(35, 5), at(46, 5)], &vec![at(36, 11), at(46, 5)]));
+}
+
+/// A reload keeps what says the same, wherever it stands.
+#[test]
+fn routers_compare_by_meaning() {
+    let moved = format!("# a line more\n{}", EVERYTHING.replace("# both", "# either"));
+    let (before, after) = (config(EVERYTHING), config(&moved));
+    assert_eq!((&before.routers, &before.namers), (&after.routers, &after.namers));
+    assert_ne!(before.places, after.places);
+    assert_ne!(before.routers, config(&EVERYTHING.replace("/$/nil", "/$/fail")).routers);
+}
+
+#[test]
+fn json_is_read_as_yaml_is() {
+    let json = r#"
+{
+	"routers": [
+		{ "protocol": "http", "label": "a\/b", "dtab": "/svc => /host;",
+			"identifier": {"kind":"io.l5d.path","segments":"2"}, "servers": [{"port":0},{"port":0}] }
+	]
+}"#;
+    let config = config(json);
+    let router = &config.routers[0];
+    assert_eq!((router.label.as_str(), router.dtab.len(), router.servers.len()), ("a/b", 1, 2));
+    assert_eq!(
+        router.identifiers,
+        [identify::Config::Path(identify::PathSegments { segments: 2, consume: false })]
+    );
+    assert_eq!(config.places.routers[0].dentries, [Place { line: 4, column: 51 }]);
+}
+
+#[test]
+fn whom_a_listener_trusts() {
+    for (keys, trusted, reason) in [
+        ("", Trust::Everybody, "trusts everybody: nothing is said and 127.0.0.1 is loopback"),
+        ("ip: localhost", Trust::Everybody, "trusts everybody: nothing is said and 127.0.0.1 is loopback"),
+        ("ip: 127.1.2.3", Trust::Everybody, "trusts everybody: nothing is said and 127.1.2.3 is loopback"),
+        (r#"ip: "::1""#, Trust::Everybody, "trusts everybody: nothing is said and ::1 is loopback"),
+        (
+            r#"ip: "::ffff:127.0.0.1""#,
+            Trust::Everybody,
+            "trusts everybody: nothing is said and ::ffff:127.0.0.1 is loopback",
+        ),
+        ("ip: 0.0.0.0", Trust::Nobody, "trusts nobody: nothing is said and 0.0.0.0 is not loopback"),
+        (r#"ip: "::""#, Trust::Nobody, "trusts nobody: nothing is said and :: is not loopback"),
+        ("ip: 10.0.0.1", Trust::Nobody, "trusts nobody: nothing is said and 10.0.0.1 is not loopback"),
+        ("clearContext: true", Trust::Nobody, "trusts nobody: `clearContext: true` is said"),
+        (
+            "clearContext: false, ip: 0.0.0.0",
+            Trust::Everybody,
+            "trusts everybody: `clearContext: false` is said",
+        ),
+        ("trust: nobody", Trust::Nobody, "trusts nobody: `trust: nobody` is said"),
+        ("trust: nobody, clearContext: true", Trust::Nobody, "trusts nobody: `trust: nobody` is said"),
+        ("trust: everybody, ip: 0.0.0.0", Trust::Everybody, "trusts everybody: `trust: everybody` is said"),
+    ] {
+        assert_eq!(trust(keys), (trusted, reason.to_owned()), "{keys}");
+    }
+}
+
+#[test]
+fn notes_say_what_each_listener_trusts() {
+    let text = router("  label: in\n  servers:\n  - port: 1\n  - {port: 2, ip: 0.0.0.0}\n");
+    let notes = [
+        "f.yaml:5:5: router in, 127.0.0.1:1: trusts everybody: nothing is said and 127.0.0.1 is loopback",
+        "f.yaml:6:5: router in, 0.0.0.0:2: trusts nobody: nothing is said and 0.0.0.0 is not loopback",
+    ];
+    assert_eq!(config(&text).notes(), notes);
+}
+
+#[test]
+fn ports_are_in_conflict_when_one_listener_would_take_the_others() {
+    for (first, second, conflict) in [
+        ("", "ip: 127.0.0.1", true),
+        ("ip: 127.0.0.1", "ip: 127.0.0.2", false),
+        ("ip: 0.0.0.0", "ip: 127.0.0.1", true),
+        ("ip: 10.0.0.1", "ip: 0.0.0.0", true),
+        (r#"ip: "::""#, "ip: 10.0.0.1", true),
+        (r#"ip: "::""#, "ip: 0.0.0.0", true),
+        (r#"ip: "::1""#, "ip: 0.0.0.0", false),
+        (r#"ip: "::1""#, r#"ip: "::""#, true),
+        (r#"ip: "::ffff:10.0.0.1""#, "ip: 10.0.0.1", true),
+    ] {
+        let text = router(&format!("  servers:\n  - {{port: 80, {first}}}\n  - {{port: 80, {second}}}\n"));
+        assert_eq!(read("f", &text).is_err(), conflict, "{first} and {second}");
+        let text = text.replace("port: 80", "port: 0");
+        assert!(read("f", &text).is_ok(), "0 may repeat: {first} and {second}");
+    }
+}
+
+#[test]
+fn a_file_of_errors_is_not_read_to_its_end() {
+    for servers in ["  - prot: 1\n", "  - port: x\n", "  - {}\n", "  - 1\n"] {
+        let text = router(&format!("  servers:\n{}", servers.repeat(10_000)));
+        let errors = read("f", &text).expect_err("wrong");
+        assert!((100..300).contains(&errors.iter().len()), "{servers}: {}", errors.iter().len());
+        assert!(errors.to_string().ends_with("and perhaps more: too many to go on"));
+    }
+}
+
+/// No text makes the reader panic: files that break off, and files with a sign that means something in a wrong place.
+#[test]
+fn damaged_files_are_errors_at_worst() {
+    const SIGNS: &[&str] = &[
+        "\t", "{", "]", "*", "&", "!", "|", "'", "\"", "%", "@", "?", ":", "#", "\n", "\n---\n", "\u{feff}",
+        "é",
+    ];
+    for (at, sign) in (0..EVERYTHING.len()).step_by(5).zip(SIGNS.iter().cycle()) {
+        let (before, after) = EVERYTHING.split_at(at);
+        for text in [before.to_owned(), format!("{before}{sign}{}", &after[1..])] {
+            let Err(errors) = read("f", &text) else { continue };
+            assert!(errors.iter().all(|error| error.line > 0 && !error.excerpt.is_empty()), "{errors}");
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Configuration files that are wrong, and where the start says so.
+
+use signpost::config::{self, Errors};
+use std::path::Path;
+
+/// A file, and the place, the key path and a phrase of each error that it gives.
+type Case = (&'static str, &'static [(usize, usize, &'static str, &'static str)]);
+
+/// Each file stands as a person would write it: without its first line feed.
+const CASES: &[Case] = &[
+    ("", &[(1, 1, "", "there are no routers")]),
+    ("# nothing yet\n", &[(1, 1, "", "there are no routers")]),
+    ("routers: []\n", &[(1, 10, "routers", "there are no routers")]),
+    ("routers:\n", &[(1, 1, "", "there are no routers")]),
+    ("routers: x\n", &[(1, 10, "routers", "expected a list (`- value`), found `x`")]),
+    ("routers:\n- x\n", &[(2, 3, "routers[0]", "expected a mapping (`key: value`), found `x`")]),
+    (
+        "routers:\n- servers: [{}]\n",
+        &[(2, 3, "routers[0]", "the key `protocol` is missing; it is one of: http, h2")],
+    ),
+    ("routers:\n- protocol: http\n", &[(2, 3, "routers[0]", "the router `http` has no servers")]),
+    (
+        "routers:\n- protocol: http\n  servers: []\n",
+        &[(3, 12, "routers[0].servers", "the router `http` has no servers")],
+    ),
+    (
+        "routers:\n- protocol: https\n  servers: [{}]\n",
+        &[(2, 13, "routers[0].protocol", "unknown protocol; known here: http, h2 (did you mean `http`?)")],
+    ),
+    (
+        "routers:\n- protocol: h2\n  servers: [{}]\n",
+        &[(2, 13, "routers[0].protocol", "`h2` is not available yet (feature: HTTP/2)")],
+    ),
+    (
+        "routers:\n- protocol: thrift\n  servers: [{}]\n",
+        &[(2, 13, "routers[0].protocol", "`thrift` is not supported: Signpost speaks HTTP")],
+    ),
+    (
+        "router:\n- protocol: http\n",
+        &[
+            (
+                1,
+                1,
+                "router",
+                "unknown key; known here: routers, namers, telemetry, admin, usage (did you mean `routers`?)",
+            ),
+            (1, 1, "", "there are no routers"),
+        ],
+    ),
+    // Keys and values of a router and its servers.
+    (
+        "routers:\n- protocol: http\n  servers:\n  - prot: 4140\n",
+        &[(4, 5, "routers[0].servers[0].prot", "(did you mean `port`?)")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - port: http\n",
+        &[(4, 11, "routers[0].servers[0].port", "expected a number from 0 to 65535, found `http`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - port: 65536\n",
+        &[(4, 11, "routers[0].servers[0].port", "found `65536`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - port: [1]\n",
+        &[(4, 11, "routers[0].servers[0].port", "found a list")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - ip: nowhere\n",
+        &[(4, 9, "routers[0].servers[0].ip", "expected an IP address such as 127.0.0.1")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - trust: me\n",
+        &[(4, 12, "routers[0].servers[0].trust", "expected `nobody` or `everybody`, found `me`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - {trust: everybody, clearContext: true}\n",
+        &[(4, 13, "routers[0].servers[0].trust", "contradict each other")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - {trust: nobody, clearContext: false}\n",
+        &[(4, 13, "routers[0].servers[0].trust", "contradict each other")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - clearContext: 1\n",
+        &[(4, 19, "routers[0].servers[0].clearContext", "expected `true` or `false`, found `1`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - maxConcurrentRequests: 0\n",
+        &[(4, 28, "routers[0].servers[0].maxConcurrentRequests", "expected a number from 1")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - timestampHeader: 'a b'\n",
+        &[(4, 22, "routers[0].servers[0].timestampHeader", "expected the name of a header, found `a b`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - addForwardedHeader: {by: {kind: host}}\n",
+        &[(
+            4,
+            37,
+            "routers[0].servers[0].addForwardedHeader.by.kind",
+            "unknown kind; known here: ip, ip:port",
+        )],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - addForwardedHeader: {by: {kind: static}}\n",
+        &[(4, 30, "routers[0].servers[0].addForwardedHeader.by", "the key `label` is missing")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - tls: {certPath: a}\n",
+        &[(4, 5, "routers[0].servers[0].tls", "`tls` is not available yet (feature: TLS)")],
+    ),
+    (
+        "routers:\n- protocol: http\n  label: ''\n  servers: [{}]\n",
+        &[(3, 10, "routers[0].label", "expected a text")],
+    ),
+    (
+        "routers:\n- protocol: http\n  bindingTimeoutMs: 0\n  servers: [{}]\n",
+        &[(3, 21, "routers[0].bindingTimeoutMs", "expected a number from 1")],
+    ),
+    (
+        "routers:\n- protocol: http\n  bindingCache: {path: 1}\n  servers: [{}]\n",
+        &[(3, 18, "routers[0].bindingCache.path", "(did you mean `paths`?)")],
+    ),
+    (
+        "routers:\n- protocol: http\n  maxRequestKB: 5\n  servers: [{}]\n",
+        &[(3, 3, "routers[0].maxRequestKB", "`maxRequestKB` is not supported: removed in Linkerd 1")],
+    ),
+    (
+        "routers:\n- protocol: http\n  httpAccessLog: a.log\n  servers: [{}]\n",
+        &[(3, 3, "routers[0].httpAccessLog", "not available yet (feature: access logs)")],
+    ),
+    (
+        "routers:\n- protocol: http\n  interpreter: {kind: io.l5d.namerd}\n  servers: [{}]\n",
+        &[(3, 23, "routers[0].interpreter.kind", "`io.l5d.namerd` is not supported: namerd is not asked")],
+    ),
+    (
+        "routers:\n- protocol: http\n  interpreter: {kind: io.l5d.fs, dtabFil: a}\n  servers: [{}]\n",
+        &[
+            (3, 23, "routers[0].interpreter.kind", "feature: dtabs kept in a file"),
+            (3, 34, "routers[0].interpreter.dtabFil", "(did you mean `dtabFile`?)"),
+        ],
+    ),
+    // Linkerd 1 took an unknown kind of client for the usual one, in silence.
+    (
+        "routers:\n- protocol: http\n  client: {kind: io.l5d.globl}\n  servers: [{}]\n",
+        &[(3, 18, "routers[0].client.kind", "(did you mean `io.l5d.global`?)")],
+    ),
+    (
+        "routers:\n- protocol: http\n  service:\n    responseClassifier: {kind: io.l5d.http.retryableRead5XX}\n  servers: [{}]\n",
+        &[(4, 5, "routers[0].service.responseClassifier", "feature: response classifiers")],
+    ),
+    // Names.
+    (
+        "routers:\n- protocol: http\n  dtab: /svc => /host |\n  servers: [{}]\n",
+        &[(3, 24, "routers[0].dtab", "not a dtab: expected")],
+    ),
+    (
+        "routers:\n- protocol: http\n  dtab: |\n    /svc => /host;\n    /host = /srv;\n  servers: [{}]\n",
+        &[(5, 11, "routers[0].dtab", "not a dtab: expected")],
+    ),
+    (
+        "routers:\n- protocol: http\n  dtab: '/svc => /ho^st'\n  servers: [{}]\n",
+        &[(3, 21, "routers[0].dtab", "found '^'")],
+    ),
+    (
+        "routers:\n- protocol: http\n  dtab: \"/svc =>\\n /ho^st\"\n  servers: [{}]\n",
+        &[(3, 23, "routers[0].dtab", "found '^'")],
+    ),
+    (
+        "routers:\n- protocol: http\n  dtab: >\n    /svc => /host;\n    /host => srv\n  servers: [{}]\n",
+        &[(5, 14, "routers[0].dtab", "found 's'")],
+    ),
+    (
+        "routers:\n- protocol: http\n  dtab: [/svc => /host]\n  servers: [{}]\n",
+        &[(3, 9, "routers[0].dtab", "expected a text, found a list")],
+    ),
+    (
+        "routers:\n- protocol: http\n  dstPrefix: http\n  servers: [{}]\n",
+        &[(3, 14, "routers[0].dstPrefix", "not a path: expected '/'")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.pth}\n  servers: [{}]\n",
+        &[(3, 22, "routers[0].identifier.kind", "(did you mean `io.l5d.path`?)")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: []\n  servers: [{}]\n",
+        &[(3, 15, "routers[0].identifier", "this list is empty")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier:\n  - {kind: io.l5d.path, segments: 0}\n  servers: [{}]\n",
+        &[(4, 35, "routers[0].identifier[0].segments", "expected a number from 1, found `0`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.path, segments: -1}\n  servers: [{}]\n",
+        &[(3, 45, "routers[0].identifier.segments", "expected a whole number, not negative, found `-1`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.path, consume: 2}\n  servers: [{}]\n",
+        &[(3, 44, "routers[0].identifier.consume", "expected `true` or `false`, found `2`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.path, segment: 2}\n  servers: [{}]\n",
+        &[(3, 35, "routers[0].identifier.segment", "(did you mean `segments`?)")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.header, header: ''}\n  servers: [{}]\n",
+        &[(3, 45, "routers[0].identifier.header", "expected the name of a header")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.static}\n  servers: [{}]\n",
+        &[(3, 15, "routers[0].identifier", "the key `path` is missing")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.static, path: /a//b}\n  servers: [{}]\n",
+        &[(3, 46, "routers[0].identifier.path", "not a path: expected")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.ingress}\n  servers: [{}]\n",
+        &[(3, 22, "routers[0].identifier.kind", "feature: the Ingress identifier")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {header: a}\n  servers: [{}]\n",
+        &[(3, 15, "routers[0].identifier", "the key `kind` is missing; it is one of: io.l5d.header.token")],
+    ),
+    // Namers.
+    (
+        "namers:\n- kind: io.l5d.files\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 9, "namers[0].kind", "unknown kind; known here: io.l5d.fs, io.l5d.rewrite")],
+    ),
+    (
+        "namers:\n- kind: io.l5d.marathon\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 9, "namers[0].kind", "`io.l5d.marathon` is not supported: this scheduler is not asked")],
+    ),
+    (
+        "namers:\n- kind: io.l5d.k8s\n  host: a\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 9, "namers[0].kind", "`io.l5d.k8s` is not available yet (feature: names from Kubernetes)")],
+    ),
+    (
+        "namers:\n- kind: io.l5d.fs\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 3, "namers[0]", "the key `rootDir` is missing")],
+    ),
+    (
+        "namers:\n- {kind: io.l5d.fs, rootDir: [a]}\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 30, "namers[0].rootDir", "found a list")],
+    ),
+    (
+        "namers:\n- {kind: io.l5d.fs, rootDir: a, prefix: fs}\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 41, "namers[0].prefix", "not a path: expected '/'")],
+    ),
+    (
+        "namers:\n- {kind: io.l5d.fs, rootDir: a, prefix: /}\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 41, "namers[0].prefix", "an empty prefix")],
+    ),
+    (
+        "namers:\n- {kind: io.l5d.fs, rootDir: a, prefix: '/#/fs'}\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 41, "namers[0].prefix", "leave it out here")],
+    ),
+    (
+        "namers:\n- {kind: io.l5d.fs, rootDir: a, transformers: [{kind: io.l5d.port, port: 1}]}\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 33, "namers[0].transformers", "feature: transformers")],
+    ),
+    (
+        "namers:\n- {kind: io.l5d.rewrite, pattern: '/{a}', name: '/b'}\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 3, "namers[0]", "the key `prefix` is missing")],
+    ),
+    (
+        "namers:\n- {kind: io.l5d.rewrite, prefix: /r, pattern: '/{a', name: '/b'}\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 47, "namers[0].pattern", "brace")],
+    ),
+    (
+        "namers:\n- {kind: io.l5d.rewrite, prefix: /r, pattern: '/{a}', name: '/{b}'}\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 61, "namers[0].name", "`{b}` is not captured")],
+    ),
+    // Across the file.
+    (
+        "routers:\n- protocol: http\n  servers: [{}]\n- protocol: http\n  servers: [{port: 1}]\n",
+        &[(
+            4,
+            3,
+            "routers[1].label",
+            "the label `http` is taken by the router at 2:3; give this one a `label`",
+        )],
+    ),
+    (
+        "routers:\n- {protocol: http, label: a, servers: [{port: 1}]}\n- {protocol: http, label: a, servers: [{port: 2}]}\n",
+        &[(3, 27, "routers[1].label", "the label `a` is taken by the router at 2:27")],
+    ),
+    (
+        "routers:\n- {protocol: http, label: a, servers: [{port: 1}]}\n- {protocol: http, label: b, servers: [{port: 1, ip: 0.0.0.0}]}\n",
+        &[(3, 47, "routers[1].servers[0].port", "port 1 is taken by the router `a` (127.0.0.1:1) at 2:47")],
+    ),
+    (
+        "routers:\n- {protocol: http, label: a, servers: [{}]}\n- {protocol: http, label: b, servers: [{}]}\n",
+        &[(
+            3,
+            40,
+            "routers[1].servers[0].port",
+            "port 4140 is taken by the router `a` (127.0.0.1:4140) at 2:40",
+        )],
+    ),
+    (
+        "routers:\n- {protocol: http, servers: [{port: 9990}]}\n",
+        &[(2, 37, "routers[0].servers[0].port", "port 9990 is taken by the admin server (127.0.0.1:9990)")],
+    ),
+    (
+        "admin: {port: 4140}\nrouters:\n- {protocol: http, servers: [{}]}\n",
+        &[(
+            3,
+            30,
+            "routers[0].servers[0].port",
+            "port 4140 is taken by the admin server (127.0.0.1:4140) at 1:15",
+        )],
+    ),
+    // What is not YAML, or more than a configuration may be.
+    ("routers:\n- protocol: http\n\tservers: [{}]\n", &[(3, 1, "", "not YAML: a tab cannot indent a line")]),
+    (
+        "routers:\n- protocol: http\n servers: [{}]\n",
+        &[(3, 9, "", "did not find expected key (is this line indented")],
+    ),
+    ("routers: [{protocol: http, servers: [{}]}\n", &[(2, 1, "", "not YAML")]),
+    (
+        "{\"routers\": [{\"protocol\": \"http, \"servers\": [{}]}]}\n",
+        &[(1, 35, "", "not YAML: invalid trailing content")],
+    ),
+    ("x: &a 1\nrouters: *a\n", &[(1, 4, "", "anchors (`&name`) and aliases (`*name`) are not read")]),
+    (
+        "routers:\n- protocol: http\n  servers: [{port: 1, port: 2}]\n",
+        &[(
+            3,
+            23,
+            "routers[0].servers[0].port",
+            "the key `port` stands here a second time; the first is at 3:14",
+        )],
+    ),
+    ("admin: {}\nrouters: []\nadmin: {}\n", &[(3, 1, "admin", "the first is at 1:1")]),
+    ("- protocol: http\n", &[(1, 1, "", "a configuration begins with keys such as `routers:`")]),
+    ("routers: []\n---\nrouters: []\n", &[(2, 1, "", "a file holds one document")]),
+    // Several at once, in the order of the file.
+    (
+        "admin: {prt: 1}\nnamers: [{kind: x}]\nrouters:\n- protocol: http\n  dtab: /a\n  servers: [{ip: x}]\n- protocol: http\n  label: b\n",
+        &[
+            (1, 9, "admin.prt", "(did you mean `port`?)"),
+            (2, 17, "namers[0].kind", "unknown kind"),
+            (5, 11, "routers[0].dtab", "not a dtab"),
+            (6, 18, "routers[0].servers[0].ip", "expected an IP address"),
+            (7, 3, "routers[1]", "has no servers"),
+        ],
+    ),
+];
+
+#[test]
+fn each_mistake_has_its_place_its_key_and_its_reason() {
+    let wrong: Vec<String> = CASES.iter().filter_map(|(text, expected)| differs(text, expected)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// Says how the errors of a file differ from those that are expected; nothing when they do not.
+fn differs(text: &str, expected: &[(usize, usize, &str, &str)]) -> Option<String> {
+    let Err(errors) = config::read("linkerd.yaml", text) else { return Some(format!("{text}is accepted")) };
+    let same = errors.iter().len() == expected.len()
+        && errors.iter().zip(expected).all(|(error, (line, column, key, phrase))| {
+            (error.line, error.column, error.key.as_str()) == (*line, *column, *key)
+                && error.message.contains(phrase)
+                && error.to_string().starts_with(&format!("linkerd.yaml:{line}:{column}: "))
+                && error.excerpt.ends_with('^')
+        });
+    (!same).then(|| format!("{text}gives\n{errors}\nexpected {expected:?}"))
+}
+
+#[test]
+fn an_error_reads_like_one_of_a_compiler() {
+    let text = "routers:\n- protocol: http\n  dtab: |\n    /svc => /host;\n    /host => srv;\n  servers:\n  - port: 0\n";
+    let errors = config::read("linkerd.yaml", text).expect_err("wrong");
+    let shown = "linkerd.yaml:5:14: routers[0].dtab: not a dtab: expected '/', a weight, '(', '~', '!' or '$', found 's'
+5 |     /host => srv;
+  |              ^";
+    assert_eq!(errors.to_string(), shown);
+}
+
+fn load(path: &Path) -> Errors {
+    config::load(path).expect_err("nothing to read")
+}
+
+#[test]
+fn what_is_no_text_is_an_error_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    };
+    assert!(load(&folder.path().join("absent")).to_string().ends_with("absent: there is no such file"));
+    assert!(load(folder.path()).to_string().ends_with("this is a directory, not a file"));
+    let errors = load(&file("latin1", b"routers:\n- label: caf\xe9\n")).to_string();
+    assert!(errors.ends_with("latin1:2:13: this byte is not UTF-8, and a configuration is"), "{errors}");
+    assert!(load(&file("zero", b"routers:\0")).to_string().contains("zero:1:9: a NUL byte"));
+    assert!(load(&file("empty", b"")).to_string().contains("empty:1:1: there are no routers"));
+    let nested = "- ".repeat(1 << 20);
+    assert!(load(&file("nested", nested.as_bytes())).to_string().contains("nested too deep"));
+    let nested = "[".repeat(1 << 20);
+    assert!(load(&file("brackets", nested.as_bytes())).to_string().contains("nested too deep"));
+}
+
+#[test]
+fn a_directory_of_names_must_exist() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = |directory: &Path| {
+        let namer = format!("{{kind: io.l5d.fs, rootDir: '{}'}}", directory.display());
+        format!("namers: [{namer}]\nrouters: [{{protocol: http, servers: [{{port: 0}}]}}]\n")
+    };
+    let path = folder.path().join("linkerd.yaml");
+    std::fs::write(&path, text(&folder.path().join("absent"))).expect("a file");
+    let errors = load(&path).to_string();
+    assert!(errors.contains(":1:37: namers[0].rootDir: there is no such directory"), "{errors}");
+    std::fs::write(&path, text(folder.path())).expect("a file");
+    let config = config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((config.namers.len(), config.file), (1, path.display().to_string()));
+}
