@@ -21,4 +21,6 @@ pub mod message;
 #[cfg(feature = "router")]
 pub mod namer;
 #[cfg(feature = "router")]
+pub mod proxy;
+#[cfg(feature = "router")]
 pub mod telemetry;

@@ -1,0 +1,221 @@
+//! Picks an endpoint: the less loaded of two, drawn by weight.
+//!
+//! Endpoints of one weight form a class; a class is drawn by its weight times the number of its members, as Finagle's
+//! weighted balancers do, and inside it the less loaded of two random members wins ("power of two choices").
+
+use super::pool::Idle;
+use crate::interpret::{EndpointSet, Hint};
+use crate::name::Path;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// How many requests each endpoint of each client is serving, over all workers.
+///
+/// Looked up when the set of endpoints changes, never on the request path.
+#[derive(Debug, Default)]
+pub struct Loads(Mutex<HashMap<(Path, SocketAddr), Weak<AtomicUsize>>>);
+
+/// One endpoint, as a worker knows it.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) address: SocketAddr,
+    pub(crate) hint: Option<Hint>,
+    /// Connections of this worker that wait for a request.
+    pub(crate) idle: RefCell<Vec<Idle>>,
+    load: Arc<AtomicUsize>,
+}
+
+/// One request under way to an endpoint; its drop says that it is over.
+#[derive(Debug)]
+pub(crate) struct Load(Arc<AtomicUsize>);
+
+/// The endpoints of one client.
+#[derive(Debug, Default)]
+pub(crate) struct Balancer {
+    classes: Vec<Class>,
+}
+
+#[derive(Debug)]
+struct Class {
+    weight: f64,
+    members: Vec<Rc<Member>>,
+}
+
+impl Loads {
+    fn of(&self, client: &Path, address: SocketAddr) -> Arc<AtomicUsize> {
+        let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (client.clone(), address);
+        if let Some(load) = loads.get(&key).and_then(Weak::upgrade) {
+            return load;
+        }
+        if loads.len() == loads.capacity() {
+            loads.retain(|_, load| load.strong_count() > 0);
+        }
+        let load = Arc::default();
+        loads.insert(key, Arc::downgrade(&load));
+        load
+    }
+}
+
+impl Member {
+    /// Counts a request that begins.
+    pub(crate) fn begin(&self) -> Load {
+        self.load.fetch_add(1, Relaxed);
+        Load(Arc::clone(&self.load))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Class {
+    fn share(&self) -> f64 {
+        // A set of endpoints is far smaller than what a double counts exactly.
+        self.weight * self.members.len() as f64
+    }
+
+    /// The less loaded of two members that were not tried yet.
+    fn less_loaded_of_two(&self, tried: &[SocketAddr]) -> Option<&Rc<Member>> {
+        let fresh = |member: &&Rc<Member>| !tried.contains(&member.address);
+        if !tried.is_empty() {
+            return self.members.iter().filter(fresh).min_by_key(|member| member.load.load(Relaxed));
+        }
+        let count = self.members.len();
+        let first = fastrand::usize(..count);
+        if count == 1 {
+            return self.members.first();
+        }
+        let second = (first + fastrand::usize(1..count)) % count;
+        let (first, second) = (self.members.get(first)?, self.members.get(second)?);
+        Some(if second.load.load(Relaxed) < first.load.load(Relaxed) { second } else { first })
+    }
+}
+
+impl Balancer {
+    /// Takes over a new set of endpoints; those that stay keep their connections and their load.
+    pub(crate) fn update(&mut self, client: &Path, set: &EndpointSet, loads: &Loads) {
+        let old: HashMap<_, _> = std::mem::take(&mut self.classes)
+            .into_iter()
+            .flat_map(|class| class.members)
+            .map(|member| ((member.address, member.hint), member))
+            .collect();
+        for endpoint in set.iter() {
+            let member = old.get(&(endpoint.address, endpoint.hint)).cloned().unwrap_or_else(|| {
+                Rc::new(Member {
+                    address: endpoint.address,
+                    hint: endpoint.hint,
+                    idle: RefCell::default(),
+                    load: loads.of(client, endpoint.address),
+                })
+            });
+            match self.classes.iter_mut().find(|class| class.weight.to_bits() == endpoint.weight.to_bits()) {
+                Some(class) => class.members.push(member),
+                None => self.classes.push(Class { weight: endpoint.weight, members: vec![member] }),
+            }
+        }
+    }
+
+    /// Draws an endpoint that is not among those `tried` before; None when there is no other.
+    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<Rc<Member>> {
+        let total: f64 = self.classes.iter().map(Class::share).sum();
+        let mut draw = if self.classes.len() > 1 { fastrand::f64() * total } else { 0.0 };
+        let drawn = self.classes.iter().find(|class| {
+            draw -= class.share();
+            draw < 0.0
+        });
+        // Weights that are all zero, and members that were all tried, leave it to any class.
+        let any = || self.classes.iter().find_map(|class| class.less_loaded_of_two(tried));
+        drawn.and_then(|class| class.less_loaded_of_two(tried)).or_else(any).cloned()
+    }
+
+    /// Every endpoint.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Rc<Member>> {
+        self.classes.iter().flat_map(|class| &class.members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::Endpoint;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn balancer(weights: &[f64]) -> Balancer {
+        let endpoints = weights
+            .iter()
+            .zip(1..)
+            .map(|(weight, port)| Endpoint { weight: *weight, ..Endpoint::at(address(port)) });
+        let mut balancer = Balancer::default();
+        balancer.update(&Path::empty(), &EndpointSet::new(endpoints.collect()), &Loads::default());
+        balancer
+    }
+
+    fn picks(balancer: &Balancer, draws: usize) -> HashMap<u16, usize> {
+        let mut picks = HashMap::new();
+        for _ in 0..draws {
+            *picks.entry(balancer.pick(&[]).unwrap().address.port()).or_default() += 1;
+        }
+        picks
+    }
+
+    #[test]
+    fn none_of_nothing() {
+        assert!(balancer(&[]).pick(&[]).is_none());
+    }
+
+    #[test]
+    fn the_less_loaded_of_two_wins() {
+        let balancer = balancer(&[1.0, 1.0]);
+        let busy = balancer.members().next().unwrap().begin();
+        assert_eq!(picks(&balancer, 50), HashMap::from([(2, 50)]), "two of two are compared each time");
+        drop(busy);
+        assert_eq!(picks(&balancer, 400).len(), 2, "both serve again");
+    }
+
+    #[test]
+    fn classes_share_by_weight() {
+        fastrand::seed(7);
+        let picks = picks(&balancer(&[1.0, 1.0, 2.0]), 10_000);
+        assert!((4_700..5_300).contains(&picks[&3]), "half of the traffic: {picks:?}");
+        assert_eq!(picks.len(), 3);
+    }
+
+    #[test]
+    fn weight_zero_gets_nothing_unless_all_are_zero() {
+        assert_eq!(picks(&balancer(&[0.0, 1.0]), 200), HashMap::from([(2, 200)]));
+        assert_eq!(picks(&balancer(&[0.0, 0.0]), 200).len(), 2);
+    }
+
+    #[test]
+    fn what_was_tried_is_not_drawn_again() {
+        let balancer = balancer(&[1.0, 5.0]);
+        assert_eq!(balancer.pick(&[address(2)]).unwrap().address, address(1));
+        assert!(balancer.pick(&[address(1), address(2)]).is_none());
+    }
+
+    #[test]
+    fn who_stays_keeps_its_load_and_workers_share_it() {
+        let loads = Loads::default();
+        let (one, both) = (
+            EndpointSet::new(vec![Endpoint::at(address(1))]),
+            EndpointSet::new(vec![Endpoint::at(address(2)), Endpoint::at(address(1))]),
+        );
+        let (mut here, mut there) = (Balancer::default(), Balancer::default());
+        here.update(&Path::empty(), &one, &loads);
+        there.update(&Path::empty(), &one, &loads);
+        let _load = here.pick(&[]).unwrap().begin();
+        assert_eq!(there.members().next().unwrap().load.load(Relaxed), 1, "seen by the other worker");
+        here.update(&Path::empty(), &both, &loads);
+        assert_eq!(picks(&here, 20), HashMap::from([(2, 20)]));
+    }
+}

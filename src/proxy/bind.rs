@@ -1,0 +1,337 @@
+//! A worker's bindings: what each name under each override stands for, remembered until an answer behind it changes.
+//!
+//! A hit borrows its key from the request, takes no lock and allocates nothing. A miss is one call of
+//! [`delegate`] over the answers this worker holds; only an answer that nobody here holds yet is asked of control.
+
+use super::balance::Loads;
+use super::error::Error;
+use super::route::{Client, Route, Routes};
+use crate::context::{OverrideLimits, Overrides, decode_overrides};
+use crate::interpret::{
+    Answer, Asker, Bound, Delegation, Explore, Held, Outcome, Sampler, Step, StepKind, Target, any_changed,
+    delegate,
+};
+use crate::name::{Dtab, NameTree, Path, PathBuf};
+use lru::LruCache;
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many of each thing a worker remembers, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Names under overrides: `bindingCache.paths`.
+    pub names: NonZeroUsize,
+    /// Clients, each with its endpoints and connections: `bindingCache.clients`.
+    pub clients: NonZeroUsize,
+    /// How long a name that nobody asks for is remembered: `bindingCache.idleTtlSecs`.
+    pub idle: Duration,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        const THOUSAND: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+        Self { names: THOUSAND, clients: THOUSAND, idle: Duration::from_secs(600) }
+    }
+}
+
+/// What one name stands for under one override.
+#[derive(Debug)]
+pub struct Binding {
+    /// Where its requests go, or what their callers are told.
+    routes: Result<Routes, Nowhere>,
+    /// The logical name as it is printed.
+    pub(crate) service: Box<str>,
+    /// The entry of the override that did not bind, though it was looked at: its requests go elsewhere.
+    pub(crate) unbound: Option<Box<str>>,
+    /// The answers behind it.
+    looked: Vec<Answer>,
+    used: Cell<Instant>,
+}
+
+/// Why a name leads nowhere.
+#[derive(Clone, Debug)]
+enum Nowhere {
+    /// It is Neg, Fail or Empty.
+    Unroutable(Box<str>),
+    /// A namer failed, or a bound was reached.
+    Failed(Box<str>),
+}
+
+/// What the names of one router stand for, as one worker remembers it.
+///
+/// Belongs to one thread. Public for those who want to know where a request would go without sending it.
+#[derive(Debug)]
+pub struct Bindings {
+    base: Dtab,
+    timeout: Duration,
+    asker: Asker,
+    loads: Arc<Loads>,
+    cache: CacheConfig,
+    state: RefCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    held: Held,
+    overrides: LruCache<Box<[u8]>, Rc<Overrides>>,
+    names: LruCache<Box<[u8]>, Rc<Binding>>,
+    clients: LruCache<Path, Rc<Client>>,
+    /// Where a key is put together.
+    key: Vec<u8>,
+    no_overrides: Rc<Overrides>,
+}
+
+impl Bindings {
+    /// Makes a worker's bindings under the router's `base` dtab; a name may take `timeout` to be resolved.
+    ///
+    /// `loads` is shared by the workers, so that each knows what the others send to an endpoint.
+    pub fn new(base: Dtab, timeout: Duration, cache: CacheConfig, asker: Asker, loads: Arc<Loads>) -> Self {
+        let state = State {
+            held: Held::new(asker.clone()),
+            overrides: LruCache::new(cache.names),
+            names: LruCache::new(cache.names),
+            clients: LruCache::new(cache.clients),
+            key: Vec::new(),
+            no_overrides: Rc::default(),
+        };
+        Self { base, timeout, asker, loads, cache, state: RefCell::new(state) }
+    }
+
+    /// Reads the overrides of a request, each spelling once: what
+    /// [`Context::overrides`](crate::context::Context::overrides) holds.
+    ///
+    /// # Errors
+    ///
+    /// They are not dtabs, or have too many entries.
+    pub fn overrides(&self, raw: &[u8], limits: &OverrideLimits) -> Result<Rc<Overrides>, Error> {
+        let state = &mut *self.state.borrow_mut();
+        if raw.is_empty() {
+            return Ok(Rc::clone(&state.no_overrides));
+        }
+        if let Some(known) = state.overrides.get(raw) {
+            return Ok(Rc::clone(known));
+        }
+        let overrides = Rc::new(decode_overrides(raw, limits)?);
+        state.overrides.put(raw.into(), Rc::clone(&overrides));
+        Ok(overrides)
+    }
+
+    /// Returns what `name` stands for under the base dtab and these overrides, now.
+    ///
+    /// What is remembered, or evaluated over answers that this worker holds, is there when it is first polled. To
+    /// wait for others, it must be polled on a runtime that has time.
+    ///
+    /// # Errors
+    ///
+    /// The name was not resolved in time, or the namers have stopped. That it leads nowhere is no error yet:
+    /// [`Binding::draw`] says so.
+    pub async fn bind(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
+        match self.remembered(name, overrides) {
+            Some(binding) => Ok(binding),
+            None => self.evaluate(name, overrides).await,
+        }
+    }
+
+    fn remembered(&self, name: &PathBuf, overrides: &Overrides) -> Option<Rc<Binding>> {
+        let state = &mut *self.state.borrow_mut();
+        write_key(&mut state.key, name, overrides);
+        let binding = state.names.get(state.key.as_slice())?;
+        if binding.looked.iter().any(Answer::has_changed) {
+            return None;
+        }
+        binding.used.set(Instant::now());
+        Some(Rc::clone(binding))
+    }
+
+    async fn evaluate(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
+        let path = name.to_path();
+        let dtab = self.base.concat(&overrides.dtab);
+        let settling = self.settle(&dtab, &path);
+        let (delegation, looked) = tokio::time::timeout(self.timeout, settling)
+            .await
+            .map_err(|_| Error::BindingTimeout { timeout: self.timeout, name: path.to_string() })??;
+        let state = &mut *self.state.borrow_mut();
+        let binding = Rc::new(self.binding(state, &path, overrides, &delegation, looked));
+        write_key(&mut state.key, name, overrides);
+        state.names.put(state.key.as_slice().into(), Rc::clone(&binding));
+        Ok(binding)
+    }
+
+    /// Evaluates until no answer is missing or pending.
+    async fn settle(&self, dtab: &Dtab, path: &Path) -> Result<(Delegation, Vec<Answer>), Error> {
+        loop {
+            let (delegation, mut looked, wanted): (_, Vec<Answer>, _) = {
+                let held = &mut self.state.borrow_mut().held;
+                held.begin();
+                let delegation = delegate(dtab, path, held, Explore::Deciding);
+                (delegation, held.looked(), held.wanted())
+            };
+            if !wanted.is_empty() {
+                for (at, rest) in wanted {
+                    let answer = self.asker.ask(at, rest.clone()).await;
+                    let answer = answer.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
+                    self.state.borrow_mut().held.fill(at, rest, &answer);
+                }
+            } else if delegation.outcome == Outcome::Pending {
+                any_changed(&mut looked).await;
+            } else {
+                return Ok((delegation, looked));
+            }
+        }
+    }
+
+    fn binding(
+        &self,
+        state: &mut State,
+        path: &Path,
+        overrides: &Overrides,
+        delegation: &Delegation,
+        looked: Vec<Answer>,
+    ) -> Binding {
+        let routes = match &delegation.outcome {
+            Outcome::Failed(failure) => Err(Nowhere::Failed(failure.to_string().into())),
+            Outcome::Pending | Outcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
+                Err(Nowhere::Unroutable(self.unroutable(path, &overrides.dtab).into()))
+            }
+            Outcome::Bound(tree) => {
+                let sampler = Sampler::new(tree);
+                let leaves = sampler.leaves().iter().map(|bound| self.route(state, bound)).collect();
+                Ok(Routes::new(sampler, leaves))
+            }
+        };
+        let unbound = unbound(&delegation.step, self.base.len())
+            .and_then(|step| delegation.dentry(step))
+            .map(|dentry| format!("{dentry:#}").into());
+        Binding { routes, service: path.to_string().into(), unbound, looked, used: Cell::new(Instant::now()) }
+    }
+
+    fn route(&self, state: &mut State, bound: &Bound) -> Route {
+        let residual = (!bound.residual.is_empty()).then(|| bound.residual.to_string().into());
+        let id = bound.id.to_string().into();
+        match &bound.target {
+            Target::Status(code) => Route { id, residual, to: Err(*code) },
+            Target::Endpoints(endpoints) => {
+                let make =
+                    || Rc::new(Client::new(bound.id.clone(), endpoints.clone(), Arc::clone(&self.loads)));
+                let client = Rc::clone(state.clients.get_or_insert(bound.id.clone(), make));
+                client.follow(endpoints);
+                Route { id, residual, to: Ok(client) }
+            }
+        }
+    }
+
+    /// The text of Linkerd's "unable to route": the name and both dtabs.
+    fn unroutable(&self, path: &Path, overrides: &Dtab) -> String {
+        let mut text = format!("Unable to route request!\n\nservice name: {path}\nbase dtab:\n");
+        for (title, dtab) in [("", &self.base), ("override dtab:\n", overrides)] {
+            text.push_str(title);
+            for dentry in dtab.iter().take(MOST_SHOWN) {
+                // Writing to a string does not fail.
+                let _ = writeln!(text, "  {} => {}", dentry.prefix, dentry.dst);
+            }
+            if dtab.len() > MOST_SHOWN {
+                let _ = writeln!(text, "  ... and {} more", dtab.len() - MOST_SHOWN);
+            }
+        }
+        text
+    }
+
+    /// Forgets what nobody asked for, and closes connections that waited too long.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        let state = &mut *self.state.borrow_mut();
+        // A failure for want of room does not end by itself: it has to be asked again.
+        let over = |binding: &Binding| {
+            matches!(binding.routes, Err(Nowhere::Failed(_)))
+                || now.saturating_duration_since(binding.used.get()) >= self.cache.idle
+        };
+        let names: Vec<_> =
+            state.names.iter().filter(|(_, binding)| over(binding)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            state.names.pop(&name);
+        }
+        for (_, client) in &state.clients {
+            client.sweep(now);
+        }
+        // A client that no binding leads to any more goes with its connections.
+        let unused: Vec<Path> = state
+            .clients
+            .iter()
+            .filter(|(_, client)| Rc::strong_count(client) == 1)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in unused {
+            state.clients.pop(&id);
+        }
+        state.held.prune();
+    }
+}
+
+/// The first step that an override's entry led to and that came to nothing, though it was looked at; `base` entries
+/// of the dtab are not the override's.
+fn unbound(step: &Step, base: usize) -> Option<&Step> {
+    if !step.taken {
+        return None;
+    }
+    if step.dentry.is_some_and(|at| at >= base) && is_neg(step) {
+        return Some(step);
+    }
+    match &step.kind {
+        StepKind::Delegate(next) => unbound(next, base),
+        StepKind::Alt(arms) => arms.iter().find_map(|arm| unbound(arm, base)),
+        StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| unbound(branch, base)),
+        _ => None,
+    }
+}
+
+fn is_neg(step: &Step) -> bool {
+    match &step.kind {
+        StepKind::Neg => true,
+        StepKind::Delegate(next) => is_neg(next),
+        StepKind::Alt(arms) => arms.iter().all(is_neg),
+        StepKind::Union(branches) => branches.iter().all(|(_, branch)| is_neg(branch)),
+        _ => false,
+    }
+}
+
+impl Binding {
+    /// Draws one of the leaves by weight.
+    ///
+    /// # Errors
+    ///
+    /// The name leads nowhere, a namer failed, or the share of an empty branch was drawn.
+    pub fn draw(&self) -> Result<&Route, Error> {
+        let routes = self.routes.as_ref().map_err(Nowhere::error)?;
+        routes.draw().ok_or_else(|| Error::Unroutable(empty(&self.service)))
+    }
+}
+
+impl Nowhere {
+    fn error(&self) -> Error {
+        match self {
+            Self::Unroutable(text) => Error::Unroutable(text.clone().into()),
+            Self::Failed(text) => Error::Naming(text.clone().into()),
+        }
+    }
+}
+
+fn empty(service: &str) -> String {
+    format!("Unable to route request!\n\nservice name: {service}\nthe branch that was drawn is empty")
+}
+
+/// How many entries of a dtab an error shows.
+const MOST_SHOWN: usize = 50;
+
+/// A key for which equal bytes mean an equal name and equal overrides: the length of the name keeps them apart.
+fn write_key(key: &mut Vec<u8>, name: &PathBuf, overrides: &Overrides) {
+    key.clear();
+    let name = name.as_encoded();
+    key.extend_from_slice(&name.len().to_ne_bytes());
+    key.extend_from_slice(name);
+    key.extend_from_slice(overrides.printed());
+}

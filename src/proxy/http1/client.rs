@@ -1,0 +1,148 @@
+//! The upstream's side of an exchange over HTTP/1: the request is sent, the head of the response read.
+
+use super::body::{Incoming, Outgoing};
+use super::conn::Conn;
+use crate::message::{Framing, Head, Known, Version, keeps_alive, response_framing};
+use crate::proxy::body::{Body, carry};
+use crate::proxy::error::Error;
+use crate::proxy::exchange::{Request, Response, Upload, Upstream, beside};
+use crate::proxy::lend::Loan;
+use crate::proxy::route::Tools;
+use std::io;
+use std::rc::Rc;
+
+/// How many interim responses (1xx) may come before the final one.
+const MOST_INTERIM: usize = 32;
+
+/// Sends a request on a connection and reads the head of its response; what of either body is left is in what comes
+/// back.
+///
+/// # Errors
+///
+/// [`Error::Reset`] with `unsent` says that the connection was dead before the request: another may be tried.
+pub(crate) async fn send(
+    mut upstream: Upstream,
+    request: &mut Request,
+    tools: &Tools<'_>,
+) -> Result<Response, Error> {
+    let address = upstream.member.address;
+    let mut upload = match send_head(&upstream.conn, request).await {
+        Ok(upload) => upload,
+        Err(Begin::Body(error)) => return Err(Error::RequestBody(error)),
+        // The endpoint may have answered before it closed.
+        Err(Begin::Endpoint(source)) if upstream.conn.look(<[u8]>::is_empty) => {
+            let answered = upstream.conn.fill().await;
+            if !matches!(answered, Ok(n) if n > 0) {
+                let unsent = upstream.reused && repeatable(request);
+                return Err(Error::Reset { address, source, unsent });
+            }
+            Some(Box::pin(std::future::pending()) as Upload)
+        }
+        Err(Begin::Endpoint(source)) => return Err(Error::Reset { address, source, unsent: false }),
+    };
+    let reading = read_head(&upstream, request, tools);
+    let (head, framing) = beside(&mut upload, reading).await.map_err(Error::RequestBody)??;
+    upstream.reusable = keeps_alive(&head) && !matches!(framing, Framing::Close | Framing::Tunnel);
+    let body = Body::Http1(Incoming::new(Rc::clone(&upstream.conn), framing));
+    Ok(Response { head, framing, body, upload, upstream: Some(upstream), permit: None })
+}
+
+/// Who failed before the request was under way.
+enum Begin {
+    Endpoint(io::Error),
+    Body(io::Error),
+}
+
+/// Writes the head with what of the body is at hand; the rest of the body is the upload.
+async fn send_head(conn: &Rc<Conn>, request: &mut Request) -> Result<Option<Upload>, Begin> {
+    let mut out = conn.out();
+    request.head.write(out.out());
+    let mut outgoing = Outgoing::new(Rc::clone(conn), out, request.framing == Framing::Chunked);
+    let part = request.body.next_at_hand().map_err(Begin::Body)?;
+    if let Some(part) = part {
+        outgoing.piece(part.bytes()).await.map_err(Begin::Endpoint)?;
+    }
+    if request.body.is_done() {
+        if request.framing == Framing::Chunked {
+            outgoing.finish(request.body.trailers()).await.map_err(Begin::Endpoint)?;
+        } else {
+            outgoing.flush().await.map_err(Begin::Endpoint)?;
+        }
+        request.caller.set_body_wanted(false);
+        return Ok(None);
+    }
+    outgoing.flush().await.map_err(Begin::Endpoint)?;
+    let mut body = std::mem::replace(&mut request.body, Body::Empty);
+    let caller = Rc::clone(&request.caller);
+    Ok(Some(Box::pin(async move {
+        let carried = carry(&mut body, &mut outgoing).await;
+        caller.set_body_wanted(false);
+        carried
+    })))
+}
+
+/// Reads heads until the final one; interim ones go to the caller.
+async fn read_head(
+    upstream: &Upstream,
+    request: &Request,
+    tools: &Tools<'_>,
+) -> Result<(Loan<Head>, Framing), Error> {
+    let address = upstream.member.address;
+    let bad = |reason: String| Error::BadResponse { address, reason };
+    let mut seen = false;
+    for _ in 0..=MOST_INTERIM {
+        let mut head = tools.heads.lend();
+        loop {
+            let parsed = upstream.conn.look(|bytes| head.parse_response(bytes, tools.limits));
+            if let Some(taken) = parsed.map_err(|error| bad(error.to_string()))? {
+                upstream.conn.consume(taken);
+                break;
+            }
+            let ended = match upstream.conn.fill().await {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => error,
+                Ok(_) => {
+                    seen = true;
+                    continue;
+                }
+            };
+            // On a connection that waited in the pool, an end before the first byte is the endpoint's idle timeout
+            // that crossed our request.
+            let unsent = !seen && upstream.reused && repeatable(request);
+            return Err(Error::Reset { address, source: ended, unsent });
+        }
+        let framing =
+            response_framing(&head, request.head.method()).map_err(|error| bad(error.to_string()))?;
+        if (100..200).contains(&head.status()) && framing != Framing::Tunnel {
+            relay_interim(head, request).await;
+            continue;
+        }
+        if framing == Framing::Tunnel && !request.upgrade {
+            return Err(bad("it switches protocols though nobody asked".to_owned()));
+        }
+        return Ok((head, framing));
+    }
+    Err(bad(format!("more than {MOST_INTERIM} interim responses")))
+}
+
+/// Whether a request may be sent again although an endpoint may have seen it: RFC 9110 9.2.2, and no body that is used
+/// up by now.
+pub(crate) fn repeatable(request: &Request) -> bool {
+    let idempotent =
+        matches!(request.head.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
+    idempotent && matches!(request.framing, Framing::None | Framing::Length(0))
+}
+
+/// Passes an interim response on, without what speaks of one connection or of the inside.
+///
+/// A caller that cannot be written to is noticed where its response is written.
+async fn relay_interim(mut head: Loan<Head>, request: &Request) {
+    if request.takes_interim {
+        let _ = head.strip_hop_by_hop();
+        head.set_version(Version::Http11);
+        head.remove_where(|field| field.known.is_steering() || field.known == Known::ContentLength);
+        let mut out = request.caller.out();
+        head.write(out.out());
+        let _ = request.caller.write([out.data(), b"", b""]).await;
+    }
+}

@@ -1,0 +1,320 @@
+//! The caller's side over HTTP/1: requests are read from a connection one after the other, and answered.
+
+use super::body::{Incoming, Outgoing};
+use super::conn::{Conn, Gone};
+use crate::context::Peer;
+use crate::message::{Framing, Head, Known, Version, keeps_alive, request_framing};
+use crate::proxy::body::{Body, carry};
+use crate::proxy::error::Error;
+use crate::proxy::exchange::{Request, Response, beside};
+use crate::proxy::lend::Loan;
+use crate::proxy::patience::{Hearer, Patience};
+use crate::proxy::serve::Service;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long a caller that ended its side is still served when nothing goes out: it may be waiting for the response,
+/// or it may be gone, and TCP does not tell which.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
+/// How much of an unwanted body is read to keep the connection.
+const MOST_DISCARDED: usize = 64 * 1024;
+/// How long a connection that is being closed is still read, so that the last response is not lost with it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What becomes of a connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// Another request may follow.
+    Again,
+    /// It is closed.
+    Close,
+    /// It is closed when the caller has read the response: there are bytes that nobody will read.
+    Linger,
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve_connection(service: Rc<Service>, stream: TcpStream, peer: Peer) {
+    let limits = &service.limits;
+    let conn = Conn::new(stream, service.buffers.clone(), (limits.read, limits.write));
+    let hearer = service.bell.hear();
+    let mut patience = Patience::new(service.limits.idle);
+    loop {
+        let after = match next_head(&service, &conn, &hearer, &mut patience).await {
+            Ok(Some(head)) => serve_request(&service, &conn, &peer, head).await,
+            Ok(None) => After::Close,
+            Err(error) => refuse(&service, &conn, &peer, &error).await,
+        };
+        match after {
+            After::Again => {}
+            After::Close => return,
+            After::Linger => return linger(&conn).await,
+        }
+    }
+}
+
+/// Reads the next request's head; None when there will be none.
+async fn next_head(
+    service: &Service,
+    conn: &Rc<Conn>,
+    hearer: &Hearer,
+    patience: &mut Patience,
+) -> Result<Option<Loan<Head>>, Error> {
+    patience.begin(service.limits.idle);
+    if conn.look(<[u8]>::is_empty) {
+        let came = poll_fn(|cx| {
+            if let Poll::Ready(read) = conn.poll_fill(cx) {
+                return Poll::Ready(matches!(read, Ok(n) if n > 0));
+            }
+            if hearer.poll_rung(cx).is_ready() || patience.poll_over(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            Poll::Pending
+        });
+        if !came.await {
+            return Ok(None);
+        }
+    }
+    let mut head = service.heads.lend();
+    patience.begin(service.limits.head);
+    loop {
+        if let Some(taken) = conn.look(|bytes| head.parse_request(bytes, &service.limits.heads))? {
+            conn.consume(taken);
+            return Ok(Some(head));
+        }
+        let more = poll_fn(|cx| match conn.poll_fill(cx) {
+            Poll::Ready(read) => Poll::Ready(matches!(read, Ok(n) if n > 0)),
+            Poll::Pending => patience.poll_over(cx).map(|()| false),
+        });
+        if !more.await {
+            service.counters.unfinished_heads.increment();
+            return Ok(None);
+        }
+    }
+}
+
+/// Serves one request whose head has come.
+async fn serve_request(service: &Rc<Service>, conn: &Rc<Conn>, peer: &Peer, mut head: Loan<Head>) -> After {
+    let framing = match judge(&mut head) {
+        Ok(framing) => framing,
+        Err(error) => return refuse(service, conn, peer, &error).await,
+    };
+    let mut reply =
+        Reply { keep: keeps_alive(&head), version: head.version(), expects: head.contains(Known::Expect) };
+    let body = Body::Http1(Incoming::new(Rc::clone(conn), framing));
+    conn.set_body_wanted(!body.is_done());
+    let mut request = Request {
+        takes_interim: reply.version == Version::Http11,
+        upgrade: false,
+        caller: Rc::clone(conn),
+        head,
+        framing,
+        body,
+    };
+    let whole = async {
+        let response = match service.serve(peer, &mut request).await {
+            Ok(response) => response,
+            Err(Error::RequestBody(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                return After::Close;
+            }
+            Err(error) => {
+                service.count_error(&error);
+                reply.keep &= !error.ends_connection();
+                service.error_response(peer, &error, request.head.method() == b"HEAD")
+            }
+        };
+        deliver(service, conn, &mut request, response, reply).await
+    };
+    unless_gone(conn, whole).await.unwrap_or(After::Close)
+}
+
+/// What the response has to take from its request.
+#[derive(Clone, Copy, Debug)]
+struct Reply {
+    keep: bool,
+    version: Version,
+    expects: bool,
+}
+
+/// Checks a head and puts it into the form in which it is routed.
+fn judge(head: &mut Head) -> Result<Framing, Error> {
+    if head.method() == b"CONNECT" {
+        return Err(Error::Connect);
+    }
+    // Before the target is looked at: the rules are about the Host that came.
+    let framing = request_framing(head)?;
+    if let Framing::Length(length) = framing {
+        head.set_content_length(length);
+    }
+    head.normalise_target()?;
+    head.lower_host();
+    Ok(framing)
+}
+
+/// Drives `work`, unless the caller goes away meanwhile.
+async fn unless_gone<T>(conn: &Rc<Conn>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let early = poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        conn.poll_gone(cx).map(Err)
+    });
+    match early.await {
+        Ok(done) => return Some(done),
+        Err(Gone::Broken) => return None,
+        Err(Gone::HalfClosed) => {}
+    }
+    loop {
+        let before = conn.written();
+        match timeout(HALF_CLOSED, work.as_mut()).await {
+            Ok(done) => return Some(done),
+            Err(_) if conn.written() == before => return None,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Writes a response and the body behind it.
+async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, reply: Reply) -> After {
+    if response.framing == Framing::Tunnel {
+        return tunnel(conn, response).await;
+    }
+    let chunked = match response.framing {
+        Framing::Chunked | Framing::Close => reply.version == Version::Http11,
+        _ => false,
+    };
+    let delimited = chunked || matches!(response.framing, Framing::None | Framing::Length(_));
+    // The body of a request that was refused an early answer may still be coming: it is read, or given up, below.
+    let keep = reply.keep && delimited && !service.bell.has_rung();
+    settle_length(&mut response);
+    if chunked {
+        response.head.append(b"transfer-encoding", b"chunked");
+    }
+    say_connection(&mut response.head, keep, reply.version);
+    let mut out = conn.out();
+    response.head.write(out.out());
+    let mut outgoing = Outgoing::new(Rc::clone(conn), out, chunked);
+    let carried = beside(&mut response.upload, carry(&mut response.body, &mut outgoing)).await;
+    if !matches!(carried, Ok(Ok(()))) {
+        return After::Close;
+    }
+    let uploaded = response.upload.is_none();
+    response.finish();
+    match (keep, uploaded) {
+        (true, true) => After::Again,
+        (_, false) => After::Linger,
+        (false, true) => After::Close,
+    }
+}
+
+/// Makes `Content-Length` say what it may: one length, and none beside chunks (RFC 9112 6.2) or on a 204 (RFC 9110
+/// 8.6). On the response to HEAD, and on a 304, it speaks of a body that is not there.
+fn settle_length(response: &mut Response) {
+    match response.framing {
+        Framing::Length(length) => response.head.set_content_length(length),
+        Framing::None if response.head.status() != 204 => {}
+        _ => _ = response.head.remove(Known::ContentLength),
+    }
+}
+
+/// Says in a head whether the connection goes on, where the version alone does not say it.
+fn say_connection(head: &mut Head, keep: bool, version: Version) {
+    match (keep, version) {
+        (false, _) => head.append(b"connection", b"close"),
+        (true, Version::Http10) => head.append(b"connection", b"keep-alive"),
+        (true, _) => {}
+    }
+}
+
+/// Writes a response, and sees to a request body that nobody read: it was answered here.
+async fn deliver(
+    service: &Service,
+    conn: &Rc<Conn>,
+    request: &mut Request,
+    response: Response,
+    mut reply: Reply,
+) -> After {
+    let unread = conn.is_body_wanted() && response.upload.is_none();
+    // A body of which a part was sent on is gone with that; and a caller that asked before it sends its body may send
+    // it or not, so that what follows could not be told from it.
+    let small = matches!(request.framing, Framing::Length(length) if length <= MOST_DISCARDED as u64);
+    let readable = small && !request.body.is_done() && !reply.expects;
+    reply.keep &= !unread || readable;
+    match respond(service, conn, response, reply).await {
+        After::Again if unread => match discard(&mut request.body).await {
+            Ok(()) => After::Again,
+            Err(_) => After::Close,
+        },
+        After::Close if unread => After::Linger,
+        after => after,
+    }
+}
+
+/// Answers what is not even a request.
+async fn refuse(service: &Service, conn: &Rc<Conn>, peer: &Peer, error: &Error) -> After {
+    service.count_error(error);
+    let reply = Reply { keep: false, version: Version::Http11, expects: false };
+    match respond(service, conn, service.error_response(peer, error, false), reply).await {
+        After::Close => After::Linger,
+        after => after,
+    }
+}
+
+/// Reads the rest of a small body that nobody wants.
+async fn discard(body: &mut Body) -> io::Result<()> {
+    let reading = async {
+        while body.next().await?.is_some() {}
+        Ok(())
+    };
+    timeout(LINGER, reading).await?
+}
+
+/// Closes a connection so that the caller can read what was written: closing while bytes wait to be read would
+/// reset it (RFC 9112 9.6).
+async fn linger(conn: &Conn) {
+    let closing = async {
+        conn.shutdown().await?;
+        let mut discarded = 0;
+        while discarded < MOST_DISCARDED {
+            conn.consume(conn.look(<[u8]>::len));
+            match conn.fill().await? {
+                0 => break,
+                n => discarded += n,
+            }
+        }
+        io::Result::Ok(())
+    };
+    // It is closed in any case.
+    let _ = timeout(LINGER, closing).await;
+}
+
+/// Carries bytes both ways after a switch of protocols (RFC 9110 7.8), until both sides have ended.
+async fn tunnel(conn: &Rc<Conn>, response: Response) -> After {
+    let Some(upstream) = response.upstream else { return After::Close };
+    let mut out = conn.out();
+    response.head.write(out.out());
+    if conn.write([out.data(), b"", b""]).await.is_err() {
+        return After::Close;
+    }
+    drop((out, response.head));
+    conn.set_body_wanted(true);
+    let (down, up) = (one_way(&upstream.conn, conn), one_way(conn, &upstream.conn));
+    // Whatever broke, the other direction has nobody to go to.
+    let _ = tokio::try_join!(down, up);
+    After::Close
+}
+
+/// Carries bytes one way until their source ends, and passes the end on.
+async fn one_way(from: &Rc<Conn>, to: &Rc<Conn>) -> io::Result<()> {
+    let mut bytes = Incoming::new(Rc::clone(from), Framing::Close);
+    while let Some(piece) = bytes.next().await? {
+        to.write([piece.bytes(), b"", b""]).await?;
+    }
+    to.shutdown().await
+}

@@ -1,0 +1,139 @@
+//! How long a connection may keep the router waiting, and the bell that ends all waiting.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A time limit that is moved with every request and rarely reached.
+///
+/// Moving it is one store: the timer is left where it is, and when it fires early it is set again.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    until: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    pub(crate) fn new(limit: Duration) -> Self {
+        let until = Instant::now() + limit;
+        Self { until, timer: Box::pin(sleep_until(until)) }
+    }
+
+    /// Begins a new wait of up to `limit`.
+    pub(crate) fn begin(&mut self, limit: Duration) {
+        self.until = Instant::now() + limit;
+        if self.until < self.timer.deadline() {
+            self.timer.as_mut().reset(self.until);
+        }
+    }
+
+    /// Whether the wait has lasted too long.
+    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.deadline() >= self.until {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.until);
+        }
+    }
+}
+
+/// Rung once, when the worker stops: everybody who waits for a request hears it.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    rung: Cell<bool>,
+    next: Cell<u64>,
+    hearers: RefCell<HashMap<u64, Waker>>,
+}
+
+/// One task that hears a [`Bell`].
+#[derive(Debug)]
+pub(crate) struct Hearer {
+    bell: Rc<Bell>,
+    id: u64,
+    known: Cell<bool>,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.rung.set(true);
+        for (_, waker) in self.hearers.borrow_mut().drain() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn has_rung(&self) -> bool {
+        self.rung.get()
+    }
+
+    pub(crate) fn hear(self: &Rc<Self>) -> Hearer {
+        let id = self.next.get();
+        self.next.set(id + 1);
+        Hearer { bell: Rc::clone(self), id, known: Cell::new(false) }
+    }
+}
+
+impl Hearer {
+    /// Whether the bell was rung. To be polled by one task only: its waker is taken down once.
+    pub(crate) fn poll_rung(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.bell.has_rung() {
+            return Poll::Ready(());
+        }
+        if !self.known.replace(true) {
+            self.bell.hearers.borrow_mut().insert(self.id, cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Hearer {
+    fn drop(&mut self) {
+        self.bell.hearers.borrow_mut().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_can_be_moved_both_ways() {
+        let began = Instant::now();
+        let mut patience = Patience::new(Duration::from_secs(10));
+        patience.begin(Duration::from_secs(60));
+        poll_fn(|cx| patience.poll_over(cx)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(60));
+        patience.begin(Duration::from_secs(5));
+        poll_fn(|cx| patience.poll_over(cx)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(65));
+        patience.begin(Duration::from_secs(50));
+        patience.begin(Duration::from_secs(1));
+        poll_fn(|cx| patience.poll_over(cx)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(66));
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn everybody_hears_the_bell() {
+        let bell = Rc::new(Bell::default());
+        let tasks: Vec<_> = (0..3)
+            .map(|_| {
+                let hearer = bell.hear();
+                tokio::task::spawn_local(async move { poll_fn(|cx| hearer.poll_rung(cx)).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(tasks.iter().all(|task| !task.is_finished()));
+        bell.ring();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!(bell.hearers.borrow().is_empty());
+    }
+}

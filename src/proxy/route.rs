@@ -1,0 +1,209 @@
+//! Where a bound name's requests go: one leaf by weight, and its client.
+
+use super::balance::{Balancer, Loads, Member};
+use super::body::Body;
+use super::connect::connect;
+use super::error::Error;
+use super::exchange::{Request, Response, Upstream};
+use super::http1;
+use super::lend::{Buffer, Lender, Loan};
+use super::pool;
+use crate::context::Leaving;
+use crate::interpret::{EndpointSet, Sampler};
+use crate::message::{Framing, Head, Limits};
+use crate::name::Path;
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How many endpoints are tried when they refuse a connection, or close one before the request.
+const MOST_TRIED: usize = 4;
+
+/// The leaves of a bound name.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    sampler: Sampler,
+    routes: Box<[Route]>,
+}
+
+/// One leaf of a bound name.
+#[derive(Debug)]
+pub struct Route {
+    /// The bound id as it is printed.
+    pub(crate) id: Box<str>,
+    /// The residual as it is printed, unless it is empty.
+    pub(crate) residual: Option<Box<str>>,
+    /// Its client, or the status of an answer made here.
+    pub(crate) to: Result<Rc<Client>, u16>,
+}
+
+/// Everything that ends at one bound id: its endpoints, with their connections, shared by all names that lead there.
+#[derive(Debug)]
+pub(crate) struct Client {
+    id: Path,
+    loads: Arc<Loads>,
+    state: RefCell<(watch::Receiver<EndpointSet>, Balancer)>,
+}
+
+/// What a client lends from its worker.
+pub(crate) struct Tools<'a> {
+    pub(crate) buffers: &'a Lender<Buffer>,
+    pub(crate) heads: &'a Lender<Head>,
+    /// Bounds on the heads of responses.
+    pub(crate) limits: &'a Limits,
+}
+
+impl Routes {
+    pub(crate) fn new(sampler: Sampler, routes: Box<[Route]>) -> Self {
+        Self { sampler, routes }
+    }
+
+    /// Draws a leaf by weight; None when the share of an empty branch was drawn.
+    pub(crate) fn draw(&self) -> Option<&Route> {
+        let at = self.sampler.pick(&mut fastrand::f64)?;
+        self.routes.get(at)
+    }
+}
+
+impl Route {
+    /// Returns the bound id as it is printed, such as `/#/io.l5d.fs/web`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What the upstream is told of its name.
+    pub(crate) fn leaving<'a>(&'a self, service: &'a str, overrides: &'a [u8]) -> Leaving<'a> {
+        Leaving {
+            service: service.as_bytes(),
+            client: self.id.as_bytes(),
+            residual: self.residual.as_deref().map(str::as_bytes),
+            overrides,
+        }
+    }
+
+    /// Sends a request along this leaf.
+    pub(crate) async fn call(&self, request: &mut Request, tools: &Tools<'_>) -> Result<Response, Error> {
+        match &self.to {
+            Ok(client) => client.call(request, tools).await,
+            Err(status @ ..200) => Err(Error::Naming(format!(
+                "{status} is an interim status: it answers no request ({})",
+                self.id
+            ))),
+            Err(status) => Ok(made_here(*status, tools.heads.lend())),
+        }
+    }
+}
+
+/// `/$/io.buoyant.http.status/<code>`: an empty answer.
+fn made_here(status: u16, mut head: Loan<Head>) -> Response {
+    head.set_status(status);
+    if !matches!(status, 204 | 304) {
+        head.append(b"content-length", b"0");
+    }
+    Response { head, framing: Framing::None, body: Body::Empty, upload: None, upstream: None, permit: None }
+}
+
+impl Client {
+    pub(crate) fn new(id: Path, endpoints: watch::Receiver<EndpointSet>, loads: Arc<Loads>) -> Self {
+        let mut balancer = Balancer::default();
+        let mut endpoints = endpoints;
+        balancer.update(&id, &endpoints.borrow_and_update().clone(), &loads);
+        Self { id, loads, state: RefCell::new((endpoints, balancer)) }
+    }
+
+    /// Follows another source of the same name's endpoints: what a namer that was asked afresh gave.
+    pub(crate) fn follow(&self, endpoints: &watch::Receiver<EndpointSet>) {
+        let state = &mut *self.state.borrow_mut();
+        if !state.0.same_channel(endpoints) {
+            state.0 = endpoints.clone();
+            state.1.update(&self.id, &state.0.borrow_and_update().clone(), &self.loads);
+        }
+    }
+
+    /// Draws an endpoint of the set as it is now.
+    fn pick(&self, tried: &[SocketAddr]) -> Option<Rc<Member>> {
+        let (endpoints, balancer) = &mut *self.state.borrow_mut();
+        // One atomic load while nothing changes; an error says that nothing will change any more.
+        if endpoints.has_changed().unwrap_or(false) {
+            let set = endpoints.borrow_and_update().clone();
+            balancer.update(&self.id, &set, &self.loads);
+        }
+        balancer.pick(tried)
+    }
+
+    /// Sends a request to an endpoint; to another one as long as nothing of it was sent.
+    async fn call(&self, request: &mut Request, tools: &Tools<'_>) -> Result<Response, Error> {
+        let mut tried = Tried::default();
+        loop {
+            let Some(member) = self.pick(tried.addresses()) else {
+                return Err(tried.failed.unwrap_or_else(|| {
+                    Error::Unroutable(format!(
+                        "Unable to route request!\n\nclient name: {}\nit has no endpoints",
+                        self.id
+                    ))
+                }));
+            };
+            let error = match self.attempt(&member, request, tools, tried.count > 0).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let elsewhere = match &error {
+                Error::Connecting { .. } | Error::ConnectTimeout { .. } => true,
+                Error::Reset { unsent: true, .. } => false,
+                _ => return Err(error),
+            };
+            tried.failed = Some(error);
+            tried.count += 1;
+            if elsewhere {
+                tried.endpoints.push(member.address);
+            }
+            if tried.count == MOST_TRIED {
+                return Err(tried.failed.unwrap_or(Error::Busy { limit: 0 }));
+            }
+        }
+    }
+
+    /// Sends a request to one endpoint, on a connection that waits or on a new one.
+    async fn attempt(
+        &self,
+        member: &Rc<Member>,
+        request: &mut Request,
+        tools: &Tools<'_>,
+        again: bool,
+    ) -> Result<Response, Error> {
+        let load = member.begin();
+        // What waited beside a connection that turned out to be dead may be dead as well.
+        let waiting = if again { None } else { pool::take(member, http1::repeatable(request)) };
+        let reused = waiting.is_some();
+        let conn = match waiting {
+            Some(conn) => conn,
+            None => connect(member.address, tools.buffers).await?,
+        };
+        let upstream = Upstream { conn, member: Rc::clone(member), reused, reusable: false, _load: load };
+        http1::send(upstream, request, tools).await
+    }
+
+    /// Closes connections that waited too long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        for member in self.state.borrow().1.members() {
+            pool::sweep(member, now);
+        }
+    }
+}
+
+/// What was tried for one request.
+#[derive(Default)]
+struct Tried {
+    count: usize,
+    endpoints: Vec<SocketAddr>,
+    failed: Option<Error>,
+}
+
+impl Tried {
+    fn addresses(&self) -> &[SocketAddr] {
+        &self.endpoints
+    }
+}

@@ -1,0 +1,212 @@
+//! The life of a request: what is known after each step is what the next one needs.
+
+use super::bind::Bindings;
+use super::body::Body;
+use super::error::Error;
+use super::exchange::{Request, Response};
+use super::lend::{Buffer, Lender, Reuse};
+use super::listen::{Limits, Permit, Permits};
+use super::patience::Bell;
+use super::route::Tools;
+use crate::context::{Context, Peer, Policy, Refusal, encode_error};
+use crate::fault::{Blame, Fault as _};
+use crate::identify::Identifiers;
+use crate::message::{Framing, Head, HopByHop, Known, Version};
+use crate::name::PathBuf;
+use crate::telemetry::Counter;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
+
+/// One listener's requests on one worker.
+pub(crate) struct Service {
+    pub(crate) policy: Policy,
+    pub(crate) identifiers: Rc<Identifiers>,
+    pub(crate) bindings: Rc<Bindings>,
+    pub(crate) limits: Limits,
+    pub(crate) permits: Option<Arc<Permits>>,
+    pub(crate) counters: Counters,
+    pub(crate) buffers: Lender<Buffer>,
+    pub(crate) heads: Lender<Head>,
+    pub(crate) scratch: Lender<Scratch>,
+    pub(crate) bell: Rc<Bell>,
+}
+
+/// What a listener counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: Counter,
+    pub(crate) requests: Counter,
+    /// Requests answered by an endpoint, whatever it answered.
+    pub(crate) success: Counter,
+    pub(crate) caller_faults: Counter,
+    pub(crate) router_faults: Counter,
+    pub(crate) upstream_faults: Counter,
+    /// Override fields of callers who are not trusted.
+    pub(crate) dropped_overrides: Counter,
+    /// Requests whose override names something that leads nowhere.
+    pub(crate) unbound_overrides: Counter,
+    /// Connections that ended, or were given up, in the middle of a head.
+    pub(crate) unfinished_heads: Counter,
+}
+
+/// Where a request's context and name are kept while it is served.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    context: Context,
+    name: PathBuf,
+}
+
+impl Reuse for Scratch {
+    fn reset(&mut self) -> bool {
+        self.context.clear();
+        self.name.clear();
+        true
+    }
+}
+
+impl Service {
+    /// Carries one request to an endpoint and its response back.
+    pub(crate) async fn serve(&self, peer: &Peer, request: &mut Request) -> Result<Response, Error> {
+        self.counters.requests.increment();
+        let permit = self.permit()?;
+        let mut scratch = self.scratch.lend();
+        let Scratch { context, name } = &mut *scratch;
+        let entered = self.policy.enter(peer, &mut request.head, context);
+        self.counters.dropped_overrides.add(context.dropped().into());
+        entered?;
+        self.identifiers
+            .identify(&mut request.head, name)
+            .map_err(|unidentified| Error::Unidentified { reason: unidentified.reason })?;
+        let overrides = self.bindings.overrides(context.overrides(), &self.policy.override_limits())?;
+        let limit = self.time_limit(context)?;
+        let mut response = within(limit, async {
+            let binding = self.bindings.bind(name, &overrides).await?;
+            if let Some(dentry) = &binding.unbound {
+                self.counters.unbound_overrides.increment();
+                tracing::debug!(name = %binding.service, %dentry, "an override leads nowhere");
+            }
+            let route = binding.draw()?;
+            let leaving = route.leaving(&binding.service, overrides.printed());
+            let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
+            request.upgrade = hop_by_hop.upgrade.is_some();
+            say_connection(request, &hop_by_hop);
+            let tools = Tools { buffers: &self.buffers, heads: &self.heads, limits: &self.limits.heads };
+            let mut response = route.call(request, &tools).await?;
+            self.answer(&mut response, context, binding.unbound.as_deref());
+            Ok(response)
+        })
+        .await?;
+        self.counters.success.increment();
+        response.permit = permit;
+        Ok(response)
+    }
+
+    /// Prepares a response for its caller.
+    fn answer(&self, response: &mut Response, context: &Context, unbound: Option<&str>) {
+        let answered = self.policy.answer(&mut response.head, context);
+        // The version is the sender's own (RFC 9112 2.3): chunks, or a connection that is kept, are not HTTP/1.0's.
+        response.head.set_version(Version::Http11);
+        if response.framing == Framing::Tunnel {
+            say_upgrade(&mut response.head, &answered.hop_by_hop);
+        }
+        if let Some(dentry) = unbound.filter(|_| context.trusted()) {
+            response.head.append(b"l5d-dtab-unbound", dentry.as_bytes());
+        }
+        if answered.blank_body && response.framing != Framing::Tunnel {
+            // What it was is not read: its connection is closed.
+            (response.body, response.upstream, response.framing) = (Body::Empty, None, Framing::Length(0));
+            response.head.set(b"content-length", b"0");
+        }
+    }
+
+    fn permit(&self) -> Result<Option<Permit>, Error> {
+        match &self.permits {
+            Some(permits) => permits.take().map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// How long the request may take: the listener's limit, or less when its caller gives up before.
+    fn time_limit(&self, context: &mut Context) -> Result<Option<Duration>, Error> {
+        if self.limits.request.is_none() && context.deadline().is_none() {
+            return Ok(None);
+        }
+        let now = SystemTime::now();
+        if let Some(limit) = self.limits.request {
+            context.limit(now, limit);
+        }
+        let left = context.deadline().map(|deadline| deadline.remaining(now));
+        match left {
+            Some(None) => Err(Error::Refused(Refusal::DeadlinePassed)),
+            Some(left) => Ok(left),
+            None => Ok(None),
+        }
+    }
+
+    /// The answer to a request that was not carried.
+    pub(crate) fn error_response(&self, peer: &Peer, error: &Error, to_head: bool) -> Response {
+        let trusted = self.policy.trusts(peer);
+        let mut text = error.text(trusted);
+        text.truncate(text.floor_char_boundary(self.limits.error_bytes));
+        let mut head = self.heads.lend();
+        head.set_status(error.status().http);
+        head.append(b"content-type", b"text/plain; charset=utf-8");
+        head.append(b"content-length", (text.len() + 1).to_string().as_bytes());
+        if trusted {
+            head.append(b"l5d-err", &encode_error(&text));
+            if error.retryable() {
+                head.append(b"l5d-retryable", b"true");
+            }
+        }
+        text.push('\n');
+        let body = if to_head { Body::Empty } else { Body::Text(text.into_bytes()) };
+        Response { head, framing: Framing::None, body, upload: None, upstream: None, permit: None }
+    }
+
+    pub(crate) fn count_error(&self, error: &Error) {
+        match error.blame() {
+            Blame::Caller => self.counters.caller_faults.increment(),
+            Blame::Router => self.counters.router_faults.increment(),
+            Blame::Upstream => self.counters.upstream_faults.increment(),
+        }
+        tracing::debug!(%error, "not carried");
+    }
+}
+
+/// Says anew, to the next connection, what a request said of the one it came on.
+fn say_connection(request: &mut Request, hop_by_hop: &HopByHop) {
+    let head = &mut request.head;
+    say_upgrade(head, hop_by_hop);
+    if request.framing == Framing::Chunked {
+        head.append(b"transfer-encoding", b"chunked");
+    }
+    if head.version() == Version::Http10 {
+        // The version is the sender's own (RFC 9112 2.3), and HTTP/1.1 has a Host, be it empty (3.2).
+        head.set_version(Version::Http11);
+        head.remove(Known::Expect);
+        if !head.contains(Known::Host) {
+            head.append(b"host", b"");
+        }
+    }
+}
+
+fn say_upgrade(head: &mut Head, hop_by_hop: &HopByHop) {
+    if let Some(protocol) = &hop_by_hop.upgrade {
+        head.append(b"connection", b"upgrade");
+        head.append(b"upgrade", protocol);
+    }
+}
+
+/// A limit on the time of a request, when there is one.
+async fn within<T>(
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match limit {
+        None => work.await,
+        Some(limit) => timeout(limit, work).await.unwrap_or(Err(Error::Timeout { timeout: limit })),
+    }
+}
