@@ -1,0 +1,101 @@
+//! `run check delegate fmt demo`: one file each.
+
+mod check;
+mod delegate;
+mod demo;
+mod fmt;
+mod run;
+
+use clap::{Args, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What a command ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// It did what it was asked to.
+    Done,
+    /// A file, a dtab or a path is wrong, or the router cannot start.
+    Failed,
+    /// The name leads nowhere.
+    Nowhere,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            // 2 is a command line that cannot be read.
+            Exit::Nowhere => Self::from(3),
+        }
+    }
+}
+
+/// A standalone HTTP router that decides by names where a request goes.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  signpost demo                                 a router, services and curls to try, on this machine
+  signpost check linkerd.yaml                   what the file means, and what is wrong with it
+  signpost run linkerd.yaml                     start (also: signpost linkerd.yaml)
+  signpost delegate linkerd.yaml /svc/world     where a name leads, and why
+
+Exit codes:
+  0  done
+  1  a file, a dtab or a path is wrong, or the router cannot start
+  2  the command line cannot be read
+  3  delegate: the name leads nowhere
+
+SIGNPOST_LOG says how much is logged to standard error: error, warn, info (the default), debug, trace."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration file, or - for standard input: the same as `signpost run FILE`
+    #[arg(value_name = "FILE", required = true)]
+    file: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the routers of a configuration file
+    Run(File),
+    /// Check a configuration file: everything the start checks, whom each listener trusts, and entries that cannot work
+    Check(File),
+    /// Draw where a name leads under a router's dtab, and why
+    Delegate(delegate::Arguments),
+    /// Format a dtab
+    Fmt(fmt::Arguments),
+    /// Run the staging story: two routers, three services, and the curls to try
+    Demo(demo::Arguments),
+}
+
+/// A configuration file.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  signpost run linkerd.yaml
+  signpost check linkerd.yaml
+  generate-config | signpost run -")]
+struct File {
+    /// The configuration in Linkerd 1's YAML or JSON, or - for standard input
+    file: String,
+}
+
+impl Arguments {
+    /// Runs the command to its end.
+    pub fn run(self) -> ExitCode {
+        let exit = match (self.command, self.file) {
+            (Some(Command::Run(File { file })), _) | (None, Some(file)) => run::run(&file),
+            (Some(Command::Check(File { file })), _) => check::run(&file),
+            (Some(Command::Delegate(arguments)), _) => delegate::run(&arguments),
+            (Some(Command::Fmt(arguments)), _) => fmt::run(&arguments),
+            (Some(Command::Demo(arguments)), _) => demo::run(&arguments),
+            // clap requires a file where there is no command.
+            (None, None) => Exit::Failed,
+        };
+        exit.into()
+    }
+}

@@ -1,0 +1,61 @@
+//! `signpost check`: what a file means, and what is wrong with it.
+
+mod entries;
+
+use super::Exit;
+use super::run::{control, failed};
+use crate::config::{self, Config};
+use crate::namer;
+use crate::source::node::Place;
+use std::path::Path;
+use tokio::runtime::Handle;
+
+/// Checks a file: everything the start checks, but for the ports.
+pub(super) fn run(file: &str) -> Exit {
+    let config = match config::load(Path::new(file)) {
+        Ok(config) => config,
+        Err(errors) => return failed(&errors),
+    };
+    control(async {
+        // Namers are made as the start makes them, and dropped again.
+        if let Err(error) = namer::build(&config.namers, &Handle::current()) {
+            return failed(&error);
+        }
+        for note in config.notes() {
+            println!("{note}");
+        }
+        let warnings = warnings(&config);
+        for warning in &warnings {
+            println!("{warning}");
+        }
+        println!("{}: {}", config.file, verdict(warnings.len()));
+        Exit::Done
+    })
+}
+
+fn verdict(warnings: usize) -> String {
+    match warnings {
+        0 => "good".to_owned(),
+        1 => "good, with 1 warning".to_owned(),
+        several => format!("good, with {several} warnings"),
+    }
+}
+
+/// Everything that does not fail the start and is hardly meant so.
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    let namers: Vec<_> = config.namers.iter().map(|namer| namer.prefix.clone()).collect();
+    for (router, places) in config.routers.iter().zip(&config.places.routers) {
+        let place = |at: usize| places.dentries.get(at).copied().unwrap_or(places.dtab);
+        for doubt in entries::doubts(&router.dtab, &namers) {
+            let Place { line, column, .. } = place(doubt.entry);
+            warnings.push(format!(
+                "{}:{line}:{column}: warning: router {}: {}",
+                config.file,
+                router.label,
+                doubt.reason(|entry| place(entry).line)
+            ));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,160 @@
+//! `signpost demo`: the staging story, with the curls to try.
+
+mod services;
+
+use self::services::{Node, Service};
+use super::Exit;
+use super::run::{control, failed, stop_signal, until};
+use crate::app::{self, App, Running, Threads};
+use crate::config::Config;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::{fs, io};
+use tempfile::TempDir;
+
+/// The configuration of the demo is an example of its own.
+const EXAMPLE: &str = include_str!("../../examples/staging.yaml");
+
+/// What `signpost demo` is asked to do.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  signpost demo
+  signpost demo --ingress-port 8140 --public-port 8141 --node-port 8142 --admin-port 8990
+
+A port of 0 lets the system choose one.")]
+pub(super) struct Arguments {
+    /// The port of the ingress router, which follows its callers' overrides
+    #[arg(long, value_name = "PORT", default_value_t = 4140)]
+    ingress_port: u16,
+    /// The port of the ingress router for strangers, whose overrides are dropped
+    #[arg(long, value_name = "PORT", default_value_t = 4141)]
+    public_port: u16,
+    /// The port of the per-node router, between services
+    #[arg(long, value_name = "PORT", default_value_t = 4142)]
+    node_port: u16,
+    /// The port of the admin server
+    #[arg(long, value_name = "PORT", default_value_t = 9990)]
+    admin_port: u16,
+}
+
+/// The demo while it runs.
+struct Demo {
+    running: Running,
+    _services: [Service; 3],
+    _names: TempDir,
+}
+
+/// Why the demo does not run.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the demo's services or its folder of names cannot be made: {0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Start(#[from] app::Error),
+    #[error("{0}\nOther ports are chosen with --ingress-port, --public-port, --node-port and --admin-port.")]
+    PortTaken(app::Error),
+    #[error("the demo's configuration is wrong: {0}")]
+    Config(String),
+}
+
+/// Runs the demo until it is told to stop.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    control(async {
+        let stop = match stop_signal() {
+            Ok(stop) => stop,
+            Err(error) => return failed(&error),
+        };
+        match Demo::start(arguments, Threads::per_core()).await {
+            Ok(demo) => {
+                println!("{}", demo.story());
+                until(demo.running, stop).await
+            }
+            Err(error) => failed(&error),
+        }
+    })
+}
+
+impl Demo {
+    async fn start(arguments: &Arguments, threads: Threads) -> Result<Self, Error> {
+        let node = Node::default();
+        let services = [
+            Service::hello(Node::clone(&node)).await?,
+            Service::world("world").await?,
+            Service::world("earth").await?,
+        ];
+        let names = TempDir::with_prefix("signpost-demo-")?;
+        for (service, name) in services.iter().zip(["hello", "world-v1", "world-v2"]) {
+            write_name(names.path(), name, service.address)?;
+        }
+        let running = App::start(config(arguments, names.path())?, threads).await.map_err(port_taken)?;
+        // The third listener of the example is the per-node router's.
+        if let Some(listener) = running.listeners().get(2) {
+            node.get_or_init(|| listener.address);
+        }
+        Ok(Self { running, _services: services, _names: names })
+    }
+
+    /// What there is, and what to try.
+    fn story(&self) -> String {
+        let port = |at: usize| self.running.listeners().get(at).map_or(0, |listener| listener.address.port());
+        let (ingress, public, node) = (port(0), port(1), port(2));
+        let [hello, world_v1, world_v2] = &self._services;
+        format!(
+            "\
+An ingress router (localhost:{ingress}), a per-node router (localhost:{node}), and three services:
+hello ({}), which asks world through the per-node router; world-v1 ({}); world-v2 ({}).
+
+Everyone gets world-v1:
+  curl -H 'Host: www.hello.world' localhost:{ingress}
+
+One request asks for world-v2, two hops away:
+  curl -H 'Host: www.hello.world' -H 'l5d-dtab: /host/world => /srv/world-v2;' localhost:{ingress}
+
+A typo is pointed at:
+  curl -H 'Host: www.hello.world' -H 'l5d-dtab: /host/world = /srv/world-v2;' localhost:{ingress}
+
+The same override from a stranger is ignored (this listener trusts nobody):
+  curl -H 'Host: www.hello.world' -H 'l5d-dtab: /host/world => /srv/world-v2;' localhost:{public}
+
+Writes go nowhere, or to a staging copy, while reads go on as before:
+  curl -X POST -H 'Host: www.hello.world' -H 'l5d-dtab: /http/1.1/POST/world => /$/io.buoyant.http.status/204;' localhost:{ingress}
+  curl -X POST -H 'Host: www.hello.world' -H 'l5d-dtab: /http/1.1/POST/world => /srv/world-v2;' localhost:{ingress}
+  curl -H 'Host: www.hello.world' -H 'l5d-dtab: /http/1.1/POST/world => /srv/world-v2;' localhost:{ingress}
+
+Names are files of one address a line in {}: edit one and try again.
+Ctrl-C ends the demo.",
+            hello.address,
+            world_v1.address,
+            world_v2.address,
+            self._names.path().display(),
+        )
+    }
+}
+
+/// Writes the file by which a service is found.
+fn write_name(folder: &Path, name: &str, address: SocketAddr) -> io::Result<()> {
+    fs::write(folder.join(name), format!("{} {}\n", address.ip(), address.port()))
+}
+
+/// The example with these ports and this folder of names.
+fn config(arguments: &Arguments, names: &Path) -> Result<Config, Error> {
+    let mut config =
+        crate::config::read("demo", &EXAMPLE.replace("examples/names", &names.display().to_string()))
+            .map_err(|errors| Error::Config(errors.to_string()))?;
+    let ports = [arguments.ingress_port, arguments.public_port, arguments.node_port];
+    let servers = config.routers.iter_mut().flat_map(|router| &mut router.servers);
+    for (server, port) in servers.zip(ports) {
+        server.port = port;
+    }
+    config.admin.port = arguments.admin_port;
+    Ok(config)
+}
+
+fn port_taken(error: app::Error) -> Error {
+    match &error {
+        app::Error::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            Error::PortTaken(error)
+        }
+        _ => Error::Start(error),
+    }
+}

@@ -1,0 +1,109 @@
+//! The services of the demo, written as small as a user would write them.
+
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, client, header, server};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A service that listens on a port of its own until it is dropped.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+/// Where `hello` finds the per-node router, once that listens.
+pub(super) type Node = Arc<OnceLock<SocketAddr>>;
+
+impl Service {
+    /// A version of `world`: says which world it is.
+    pub(super) async fn world(world: &'static str) -> io::Result<Self> {
+        Self::start(move |_, address| async move { text(StatusCode::OK, format!("{world} ({address})!!")) })
+            .await
+    }
+
+    /// `hello`: greets, followed by what it gets from `world` through the per-node router.
+    pub(super) async fn hello(node: Node) -> io::Result<Self> {
+        Self::start(move |request, address| {
+            let node = node.get().copied();
+            async move {
+                match ask_world(node, request).await {
+                    Ok((status, answer)) if status == StatusCode::OK => {
+                        text(status, format!("Hello ({address}) {answer}"))
+                    }
+                    Ok((status, answer)) => {
+                        text(StatusCode::OK, format!("Hello ({address}) [{status}] {answer}"))
+                    }
+                    Err(error) => text(StatusCode::BAD_GATEWAY, format!("Hello ({address}) nobody: {error}")),
+                }
+            }
+        })
+        .await
+    }
+
+    async fn start<F, A>(answer: F) -> io::Result<Self>
+    where
+        F: Fn(Request<Incoming>, SocketAddr) -> A + Clone + Send + 'static,
+        A: Future<Output = Response<Full<Bytes>>> + Send,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let answer = answer.clone();
+                let service = service_fn(move |request| {
+                    let answering = answer(request, address);
+                    async move { Ok::<_, Infallible>(answering.await) }
+                });
+                tokio::spawn(
+                    server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        Ok(Self { address, task })
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Asks `world` as the request at hand was asked: same method, and the `l5d-ctx-*` headers that carry its context.
+async fn ask_world(
+    node: Option<SocketAddr>,
+    request: Request<Incoming>,
+) -> Result<(StatusCode, String), Box<dyn Error + Send + Sync>> {
+    let node = node.ok_or("the router is not there yet")?;
+    let stream = TcpStream::connect(node).await?;
+    let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut asked = Request::new(Empty::<Bytes>::new());
+    *asked.method_mut() = request.method().clone();
+    asked.headers_mut().insert(header::HOST, header::HeaderValue::from_static("world"));
+    for (name, value) in request.headers() {
+        if name.as_str().starts_with("l5d-ctx-") {
+            asked.headers_mut().append(name, value.clone());
+        }
+    }
+    let response = sender.send_request(asked).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    response
+}

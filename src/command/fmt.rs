@@ -1,0 +1,64 @@
+//! `signpost fmt`: a dtab in its layout for people.
+
+use super::Exit;
+use super::run::failed;
+use crate::name;
+use std::io::Read as _;
+use std::{fs, io};
+
+/// What `signpost fmt` is asked to do.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  signpost fmt routes.dtab            print it, formatted
+  signpost fmt --write routes.dtab    format the file itself
+  signpost fmt --check routes.dtab    exit with 1 if it is not formatted
+  echo '/svc=>/host' | signpost fmt -")]
+pub(super) struct Arguments {
+    /// A file that holds one dtab, or - for standard input
+    file: String,
+    /// Format the file itself
+    #[arg(long, conflicts_with = "check")]
+    write: bool,
+    /// Only say whether it is formatted
+    #[arg(long)]
+    check: bool,
+}
+
+/// Formats a dtab; comments stay where they are.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let text = match read(&arguments.file) {
+        Ok(text) => text,
+        Err(error) => return failed(&format_args!("{}: {error}", arguments.file)),
+    };
+    let formatted = match name::format(&text) {
+        Ok(formatted) => formatted,
+        Err(error) => {
+            return failed(&format_args!("{}:{}:{}: {error}", arguments.file, error.line, error.column));
+        }
+    };
+    if arguments.check {
+        return if formatted == text {
+            Exit::Done
+        } else {
+            failed(&format_args!("{} is not formatted: `signpost fmt --write` formats it", arguments.file))
+        };
+    }
+    if !arguments.write || arguments.file == "-" {
+        print!("{formatted}");
+        return Exit::Done;
+    }
+    match fs::write(&arguments.file, formatted) {
+        Ok(()) => Exit::Done,
+        Err(error) => failed(&format_args!("{}: {error}", arguments.file)),
+    }
+}
+
+/// Reads a text file, or standard input.
+fn read(file: &str) -> io::Result<String> {
+    if file == "-" {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    fs::read_to_string(file)
+}
