@@ -1,0 +1,82 @@
+//! Delegation ends on any table and any answers, within its bounds. It agrees with the reference binder, and its outcome is
+//! the same whether it stops where that is decided or goes on to explain.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use signpost::interpret::{
+    Answers, Bound, Explore, Failure, Leaf, MAX_LOOKUPS, Outcome, State, Step, StepKind, Target, delegate,
+};
+use signpost::name::{Dtab, NameTree, Path, Weighted};
+
+#[path = "../../tests/it/reference.rs"]
+mod reference;
+
+// The first line is the path, the others are the dtab.
+fuzz_target!(|text: &str| {
+    let Some((path, dtab)) = text.split_once('\n') else { return };
+    let (Ok(path), Ok(dtab)) = (path.parse::<Path>(), dtab.parse::<Dtab>()) else { return };
+
+    let mut namers = Namers::default();
+    let decided = delegate(&dtab, &path, &mut namers, Explore::Deciding);
+    assert!(namers.asked <= MAX_LOOKUPS, "{} answers were asked for", namers.asked);
+    assert!(all_taken(&decided.step), "deciding looks at nothing that does not decide");
+    // The reference has no bound on the size of the trace, for it keeps none.
+    if decided.outcome != Outcome::Failed(Failure::Steps) {
+        assert_eq!(decided.outcome, reference::bind(&dtab, &path, &answer), "what the reference says");
+    }
+
+    let explained = delegate(&dtab, &path, &mut Namers::default(), Explore::All);
+    assert_eq!(explained.outcome, decided.outcome, "what explains is what routes");
+});
+
+/// Counts what the namers are asked.
+#[derive(Default)]
+struct Namers {
+    asked: usize,
+}
+
+impl Answers for Namers {
+    fn answer(&mut self, path: &Path) -> State {
+        self.asked += 1;
+        answer(path)
+    }
+}
+
+/// What the namers say: it can be read off the path, so that a table can have any answer anywhere.
+fn answer(path: &Path) -> State {
+    let mut elems = path.elems();
+    if elems.next() != Some(b"#".as_slice()) {
+        return State::Ready(NameTree::Neg);
+    }
+    let again = || NameTree::Leaf(Leaf::Path(path.skip(2)));
+    let bound = || NameTree::Leaf(Leaf::Bound(bound(path)));
+    let branch = |weight, tree| Weighted { weight, tree };
+    State::Ready(match elems.next() {
+        Some(b"pending") => return State::Pending,
+        Some(b"failed") => return State::Failed("as the path says".into()),
+        Some(b"fail") => NameTree::Fail,
+        Some(b"empty") => NameTree::Empty,
+        Some(b"again") => again(),
+        Some(b"bound") => bound(),
+        Some(b"alt") => NameTree::Alt(vec![again(), bound()]),
+        Some(b"union") => NameTree::Union(vec![branch(0.5, bound()), branch(2.0, again())]),
+        Some(b"one") => NameTree::Union(vec![branch(0.5, again())]),
+        Some(b"none") => NameTree::Union(Vec::new()),
+        _ => NameTree::Neg,
+    })
+}
+
+/// The first three elements are the name, the others are left over.
+fn bound(path: &Path) -> Bound {
+    Bound { id: path.take(3), residual: path.skip(3), target: Target::Status(204) }
+}
+
+fn all_taken(step: &Step) -> bool {
+    step.taken
+        && match &step.kind {
+            StepKind::Delegate(step) => all_taken(step),
+            StepKind::Alt(arms) => arms.iter().all(all_taken),
+            StepKind::Union(branches) => branches.iter().all(|(_, step)| all_taken(step)),
+            _ => true,
+        }
+}

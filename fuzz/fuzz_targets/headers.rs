@@ -1,0 +1,96 @@
+//! Header fields, decoded. What a stranger sends to steer is gone and unread; what a trusted caller sends reaches the next
+//! hop with the same meaning; a stranger's response names nothing internal; each value is encoded as it was decoded.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use signpost::context::{Config, Context, Deadline, Leaving, Peer, Policy, Trace, Trust, decode_overrides};
+use signpost::message::{Head, Known};
+use signpost_fuzz::{LIMITS, Parse, assert_steers_not, next_hop};
+use std::net::{Ipv4Addr, SocketAddr};
+
+fuzz_target!(|input: &[u8]| {
+    decode(input);
+    if let Some(head) = with_fields(Head::parse_request, b"GET / HTTP/1.1\r\n", input) {
+        from_a_stranger(head.clone());
+        from_a_friend(head);
+    }
+    if let Some(head) = with_fields(Head::parse_response, b"HTTP/1.1 200 OK\r\n", input) {
+        to_a_stranger(head);
+    }
+});
+
+/// Decodes single values, which are what they were once they are encoded and decoded again.
+fn decode(value: &[u8]) {
+    let mut encoded = Vec::new();
+    if let Some(deadline) = Deadline::decode(value) {
+        deadline.encode(&mut encoded);
+        assert_eq!(Deadline::decode(&encoded), Some(deadline));
+    }
+    encoded.clear();
+    if let Some(trace) = Trace::decode(value) {
+        trace.encode(&mut encoded);
+        assert_eq!(Trace::decode(&encoded), Some(trace));
+    }
+    let limits = policy(Trust::Everybody).override_limits();
+    if let Ok(overrides) = decode_overrides(value, &limits) {
+        assert!(overrides.dtab.len() <= limits.entries && overrides.ctx_entries <= overrides.dtab.len());
+        let again = decode_overrides(overrides.printed(), &limits).expect("the printed form is read");
+        assert_eq!(again.dtab, overrides.dtab);
+    }
+}
+
+fn from_a_stranger(mut head: Head) {
+    let mut context = Context::new();
+    // A refusal speaks of the call depth only, and leaves the head as clean.
+    let _ = policy(Trust::Nobody).enter(&peer(), &mut head, &mut context);
+    head.fields().for_each(|field| assert_steers_not(field.name));
+    assert!(!context.trusted() && context.overrides().is_empty() && context.deadline().is_none());
+}
+
+fn from_a_friend(mut head: Head) {
+    let (policy, peer) = (policy(Trust::Everybody), peer());
+    let mut here = Context::new();
+    if policy.enter(&peer, &mut head, &mut here).is_err() {
+        return;
+    }
+    let Ok(overrides) = decode_overrides(here.overrides(), &policy.override_limits()) else { return };
+    let names = Leaving {
+        service: b"/svc/world",
+        client: b"/$/inet/127.1/80",
+        residual: None,
+        overrides: overrides.printed(),
+    };
+    let _ = policy.leave(&peer, &mut head, &mut here, &names);
+
+    let mut head = next_hop(Head::parse_request, &head);
+    let mut there = Context::new();
+    policy.enter(&peer, &mut head, &mut there).expect("what was carried here is carried on");
+    let carried = decode_overrides(there.overrides(), &policy.override_limits()).map(|carried| carried.dtab);
+    assert_eq!(carried, Ok(overrides.dtab));
+    assert_eq!(there.deadline(), here.deadline());
+    assert_eq!(there.trace().root, here.trace().root);
+    assert_eq!(there.call_depth(), here.call_depth() + 1);
+}
+
+fn to_a_stranger(mut head: Head) {
+    let was_made_by_a_router = head.contains(Known::L5dErr);
+    let answered = policy(Trust::Nobody).answer(&mut head, &Context::new());
+    assert_eq!(answered.blank_body, was_made_by_a_router);
+    head.fields().for_each(|field| assert_steers_not(field.name));
+}
+
+fn with_fields(parse: Parse, line: &[u8], fields: &[u8]) -> Option<Head> {
+    let bytes = [line, fields, b"\r\n\r\n"].concat();
+    let mut head = Head::new();
+    parse(&mut head, &bytes, &LIMITS).ok()??;
+    Some(head)
+}
+
+fn policy(trust: Trust) -> Policy {
+    Policy::new(Config { trust, ..Config::default() })
+}
+
+fn peer() -> Peer {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 4140));
+    Peer::new(address, address)
+}

@@ -1,0 +1,67 @@
+//! What the fuzz targets share.
+
+use signpost::message::{Head, HeadError, Limits};
+use signpost::name::ParseError;
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+/// Bounds that libFuzzer's inputs reach: they seldom have more than 4 KiB.
+pub const LIMITS: Limits = Limits { line: 200, fields_bytes: 1000, fields: 20 };
+
+/// Bounds that no head reaches which was read within [`LIMITS`], edited and written.
+const WIDE: Limits = Limits { line: 2000, fields_bytes: 20_000, fields: 40 };
+
+/// One of the functions that read a head.
+pub type Parse = fn(&mut Head, &[u8], &Limits) -> Result<Option<usize>, HeadError>;
+
+/// Writes a head and reads it as the next hop does, which must succeed.
+pub fn next_hop(parse: Parse, head: &Head) -> Head {
+    let mut bytes = Vec::new();
+    head.write(&mut bytes);
+    let mut again = Head::new();
+    assert_eq!(parse(&mut again, &bytes, &WIDE), Ok(Some(bytes.len())), "{}", bytes.escape_ascii());
+    again
+}
+
+/// Reads a value of the notation and asserts that what it prints is read again: the exact form as the same value, the
+/// canonical one as a value that prints the same.
+///
+/// A text that is no such value must be refused with a place in the text and a caret.
+pub fn read_back<T>(text: &str) -> Option<T>
+where
+    T: FromStr<Err = ParseError> + Display + Debug + PartialEq,
+{
+    match text.parse::<T>() {
+        Ok(value) => {
+            let exact = format!("{value:#}");
+            assert_eq!(exact.parse().as_ref(), Ok(&value), "the exact form: {exact}");
+            let canonical = value.to_string();
+            // Finagle's word for a weight with too many digits, which the notation does not read.
+            if !canonical.contains("Infinity") {
+                let again = canonical.parse::<T>().map(|again| again.to_string());
+                assert_eq!(again.as_ref(), Ok(&canonical), "the canonical form");
+            }
+            Some(value)
+        }
+        Err(error) => {
+            let before = text.get(..error.offset).expect("the offset is that of a character or of the end");
+            assert_eq!(error.line, before.matches('\n').count() + 1, "{error}");
+            assert!(!error.expected.is_empty() && error.to_string().contains('^'), "{error}");
+            None
+        }
+    }
+}
+
+/// Cuts the first byte off, which says how the rest is to be cut in two.
+pub fn cut(input: &[u8]) -> Option<(&[u8], usize)> {
+    let (&first, rest) = input.split_first()?;
+    Some((rest, usize::from(first).min(rest.len())))
+}
+
+/// Asserts that a field's name is no spelling of one that steers the router, by a rule of its own: underscores and
+/// capital letters make no difference.
+pub fn assert_steers_not(name: &[u8]) {
+    let plain = name.to_ascii_lowercase().escape_ascii().to_string().replace('_', "-");
+    let steers = plain.starts_with("l5d-") || plain.starts_with("x-dtab-") || plain == "dtab-local";
+    assert!(!steers, "{plain} is still there");
+}

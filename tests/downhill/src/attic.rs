@@ -1,0 +1,2 @@
+//! Nothing wrong but that it is on no floor.
+pub struct Dust;

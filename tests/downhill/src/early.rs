@@ -1,0 +1,1 @@
+//! It is said to be still to come.
