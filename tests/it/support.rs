@@ -1,0 +1,62 @@
+//! The test kit: the real app from YAML text, and both of its ends as scripts of literal bytes.
+//!
+//! Nothing sleeps. Whatever waits does so under a limit, so that a defect shows as a failure and not as a test that
+//! hangs; where time itself is the matter, [`time_flies`] pauses the clock.
+
+mod app;
+mod message;
+mod names;
+mod upstream;
+mod wire;
+
+pub(crate) use self::app::{TestApp, one_router, read, routing_to};
+pub(crate) use self::message::Message;
+pub(crate) use self::names::{Names, dead_address};
+pub(crate) use self::upstream::{Service, Upstream, ok};
+pub(crate) use self::wire::{Wire, Writer};
+
+use std::cell::Cell;
+use std::future::Future;
+use std::time::Duration;
+use tokio::time;
+
+/// How long anything may take while the clock runs.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// How long anything may take while the clock is paused: longer than any limit of the router.
+const PAUSED_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+thread_local! {
+    static PAUSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drives `work` to its end, and fails when that takes too long.
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let limit = if PAUSED.get() { PAUSED_LIMIT } else { LIMIT };
+    match time::timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("{what} takes more than {limit:?}"),
+    }
+}
+
+/// Drives `work` on a paused clock: as soon as nothing else can go on, time passes at once. Returns also how much.
+pub(crate) async fn time_flies<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    time::pause();
+    PAUSED.set(true);
+    let began = time::Instant::now();
+    let done = within("what waits for time", work).await;
+    let passed = began.elapsed();
+    PAUSED.set(false);
+    time::resume();
+    (done, passed)
+}
+
+/// Asks `answers` again and again until it says yes. Each question has to do some I/O.
+pub(crate) async fn until(what: &str, mut answers: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !answers().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(what, asking).await;
+}

@@ -1,0 +1,97 @@
+//! The real app, started from YAML text.
+
+use super::{Wire, within};
+use signpost::app::{App, Running, Threads};
+use signpost::config::{self, Config};
+use std::net::SocketAddr;
+
+/// The configuration of one router called `http`, with a dtab and more keys of its one server (`, trust: nobody`).
+pub(crate) fn one_router(dtab: &str, server: &str) -> String {
+    format!(
+        "admin: {{port: 0}}\n\
+         routers:\n\
+         - protocol: http\n\
+         \x20 dtab: '{dtab}'\n\
+         \x20 servers: [{{port: 0{server}}}]\n"
+    )
+}
+
+/// The configuration of one router whose every request goes to the endpoint of that name.
+pub(crate) fn routing_to(path: &str) -> String {
+    one_router(&format!("/svc/* => {path}"), "")
+}
+
+/// The app under test. Every test ends it with [`TestApp::stop`].
+#[derive(Debug)]
+pub(crate) struct TestApp {
+    running: Option<Running>,
+}
+
+impl TestApp {
+    /// Starts the app on the thread of the test.
+    pub(crate) async fn start(yaml: &str) -> Self {
+        Self::start_config(read(yaml), Threads::Here).await
+    }
+
+    /// Starts the app on so many threads of its own.
+    pub(crate) async fn start_workers(yaml: &str, workers: usize) -> Self {
+        Self::start_config(read(yaml), Threads::Workers(workers)).await
+    }
+
+    /// Starts the app with a configuration that was read, and perhaps changed.
+    pub(crate) async fn start_config(config: Config, threads: Threads) -> Self {
+        let started = within("starting", App::start(config, threads)).await;
+        Self { running: Some(started.unwrap_or_else(|error| panic!("the app starts: {error}"))) }
+    }
+
+    /// The app itself.
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().expect("it has not been stopped")
+    }
+
+    /// Where the router's server at that position listens.
+    pub(crate) fn address(&self, router: &str, server: usize) -> SocketAddr {
+        let mut listeners = self.running().listeners().iter().filter(|listener| listener.router == router);
+        listeners.nth(server).expect("there is such a listener").address
+    }
+
+    /// Connects to the first listener.
+    pub(crate) async fn client(&self) -> Wire {
+        Wire::connect(self.running().listeners()[0].address).await
+    }
+
+    /// Connects to the router's server at that position.
+    pub(crate) async fn client_of(&self, router: &str, server: usize) -> Wire {
+        Wire::connect(self.address(router, server)).await
+    }
+
+    /// What is counted under that name, over all listeners that have the labels.
+    pub(crate) fn total(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.running().registry().total(name, labels)
+    }
+
+    /// Stops the app, and fails unless everything it had begun was finished in time.
+    pub(crate) async fn stop(self) {
+        assert!(self.stop_in_time().await, "everything that was begun finishes in time");
+    }
+
+    /// Stops the app; returns whether everything it had begun was finished in time.
+    pub(crate) async fn stop_in_time(mut self) -> bool {
+        let running = self.running.take().expect("it has not been stopped");
+        within("stopping", running.stop()).await
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        if self.running.is_some() && !std::thread::panicking() {
+            panic!("a test stops its app");
+        }
+    }
+}
+
+/// Reads a configuration that is right.
+pub(crate) fn read(yaml: &str) -> Config {
+    config::read("test.yaml", yaml)
+        .unwrap_or_else(|errors| panic!("the configuration is right: {errors}\n{yaml}"))
+}
