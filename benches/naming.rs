@@ -1,0 +1,234 @@
+//! What naming costs: notation, lookup, delegation, and a request's way from its header bytes to the chosen client.
+//!
+//! `benches/README.md` says what the figures mean and which aims they have.
+
+use criterion::{BenchmarkId, Criterion};
+use signpost::context::{Context, OverrideLimits, Peer, Policy, Trust, decode_overrides};
+use signpost::identify::Identifiers;
+use signpost::interpret::{
+    Answer, Asker, Bound, Endpoint, EndpointSet, Explore, Held, Keeper, Leaf, Namer, Namers, Outcome, State,
+    Target, delegate,
+};
+use signpost::message::{Head, Limits};
+use signpost::name::{Dtab, NameTree, Path, PathBuf};
+use signpost::proxy::{Bindings, CacheConfig, Loads};
+use signpost::{context, proxy};
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{self, Poll, Waker};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+/// The override of the staging story, and a usual dtab.
+const OVERRIDE: &str = "/host/world => /srv/world-v2;";
+const USUAL: &str =
+    "/srv => /#/io.l5d.fs; /host => /srv; /host/world => 0.9*/srv/world-v1 & .1*/srv/v2; /svc => /host";
+
+/// Three rewrites lead from a name to a namer.
+const BASE: &str = "/srv => /#/io.l5d.fs; /host => /srv; /host/world => /srv/world-v1; /svc => /host";
+
+const PLAIN: &[u8] = b"GET /a/path HTTP/1.1\r\nHost: world\r\nUser-Agent: naming\r\nAccept: */*\r\n\
+    Accept-Encoding: gzip\r\n\r\n";
+const OVERRIDING: [&[u8]; 2] = [
+    b"GET /a/path HTTP/1.1\r\nHost: world\r\nUser-Agent: naming\r\nAccept: */*\r\n\
+    Accept-Encoding: gzip\r\nl5d-dtab: /host/world => /srv/world-v2;\r\n\r\n",
+    b"GET /a/path HTTP/1.1\r\nHost: world\r\nUser-Agent: naming\r\nAccept: */*\r\n\
+    Accept-Encoding: gzip\r\nl5d-dtab: /host/world => /srv/world-v3;\r\n\r\n",
+];
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    notation(&mut criterion);
+    lookup(&mut criterion);
+    delegation(&mut criterion);
+    binding(&mut criterion);
+    criterion.final_summary();
+}
+
+fn notation(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("dtab");
+    for text in [OVERRIDE, USUAL] {
+        let id = |what| BenchmarkId::new(what, format!("{} bytes", text.len()));
+        group.bench_function(id("parse"), |bencher| bencher.iter(|| dtab(black_box(text))));
+        let dtab = dtab(text);
+        group.bench_function(id("print"), |bencher| bencher.iter(|| format!("{:#}", black_box(&dtab))));
+    }
+}
+
+/// Three entries match, wherever they stand among the others.
+fn lookup(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("lookup");
+    for entries in [10_usize, 1_000, 10_000] {
+        let others = (3..entries).map(|at| format!("/host/service-{at} => /srv/service-{at};"));
+        let matching = "/host => /a; /host/world => /b; /host/*/v2 => /c";
+        let dtab = dtab(&(others.collect::<String>() + matching));
+        let path = path("/host/world/v2");
+        assert_eq!((dtab.len(), dtab.matches(&path).count()), (entries, 3));
+        group.bench_function(BenchmarkId::from_parameter(entries), |bencher| {
+            bencher.iter(|| dtab.lookup(black_box(&path)));
+        });
+    }
+}
+
+/// Evaluation over answers that a worker holds, without any cache.
+fn delegation(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("delegate");
+    let control = control();
+    let mut held = Held::new(asker(&control));
+    let (base, path) = (dtab(BASE), path("/svc/world"));
+    let limits = OverrideLimits { entries: 100 };
+    let overridden = |raw: &[u8]| base.concat(&decode_overrides(raw, &limits).expect("it is a dtab").dtab);
+    // A raw value as `Policy::enter` keeps it; without the mark of its field it counts as the user's.
+    let raw = OVERRIDE.as_bytes();
+    for dtab in [&base, &overridden(raw)] {
+        control.block_on(signpost::interpret::settle(dtab, &path, Explore::Deciding, &mut held));
+    }
+    let mut evaluate = |dtab: &Dtab| {
+        held.begin();
+        let delegation = delegate(dtab, black_box(&path), &mut held, Explore::Deciding);
+        assert!(matches!(delegation.outcome, Outcome::Bound(NameTree::Leaf(_))));
+        delegation
+    };
+    group.bench_function("three hops", |bencher| bencher.iter(|| evaluate(&base)));
+    group.bench_function("override, parsed each time", |bencher| {
+        bencher.iter(|| evaluate(&overridden(black_box(raw))));
+    });
+}
+
+/// From the bytes of a head to the client that is chosen, as a worker does it for each request.
+fn binding(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("bind");
+    let control = control();
+    let asker = asker(&control);
+    let _entered = control.enter();
+
+    let mut worker = Worker::new(asker.clone(), CacheConfig::default());
+    for request in [PLAIN, OVERRIDING[0]] {
+        control.block_on(worker.chosen(request));
+    }
+    group.bench_function("cached", |bencher| bencher.iter(|| at_once(worker.chosen(black_box(PLAIN)))));
+    group.bench_function("cached override", |bencher| {
+        bencher.iter(|| at_once(worker.chosen(black_box(OVERRIDING[0]))));
+    });
+
+    // What remembers one name forgets each of two as soon as it sees the other.
+    let cache = CacheConfig { names: NonZeroUsize::MIN, ..CacheConfig::default() };
+    let mut forgetful = Worker::new(asker.clone(), cache);
+    for request in OVERRIDING {
+        control.block_on(forgetful.chosen(request));
+    }
+    let mut turn = OVERRIDING.iter().cycle();
+    group.bench_function("override never seen", |bencher| {
+        bencher.iter(|| turn.next().map(|request| at_once(forgetful.chosen(black_box(request)))));
+    });
+
+    group.bench_function("cold", |bencher| {
+        bencher.iter(|| {
+            let mut new = Worker::new(asker.clone(), CacheConfig::default());
+            control.block_on(new.chosen(black_box(PLAIN)))
+        });
+    });
+}
+
+/// The part of a worker that a request meets before it is sent.
+struct Worker {
+    policy: Policy,
+    identifiers: Identifiers,
+    bindings: Bindings,
+    peer: Peer,
+    limits: Limits,
+    head: Head,
+    context: Context,
+    name: PathBuf,
+}
+
+impl Worker {
+    fn new(asker: Asker, cache: CacheConfig) -> Self {
+        let here = SocketAddr::from(([127, 0, 0, 1], 4140));
+        let config = context::Config { trust: Trust::Everybody, ..context::Config::default() };
+        Self {
+            policy: Policy::new(config),
+            identifiers: Identifiers::new(&[], &path("/svc")),
+            bindings: Bindings::new(
+                dtab(BASE),
+                Duration::from_secs(10),
+                cache,
+                asker,
+                Arc::<Loads>::default(),
+            ),
+            peer: Peer::new(here, here),
+            limits: proxy::Limits::default().heads,
+            head: Head::new(),
+            context: Context::new(),
+            name: PathBuf::default(),
+        }
+    }
+
+    /// Returns the length of the chosen client's name, so that nothing of the work can be left out.
+    async fn chosen(&mut self, request: &[u8]) -> usize {
+        let Self { policy, identifiers, bindings, peer, limits, head, context, name } = self;
+        head.clear();
+        let parsed = head.parse_request(request, limits).expect("it is a request");
+        assert_eq!(parsed, Some(request.len()), "it is whole");
+        policy.enter(peer, head, context).expect("nothing in it is refused");
+        identifiers.identify(head, name).expect("it has a host");
+        let overrides = bindings.overrides(context.overrides(), &policy.override_limits());
+        let overrides = overrides.expect("it is a dtab");
+        let binding = bindings.bind(name, &overrides).await.expect("no namer fails");
+        binding.draw().expect("it is bound").id().len()
+    }
+}
+
+/// Names any path, with one endpoint.
+struct Anything;
+
+impl Namer for Anything {
+    fn lookup(&self, path: &Path) -> Answer {
+        let endpoint = Endpoint::at(SocketAddr::from(([127, 0, 0, 1], 80)));
+        let (sender, endpoints) = watch::channel(EndpointSet::new(vec![endpoint]));
+        // A channel whose sender is gone never changes any more.
+        drop(sender);
+        let id = prefix().concat(path);
+        let bound = Bound { id, residual: Path::empty(), target: Target::Endpoints(endpoints) };
+        Answer::fixed(State::Ready(NameTree::Leaf(Leaf::Bound(bound))))
+    }
+}
+
+fn prefix() -> Path {
+    path("/#/io.l5d.fs")
+}
+
+fn control() -> Runtime {
+    Builder::new_current_thread().enable_time().build().expect("a runtime needs nothing but memory")
+}
+
+/// Namers whose keeper runs whenever `control` does.
+fn asker(control: &Runtime) -> Asker {
+    let namers = Namers::new(vec![(prefix(), Arc::new(Anything) as Arc<dyn Namer>)]);
+    let (keeper, asker) = Keeper::new(namers, Duration::from_secs(60));
+    control.spawn(keeper.run());
+    asker
+}
+
+/// Runs what does not have to wait.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    match pin!(work).poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("every answer is held"),
+    }
+}
+
+fn dtab(text: &str) -> Dtab {
+    text.parse().expect("it is a dtab")
+}
+
+fn path(text: &str) -> Path {
+    text.parse().expect("it is a path")
+}
