@@ -4,6 +4,8 @@
 //! a reader sums the cells of one name and label set.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -75,11 +77,14 @@ fn sum(cells: &[Counter]) -> u64 {
 pub fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SIGNPOST_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // What is written to a file or a journal is searched by text, and escapes would stand between.
+    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // An error says that logging was started before.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_writer(io::stderr)
         .try_init();
 }
 

@@ -1,0 +1,299 @@
+//! The binary, as a shell sees it.
+
+use crate::support::{Message, Names, Wire, within};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Output, Stdio};
+use std::{fs, thread};
+use tokio::sync::mpsc;
+
+/// The command, in the folder where the project's own files are.
+fn signpost(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("SIGNPOST_LOG");
+    command
+}
+
+/// Runs the command to its end; what it is given on standard input ends at once.
+fn run(arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = signpost(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary is there");
+    // Who does not read its input may have ended already.
+    let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("it writes text");
+    (status.code().expect("it was not killed"), text(stdout), text(stderr))
+}
+
+/// A process that serves until it is told to stop; killed when dropped.
+struct Serving {
+    child: Child,
+    lines: mpsc::UnboundedReceiver<String>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It has ended already, unless the test fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Serving {
+    /// Starts the command; its lines on standard output and standard error can be awaited.
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = signpost(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary is there");
+        let (sender, lines) = mpsc::unbounded_channel();
+        send_lines(child.stdout.take().expect("it is piped"), sender.clone());
+        send_lines(child.stderr.take().expect("it is piped"), sender);
+        Self { child, lines }
+    }
+
+    /// Waits for a line with this text; returns all lines up to it.
+    async fn until(&mut self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        let reading = async {
+            while let Some(line) = self.lines.recv().await {
+                let found = line.contains(text);
+                lines.push(line);
+                if found {
+                    return true;
+                }
+            }
+            false
+        };
+        let found = within(text, reading).await;
+        assert!(found, "{text:?} is not among {lines:#?}");
+        lines
+    }
+
+    /// Sends a signal; returns the code that the process ends with.
+    async fn end(mut self, signal: &str) -> Option<i32> {
+        // The shell's own `kill` is everywhere.
+        let kill = format!("kill -{signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success());
+        let ending = async { while self.lines.recv().await.is_some() {} };
+        within("the end of the process", ending).await;
+        // Its output has ended, so it has, or does.
+        self.child.wait().expect("it is our child").code()
+    }
+}
+
+fn send_lines(source: impl std::io::Read + Send + 'static, sender: mpsc::UnboundedSender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Does what the shell and curl do with a printed line: method, header fields, host and port.
+async fn curl(line: &str) -> Message {
+    let mut words = shell_words(line).into_iter().skip(1);
+    let (mut method, mut url) = ("GET".to_owned(), String::new());
+    let mut fields: Vec<(String, String)> = Vec::new();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-X" => method = words.next().expect("-X has a method"),
+            "-H" => {
+                let field = words.next().expect("-H has a field");
+                let (name, value) = field.split_once(": ").expect("a field has a value");
+                fields.push((name.to_owned(), value.to_owned()));
+            }
+            option if option.starts_with('-') => panic!("an option that this curl does not know: {option}"),
+            _ => url = word,
+        }
+    }
+    for (name, default) in [("Accept", "*/*"), ("User-Agent", "curl/8"), ("Host", &url)] {
+        if !fields.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
+            fields.insert(0, (name.to_owned(), default.to_owned()));
+        }
+    }
+    let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let port =
+        url.strip_prefix("localhost:").and_then(|port| port.parse().ok()).expect("localhost and a port");
+    let mut wire = Wire::connect(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    wire.ask(format!("{method} / HTTP/1.1\r\n{fields}\r\n")).await
+}
+
+/// Splits at blanks outside single quotes.
+fn shell_words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (at, part) in line.trim().split('\'').enumerate() {
+        if at % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_demo_works_as_printed() {
+    let ports = ["--ingress-port", "--public-port", "--node-port", "--admin-port"];
+    let arguments: Vec<_> =
+        ["demo"].into_iter().chain(ports.into_iter().flat_map(|port| [port, "0"])).collect();
+    let mut demo = Serving::start(&arguments);
+    let story = demo.until("Ctrl-C ends the demo").await;
+    let curls: Vec<_> = story.iter().filter(|line| line.trim_start().starts_with("curl ")).collect();
+    let mut answers = Vec::new();
+    for line in &curls {
+        answers.push(curl(line).await);
+    }
+    let (world, earth) = ("world (127.0.0.1:", "earth (127.0.0.1:");
+    let expected = [
+        (200, vec!["Hello (127.0.0.1:", world, ")!!"]),
+        (200, vec!["Hello (127.0.0.1:", earth, ")!!"]),
+        (400, vec!["/host/world = /srv/world-v2;", "^"]),
+        (200, vec!["Hello (127.0.0.1:", world]),
+        (200, vec!["Hello (127.0.0.1:", "[204 No Content]"]),
+        (200, vec!["Hello (127.0.0.1:", earth]),
+        (200, vec!["Hello (127.0.0.1:", world]),
+    ];
+    assert_eq!(curls.len(), expected.len(), "{curls:#?}");
+    for ((line, answer), (status, parts)) in curls.iter().zip(&answers).zip(expected) {
+        assert_eq!(answer.status(), status, "{line}: {answer:?}");
+        assert!(parts.iter().all(|part| answer.text().contains(part)), "{line}: {answer:?}");
+    }
+    // The story names the services by the addresses that answer.
+    let about = story.iter().find(|line| line.starts_with("hello (")).expect("the services are introduced");
+    let address = answers[0].text().split(['(', ')']).nth(1).expect("an address");
+    assert!(about.contains(&format!("hello ({address})")), "{about}");
+    assert_eq!(demo.end("INT").await, Some(0));
+}
+
+#[test]
+fn a_demo_without_its_port_says_how_to_choose_another() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let ports = ["--ingress-port", "0", "--public-port", "0", "--admin-port", "0"];
+    let (code, stdout, stderr) = run(&[&["demo", "--node-port", &port][..], &ports].concat(), "");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains(&port) && stderr.contains("--node-port"), "{stderr}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_file_is_run_until_it_is_told_to_stop() {
+    let names = Names::new();
+    let file = format!("{}/config.yaml", names.path());
+    let dtab = "/svc/done => /$/io.buoyant.http.status/204";
+    let yaml = format!(
+        "admin: {{port: 0}}\nrouters:\n- protocol: http\n  dtab: {dtab}\n  servers: [{{port: 0, ip: 0.0.0.0}}]\n"
+    );
+    fs::write(&file, yaml).expect("the folder is there");
+    for (arguments, signal) in [(vec!["run", &file], "TERM"), (vec![&file[..]], "INT")] {
+        let mut serving = Serving::start(&arguments);
+        let lines = serving.until(" admin address=").await;
+        let log = lines.join("\n");
+        assert!(log.contains("trusts nobody: nothing is said and 0.0.0.0 is not loopback"), "{log}");
+        let address = lines.iter().find(|line| line.contains(" serving ")).expect("it says where it serves");
+        let port = address.rsplit(':').next().and_then(|port| port.trim().parse().ok()).expect("a port");
+        let mut client = Wire::connect(SocketAddr::from(([127, 0, 0, 1], port))).await;
+        client.get("done", "").await.assert_status(204);
+        assert_eq!(serving.end(signal).await, Some(0));
+    }
+}
+
+#[test]
+fn help_shows_examples_and_exit_codes() {
+    let (code, stdout, _) = run(&["--help"], "");
+    assert_eq!(code, 0);
+    for part in ["Examples:", "Exit codes:", "run", "check", "delegate", "fmt", "demo"] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+    for command in ["run", "check", "delegate", "fmt", "demo"] {
+        let (code, stdout, _) = run(&[command, "--help"], "");
+        assert!(code == 0 && stdout.contains("Examples:"), "{stdout}");
+    }
+    let unreadable: [&[&str]; 4] = [&[], &["--bogus"], &["check"], &["fmt", "--write", "--check", "x"]];
+    for arguments in unreadable {
+        let (code, stdout, stderr) = run(arguments, "");
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(stderr.contains("Usage:"), "{stderr}");
+    }
+}
+
+#[test]
+fn check_says_what_a_file_means() {
+    let (code, stdout, stderr) = run(&["check", "examples/staging.yaml"], "");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for part in [
+        "router ingress, 127.0.0.1:4140: trusts everybody",
+        "router ingress, 127.0.0.1:4141: trusts nobody",
+        "router outgoing, 127.0.0.1:4142: trusts everybody",
+    ] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_has_a_place() {
+    let wrong = "routers:\n- protocol: http\n  dtab: /svc = /host\n  servers: [{port: 0, prot: 1}]\n";
+    for command in ["check", "run"] {
+        let (code, _, stderr) = run(&[command, "-"], wrong);
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains("<stdin>:3:"), "{stderr}");
+        assert!(stderr.contains("routers[0].dtab"), "{stderr}");
+        assert!(stderr.contains("<stdin>:4:") && stderr.contains("prot"), "{stderr}");
+    }
+    let (code, _, stderr) = run(&["check", "no/such/file.yaml"], "");
+    assert!(code == 1 && stderr.contains("no/such/file.yaml") && stderr.contains("no such file"), "{stderr}");
+}
+
+#[test]
+fn delegate_draws_where_a_name_leads() {
+    let ask = |path: &'static str, more: &[&'static str]| {
+        run(&[&["delegate", "examples/staging.yaml", path, "--router", "ingress"], more].concat(), "")
+    };
+    let (code, stdout, _) = ask("/svc/www.hello.world", &[]);
+    assert_eq!(code, 0);
+    for part in ["/svc/www.hello.world", "/domain/world/hello/www", "/#/io.l5d.fs/hello", "127.0.0.1:7777"] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+    assert!(!stdout.contains('\x1b'), "no colours where there is no terminal: {stdout}");
+
+    let (code, stdout, _) = ask("/svc/nobody", &[]);
+    assert!(code == 3 && stdout.contains("/domain/nobody"), "{stdout}");
+    let (code, stdout, _) = ask("/svc/nobody", &["-d", "/svc/nobody => /srv/world-v2"]);
+    assert!(code == 0 && stdout.contains("/#/io.l5d.fs/world-v2"), "{stdout}");
+    let (code, stdout, _) = ask("/svc/www.hello.world", &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+    assert_eq!((code, &json["type"], &json["path"]), (0, &"delegate".into(), &"/svc/www.hello.world".into()));
+    assert!(stdout.contains("\"id\": \"/#/io.l5d.fs/hello\""), "{stdout}");
+
+    for (path, more, says) in [
+        ("svc", &[][..], "the path"),
+        ("/svc", &["-d", "/svc = /host"], "^"),
+        ("/svc", &["--router", "other"], ""),
+    ] {
+        let (code, stdout, stderr) = ask(path, more);
+        assert!([1, 2].contains(&code) && stdout.is_empty() && stderr.contains(says), "{stderr}");
+    }
+    let (code, _, stderr) = run(&["delegate", "examples/staging.yaml", "/svc"], "");
+    assert!(code == 1 && stderr.contains("ingress, outgoing"), "{stderr}");
+}
+
+#[test]
+fn fmt_lays_a_dtab_out() {
+    let (ugly, neat) = ("/svc=>/host;# why\n/a=>/b|/c", "/svc => /host ; # why\n/a   => /b | /c ;\n");
+    assert_eq!(run(&["fmt", "-"], ugly), (0, neat.to_owned(), String::new()));
+    assert_eq!(run(&["fmt", "--check", "-"], neat).0, 0);
+    assert_eq!(run(&["fmt", "--check", "-"], ugly).0, 1);
+    let (code, _, stderr) = run(&["fmt", "-"], "/svc => /host ;\n/a = /b");
+    assert!(code == 1 && stderr.contains(":2:4:") && stderr.contains('^'), "{stderr}");
+
+    let names = Names::new();
+    let file = format!("{}/routes.dtab", names.path());
+    fs::write(&file, ugly).expect("the folder is there");
+    assert_eq!(run(&["fmt", "--write", &file], "").0, 0);
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), neat);
+}
