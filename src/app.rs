@@ -217,16 +217,17 @@ fn listener_config(router: &config::Router, server: &config::Server, listener: &
         ..context::Config::default()
     };
     let default = Limits::default();
+    let options = &server.socket_options;
+    let stalled = [options.read_timeout, options.write_timeout].into_iter().flatten().min();
     let limits = Limits {
         heads: message::Limits {
             line: router.max_initial_line_kb * 1024,
             fields_bytes: router.max_headers_kb * 1024,
             ..default.heads
         },
-        idle: server.socket_options.read_timeout.unwrap_or(default.idle),
+        idle: options.read_timeout.unwrap_or(default.idle),
         request: server.timeout,
-        read: server.socket_options.read_timeout,
-        write: server.socket_options.write_timeout,
+        stalled: stalled.unwrap_or(default.stalled),
         error_bytes: router.max_err_response_kb * 1024,
         ..default
     };

@@ -255,8 +255,9 @@ impl Bindings {
         for name in names {
             state.names.pop(&name);
         }
-        for (_, client) in &state.clients {
-            client.sweep(now);
+        // A client that was forgotten may still be used by bindings.
+        for (_, binding) in &state.names {
+            binding.clients().for_each(|client| client.sweep(now));
         }
         // A client that no binding leads to any more goes with its connections.
         let unused: Vec<Path> = state
@@ -300,6 +301,10 @@ fn is_neg(step: &Step) -> bool {
 }
 
 impl Binding {
+    fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
+        self.routes.iter().flat_map(Routes::clients)
+    }
+
     /// Draws one of the leaves by weight.
     ///
     /// # Errors

@@ -19,6 +19,9 @@ pub enum Error {
     /// A method that a router by names does not carry.
     #[error("CONNECT is not carried: a tunnel has no name to route by")]
     Connect,
+    /// `Max-Forwards` is no number.
+    #[error("Invalid value for Max-Forwards header")]
+    MaxForwards,
     /// The body's own framing is broken.
     #[error("the request's body is malformed: {0}")]
     RequestBody(io::Error),
@@ -136,7 +139,9 @@ impl Error {
             Self::Connect => Row::NotImplemented,
             Self::Refused(Refusal::DeadlinePassed) => Row::TooLate,
             Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) => Row::Malformed,
-            Self::Refused(_) | Self::Override(_) | Self::Unidentified { .. } => Row::Malformed,
+            Self::Refused(_) | Self::Override(_) | Self::Unidentified { .. } | Self::MaxForwards => {
+                Row::Malformed
+            }
             Self::Unroutable(_) => Row::Unroutable,
             Self::Naming(_) => Row::Naming,
             Self::BindingTimeout { .. } | Self::Busy { .. } => Row::Unavailable,

@@ -33,15 +33,22 @@ pub(crate) struct Request {
     pub(crate) upgrade: bool,
 }
 
-/// The sending of a request's body, when it goes on beside the response.
-pub(crate) type Upload = Pin<Box<dyn Future<Output = Result<(), Broken>>>>;
+/// The sending of a request's body, which may go on beside the response.
+pub(crate) enum Upload {
+    /// All of it was sent, or there was none.
+    Done,
+    /// It is being sent.
+    Going(Pin<Box<dyn Future<Output = Result<(), Broken>>>>),
+    /// The endpoint takes no more of it; the rest was not read.
+    Refused,
+}
 
 /// A response on its way to the caller, with what must be held until it has been delivered.
 pub(crate) struct Response {
     pub(crate) head: Loan<Head>,
     pub(crate) framing: Framing,
     pub(crate) body: Body,
-    pub(crate) upload: Option<Upload>,
+    pub(crate) upload: Upload,
     /// None for a response made here.
     pub(crate) upstream: Option<Upstream>,
     /// Held as long as the request counts as being served.
@@ -66,7 +73,9 @@ impl Response {
     pub(crate) fn finish(self) {
         if let Some(upstream) = self.upstream
             && upstream.reusable
-            && self.upload.is_none()
+            // Bytes behind the response would be taken for the next one.
+            && upstream.conn.look(<[u8]>::is_empty)
+            && matches!(self.upload, Upload::Done)
             && self.body.is_done()
         {
             pool::keep(&upstream.member, upstream.conn);
@@ -80,18 +89,17 @@ impl Response {
 ///
 /// The request's body could not be read. That the endpoint stopped taking it is no error: it may have answered already.
 pub(crate) async fn beside<T>(
-    upload: &mut Option<Upload>,
+    upload: &mut Upload,
     work: impl Future<Output = T>,
 ) -> Result<T, std::io::Error> {
     let mut work = pin!(work);
     poll_fn(|cx| {
-        if let Some(sending) = upload
+        if let Upload::Going(sending) = upload
             && let Poll::Ready(sent) = sending.as_mut().poll(cx)
         {
             match sent {
-                Ok(()) => *upload = None,
-                // Never polled again, and never taken for a body that was sent.
-                Err(Broken::Sink(_)) => *upload = Some(Box::pin(std::future::pending())),
+                Ok(()) => *upload = Upload::Done,
+                Err(Broken::Sink(_)) => *upload = Upload::Refused,
                 Err(Broken::Source(error)) => return Poll::Ready(Err(error)),
             }
         }

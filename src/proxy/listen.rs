@@ -23,10 +23,10 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a request may take until its response begins: `timeoutMs`.
     pub request: Option<Duration>,
-    /// How long a caller may be silent in the middle of a body: `socketOptions.readTimeoutMs`.
-    pub read: Option<Duration>,
-    /// How long a caller may take nothing of what is written: `socketOptions.writeTimeoutMs`.
-    pub write: Option<Duration>,
+    /// How long a caller may send nothing of a body that is awaited, or take nothing of what is written to it: the
+    /// shorter of `socketOptions.readTimeoutMs` and `socketOptions.writeTimeoutMs`. It is given up between once and
+    /// twice that time.
+    pub stalled: Duration,
     /// How many bytes an error's text may have: `maxErrResponseKB`.
     pub error_bytes: usize,
 }
@@ -38,8 +38,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             idle: Duration::from_secs(600),
             request: None,
-            read: None,
-            write: None,
+            stalled: Duration::from_secs(60),
             error_bytes: 5120 * 1024,
         }
     }
@@ -134,7 +133,7 @@ pub(crate) async fn accept(
     listener: usize,
     socket: std::net::TcpListener,
     options: SocketOptions,
-    workers: Vec<Mailbox>,
+    mut workers: Vec<Mailbox>,
 ) -> io::Result<()> {
     let socket = TcpListener::from_std(socket)?;
     loop {
@@ -150,14 +149,26 @@ pub(crate) async fn accept(
             }
         };
         set_options(&stream, options);
-        let Some(fewest) = workers.iter().min_by_key(|worker| worker.connections.load(Relaxed)) else {
-            return Ok(());
-        };
         let Ok(stream) = stream.into_std() else { continue };
-        fewest.connections.fetch_add(1, Relaxed);
-        if fewest.sender.send(Accepted { listener, stream, peer }).is_err() {
+        if hand_over(Accepted { listener, stream, peer }, &mut workers).is_none() {
             return Ok(());
         }
+    }
+}
+
+/// Gives a connection to the worker that has the fewest; None when there is no worker left.
+///
+/// One that has ended is passed by: the others go on serving.
+fn hand_over(mut accepted: Accepted, workers: &mut Vec<Mailbox>) -> Option<()> {
+    loop {
+        let (at, fewest) =
+            workers.iter().enumerate().min_by_key(|(_, worker)| worker.connections.load(Relaxed))?;
+        fewest.connections.fetch_add(1, Relaxed);
+        match fewest.sender.send(accepted) {
+            Ok(()) => return Some(()),
+            Err(mpsc::error::SendError(returned)) => accepted = returned,
+        }
+        workers.remove(at);
     }
 }
 

@@ -20,13 +20,13 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
-        let until = Instant::now() + limit;
+        let until = after(limit);
         Self { until, timer: Box::pin(sleep_until(until)) }
     }
 
     /// Begins a new wait of up to `limit`.
     pub(crate) fn begin(&mut self, limit: Duration) {
-        self.until = Instant::now() + limit;
+        self.until = after(limit);
         if self.until < self.timer.deadline() {
             self.timer.as_mut().reset(self.until);
         }
@@ -42,6 +42,12 @@ impl Patience {
             self.timer.as_mut().reset(self.until);
         }
     }
+}
+
+/// The end of a wait that begins now; a limit beyond the clock is one of a year.
+fn after(limit: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    Instant::now() + limit.min(YEAR)
 }
 
 /// Rung once, when the worker stops: everybody who waits for a request hears it.

@@ -4,7 +4,7 @@ use super::balance::{Balancer, Loads, Member};
 use super::body::Body;
 use super::connect::connect;
 use super::error::Error;
-use super::exchange::{Request, Response, Upstream};
+use super::exchange::{Request, Response, Upload, Upstream};
 use super::http1;
 use super::lend::{Buffer, Lender, Loan};
 use super::pool;
@@ -61,6 +61,11 @@ impl Routes {
         Self { sampler, routes }
     }
 
+    /// The clients of the leaves that have one.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
+        self.routes.iter().filter_map(|route| route.to.as_ref().ok())
+    }
+
     /// Draws a leaf by weight; None when the share of an empty branch was drawn.
     pub(crate) fn draw(&self) -> Option<&Route> {
         let at = self.sampler.pick(&mut fastrand::f64)?;
@@ -97,13 +102,20 @@ impl Route {
     }
 }
 
-/// `/$/io.buoyant.http.status/<code>`: an empty answer.
-fn made_here(status: u16, mut head: Loan<Head>) -> Response {
+/// An empty answer, as `/$/io.buoyant.http.status/<code>` asks for.
+pub(crate) fn made_here(status: u16, mut head: Loan<Head>) -> Response {
     head.set_status(status);
     if !matches!(status, 204 | 304) {
         head.append(b"content-length", b"0");
     }
-    Response { head, framing: Framing::None, body: Body::Empty, upload: None, upstream: None, permit: None }
+    Response {
+        head,
+        framing: Framing::None,
+        body: Body::Empty,
+        upload: Upload::Done,
+        upstream: None,
+        permit: None,
+    }
 }
 
 impl Client {

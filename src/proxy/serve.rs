@@ -3,11 +3,11 @@
 use super::bind::Bindings;
 use super::body::Body;
 use super::error::Error;
-use super::exchange::{Request, Response};
+use super::exchange::{Request, Response, Upload};
 use super::lend::{Buffer, Lender, Reuse};
 use super::listen::{Limits, Permit, Permits};
 use super::patience::Bell;
-use super::route::Tools;
+use super::route::{self, Tools};
 use crate::context::{Context, Peer, Policy, Refusal, encode_error};
 use crate::fault::{Blame, Fault as _};
 use crate::identify::Identifiers;
@@ -77,6 +77,9 @@ impl Service {
         let entered = self.policy.enter(peer, &mut request.head, context);
         self.counters.dropped_overrides.add(context.dropped().into());
         entered?;
+        if is_last_stop(&mut request.head)? {
+            return Ok(route::made_here(200, self.heads.lend()));
+        }
         self.identifiers
             .identify(&mut request.head, name)
             .map_err(|unidentified| Error::Unidentified { reason: unidentified.reason })?;
@@ -91,7 +94,6 @@ impl Service {
             let route = binding.draw()?;
             let leaving = route.leaving(&binding.service, overrides.printed());
             let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
-            request.upgrade = hop_by_hop.upgrade.is_some();
             say_connection(request, &hop_by_hop);
             let tools = Tools { buffers: &self.buffers, heads: &self.heads, limits: &self.limits.heads };
             let mut response = route.call(request, &tools).await?;
@@ -110,15 +112,15 @@ impl Service {
         // The version is the sender's own (RFC 9112 2.3): chunks, or a connection that is kept, are not HTTP/1.0's.
         response.head.set_version(Version::Http11);
         if response.framing == Framing::Tunnel {
-            say_upgrade(&mut response.head, &answered.hop_by_hop);
+            say_upgrade(&mut response.head, answered.hop_by_hop.upgrade.as_deref());
         }
         if let Some(dentry) = unbound.filter(|_| context.trusted()) {
             response.head.append(b"l5d-dtab-unbound", dentry.as_bytes());
         }
         if answered.blank_body && response.framing != Framing::Tunnel {
             // What it was is not read: its connection is closed.
-            (response.body, response.upstream, response.framing) = (Body::Empty, None, Framing::Length(0));
-            response.head.set(b"content-length", b"0");
+            let framing = if response.framing == Framing::None { Framing::None } else { Framing::Length(0) };
+            (response.body, response.upstream, response.framing) = (Body::Empty, None, framing);
         }
     }
 
@@ -163,7 +165,7 @@ impl Service {
         }
         text.push('\n');
         let body = if to_head { Body::Empty } else { Body::Text(text.into_bytes()) };
-        Response { head, framing: Framing::None, body, upload: None, upstream: None, permit: None }
+        Response { head, framing: Framing::None, body, upload: Upload::Done, upstream: None, permit: None }
     }
 
     pub(crate) fn count_error(&self, error: &Error) {
@@ -176,10 +178,26 @@ impl Service {
     }
 }
 
+/// Counts `Max-Forwards` of TRACE and OPTIONS down, and says whether the request was to go no further (RFC 9110 7.6.2).
+fn is_last_stop(head: &mut Head) -> Result<bool, Error> {
+    if !head.contains(Known::MaxForwards) || !matches!(head.method(), b"TRACE" | b"OPTIONS") {
+        return Ok(false);
+    }
+    let text = head.get(Known::MaxForwards).and_then(|value| std::str::from_utf8(value).ok());
+    let left: u32 = text.and_then(|text| text.parse().ok()).ok_or(Error::MaxForwards)?;
+    if let Some(left) = left.checked_sub(1) {
+        head.set(b"max-forwards", left.to_string().as_bytes());
+        return Ok(false);
+    }
+    Ok(true)
+}
+
 /// Says anew, to the next connection, what a request said of the one it came on.
 fn say_connection(request: &mut Request, hop_by_hop: &HopByHop) {
     let head = &mut request.head;
-    say_upgrade(head, hop_by_hop);
+    let protocols = tunnelled(hop_by_hop);
+    request.upgrade = protocols.is_some();
+    say_upgrade(head, protocols.as_deref());
     if request.framing == Framing::Chunked {
         head.append(b"transfer-encoding", b"chunked");
     }
@@ -193,11 +211,29 @@ fn say_connection(request: &mut Request, hop_by_hop: &HopByHop) {
     }
 }
 
-fn say_upgrade(head: &mut Head, hop_by_hop: &HopByHop) {
-    if let Some(protocol) = &hop_by_hop.upgrade {
+fn say_upgrade(head: &mut Head, protocols: Option<&[u8]>) {
+    if let Some(protocols) = protocols {
         head.append(b"connection", b"upgrade");
-        head.append(b"upgrade", protocol);
+        head.append(b"upgrade", protocols);
     }
+}
+
+/// The protocols that an upgrade may switch to: none that carries HTTP itself, for its requests would pass unjudged.
+///
+/// RFC 9113 has retired `h2c` in `Upgrade`.
+fn tunnelled(hop_by_hop: &HopByHop) -> Option<Vec<u8>> {
+    let carries_http = |protocol: &&[u8]| {
+        let name = protocol.to_ascii_lowercase();
+        [b"h2".as_slice(), b"http/", b"tls/"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let protocols: Vec<&[u8]> = hop_by_hop
+        .upgrade
+        .as_deref()?
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|protocol| !carries_http(protocol))
+        .collect();
+    (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()))
 }
 
 /// A limit on the time of a request, when there is one.

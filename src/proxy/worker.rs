@@ -44,23 +44,17 @@ impl Worker {
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(accepted) = mailbox.recv() => {
-                    let leaving = Leaving(Arc::clone(&connections));
-                    let Some(service) = services.get(accepted.listener).map(Rc::clone) else { continue };
-                    service.counters.connections.increment();
-                    tasks.spawn_local(async move {
-                        let _leaving = leaving;
-                        if let Ok(stream) = TcpStream::from_std(accepted.stream) {
-                            serve_connection(service, stream, accepted.peer).await;
-                        }
-                    });
-                }
+                Some(accepted) = mailbox.recv() => serve(accepted, &services, &connections, &mut tasks),
                 Some(ended) = tasks.join_next() => report(ended),
                 _ = sweep.tick() => bindings.iter().for_each(|bindings| bindings.sweep()),
                 () = guard.reached(Stage::Stopping) => break,
             }
         }
         mailbox.close();
+        // What was accepted before the stop is served.
+        while let Ok(accepted) = mailbox.try_recv() {
+            serve(accepted, &services, &connections, &mut tasks);
+        }
         bell.ring();
         let mut forced = std::pin::pin!(guard.reached(Stage::Forced));
         loop {
@@ -74,6 +68,24 @@ impl Worker {
         }
         tasks.shutdown().await;
     }
+}
+
+/// Begins to serve a connection.
+fn serve(
+    accepted: Accepted,
+    services: &[Rc<Service>],
+    connections: &Arc<AtomicUsize>,
+    tasks: &mut JoinSet<()>,
+) {
+    let leaving = Leaving(Arc::clone(connections));
+    let Some(service) = services.get(accepted.listener).map(Rc::clone) else { return };
+    service.counters.connections.increment();
+    tasks.spawn_local(async move {
+        let _leaving = leaving;
+        if let Ok(stream) = TcpStream::from_std(accepted.stream) {
+            serve_connection(service, stream, accepted.peer).await;
+        }
+    });
 }
 
 /// A connection's task that panicked took only its own connection with it.

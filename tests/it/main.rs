@@ -11,6 +11,7 @@ mod examples;
 mod failing;
 mod framing;
 mod framing_live;
+mod in_step;
 mod name_laws;
 mod name_properties;
 mod naming_live;

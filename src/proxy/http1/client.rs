@@ -36,13 +36,16 @@ pub(crate) async fn send(
                 let unsent = upstream.reused && repeatable(request);
                 return Err(Error::Reset { address, source, unsent });
             }
-            Some(Box::pin(std::future::pending()) as Upload)
+            Upload::Refused
         }
         Err(Begin::Endpoint(source)) => return Err(Error::Reset { address, source, unsent: false }),
     };
     let reading = read_head(&upstream, request, tools);
     let (head, framing) = beside(&mut upload, reading).await.map_err(Error::RequestBody)??;
-    upstream.reusable = keeps_alive(&head) && !matches!(framing, Framing::Close | Framing::Tunnel);
+    // A length beside chunks is a sign of a response that was tampered with (RFC 9112 6.3).
+    let doubtful = framing == Framing::Chunked && head.contains(Known::ContentLength);
+    upstream.reusable =
+        keeps_alive(&head) && !doubtful && !matches!(framing, Framing::Close | Framing::Tunnel);
     let body = Body::Http1(Incoming::new(Rc::clone(&upstream.conn), framing));
     Ok(Response { head, framing, body, upload, upstream: Some(upstream), permit: None })
 }
@@ -54,7 +57,7 @@ enum Begin {
 }
 
 /// Writes the head with what of the body is at hand; the rest of the body is the upload.
-async fn send_head(conn: &Rc<Conn>, request: &mut Request) -> Result<Option<Upload>, Begin> {
+async fn send_head(conn: &Rc<Conn>, request: &mut Request) -> Result<Upload, Begin> {
     let mut out = conn.out();
     request.head.write(out.out());
     let mut outgoing = Outgoing::new(Rc::clone(conn), out, request.framing == Framing::Chunked);
@@ -69,14 +72,17 @@ async fn send_head(conn: &Rc<Conn>, request: &mut Request) -> Result<Option<Uplo
             outgoing.flush().await.map_err(Begin::Endpoint)?;
         }
         request.caller.set_body_wanted(false);
-        return Ok(None);
+        return Ok(Upload::Done);
     }
     outgoing.flush().await.map_err(Begin::Endpoint)?;
     let mut body = std::mem::replace(&mut request.body, Body::Empty);
     let caller = Rc::clone(&request.caller);
-    Ok(Some(Box::pin(async move {
+    Ok(Upload::Going(Box::pin(async move {
         let carried = carry(&mut body, &mut outgoing).await;
-        caller.set_body_wanted(false);
+        // What an endpoint did not take was not read: the bytes behind it are no request.
+        if carried.is_ok() {
+            caller.set_body_wanted(false);
+        }
         carried
     })))
 }
@@ -117,8 +123,15 @@ async fn read_head(
             relay_interim(head, request).await;
             continue;
         }
-        if framing == Framing::Tunnel && !request.upgrade {
-            return Err(bad("it switches protocols though nobody asked".to_owned()));
+        if framing == Framing::Tunnel && (!request.upgrade || request.caller.is_body_wanted()) {
+            return Err(bad(
+                "it switches protocols though nobody asked, or before it has read the request".to_owned()
+            ));
+        }
+        // An endpoint that gave up waiting on its idle connection has not seen this request.
+        if head.status() == 408 && upstream.reused && repeatable(request) && !keeps_alive(&head) {
+            let source = io::ErrorKind::ConnectionReset.into();
+            return Err(Error::Reset { address, source, unsent: true });
         }
         return Ok((head, framing));
     }

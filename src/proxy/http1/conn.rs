@@ -2,7 +2,7 @@
 
 use crate::proxy::lend::{Buffer, Lender, Loan};
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::{Future as _, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
 
 /// One connection. Reading and writing may go on at once, in the same task.
 ///
@@ -24,8 +23,14 @@ pub(crate) struct Conn {
     buffers: Lender<Buffer>,
     ended: Cell<bool>,
     body_wanted: Cell<bool>,
-    written: Cell<u64>,
-    patience: (Option<Duration>, Option<Duration>),
+    /// How many bytes went either way.
+    moved: Cell<u64>,
+    /// Whether a body is awaited from the peer.
+    awaits_bytes: Cell<bool>,
+    /// Whether the peer has to take bytes before more can be written.
+    awaits_room: Cell<bool>,
+    /// Whether a write was begun and not finished: whatever is written behind it would be read as a part of it.
+    torn: Cell<bool>,
 }
 
 /// A piece of a body, in the buffer it came in; when it is dropped, its bytes are used up.
@@ -37,13 +42,7 @@ pub(crate) struct Piece {
 }
 
 impl Conn {
-    /// A connection whose peer may be silent while something is read from it, and take nothing while something is
-    /// written to it, for as long as `patience` says, if it says so.
-    pub(crate) fn new(
-        stream: TcpStream,
-        buffers: Lender<Buffer>,
-        patience: (Option<Duration>, Option<Duration>),
-    ) -> Rc<Self> {
+    pub(crate) fn new(stream: TcpStream, buffers: Lender<Buffer>) -> Rc<Self> {
         let (read, write) = stream.into_split();
         Rc::new(Self {
             read: RefCell::new(read),
@@ -52,8 +51,10 @@ impl Conn {
             buffers,
             ended: Cell::new(false),
             body_wanted: Cell::new(false),
-            written: Cell::new(0),
-            patience,
+            moved: Cell::new(0),
+            awaits_bytes: Cell::new(false),
+            awaits_room: Cell::new(false),
+            torn: Cell::new(false),
         })
     }
 
@@ -91,15 +92,21 @@ impl Conn {
         if buffer.is_empty() {
             *input = None;
         }
-        if let Poll::Ready(Ok(0)) = read {
-            self.ended.set(true);
+        if let Poll::Ready(Ok(n)) = read {
+            self.ended.set(n == 0);
+            self.moved.set(self.moved.get() + n as u64);
         }
         read
     }
 
     /// Waits for more; zero says that the peer has ended its side.
     pub(crate) async fn fill(&self) -> io::Result<usize> {
-        within(self.patience.0, poll_fn(|cx| self.poll_fill(cx))).await
+        poll_fn(|cx| {
+            let read = self.poll_fill(cx);
+            self.awaits_bytes.set(read.is_pending());
+            read
+        })
+        .await
     }
 
     /// Says whether the request's body is being read, so that the end of input is noticed there.
@@ -112,9 +119,20 @@ impl Conn {
         self.body_wanted.get()
     }
 
-    /// How many bytes were written so far.
-    pub(crate) fn written(&self) -> u64 {
-        self.written.get()
+    /// How many bytes have gone either way so far.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    /// Forgets what was awaited by what was given up.
+    pub(crate) fn forget_waits(&self) {
+        self.awaits_bytes.set(false);
+        self.awaits_room.set(false);
+    }
+
+    /// Whether nothing goes on until the peer sends bytes, or takes some.
+    pub(crate) fn awaits_peer(&self) -> bool {
+        self.awaits_bytes.get() || self.awaits_room.get()
     }
 
     /// Notices that the caller has gone while it waits for its response.
@@ -135,6 +153,9 @@ impl Conn {
     ///
     /// `ask_kernel` also catches what the runtime has not heard of yet, at the price of one system call.
     pub(crate) fn is_stale(&self, ask_kernel: bool) -> bool {
+        if self.input.borrow().is_some() {
+            return true;
+        }
         let read = self.read.borrow();
         if ask_kernel {
             let mut byte = [std::mem::MaybeUninit::uninit()];
@@ -146,23 +167,38 @@ impl Conn {
     }
 
     /// Writes all the given bytes, in one system call when the socket takes them.
+    ///
+    /// After a write that was given up halfway nothing more is written.
     pub(crate) async fn write(&self, parts: [&[u8]; 3]) -> io::Result<()> {
+        if self.torn.replace(true) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let total = parts.iter().map(|part| part.len()).sum();
         let mut done = 0;
-        let writing = poll_fn(|cx| {
+        poll_fn(|cx| {
             while done < total {
                 let (slices, count) = rest(parts, done);
                 let mut half = self.write.borrow_mut();
-                let written = ready!(Pin::new(&mut *half).poll_write_vectored(cx, &slices[..count]))?;
+                let written = Pin::new(&mut *half).poll_write_vectored(cx, &slices[..count]);
+                self.awaits_room.set(written.is_pending());
+                let written = ready!(written)?;
                 if written == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero)));
                 }
                 done += written;
-                self.written.set(self.written.get() + written as u64);
+                self.moved.set(self.moved.get() + written as u64);
             }
             Poll::Ready(Ok(()))
-        });
-        within(self.patience.1, writing).await
+        })
+        .await?;
+        self.torn.set(false);
+        Ok(())
+    }
+
+    /// Makes the end of the connection a reset, so that what was cut off cannot be taken for whole.
+    pub(crate) fn reset_on_close(&self) {
+        // A socket that refuses is closed as any other.
+        let _ = socket2::SockRef::from(self.write.borrow().as_ref()).set_linger(Some(Duration::ZERO));
     }
 
     /// Ends this side of the connection.
@@ -173,14 +209,6 @@ impl Conn {
     /// A buffer for what is going to be written.
     pub(crate) fn out(&self) -> Loan<Buffer> {
         self.buffers.lend()
-    }
-}
-
-/// A wait that is limited when there is a limit.
-async fn within<T>(limit: Option<Duration>, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    match limit {
-        None => work.await,
-        Some(limit) => timeout(limit, work).await?,
     }
 }
 

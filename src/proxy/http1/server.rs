@@ -6,13 +6,14 @@ use crate::context::Peer;
 use crate::message::{Framing, Head, Known, Version, keeps_alive, request_framing};
 use crate::proxy::body::{Body, carry};
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Request, Response, beside};
+use crate::proxy::exchange::{Request, Response, Upload, beside};
 use crate::proxy::lend::Loan;
 use crate::proxy::patience::{Hearer, Patience};
 use crate::proxy::serve::Service;
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -24,6 +25,8 @@ use tokio::time::timeout;
 const HALF_CLOSED: Duration = Duration::from_secs(1);
 /// How much of an unwanted body is read to keep the connection.
 const MOST_DISCARDED: usize = 64 * 1024;
+/// How much is read of a connection that is being closed.
+const MOST_LINGERED: usize = 16 * 1024 * 1024;
 /// How long a connection that is being closed is still read, so that the last response is not lost with it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -40,13 +43,12 @@ enum After {
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve_connection(service: Rc<Service>, stream: TcpStream, peer: Peer) {
-    let limits = &service.limits;
-    let conn = Conn::new(stream, service.buffers.clone(), (limits.read, limits.write));
+    let conn = Conn::new(stream, service.buffers.clone());
     let hearer = service.bell.hear();
     let mut patience = Patience::new(service.limits.idle);
     loop {
         let after = match next_head(&service, &conn, &hearer, &mut patience).await {
-            Ok(Some(head)) => serve_request(&service, &conn, &peer, head).await,
+            Ok(Some(head)) => serve_request(&service, &conn, &peer, &mut patience, head).await,
             Ok(None) => After::Close,
             Err(error) => refuse(&service, &conn, &peer, &error).await,
         };
@@ -99,7 +101,13 @@ async fn next_head(
 }
 
 /// Serves one request whose head has come.
-async fn serve_request(service: &Rc<Service>, conn: &Rc<Conn>, peer: &Peer, mut head: Loan<Head>) -> After {
+async fn serve_request(
+    service: &Rc<Service>,
+    conn: &Rc<Conn>,
+    peer: &Peer,
+    patience: &mut Patience,
+    mut head: Loan<Head>,
+) -> After {
     let framing = match judge(&mut head) {
         Ok(framing) => framing,
         Err(error) => return refuse(service, conn, peer, &error).await,
@@ -130,7 +138,7 @@ async fn serve_request(service: &Rc<Service>, conn: &Rc<Conn>, peer: &Peer, mut 
         };
         deliver(service, conn, &mut request, response, reply).await
     };
-    unless_gone(conn, whole).await.unwrap_or(After::Close)
+    unless_gone(service, conn, patience, whole).await.unwrap_or(After::Close)
 }
 
 /// What the response has to take from its request.
@@ -156,12 +164,28 @@ fn judge(head: &mut Head) -> Result<Framing, Error> {
     Ok(framing)
 }
 
-/// Drives `work`, unless the caller goes away meanwhile.
-async fn unless_gone<T>(conn: &Rc<Conn>, work: impl Future<Output = T>) -> Option<T> {
+/// Drives `work`, unless the caller goes away meanwhile, or nothing can go on because of it for too long.
+async fn unless_gone<T>(
+    service: &Service,
+    conn: &Rc<Conn>,
+    patience: &mut Patience,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let mut work = pin!(work);
+    let mut before = None;
+    patience.begin(service.limits.stalled);
+    conn.forget_waits();
     let early = poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(done));
+        }
+        while patience.poll_over(cx).is_ready() {
+            let now = conn.awaits_peer().then(|| conn.moved());
+            if now.is_some() && now == before {
+                return Poll::Ready(Err(Gone::Broken));
+            }
+            before = now;
+            patience.begin(service.limits.stalled);
         }
         conn.poll_gone(cx).map(Err)
     });
@@ -170,11 +194,20 @@ async fn unless_gone<T>(conn: &Rc<Conn>, work: impl Future<Output = T>) -> Optio
         Err(Gone::Broken) => return None,
         Err(Gone::HalfClosed) => {}
     }
+    while_moving(conn, HALF_CLOSED, work).await
+}
+
+/// Drives `work` as long as bytes go to its caller at least once in `limit`.
+async fn while_moving<T>(
+    conn: &Conn,
+    limit: Duration,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     loop {
-        let before = conn.written();
-        match timeout(HALF_CLOSED, work.as_mut()).await {
+        let before = conn.moved();
+        match timeout(limit, work.as_mut()).await {
             Ok(done) => return Some(done),
-            Err(_) if conn.written() == before => return None,
+            Err(_) if conn.moved() == before => return None,
             Err(_) => {}
         }
     }
@@ -190,8 +223,13 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
         _ => false,
     };
     let delimited = chunked || matches!(response.framing, Framing::None | Framing::Length(_));
-    // The body of a request that was refused an early answer may still be coming: it is read, or given up, below.
-    let keep = reply.keep && delimited && !service.bell.has_rung();
+    // The rest of a body that nobody takes is not read; and who asked before it sends its body may send it or not.
+    let ambiguous = match response.upload {
+        Upload::Done => false,
+        Upload::Going(_) => reply.expects,
+        Upload::Refused => true,
+    };
+    let keep = reply.keep && delimited && !ambiguous && !service.bell.has_rung();
     settle_length(&mut response);
     if chunked {
         response.head.append(b"transfer-encoding", b"chunked");
@@ -202,14 +240,22 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
     let mut outgoing = Outgoing::new(Rc::clone(conn), out, chunked);
     let carried = beside(&mut response.upload, carry(&mut response.body, &mut outgoing)).await;
     if !matches!(carried, Ok(Ok(()))) {
+        if !delimited {
+            conn.reset_on_close();
+        }
         return After::Close;
     }
-    let uploaded = response.upload.is_none();
+    if keep && matches!(response.upload, Upload::Going(_)) {
+        // The endpoint has answered, and may read on to the end.
+        let ending = beside(&mut response.upload, std::future::pending::<()>());
+        let _ = timeout(LINGER, ending).await;
+    }
+    let uploaded = matches!(response.upload, Upload::Done);
     response.finish();
     match (keep, uploaded) {
         (true, true) => After::Again,
-        (_, false) => After::Linger,
-        (false, true) => After::Close,
+        (false, true) if conn.look(<[u8]>::is_empty) => After::Close,
+        _ => After::Linger,
     }
 }
 
@@ -240,7 +286,7 @@ async fn deliver(
     response: Response,
     mut reply: Reply,
 ) -> After {
-    let unread = conn.is_body_wanted() && response.upload.is_none();
+    let unread = conn.is_body_wanted() && matches!(response.upload, Upload::Done);
     // A body of which a part was sent on is gone with that; and a caller that asked before it sends its body may send
     // it or not, so that what follows could not be told from it.
     let small = matches!(request.framing, Framing::Length(length) if length <= MOST_DISCARDED as u64);
@@ -281,7 +327,7 @@ async fn linger(conn: &Conn) {
     let closing = async {
         conn.shutdown().await?;
         let mut discarded = 0;
-        while discarded < MOST_DISCARDED {
+        while discarded < MOST_LINGERED {
             conn.consume(conn.look(<[u8]>::len));
             match conn.fill().await? {
                 0 => break,
@@ -304,17 +350,46 @@ async fn tunnel(conn: &Rc<Conn>, response: Response) -> After {
     }
     drop((out, response.head));
     conn.set_body_wanted(true);
-    let (down, up) = (one_way(&upstream.conn, conn), one_way(conn, &upstream.conn));
+    let ended = Cell::new(false);
+    let (down, up) = (one_way(&upstream.conn, conn, &ended), one_way(conn, &upstream.conn, &ended));
     // Whatever broke, the other direction has nobody to go to.
-    let _ = tokio::try_join!(down, up);
+    let both = pin!(async { tokio::try_join!(down, up) });
+    let _ = while_open(conn, &ended, both).await;
     After::Close
 }
 
-/// Carries bytes one way until their source ends, and passes the end on.
-async fn one_way(from: &Rc<Conn>, to: &Rc<Conn>) -> io::Result<()> {
-    let mut bytes = Incoming::new(Rc::clone(from), Framing::Close);
-    while let Some(piece) = bytes.next().await? {
-        to.write([piece.bytes(), b"", b""]).await?;
+/// How long one direction of a tunnel may be silent when the other has ended.
+const HALF_TUNNEL: Duration = Duration::from_secs(60);
+
+/// Drives a tunnel: without a limit while both sides are there, and while bytes move when one has ended.
+async fn while_open<T>(
+    conn: &Conn,
+    ended: &Cell<bool>,
+    mut both: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let until_one_ends = poll_fn(|cx| match both.as_mut().poll(cx) {
+        Poll::Pending if ended.get() => Poll::Ready(None),
+        other => other.map(Some),
+    });
+    match until_one_ends.await {
+        Some(done) => Some(done),
+        None => while_moving(conn, HALF_TUNNEL, both).await,
     }
+}
+
+/// Carries bytes one way until their source ends, and passes the end on.
+///
+/// Silence is no stall here: it may last as long as it likes.
+async fn one_way(from: &Rc<Conn>, to: &Rc<Conn>, ended: &Cell<bool>) -> io::Result<()> {
+    loop {
+        let here = from.look(<[u8]>::len);
+        if here > 0 {
+            let piece = from.take(here);
+            to.write([piece.bytes(), b"", b""]).await?;
+        } else if poll_fn(|cx| from.poll_fill(cx)).await? == 0 {
+            break;
+        }
+    }
+    ended.set(true);
     to.shutdown().await
 }
