@@ -30,9 +30,14 @@ pub enum Explore {
 
 /// Resolves `path` under `dtab`, step by step, with the answers there are now.
 ///
-/// The meaning is Finagle's. It ends on any table: at [`MAX_DEPTH`] (and at a bound on nesting, for the stack) a branch
+/// The meaning is Finagle's. It ends on any table: at [`MAX_DEPTH`] a branch
 /// fails; at [`MAX_LOOKUPS`] (and at a bound on the size of the trace) the delegation fails as a whole.
-pub fn delegate(dtab: &Dtab, path: &Path, answers: &mut impl Answers, explore: Explore) -> Delegation {
+pub fn delegate(
+    dtab: &Dtab,
+    path: &Path,
+    answers: &mut (impl Answers + ?Sized),
+    explore: Explore,
+) -> Delegation {
     let (deciding, exploring) = (Budget::new(MAX_LOOKUPS), Budget::new(MAX_EXPLORED));
     let mut walk = Walk { dtab, answers, explore, deciding, exploring };
     let place = Place { depth: 0, nesting: 0, taken: true, dentry: None };
@@ -43,7 +48,7 @@ pub fn delegate(dtab: &Dtab, path: &Path, answers: &mut impl Answers, explore: E
 }
 
 /// One delegation under way. It writes the steps; what they amount to is read off them in the end.
-struct Walk<'a, A> {
+struct Walk<'a, A: ?Sized> {
     dtab: &'a Dtab,
     answers: &'a mut A,
     explore: Explore,
@@ -93,7 +98,7 @@ enum Verdict {
     Open,
 }
 
-impl<A: Answers> Walk<'_, A> {
+impl<A: Answers + ?Sized> Walk<'_, A> {
     /// Looks up one path and follows what it becomes.
     fn resolve(&mut self, path: Path, place: Place) -> Found<Step> {
         let found = if place.depth == MAX_DEPTH {
@@ -168,10 +173,7 @@ impl<A: Answers> Walk<'_, A> {
     ) -> Found<Step> {
         let place = Place { nesting: place.nesting + 1, ..place };
         let path = path.clone();
-        if place.nesting > MAX_NESTING {
-            return Found::failed(Failure::Nesting).at(path, place);
-        }
-        if let Err(failure) = self.budget(place).spend_steps(1) {
+        if let Err(failure) = self.budget(place).spend_node(place.nesting) {
             return place.give_up(failure).at(path, place);
         }
         match only(tree) {
@@ -318,6 +320,11 @@ impl Budget {
         self.spend_steps(path.as_encoded().len() / STEP_BYTES)?;
         self.lookups = self.take(self.lookups, 1, Failure::Lookups)?;
         Ok(())
+    }
+
+    fn spend_node(&mut self, nesting: usize) -> Result<(), Failure> {
+        self.take(MAX_NESTING, nesting, Failure::Nesting)?;
+        self.spend_steps(1)
     }
 
     fn spend_steps(&mut self, steps: usize) -> Result<(), Failure> {

@@ -23,9 +23,9 @@ pub(super) const MAX_STEPS: usize = 20_000;
 /// How many bytes of a path that is looked up are as good as one step more.
 pub(super) const STEP_BYTES: usize = 64;
 
-/// How many lookups and nodes of trees may lie one inside the other; what is deeper is a failed branch, as at
-/// [`MAX_DEPTH`]. A hundred lookups of unions fit; with a hundred parentheses each they would endanger the stack.
-pub(super) const MAX_NESTING: usize = 300;
+/// How many lookups and nodes of trees may lie one inside the other: 640; one more fails the delegation as a whole.
+/// A hundred lookups of alternates in groups fit; with a hundred parentheses each they would endanger the stack.
+pub(super) const MAX_NESTING: usize = 640;
 
 /// What a path stands for under a dtab, and how that came.
 #[derive(Clone, Debug)]

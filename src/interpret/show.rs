@@ -1,7 +1,7 @@
 //! Delegations for people and for programs: a drawing for the terminal, and Linkerd's JSON.
 
-use super::{Bound, Delegation, EndpointSet, Outcome, Step, StepKind, Target};
-use crate::name::{Dentry, NameTree};
+use super::{Bound, Delegation, EndpointSet, Failure, Outcome, Step, StepKind, Target};
+use crate::name::{Dentry, NameTree, Path};
 use std::fmt::{self, Write};
 
 mod json;
@@ -19,6 +19,12 @@ pub enum Colours {
 
 /// How many addresses of one name are drawn; of the rest, the number.
 const ADDRESSES: usize = 8;
+
+/// How often one path is drawn below itself: alternates in groups share their path, and more of them is a loop.
+const ROUNDS: usize = 8;
+
+/// How many steps are drawn one below the other; what is deeper is a loop whose path grows.
+const DEPTH: usize = 30;
 
 /// How many characters of one entry's destination are drawn.
 const DESTINATION: usize = 60;
@@ -41,7 +47,7 @@ const DESTINATION: usize = 60;
 /// Only those of `out`.
 pub fn draw(delegation: &Delegation, colours: Colours, out: &mut impl Write) -> fmt::Result {
     let dentries = delegation.dtab.iter().collect();
-    let mut drawing = Drawing { dentries, colours, indent: String::new(), out };
+    let mut drawing = Drawing { dentries, colours, indent: String::new(), around: Vec::new(), out };
     drawing.step(&delegation.step, "")?;
     drawing.outcome(&delegation.outcome)
 }
@@ -51,6 +57,8 @@ struct Drawing<'a, W> {
     colours: Colours,
     /// What stands at the left of the lines below the present step.
     indent: String,
+    /// The paths of the steps around the present one.
+    around: Vec<Path>,
     out: &'a mut W,
 }
 
@@ -74,7 +82,29 @@ impl<W: Write> Drawing<'_, W> {
             self.out.write_str("  ")?;
             self.coloured(if step.taken { colour } else { DIM }, &text)?;
         }
+        if self.goes_round(step) {
+            self.out.write_str("  again, and so on")?;
+            if let Some(failure) = failure(step) {
+                self.out.write_str(": ")?;
+                self.coloured(if step.taken { RED } else { DIM }, &failure.to_string())?;
+            }
+            return self.out.write_char('\n');
+        }
         self.out.write_char('\n')?;
+        self.around.push(step.path.clone());
+        self.below(step)?;
+        self.around.pop();
+        Ok(())
+    }
+
+    /// Whether what is below has been drawn around this step already, or lies too deep to be read.
+    fn goes_round(&self, step: &Step) -> bool {
+        let has_below = matches!(step.kind, StepKind::Delegate(_) | StepKind::Alt(_) | StepKind::Union(_));
+        let times = self.around.iter().filter(|path| **path == step.path).count();
+        has_below && (times >= ROUNDS || self.around.len() >= DEPTH)
+    }
+
+    fn below(&mut self, step: &Step) -> fmt::Result {
         match &step.kind {
             StepKind::Delegate(child) => self.child(child, "", true),
             StepKind::Alt(arms) => {
@@ -151,6 +181,17 @@ const FAIL: &str = "fails on purpose";
 const EMPTY: &str = "no members";
 const UNEXPLORED: &str = "not explored: too much is not taken";
 const PENDING: &str = "pending: a namer has not answered";
+
+/// The first failure at or below a step.
+fn failure(step: &Step) -> Option<&Failure> {
+    match &step.kind {
+        StepKind::Failed(failure) => Some(failure),
+        StepKind::Delegate(child) => failure(child),
+        StepKind::Alt(arms) => arms.iter().find_map(failure),
+        StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| failure(branch)),
+        _ => None,
+    }
+}
 
 /// What stands for a path where an entry has a `~`, `!` or `$`.
 const fn symbol(step: &Step) -> Option<&'static str> {

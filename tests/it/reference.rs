@@ -1,8 +1,8 @@
 //! A second binder, slow and obvious, written from the rules of Finagle's binding alone. It shares values with the
 //! crate (paths, trees, states), and no function that decides anything.
 //!
-//! It knows the bounds on lookups and on nesting, not the one on the size of the trace: a delegation that ended there
-//! has no counterpart here.
+//! It knows the bounds on lookups, not those on the size and the nesting of the trace: a delegation that ended there has
+//! no counterpart here.
 
 use signpost::interpret::{Bound, Failure, Leaf, Outcome, State};
 use signpost::name::{Dtab, Element, NameTree, Path, Prefix, Weighted};
@@ -10,7 +10,7 @@ use signpost::name::{Dtab, Element, NameTree, Path, Prefix, Weighted};
 /// What `path` stands for under `dtab`, when `namers` says what they say of a path.
 pub(crate) fn bind(dtab: &Dtab, path: &Path, namers: &dyn Fn(&Path) -> State) -> Outcome {
     let mut binder = Binder { dtab, namers, lookups: 0 };
-    let outcome = binder.bind_path(path, 0, 0);
+    let outcome = binder.bind_path(path, 0);
     outcome.unwrap_or(Outcome::Failed(Failure::Lookups))
 }
 
@@ -25,7 +25,7 @@ struct TooMany;
 
 impl Binder<'_> {
     /// A path is resolved, and what that gives is bound one level deeper.
-    fn bind_path(&mut self, path: &Path, depth: usize, nesting: usize) -> Result<Outcome, TooMany> {
+    fn bind_path(&mut self, path: &Path, depth: usize) -> Result<Outcome, TooMany> {
         if depth + 1 > 100 {
             return Ok(Outcome::Failed(Failure::Depth));
         }
@@ -41,25 +41,21 @@ impl Binder<'_> {
             },
             tree => unbound(&tree),
         };
-        self.bind_tree(&tree, depth + 1, nesting + 1)
+        self.bind_tree(&tree, depth + 1)
     }
 
-    /// Each lookup and each node nests one level; a node that is alone in its parent stands in its place.
-    fn bind_tree(&mut self, tree: &NameTree<Leaf>, depth: usize, around: usize) -> Result<Outcome, TooMany> {
-        let nesting = around + 1;
-        if nesting > 300 {
-            return Ok(Outcome::Failed(Failure::Nesting));
-        }
+    /// A node that is alone in its parent stands in its place.
+    fn bind_tree(&mut self, tree: &NameTree<Leaf>, depth: usize) -> Result<Outcome, TooMany> {
         match tree {
             NameTree::Neg => Ok(Outcome::Bound(NameTree::Neg)),
             NameTree::Fail => Ok(Outcome::Bound(NameTree::Fail)),
             NameTree::Empty => Ok(Outcome::Bound(NameTree::Empty)),
             NameTree::Leaf(Leaf::Bound(bound)) => Ok(Outcome::Bound(NameTree::Leaf(bound.clone()))),
-            NameTree::Leaf(Leaf::Path(path)) => self.bind_path(path, depth, nesting),
-            NameTree::Alt(arms) if arms.len() == 1 => self.bind_tree(&arms[0], depth, around),
+            NameTree::Leaf(Leaf::Path(path)) => self.bind_path(path, depth),
+            NameTree::Alt(arms) if arms.len() == 1 => self.bind_tree(&arms[0], depth),
             NameTree::Alt(arms) => {
                 for arm in arms {
-                    let outcome = self.bind_tree(arm, depth, nesting)?;
+                    let outcome = self.bind_tree(arm, depth)?;
                     if outcome != Outcome::Bound(NameTree::Neg) {
                         return Ok(outcome);
                     }
@@ -67,22 +63,15 @@ impl Binder<'_> {
                 Ok(Outcome::Bound(NameTree::Neg))
             }
             NameTree::Union(branches) if branches.is_empty() => Ok(Outcome::Bound(NameTree::Neg)),
-            NameTree::Union(branches) if branches.len() == 1 => {
-                self.bind_tree(&branches[0].tree, depth, around)
-            }
-            NameTree::Union(branches) => self.bind_union(branches, depth, nesting),
+            NameTree::Union(branches) if branches.len() == 1 => self.bind_tree(&branches[0].tree, depth),
+            NameTree::Union(branches) => self.bind_union(branches, depth),
         }
     }
 
-    fn bind_union(
-        &mut self,
-        branches: &[Weighted<Leaf>],
-        depth: usize,
-        nesting: usize,
-    ) -> Result<Outcome, TooMany> {
+    fn bind_union(&mut self, branches: &[Weighted<Leaf>], depth: usize) -> Result<Outcome, TooMany> {
         let mut outcomes = Vec::new();
         for branch in branches {
-            outcomes.push((branch.weight, self.bind_tree(&branch.tree, depth, nesting)?));
+            outcomes.push((branch.weight, self.bind_tree(&branch.tree, depth)?));
         }
         let mut ok = Vec::new();
         for (weight, outcome) in &outcomes {
