@@ -157,6 +157,15 @@ impl Dtab {
     }
 }
 
+impl<'a> IntoIterator for &'a Dtab {
+    type Item = &'a Dentry;
+    type IntoIter = Box<dyn Iterator<Item = &'a Dentry> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
 impl FromIterator<Dentry> for Dtab {
     fn from_iter<I: IntoIterator<Item = Dentry>>(entries: I) -> Self {
         let entries: Vec<_> = entries.into_iter().collect();

@@ -30,22 +30,36 @@ pub struct Prefix {
     wild: bool,
 }
 
+/// `*` is the wildcard; a label that is a star is [`Element::Label`].
+impl<'a> From<&'a [u8]> for Element<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        if bytes == b"*" { Self::Any } else { Self::Label(bytes) }
+    }
+}
+
+/// `*` is the wildcard; a label that is a star is [`Element::Label`].
+impl<'a> From<&'a str> for Element<'a> {
+    fn from(text: &'a str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
 impl Prefix {
     /// Returns the prefix without elements, `/`, which matches every path.
     pub const fn empty() -> Self {
         Self { encoded: Bytes::new(), wild: false }
     }
 
-    /// Builds a prefix from its elements.
+    /// Builds a prefix from its elements: [`Element`]s, or bytes and texts, of which `*` is the wildcard.
     ///
     /// # Panics
     ///
     /// When a label is empty (in Finagle the same is an exception, "requirement failed"), or 4 GiB or longer.
-    pub fn from_elems<'a, I: IntoIterator<Item = Element<'a>>>(elems: I) -> Self {
+    pub fn from_elems<'a, I: IntoIterator<Item: Into<Element<'a>>>>(elems: I) -> Self {
         let mut encoded = Vec::new();
         let mut wild = false;
         for elem in elems {
-            match elem {
+            match elem.into() {
                 Element::Any => {
                     wild = true;
                     encoding::push(&mut encoded, b"");

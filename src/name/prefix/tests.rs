@@ -72,7 +72,7 @@ fn operations_compare_wildcards_as_elements() {
 #[test]
 fn the_empty_prefix() {
     assert_eq!(prefix("/"), Prefix::empty());
-    assert_eq!(Prefix::from_elems([]), Prefix::empty());
+    assert_eq!(Prefix::from_elems([] as [Element<'_>; 0]), Prefix::empty());
     assert!(Prefix::empty().is_empty());
     assert_eq!(Prefix::empty().to_string(), "/");
 }
