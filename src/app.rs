@@ -47,7 +47,7 @@ pub enum Error {
     /// A listener cannot be bound.
     #[error("{what} cannot listen on {address}: {source}{}", advice(source))]
     Bind {
-        /// Whose address it is.
+        /// Whose address it is, and where the configuration says so.
         what: String,
         /// Where it should listen.
         address: SocketAddr,
@@ -79,7 +79,7 @@ pub struct App;
 pub struct Listener {
     /// The label of its router.
     pub router: String,
-    /// The label of its metrics: `<ip>/<port>`, as it is bound.
+    /// Its label in metrics: `<ip>/<port>`, as it is bound, unless the configuration gives it one.
     pub server: String,
     /// Where it listens.
     pub address: SocketAddr,
@@ -108,8 +108,7 @@ impl App {
         let control = Handle::current();
         let namers = namer::build(&config.namers, &control)?;
         let registry = Registry::default();
-        let admin_options = socket_options(&config.admin.socket_options);
-        let (admin_socket, admin) = listen(ADMIN, config.admin.address(), &admin_options)?;
+        let (admin_socket, admin) = listen(ADMIN, config.admin.address(), &SocketOptions::default())?;
         let (sockets, listeners) = bind_all(&config)?;
         let mut at = listeners.iter();
         let routers = config.routers.iter().map(|router| router_config(router, &mut at)).collect();
@@ -158,11 +157,13 @@ const ADMIN: &str = "the admin server";
 fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Vec<Listener>), Error> {
     let mut sockets = Vec::new();
     let mut listeners = Vec::new();
-    for router in &config.routers {
-        for server in &router.servers {
-            let what = format!("router {}", router.label);
+    for (router, places) in config.routers.iter().zip(&config.places.routers) {
+        for (at, (server, place)) in router.servers.iter().zip(&places.ports).enumerate() {
+            let key = format!("{}.servers[{at}].port", places.key);
+            let what = format!("{}:{place}: {key}: router {}", config.file, router.label);
             let (socket, address) = listen(&what, server.address(), &socket_options(&server.socket_options))?;
-            let label = format!("{}/{}", address.ip(), address.port());
+            let unnamed = || format!("{}/{}", address.ip(), address.port());
+            let label = server.label.clone().unwrap_or_else(unnamed);
             listeners.push(Listener { router: router.label.clone(), server: label, address });
             sockets.push(socket);
         }
@@ -307,11 +308,16 @@ async fn run(task: Task) {
     }
 }
 
+/// The stack of a worker's thread: twice what the deepest delegation takes in a debug build. Only what is used of it
+/// costs memory.
+const STACK: usize = 4 * 1024 * 1024;
+
 /// Starts a worker's thread; what comes back says when it has ended.
 fn thread(at: usize, task: Task) -> io::Result<oneshot::Receiver<()>> {
     let runtime = || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let (ended, ending) = oneshot::channel();
-    std::thread::Builder::new().name(format!("worker-{at}")).spawn(move || match runtime() {
+    let builder = std::thread::Builder::new().name(format!("worker-{at}")).stack_size(STACK);
+    builder.spawn(move || match runtime() {
         Ok(runtime) => {
             runtime.block_on(run(task));
             drop(runtime);

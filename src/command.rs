@@ -45,9 +45,9 @@ impl From<Exit> for ExitCode {
 
 Exit codes:
   0  done
-  1  a file, a dtab or a path is wrong, or the router cannot start
+  1  a file, a dtab or a path is wrong, the router cannot start, or `fmt --check` found something to format
   2  the command line cannot be read
-  3  delegate: the name leads nowhere
+  3  delegate: the name leads nowhere, failed, or was not resolved in time
 
 SIGNPOST_LOG says how much is logged to standard error: error, warn, info (the default), debug, trace."
 )]
@@ -63,7 +63,8 @@ pub struct Arguments {
 enum Command {
     /// Start the routers of a configuration file
     Run(File),
-    /// Check a configuration file: everything the start checks, whom each listener trusts, and entries that cannot work
+    /// Check a configuration file: all that the start checks but for free ports, whom each listener trusts, and entries
+    /// that cannot work
     Check(File),
     /// Draw where a name leads under a router's dtab, and why
     Delegate(delegate::Arguments),
@@ -76,8 +77,8 @@ enum Command {
 /// A configuration file.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  signpost run linkerd.yaml
   signpost check linkerd.yaml
+  signpost run linkerd.yaml
   generate-config | signpost run -")]
 struct File {
     /// The configuration in Linkerd 1's YAML or JSON, or - for standard input

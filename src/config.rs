@@ -28,6 +28,7 @@ mod router;
 mod server;
 
 pub use self::errors::{Errors, Warning};
+pub use self::notes::Note;
 pub use self::resolved::{Admin, BindingCache, Config, Places, Router, RouterPlaces, Server, SocketOptions};
 
 use self::errors::Report;

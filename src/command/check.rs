@@ -6,11 +6,10 @@ use super::Exit;
 use super::run::{control, failed};
 use crate::config::{self, Config};
 use crate::namer;
-use crate::source::node::Place;
 use std::path::Path;
 use tokio::runtime::Handle;
 
-/// Checks a file: everything the start checks, but for the ports.
+/// Checks a file: everything the start checks, but for whether the ports are free.
 pub(super) fn run(file: &str) -> Exit {
     let config = match config::load(Path::new(file)) {
         Ok(config) => config,
@@ -48,13 +47,9 @@ fn warnings(config: &Config) -> Vec<String> {
     for (router, places) in config.routers.iter().zip(&config.places.routers) {
         let place = |at: usize| places.dentries.get(at).copied().unwrap_or(places.dtab);
         for doubt in entries::doubts(&router.dtab, &namers) {
-            let Place { line, column, .. } = place(doubt.entry);
-            warnings.push(format!(
-                "{}:{line}:{column}: warning: router {}: {}",
-                config.file,
-                router.label,
-                doubt.reason(|entry| place(entry).line)
-            ));
+            let (file, at, key) = (&config.file, place(doubt.entry), &places.key);
+            let reason = doubt.reason(|entry| place(entry).line);
+            warnings.push(format!("{file}:{at}: {key}.dtab: {reason}"));
         }
     }
     warnings

@@ -41,7 +41,11 @@ async fn serve(config: Config) -> Exit {
         tracing::warn!("{warning}");
     }
     for note in config.notes() {
-        tracing::info!("{note}");
+        if note.is_surprising {
+            tracing::warn!("{note}");
+        } else {
+            tracing::info!("{note}");
+        }
     }
     let stop = match stop_signal() {
         Ok(stop) => stop,

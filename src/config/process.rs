@@ -19,7 +19,6 @@ pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
     let admin = Admin {
         ip: address.ip(),
         port: address.port(),
-        socket_options: reader.socket_options(),
         shutdown_grace: reader
             .number("shutdownGraceMs", 0..=MAX_INT)
             .map_or(usual.shutdown_grace, Duration::from_millis),

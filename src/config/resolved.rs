@@ -62,8 +62,6 @@ pub struct Admin {
     pub ip: IpAddr,
     /// `port`: 9990 by default; 0 takes a free one.
     pub port: u16,
-    /// `socketOptions`.
-    pub socket_options: SocketOptions,
     /// `shutdownGraceMs`: how long requests may still take when the process ends; 10 s by default.
     pub shutdown_grace: Duration,
 }
@@ -77,12 +75,7 @@ impl Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self {
-            ip: LOOPBACK,
-            port: 9990,
-            socket_options: SocketOptions::default(),
-            shutdown_grace: Duration::from_secs(10),
-        }
+        Self { ip: LOOPBACK, port: 9990, shutdown_grace: Duration::from_secs(10) }
     }
 }
 
@@ -138,10 +131,12 @@ pub struct Server {
     pub ip: IpAddr,
     /// `port`: 4140 by default; 0 takes a free one.
     pub port: u16,
-    /// `label`: its name in metrics; the router's by default.
-    pub label: String,
+    /// `label`: its name in metrics; `<ip>/<port>` by default.
+    pub label: Option<String>,
     /// Whom it trusts, by `trust`, `clearContext`, or else its address.
     pub trust: Trust,
+    /// Whether the file says whom.
+    pub trust_is_said: bool,
     /// Why, in words: `trusts nobody: nothing is said and 0.0.0.0 is not loopback`.
     pub trust_reason: String,
     /// `maxConcurrentRequests`: more are refused; unlimited by default.

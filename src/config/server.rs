@@ -23,10 +23,10 @@ pub(super) fn servers(router: &mut Reader<'_, '_>, label: &str) -> Vec<(Server, 
         let message = format!("the router `{label}` has no servers: nothing would reach it");
         router.error(list.as_ref(), message);
     }
-    router.report().each(&nodes, |node, report| node.is_mapping().then(|| server(node, label, report)))
+    router.report().each(&nodes, |node, report| node.is_mapping().then(|| server(node, report)))
 }
 
-fn server(node: &Node<'_>, label: &str, report: &mut Report) -> (Server, ServerPlaces) {
+fn server(node: &Node<'_>, report: &mut Report) -> (Server, ServerPlaces) {
     let mut reader = Reader::new(node, &["server", "server http"], report);
     let port = super::place_or(reader.get("port").as_ref(), node.place());
     let address = reader.address(SocketAddr::new(LOOPBACK, 4140));
@@ -34,7 +34,8 @@ fn server(node: &Node<'_>, label: &str, report: &mut Report) -> (Server, ServerP
     let server = Server {
         ip: address.ip(),
         port: address.port(),
-        label: non_empty(&mut reader, "label").unwrap_or_else(|| label.to_owned()),
+        label: non_empty(&mut reader, "label"),
+        trust_is_said: reader.get("trust").is_some() || reader.get("clearContext").is_some(),
         trust,
         trust_reason,
         max_concurrent_requests: reader.number("maxConcurrentRequests", 1..=MAX_INT),

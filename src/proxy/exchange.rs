@@ -29,6 +29,8 @@ pub(crate) struct Request {
     pub(crate) caller: Rc<Conn>,
     /// Whether the caller understands them: HTTP/1.0 does not (RFC 9110 15.2).
     pub(crate) takes_interim: bool,
+    /// The entry of its override that leads nowhere, once that is known.
+    pub(crate) unbound: Option<Box<str>>,
     /// Whether it asks to switch protocols.
     pub(crate) upgrade: bool,
 }

@@ -90,6 +90,7 @@ impl Service {
             if let Some(dentry) = &binding.unbound {
                 self.counters.unbound_overrides.increment();
                 tracing::debug!(name = %binding.service, %dentry, "an override leads nowhere");
+                request.unbound = Some(dentry.clone());
             }
             let route = binding.draw()?;
             let leaving = route.leaving(&binding.service, overrides.printed());
@@ -97,7 +98,7 @@ impl Service {
             say_connection(request, &hop_by_hop);
             let tools = Tools { buffers: &self.buffers, heads: &self.heads, limits: &self.limits.heads };
             let mut response = route.call(request, &tools).await?;
-            self.answer(&mut response, context, binding.unbound.as_deref());
+            self.answer(&mut response, context, request.unbound.as_deref());
             Ok(response)
         })
         .await?;
@@ -114,8 +115,8 @@ impl Service {
         if response.framing == Framing::Tunnel {
             say_upgrade(&mut response.head, answered.hop_by_hop.upgrade.as_deref());
         }
-        if let Some(dentry) = unbound.filter(|_| context.trusted()) {
-            response.head.append(b"l5d-dtab-unbound", dentry.as_bytes());
+        if context.trusted() {
+            say_unbound(&mut response.head, unbound);
         }
         if answered.blank_body && response.framing != Framing::Tunnel {
             // What it was is not read: its connection is closed.
@@ -149,7 +150,9 @@ impl Service {
     }
 
     /// The answer to a request that was not carried.
-    pub(crate) fn error_response(&self, peer: &Peer, error: &Error, to_head: bool) -> Response {
+    ///
+    /// `request` is that request, when it came so far as to be one.
+    pub(crate) fn error_response(&self, peer: &Peer, error: &Error, request: Option<&Request>) -> Response {
         let trusted = self.policy.trusts(peer);
         let mut text = error.text(trusted);
         text.truncate(text.floor_char_boundary(self.limits.error_bytes));
@@ -162,8 +165,10 @@ impl Service {
             if error.retryable() {
                 head.append(b"l5d-retryable", b"true");
             }
+            say_unbound(&mut head, request.and_then(|request| request.unbound.as_deref()));
         }
         text.push('\n');
+        let to_head = request.is_some_and(|request| request.head.method() == b"HEAD");
         let body = if to_head { Body::Empty } else { Body::Text(text.into_bytes()) };
         Response { head, framing: Framing::None, body, upload: Upload::Done, upstream: None, permit: None }
     }
@@ -175,6 +180,13 @@ impl Service {
             Blame::Upstream => self.counters.upstream_faults.increment(),
         }
         tracing::debug!(%error, "not carried");
+    }
+}
+
+/// Names the entry of an override that leads nowhere: without it, a fallback to production would be silent.
+fn say_unbound(head: &mut Head, dentry: Option<&str>) {
+    if let Some(dentry) = dentry {
+        head.append(b"l5d-dtab-unbound", dentry.as_bytes());
     }
 }
 

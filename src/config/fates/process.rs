@@ -25,7 +25,7 @@ pub(super) const SECTIONS: &[Section] = &[
         &[
             key("ip", Works),
             key("port", Works),
-            one("socketOptions", Works, "socket options"),
+            one("socketOptions", NoEffect("the admin server sets what it needs"), "socket options"),
             key("shutdownGraceMs", Works),
             one("tls", NotYet(TLS), "server tls"),
             one("security", NotYet(ADMIN_RULES), "admin security"),

@@ -119,6 +119,7 @@ async fn serve_request(
     let mut request = Request {
         takes_interim: reply.version == Version::Http11,
         upgrade: false,
+        unbound: None,
         caller: Rc::clone(conn),
         head,
         framing,
@@ -133,7 +134,7 @@ async fn serve_request(
             Err(error) => {
                 service.count_error(&error);
                 reply.keep &= !error.ends_connection();
-                service.error_response(peer, &error, request.head.method() == b"HEAD")
+                service.error_response(peer, &error, Some(&request))
             }
         };
         deliver(service, conn, &mut request, response, reply).await
@@ -306,7 +307,7 @@ async fn deliver(
 async fn refuse(service: &Service, conn: &Rc<Conn>, peer: &Peer, error: &Error) -> After {
     service.count_error(error);
     let reply = Reply { keep: false, version: Version::Http11, expects: false };
-    match respond(service, conn, service.error_response(peer, error, false), reply).await {
+    match respond(service, conn, service.error_response(peer, error, None), reply).await {
         After::Close => After::Linger,
         after => after,
     }
