@@ -1,9 +1,10 @@
 //! Requests that are not carried: who is told what.
 
 use crate::support::{
-    Message, Names, Service, TestApp, Upstream, dead_address, ok, one_router, read, routing_to, time_flies,
+    Message, Names, Service, TestApp, Upstream, dead_address, ok, one_router, routing_to, time_flies, until,
 };
-use signpost::app::Threads;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Undoes the encoding of `l5d-err`.
@@ -179,17 +180,32 @@ async fn a_dead_endpoint_is_passed_over() {
 
 #[tokio::test(flavor = "local")]
 async fn a_name_that_is_not_resolved_in_time_may_be_tried_again() {
-    let names = Names::new();
-    let mut config = read(&(one_router("/svc => /#/io.l5d.fs", "") + &names.namer()));
-    // Shorter than a file can say: no namer answers before it is asked.
-    config.routers[0].binding_timeout = Duration::ZERO;
-    let app = TestApp::start_config(config, Threads::Here).await;
+    let (names, service) = (Names::new(), Service::saying("hi").await);
+    names.write("world", &[service.address()]);
+    let yaml = one_router("/svc => /#/io.l5d.fs", "") + "  bindingTimeoutMs: 50\n" + &names.namer();
+    let app = TestApp::start_workers(&yaml, 1).await;
+    // Asked from this very thread, which is where control runs: while it waits, no namer can answer.
+    let response =
+        ask_blocking(app.address("http", 0), "GET / HTTP/1.1\r\nHost: world\r\nConnection: close\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{response}");
+    assert!(
+        response.contains("Exceeded 50ms binding timeout while resolving name: /svc/world"),
+        "{response}"
+    );
+    assert!(response.contains("l5d-retryable: true\r\n"), "{response}");
     let mut client = app.client().await;
-    let response = client.get("world", "").await;
-    response.assert_status(503);
-    assert!(response.text().contains("binding timeout while resolving name: /svc/world"), "{response:?}");
-    assert_eq!(response.field("l5d-retryable"), Some("true"));
+    until("it is resolved", async || client.get("world", "").await.text() == "hi").await;
     app.stop().await;
+}
+
+/// Asks without letting anything else run on this thread; returns what comes until the connection is closed.
+fn ask_blocking(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it accepts connections");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("the socket is open");
+    stream.write_all(request.as_bytes()).expect("it takes requests");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("it answers with text");
+    response
 }
 
 #[tokio::test(flavor = "local")]
