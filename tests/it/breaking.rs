@@ -50,6 +50,33 @@ async fn a_connection_on_which_something_came_unasked_is_not_used() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn what_stands_behind_a_response_is_not_the_next_one() {
+    // In one write, so that it is read together with the response before it.
+    for bodiless in [false, true] {
+        let (app, upstream, mut client) = scene().await;
+        client.send(if bodiless { "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n" } else { GET }).await;
+        let mut conn = upstream.accept().await;
+        conn.request().await;
+        let first =
+            if bodiless { "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_owned() } else { ok("first") };
+        conn.send(first + &ok("smuggled")).await;
+        if bodiless {
+            client.head().await.assert_status(200);
+        } else {
+            assert_eq!(client.response().await.text(), "first");
+        }
+        let mut other = app.client().await;
+        other.send(GET).await;
+        let mut fresh = upstream.accept().await;
+        fresh.request().await;
+        fresh.send(ok("fresh")).await;
+        assert_eq!(other.response().await.text(), "fresh");
+        conn.assert_gone().await;
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_request_that_crossed_a_close_is_sent_again_if_it_may_be() {
     let idempotent = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"].map(|method| (method, true));
     for (method, again) in idempotent.into_iter().chain([("POST", false), ("PATCH", false), ("BREW", false)])

@@ -89,6 +89,69 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn nothing_is_read_behind_a_last_request() {
+    let service = Service::saying("hi").await;
+    let app = TestApp::start(&routing_to(&service.path())).await;
+    let mut client = app.client().await;
+    let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    client.send(format!("{last}GET /never HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+    client.response().await.assert_status(200);
+    client.assert_gone().await;
+    assert_eq!(service.count(), 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn answers_are_not_mixed_up() {
+    let service = Service::start(async |request| ok(request.first_line())).await;
+    let app = TestApp::start_workers(&routing_to(&service.path()), 2).await;
+    let mut asking = tokio::task::JoinSet::new();
+    for caller in 0..20 {
+        let mut client = app.client().await;
+        asking.spawn_local(async move {
+            for at in 0..20 {
+                let line = format!("GET /{caller}/{at} HTTP/1.1");
+                assert_eq!(client.ask(format!("{line}\r\nHost: {at}\r\n\r\n")).await.text(), line);
+            }
+        });
+    }
+    asking.join_all().await;
+    assert_eq!(service.count(), 400);
+    assert!(service.connections() <= 20, "{} connections for 20 callers", service.connections());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn bytes_that_come_one_by_one_mean_the_same() {
+    let upstream = Upstream::start().await;
+    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let mut client = app.client().await;
+    let request = "\r\nPOST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   3;x=y\r\nabc\r\n02\r\nde\r\n0\r\nX: 1\r\n\r\n";
+    let response = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    2\r\nhi\r\n0\r\nY: 2\r\n\r\n";
+    for _ in 0..2 {
+        for byte in request.bytes() {
+            client.send([byte]).await;
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut conn = upstream.accept().await;
+    for _ in 0..2 {
+        let received = conn.request().await;
+        assert_eq!((received.text(), &received.trailers[..]), ("abcde", &["X: 1".to_owned()][..]));
+        for byte in response.bytes() {
+            conn.send([byte]).await;
+            tokio::task::yield_now().await;
+        }
+        client.response().await.assert_status(100);
+        let received = client.response().await;
+        assert_eq!((received.text(), &received.trailers[..]), ("hi", &["Y: 2".to_owned()][..]));
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_head_request_gets_a_length_and_no_body() {
     let upstream = Upstream::start().await;
     let app = TestApp::start(&routing_to(&upstream.path())).await;

@@ -5,7 +5,7 @@ use crate::support::{
 };
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Undoes the encoding of `l5d-err`.
 fn l5d_err(response: &Message) -> String {
@@ -147,6 +147,29 @@ async fn an_answer_can_be_a_status() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn an_answer_made_here_does_not_wait_for_a_body() {
+    let app = TestApp::start(&one_router("/svc/done => /$/io.buoyant.http.status/204", "")).await;
+    for (host, status) in [("done", 204), ("nobody", 502)] {
+        for body in [
+            "Content-Length: 1000000\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Expect: 100-continue\r\nContent-Length: 5\r\n",
+        ] {
+            let mut client = app.client().await;
+            let response = client.ask(format!("PUT / HTTP/1.1\r\nHost: {host}\r\n{body}\r\n")).await;
+            assert_eq!(response.status(), status, "{body:?}");
+            assert_eq!(response.field("connection"), Some("close"), "{body:?}: where it ends is not known");
+            client.assert_ended().await;
+        }
+        let mut client = app.client().await;
+        client.send(format!("HEAD / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        assert_eq!(client.head().await.status(), status);
+        client.get(host, "").await.assert_status(status);
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_refused_connection_is_the_upstreams_fault() {
     let (address, _held) = dead_address();
     let app = TestApp::start(&routing_to(&format!("/$/inet/127.0.0.1/{}", address.port()))).await;
@@ -241,6 +264,23 @@ async fn a_deadline_that_has_passed_is_not_pursued() {
     response.assert_status(504);
     assert!(response.text().contains("deadline"), "{response:?}");
     upstream.assert_unreached().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn nobody_waits_longer_than_the_caller() {
+    let upstream = Upstream::start().await;
+    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let mut client = app.client().await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_nanos();
+    let deadline = now + Duration::from_secs(100).as_nanos();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nl5d-ctx-deadline: {now} {deadline}\r\n\r\n")).await;
+    let mut conn = upstream.accept().await;
+    conn.request().await;
+    let (response, passed) = time_flies(client.response()).await;
+    response.assert_status(504);
+    assert!((60..=101).contains(&passed.as_secs()), "{passed:?}");
+    conn.assert_gone().await;
     app.stop().await;
 }
 
