@@ -50,6 +50,15 @@ async fn a_connection_on_which_something_came_unasked_is_not_used() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_connection_waits_for_a_minute() {
+    let (app, upstream, mut client) = scene().await;
+    let mut conn = warm(&upstream, &mut client).await;
+    let ((), passed) = time_flies(conn.assert_ended()).await;
+    assert!((60..70).contains(&passed.as_secs()), "{passed:?}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn what_stands_behind_a_response_is_not_the_next_one() {
     // In one write, so that it is read together with the response before it.
     for bodiless in [false, true] {

@@ -110,3 +110,24 @@ async fn a_switch_nobody_asked_for_is_a_bad_response() {
         app.stop().await;
     }
 }
+
+#[tokio::test(flavor = "local")]
+async fn http_is_not_tunnelled_past_those_who_judge_it() {
+    for protocols in ["h2c", "H2C", "HTTP/2.0", "websocket, h2c", "TLS/1.2"] {
+        let (app, upstream, mut client) = scene().await;
+        client
+            .send(format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocols}\r\n\
+                 HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"
+            ))
+            .await;
+        let mut conn = upstream.accept().await;
+        let request = conn.request().await;
+        for absent in ["upgrade", "connection", "http2-settings"] {
+            assert_eq!(request.field(absent), None, "{protocols}");
+        }
+        conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").await;
+        client.response().await.assert_status(502);
+        app.stop().await;
+    }
+}
