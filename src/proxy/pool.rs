@@ -32,10 +32,10 @@ pub(crate) fn take(member: &Member, repeatable: bool) -> Option<Rc<Conn>> {
     None
 }
 
-/// Keeps a connection for a later request, unless bytes stand behind the response: they would be taken for the next.
+/// Keeps a connection for a later request.
 pub(crate) fn keep(member: &Member, conn: Rc<Conn>) {
     let mut idle = member.idle.borrow_mut();
-    if idle.len() < KEPT && conn.look(<[u8]>::is_empty) {
+    if idle.len() < KEPT {
         idle.push(Idle { conn, since: Instant::now() });
     }
 }

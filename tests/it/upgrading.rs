@@ -113,7 +113,7 @@ async fn a_switch_nobody_asked_for_is_a_bad_response() {
 
 #[tokio::test(flavor = "local")]
 async fn http_is_not_tunnelled_past_those_who_judge_it() {
-    for protocols in ["h2c", "H2C", "HTTP/2.0", "websocket, h2c", "TLS/1.2"] {
+    for protocols in ["h2c", "H2C", "HTTP/2.0", "TLS/1.2", "h2c, h2"] {
         let (app, upstream, mut client) = scene().await;
         client
             .send(format!(
@@ -130,4 +130,9 @@ async fn http_is_not_tunnelled_past_those_who_judge_it() {
         client.response().await.assert_status(502);
         app.stop().await;
     }
+    let (app, upstream, mut client) = scene().await;
+    client.send(WEBSOCKET.replace("Upgrade: websocket", "Upgrade: h2c, websocket")).await;
+    assert_eq!(upstream.accept().await.request().await.field("upgrade"), Some("websocket"));
+    drop(client);
+    app.stop().await;
 }
