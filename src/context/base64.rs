@@ -29,15 +29,21 @@ pub(super) fn decode<'a>(text: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> 
 
 /// Appends the padded base64 of `bytes` to `out`.
 pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
-    for group in bytes.chunks(3) {
-        let mut padded = group.iter().copied().chain(std::iter::repeat(0));
-        let bits = padded.by_ref().take(3).fold(0_u32, |bits, byte| (bits << 8) | u32::from(byte));
-        for place in 0..4 {
-            let sextet = bits >> (18 - 6 * place) & 0x3f;
-            let digit = ALPHABET.get(sextet as usize).copied().unwrap_or(b'=');
-            out.push(if place <= group.len() { digit } else { b'=' });
-        }
-    }
+    let (groups, rest) = bytes.as_chunks();
+    out.extend(groups.iter().flat_map(digits_of));
+    let [first, second, third, _] = match *rest {
+        [] => return,
+        [one] => digits_of(&[one, 0, 0]),
+        [one, two, ..] => digits_of(&[one, two, 0]),
+    };
+    out.extend([first, second, if rest.len() == 2 { third } else { b'=' }, b'=']);
+}
+
+/// The four digits of three bytes.
+fn digits_of(&[first, second, third]: &[u8; 3]) -> [u8; 4] {
+    let bits = u32::from_be_bytes([0, first, second, third]);
+    // Six bits are always a digit's.
+    [18, 12, 6, 0].map(|place| ALPHABET.get((bits >> place & 0x3f) as usize).copied().unwrap_or(b'='))
 }
 
 fn value_of(digit: u8) -> Option<u32> {

@@ -2,7 +2,6 @@ use super::base64;
 use nom::Parser;
 use nom::combinator::{all_consuming, opt};
 use nom::number::complete::be_u64;
-use std::io::Write;
 
 /// The bytes of a trace with an id of 64 bits, and with one of 128.
 const SHORT: usize = 32;
@@ -61,8 +60,8 @@ impl Trace {
 
     /// Appends the value of `l5d-reqid` to `out`: the root as 16 hexadecimal digits.
     pub fn encode_root(&self, out: &mut Vec<u8>) {
-        // Writing to memory does not fail.
-        let _ = write!(out, "{:016x}", self.root);
+        let digits = (0..16).rev().map(|place| (self.root >> (4 * place) & 0xf) as u8);
+        out.extend(digits.map(|digit| if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
     }
 }
 

@@ -9,7 +9,6 @@ use self::parse::Scan;
 use self::reason::usual_reason;
 use super::{Field, Known};
 use std::fmt;
-use std::io::Write as _;
 
 pub use self::connection::HopByHop;
 pub(super) use self::connection::MAX_OPTIONS;
@@ -120,7 +119,7 @@ impl Head {
     /// percent-encoded.
     pub fn request(method: &[u8], target: &[u8]) -> Self {
         let mut head = Self::default();
-        head.bytes.extend(method.iter().map(|&byte| if is_token_byte(byte) { byte } else { b'-' }));
+        push_allowed(&mut head.bytes, method, is_token_byte, b'-');
         head.method = Span::new(0, head.bytes.len());
         head.set_target(target);
         head
@@ -249,11 +248,11 @@ impl Head {
         }
         let value = trim_invisible(value);
         let start = self.bytes.len();
-        self.bytes.extend(name.iter().map(|&byte| if is_token_byte(byte) { byte } else { b'-' }));
+        push_allowed(&mut self.bytes, name, is_token_byte, b'-');
         let name_end = self.bytes.len();
         self.bytes.extend_from_slice(b": ");
         let value_start = self.bytes.len();
-        self.bytes.extend(value.iter().map(|&byte| if is_value_byte(byte) { byte } else { b' ' }));
+        push_allowed(&mut self.bytes, value, is_value_byte, b' ');
         let value_end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
         let known = Known::of(&self.bytes[start..name_end]);
@@ -285,12 +284,8 @@ impl Head {
     /// A peer may repeat an equal length, list it twice or pad it with zeros; what is forwarded must leave
     /// the next hop nothing to choose (RFC 9112 6.3). Does nothing when the head is so already.
     pub fn set_content_length(&mut self, length: u64) {
-        let mut digits = [0; 20];
-        let mut rest = digits.as_mut_slice();
-        // 20 digits hold every u64, so the write cannot fail.
-        let _ = write!(rest, "{length}");
-        let unused = rest.len();
-        let digits = &digits[..digits.len() - unused];
+        let mut room = [0; 20];
+        let digits = decimal(length, &mut room);
         let mut values = self.get_all(Known::ContentLength);
         if values.next() == Some(digits) && values.next().is_none() {
             return;
@@ -374,9 +369,44 @@ impl fmt::Debug for Head {
     }
 }
 
+/// Appends `text`, with `instead` in place of each byte that is not allowed.
+fn push_allowed(bytes: &mut Vec<u8>, text: &[u8], is_allowed: impl Fn(u8) -> bool, instead: u8) {
+    let start = bytes.len();
+    bytes.extend_from_slice(text);
+    // Nearly always all are. Without a stop at the first that is not, many are looked at in one step.
+    if !text.iter().fold(true, |all, &byte| all & is_allowed(byte)) {
+        bytes[start..].iter_mut().filter(|byte| !is_allowed(**byte)).for_each(|byte| *byte = instead);
+    }
+}
+
+/// Writes the digits of a number into `room`, which holds those of every number, and returns them.
+fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut start = room.len();
+    loop {
+        start -= 1;
+        room[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &room[start..];
+        }
+    }
+}
+
+/// The bytes of tokens.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x7f {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        byte += 1;
+    }
+    table
+};
+
 /// Returns whether a byte may stand in a token: a method or a field name (RFC 9110 5.6.2).
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
 
 /// Returns whether a byte may stand in a field value: visible, blank, tab or beyond ASCII (RFC 9110 5.5).

@@ -458,3 +458,20 @@ fn debug_is_text() {
     let head = request(b"GET / HTTP/1.1\r\nA: \xff\"\r\n\r\n");
     assert_eq!(format!("{head:?}"), r#"Head("GET / HTTP/1.1\r\nA: \xff\"")"#);
 }
+
+#[test]
+fn token_bytes_are_those_of_rfc_9110() {
+    for byte in 0..=u8::MAX {
+        let allowed = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        assert_eq!(is_token_byte(byte), allowed, "{:?}", char::from(byte));
+    }
+}
+
+#[test]
+fn a_length_is_written_in_plain_digits() {
+    for length in [0, 7, 10, 1024, u64::MAX] {
+        let mut head = Head::response(200);
+        head.set_content_length(length);
+        assert_eq!(head.find(b"content-length"), Some(length.to_string().as_bytes()));
+    }
+}
