@@ -328,6 +328,31 @@ async fn via_grows_both_ways_and_bounds_the_depth() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn max_forwards_counts_down_to_here() {
+    let service = Service::saying("there").await;
+    let app = TestApp::start(&routing_to(&service.path())).await;
+    let mut client = app.client().await;
+    for (method, sent, status, received) in [
+        ("OPTIONS", "2", 200, Some("1")),
+        ("TRACE", "1", 200, Some("0")),
+        ("OPTIONS", "0", 200, None),
+        ("TRACE", "0", 200, None),
+        ("OPTIONS", "some", 400, None),
+        // For other methods it means nothing (RFC 9110 7.6.2).
+        ("GET", "0", 200, Some("0")),
+    ] {
+        let response =
+            client.ask(format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {sent}\r\n\r\n")).await;
+        assert_eq!(response.status(), status, "{method} {sent}");
+        assert_eq!(response.text() == "there", received.is_some(), "{method} {sent}");
+        let request = service.take_requests().pop();
+        let found = request.as_ref().and_then(|request| request.field("max-forwards"));
+        assert_eq!(found, received, "{method} {sent}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn targets_and_hosts_are_brought_into_one_form() {
     let service = Service::saying("").await;
     let app = TestApp::start(&routing_to(&service.path())).await;

@@ -1,6 +1,6 @@
 //! What requests carry, over the wire: what the upstream is told, whose word counts, and what strangers may not say.
 
-use crate::support::{Message, Service, TestApp, Upstream, Wire, ok, one_router, routing_to};
+use crate::support::{Message, Service, TestApp, Upstream, Wire, ok, one_router, routing_to, with_servers};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a request that came to an upstream says of its overrides.
@@ -205,8 +205,8 @@ async fn a_listener_on_loopback_trusts_unless_it_says_otherwise() {
 #[tokio::test(flavor = "local")]
 async fn dropped_overrides_are_counted_by_listener() {
     let service = Service::saying("hi").await;
-    let servers = "}, {port: 0, trust: nobody}, {port: 0, trust: nobody";
-    let app = TestApp::start(&one_router(&format!("/svc/* => {}", service.path()), servers)).await;
+    let servers = ["", ", trust: nobody", ", trust: nobody"];
+    let app = TestApp::start(&with_servers(&format!("/svc/* => {}", service.path()), &servers)).await;
     for (at, times) in [(0, 3), (1, 2)] {
         let mut client = app.client_of("http", at).await;
         for _ in 0..times {
@@ -225,11 +225,8 @@ async fn dropped_overrides_are_counted_by_listener() {
 #[tokio::test(flavor = "local")]
 async fn an_override_that_leads_nowhere_is_seen() {
     let service = Service::saying("production").await;
-    let app = TestApp::start(&one_router(
-        &format!("/svc => /host; /host/world => {}", service.path()),
-        "}, {port: 0, trust: nobody",
-    ))
-    .await;
+    let dtab = format!("/svc => /host; /host/world => {}", service.path());
+    let app = TestApp::start(&with_servers(&dtab, &["", ", trust: nobody"])).await;
     let mut client = app.client().await;
     let table = [
         ("/host/world => /srv/world-v2", Some("/host/world=>/srv/world-v2")),

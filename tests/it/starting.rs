@@ -1,7 +1,8 @@
 //! How the app comes up, and how it goes.
 
 use crate::support::{
-    Service, TestApp, Upstream, Wire, ok, one_router, read, routing_to, time_flies, until, within,
+    Service, TestApp, Upstream, Wire, ok, one_router, read, routing_to, time_flies, until, with_servers,
+    within,
 };
 use signpost::app::{App, Threads};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -61,8 +62,7 @@ async fn an_address_of_another_machine_cannot_be_bound() {
 #[tokio::test(flavor = "local")]
 async fn port_0_is_another_port_each_time() {
     let service = Service::saying("hi").await;
-    let app =
-        TestApp::start(&one_router(&format!("/svc/* => {}", service.path()), "}, {port: 0}, {port: 0")).await;
+    let app = TestApp::start(&with_servers(&format!("/svc/* => {}", service.path()), &["", "", ""])).await;
     let mut ports: Vec<_> =
         app.running().listeners().iter().map(|listener| listener.address.port()).collect();
     ports.push(app.running().admin().port());

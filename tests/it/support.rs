@@ -9,7 +9,7 @@ mod names;
 mod upstream;
 mod wire;
 
-pub(crate) use self::app::{TestApp, one_router, read, routing_to};
+pub(crate) use self::app::{TestApp, one_router, read, routing_to, with_servers};
 pub(crate) use self::message::Message;
 pub(crate) use self::names::{Names, dead_address};
 pub(crate) use self::upstream::{Service, Upstream, ok};

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 
 /// The configuration of one router called `http`, with a dtab and more keys of its one server (`, trust: nobody`).
 pub(crate) fn one_router(dtab: &str, server: &str) -> String {
-    format!(
-        "admin: {{port: 0}}\n\
-         routers:\n\
-         - protocol: http\n\
-         \x20 dtab: '{dtab}'\n\
-         \x20 servers: [{{port: 0{server}}}]\n"
-    )
+    with_servers(dtab, &[server])
+}
+
+/// As [`one_router`], with several servers.
+pub(crate) fn with_servers(dtab: &str, servers: &[&str]) -> String {
+    let servers: String = servers.iter().map(|keys| format!("  - {{port: 0{keys}}}\n")).collect();
+    format!("admin: {{port: 0}}\nrouters:\n- protocol: http\n  dtab: '{dtab}'\n  servers:\n{servers}")
 }
 
 /// The configuration of one router whose every request goes to the endpoint of that name.
