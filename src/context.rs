@@ -8,7 +8,6 @@
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
-mod base64;
 mod carried;
 mod deadline;
 mod error;

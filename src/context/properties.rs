@@ -1,8 +1,6 @@
 //! Every decoder returns, whatever the bytes, and understands what the encoder writes.
 
-use super::{
-    Deadline, OverrideLimits, Target, Trace, base64, count_via, decode_overrides, overrides::CTX_END,
-};
+use super::{Deadline, OverrideLimits, Target, Trace, count_via, decode_overrides, overrides::CTX_END};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -36,15 +34,6 @@ proptest! {
         trace.encode(&mut value);
         prop_assert_eq!(Trace::decode(&value), Some(trace));
         let _ = Trace::decode(&hostile);
-    }
-
-    #[test]
-    fn base64_values(plain in vec(any::<u8>(), 0..60), hostile in bytes()) {
-        let mut text = Vec::new();
-        base64::encode(&plain, &mut text);
-        let mut buffer = [0; 60];
-        prop_assert_eq!(base64::decode(&text, &mut buffer), Some(&*plain));
-        let _ = base64::decode(&hostile, &mut buffer);
     }
 
     #[test]

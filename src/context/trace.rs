@@ -1,4 +1,5 @@
-use super::base64;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use nom::Parser;
 use nom::combinator::{all_consuming, opt};
 use nom::number::complete::be_u64;
@@ -6,6 +7,16 @@ use nom::number::complete::be_u64;
 /// The bytes of a trace with an id of 64 bits, and with one of 128.
 const SHORT: usize = 32;
 const LONG: usize = 40;
+/// Enough for a long trace, encoded or decoded.
+const ROOM: usize = 64;
+
+/// The standard alphabet (RFC 4648 section 4). Padding may be left out, as Java's decoder allows.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The position of a request in a trace, as `l5d-ctx-trace` says it.
 ///
@@ -40,8 +51,9 @@ impl Trace {
 
     /// Reads the value of `l5d-ctx-trace`, or nothing when it is not one.
     pub fn decode(value: &[u8]) -> Option<Self> {
-        let mut buffer = [0; LONG];
-        let bytes = base64::decode(value, &mut buffer)?;
+        let mut buffer = [0; ROOM];
+        let length = BASE64.decode_slice(value, &mut buffer).ok()?;
+        let bytes = buffer.get(..length)?;
         let parts = (be_u64::<_, ()>, be_u64, be_u64, be_u64, opt(be_u64));
         let (_, (span, parent, root, flags, root_high)) = all_consuming(parts).parse(bytes).ok()?;
         Some(Self { span, parent, root, flags, root_high })
@@ -55,7 +67,10 @@ impl Trace {
             place.copy_from_slice(&part.to_be_bytes());
         }
         let (short, _) = bytes.split_at(SHORT);
-        base64::encode(if self.root_high.is_some() { &bytes } else { short }, out);
+        let mut text = [0; ROOM];
+        // A long trace has 56 digits.
+        let digits = BASE64.encode_slice(if self.root_high.is_some() { &bytes } else { short }, &mut text);
+        out.extend_from_slice(text.get(..digits.unwrap_or_default()).unwrap_or_default());
     }
 
     /// Appends the value of `l5d-reqid` to `out`: the root as 16 hexadecimal digits.

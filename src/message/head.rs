@@ -284,8 +284,8 @@ impl Head {
     /// A peer may repeat an equal length, list it twice or pad it with zeros; what is forwarded must leave
     /// the next hop nothing to choose (RFC 9112 6.3). Does nothing when the head is so already.
     pub fn set_content_length(&mut self, length: u64) {
-        let mut room = [0; 20];
-        let digits = decimal(length, &mut room);
+        let mut room = itoa::Buffer::new();
+        let digits = room.format(length).as_bytes();
         let mut values = self.get_all(Known::ContentLength);
         if values.next() == Some(digits) && values.next().is_none() {
             return;
@@ -376,19 +376,6 @@ fn push_allowed(bytes: &mut Vec<u8>, text: &[u8], is_allowed: impl Fn(u8) -> boo
     // Nearly always all are. Without a stop at the first that is not, many are looked at in one step.
     if !text.iter().fold(true, |all, &byte| all & is_allowed(byte)) {
         bytes[start..].iter_mut().filter(|byte| !is_allowed(**byte)).for_each(|byte| *byte = instead);
-    }
-}
-
-/// Writes the digits of a number into `room`, which holds those of every number, and returns them.
-fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
-    let mut start = room.len();
-    loop {
-        start -= 1;
-        room[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &room[start..];
-        }
     }
 }
 
