@@ -133,7 +133,7 @@ impl Bindings {
     pub async fn bind(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
         match self.remembered(name, overrides) {
             Some(binding) => Ok(binding),
-            None => self.evaluate(name, overrides).await,
+            None => Box::pin(self.evaluate(name, overrides)).await,
         }
     }
 

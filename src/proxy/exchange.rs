@@ -8,7 +8,7 @@ use super::listen::Permit;
 use super::pool;
 use crate::message::{Framing, Head};
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -92,9 +92,8 @@ impl Response {
 /// The request's body could not be read. That the endpoint stopped taking it is no error: it may have answered already.
 pub(crate) async fn beside<T>(
     upload: &mut Upload,
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, std::io::Error> {
-    let mut work = pin!(work);
     poll_fn(|cx| {
         if let Upload::Going(sending) = upload
             && let Poll::Ready(sent) = sending.as_mut().poll(cx)

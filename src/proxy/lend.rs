@@ -15,14 +15,19 @@ pub(crate) trait Reuse: Default {
 
 /// The things of one kind that a worker can lend; cheap to clone.
 #[derive(Debug)]
-pub(crate) struct Lender<T>(Rc<RefCell<Vec<T>>>);
+pub(crate) struct Lender<T>(Rc<RefCell<Vec<Box<T>>>>);
 
 /// One thing, returned to its lender when dropped.
+///
+/// It is boxed, once for all its loans, so that moving a loan moves two words.
 #[derive(Debug)]
 pub(crate) struct Loan<T: Reuse> {
-    item: T,
+    /// None only once it was dropped.
+    item: Option<Box<T>>,
     lender: Lender<T>,
 }
+
+const HELD: &str = "a loan holds its item until it is dropped";
 
 /// How many things of one kind a worker keeps for later: what more were lent at one time go back to the allocator.
 const KEPT: usize = 64;
@@ -42,13 +47,13 @@ impl<T> Default for Lender<T> {
 impl<T: Reuse> Lender<T> {
     pub(crate) fn lend(&self) -> Loan<T> {
         let item = self.0.borrow_mut().pop().unwrap_or_default();
-        Loan { item, lender: self.clone() }
+        Loan { item: Some(item), lender: self.clone() }
     }
 }
 
 impl<T: Reuse> Drop for Loan<T> {
     fn drop(&mut self) {
-        let mut item = std::mem::take(&mut self.item);
+        let Some(mut item) = self.item.take() else { return };
         let mut kept = self.lender.0.borrow_mut();
         if kept.len() < KEPT && item.reset() {
             kept.push(item);
@@ -60,13 +65,13 @@ impl<T: Reuse> Deref for Loan<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.item
+        self.item.as_ref().expect(HELD)
     }
 }
 
 impl<T: Reuse> DerefMut for Loan<T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.item
+        self.item.as_mut().expect(HELD)
     }
 }
 

@@ -192,7 +192,7 @@ impl Client {
         let reused = waiting.is_some();
         let conn = match waiting {
             Some(conn) => conn,
-            None => connect(member.address, tools.buffers).await?,
+            None => Box::pin(connect(member.address, tools.buffers)).await?,
         };
         let upstream = Upstream { conn, member: Rc::clone(member), reused, reusable: false, _load: load };
         http1::send(upstream, request, tools).await

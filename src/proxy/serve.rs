@@ -15,6 +15,7 @@ use crate::message::{Framing, Head, HopByHop, Known, Version};
 use crate::name::PathBuf;
 use crate::telemetry::Counter;
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -85,7 +86,7 @@ impl Service {
             .map_err(|unidentified| Error::Unidentified { reason: unidentified.reason })?;
         let overrides = self.bindings.overrides(context.overrides(), &self.policy.override_limits())?;
         let limit = self.time_limit(context)?;
-        let mut response = within(limit, async {
+        let carried = pin!(async {
             let binding = self.bindings.bind(name, &overrides).await?;
             if let Some(dentry) = &binding.unbound {
                 self.counters.unbound_overrides.increment();
@@ -102,8 +103,8 @@ impl Service {
             let mut response = route.call(request, &tools).await?;
             self.answer(&mut response, context, request.unbound.as_deref());
             Ok(response)
-        })
-        .await?;
+        });
+        let mut response = within(limit, carried).await?;
         self.counters.success.increment();
         response.permit = permit;
         Ok(response)
@@ -261,9 +262,11 @@ fn tunnelled(hop_by_hop: &HopByHop) -> Option<Vec<u8>> {
 }
 
 /// A limit on the time of a request, when there is one.
+///
+/// The work stays where its caller pinned it: here it would be held twice, once for each arm.
 async fn within<T>(
     limit: Option<Duration>,
-    work: impl Future<Output = Result<T, Error>>,
+    work: Pin<&mut impl Future<Output = Result<T, Error>>>,
 ) -> Result<T, Error> {
     match limit {
         None => work.await,

@@ -9,6 +9,7 @@ use crate::proxy::exchange::{Request, Response, Upload, Upstream, beside};
 use crate::proxy::lend::Loan;
 use crate::proxy::route::Tools;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 
 /// How many interim responses (1xx) may come before the final one.
@@ -40,8 +41,10 @@ pub(crate) async fn send(
         }
         Err(Begin::Endpoint(source)) => return Err(Error::Reset { address, source, unsent: false }),
     };
-    let reading = read_head(&upstream, request, tools);
-    let (head, framing) = beside(&mut upload, reading).await.map_err(Error::RequestBody)??;
+    let (head, framing) = {
+        let reading = pin!(read_head(&upstream, request, tools));
+        beside(&mut upload, reading).await.map_err(Error::RequestBody)??
+    };
     // A length beside chunks is a sign of a response that was tampered with (RFC 9112 6.3).
     let doubtful = framing == Framing::Chunked && head.contains(Known::ContentLength);
     upstream.reusable =
@@ -120,7 +123,7 @@ async fn read_head(
         let framing =
             response_framing(&head, request.head.method()).map_err(|error| bad(error.to_string()))?;
         if (100..200).contains(&head.status()) && framing != Framing::Tunnel {
-            relay_interim(head, request).await;
+            Box::pin(relay_interim(head, request)).await;
             continue;
         }
         if framing == Framing::Tunnel && (!request.upgrade || request.caller.is_body_wanted()) {

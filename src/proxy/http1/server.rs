@@ -125,7 +125,7 @@ async fn serve_request(
         framing,
         body,
     };
-    let whole = async {
+    let whole = pin!(async {
         let response = match service.serve(peer, &mut request).await {
             Ok(response) => response,
             Err(Error::RequestBody(error)) if error.kind() != io::ErrorKind::InvalidData => {
@@ -138,7 +138,7 @@ async fn serve_request(
             }
         };
         deliver(service, conn, &mut request, response, reply).await
-    };
+    });
     unless_gone(service, conn, patience, whole).await.unwrap_or(After::Close)
 }
 
@@ -170,9 +170,8 @@ async fn unless_gone<T>(
     service: &Service,
     conn: &Rc<Conn>,
     patience: &mut Patience,
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let mut work = pin!(work);
     let mut before = None;
     patience.begin(service.limits.stalled);
     conn.forget_waits();
@@ -217,7 +216,7 @@ async fn while_moving<T>(
 /// Writes a response and the body behind it.
 async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, reply: Reply) -> After {
     if response.framing == Framing::Tunnel {
-        return tunnel(conn, response).await;
+        return Box::pin(tunnel(conn, response)).await;
     }
     let chunked = match response.framing {
         Framing::Chunked | Framing::Close => reply.version == Version::Http11,
@@ -239,7 +238,10 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
     let mut out = conn.out();
     response.head.write(out.out());
     let mut outgoing = Outgoing::new(Rc::clone(conn), out, chunked);
-    let carried = beside(&mut response.upload, carry(&mut response.body, &mut outgoing)).await;
+    let carried = {
+        let carrying = pin!(carry(&mut response.body, &mut outgoing));
+        beside(&mut response.upload, carrying).await
+    };
     if !matches!(carried, Ok(Ok(()))) {
         if !delimited {
             conn.reset_on_close();
@@ -248,8 +250,8 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
     }
     if keep && matches!(response.upload, Upload::Going(_)) {
         // The endpoint has answered, and may read on to the end.
-        let ending = beside(&mut response.upload, std::future::pending::<()>());
-        let _ = timeout(LINGER, ending).await;
+        let for_ever = pin!(std::future::pending::<()>());
+        let _ = timeout(LINGER, beside(&mut response.upload, for_ever)).await;
     }
     let uploaded = matches!(response.upload, Upload::Done);
     response.finish();
