@@ -204,7 +204,7 @@ impl Bindings {
                 Ok(Routes::new(sampler, leaves))
             }
         };
-        let unbound = unbound(&delegation.step, self.base.len())
+        let unbound = unbound(&delegation.step, self.base.len(), None)
             .and_then(|step| delegation.dentry(step))
             .map(|dentry| format!("{dentry:#}").into());
         Binding { routes, service: path.to_string().into(), unbound, looked, used: Cell::new(Instant::now()) }
@@ -238,6 +238,7 @@ impl Bindings {
                 let _ = writeln!(text, "  ... and {} more", dtab.len() - MOST_SHOWN);
             }
         }
+        text.truncate(text.trim_end().len());
         text
     }
 
@@ -273,19 +274,20 @@ impl Bindings {
     }
 }
 
-/// The first step that an override's entry led to and that came to nothing, though it was looked at; `base` entries
-/// of the dtab are not the override's.
-fn unbound(step: &Step, base: usize) -> Option<&Step> {
+/// The first entry of an override that came to nothing as a whole, though it was looked at; `base` entries of the dtab
+/// are not the override's. `within` is the entry that the step is a part of.
+fn unbound(step: &Step, base: usize, within: Option<usize>) -> Option<&Step> {
     if !step.taken {
         return None;
     }
-    if step.dentry.is_some_and(|at| at >= base) && is_neg(step) {
+    if step.dentry != within && step.dentry.is_some_and(|at| at >= base) && is_neg(step) {
         return Some(step);
     }
+    let below = |next| unbound(next, base, step.dentry);
     match &step.kind {
-        StepKind::Delegate(next) => unbound(next, base),
-        StepKind::Alt(arms) => arms.iter().find_map(|arm| unbound(arm, base)),
-        StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| unbound(branch, base)),
+        StepKind::Delegate(next) => below(next),
+        StepKind::Alt(arms) => arms.iter().find_map(below),
+        StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| below(branch)),
         _ => None,
     }
 }
@@ -340,3 +342,6 @@ fn write_key(key: &mut Vec<u8>, name: &PathBuf, overrides: &Overrides) {
     key.extend_from_slice(name);
     key.extend_from_slice(overrides.printed());
 }
+
+#[cfg(test)]
+mod tests;

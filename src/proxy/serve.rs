@@ -95,9 +95,7 @@ impl Service {
             }
             let route = binding.draw()?;
             let leaving = route.leaving(&binding.service, overrides.printed());
-            let mut hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
-            hop_by_hop.upgrade.take_if(|protocols| asks_for_http(protocols));
-            request.upgrade = hop_by_hop.upgrade.is_some();
+            let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
             say_connection(request, &hop_by_hop);
             let tools = Tools { buffers: &self.buffers, heads: &self.heads, limits: &self.limits.heads };
             let mut response = route.call(request, &tools).await?;
@@ -226,18 +224,8 @@ fn say_connection(request: &mut Request, hop_by_hop: &HopByHop) {
     }
 }
 
-/// Whether `Upgrade` asks for HTTP again, or for TLS around it: requests inside such a tunnel would reach the endpoint
-/// with nobody to judge what they carry. An upgrade may always be ignored (RFC 9110 7.8), and `h2c` was retired (RFC
-/// 9113 3.1).
-fn asks_for_http(protocols: &[u8]) -> bool {
-    protocols.split(|&byte| byte == b',').any(|protocol| {
-        let name = protocol.trim_ascii().split(|&byte| byte == b'/').next().unwrap_or_default();
-        [b"h2c".as_slice(), b"h2", b"http", b"tls"].iter().any(|http| name.eq_ignore_ascii_case(http))
-    })
-}
-
-fn say_upgrade(head: &mut Head, hop_by_hop: &HopByHop) {
-    if let Some(protocol) = &hop_by_hop.upgrade {
+fn say_upgrade(head: &mut Head, protocols: Option<&[u8]>) {
+    if let Some(protocols) = protocols {
         head.append(b"connection", b"upgrade");
         head.append(b"upgrade", protocols);
     }

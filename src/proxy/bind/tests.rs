@@ -1,0 +1,160 @@
+use super::*;
+use crate::context::OverrideLimits;
+use crate::interpret::{Endpoint, EndpointSet, Keeper, Leaf, Namer, Namers, State as Said, Writer};
+use std::sync::Mutex;
+use tokio::sync::watch;
+
+const LIMITS: OverrideLimits = OverrideLimits { entries: 100 };
+
+/// Answers every name: with an endpoint, or with a failure below `/failed`. Keeps the ends that change its answers.
+#[derive(Default)]
+struct Everything(Mutex<Vec<(Path, Writer)>>);
+
+fn endpoint(path: &Path) -> Said {
+    let (_, endpoints) = watch::channel(EndpointSet::new(vec![Endpoint::at(([127, 0, 0, 1], 1).into())]));
+    let id = Path::from_elems(["#", "all"]).concat(path);
+    Said::Ready(NameTree::Leaf(Leaf::Bound(Bound {
+        id,
+        residual: Path::empty(),
+        target: Target::Endpoints(endpoints),
+    })))
+}
+
+impl Namer for Everything {
+    fn lookup(&self, path: &Path) -> Answer {
+        let (writer, answer) = Answer::pending();
+        let failed = path.first() == Some(b"failed");
+        writer.publish(if failed { Said::Failed("it is down".into()) } else { endpoint(path) });
+        self.0.lock().unwrap().push((path.clone(), writer));
+        answer
+    }
+}
+
+struct Scene {
+    bindings: Bindings,
+    namer: Arc<Everything>,
+}
+
+/// Bindings that remember ten of each thing for a minute, over a namer that knows everything.
+fn scene() -> Scene {
+    let namer = Arc::new(Everything::default());
+    let namers = Namers::new(vec![(Path::from_elems(["#", "all"]), namer.clone() as Arc<dyn Namer>)]);
+    let (keeper, asker) = Keeper::new(namers, Duration::from_secs(1));
+    tokio::spawn(keeper.run());
+    let ten = NonZeroUsize::new(10).unwrap();
+    let cache = CacheConfig { names: ten, clients: ten, idle: Duration::from_secs(60) };
+    let base = "/svc => /#/all; /svc/gone => /none | ~".parse().unwrap();
+    let bindings = Bindings::new(base, Duration::from_secs(5), cache, asker, Arc::default());
+    Scene { bindings, namer }
+}
+
+impl Scene {
+    async fn bind(&self, name: &str, overrides: &str) -> Rc<Binding> {
+        let mut path = PathBuf::default();
+        path.extend(&name.parse().unwrap());
+        let raw = if overrides.is_empty() { Vec::new() } else { [overrides.as_bytes(), b"\x02"].concat() };
+        let overrides = self.bindings.overrides(&raw, &LIMITS).unwrap();
+        self.bindings.bind(&path, &overrides).await.unwrap()
+    }
+
+    /// How many overrides, names and clients are remembered.
+    fn sizes(&self) -> [usize; 3] {
+        let state = self.bindings.state.borrow();
+        [state.overrides.len(), state.names.len(), state.clients.len()]
+    }
+}
+
+fn routed(binding: &Binding) -> Result<String, String> {
+    binding.draw().map(|route| route.id().to_owned()).map_err(|error| error.to_string())
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_hit_is_the_same_binding_until_an_answer_changes() {
+    let scene = scene();
+    let first = scene.bind("/svc/a", "").await;
+    assert_eq!(routed(&first).unwrap(), "/#/all/a");
+    assert!(Rc::ptr_eq(&first, &scene.bind("/svc/a", "").await));
+    let (_, writer) = scene.namer.0.lock().unwrap().pop().unwrap();
+    writer.publish(Said::Ready(NameTree::Neg));
+    let second = scene.bind("/svc/a", "").await;
+    assert!(!Rc::ptr_eq(&first, &second));
+    assert!(routed(&second).unwrap_err().starts_with("Unable to route request!\n\nservice name: /svc/a\n"));
+    writer.publish(endpoint(&Path::from_elems(["a"])));
+    assert_eq!(routed(&*scene.bind("/svc/a", "").await).unwrap(), "/#/all/a");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn names_under_different_overrides_are_kept_apart_and_share_clients() {
+    let scene = scene();
+    let plain = scene.bind("/svc/a", "").await;
+    let steered = scene.bind("/svc/a", "/svc/a => /svc/b").await;
+    assert_eq!((routed(&plain).unwrap(), routed(&steered).unwrap()), ("/#/all/a".into(), "/#/all/b".into()));
+    // Another spelling of the same override is the same binding.
+    assert!(Rc::ptr_eq(&steered, &scene.bind("/svc/a", "/svc/a=>/svc/b;").await));
+    let direct = scene.bind("/svc/b", "").await;
+    let client = |binding: &Binding| Rc::clone(binding.clients().next().unwrap());
+    assert!(Rc::ptr_eq(&client(&steered), &client(&direct)), "one client for what ends at one bound name");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn everything_is_bounded() {
+    let scene = scene();
+    for n in 0..100 {
+        scene.bind(&format!("/svc/n{n}"), &format!("/x{n} => /y")).await;
+    }
+    assert_eq!(scene.sizes(), [10, 10, 10]);
+    assert_eq!(
+        routed(&*scene.bind("/svc/n0", "").await).unwrap(),
+        "/#/all/n0",
+        "what was forgotten is found anew"
+    );
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_nobody_asks_for_is_forgotten() {
+    let scene = scene();
+    scene.bind("/svc/a", "/x => /y").await;
+    scene.bind("/svc/b", "").await;
+    tokio::time::advance(Duration::from_secs(40)).await;
+    scene.bind("/svc/b", "").await;
+    scene.bindings.sweep();
+    assert_eq!(scene.sizes(), [1, 2, 2]);
+    tokio::time::advance(Duration::from_secs(40)).await;
+    scene.bindings.sweep();
+    assert_eq!(scene.sizes(), [1, 1, 1], "/svc/b was asked for");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_failure_is_not_remembered_for_long() {
+    let scene = scene();
+    let failed = scene.bind("/svc/failed", "").await;
+    assert_eq!(routed(&failed).unwrap_err(), "it is down");
+    assert!(Rc::ptr_eq(&failed, &scene.bind("/svc/failed", "").await), "many requests do not ask many times");
+    scene.bindings.sweep();
+    assert_eq!(scene.sizes()[1], 0);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_override_that_leads_nowhere_is_named() {
+    let scene = scene();
+    let table = [
+        ("/svc/a => /none", Some("/svc/a=>/none")),
+        ("/svc/a => /none | /svc/b", None),
+        ("/svc/a => /none | !", None),
+        ("/svc/b => /none", None),
+        ("/svc/a => /0.5", Some("/svc/a=>/0.5")),
+    ];
+    for (overrides, unbound) in table {
+        assert_eq!(scene.bind("/svc/a", overrides).await.unbound.as_deref(), unbound, "{overrides}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_long_dtab_is_shown_in_part() {
+    let scene = scene();
+    let overrides = vec!["/x => /y"; 60].join(";");
+    let text = routed(&*scene.bind("/svc/gone", &overrides).await);
+    assert_eq!(text.unwrap(), "/#/all/gone", "the entry before it answers");
+    let text = routed(&*scene.bind("/other", &overrides).await).unwrap_err();
+    assert!(text.ends_with("  /x => /y\n  ... and 10 more"), "{text}");
+}
