@@ -157,7 +157,7 @@ impl Worker {
             policy: Policy::new(config),
             identifiers: Identifiers::new(&[], &path("/svc")),
             bindings: Bindings::new(
-                dtab(BASE),
+                watch::channel(dtab(BASE)).1,
                 Duration::from_secs(10),
                 cache,
                 asker,

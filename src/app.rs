@@ -1,5 +1,8 @@
 //! The only place that knows every part: build all, bind all, run.
 
+mod base;
+
+use self::base::Base;
 use crate::config::{self, Config};
 use crate::context;
 use crate::drain::{self, Drain, Guard};
@@ -7,7 +10,7 @@ use crate::interpret::{Asker, Keeper};
 use crate::namer;
 use crate::proxy::{CacheConfig, Limits, ListenerConfig, Proxy, RouterConfig, SocketOptions, Task};
 use crate::telemetry::Registry;
-use crate::{admin, message, proxy};
+use crate::{admin, message, proxy, store};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -44,6 +47,9 @@ pub enum Error {
     /// A namer cannot be made.
     #[error(transparent)]
     Namer(#[from] namer::Error),
+    /// A stored dtab cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// A listener cannot be bound.
     #[error("{what} cannot listen on {address}: {source}{}", advice(source))]
     Bind {
@@ -92,7 +98,9 @@ pub struct Running {
     admin: SocketAddr,
     registry: Registry,
     drain: Drain,
-    grace: Duration,
+    config: Config,
+    /// In the order of the routers.
+    bases: Vec<Base>,
     workers: Workers,
 }
 
@@ -110,8 +118,17 @@ impl App {
         let registry = Registry::default();
         let (admin_socket, admin) = listen(ADMIN, config.admin.address(), &SocketOptions::default())?;
         let (sockets, listeners) = bind_all(&config)?;
+        let mut bases = Vec::new();
+        for router in &config.routers {
+            bases.push(Base::open(router, &control).await?);
+        }
         let mut at = listeners.iter();
-        let routers = config.routers.iter().map(|router| router_config(router, &mut at)).collect();
+        let routers = config
+            .routers
+            .iter()
+            .zip(&bases)
+            .map(|(router, base)| router_config(router, base, &mut at))
+            .collect();
 
         let (drain, guard) = drain::channel();
         let (keeper, asker) = Keeper::new(namers, ANSWER_IDLE);
@@ -120,7 +137,7 @@ impl App {
             .map_err(|source| Error::Bind { what: ADMIN.to_owned(), address: admin, source })?;
         control.spawn(admin::serve(admin_listener, guard.clone()));
         let workers = Workers::start(routers, sockets, asker, &registry, &guard, threads).await?;
-        Ok(Running { listeners, admin, registry, drain, grace: config.admin.shutdown_grace, workers })
+        Ok(Running { listeners, admin, registry, drain, config, bases, workers })
     }
 }
 
@@ -140,11 +157,42 @@ impl Running {
         &self.registry
     }
 
+    /// Takes over what a new configuration says of the routers' dtabs, which serve at once.
+    ///
+    /// Returns what else differs: it needs a restart.
+    pub fn reload(&mut self, new: &Config) -> Vec<String> {
+        let mut left = Vec::new();
+        for (router, base) in self.config.routers.iter_mut().zip(&self.bases) {
+            let Some(now) = new.routers.iter().find(|now| now.label == router.label) else {
+                left.push(format!("router {} is gone", router.label));
+                continue;
+            };
+            if router.dtab != now.dtab {
+                router.dtab = now.dtab.clone();
+                base.configure(now.dtab.clone());
+                tracing::info!(router = %router.label, "the dtab has changed");
+            }
+            if *router != *now {
+                left.push(format!("router {} differs in more than its dtab", router.label));
+            }
+        }
+        let known = |label: &String| self.config.routers.iter().any(|router| router.label == *label);
+        let added = new.routers.iter().filter(|router| !known(&router.label));
+        left.extend(added.map(|router| format!("router {} is new", router.label)));
+        if self.config.namers != new.namers {
+            left.push("the namers differ".to_owned());
+        }
+        if self.config.admin != new.admin {
+            left.push("the admin server differs".to_owned());
+        }
+        left
+    }
+
     /// Stops accepting, finishes what was begun within the configured grace, and forces what is left.
     ///
     /// Returns whether everything finished in time.
     pub async fn stop(self) -> bool {
-        let in_time = self.drain.drain(self.grace).await;
+        let in_time = self.drain.drain(self.config.admin.shutdown_grace).await;
         self.workers.ended().await;
         in_time
     }
@@ -185,12 +233,13 @@ fn listen(
 /// What the proxy has to know of a router of the file, whose listeners are the next ones.
 fn router_config<'a>(
     router: &config::Router,
+    base: &Base,
     listeners: &mut impl Iterator<Item = &'a Listener>,
 ) -> RouterConfig {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     RouterConfig {
         label: router.label.clone(),
-        dtab: router.dtab.clone(),
+        dtab: base.dtab(),
         prefix: router.dst_prefix.clone(),
         identifiers: router.identifiers.clone(),
         binding_timeout: router.binding_timeout,

@@ -46,7 +46,7 @@
 //! | 3 | [`identify`] | Name a request: head in, path out. | what the path will mean |
 //! | 3 | `sandbox` | To come: a tenant key adds dtab entries; who consumes which message. | where requests go |
 //! | 3 | [`namer`] | Implementations of `Namer`, and the one place that names them all. | dtabs, HTTP routing |
-//! | 3 | `store` | To come: where live dtabs come from. | who uses them |
+//! | 3 | [`store`] | Where live dtabs come from. | who uses them |
 //! | 4 | [`proxy`] | Carry a request to an endpoint and back. | config files, concrete namers |
 //! | 5 | [`admin`] | Show the state; gets what it shows as values. | how to change routing |
 //! | 6 | [`config`] | Read, check and split the configuration file. | how anything runs |
@@ -123,5 +123,7 @@ pub mod message;
 pub mod namer;
 #[cfg(feature = "router")]
 pub mod proxy;
+#[cfg(feature = "router")]
+pub mod store;
 #[cfg(feature = "router")]
 pub mod telemetry;

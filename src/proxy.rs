@@ -39,15 +39,15 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// One router: how requests are named, and what their names mean.
 #[derive(Debug)]
 pub struct RouterConfig {
     /// Its name among the routers.
     pub label: String,
-    /// What names mean when the request says nothing.
-    pub dtab: Dtab,
+    /// What names mean when the request says nothing, now and whenever that changes.
+    pub dtab: watch::Receiver<Dtab>,
     /// What identifiers put before a name: `dstPrefix`.
     pub prefix: Path,
     /// How requests are named, tried in order.

@@ -5,7 +5,7 @@ mod entries;
 use super::Exit;
 use super::run::{control, failed};
 use crate::config::{self, Config};
-use crate::namer;
+use crate::{namer, store};
 use std::path::Path;
 use tokio::runtime::Handle;
 
@@ -19,6 +19,11 @@ pub(super) fn run(file: &str) -> Exit {
         // Namers are made as the start makes them, and dropped again.
         if let Err(error) = namer::build(&config.namers, &Handle::current()) {
             return failed(&error);
+        }
+        for store in config.routers.iter().filter_map(|router| router.store.as_ref()) {
+            if let Err(error) = store::read(store) {
+                return failed(&error);
+            }
         }
         for note in config.notes() {
             println!("{note}");

@@ -6,7 +6,7 @@ use crate::config::{self, Config, Router};
 use crate::interpret::show::{Colours, draw, json};
 use crate::interpret::{Delegation, Explore, Held, Keeper, Outcome, delegate, settle};
 use crate::name::{Dtab, NameTree, Path};
-use crate::namer;
+use crate::{namer, store};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -57,7 +57,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(dtab) => dtab,
         Err(error) => return failed(&format_args!("the dtab: {error}")),
     };
-    let dtab = router.dtab.concat(&dtab);
+    let stored = match router.store.as_ref().map_or_else(|| Ok(Dtab::empty()), store::read) {
+        Ok(stored) => stored,
+        Err(error) => return failed(&error),
+    };
+    let dtab = stored.concat(&router.dtab).concat(&dtab);
     control(async {
         let wait = Duration::from_secs(arguments.wait);
         match explain(&config, &dtab, &path, wait).await {

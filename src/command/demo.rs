@@ -4,7 +4,7 @@ mod services;
 
 use self::services::{Node, Service};
 use super::Exit;
-use super::run::{control, failed, stop_signal, until};
+use super::run::{announce, control, end, failed, stop_signal};
 use crate::app::{self, App, Running, Threads};
 use crate::config::Config;
 use std::net::SocketAddr;
@@ -67,7 +67,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         match Demo::start(arguments, Threads::per_core()).await {
             Ok(demo) => {
                 println!("{}", demo.story());
-                until(demo.running, stop).await
+                announce(&demo.running);
+                stop.await;
+                end(demo.running).await
             }
             Err(error) => failed(&error),
         }

@@ -2,17 +2,18 @@
 
 use super::Exit;
 use crate::app::{App, Running, Threads};
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::files::Watch;
 use std::future::Future;
 use std::io;
-use std::path::Path;
-use tokio::runtime::{Builder, LocalOptions};
+use std::path::{Path, PathBuf};
+use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts the routers of a file and serves until it is told to stop.
 pub(super) fn run(file: &str) -> Exit {
-    match crate::config::load(Path::new(file)) {
-        Ok(config) => control(serve(config)),
+    match config::load(Path::new(file)) {
+        Ok(config) => control(serve(file, config)),
         Err(errors) => failed(&errors),
     }
 }
@@ -36,7 +37,27 @@ pub(super) fn control(work: impl Future<Output = Exit>) -> Exit {
     }
 }
 
-async fn serve(config: Config) -> Exit {
+async fn serve(file: &str, config: Config) -> Exit {
+    say(&config);
+    let stop = match stop_signal() {
+        Ok(stop) => stop,
+        Err(error) => return failed(&error),
+    };
+    match App::start(config, Threads::per_core()).await {
+        Ok(mut running) => {
+            announce(&running);
+            tokio::select! {
+                () = stop => {}
+                error = follow(file, &mut running) => return failed(&error),
+            }
+            end(running).await
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// Logs what is worth knowing of a configuration.
+fn say(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -47,23 +68,52 @@ async fn serve(config: Config) -> Exit {
             tracing::info!("{note}");
         }
     }
-    let stop = match stop_signal() {
-        Ok(stop) => stop,
-        Err(error) => return failed(&error),
+}
+
+/// Reloads the file whenever it changes, and on SIGHUP; ends only when neither can be noticed.
+async fn follow(file: &str, running: &mut Running) -> io::Error {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return error,
     };
-    match App::start(config, Threads::per_core()).await {
-        Ok(running) => until(running, stop).await,
-        Err(error) => failed(&error),
+    let mut watch = Watch::new(&Handle::current());
+    // The standard input has been read to its end.
+    if file != "-" {
+        watch.follow([PathBuf::from(file)]).await;
+    }
+    loop {
+        tokio::select! {
+            Some(()) = hangup.recv() => {}
+            () = watch.changed() => {}
+        }
+        if file != "-" {
+            reload(file, running);
+        }
     }
 }
 
-/// Waits for `stop` and drains.
-pub(super) async fn until(running: Running, stop: impl Future<Output = ()>) -> Exit {
+/// Takes over a changed file; one that is wrong changes nothing.
+fn reload(file: &str, running: &mut Running) {
+    match config::load(Path::new(file)) {
+        Ok(config) => {
+            for left in running.reload(&config) {
+                tracing::warn!("{file}: not taken over, a restart is needed: {left}");
+            }
+        }
+        Err(errors) => tracing::warn!("the last good configuration stays in use: {errors}"),
+    }
+}
+
+/// Logs where everything listens.
+pub(super) fn announce(running: &Running) {
     for listener in running.listeners() {
         tracing::info!(router = listener.router, address = %listener.address, "serving");
     }
     tracing::info!(address = %running.admin(), "admin");
-    stop.await;
+}
+
+/// Drains.
+pub(super) async fn end(running: Running) -> Exit {
     tracing::info!("stopping: requests that were begun are finished");
     if !running.stop().await {
         tracing::warn!("requests that outlasted the grace were cut off");

@@ -161,7 +161,6 @@ const CONNECTIONS: &str = "limits on the number and the life of connections";
 const CONSUL: &str = "Consul";
 const DNS_SRV: &str = "names from DNS SRV records";
 const DTAB_CONFIGMAP: &str = "dtabs kept in a ConfigMap";
-const DTAB_FILE: &str = "dtabs kept in a file of their own";
 const HTTP2: &str = "HTTP/2";
 const IDENTIFIER_PORT: &str = "the identifier port";
 const INGRESS: &str = "the Ingress identifier";

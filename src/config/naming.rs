@@ -6,7 +6,7 @@ use super::reader::{FIELD_NAME, Reader, is_field_name};
 use super::router::path;
 use crate::name::Path;
 use crate::source::node::{Error, Node, Place};
-use crate::{identify, namer};
+use crate::{identify, namer, store};
 use std::str::FromStr;
 
 /// Reads `identifier`: one, or a list.
@@ -60,6 +60,16 @@ fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error>
             (*segments == 0).then(|| at("segments").unexpected("a number from 1"))
         }
         identify::Config::Static(_) | identify::Config::MethodAndHost(_) => None,
+    }
+}
+
+/// Reads `interpreter`: the default one has no store.
+pub(super) fn store(router: &mut Reader<'_, '_>) -> Option<store::Config> {
+    let node = router.get("interpreter")?;
+    let mut reader = Reader::new(&node, &["interpreter"], router.report());
+    match reader.get("kind")?.text().ok()? {
+        "io.l5d.fs" => Some(store::Config::Fs(reader.rest("interpreter io.l5d.fs")?)),
+        _ => None,
     }
 }
 

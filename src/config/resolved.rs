@@ -4,7 +4,7 @@ use super::Warning;
 use crate::context::{Forwarded, Trust};
 use crate::name::{Dtab, Path};
 use crate::source::node::Place;
-use crate::{identify, namer};
+use crate::{identify, namer, store};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -89,6 +89,8 @@ pub struct Router {
     pub label: String,
     /// `dtab`: empty by default.
     pub dtab: Dtab,
+    /// `interpreter`: where more of the dtab is stored, which comes before [`Router::dtab`]; nowhere by default.
+    pub store: Option<store::Config>,
     /// `dstPrefix`: what identifiers put before their names; `/svc` by default.
     pub dst_prefix: Path,
     /// `identifier`: tried in order; `io.l5d.header.token` by default.

@@ -51,11 +51,11 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         servers: servers.iter().map(|(_, places)| places.server).collect(),
         ports: servers.iter().map(|(_, places)| places.port).collect(),
     };
-    // Only an interpreter of another kind would have more to say, and that one is not built.
-    let _default = reader.get("interpreter");
+    let store = naming::store(&mut reader);
     let router = Router {
         label,
         dtab,
+        store,
         dst_prefix: path(&mut reader, "dstPrefix").unwrap_or_else(|| Path::from_elems(["svc"])),
         identifiers: naming::identifiers(&mut reader),
         binding_timeout: reader.millis("bindingTimeoutMs").unwrap_or(Duration::from_secs(10)),

@@ -19,6 +19,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How many of each thing a worker remembers, and for how long.
@@ -67,7 +68,6 @@ enum Nowhere {
 /// Belongs to one thread. Public for those who want to know where a request would go without sending it.
 #[derive(Debug)]
 pub struct Bindings {
-    base: Dtab,
     timeout: Duration,
     asker: Asker,
     loads: Arc<Loads>,
@@ -77,6 +77,9 @@ pub struct Bindings {
 
 #[derive(Debug)]
 struct State {
+    /// The router's base dtab as it is, and as this worker has seen it.
+    live: watch::Receiver<Dtab>,
+    base: Dtab,
     held: Held,
     overrides: LruCache<Box<[u8]>, Rc<Overrides>>,
     names: LruCache<Box<[u8]>, Rc<Binding>>,
@@ -90,8 +93,17 @@ impl Bindings {
     /// Makes a worker's bindings under the router's `base` dtab; a name may take `timeout` to be resolved.
     ///
     /// `loads` is shared by the workers, so that each knows what the others send to an endpoint.
-    pub fn new(base: Dtab, timeout: Duration, cache: CacheConfig, asker: Asker, loads: Arc<Loads>) -> Self {
+    pub fn new(
+        mut base: watch::Receiver<Dtab>,
+        timeout: Duration,
+        cache: CacheConfig,
+        asker: Asker,
+        loads: Arc<Loads>,
+    ) -> Self {
+        let dtab = base.borrow_and_update().clone();
         let state = State {
+            base: dtab,
+            live: base,
             held: Held::new(asker.clone()),
             overrides: LruCache::new(cache.names),
             names: LruCache::new(cache.names),
@@ -99,7 +111,7 @@ impl Bindings {
             key: Vec::new(),
             no_overrides: Rc::default(),
         };
-        Self { base, timeout, asker, loads, cache, state: RefCell::new(state) }
+        Self { timeout, asker, loads, cache, state: RefCell::new(state) }
     }
 
     /// Reads the overrides of a request, each spelling once: what
@@ -139,6 +151,7 @@ impl Bindings {
 
     fn remembered(&self, name: &PathBuf, overrides: &Overrides) -> Option<Rc<Binding>> {
         let state = &mut *self.state.borrow_mut();
+        state.follow_base();
         write_key(&mut state.key, name, overrides);
         let binding = state.names.get(state.key.as_slice())?;
         if binding.looked.iter().any(Answer::has_changed) {
@@ -150,8 +163,7 @@ impl Bindings {
 
     async fn evaluate(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
         let path = name.to_path();
-        let dtab = self.base.concat(&overrides.dtab);
-        let settling = self.settle(&dtab, &path);
+        let settling = self.settle(&overrides.dtab, &path);
         let (delegation, looked) = tokio::time::timeout(self.timeout, settling)
             .await
             .map_err(|_| Error::BindingTimeout { timeout: self.timeout, name: path.to_string() })??;
@@ -162,13 +174,15 @@ impl Bindings {
         Ok(binding)
     }
 
-    /// Evaluates until no answer is missing or pending.
-    async fn settle(&self, dtab: &Dtab, path: &Path) -> Result<(Delegation, Vec<Answer>), Error> {
+    /// Evaluates until no answer is missing or pending, under the base dtab as it is then.
+    async fn settle(&self, overrides: &Dtab, path: &Path) -> Result<(Delegation, Vec<Answer>), Error> {
         loop {
             let (delegation, mut looked, wanted): (_, Vec<Answer>, _) = {
-                let held = &mut self.state.borrow_mut().held;
+                let state = &mut *self.state.borrow_mut();
+                state.follow_base();
+                let (dtab, held) = (state.base.concat(overrides), &mut state.held);
                 held.begin();
-                let delegation = delegate(dtab, path, held, Explore::Deciding);
+                let delegation = delegate(&dtab, path, held, Explore::Deciding);
                 (delegation, held.looked(), held.wanted())
             };
             if !wanted.is_empty() {
@@ -196,7 +210,7 @@ impl Bindings {
         let routes = match &delegation.outcome {
             Outcome::Failed(failure) => Err(Nowhere::Failed(failure.to_string().into())),
             Outcome::Pending | Outcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
-                Err(Nowhere::Unroutable(self.unroutable(path, &overrides.dtab).into()))
+                Err(Nowhere::Unroutable(unroutable(path, &state.base, &overrides.dtab).into()))
             }
             Outcome::Bound(tree) => {
                 let sampler = Sampler::new(tree);
@@ -204,7 +218,7 @@ impl Bindings {
                 Ok(Routes::new(sampler, leaves))
             }
         };
-        let unbound = unbound(&delegation.step, self.base.len(), None)
+        let unbound = unbound(&delegation.step, state.base.len(), None)
             .and_then(|step| delegation.dentry(step))
             .map(|dentry| format!("{dentry:#}").into());
         Binding { routes, service: path.to_string().into(), unbound, looked, used: Cell::new(Instant::now()) }
@@ -223,23 +237,6 @@ impl Bindings {
                 Route { id, residual, to: Ok(client) }
             }
         }
-    }
-
-    /// The text of Linkerd's "unable to route": the name and both dtabs.
-    fn unroutable(&self, path: &Path, overrides: &Dtab) -> String {
-        let mut text = format!("Unable to route request!\n\nservice name: {path}\nbase dtab:\n");
-        for (title, dtab) in [("", &self.base), ("override dtab:\n", overrides)] {
-            text.push_str(title);
-            for dentry in dtab.iter().take(MOST_SHOWN) {
-                // Writing to a string does not fail.
-                let _ = writeln!(text, "  {} => {}", dentry.prefix, dentry.dst);
-            }
-            if dtab.len() > MOST_SHOWN {
-                let _ = writeln!(text, "  ... and {} more", dtab.len() - MOST_SHOWN);
-            }
-        }
-        text.truncate(text.trim_end().len());
-        text
     }
 
     /// Forgets what nobody asked for, and closes connections that waited too long.
@@ -271,6 +268,18 @@ impl Bindings {
             state.clients.pop(&id);
         }
         state.held.prune();
+    }
+}
+
+impl State {
+    /// Takes over a base dtab that has changed: what was bound under the old one is forgotten, clients are kept.
+    ///
+    /// One atomic load when nothing has changed.
+    fn follow_base(&mut self) {
+        if self.live.has_changed().unwrap_or(false) {
+            self.base = self.live.borrow_and_update().clone();
+            self.names.clear();
+        }
     }
 }
 
@@ -333,6 +342,23 @@ fn empty(service: &str) -> String {
 
 /// How many entries of a dtab an error shows.
 const MOST_SHOWN: usize = 50;
+
+/// The text of Linkerd's "unable to route": the name and both dtabs.
+fn unroutable(path: &Path, base: &Dtab, overrides: &Dtab) -> String {
+    let mut text = format!("Unable to route request!\n\nservice name: {path}\nbase dtab:\n");
+    for (title, dtab) in [("", base), ("override dtab:\n", overrides)] {
+        text.push_str(title);
+        for dentry in dtab.iter().take(MOST_SHOWN) {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "  {} => {}", dentry.prefix, dentry.dst);
+        }
+        if dtab.len() > MOST_SHOWN {
+            let _ = writeln!(text, "  ... and {} more", dtab.len() - MOST_SHOWN);
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
 
 /// A key for which equal bytes mean an equal name and equal overrides: the length of the name keeps them apart.
 fn write_key(key: &mut Vec<u8>, name: &PathBuf, overrides: &Overrides) {

@@ -203,6 +203,51 @@ async fn a_file_is_run_until_it_is_told_to_stop() {
     }
 }
 
+#[tokio::test(flavor = "local")]
+async fn a_changed_file_is_taken_over_and_a_wrong_one_is_not() {
+    let names = Names::new();
+    let (file, dtab) = (format!("{}/config.yaml", names.path()), format!("{}/dtab", names.path()));
+    // Written beside it and renamed over it, as editors and mounted ConfigMaps do.
+    let write = |file: &str, text: String| {
+        let new = format!("{file}.new");
+        fs::write(&new, text).and_then(|()| fs::rename(&new, file)).expect("the folder is there");
+    };
+    let configure = |router: &str, more: &str| {
+        write(
+            &file,
+            format!(
+                "admin: {{port: 0}}\nrouters:\n- protocol: http\n  dtab: {router}\n  \
+                 interpreter: {{kind: io.l5d.fs, dtabFile: '{dtab}'}}\n  servers: [{{port: 0{more}}}]\n"
+            ),
+        );
+    };
+    let status = |code: u16| format!("/svc/a => /$/io.buoyant.http.status/{code}");
+    write(&dtab, status(204));
+    configure("/x => /y", "");
+    let mut serving = Serving::start(&["run", &file]);
+    let lines = serving.until(" admin address=").await;
+    let address = lines.iter().find(|line| line.contains(" serving ")).expect("it says where it serves");
+    let port = address.rsplit(':').next().and_then(|port| port.trim().parse().ok()).expect("a port");
+    let mut client = Wire::connect(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    client.get("a", "").await.assert_status(204);
+
+    write(&dtab, status(205));
+    serving.until("the stored dtab has changed").await;
+    client.get("a", "").await.assert_status(205);
+    write(&dtab, "/svc/a = /b".to_owned());
+    serving.until(":1:8: expected '=>'").await;
+    client.get("a", "").await.assert_status(205);
+
+    configure(&status(206), ", maxCallDepth: 5");
+    let lines = serving.until("a restart is needed: router http differs in more than its dtab").await;
+    assert!(lines.iter().any(|line| line.contains("the dtab has changed")), "{lines:?}");
+    client.get("a", "").await.assert_status(206);
+    configure("/svc = /b", "");
+    serving.until("the last good configuration stays in use").await;
+    client.get("a", "").await.assert_status(206);
+    assert_eq!(serving.end("TERM").await, Some(0));
+}
+
 #[test]
 fn help_shows_examples_and_exit_codes() {
     let (code, stdout, _) = run(&["--help"], "");

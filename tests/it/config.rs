@@ -136,7 +136,7 @@ const CASES: &[Case] = &[
     (
         "routers:\n- protocol: http\n  interpreter: {kind: io.l5d.fs, dtabFil: a}\n  servers: [{}]\n",
         &[
-            (3, 23, "routers[0].interpreter.kind", "feature: dtabs kept in a file"),
+            (3, 16, "routers[0].interpreter", "the key `dtabFile` is missing"),
             (3, 34, "routers[0].interpreter.dtabFil", "(did you mean `dtabFile`?)"),
         ],
     ),

@@ -2,8 +2,7 @@
 
 use super::Fate::{NoEffect, NotYet, Refused, Works};
 use super::{
-    CONSUL, DNS_SRV, DTAB_CONFIGMAP, DTAB_FILE, KUBERNETES, Section, TRANSFORMERS, key, list, one, section,
-    sorted,
+    CONSUL, DNS_SRV, DTAB_CONFIGMAP, KUBERNETES, Section, TRANSFORMERS, key, list, one, section, sorted,
 };
 
 /// Of `experimental`, which many things accept.
@@ -96,7 +95,7 @@ pub(super) const SECTIONS: &[Section] = &[
         "interpreter kind",
         &[
             key("default", Works),
-            key("io.l5d.fs", NotYet(DTAB_FILE)),
+            key("io.l5d.fs", Works),
             key("io.l5d.k8s.configMap", NotYet(DTAB_CONFIGMAP)),
             key("io.l5d.consul.interpreter", NotYet(CONSUL)),
             key("io.l5d.namerd", Refused(NAMERD)),
@@ -105,7 +104,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("io.l5d.k8s.istio", Refused(ISTIO_INTERPRETER)),
         ],
     ),
-    section("interpreter io.l5d.fs", &[key("dtabFile", NotYet(DTAB_FILE))]),
+    section("interpreter io.l5d.fs", &[key("dtabFile", Works)]),
     section(
         "interpreter io.l5d.k8s.configMap",
         &[

@@ -76,8 +76,9 @@ fn walk() -> Walk {
 }
 
 /// What a kind cannot be without.
-fn required(kind: &str) -> Map<String, Value> {
+fn required(section: &str, kind: &str) -> Map<String, Value> {
     let keys = match kind {
+        "io.l5d.fs" if section == "interpreter" => json!({ "dtabFile": "dtab" }),
         "io.l5d.fs" => json!({ "rootDir": "names" }),
         "io.l5d.rewrite" => json!({ "prefix": "/p", "pattern": "/{a}", "name": "/b/{a}" }),
         "io.l5d.static" => json!({ "path": "/a" }),
@@ -107,7 +108,7 @@ impl Walk {
                     if matches!(kind.fate, Fate::Refused(_)) {
                         continue;
                     }
-                    let mut others = required(kind.name);
+                    let mut others = required(name, kind.name);
                     others.insert(sort.key.to_owned(), json!(kind.name));
                     let protocol = if sort.key == "protocol" { kind.name } else { protocol };
                     sorts.push((others, kind.name, protocol, covered || kind.fate != Fate::Works));

@@ -33,6 +33,7 @@ impl Namer for Everything {
 struct Scene {
     bindings: Bindings,
     namer: Arc<Everything>,
+    live: watch::Sender<Dtab>,
 }
 
 /// Bindings that remember ten of each thing for a minute, over a namer that knows everything.
@@ -43,9 +44,9 @@ fn scene() -> Scene {
     tokio::spawn(keeper.run());
     let ten = NonZeroUsize::new(10).unwrap();
     let cache = CacheConfig { names: ten, clients: ten, idle: Duration::from_secs(60) };
-    let base = "/svc => /#/all; /svc/gone => /none | ~".parse().unwrap();
+    let (live, base) = watch::channel("/svc => /#/all; /svc/gone => /none | ~".parse().unwrap());
     let bindings = Bindings::new(base, Duration::from_secs(5), cache, asker, Arc::default());
-    Scene { bindings, namer }
+    Scene { bindings, namer, live }
 }
 
 impl Scene {
@@ -81,6 +82,17 @@ async fn a_hit_is_the_same_binding_until_an_answer_changes() {
     assert!(routed(&second).unwrap_err().starts_with("Unable to route request!\n\nservice name: /svc/a\n"));
     writer.publish(endpoint(&Path::from_elems(["a"])));
     assert_eq!(routed(&*scene.bind("/svc/a", "").await).unwrap(), "/#/all/a");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_new_base_dtab_is_followed_and_clients_are_kept() {
+    let scene = scene();
+    let first = scene.bind("/svc/a", "").await;
+    scene.live.send_replace("/svc => /#/all/x; /other => /#/all".parse().unwrap());
+    assert_eq!(routed(&*scene.bind("/svc/a", "").await).unwrap(), "/#/all/x/a");
+    let again = scene.bind("/other/a", "").await;
+    let client = |binding: &Binding| Rc::clone(binding.clients().next().unwrap());
+    assert!(Rc::ptr_eq(&client(&first), &client(&again)));
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
