@@ -3,6 +3,7 @@
 mod base;
 
 use self::base::Base;
+use crate::admin::{Readiness, Shown};
 use crate::config::{self, Config};
 use crate::context;
 use crate::drain::{self, Drain, Guard};
@@ -14,15 +15,17 @@ use crate::{admin, message, proxy, store};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, LocalOptions};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// How long an answer of a namer that nobody holds is kept, so that a name asked for now and then need not be watched
 /// anew each time.
 const ANSWER_IDLE: Duration = Duration::from_secs(60);
 
-/// How long the last workers may take to end after they were told to give up.
+/// How long the last workers may take to end after they were told to give up, and the admin server to give its last
+/// answers.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Where requests are served.
@@ -97,7 +100,9 @@ pub struct Running {
     listeners: Vec<Listener>,
     admin: SocketAddr,
     registry: Registry,
+    stop_asked: Arc<Notify>,
     drain: Drain,
+    admin_drain: Drain,
     config: Config,
     /// In the order of the routers.
     bases: Vec<Base>,
@@ -131,13 +136,19 @@ impl App {
             .collect();
 
         let (drain, guard) = drain::channel();
+        let (admin_drain, admin_guard) = drain::channel();
+        let readiness = Readiness::new(drain.stages());
+        let stop_asked = Arc::<Notify>::default();
+        let shown =
+            Shown { readiness: readiness.clone(), stop: Arc::clone(&stop_asked), registry: registry.clone() };
         let (keeper, asker) = Keeper::new(namers, ANSWER_IDLE);
         control.spawn(keeper.run());
         let admin_listener = tokio::net::TcpListener::from_std(admin_socket)
             .map_err(|source| Error::Bind { what: ADMIN.to_owned(), address: admin, source })?;
-        control.spawn(admin::serve(admin_listener, guard.clone()));
+        control.spawn(admin::serve(admin_listener, shown, admin_guard));
         let workers = Workers::start(routers, sockets, asker, &registry, &guard, threads).await?;
-        Ok(Running { listeners, admin, registry, drain, config, bases, workers })
+        readiness.serving();
+        Ok(Running { listeners, admin, registry, stop_asked, drain, admin_drain, config, bases, workers })
     }
 }
 
@@ -188,12 +199,20 @@ impl Running {
         left
     }
 
+    /// Waits until the admin server was asked to stop the process: then [`Running::stop`] should be called.
+    pub fn stop_asked(&self) -> impl Future<Output = ()> + use<> {
+        let asked = Arc::clone(&self.stop_asked);
+        async move { asked.notified().await }
+    }
+
     /// Stops accepting, finishes what was begun within the configured grace, and forces what is left.
     ///
-    /// Returns whether everything finished in time.
+    /// The admin server answers until the end, so that it can be asked how far this has come. Returns whether all
+    /// requests of the routers finished in time.
     pub async fn stop(self) -> bool {
         let in_time = self.drain.drain(self.config.admin.shutdown_grace).await;
         self.workers.ended().await;
+        self.admin_drain.drain(LAST_WORDS).await;
         in_time
     }
 }

@@ -34,6 +34,10 @@ pub struct Guard {
     _alive: mpsc::Sender<Never>,
 }
 
+/// Sees how far a drain has come, and holds nothing up. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Stages(watch::Receiver<Stage>);
+
 /// Makes a drain and its first guard.
 pub fn channel() -> (Drain, Guard) {
     let (stage_sender, stage) = watch::channel(Stage::Open);
@@ -41,7 +45,19 @@ pub fn channel() -> (Drain, Guard) {
     (Drain { stage: stage_sender, alive }, Guard { stage, _alive: alive_sender })
 }
 
+impl Stages {
+    /// The stage the drain is in.
+    pub fn stage(&self) -> Stage {
+        *self.0.borrow()
+    }
+}
+
 impl Drain {
+    /// Returns a view of the stages, for those who only want to know.
+    pub fn stages(&self) -> Stages {
+        Stages(self.stage.subscribe())
+    }
+
     /// Tells every guard to stop, waits up to `grace` for them to be dropped, then tells them to give up and waits
     /// for that.
     ///

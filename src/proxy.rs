@@ -15,6 +15,7 @@ mod exchange;
 mod http1;
 mod lend;
 mod listen;
+mod metrics;
 mod patience;
 mod pool;
 mod route;

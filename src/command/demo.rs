@@ -68,7 +68,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             Ok(demo) => {
                 println!("{}", demo.story());
                 announce(&demo.running);
-                stop.await;
+                let asked = demo.running.stop_asked();
+                tokio::select! {
+                    () = stop => {}
+                    () = asked => {}
+                }
                 end(demo.running).await
             }
             Err(error) => failed(&error),

@@ -46,8 +46,10 @@ async fn serve(file: &str, config: Config) -> Exit {
     match App::start(config, Threads::per_core()).await {
         Ok(mut running) => {
             announce(&running);
+            let asked = running.stop_asked();
             tokio::select! {
                 () = stop => {}
+                () = asked => {}
                 error = follow(file, &mut running) => return failed(&error),
             }
             end(running).await

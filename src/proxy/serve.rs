@@ -6,14 +6,14 @@ use super::error::Error;
 use super::exchange::{Request, Response, Upload};
 use super::lend::{Buffer, Lender, Reuse};
 use super::listen::{Limits, Permit, Permits};
+use super::metrics::Counters;
 use super::patience::Bell;
 use super::route::{self, Tools};
 use crate::context::{Context, Peer, Policy, Refusal, encode_error};
-use crate::fault::{Blame, Fault as _};
+use crate::fault::Fault as _;
 use crate::identify::Identifiers;
 use crate::message::{Framing, Head, HopByHop, Known, Version};
 use crate::name::PathBuf;
-use crate::telemetry::Counter;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -33,24 +33,6 @@ pub(crate) struct Service {
     pub(crate) heads: Lender<Head>,
     pub(crate) scratch: Lender<Scratch>,
     pub(crate) bell: Rc<Bell>,
-}
-
-/// What a listener counts.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) connections: Counter,
-    pub(crate) requests: Counter,
-    /// Requests answered by an endpoint, whatever it answered.
-    pub(crate) success: Counter,
-    pub(crate) caller_faults: Counter,
-    pub(crate) router_faults: Counter,
-    pub(crate) upstream_faults: Counter,
-    /// Override fields of callers who are not trusted.
-    pub(crate) dropped_overrides: Counter,
-    /// Requests whose override names something that leads nowhere.
-    pub(crate) unbound_overrides: Counter,
-    /// Connections that ended, or were given up, in the middle of a head.
-    pub(crate) unfinished_heads: Counter,
 }
 
 /// Where a request's context and name are kept while it is served.
@@ -103,7 +85,7 @@ impl Service {
             Ok(response)
         });
         let mut response = within(limit, carried).await?;
-        self.counters.success.increment();
+        self.counters.carried(response.head.status());
         response.permit = permit;
         Ok(response)
     }
@@ -175,11 +157,7 @@ impl Service {
     }
 
     pub(crate) fn count_error(&self, error: &Error) {
-        match error.blame() {
-            Blame::Caller => self.counters.caller_faults.increment(),
-            Blame::Router => self.counters.router_faults.increment(),
-            Blame::Upstream => self.counters.upstream_faults.increment(),
-        }
+        self.counters.failed(error);
         tracing::debug!(%error, "not carried");
     }
 }

@@ -5,12 +5,12 @@ use super::bind::Bindings;
 use super::http1::serve_connection;
 use super::lend::Lender;
 use super::listen::Accepted;
+use super::metrics::Counters;
 use super::patience::Bell;
-use super::serve::{Counters, Service};
+use super::serve::Service;
 use crate::context::Policy;
 use crate::drain::{Guard, Stage};
 use crate::identify::Identifiers;
-use crate::telemetry::Registry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -79,9 +79,9 @@ fn serve(
 ) {
     let leaving = Leaving(Arc::clone(connections));
     let Some(service) = services.get(accepted.listener).map(Rc::clone) else { return };
-    service.counters.connections.increment();
+    let open = service.counters.connected();
     tasks.spawn_local(async move {
-        let _leaving = leaving;
+        let (_leaving, _open) = (leaving, open);
         if let Ok(stream) = TcpStream::from_std(accepted.stream) {
             serve_connection(service, stream, accepted.peer).await;
         }
@@ -119,7 +119,7 @@ fn services(shared: &Shared, bindings: &[Rc<Bindings>], bell: &Rc<Bell>) -> Vec<
                 bindings: Rc::clone(bindings),
                 limits: listener.limits,
                 permits: permits.next().cloned().flatten(),
-                counters: counters(&shared.registry, &router.label, &listener.label),
+                counters: Counters::new(&shared.registry, &router.label, &listener.label),
                 buffers: Lender::default(),
                 heads: Lender::default(),
                 scratch: Lender::default(),
@@ -128,20 +128,4 @@ fn services(shared: &Shared, bindings: &[Rc<Bindings>], bell: &Rc<Bell>) -> Vec<
         }
     }
     services
-}
-
-/// This worker's cells of what a listener counts.
-fn counters(registry: &Registry, router: &str, listener: &str) -> Counters {
-    let counter = |name| registry.counter(name, &[("router", router), ("server", listener)]);
-    Counters {
-        connections: counter("connections"),
-        requests: counter("requests"),
-        success: counter("success"),
-        caller_faults: counter("caller_faults"),
-        router_faults: counter("router_faults"),
-        upstream_faults: counter("upstream_faults"),
-        dropped_overrides: counter("dropped_overrides"),
-        unbound_overrides: counter("unbound_overrides"),
-        unfinished_heads: counter("unfinished_heads"),
-    }
 }

@@ -5,7 +5,7 @@ use crate::support::{
     within,
 };
 use signpost::app::{App, Threads};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -76,19 +76,6 @@ async fn port_0_is_another_port_each_time() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn the_admin_server_answers() {
-    let app = TestApp::start(&one_router("", "")).await;
-    assert_eq!(app.running().admin().ip(), IpAddr::from(Ipv4Addr::LOCALHOST));
-    let mut admin = Wire::connect(app.running().admin()).await;
-    let response = admin.ask("GET /admin/ping HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!((response.status(), response.text()), (200, "pong"));
-    admin.ask("GET /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_status(404);
-    admin.ask("DELETE /admin/ping HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_status(405);
-    app.stop().await;
-    admin.assert_gone().await;
-}
-
-#[tokio::test(flavor = "local")]
 async fn a_stop_finishes_what_was_begun_and_begins_nothing() {
     for workers in [0, 2] {
         let upstream = Upstream::start().await;
@@ -107,14 +94,15 @@ async fn a_stop_finishes_what_was_begun_and_begins_nothing() {
 
         let meanwhile = async {
             idle.assert_ended().await;
-            for address in [address, admin] {
-                until("nobody listens", async || TcpStream::connect(address).await.is_err()).await;
-            }
+            until("nobody listens", async || TcpStream::connect(address).await.is_err()).await;
+            let ready = Wire::connect(admin).await.ask("GET /admin/ready HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert_eq!((ready.status(), ready.text()), (503, "draining\n"));
             conn.send("lo").await;
             client.expect("hello").await;
             client.assert_ended().await;
         };
         tokio::join!(app.stop(), meanwhile);
+        assert!(TcpStream::connect(admin).await.is_err(), "the admin server ends last");
         upstream.assert_unreached().await;
     }
 }

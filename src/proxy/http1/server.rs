@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long a caller that ended its side is still served when nothing goes out: it may be waiting for the response,
 /// or it may be gone, and TCP does not tell which.
@@ -125,6 +125,7 @@ async fn serve_request(
         framing,
         body,
     };
+    let began = Instant::now();
     let whole = pin!(async {
         let response = match service.serve(peer, &mut request).await {
             Ok(response) => response,
@@ -137,6 +138,7 @@ async fn serve_request(
                 service.error_response(peer, &error, Some(&request))
             }
         };
+        service.counters.answered(response.head.status(), began);
         deliver(service, conn, &mut request, response, reply).await
     });
     unless_gone(service, conn, patience, whole).await.unwrap_or(After::Close)
@@ -309,7 +311,9 @@ async fn deliver(
 async fn refuse(service: &Service, conn: &Rc<Conn>, peer: &Peer, error: &Error) -> After {
     service.count_error(error);
     let reply = Reply { keep: false, version: Version::Http11, expects: false };
-    match respond(service, conn, service.error_response(peer, error, None), reply).await {
+    let response = service.error_response(peer, error, None);
+    service.counters.refused(response.head.status());
+    match respond(service, conn, response, reply).await {
         After::Close => After::Linger,
         after => after,
     }

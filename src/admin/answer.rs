@@ -1,0 +1,54 @@
+//! Responses of the admin server.
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+/// A response with all of its body.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Fields of every response: nothing is remembered, guessed or framed, and a page uses what comes from here alone.
+const ALWAYS: [(HeaderName, &str); 5] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+    ),
+];
+
+/// A response of a status, a media type and a body.
+pub(super) fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    for (name, value) in ALWAYS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A line of text.
+pub(super) fn text(status: StatusCode, line: &str) -> Answer {
+    answer(status, "text/plain; charset=utf-8", format!("{line}\n"))
+}
+
+/// A page.
+pub(super) fn html(page: impl Into<Bytes>) -> Answer {
+    answer(StatusCode::OK, "text/html; charset=utf-8", page)
+}
+
+/// A value as JSON, on one line or indented.
+pub(super) fn json(status: StatusCode, value: &impl Serialize, pretty: bool) -> Answer {
+    let written = if pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) };
+    match written {
+        Ok(body) => answer(status, "application/json", body),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}

@@ -1,0 +1,117 @@
+//! What a page of somebody else's could make a browser send, and must not.
+//!
+//! A browser sends what any page asks it to, to this machine as well. Two things tell such a request: its `Origin` is
+//! another one; or, when a name of the page's own was made to mean this machine's address (DNS rebinding), its `Host`
+//! is a name nobody here uses.
+
+use hyper::Request;
+use hyper::header::{self, HeaderName};
+use std::net::IpAddr;
+
+/// Returns why a request that does something is refused, if it is.
+pub(super) fn refusal<B>(request: &Request<B>) -> Option<&'static str> {
+    let Some(authority) = authority(request) else {
+        return Some("the request has no Host");
+    };
+    if !is_plain(host(authority)) {
+        return Some(
+            "the Host is a name: ask by an IP address or localhost, so that no page can ask for you",
+        );
+    }
+    match one(request, &header::ORIGIN) {
+        Ok(None) => None,
+        Ok(Some(origin)) if is_same(origin, authority) => None,
+        _ => Some("the request comes from a page of another origin"),
+    }
+}
+
+/// What the request calls this server: the authority of its target, or else its one `Host`.
+fn authority<B>(request: &Request<B>) -> Option<&str> {
+    let host = one(request, &header::HOST).ok()?;
+    request.uri().authority().map(|authority| authority.as_str()).or(host)
+}
+
+/// The value of a field that may come once.
+fn one<'a, B>(request: &'a Request<B>, name: &HeaderName) -> Result<Option<&'a str>, ()> {
+    let mut values = request.headers().get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(drop),
+        _ => Err(()),
+    }
+}
+
+/// An authority without its port.
+fn host(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// Whether a host is not a name that somebody else could give a meaning to.
+fn is_plain(host: &str) -> bool {
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let address = match inside {
+        Some(inside) => inside.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()),
+        None => host.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4()),
+    };
+    address || host.eq_ignore_ascii_case("localhost")
+}
+
+/// Whether a page of this origin came from this server, or through a proxy that adds TLS and keeps the `Host`.
+fn is_same(origin: &str, authority: &str) -> bool {
+    let from = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    from.is_some_and(|from| from.eq_ignore_ascii_case(authority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+    use hyper::Request;
+
+    type Fields = &'static [(&'static str, &'static str)];
+
+    #[test]
+    fn who_may_ask() {
+        let cases: &[(Fields, Option<&str>)] = &[
+            (&[("host", "127.0.0.1:9990")], None),
+            (&[("host", "LocalHost:9990")], None),
+            (&[("host", "localhost")], None),
+            (&[("host", "[::1]:9990")], None),
+            (&[("host", "[::1]")], None),
+            (&[("host", "10.1.2.3:9990"), ("origin", "http://10.1.2.3:9990")], None),
+            (&[("host", "10.1.2.3"), ("origin", "https://10.1.2.3")], None),
+            (&[], Some("no Host")),
+            (&[("host", "evil.example:9990")], Some("is a name")),
+            (&[("host", "127.0.0.1.evil.example")], Some("is a name")),
+            (&[("host", "localhost.evil.example")], Some("is a name")),
+            (&[("host", "[127.0.0.1]")], Some("is a name")),
+            (&[("host", "")], Some("is a name")),
+            (&[("host", "127.0.0.1"), ("host", "evil.example")], Some("no Host")),
+            (&[("host", "localhost:9990"), ("origin", "http://evil.example")], Some("another origin")),
+            (&[("host", "localhost:9990"), ("origin", "http://localhost:9991")], Some("another origin")),
+            (&[("host", "localhost:9990"), ("origin", "http://localhost")], Some("another origin")),
+            (&[("host", "localhost:9990"), ("origin", "null")], Some("another origin")),
+            (&[("host", "localhost:9990"), ("origin", "")], Some("another origin")),
+            (
+                &[("host", "localhost"), ("origin", "http://localhost"), ("origin", "null")],
+                Some("another origin"),
+            ),
+        ];
+        for (fields, expected) in cases {
+            let mut request = Request::post("/admin/shutdown");
+            for (name, value) in *fields {
+                request = request.header(*name, *value);
+            }
+            let refused = refusal(&request.body(()).unwrap());
+            let as_expected = match expected {
+                None => refused.is_none(),
+                Some(part) => refused.is_some_and(|text| text.contains(part)),
+            };
+            assert!(as_expected, "{fields:?}: {refused:?}");
+        }
+        let absolute = Request::post("http://evil.example/admin/shutdown").header("host", "localhost");
+        assert!(refusal(&absolute.body(()).unwrap()).is_some());
+    }
+}

@@ -1,0 +1,161 @@
+//! The metrics, in Linkerd's tree and as OpenMetrics text.
+
+mod openmetrics;
+
+pub(super) use self::openmetrics::openmetrics;
+
+use super::answer::{Answer, json};
+use super::query::Query;
+use crate::telemetry::{Distribution, Registry, Series, Total};
+use hyper::StatusCode;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The parts of a metric's name in Linkerd's tree.
+type Scope = Vec<String>;
+
+/// Answers `/admin/metrics.json`: flat, or as a tree with `tree=1`; with `q=rt/outgoing`, what is below that alone.
+pub(super) fn metrics_json(registry: &Registry, query: Query<'_>) -> Answer {
+    let mut metrics = linkerd(registry);
+    if let Some(q) = query.get("q") {
+        metrics = below(&metrics, &q);
+        if metrics.is_empty() {
+            let error = serde_json::json!({ "error": format!("No such subtree: {q}") });
+            return json(StatusCode::NOT_FOUND, &error, false);
+        }
+    }
+    let shown = if query.flag("tree") { tree(&metrics) } else { flat(&metrics) };
+    json(StatusCode::OK, &shown, query.flag("pretty"))
+}
+
+/// Every metric under the name it has in Linkerd.
+fn linkerd(registry: &Registry) -> BTreeMap<Scope, Total> {
+    let mut metrics: BTreeMap<Scope, Total> = BTreeMap::new();
+    for (series, total) in registry.totals() {
+        let scope = scope(&series);
+        for name in names(&series) {
+            let full: Scope = scope.iter().cloned().chain(name.split('/').map(str::to_owned)).collect();
+            match (metrics.get_mut(&full), &total) {
+                (Some(Total::Counter(sum)), Total::Counter(more)) => *sum += more,
+                _ => drop(metrics.insert(full, total.clone())),
+            }
+        }
+    }
+    metrics
+}
+
+/// Where a series stands: `rt/<router>/server/<ip>/<port>`.
+fn scope(series: &Series) -> Scope {
+    let label = |name| series.labels.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+    let mut scope = Vec::new();
+    for (part, label) in [("rt", label("router")), ("server", label("server"))] {
+        if let Some(label) = label {
+            scope.push(part.to_owned());
+            // An address and a port are two levels; a router's label is one, whatever it holds.
+            let levels: Vec<&str> = if part == "server" { label.split('/').collect() } else { vec![label] };
+            scope.extend(levels.into_iter().map(str::to_owned));
+        }
+    }
+    scope
+}
+
+/// What Linkerd calls a series there, and what it adds it to.
+fn names(series: &Series) -> Vec<String> {
+    let with_sum = |part: &str| vec!["failures".to_owned(), format!("failures/{part}")];
+    match series.name {
+        "connections" => vec!["connects".to_owned()],
+        "open_connections" => vec!["connections".to_owned()],
+        "caller_faults" => with_sum("caller"),
+        "router_faults" => with_sum("router"),
+        "upstream_faults" => with_sum("upstream"),
+        "failed_responses" => with_sum("response"),
+        "request_duration" => vec!["request_latency_ms".to_owned()],
+        "responses" => {
+            let class = series.labels.iter().find(|(key, _)| *key == "class");
+            vec![format!("status/{}", class.map_or(String::new(), |(_, class)| class.to_uppercase()))]
+        }
+        own => vec![own.to_owned()],
+    }
+}
+
+/// The metrics below a scope that is written with `/`, under the names they have there.
+fn below(metrics: &BTreeMap<Scope, Total>, q: &str) -> BTreeMap<Scope, Total> {
+    let wanted: Vec<&str> = q.split('/').filter(|part| !part.is_empty()).collect();
+    // A label may hold slashes itself, so it is the joined names that are compared.
+    let rest = |scope: &Scope| {
+        (0..=scope.len())
+            .find(|taken| {
+                scope.iter().take(*taken).flat_map(|part| part.split('/')).eq(wanted.iter().copied())
+            })
+            .map(|taken| scope.iter().skip(taken).cloned().collect())
+    };
+    metrics.iter().filter_map(|(scope, total)| Some((rest(scope)?, total.clone()))).collect()
+}
+
+/// One object, the parts of names joined with `/`.
+fn flat(metrics: &BTreeMap<Scope, Total>) -> Value {
+    let mut flat = Map::new();
+    for (scope, total) in metrics {
+        let name = scope.join("/");
+        match total {
+            Total::Counter(count) => drop(flat.insert(name, (*count).into())),
+            Total::Gauge(count) => drop(flat.insert(name, (*count).into())),
+            Total::Durations(all) => {
+                flat.extend(stat(all).into_iter().map(|(member, value)| (format!("{name}.{member}"), value)));
+            }
+        }
+    }
+    flat.into()
+}
+
+/// Objects in objects, with members `counter`, `gauge` or `stat.*` where a name ends.
+fn tree(metrics: &BTreeMap<Scope, Total>) -> Value {
+    let mut root = Map::new();
+    for (scope, total) in metrics {
+        let members = match total {
+            Total::Counter(count) => vec![("counter".to_owned(), (*count).into())],
+            Total::Gauge(count) => vec![("gauge".to_owned(), (*count).into())],
+            Total::Durations(all) => {
+                stat(all).into_iter().map(|(member, value)| (format!("stat.{member}"), value)).collect()
+            }
+        };
+        grow(&mut root, scope, members);
+    }
+    root.into()
+}
+
+/// Adds members to the object at a scope.
+fn grow(node: &mut Map<String, Value>, scope: &[String], members: Vec<(String, Value)>) {
+    match scope.split_first() {
+        None => node.extend(members),
+        Some((part, rest)) => {
+            let below = node.entry(part.as_str()).or_insert_with(|| Map::new().into());
+            if let Value::Object(below) = below {
+                grow(below, rest, members);
+            }
+        }
+    }
+}
+
+/// The members of durations, in milliseconds, since the start.
+fn stat(all: &Distribution) -> Vec<(&'static str, Value)> {
+    let count = all.count();
+    let mut members = vec![("count", count.into())];
+    if count > 0 {
+        let shares =
+            [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p9990", 0.999), ("p9999", 0.9999)];
+        members.extend(shares.map(|(member, share)| (member, millis(all.quantile(share)).into())));
+        members.push(("sum", millis(all.sum).into()));
+        // A count of requests is far smaller than what a double counts exactly.
+        members.push(("avg", (millis(all.sum) / count as f64).into()));
+    }
+    members
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+#[cfg(test)]
+mod tests;

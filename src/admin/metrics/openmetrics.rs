@@ -1,0 +1,68 @@
+//! The metrics as OpenMetrics text, which Prometheus reads.
+
+use crate::admin::answer::{Answer, answer, text};
+use crate::telemetry::{Durations, Registry, Series, Total};
+use hyper::StatusCode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text as format};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::{Registry as Exported, Unit};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What stands before every name.
+const PREFIX: &str = "signpost";
+
+const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Answers `/admin/metrics/prometheus`.
+pub(in crate::admin) fn openmetrics(registry: &Registry) -> Answer {
+    let mut exported = Exported::with_prefix(PREFIX);
+    exported.register_collector(Box::new(Cells(registry.clone())));
+    let mut body = String::new();
+    match format::encode(&mut body, &exported) {
+        Ok(()) => answer(StatusCode::OK, MEDIA_TYPE, body),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// The cells of the workers, summed when they are asked for.
+#[derive(Debug)]
+struct Cells(Registry);
+
+impl Collector for Cells {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families: BTreeMap<&str, Vec<(Series, Total)>> = BTreeMap::new();
+        for (series, total) in self.0.totals() {
+            families.entry(series.name).or_default().push((series, total));
+        }
+        for (name, all) in families {
+            let (unit, kind) = match all.first() {
+                Some((_, Total::Gauge(_))) => (None, MetricType::Gauge),
+                Some((_, Total::Durations(_))) => (Some(Unit::Seconds), MetricType::Histogram),
+                _ => (None, MetricType::Counter),
+            };
+            let mut family = encoder.encode_descriptor(name, self.0.meaning(name), unit.as_ref(), kind)?;
+            for (series, total) in all {
+                let labels: Vec<_> =
+                    series.labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+                let mut metric = family.encode_family(&labels)?;
+                match total {
+                    Total::Counter(count) => {
+                        metric.encode_counter(&count, None::<&Exemplar<NoLabelSet, f64>>)?;
+                    }
+                    Total::Gauge(count) => metric.encode_gauge(&count)?,
+                    Total::Durations(all) => {
+                        let bounds =
+                            Durations::BOUNDS.iter().map(|bound| bound.as_secs_f64()).chain([f64::INFINITY]);
+                        let buckets: Vec<_> = bounds.zip(all.counts).collect();
+                        let sum = all.sum.as_secs_f64();
+                        metric.encode_histogram::<NoLabelSet>(sum, all.count(), &buckets, None)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

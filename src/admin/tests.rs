@@ -1,0 +1,15 @@
+use super::Readiness;
+use crate::drain;
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn ready_between_the_start_and_the_drain() {
+    let (drain, guard) = drain::channel();
+    let readiness = Readiness::new(drain.stages());
+    assert_eq!(readiness.missing(), Some("starting"));
+    readiness.serving();
+    assert_eq!(readiness.missing(), None);
+    drop(guard);
+    assert!(drain.drain(Duration::ZERO).await, "whoever looks at the stages holds nothing up");
+    assert_eq!(readiness.missing(), Some("draining"));
+}

@@ -1,0 +1,298 @@
+//! Counting in cells: each worker has its own, so that counting is one plain store; a reader sums the cells of one
+//! name and label set.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A metric's name and labels, in the order they are shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Series {
+    /// What is counted, such as `requests`.
+    pub name: &'static str,
+    /// Of what, such as `router` `outgoing`.
+    pub labels: Vec<(&'static str, String)>,
+}
+
+/// A number that only grows, counted by one thread.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+/// A number that grows and shrinks, counted by one thread.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Arc<AtomicI64>);
+
+/// How long something took each time, by [`Durations::BOUNDS`], recorded by one thread.
+#[derive(Clone, Debug, Default)]
+pub struct Durations(Arc<Buckets>);
+
+#[derive(Debug, Default)]
+struct Buckets {
+    /// As many as there are bounds, and one for what is above them all.
+    counts: [AtomicU64; Durations::BOUNDS.len() + 1],
+    /// In microseconds.
+    sum: AtomicU64,
+}
+
+/// The sum of a series over all workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Total {
+    /// Of counters.
+    Counter(u64),
+    /// Of gauges.
+    Gauge(i64),
+    /// Of durations.
+    Durations(Distribution),
+}
+
+/// How durations are distributed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// How many were at most each of [`Durations::BOUNDS`] and above the one before; the last, above them all.
+    pub counts: [u64; Durations::BOUNDS.len() + 1],
+    /// Their sum.
+    pub sum: Duration,
+}
+
+/// Every series of the process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    series: BTreeMap<Series, Cells>,
+    meanings: BTreeMap<&'static str, &'static str>,
+}
+
+/// The cells of one series.
+#[derive(Debug)]
+enum Cells {
+    Counters(Vec<Counter>),
+    Gauges(Vec<Gauge>),
+    Durations(Vec<Durations>),
+}
+
+impl Counter {
+    /// Counts one more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Counts `n` more.
+    ///
+    /// A load and a store, not an atomic addition: each cell has one writer.
+    pub fn add(&self, n: u64) {
+        add(&self.0, n);
+    }
+}
+
+impl Gauge {
+    /// Counts `n` more, or fewer when it is negative. Each cell has one writer.
+    pub fn add(&self, n: i64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+}
+
+impl Durations {
+    /// The upper bounds of the buckets: 100 µs to 10 s.
+    pub const BOUNDS: [Duration; 16] = [
+        Duration::from_micros(100),
+        Duration::from_micros(250),
+        Duration::from_micros(500),
+        Duration::from_millis(1),
+        Duration::from_micros(2_500),
+        Duration::from_millis(5),
+        Duration::from_millis(10),
+        Duration::from_millis(25),
+        Duration::from_millis(50),
+        Duration::from_millis(100),
+        Duration::from_millis(250),
+        Duration::from_millis(500),
+        Duration::from_secs(1),
+        Duration::from_millis(2_500),
+        Duration::from_secs(5),
+        Duration::from_secs(10),
+    ];
+
+    /// Records one.
+    pub fn record(&self, duration: Duration) {
+        let bucket = Self::BOUNDS.partition_point(|bound| *bound < duration);
+        if let Some(count) = self.0.counts.get(bucket) {
+            add(count, 1);
+        }
+        add(&self.0.sum, duration.as_micros().try_into().unwrap_or(u64::MAX));
+    }
+}
+
+fn add(cell: &AtomicU64, n: u64) {
+    cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
+}
+
+impl Distribution {
+    /// Returns how many durations there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Returns the duration that a `share` (0 to 1) of them did not exceed, as exactly as the buckets tell: it is
+    /// interpolated within its bucket, and 10 s when it is above the last bound. Zero when there were none.
+    pub fn quantile(&self, share: f64) -> Duration {
+        // Counts are far smaller than what a double counts exactly.
+        let wanted = share * self.count() as f64;
+        let (mut below, mut from) = (0.0, Duration::ZERO);
+        for (bound, count) in Durations::BOUNDS.iter().zip(self.counts) {
+            let count = count as f64;
+            if count > 0.0 && below + count >= wanted {
+                return from + (*bound - from).mul_f64(((wanted - below) / count).clamp(0.0, 1.0));
+            }
+            (below, from) = (below + count, *bound);
+        }
+        if self.count() == 0 { Duration::ZERO } else { from }
+    }
+}
+
+impl Registry {
+    /// Makes a new cell of a counter, for one worker.
+    pub fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        let cell = Counter::default();
+        match self.table().series.entry(series(name, labels)).or_insert_with(|| Cells::Counters(Vec::new())) {
+            Cells::Counters(cells) => cells.push(cell.clone()),
+            _ => debug_assert!(false, "{name} is no counter"),
+        }
+        cell
+    }
+
+    /// Makes a new cell of a gauge, for one worker.
+    pub fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        let cell = Gauge::default();
+        match self.table().series.entry(series(name, labels)).or_insert_with(|| Cells::Gauges(Vec::new())) {
+            Cells::Gauges(cells) => cells.push(cell.clone()),
+            _ => debug_assert!(false, "{name} is no gauge"),
+        }
+        cell
+    }
+
+    /// Makes new cells of durations, for one worker.
+    pub fn durations(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Durations {
+        let cell = Durations::default();
+        match self.table().series.entry(series(name, labels)).or_insert_with(|| Cells::Durations(Vec::new()))
+        {
+            Cells::Durations(cells) => cells.push(cell.clone()),
+            _ => debug_assert!(false, "{name} is no duration"),
+        }
+        cell
+    }
+
+    /// Says what the series of a name mean, in a sentence without its full stop.
+    pub fn describe(&self, name: &'static str, meaning: &'static str) {
+        self.table().meanings.insert(name, meaning);
+    }
+
+    /// Returns what the series of a name mean; nothing when nobody said.
+    pub fn meaning(&self, name: &str) -> &'static str {
+        self.table().meanings.get(name).copied().unwrap_or_default()
+    }
+
+    /// Sums every series.
+    pub fn totals(&self) -> BTreeMap<Series, Total> {
+        self.table().series.iter().map(|(key, cells)| (key.clone(), cells.total())).collect()
+    }
+
+    /// Sums the counters and gauges of that name in every series that has all of the given labels.
+    pub fn total(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let wanted = |key: &Series| {
+            key.name == name
+                && labels.iter().all(|(k, v)| key.labels.iter().any(|(key, value)| key == k && value == v))
+        };
+        let table = self.table();
+        let totals = table.series.iter().filter(|(key, _)| wanted(key)).map(|(_, cells)| cells.total());
+        totals
+            .map(|total| match total {
+                Total::Counter(count) => count,
+                Total::Gauge(count) => count.try_into().unwrap_or_default(),
+                Total::Durations(durations) => durations.count(),
+            })
+            .sum()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn series(name: &'static str, labels: &[(&'static str, &str)]) -> Series {
+    Series { name, labels: labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect() }
+}
+
+impl Cells {
+    fn total(&self) -> Total {
+        match self {
+            Self::Counters(cells) => Total::Counter(cells.iter().map(|cell| cell.0.load(Relaxed)).sum()),
+            Self::Gauges(cells) => Total::Gauge(cells.iter().map(|cell| cell.0.load(Relaxed)).sum()),
+            Self::Durations(cells) => {
+                let mut all = Distribution::default();
+                for Durations(buckets) in cells {
+                    for (sum, count) in all.counts.iter_mut().zip(&buckets.counts) {
+                        *sum += count.load(Relaxed);
+                    }
+                    all.sum += Duration::from_micros(buckets.sum.load(Relaxed));
+                }
+                Total::Durations(all)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_of_one_series_are_summed() {
+        let registry = Registry::default();
+        let here = registry.counter("requests", &[("router", "in"), ("server", "a")]);
+        let there = registry.counter("requests", &[("router", "in"), ("server", "a")]);
+        let other = registry.counter("requests", &[("router", "in"), ("server", "b")]);
+        here.increment();
+        there.add(2);
+        other.add(10);
+        assert_eq!(registry.total("requests", &[("server", "a")]), 3);
+        assert_eq!(registry.total("requests", &[("router", "in")]), 13);
+        assert_eq!(registry.total("responses", &[]), 0);
+        assert_eq!(registry.totals().len(), 2);
+    }
+
+    #[test]
+    fn a_gauge_of_one_worker_may_be_negative() {
+        let registry = Registry::default();
+        let (here, there) = (registry.gauge("open", &[]), registry.gauge("open", &[]));
+        here.add(3);
+        there.add(-1);
+        assert_eq!(registry.totals().into_values().collect::<Vec<_>>(), [Total::Gauge(2)]);
+    }
+
+    #[test]
+    fn durations_fall_into_buckets() {
+        let registry = Registry::default();
+        let cells = [registry.durations("took", &[]), registry.durations("took", &[])];
+        for (at, micros) in [0, 100, 101, 1_000, 10_000_000, 10_000_001].into_iter().enumerate() {
+            cells[at % 2].record(Duration::from_micros(micros));
+        }
+        let Some(Total::Durations(all)) = registry.totals().into_values().next() else { panic!() };
+        assert_eq!(all.counts, [2, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!((all.count(), all.sum), (6, Duration::from_micros(20_001_202)));
+    }
+
+    #[test]
+    fn quantiles_are_interpolated() {
+        let mut all = Distribution::default();
+        assert_eq!(all.quantile(0.5), Duration::ZERO);
+        (all.counts[0], all.counts[3]) = (50, 50);
+        for (share, micros) in [(0.0, 0), (0.25, 50), (0.5, 100), (0.75, 750), (1.0, 1_000)] {
+            assert_eq!(all.quantile(share), Duration::from_micros(micros), "{share}");
+        }
+        all.counts[16] = 900;
+        assert_eq!(all.quantile(0.99), Duration::from_secs(10));
+    }
+}
