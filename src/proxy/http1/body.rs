@@ -116,6 +116,10 @@ impl Incoming {
     }
 }
 
+/// Up to how many bytes a piece of a body is copied behind what is written before it: that costs less than to hand the
+/// kernel several slices.
+const MOST_COPIED: usize = 4 * 1024;
+
 /// A message that is being written: its head first, together with what of its body is at hand.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -142,6 +146,11 @@ impl Outgoing {
             // Writing to a vector does not fail.
             let _ = write!(before.out(), "{:x}\r\n", bytes.len());
             after = b"\r\n";
+        }
+        if bytes.len() <= MOST_COPIED {
+            before.out().extend_from_slice(bytes);
+            before.out().extend_from_slice(after);
+            return self.conn.write([before.data(), b"", b""]).await;
         }
         self.conn.write([before.data(), bytes, after]).await
     }

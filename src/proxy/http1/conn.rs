@@ -10,15 +10,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// One connection. Reading and writing may go on at once, in the same task.
 ///
 /// While nothing has come it holds no buffer: readiness is awaited without one.
 #[derive(Debug)]
 pub(crate) struct Conn {
-    read: RefCell<OwnedReadHalf>,
-    write: RefCell<OwnedWriteHalf>,
+    /// Borrowed for one poll at a time.
+    stream: RefCell<TcpStream>,
     input: RefCell<Option<Loan<Buffer>>>,
     buffers: Lender<Buffer>,
     ended: Cell<bool>,
@@ -43,10 +42,8 @@ pub(crate) struct Piece {
 
 impl Conn {
     pub(crate) fn new(stream: TcpStream, buffers: Lender<Buffer>) -> Rc<Self> {
-        let (read, write) = stream.into_split();
         Rc::new(Self {
-            read: RefCell::new(read),
-            write: RefCell::new(write),
+            stream: RefCell::new(stream),
             input: RefCell::new(None),
             buffers,
             ended: Cell::new(false),
@@ -84,11 +81,11 @@ impl Conn {
         if self.ended.get() {
             return Poll::Ready(Ok(0));
         }
-        ready!(self.read.borrow().as_ref().poll_read_ready(cx))?;
         let mut input = self.input.borrow_mut();
+        // Lent before it is known whether there are bytes: asking for readiness first would ask twice.
         let buffer = input.get_or_insert_with(|| self.buffers.lend());
-        let mut half = self.read.borrow_mut();
-        let read = pin!(half.read_buf(buffer.room())).poll(cx);
+        let mut stream = self.stream.borrow_mut();
+        let read = pin!(stream.read_buf(buffer.room())).poll(cx);
         if buffer.is_empty() {
             *input = None;
         }
@@ -156,14 +153,14 @@ impl Conn {
         if self.input.borrow().is_some() {
             return true;
         }
-        let read = self.read.borrow();
+        let stream = self.stream.borrow();
         if ask_kernel {
             let mut byte = [std::mem::MaybeUninit::uninit()];
-            let peeked = socket2::SockRef::from(read.as_ref()).peek(&mut byte);
+            let peeked = socket2::SockRef::from(&*stream).peek(&mut byte);
             return !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         }
         let mut byte = [0];
-        !matches!(read.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        !matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Writes all the given bytes, in one system call when the socket takes them.
@@ -178,8 +175,13 @@ impl Conn {
         poll_fn(|cx| {
             while done < total {
                 let (slices, count) = rest(parts, done);
-                let mut half = self.write.borrow_mut();
-                let written = Pin::new(&mut *half).poll_write_vectored(cx, &slices[..count]);
+                let mut stream = self.stream.borrow_mut();
+                let stream = Pin::new(&mut *stream);
+                let written = match &slices[..count] {
+                    // The kernel has a shorter way for it.
+                    [only] => stream.poll_write(cx, only),
+                    several => stream.poll_write_vectored(cx, several),
+                };
                 self.awaits_room.set(written.is_pending());
                 let written = ready!(written)?;
                 if written == 0 {
@@ -198,12 +200,12 @@ impl Conn {
     /// Makes the end of the connection a reset, so that what was cut off cannot be taken for whole.
     pub(crate) fn reset_on_close(&self) {
         // A socket that refuses is closed as any other.
-        let _ = socket2::SockRef::from(self.write.borrow().as_ref()).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(&*self.stream.borrow()).set_linger(Some(Duration::ZERO));
     }
 
     /// Ends this side of the connection.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
-        poll_fn(|cx| Pin::new(&mut *self.write.borrow_mut()).poll_shutdown(cx)).await
+        poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)).await
     }
 
     /// A buffer for what is going to be written.
