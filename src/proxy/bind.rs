@@ -51,6 +51,7 @@ pub struct Binding {
     pub(crate) unbound: Option<Box<str>>,
     /// The answers behind it.
     looked: Vec<Answer>,
+    /// When the sweep was before it was last asked for.
     used: Cell<Instant>,
 }
 
@@ -86,6 +87,8 @@ struct State {
     clients: LruCache<Path, Rc<Client>>,
     /// Where a key is put together.
     key: Vec<u8>,
+    /// When the last sweep was: the only clock that a hit reads.
+    swept: Instant,
     no_overrides: Rc<Overrides>,
 }
 
@@ -109,6 +112,7 @@ impl Bindings {
             names: LruCache::new(cache.names),
             clients: LruCache::new(cache.clients),
             key: Vec::new(),
+            swept: Instant::now(),
             no_overrides: Rc::default(),
         };
         Self { timeout, asker, loads, cache, state: RefCell::new(state) }
@@ -157,7 +161,7 @@ impl Bindings {
         if binding.looked.iter().any(Answer::has_changed) {
             return None;
         }
-        binding.used.set(Instant::now());
+        binding.used.set(state.swept);
         Some(Rc::clone(binding))
     }
 
@@ -221,7 +225,7 @@ impl Bindings {
         let unbound = unbound(&delegation.step, state.base.len(), None)
             .and_then(|step| delegation.dentry(step))
             .map(|dentry| format!("{dentry:#}").into());
-        Binding { routes, service: path.to_string().into(), unbound, looked, used: Cell::new(Instant::now()) }
+        Binding { routes, service: path.to_string().into(), unbound, looked, used: Cell::new(state.swept) }
     }
 
     fn route(&self, state: &mut State, bound: &Bound) -> Route {
@@ -243,6 +247,7 @@ impl Bindings {
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         let state = &mut *self.state.borrow_mut();
+        state.swept = now;
         // A failure for want of room does not end by itself: it has to be asked again.
         let over = |binding: &Binding| {
             matches!(binding.routes, Err(Nowhere::Failed(_)))

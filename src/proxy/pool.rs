@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Idle {
     conn: Rc<Conn>,
-    since: Instant,
+    /// When a sweep first saw it: no request reads the clock for it.
+    seen: Option<Instant>,
 }
 
 /// Takes the connection that waited the shortest, if there is one that is still good.
@@ -36,12 +37,12 @@ pub(crate) fn take(member: &Member, repeatable: bool) -> Option<Rc<Conn>> {
 pub(crate) fn keep(member: &Member, conn: Rc<Conn>) {
     let mut idle = member.idle.borrow_mut();
     if idle.len() < KEPT {
-        idle.push(Idle { conn, since: Instant::now() });
+        idle.push(Idle { conn, seen: None });
     }
 }
 
 /// Closes the connections that the endpoint has closed, or that waited too long.
 pub(crate) fn sweep(member: &Member, now: Instant) {
-    let waited = |idle: &Idle| now.saturating_duration_since(idle.since);
-    member.idle.borrow_mut().retain(|idle| waited(idle) < PATIENCE && !idle.conn.is_stale(false));
+    let waited = |idle: &mut Idle| now.saturating_duration_since(*idle.seen.get_or_insert(now));
+    member.idle.borrow_mut().retain_mut(|idle| waited(idle) < PATIENCE && !idle.conn.is_stale(false));
 }

@@ -83,11 +83,14 @@ async fn next_head(
         }
     }
     let mut head = service.heads.lend();
-    patience.begin(service.limits.head);
+    let mut begun = false;
     loop {
         if let Some(taken) = conn.look(|bytes| head.parse_request(bytes, &service.limits.heads))? {
             conn.consume(taken);
             return Ok(Some(head));
+        }
+        if !std::mem::replace(&mut begun, true) {
+            patience.begin(service.limits.head);
         }
         let more = poll_fn(|cx| match conn.poll_fill(cx) {
             Poll::Ready(read) => Poll::Ready(matches!(read, Ok(n) if n > 0)),
