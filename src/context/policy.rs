@@ -162,27 +162,27 @@ impl Policy {
         names: &Leaving<'_>,
     ) -> HopByHop {
         let hop_by_hop = head.strip_hop_by_hop();
-        head.append(b"Via", via_entry(head.version()));
-        head.append(b"l5d-dst-service", names.service);
+        head.append_known(Known::Via, via_entry(head.version()));
+        head.append_known(Known::L5dDstService, names.service);
         self.aim(head, names.client, names.residual);
         if !names.overrides.is_empty() {
-            head.append(b"l5d-ctx-dtab", names.overrides);
+            head.append_known(Known::L5dCtxDtab, names.overrides);
         }
         let scratch = &mut context.scratch;
         if let Some(deadline) = context.deadline {
-            append_written(head, scratch, b"l5d-ctx-deadline", |out| deadline.encode(out));
+            head.append_known(Known::L5dCtxDeadline, written(scratch, |out| deadline.encode(out)));
         }
-        append_written(head, scratch, b"l5d-ctx-trace", |out| context.trace.encode(out));
-        append_written(head, scratch, b"l5d-reqid", |out| context.trace.encode_root(out));
+        head.append_known(Known::L5dCtxTrace, written(scratch, |out| context.trace.encode(out)));
+        head.append_known(Known::L5dReqid, written(scratch, |out| context.trace.encode_root(out)));
         if let Some(forwarded) = &self.config.forwarded {
-            scratch.clear();
-            forwarded.encode(peer, &self.config.router, head.get(Known::Host), scratch);
-            head.append(b"Forwarded", scratch);
+            let host = head.get(Known::Host);
+            let value = written(scratch, |out| forwarded.encode(peer, &self.config.router, host, out));
+            head.append_known(Known::Forwarded, value);
         }
         if let Some(name) = &self.config.timestamp_header
             && head.find(name.as_bytes()).is_none()
         {
-            append_written(head, scratch, name.as_bytes(), push_milliseconds);
+            head.append(name.as_bytes(), written(scratch, push_milliseconds));
         }
         hop_by_hop
     }
@@ -190,10 +190,10 @@ impl Policy {
     /// Says to which client a request goes, in place of what was said before: each attempt may draw another leaf.
     pub fn aim(&self, head: &mut Head, client: &[u8], residual: Option<&[u8]>) {
         head.remove(Known::L5dDstClient);
-        head.append(b"l5d-dst-client", client);
+        head.append_known(Known::L5dDstClient, client);
         head.remove(Known::L5dDstResidual);
         if let Some(residual) = residual.filter(|residual| !residual.is_empty()) {
-            head.append(b"l5d-dst-residual", residual);
+            head.append_known(Known::L5dDstResidual, residual);
         }
     }
 
@@ -202,7 +202,7 @@ impl Policy {
     pub fn answer(&self, head: &mut Head, context: &Context) -> Answered {
         let blank_body = !context.trusted && head.contains(Known::L5dErr);
         let hop_by_hop = head.strip_hop_by_hop();
-        head.append(b"Via", via_entry(head.version()));
+        head.append_known(Known::Via, via_entry(head.version()));
         if !context.trusted {
             head.remove_where(|field| field.known.is_steering());
         }
@@ -265,11 +265,11 @@ fn take_trace(head: &mut Head, context: &mut Context) {
     head.remove(Known::L5dSample);
 }
 
-/// Appends a field whose value `write` makes, by way of a buffer that is used again.
-fn append_written(head: &mut Head, scratch: &mut Vec<u8>, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+/// Makes a value in a buffer that is used again.
+fn written(scratch: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
     scratch.clear();
     write(scratch);
-    head.append(name, scratch);
+    scratch
 }
 
 /// Appends the time since 1970 in milliseconds.

@@ -90,31 +90,66 @@ impl Known {
     pub fn of(name: &[u8]) -> Self {
         let Some(first) = name.first() else { return Self::Other };
         match first.to_ascii_lowercase() {
-            b'b' => one_of(name, &[("baggage", Self::Baggage)]),
-            b'c' => match one_of(name, &CONTENT) {
+            b'b' => one_of(name, &[Self::Baggage]),
+            b'c' => match one_of(name, &[Self::Connection, Self::ContentLength]) {
                 Self::Other if is(name, "content-length") => Self::FramingLookalike,
                 known => known,
             },
             b'd' if is(name, "dtab-local") => Self::DtabLocal,
-            b'd' => one_of(name, &[("date", Self::Date)]),
-            b'e' => one_of(name, &[("expect", Self::Expect)]),
-            b'f' => one_of(name, &[("forwarded", Self::Forwarded)]),
-            b'h' => one_of(name, &[("host", Self::Host)]),
-            b'k' => one_of(name, &[("keep-alive", Self::KeepAlive)]),
+            b'd' => one_of(name, &[Self::Date]),
+            b'e' => one_of(name, &[Self::Expect]),
+            b'f' => one_of(name, &[Self::Forwarded]),
+            b'h' => one_of(name, &[Self::Host]),
+            b'k' => one_of(name, &[Self::KeepAlive]),
             b'l' if begins(name, "l5d-") => match one_of(name, &L5D) {
                 Self::Other => Self::L5dOther,
                 known => known,
             },
-            b'm' => one_of(name, &[("max-forwards", Self::MaxForwards)]),
+            b'm' => one_of(name, &[Self::MaxForwards]),
             b'p' => one_of(name, &PROXY),
             b't' => match one_of(name, &TRANSFER) {
                 Self::Other if is(name, "transfer-encoding") => Self::FramingLookalike,
                 known => known,
             },
-            b'u' => one_of(name, &[("upgrade", Self::Upgrade)]),
-            b'v' => one_of(name, &[("via", Self::Via)]),
+            b'u' => one_of(name, &[Self::Upgrade]),
+            b'v' => one_of(name, &[Self::Via]),
             b'x' if begins(name, "x-dtab-") => Self::DtabLocal,
             _ => Self::Other,
+        }
+    }
+
+    /// Returns the name as the router writes it; empty for what stands for several names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Other | Self::L5dOther | Self::DtabLocal | Self::FramingLookalike => "",
+            Self::Host => "Host",
+            Self::Connection => "Connection",
+            Self::KeepAlive => "Keep-Alive",
+            Self::ProxyConnection => "Proxy-Connection",
+            Self::ProxyAuthenticate => "Proxy-Authenticate",
+            Self::ProxyAuthorization => "Proxy-Authorization",
+            Self::Te => "TE",
+            Self::Trailer => "Trailer",
+            Self::TransferEncoding => "Transfer-Encoding",
+            Self::Upgrade => "Upgrade",
+            Self::ContentLength => "Content-Length",
+            Self::Expect => "Expect",
+            Self::Via => "Via",
+            Self::Forwarded => "Forwarded",
+            Self::MaxForwards => "Max-Forwards",
+            Self::Date => "Date",
+            Self::Baggage => "baggage",
+            Self::L5dDtab => "l5d-dtab",
+            Self::L5dCtxDtab => "l5d-ctx-dtab",
+            Self::L5dCtxDeadline => "l5d-ctx-deadline",
+            Self::L5dCtxTrace => "l5d-ctx-trace",
+            Self::L5dSample => "l5d-sample",
+            Self::L5dReqid => "l5d-reqid",
+            Self::L5dDstService => "l5d-dst-service",
+            Self::L5dDstClient => "l5d-dst-client",
+            Self::L5dDstResidual => "l5d-dst-residual",
+            Self::L5dErr => "l5d-err",
+            Self::L5dRetryable => "l5d-retryable",
         }
     }
 
@@ -163,37 +198,27 @@ impl Known {
     }
 }
 
-const L5D: [(&str, Known); 11] = [
-    ("l5d-dtab", Known::L5dDtab),
-    ("l5d-ctx-dtab", Known::L5dCtxDtab),
-    ("l5d-ctx-deadline", Known::L5dCtxDeadline),
-    ("l5d-ctx-trace", Known::L5dCtxTrace),
-    ("l5d-sample", Known::L5dSample),
-    ("l5d-reqid", Known::L5dReqid),
-    ("l5d-dst-service", Known::L5dDstService),
-    ("l5d-dst-client", Known::L5dDstClient),
-    ("l5d-dst-residual", Known::L5dDstResidual),
-    ("l5d-err", Known::L5dErr),
-    ("l5d-retryable", Known::L5dRetryable),
+const L5D: [Known; 11] = [
+    Known::L5dDtab,
+    Known::L5dCtxDtab,
+    Known::L5dCtxDeadline,
+    Known::L5dCtxTrace,
+    Known::L5dSample,
+    Known::L5dReqid,
+    Known::L5dDstService,
+    Known::L5dDstClient,
+    Known::L5dDstResidual,
+    Known::L5dErr,
+    Known::L5dRetryable,
 ];
 
-const CONTENT: [(&str, Known); 2] =
-    [("connection", Known::Connection), ("content-length", Known::ContentLength)];
+const PROXY: [Known; 3] = [Known::ProxyConnection, Known::ProxyAuthenticate, Known::ProxyAuthorization];
 
-const PROXY: [(&str, Known); 3] = [
-    ("proxy-connection", Known::ProxyConnection),
-    ("proxy-authenticate", Known::ProxyAuthenticate),
-    ("proxy-authorization", Known::ProxyAuthorization),
-];
+const TRANSFER: [Known; 3] = [Known::Te, Known::Trailer, Known::TransferEncoding];
 
-const TRANSFER: [(&str, Known); 3] =
-    [("te", Known::Te), ("trailer", Known::Trailer), ("transfer-encoding", Known::TransferEncoding)];
-
-fn one_of(name: &[u8], candidates: &[(&str, Known)]) -> Known {
-    candidates
-        .iter()
-        .find(|(candidate, _)| name.eq_ignore_ascii_case(candidate.as_bytes()))
-        .map_or(Known::Other, |&(_, known)| known)
+fn one_of(name: &[u8], candidates: &[Known]) -> Known {
+    let is_named = |known: &&Known| name.eq_ignore_ascii_case(known.name().as_bytes());
+    candidates.iter().find(is_named).copied().unwrap_or(Known::Other)
 }
 
 /// Whether `name` begins with `prefix` (lower-case), an underscore counting as a hyphen.
@@ -276,6 +301,17 @@ mod tests {
         for (name, known) in table {
             assert_eq!(Known::of(name.as_bytes()), known, "{name:?}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_known() {
+        for name in ["Host", "Via", "Content-Length", "TE", "baggage", "l5d-reqid", "l5d-dst-residual"] {
+            assert_eq!(Known::of(name.as_bytes()).name(), name);
+        }
+        for known in L5D.into_iter().chain(PROXY).chain(TRANSFER) {
+            assert_eq!(Known::of(known.name().as_bytes()), known);
+        }
+        assert_eq!(Known::of(b"l5d-x").name(), "");
     }
 
     #[test]

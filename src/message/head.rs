@@ -242,20 +242,35 @@ impl Head {
     /// value (CR, LF and NUL above all) a blank. An empty name adds nothing, and neither does a field for
     /// which a head of a gigabyte has no room.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        if name.iter().all(|&byte| is_token_byte(byte)) {
+            return self.append_line(Known::of(name), name, value);
+        }
+        let name: Vec<_> = name.iter().map(|&byte| if is_token_byte(byte) { byte } else { b'-' }).collect();
+        self.append_line(Known::of(&name), &name, value);
+    }
+
+    /// Adds a known field at the end, under the name that the router writes.
+    ///
+    /// The value is treated as by [`append`](Self::append). What stands for several names adds nothing.
+    pub fn append_known(&mut self, known: Known, value: &[u8]) {
+        self.append_line(known, known.name().as_bytes(), value);
+    }
+
+    /// Adds a line whose name is a token.
+    fn append_line(&mut self, known: Known, name: &[u8], value: &[u8]) {
         const SEPARATORS: usize = ": \r\n".len();
         if name.is_empty() || self.lacks_room(name.len().saturating_add(value.len()) + SEPARATORS) {
             return;
         }
         let value = trim_invisible(value);
         let start = self.bytes.len();
-        push_allowed(&mut self.bytes, name, is_token_byte, b'-');
+        self.bytes.extend_from_slice(name);
         let name_end = self.bytes.len();
         self.bytes.extend_from_slice(b": ");
         let value_start = self.bytes.len();
         push_allowed(&mut self.bytes, value, is_value_byte, b' ');
         let value_end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
-        let known = Known::of(&self.bytes[start..name_end]);
         self.known |= known.bit();
         self.lines.push(Line {
             start: start as u32,
@@ -292,7 +307,7 @@ impl Head {
         }
         drop(values);
         self.remove(Known::ContentLength);
-        self.append(b"Content-Length", digits);
+        self.append_known(Known::ContentLength, digits);
     }
 
     /// Writes the head as HTTP/1 to the end of `out`, from the first line to the empty one.

@@ -125,21 +125,29 @@ fn is_port(port: &[u8]) -> bool {
 fn is_registered_name(mut host: &[u8]) -> bool {
     while let Some((&byte, rest)) = host.split_first() {
         host = match (byte, rest) {
+            _ if IN_NAME[usize::from(byte)] => rest,
             (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
-            _ if is_unreserved(byte) || b"!$&'()*+,;=".contains(&byte) => rest,
             _ => return false,
         };
     }
     true
 }
 
+/// The bytes of a registered name: unreserved ones and sub-delimiters (RFC 3986 3.2.2).
+const IN_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x7f {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=');
+        byte += 1;
+    }
+    table
+};
+
 /// Whether the text between brackets is an IPv6 address; the form for later versions (`v1.x`) has no use yet.
 fn is_ip_literal(literal: &[u8]) -> bool {
     std::str::from_utf8(literal).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
-}
-
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 #[cfg(test)]
