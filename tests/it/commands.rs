@@ -1,6 +1,6 @@
 //! The binary, as a shell sees it.
 
-use crate::support::{Message, Names, Wire, within};
+use crate::support::{Message, Names, Wire, until, within};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
@@ -233,7 +233,7 @@ async fn a_changed_file_is_taken_over_and_a_wrong_one_is_not() {
 
     write(&dtab, status(205));
     serving.until("the stored dtab has changed").await;
-    client.get("a", "").await.assert_status(205);
+    until("the new dtab serves", async || client.get("a", "").await.status() == 205).await;
     write(&dtab, "/svc/a = /b".to_owned());
     serving.until(":1:8: expected '=>'").await;
     client.get("a", "").await.assert_status(205);
@@ -241,7 +241,7 @@ async fn a_changed_file_is_taken_over_and_a_wrong_one_is_not() {
     configure(&status(206), ", maxCallDepth: 5");
     let lines = serving.until("a restart is needed: router http differs in more than its dtab").await;
     assert!(lines.iter().any(|line| line.contains("the dtab has changed")), "{lines:?}");
-    client.get("a", "").await.assert_status(206);
+    until("the new dtab serves", async || client.get("a", "").await.status() == 206).await;
     configure("/svc = /b", "");
     serving.until("the last good configuration stays in use").await;
     client.get("a", "").await.assert_status(206);

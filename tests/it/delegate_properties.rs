@@ -146,7 +146,17 @@ fn dtab() -> impl Strategy<Value = Dtab> {
 }
 
 /// Outcomes by the reference's rules and by all three readings of the delegation.
+///
+/// On a stack of its own: the reference has no bound on nesting, and a debug build's frames are large.
 fn agree(dtab: &Dtab, path: &Path) -> Result<Outcome, TestCaseError> {
+    std::thread::scope(|scope| {
+        let checking =
+            std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, || check(dtab, path));
+        checking.expect("a thread").join().expect("it ends")
+    })
+}
+
+fn check(dtab: &Dtab, path: &Path) -> Result<Outcome, TestCaseError> {
     let deciding = delegate(dtab, path, &mut Namers, Explore::Deciding);
     prop_assert!(all_taken(&deciding.step));
     let all = delegate(dtab, path, &mut Namers, Explore::All);
