@@ -128,9 +128,9 @@ async fn what_nobody_asks_for_is_forgotten() {
     scene.bind("/svc/a", "/x => /y").await;
     scene.bind("/svc/b", "").await;
     tokio::time::advance(Duration::from_secs(40)).await;
-    scene.bind("/svc/b", "").await;
     scene.bindings.sweep();
     assert_eq!(scene.sizes(), [1, 2, 2]);
+    scene.bind("/svc/b", "").await;
     tokio::time::advance(Duration::from_secs(40)).await;
     scene.bindings.sweep();
     assert_eq!(scene.sizes(), [1, 1, 1], "/svc/b was asked for");
