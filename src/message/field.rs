@@ -216,7 +216,9 @@ const PROXY: [Known; 3] = [Known::ProxyConnection, Known::ProxyAuthenticate, Kno
 
 const TRANSFER: [Known; 3] = [Known::Te, Known::Trailer, Known::TransferEncoding];
 
-fn one_of(name: &[u8], candidates: &[Known]) -> Known {
+/// Inlined, so that the names are constants where it is called: this is asked of every field that comes in.
+#[inline]
+fn one_of<const N: usize>(name: &[u8], candidates: &[Known; N]) -> Known {
     let is_named = |known: &&Known| name.eq_ignore_ascii_case(known.name().as_bytes());
     candidates.iter().find(is_named).copied().unwrap_or(Known::Other)
 }

@@ -11,35 +11,47 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A time limit that is moved with every request and rarely reached.
 ///
-/// Moving it is one store: the timer is left where it is, and when it fires early it is set again.
+/// Moving it is one store: the timer is left where it is, and when it fires early it is set again. To be polled by one
+/// task only.
 #[derive(Debug)]
 pub(crate) struct Patience {
     until: Instant,
     timer: Pin<Box<Sleep>>,
+    /// Whether the timer will wake the task: it need not be polled until it fires.
+    armed: bool,
 }
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
         let until = after(limit);
-        Self { until, timer: Box::pin(sleep_until(until)) }
+        Self { until, timer: Box::pin(sleep_until(until)), armed: false }
     }
 
     /// Begins a new wait of up to `limit`.
     pub(crate) fn begin(&mut self, limit: Duration) {
         self.until = after(limit);
         if self.until < self.timer.deadline() {
-            self.timer.as_mut().reset(self.until);
+            self.reset();
         }
+    }
+
+    fn reset(&mut self) {
+        self.timer.as_mut().reset(self.until);
+        self.armed = false;
     }
 
     /// Whether the wait has lasted too long.
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.armed && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
         loop {
+            self.armed = true;
             ready!(self.timer.as_mut().poll(cx));
             if self.timer.deadline() >= self.until {
                 return Poll::Ready(());
             }
-            self.timer.as_mut().reset(self.until);
+            self.reset();
         }
     }
 }
