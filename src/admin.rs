@@ -5,6 +5,7 @@
 //!
 //! * `pages` is the table of what there is, and finds the page of a request.
 //! * `caller` refuses what a page of somebody else's could make a browser send.
+//! * `delegator` explains where a name leads, to programs and on a page.
 //! * `server` carries connections, `answer` makes responses.
 //!
 //! Absent: TLS, passwords, and rules of who may see which page. The server listens on loopback unless the configuration
@@ -12,18 +13,23 @@
 
 mod answer;
 mod caller;
+mod delegator;
 mod metrics;
 mod pages;
 mod query;
 mod server;
+mod state;
 
 pub use self::server::serve;
 
 use crate::drain::{Stage, Stages};
+use crate::interpret::Asker;
+use crate::name::{Dtab, Path};
+use crate::proxy::Loads;
 use crate::telemetry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// What is shown, and the one thing that can be asked for.
 #[derive(Clone, Debug)]
@@ -34,6 +40,25 @@ pub struct Shown {
     pub stop: Arc<Notify>,
     /// What is counted.
     pub registry: Registry,
+    /// The configuration as it was resolved.
+    pub config: watch::Receiver<serde_json::Value>,
+    /// The routers, in the order of the configuration.
+    pub routers: Vec<Router>,
+    /// Whom names are asked of.
+    pub asker: Asker,
+    /// What the workers know of endpoints.
+    pub loads: Arc<Loads>,
+}
+
+/// One router.
+#[derive(Clone, Debug)]
+pub struct Router {
+    /// Its label.
+    pub label: String,
+    /// What its identifiers put before names.
+    pub prefix: Path,
+    /// What names mean when the request says nothing; live.
+    pub dtab: watch::Receiver<Dtab>,
 }
 
 /// Whether the routers are ready for requests: not before their listeners serve, and not while they drain.

@@ -7,7 +7,7 @@ use crate::admin::{Readiness, Shown};
 use crate::config::{self, Config};
 use crate::context;
 use crate::drain::{self, Drain, Guard};
-use crate::interpret::{Asker, Keeper};
+use crate::interpret::Keeper;
 use crate::namer;
 use crate::proxy::{CacheConfig, Limits, ListenerConfig, Proxy, RouterConfig, SocketOptions, Task};
 use crate::telemetry::Registry;
@@ -18,7 +18,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, LocalOptions};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 /// How long an answer of a namer that nobody holds is kept, so that a name asked for now and then need not be watched
 /// anew each time.
@@ -104,6 +104,8 @@ pub struct Running {
     drain: Drain,
     admin_drain: Drain,
     config: Config,
+    /// The configuration as the admin server shows it.
+    shown_config: watch::Sender<serde_json::Value>,
     /// In the order of the routers.
     bases: Vec<Base>,
     workers: Workers,
@@ -139,16 +141,36 @@ impl App {
         let (admin_drain, admin_guard) = drain::channel();
         let readiness = Readiness::new(drain.stages());
         let stop_asked = Arc::<Notify>::default();
-        let shown =
-            Shown { readiness: readiness.clone(), stop: Arc::clone(&stop_asked), registry: registry.clone() };
         let (keeper, asker) = Keeper::new(namers, ANSWER_IDLE);
         control.spawn(keeper.run());
+        let proxy = Proxy::new(routers, sockets, asker.clone(), registry.clone());
+        let shown_config = watch::Sender::new(config.to_json());
+        let shown = Shown {
+            readiness: readiness.clone(),
+            stop: Arc::clone(&stop_asked),
+            registry: registry.clone(),
+            config: shown_config.subscribe(),
+            routers: config.routers.iter().zip(&bases).map(shown_router).collect(),
+            asker,
+            loads: proxy.loads(),
+        };
         let admin_listener = tokio::net::TcpListener::from_std(admin_socket)
             .map_err(|source| Error::Bind { what: ADMIN.to_owned(), address: admin, source })?;
         control.spawn(admin::serve(admin_listener, shown, admin_guard));
-        let workers = Workers::start(routers, sockets, asker, &registry, &guard, threads).await?;
+        let workers = Workers::start(proxy, &guard, threads)?;
         readiness.serving();
-        Ok(Running { listeners, admin, registry, stop_asked, drain, admin_drain, config, bases, workers })
+        Ok(Running {
+            listeners,
+            admin,
+            registry,
+            stop_asked,
+            drain,
+            admin_drain,
+            config,
+            shown_config,
+            bases,
+            workers,
+        })
     }
 }
 
@@ -196,6 +218,7 @@ impl Running {
         if self.config.admin != new.admin {
             left.push("the admin server differs".to_owned());
         }
+        self.shown_config.send_replace(self.config.to_json());
         left
     }
 
@@ -276,6 +299,11 @@ fn router_config<'a>(
     }
 }
 
+/// What is shown of a router of the file.
+fn shown_router((router, base): (&config::Router, &Base)) -> admin::Router {
+    admin::Router { label: router.label.clone(), prefix: router.dst_prefix.clone(), dtab: base.dtab() }
+}
+
 fn listener_config(router: &config::Router, server: &config::Server, listener: &Listener) -> ListenerConfig {
     let policy = context::Config {
         trust: server.trust,
@@ -327,15 +355,7 @@ enum Workers {
 }
 
 impl Workers {
-    async fn start(
-        routers: Vec<RouterConfig>,
-        sockets: Vec<TcpListener>,
-        asker: Asker,
-        registry: &Registry,
-        guard: &Guard,
-        threads: Threads,
-    ) -> Result<Self, Error> {
-        let proxy = Proxy::new(routers, sockets, asker, registry.clone());
+    fn start(proxy: Proxy, guard: &Guard, threads: Threads) -> Result<Self, Error> {
         match threads {
             Threads::Here => {
                 let tasks = proxy.split(1, guard);

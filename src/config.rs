@@ -18,6 +18,7 @@
 mod across;
 mod errors;
 mod fates;
+mod json;
 mod judge;
 mod naming;
 mod notes;

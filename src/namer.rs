@@ -32,7 +32,8 @@ pub struct Config {
 }
 
 /// The kinds of namers, each with its own keys.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
 pub enum Kind {
     /// `io.l5d.fs`: names are files.
     Fs(Fs),
@@ -40,8 +41,18 @@ pub enum Kind {
     Rewrite(Rewrite),
 }
 
+impl Kind {
+    /// Returns its name, as it is written in the configuration.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Fs(_) => "io.l5d.fs",
+            Self::Rewrite(_) => "io.l5d.rewrite",
+        }
+    }
+}
+
 /// The keys of `io.l5d.fs`.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Fs {
     /// The directory whose files are the names; one that is not there yet may come later.
@@ -49,7 +60,7 @@ pub struct Fs {
 }
 
 /// The keys of `io.l5d.rewrite`.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Rewrite {
     /// What a path must begin with: see [`PathMatcher`].

@@ -120,6 +120,11 @@ impl Proxy {
         Self { shared: Arc::new(shared), sockets }
     }
 
+    /// Returns what the workers know of endpoints.
+    pub fn loads(&self) -> Arc<Loads> {
+        Arc::clone(&self.shared.loads)
+    }
+
     /// Splits the proxy into what each of `workers` threads runs.
     pub fn split(self, workers: usize, guard: &Guard) -> Vec<Task> {
         let options =

@@ -9,6 +9,9 @@ use serde::Serialize;
 /// A response with all of its body.
 pub(super) type Answer = Response<Full<Bytes>>;
 
+/// The media type of pages.
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+
 /// Fields of every response: nothing is remembered, guessed or framed, and a page uses what comes from here alone.
 const ALWAYS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
@@ -17,7 +20,7 @@ const ALWAYS: [(HeaderName, &str); 5] = [
     (header::REFERRER_POLICY, "no-referrer"),
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'",
     ),
 ];
@@ -37,11 +40,6 @@ pub(super) fn answer(status: StatusCode, media_type: &'static str, body: impl In
 /// A line of text.
 pub(super) fn text(status: StatusCode, line: &str) -> Answer {
     answer(status, "text/plain; charset=utf-8", format!("{line}\n"))
-}
-
-/// A page.
-pub(super) fn html(page: impl Into<Bytes>) -> Answer {
-    answer(StatusCode::OK, "text/html; charset=utf-8", page)
 }
 
 /// A value as JSON, on one line or indented.

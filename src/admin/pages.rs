@@ -1,9 +1,9 @@
 //! The table of what the admin server shows.
 
-use super::answer::{Answer, html, text};
+use super::answer::{Answer, HTML, answer as respond, json, text};
 use super::metrics::{metrics_json, openmetrics};
 use super::query::Query;
-use super::{Shown, caller};
+use super::{Shown, caller, delegator, state};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -19,6 +19,14 @@ enum Page {
     Shutdown,
     Metrics,
     OpenMetrics,
+    Config,
+    BoundNames,
+    NamerState,
+    ClientState,
+    Routers,
+    Delegator,
+    /// Something that never changes, with its media type.
+    Asset(&'static str, &'static str),
 }
 
 /// One row of the table.
@@ -33,6 +41,7 @@ struct Row {
 
 const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
+const GET_POST: &[Method] = &[Method::GET, Method::POST];
 
 const fn row(path: &'static str, page: Page, methods: &'static [Method], about: &'static str) -> Row {
     Row { path, page, methods, about }
@@ -42,17 +51,42 @@ const fn row(path: &'static str, page: Page, methods: &'static [Method], about: 
 const PAGES: &[Row] = &[
     row("/", Page::Index, GET, ""),
     row("/admin", Page::Index, GET, ""),
+    row("/delegator", Page::Asset(HTML, delegator::PAGE), GET, "where a name leads, and why"),
+    row("/delegator.css", Page::Asset("text/css; charset=utf-8", delegator::STYLE), GET, ""),
+    row("/delegator.js", Page::Asset("text/javascript; charset=utf-8", delegator::SCRIPT), GET, ""),
+    row(
+        "/delegator.json",
+        Page::Delegator,
+        GET_POST,
+        "the same for programs; takes namespace=, path=, dtab=, baseDtab=",
+    ),
+    row("/routers.json", Page::Routers, GET, "each router's label, prefix and dtab"),
     row("/admin/ping", Page::Ping, GET, "answers while the process is alive"),
     row("/admin/live", Page::Live, GET, "the same, for a liveness probe"),
     row("/admin/ready", Page::Ready, GET, "200 while requests may be sent here, or else 503"),
     row("/admin/shutdown", Page::Shutdown, POST, "stops as a signal does: what was begun is finished"),
     row("/admin/metrics.json", Page::Metrics, GET, "metrics in Linkerd's tree; takes tree=1, q=, pretty=1"),
     row("/admin/metrics/prometheus", Page::OpenMetrics, GET, "metrics for Prometheus"),
+    row("/config.json", Page::Config, GET, "the configuration, every default in place; takes pretty=1"),
+    row("/bound-names.json", Page::BoundNames, GET, "names that namers can list, and those in use"),
+    row("/namer_state/<prefix>.json", Page::NamerState, GET, "what a namer knows of the names in use"),
+    row("/client_state.json", Page::ClientState, GET, "the endpoints in use"),
 ];
+
+impl Row {
+    /// What stands in `path` for the part in angle brackets, nothing where there is none; None for another path.
+    fn matches<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match self.path.split_once('<').and_then(|(before, rest)| Some((before, rest.split_once('>')?.1))) {
+            None => (self.path == path).then_some(""),
+            Some((before, after)) => path.strip_prefix(before)?.strip_suffix(after),
+        }
+    }
+}
 
 /// Answers a request.
 pub(super) async fn answer(request: Request<Incoming>, shown: &Shown) -> Answer {
-    let Some(row) = PAGES.iter().find(|row| row.path == request.uri().path()) else {
+    let path = request.uri().path();
+    let Some((row, variable)) = PAGES.iter().find_map(|row| Some((row, row.matches(path)?))) else {
         return text(StatusCode::NOT_FOUND, "there is no such page; / lists those there are");
     };
     let head = request.method() == Method::HEAD && row.methods.contains(&Method::GET);
@@ -67,7 +101,7 @@ pub(super) async fn answer(request: Request<Incoming>, shown: &Shown) -> Answer 
     let query = Query::of(request.uri());
     match row.page {
         Page::Index => index(&request),
-        Page::Ping => super::answer::answer(StatusCode::OK, "text/plain", "pong"),
+        Page::Ping => respond(StatusCode::OK, "text/plain", "pong"),
         Page::Live => text(StatusCode::OK, "live"),
         Page::Ready => match shown.readiness.missing() {
             None => text(StatusCode::OK, "ready"),
@@ -80,6 +114,13 @@ pub(super) async fn answer(request: Request<Incoming>, shown: &Shown) -> Answer 
         }
         Page::Metrics => metrics_json(&shown.registry, query),
         Page::OpenMetrics => openmetrics(&shown.registry),
+        Page::Config => json(StatusCode::OK, &*shown.config.borrow(), query.flag("pretty")),
+        Page::BoundNames => state::bound_names(shown).await,
+        Page::NamerState => state::namer_state(shown.asker.namers(), variable),
+        Page::ClientState => state::client_state(&shown.loads),
+        Page::Routers => state::routers(&shown.routers),
+        Page::Delegator => delegator::explain(request, shown).await,
+        Page::Asset(media_type, content) => respond(StatusCode::OK, media_type, content),
     }
 }
 
@@ -117,7 +158,8 @@ fn index(request: &Request<Incoming>) -> Answer {
             (method, _) => write!(list, "<li>{method}{path} {}</li>", row.about),
         };
     }
-    html(format!(
+    let page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Signpost</title><h1>Signpost</h1><ul>{list}</ul>"
-    ))
+    );
+    respond(StatusCode::OK, HTML, page)
 }

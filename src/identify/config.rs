@@ -1,8 +1,9 @@
 use crate::name::Path;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One identifier of a router, as configured under `identifier`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Config {
     /// `io.l5d.header.token`
     HeaderToken(HeaderToken),
@@ -16,6 +17,19 @@ pub enum Config {
     Static(Static),
 }
 
+impl Config {
+    /// Returns its kind, as it is written in the configuration.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::HeaderToken(_) => "io.l5d.header.token",
+            Self::Header(_) => "io.l5d.header",
+            Self::Path(_) => "io.l5d.path",
+            Self::MethodAndHost(_) => "io.l5d.methodAndHost",
+            Self::Static(_) => "io.l5d.static",
+        }
+    }
+}
+
 impl Default for Config {
     /// Names a request by its `Host`, as a router without the key `identifier` does.
     fn default() -> Self {
@@ -24,7 +38,7 @@ impl Default for Config {
 }
 
 /// `io.l5d.header.token`: the value of a field is one element, `/svc/<value>`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct HeaderToken {
     /// The field; `Host` unless said otherwise.
@@ -38,7 +52,7 @@ impl Default for HeaderToken {
 }
 
 /// `io.l5d.header`: the value of a field is a path, `/svc` and its elements.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct HeaderPath {
     /// The field; `l5d-name` unless said otherwise.
@@ -52,7 +66,7 @@ impl Default for HeaderPath {
 }
 
 /// `io.l5d.path`: the first segments of the request's path, `/svc/<segment>...`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PathSegments {
     /// How many segments; 1 unless said otherwise.
@@ -68,7 +82,7 @@ impl Default for PathSegments {
 }
 
 /// `io.l5d.methodAndHost`: `/svc/1.1/<METHOD>/<host>`, and `/svc/1.0/<METHOD>` for HTTP/1.0.
-#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct MethodAndHost {
     /// Whether the segments of the request's path follow; they do not unless said otherwise.
@@ -76,7 +90,7 @@ pub struct MethodAndHost {
 }
 
 /// `io.l5d.static`: one name for every request, `/svc` and the path.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Static {
     /// The path behind the prefix.

@@ -20,6 +20,19 @@ pub trait Namer: Send + Sync {
         let _ = path;
         None
     }
+
+    /// Describes what is known behind the answers that somebody holds, for people; `None`, the default, says that
+    /// there is nothing to tell.
+    fn state(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Lists bound names that can be asked for, up to `limit`; none by default. May block: not to be called on control
+    /// itself.
+    fn names(&self, limit: usize) -> Vec<Path> {
+        let _ = limit;
+        Vec::new()
+    }
 }
 
 /// The namers of a configuration, each under its prefix. Cheap to clone.
@@ -43,6 +56,11 @@ impl Namers {
             .enumerate()
             .rev()
             .filter_map(move |(at, (prefix, namer))| Some((at, namer, path.drop_prefix(prefix)?)))
+    }
+
+    /// Returns all of them with their prefixes, in the order of the configuration.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &(Path, Arc<dyn Namer>)> {
+        self.entries.iter()
     }
 
     /// Returns the namer at a position that [`Namers::of`] gave.

@@ -152,18 +152,12 @@ impl<W: Write> Drawing<'_, W> {
 
     fn outcome(&mut self, outcome: &Outcome) -> fmt::Result {
         self.out.write_str("outcome: ")?;
-        let (colour, text) = match outcome {
-            Outcome::Bound(NameTree::Neg) => (RED, format!("~ ({NEG})")),
-            Outcome::Bound(NameTree::Fail) => (RED, format!("! ({FAIL})")),
-            Outcome::Bound(NameTree::Empty) => (RED, format!("$ ({EMPTY})")),
-            Outcome::Bound(tree) => {
-                let names = tree.map(&mut |bound: &Bound| bound.id.concat(&bound.residual));
-                (GREEN, format!("{names:#}"))
-            }
-            Outcome::Pending => (RED, PENDING.to_owned()),
-            Outcome::Failed(why) => (RED, plain(&format!("failed: {why}"))),
+        let colour = match outcome {
+            Outcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => RED,
+            Outcome::Bound(_) => GREEN,
+            Outcome::Pending | Outcome::Failed(_) => RED,
         };
-        self.coloured(colour, &text)?;
+        self.coloured(colour, &in_words(outcome))?;
         self.out.write_char('\n')
     }
 
@@ -173,6 +167,21 @@ impl<W: Write> Drawing<'_, W> {
         } else {
             write!(self.out, "\x1b[{colour}m{text}\x1b[0m")
         }
+    }
+}
+
+/// What a path stands for, on one line.
+fn in_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Bound(NameTree::Neg) => format!("~ ({NEG})"),
+        Outcome::Bound(NameTree::Fail) => format!("! ({FAIL})"),
+        Outcome::Bound(NameTree::Empty) => format!("$ ({EMPTY})"),
+        Outcome::Bound(tree) => {
+            let names = tree.map(&mut |bound: &Bound| bound.id.concat(&bound.residual));
+            format!("{names:#}")
+        }
+        Outcome::Pending => PENDING.to_owned(),
+        Outcome::Failed(why) => plain(&format!("failed: {why}")),
     }
 }
 

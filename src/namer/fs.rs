@@ -28,6 +28,8 @@ use tokio::sync::mpsc;
 /// A namer of files under one root directory.
 #[derive(Debug)]
 pub struct FsNamer {
+    prefix: Path,
+    root: PathBuf,
     lookups: mpsc::UnboundedSender<Lookup>,
     states: States,
 }
@@ -54,9 +56,9 @@ impl FsNamer {
     pub fn new(prefix: Path, root: PathBuf, control: &Handle) -> Self {
         let (lookups, received) = mpsc::unbounded_channel();
         let states = States::default();
-        let task = Task::new(prefix, root, Watch::new(control), Arc::clone(&states));
+        let task = Task::new(prefix.clone(), root.clone(), Watch::new(control), Arc::clone(&states));
         control.spawn(task.run(received));
-        Self { lookups, states }
+        Self { prefix, root, lookups, states }
     }
 
     /// Returns what is known of the files that somebody holds an answer for, by the elements that lead to each.
@@ -83,5 +85,30 @@ impl Namer for FsNamer {
             Some(first) if is_file_name(first) => None,
             _ => Some(State::Ready(NameTree::Neg)),
         }
+    }
+
+    fn state(&self) -> Option<serde_json::Value> {
+        let files: serde_json::Map<_, _> =
+            self.states().into_iter().map(|(path, state)| (path.to_string(), state.json())).collect();
+        Some(serde_json::json!({ "rootDir": self.root.to_string_lossy(), "files": files }))
+    }
+
+    fn names(&self, limit: usize) -> Vec<Path> {
+        survey::names(&self.root, limit).into_iter().map(|name| self.prefix.concat(&name)).collect()
+    }
+}
+
+impl FileState {
+    /// The state for people.
+    fn json(&self) -> serde_json::Value {
+        let line =
+            |bad: &BadLine| serde_json::json!({ "line": bad.line, "text": bad.text, "reason": bad.reason });
+        let bad_lines: Vec<_> = self.bad_lines.iter().map(line).collect();
+        let mut json =
+            serde_json::json!({ "endpoints": self.endpoints, "bad": self.bad, "badLines": bad_lines });
+        if let Some(reason) = &self.unreadable {
+            json["unreadable"] = reason.as_str().into();
+        }
+        json
     }
 }

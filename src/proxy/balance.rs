@@ -7,7 +7,7 @@ use super::pool::Idle;
 use crate::interpret::{EndpointSet, Hint};
 use crate::name::Path;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -46,6 +46,16 @@ struct Class {
 }
 
 impl Loads {
+    /// Returns the endpoints that the workers know, by client: those of the last time each was used.
+    pub fn endpoints(&self) -> BTreeMap<Path, BTreeSet<SocketAddr>> {
+        let loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients: BTreeMap<Path, BTreeSet<SocketAddr>> = BTreeMap::new();
+        for ((client, address), _) in loads.iter().filter(|(_, load)| load.strong_count() > 0) {
+            clients.entry(client.clone()).or_default().insert(*address);
+        }
+        clients
+    }
+
     fn of(&self, client: &Path, address: SocketAddr) -> Arc<AtomicUsize> {
         let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (client.clone(), address);
@@ -217,5 +227,15 @@ mod tests {
         assert_eq!(there.members().next().unwrap().load.load(Relaxed), 1, "seen by the other worker");
         here.update(&Path::empty(), &both, &loads);
         assert_eq!(picks(&here, 20), HashMap::from([(2, 20)]));
+        assert_eq!(
+            loads.endpoints(),
+            BTreeMap::from([(Path::empty(), BTreeSet::from([address(1), address(2)]))])
+        );
+        drop((here, there));
+        assert_eq!(
+            loads.endpoints().get(&Path::empty()).map(BTreeSet::len),
+            Some(1),
+            "one request is under way"
+        );
     }
 }

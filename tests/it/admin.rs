@@ -1,6 +1,8 @@
 //! What the admin server shows of the running app.
 
-use crate::support::{Message, Service, TestApp, Wire, ok, one_router, routing_to, until, within};
+use crate::support::{
+    Message, Names, Service, TestApp, Wire, ok, one_router, read, routing_to, until, within,
+};
 use serde_json::{Value, json};
 
 /// Asks the admin server for a page.
@@ -154,4 +156,196 @@ async fn what_is_counted_is_shown() {
         assert!(text.text().lines().any(|found| found == line), "{line}\n{}", text.text());
         app.stop().await;
     }
+}
+
+#[tokio::test(flavor = "local")]
+async fn names_and_endpoints_are_shown() {
+    let service = Service::saying("hi").await;
+    let names = Names::new();
+    names.write("web", &[service.address()]);
+    names.write("api", &[]);
+    for workers in [0, 2] {
+        let yaml =
+            names.namer() + &one_router("/svc => /#/io.l5d.fs ; /svc/direct => /$/inet/127.0.0.1/1", "");
+        let app = match workers {
+            0 => TestApp::start(&yaml).await,
+            workers => TestApp::start_workers(&yaml, workers).await,
+        };
+        assert_eq!(
+            get_json(&app, "/bound-names.json").await,
+            json!(["/#/io.l5d.fs/api", "/#/io.l5d.fs/web"])
+        );
+        assert_eq!(get_json(&app, "/client_state.json").await, json!({}));
+        let mut client = app.client().await;
+        assert_eq!(client.get("web", "").await.text(), "hi");
+        client.get("direct", "").await.assert_status(502);
+
+        let addresses = [service.address().to_string()];
+        assert_eq!(
+            get_json(&app, "/client_state.json").await,
+            json!({
+                "/#/io.l5d.fs/web": { "state": "bound", "addresses": addresses },
+                "/$/inet/127.0.0.1/1": { "state": "bound", "addresses": ["127.0.0.1:1"] },
+            })
+        );
+        let all = json!(["/#/io.l5d.fs/api", "/#/io.l5d.fs/web", "/$/inet/127.0.0.1/1"]);
+        assert_eq!(get_json(&app, "/bound-names.json").await, all);
+        let state = get_json(&app, "/namer_state/io.l5d.fs.json").await;
+        assert_eq!(state["rootDir"], names.path());
+        assert_eq!(state["files"], json!({ "/web": { "endpoints": 1, "bad": 0, "badLines": [] } }));
+        let missing = get(&app, "/namer_state/io.l5d.none.json").await;
+        assert_eq!(missing.status(), 404);
+        assert!(missing.text().ends_with("those that have one: io.l5d.fs\n"), "{missing:?}");
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_configuration_is_shown() {
+    let yaml = one_router("/svc => /host", ", trust: nobody");
+    let app = TestApp::start(&yaml).await;
+    let shown = get_json(&app, "/config.json?pretty=1").await;
+    assert_eq!(shown, read(&yaml).to_json());
+    assert_eq!(shown["routers"][0]["dtab"], "/svc=>/host");
+    app.stop().await;
+}
+
+/// A router whose dtab says a little of everything.
+const DTAB: &str = "/a => /b ; /b => ~ ; /b => /$/inet/127.0.0.1/80 ; /svc => /a";
+
+/// Asks the delegator with a body.
+async fn delegate(app: &TestApp, body: &str) -> Message {
+    let length = body.len();
+    let head = "POST /delegator.json HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    ask(app, &format!("{head}Content-Length: {length}\r\n\r\n{body}")).await
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_delegator_answers_with_linkerds_tree() {
+    let app = TestApp::start(&one_router(DTAB, "")).await;
+    let expected = concat!(
+        r#"{"type":"delegate","path":"/a/x","taken":true,"delegate":"#,
+        r#"{"type":"alt","path":"/b/x","dentry":{"prefix":"/a","dst":"/b"},"taken":true,"alt":["#,
+        r#"{"type":"leaf","path":"/$/inet/127.0.0.1/80/x","dentry":{"prefix":"/b","dst":"/$/inet/127.0.0.1/80"},"taken":true,"#,
+        r#""bound":{"addr":{"type":"bound","addrs":[{"ip":"127.0.0.1","port":80,"meta":{}}],"meta":{}},"#,
+        r#""id":"/$/inet/127.0.0.1/80","path":"/x"}},"#,
+        r#"{"type":"neg","path":"~","dentry":{"prefix":"/b","dst":"~"},"taken":false}]},"#,
+        r#""outcome":"/$/inet/127.0.0.1/80/x"}"#,
+    );
+    let answer = get(&app, "/delegator.json?namespace=http&path=/a/x").await;
+    assert_eq!((answer.status(), answer.text()), (200, expected));
+    assert_eq!(answer.field("content-type"), Some("application/json"));
+    assert_eq!(get(&app, "/delegator.json?path=%2Fa%2Fx").await.text(), expected, "there is one router");
+    for body in [
+        r#"{"namespace":"http","dtab":"","path":"/a/x"}"#,
+        r#"{"path":"/a/x"}"#,
+        r#"{"path":"/a/x","more":1}"#,
+    ] {
+        assert_eq!(delegate(&app, body).await.text(), expected, "{body}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_delegator_adds_the_routers_dtab_unless_another_is_sent() {
+    let app = TestApp::start(&one_router(DTAB, "")).await;
+    for (target, outcome) in [
+        ("path=/svc", "/$/inet/127.0.0.1/80"),
+        ("path=/svc&dtab=/b=>/$/inet/127.0.0.1/81", "/$/inet/127.0.0.1/81"),
+        ("path=/svc&dtab=/b%3D%3E!", "! (fails on purpose)"),
+        ("path=/svc&baseDtab=", "~ (no such name)"),
+        ("path=/svc&baseDtab=/svc=>/b&dtab=/b=>/$/inet/127.0.0.1/81", "/$/inet/127.0.0.1/81"),
+        (
+            "path=/svc&dtab=/b=>3*/$/inet/127.0.0.1/81%261*/$/inet/127.0.0.1/82",
+            "3*/$/inet/127.0.0.1/81 & /$/inet/127.0.0.1/82",
+        ),
+        ("path=/svc&dtab=/b=>/a", "failed: Max recursion level: 100 reached in Namer lookup"),
+    ] {
+        // A loop is deeper than a parser of JSON goes, so the end alone is looked at.
+        let answer = get(&app, &format!("/delegator.json?{}", target.replace('>', "%3E"))).await;
+        let end = format!("\"outcome\":\"{outcome}\"}}");
+        assert!(answer.status() == 200 && answer.text().ends_with(&end), "{target}: {}", answer.text());
+    }
+    let shown = get_json(&app, "/routers.json").await;
+    assert_eq!((&shown[0]["label"], &shown[0]["dstPrefix"]), (&json!("http"), &json!("/svc")));
+    assert_eq!(shown[0]["dtab"][3], json!({ "prefix": "/svc", "dst": "/a" }));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_delegator_refuses_what_it_cannot_read() {
+    let app = TestApp::start(&one_router(DTAB, "")).await;
+    for (target, status, body) in [
+        ("path=a&dtab=/b=/c", 400, "Invalid dtab: expected "),
+        ("path=/a&baseDtab=/b=/c", 400, "Invalid baseDtab: expected "),
+        ("path=a", 400, "Invalid path: expected "),
+        ("dtab=/b=>/c", 400, "Invalid path: the parameter path is missing\n"),
+        ("path=/a&namespace=none", 404, "there is no router none: there are http\n"),
+    ] {
+        let refused = get(&app, &format!("/delegator.json?{}", target.replace('>', "%3E"))).await;
+        assert_eq!(refused.status(), status, "{target}");
+        assert_eq!(refused.field("content-type"), Some("text/plain; charset=utf-8"));
+        assert!(refused.text().starts_with(body), "{target}: {}", refused.text());
+    }
+    let typo = get(&app, "/delegator.json?path=/a&dtab=/b%20=%20/c").await;
+    assert!(typo.text().ends_with("\n1 | /b = /c\n  |    ^\n"), "{}", typo.text());
+
+    for body in ["", "{", r#"{"path":1}"#] {
+        let refused = delegate(&app, body).await;
+        assert_eq!(refused.status(), 400, "{body}");
+        assert!(refused.text().starts_with("Malformed delegation request: "), "{refused:?}");
+    }
+    for (fields, status) in [
+        ("Host: localhost\r\nContent-Type: text/plain", 415),
+        ("Host: localhost", 415),
+        ("Host: localhost\r\nContent-Type: application/json\r\nOrigin: http://evil.example", 403),
+        ("Host: evil.example\r\nContent-Type: application/json", 403),
+        ("Host: localhost\r\nContent-Type: Application/JSON; charset=utf-8", 400),
+    ] {
+        let request = format!("POST /delegator.json HTTP/1.1\r\n{fields}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(ask(&app, &request).await.status(), status, "{fields}");
+    }
+    let large = format!("{{\"path\":\"/a\",\"more\":\"{}\"}}", "a".repeat(1024 * 1024 - 30));
+    assert_eq!(delegate(&app, &large).await.status(), 200);
+    let head = "POST /delegator.json HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    let larger = format!("{head}Transfer-Encoding: chunked\r\n\r\n100001\r\n{}\r\n", "a".repeat(0x10_0001));
+    assert_eq!(ask(&app, &larger).await.status(), 413);
+    assert_eq!(
+        ask(&app, "PUT /delegator.json HTTP/1.1\r\nHost: localhost\r\n\r\n").await.field("allow"),
+        Some("GET, HEAD, POST")
+    );
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_router_of_the_delegator_is_chosen_by_its_label() {
+    let yaml = one_router("/svc => /a", "")
+        + "- {protocol: http, label: other, dtab: /svc => /b, servers: [{port: 0}]}\n";
+    let app = TestApp::start(&yaml).await;
+    for (label, became) in [("http", "/a"), ("other", "/b")] {
+        let tree = get_json(&app, &format!("/delegator.json?namespace={label}&path=/svc")).await;
+        assert_eq!(tree["delegate"]["path"], became, "{label}");
+    }
+    let refused = get(&app, "/delegator.json?path=/svc").await;
+    assert_eq!(refused.text(), "the parameter namespace is missing: it is one of http, other\n");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_page_uses_nothing_from_elsewhere() {
+    let app = TestApp::start(&one_router("", "")).await;
+    for (path, media_type) in [
+        ("/delegator", "text/html; charset=utf-8"),
+        ("/delegator.css", "text/css; charset=utf-8"),
+        ("/delegator.js", "text/javascript; charset=utf-8"),
+    ] {
+        let part = get(&app, path).await;
+        assert_eq!((part.status(), part.field("content-type")), (200, Some(media_type)), "{path}");
+        let policy = part.field("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
+        for elsewhere in ["http:", "https:", "//cdn", "@import", "innerHTML", "onclick", "style="] {
+            assert!(!part.text().contains(elsewhere), "{path} has {elsewhere}");
+        }
+    }
+    app.stop().await;
 }

@@ -1,13 +1,14 @@
 //! A delegation in the shape of Linkerd's `delegator.json`.
 
-use super::super::{Bound, Delegation, Endpoint, Step, StepKind, Target};
+use super::super::{Bound, Delegation, Endpoint, Outcome, Step, StepKind, Target};
+use super::in_words;
 use crate::name::{Dentry, Path};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::collections::BTreeMap;
 
 /// Returns a delegation in the shape of Linkerd 1's `delegator.json`, to be serialized.
 pub fn json(delegation: &Delegation) -> Json<'_> {
-    Json { dentries: delegation.dtab.iter().collect(), step: &delegation.step }
+    Json { dentries: delegation.dtab.iter().collect(), step: &delegation.step, outcome: None }
 }
 
 /// A delegation as JSON: what Linkerd 1.7.5 answers at `/delegator.json`, with the members in its order.
@@ -20,11 +21,21 @@ pub fn json(delegation: &Delegation) -> Json<'_> {
 pub struct Json<'a> {
     dentries: Vec<&'a Dentry>,
     step: &'a Step,
+    outcome: Option<&'a Outcome>,
+}
+
+impl<'a> Json<'a> {
+    /// With one more member at the root, `outcome`: what the path stands for, on one line and for people.
+    pub const fn with_outcome(mut self, delegation: &'a Delegation) -> Self {
+        self.outcome = Some(&delegation.outcome);
+        self
+    }
 }
 
 impl Serialize for Json<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Node { dentries: &self.dentries, step: self.step, within: &self.step.path }.serialize(serializer)
+        let Self { dentries, step, outcome } = self;
+        Node { dentries, step, within: &step.path, outcome: *outcome }.serialize(serializer)
     }
 }
 
@@ -34,11 +45,13 @@ struct Node<'a> {
     step: &'a Step,
     /// The path that was looked up to come here.
     within: &'a Path,
+    /// To be said at the root.
+    outcome: Option<&'a Outcome>,
 }
 
 impl<'a> Node<'a> {
     const fn below(&self, step: &'a Step) -> Self {
-        Self { dentries: self.dentries, step, within: &self.step.path }
+        Self { dentries: self.dentries, step, within: &self.step.path, outcome: None }
     }
 
     /// The alternates, with those of alternates of the same path in their place.
@@ -100,6 +113,9 @@ impl Serialize for Node<'_> {
             StepKind::Leaf(bound) => map.serialize_entry("bound", &Leaf(bound))?,
             StepKind::Failed(why) => map.serialize_entry("message", &why.to_string())?,
             StepKind::Neg | StepKind::Fail | StepKind::Empty | StepKind::Pending | StepKind::Unexplored => {}
+        }
+        if let Some(outcome) = self.outcome {
+            map.serialize_entry("outcome", &in_words(outcome))?;
         }
         map.end()
     }

@@ -101,6 +101,38 @@ fn place(root: &path::Path, name: &Path) -> Place {
     Place::Nowhere
 }
 
+/// How many directories may lie one in the other where names are listed: links can make rings.
+const DEEPEST: usize = 8;
+
+/// The names of the files below a directory, in order: of more than `limit`, any so many. What cannot be listed is left
+/// out.
+///
+/// What begins with two dots is the machinery of a ConfigMap mount, whose links lead to the same files.
+pub(super) fn names(root: &path::Path, limit: usize) -> Vec<Path> {
+    let mut names = Vec::new();
+    list(root, &Path::empty(), limit, &mut names);
+    names
+}
+
+fn list(folder: &path::Path, name: &Path, limit: usize, names: &mut Vec<Path>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let files = entries.flatten().map(|entry| entry.file_name());
+    // As many of a folder as could be shown, so that a huge one does not fill the memory.
+    let mut here: Vec<_> = files.filter(|file| !file.as_bytes().starts_with(b"..")).take(limit).collect();
+    here.sort();
+    for file in here {
+        if names.len() >= limit {
+            return;
+        }
+        let (path, name) = (folder.join(&file), name.concat(&Path::from_elems([file.as_bytes()])));
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => names.push(name),
+            Ok(metadata) if metadata.is_dir() && name.len() < DEEPEST => list(&path, &name, limit, names),
+            _ => {}
+        }
+    }
+}
+
 fn read(path: &path::Path) -> Reading {
     let bytes = match read_bytes(path) {
         Ok(Some(bytes)) => bytes,

@@ -357,3 +357,35 @@ async fn names_are_bytes() {
     answer.becomes(r"/#/io.l5d.fs/\x63\x61\x66\xc3\xa9\x20\x31 / 10.0.0.1:80").await;
     folder.ask(r"/caf\xc3\xa9\x20\xff").becomes("neg").await;
 }
+
+#[tokio::test]
+async fn names_and_states_can_be_listed() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.at("prod/eu")).unwrap();
+    fs::create_dir(folder.at("..data")).unwrap();
+    for file in ["web", "prod/eu/web", "..data/hidden"] {
+        folder.write(file, "10.0.0.1 80\nnonsense\n");
+    }
+    symlink("..", folder.at("prod/ring")).unwrap();
+    let shown = |limit| folder.namer.names(limit).iter().map(Path::to_string).collect::<Vec<_>>();
+    let names = shown(1000);
+    assert_eq!(names[0], "/#/io.l5d.fs/prod/eu/web");
+    assert_eq!(names.last().unwrap(), "/#/io.l5d.fs/web");
+    assert!(names.len() < 20 && names.iter().all(|name| !name.contains("hidden")), "{names:?}");
+    assert_eq!(shown(1).len(), 1);
+
+    let mut web = folder.ask("/web");
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80").await;
+    let state = folder.namer.state().unwrap();
+    let reason = "not `host port` or `host port * weight`";
+    assert_eq!(
+        state["files"],
+        serde_json::json!({ "/web": {
+            "endpoints": 1, "bad": 1, "badLines": [{ "line": 2, "text": "nonsense", "reason": reason }],
+        } })
+    );
+    folder.replace("web", &"#".repeat(MAX_FILE as usize + 1));
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80 stale").await;
+    let state = folder.namer.state().unwrap();
+    assert!(state["files"]["/web"]["unreadable"].as_str().unwrap().contains("larger than"), "{state}");
+}

@@ -1,0 +1,62 @@
+use super::{Asked, Router, WAIT, answered};
+use crate::interpret::{Answer, Asker, Keeper, Namer, Namers, Writer};
+use crate::name::{Dtab, Path};
+use http_body_util::BodyExt as _;
+use hyper::StatusCode;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A namer that never answers.
+#[derive(Default)]
+struct Silent(Mutex<Vec<Writer>>);
+
+impl Namer for Silent {
+    fn lookup(&self, _: &Path) -> Answer {
+        let (writer, answer) = Answer::pending();
+        self.0.lock().unwrap().push(writer);
+        answer
+    }
+}
+
+fn asker() -> Asker {
+    let silent: Arc<dyn Namer> = Arc::new(Silent::default());
+    let (keeper, asker) = Keeper::new(Namers::new(vec![(Path::from_elems(["#"]), silent)]), WAIT);
+    tokio::spawn(keeper.run());
+    asker
+}
+
+async fn ask(dtab: &str) -> (StatusCode, String) {
+    let dtab = watch::channel(dtab.parse::<Dtab>().unwrap()).1;
+    let routers = [Router { label: "http".into(), prefix: Path::from_elems(["svc"]), dtab }];
+    let asked = Asked { path: Some("/svc".into()), ..Asked::default() };
+    let answer = answered(asked, &routers, &asker()).await.unwrap();
+    let status = answer.status();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_in_time_is_shown_as_far_as_it_is() {
+    let began = Instant::now();
+    let (status, tree) = ask("/svc => /#/slow").await;
+    assert_eq!(began.elapsed(), WAIT);
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let expected = concat!(
+        r##"{"type":"delegate","path":"/svc","taken":true,"delegate":{"type":"pending","path":"/#/slow","##,
+        r##""dentry":{"prefix":"/svc","dst":"/#/slow"},"taken":true},"##,
+        r##""outcome":"pending: a namer has not answered"}"##,
+    );
+    assert_eq!(tree, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pending_and_does_not_decide_is_no_failure() {
+    let began = Instant::now();
+    let (status, tree) = ask("/svc => ! | /#/slow").await;
+    assert_eq!((began.elapsed(), status), (WAIT, StatusCode::OK));
+    assert!(
+        tree.contains(r#""type":"pending""#) && tree.contains(r#""outcome":"! (fails on purpose)""#),
+        "{tree}"
+    );
+}

@@ -1,0 +1,64 @@
+//! What namers and clients know now.
+
+use super::answer::{Answer, json, text};
+use super::{Router, Shown};
+use crate::interpret::Namers;
+use crate::name::Dentry;
+use crate::proxy::Loads;
+use hyper::StatusCode;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// How many names one namer lists.
+const MOST_NAMES: usize = 10_000;
+
+/// Answers `/bound-names.json`: the names that namers can list, and those that requests were sent to.
+pub(super) async fn bound_names(shown: &Shown) -> Answer {
+    let namers = shown.asker.namers().clone();
+    let list = move || namers.iter().flat_map(|(_, namer)| namer.names(MOST_NAMES)).collect::<BTreeSet<_>>();
+    // An error is a panic in there, or the end of the runtime.
+    let mut names = tokio::task::spawn_blocking(list).await.unwrap_or_default();
+    names.extend(shown.loads.endpoints().into_keys());
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    json(StatusCode::OK, &names, false)
+}
+
+/// Answers `/namer_state/<prefix>.json`; the prefix is without its `/#/`.
+pub(super) fn namer_state(namers: &Namers, prefix: &str) -> Answer {
+    let states = || {
+        namers.iter().rev().filter_map(|(path, namer)| {
+            let prefix = path.skip(1).to_string();
+            Some((prefix.trim_start_matches('/').to_owned(), namer.state()?))
+        })
+    };
+    if let Some((_, state)) = states().find(|(found, _)| found == prefix) {
+        return json(StatusCode::OK, &state, false);
+    }
+    let known: Vec<String> = states().map(|(prefix, _)| prefix).collect();
+    let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+    text(
+        StatusCode::NOT_FOUND,
+        &format!("no namer with a state has that prefix; those that have one: {known}"),
+    )
+}
+
+/// Answers `/routers.json`.
+pub(super) fn routers(routers: &[Router]) -> Answer {
+    let entry = |dentry: &Dentry| serde_json::json!({ "prefix": dentry.prefix.to_string(), "dst": format!("{:#}", dentry.dst) });
+    let shown = |router: &Router| {
+        let dtab: Vec<_> = router.dtab.borrow().iter().map(entry).collect();
+        serde_json::json!({ "label": router.label, "dstPrefix": router.prefix.to_string(), "dtab": dtab })
+    };
+    json(StatusCode::OK, &routers.iter().map(shown).collect::<Vec<_>>(), false)
+}
+
+/// Answers `/client_state.json`: the endpoints of each client.
+pub(super) fn client_state(loads: &Loads) -> Answer {
+    let mut clients = Map::new();
+    for (client, addresses) in loads.endpoints() {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let state: Value = serde_json::json!({ "state": "bound", "addresses": addresses });
+        clients.insert(client.to_string(), state);
+    }
+    json(StatusCode::OK, &clients, false)
+}

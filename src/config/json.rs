@@ -1,0 +1,234 @@
+//! A resolved configuration as JSON: what the admin server shows.
+//!
+//! It is a configuration itself, with every default written out: reading it gives the same again, but for places and for
+//! the reasons of trust. Each type is taken apart by name, so that a new key cannot be forgotten here.
+
+use super::resolved::{Admin, BindingCache, Config, Router, Server, SocketOptions};
+use crate::context::{Forwarded, Labeler, Trust};
+use crate::{identify, namer, store};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+impl Config {
+    /// Returns the configuration as JSON, every default in place. What was not said and has no default is absent.
+    pub fn to_json(&self) -> Value {
+        let Self { file: _, admin, routers, namers, places: _, warnings: _ } = self;
+        json!({
+            "admin": admin_json(admin),
+            "namers": namers.iter().map(namer_json).collect::<Vec<_>>(),
+            "routers": routers.iter().map(router_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn admin_json(admin: &Admin) -> Value {
+    let Admin { ip, port, shutdown_grace } = admin;
+    json!({
+        "ip": ip,
+        "port": port,
+        "shutdownGraceMs": millis(*shutdown_grace),
+    })
+}
+
+fn router_json(router: &Router) -> Value {
+    let Router {
+        label,
+        dtab,
+        store,
+        dst_prefix,
+        identifiers,
+        binding_timeout,
+        binding_cache: BindingCache { paths, clients, idle_ttl },
+        servers,
+        max_headers_kb,
+        max_initial_line_kb,
+        max_err_response_kb,
+    } = router;
+    said(json!({
+        "protocol": "http",
+        "label": label,
+        "dtab": format!("{dtab:#}"),
+        "interpreter": store.as_ref().map(store_json),
+        "dstPrefix": dst_prefix.to_string(),
+        "identifier": identifiers.iter().map(identifier_json).collect::<Vec<_>>(),
+        "bindingTimeoutMs": millis(*binding_timeout),
+        "bindingCache": { "paths": paths, "clients": clients, "idleTtlSecs": idle_ttl.as_secs() },
+        "servers": servers.iter().map(server_json).collect::<Vec<_>>(),
+        "maxHeadersKB": max_headers_kb,
+        "maxInitialLineKB": max_initial_line_kb,
+        "maxErrResponseKB": max_err_response_kb,
+    }))
+}
+
+fn store_json(store: &store::Config) -> Value {
+    let store::Config::Fs(store::Fs { dtab_file }) = store;
+    json!({ "kind": "io.l5d.fs", "dtabFile": dtab_file })
+}
+
+fn server_json(server: &Server) -> Value {
+    let Server {
+        ip,
+        port,
+        label,
+        trust,
+        trust_is_said: _,
+        trust_reason: _,
+        max_concurrent_requests,
+        timeout,
+        max_call_depth,
+        add_forwarded_header,
+        timestamp_header,
+        socket_options,
+    } = server;
+    let trust = match trust {
+        Trust::Everybody => "everybody",
+        Trust::Nobody => "nobody",
+    };
+    said(json!({
+        "ip": ip,
+        "port": port,
+        "label": label,
+        "trust": trust,
+        "maxConcurrentRequests": max_concurrent_requests,
+        "timeoutMs": timeout.map(millis),
+        "maxCallDepth": max_call_depth,
+        "addForwardedHeader": add_forwarded_header.as_ref().map(forwarded_json),
+        "timestampHeader": timestamp_header,
+        "socketOptions": socket_json(socket_options),
+    }))
+}
+
+fn forwarded_json(forwarded: &Forwarded) -> Value {
+    let Forwarded { by, from } = forwarded;
+    json!({ "by": labeler_json(by), "for": labeler_json(from) })
+}
+
+fn labeler_json(labeler: &Labeler) -> Value {
+    let kind = match labeler {
+        Labeler::Ip => "ip",
+        Labeler::IpPort => "ip:port",
+        Labeler::ConnectionRandom => "connectionRandom",
+        Labeler::RequestRandom => "requestRandom",
+        Labeler::Router => "router",
+        Labeler::Static(label) => return json!({ "kind": "static", "label": label }),
+    };
+    json!({ "kind": kind })
+}
+
+fn socket_json(options: &SocketOptions) -> Value {
+    let SocketOptions { no_delay, reuse_port, keep_alive, backlog, read_timeout, write_timeout } = options;
+    said(json!({
+        "noDelay": no_delay,
+        "reusePort": reuse_port,
+        "keepAlive": keep_alive,
+        "backlog": backlog,
+        "readTimeoutMs": read_timeout.map(millis),
+        "writeTimeoutMs": write_timeout.map(millis),
+    }))
+}
+
+fn identifier_json(identifier: &identify::Config) -> Value {
+    with_kind(identifier.kind(), identifier)
+}
+
+fn namer_json(namer: &namer::Config) -> Value {
+    let namer::Config { prefix, kind } = namer;
+    let mut json = with_kind(kind.name(), kind);
+    json["prefix"] = prefix.to_string().into();
+    json
+}
+
+/// The keys of a kind, with the kind. A value that is no JSON, such as a directory whose name is not UTF-8, is absent.
+fn with_kind(kind: &str, keys: &impl Serialize) -> Value {
+    let mut json = serde_json::to_value(keys).unwrap_or_else(|_| Map::new().into());
+    json["kind"] = kind.into();
+    json
+}
+
+/// Without what was not said.
+fn said(mut json: Value) -> Value {
+    if let Value::Object(members) = &mut json {
+        members.retain(|_, value| !value.is_null());
+    }
+    json
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, read};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    /// What two configurations say, without where and why.
+    fn meaning(mut config: Config) -> Config {
+        config.places = super::super::Places::default();
+        config.warnings.clear();
+        config.routers.iter_mut().flat_map(|router| &mut router.servers).for_each(|server| {
+            server.trust_reason.clear();
+            server.trust_is_said = true;
+        });
+        config
+    }
+
+    #[test]
+    fn what_is_shown_is_the_same_configuration() {
+        let full = r#"
+admin:
+  ip: 127.0.0.2
+  port: 0
+  shutdownGraceMs: 3000
+  socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
+namers:
+- {kind: io.l5d.fs, rootDir: names}
+- {kind: io.l5d.fs, rootDir: /names, prefix: /two/parts}
+- {kind: io.l5d.rewrite, prefix: /r, pattern: "/{a}", name: "/b/{a}"}
+routers:
+- protocol: http
+  servers: [{port: 0}]
+- protocol: http
+  label: 'quotes " and { braces'
+  dtab: |
+    /a\x20b/* => 0.001 * /b & 2 * (/c | ~) ;
+    /x => ! ;
+  dstPrefix: /a/b
+  identifier:
+  - {kind: io.l5d.static, path: /a/b}
+  - {kind: io.l5d.header.token, header: my-host}
+  - {kind: io.l5d.header, header: my-path}
+  - {kind: io.l5d.path, segments: 2, consume: true}
+  - {kind: io.l5d.methodAndHost, httpUriInDst: true}
+  bindingTimeoutMs: 5
+  bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3}
+  maxHeadersKB: 1
+  maxInitialLineKB: 2
+  maxErrResponseKB: 3
+  servers:
+  - {ip: 0.0.0.0, port: 0, label: s, trust: everybody, maxConcurrentRequests: 1, timeoutMs: 2, maxCallDepth: 3}
+  - port: 0
+    clearContext: true
+    timestampHeader: x-when
+    addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
+  - {port: 0, addForwardedHeader: {by: {kind: router}}}
+"#;
+        for text in ["routers: [{protocol: http, servers: [{}]}]", full] {
+            let config = read("f", text).unwrap();
+            let json = config.to_json().to_string();
+            let again = read("f", &json).unwrap_or_else(|errors| panic!("{errors}\n{json}"));
+            assert_eq!(meaning(again), meaning(config), "{json}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_written_out_and_what_was_not_said_is_absent() {
+        let config = read("f", "routers: [{protocol: http, servers: [{}]}]").unwrap();
+        let json = config.to_json();
+        assert_eq!(json["admin"]["ip"], IpAddr::from(Ipv4Addr::LOCALHOST).to_string());
+        let server = &json["routers"][0]["servers"][0];
+        assert_eq!((&server["port"], &server["trust"]), (&4140.into(), &"everybody".into()));
+        assert_eq!(server.get("timeoutMs"), None);
+    }
+}
