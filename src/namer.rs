@@ -1,10 +1,12 @@
-//! The namers: implementations of [`Namer`] for files, rewriting, addresses, and the utility namers of Linkerd 1.
+//! The namers: implementations of [`Namer`] for files, DNS, rewriting, addresses, and the utility namers of Linkerd 1.
 
 mod address;
+mod dns;
 mod fs;
 mod hosts;
 mod pattern;
 mod rewrite;
+mod srv;
 mod system;
 mod utility;
 
@@ -14,12 +16,16 @@ mod tests;
 pub use self::fs::{BadLine, FileState, FsNamer};
 pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
 
+use self::address::is_host_name;
+use self::dns::{Dns, EXPECTED_SERVER, Server};
 use self::rewrite::RewriteNamer;
+use self::srv::SrvNamer;
 use self::system::SystemNamer;
 use crate::interpret::{Namer, Namers};
 use crate::name::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// One entry of `namers:`, as configured.
@@ -37,6 +43,8 @@ pub struct Config {
 pub enum Kind {
     /// `io.l5d.fs`: names are files.
     Fs(Fs),
+    /// `io.l5d.dnssrv`: names are services in DNS.
+    DnsSrv(DnsSrv),
     /// `io.l5d.rewrite`: names are made of other names.
     Rewrite(Rewrite),
 }
@@ -46,6 +54,7 @@ impl Kind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Fs(_) => "io.l5d.fs",
+            Self::DnsSrv(_) => "io.l5d.dnssrv",
             Self::Rewrite(_) => "io.l5d.rewrite",
         }
     }
@@ -57,6 +66,40 @@ impl Kind {
 pub struct Fs {
     /// The directory whose files are the names; one that is not there yet may come later.
     pub root_dir: PathBuf,
+}
+
+/// The keys of `io.l5d.dnssrv`.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DnsSrv {
+    /// How long records and addresses are kept at least, in seconds, whatever their time to live: from 1, 5 unless given.
+    #[serde(default = "DnsSrv::default_refresh")]
+    pub refresh_interval_seconds: u32,
+    /// The DNS servers to ask, each an address or a host name, with or without a port; those of the system if there are
+    /// none.
+    #[serde(default)]
+    pub dns_hosts: Vec<String>,
+    /// What the names of services end with, unless they end with a dot; nothing unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+}
+
+impl DnsSrv {
+    const fn default_refresh() -> u32 {
+        5
+    }
+
+    /// Returns the first of `dnsHosts` that is not a server, by its position, and what is expected there.
+    pub fn wrong_dns_host(&self) -> Option<(usize, &'static str)> {
+        let wrong = self.dns_hosts.iter().position(|host| host.parse::<Server>().is_err());
+        wrong.map(|at| (at, EXPECTED_SERVER))
+    }
+
+    /// Returns what is expected of `domain`, if it is something else.
+    pub fn wrong_domain(&self) -> Option<&'static str> {
+        let wrong = self.domain.as_ref().is_some_and(|domain| !is_host_name(domain));
+        wrong.then_some("a domain such as example.org")
+    }
 }
 
 /// The keys of `io.l5d.rewrite`.
@@ -87,6 +130,12 @@ pub enum Cause {
     /// `rootDir` is empty, or relative while there is no working directory.
     #[error("rootDir: {0}")]
     RootDir(std::io::Error),
+    /// One of `dnsHosts` is not a DNS server.
+    #[error("dnsHosts: expected {EXPECTED_SERVER}, found `{0}`")]
+    DnsHost(String),
+    /// `domain` is not a domain.
+    #[error("domain: expected {0}")]
+    Domain(&'static str),
     /// `pattern` is not a pattern.
     #[error("pattern: {0}")]
     Pattern(PatternError),
@@ -101,27 +150,43 @@ pub enum Cause {
 ///
 /// Says which namer cannot be made, and why.
 pub fn build(configs: &[Config], control: &Handle) -> Result<Namers, Error> {
-    let system: Arc<dyn Namer> = Arc::new(SystemNamer::new(control));
+    let dns = Dns::of_system(control);
+    let system: Arc<dyn Namer> = Arc::new(SystemNamer::new(dns.clone(), control));
     let mut namers = vec![(Path::from_elems([b"$"]), system)];
     for (at, Config { prefix, kind }) in configs.iter().enumerate() {
         let full = Path::from_elems([b"#"]).concat(prefix);
-        let namer =
-            build_one(&full, kind, control).map_err(|cause| Error { at, prefix: prefix.clone(), cause })?;
+        let namer = build_one(&full, kind, &dns, control).map_err(|cause| Error {
+            at,
+            prefix: prefix.clone(),
+            cause,
+        })?;
         namers.push((full, namer));
     }
     Ok(Namers::new(namers))
 }
 
-fn build_one(prefix: &Path, kind: &Kind, control: &Handle) -> Result<Arc<dyn Namer>, Cause> {
+fn build_one(prefix: &Path, kind: &Kind, dns: &Dns, control: &Handle) -> Result<Arc<dyn Namer>, Cause> {
     Ok(match kind {
         Kind::Fs(Fs { root_dir }) => {
             let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
-            Arc::new(FsNamer::new(prefix.clone(), root, control))
+            Arc::new(FsNamer::new(prefix.clone(), root, dns.clone(), control))
         }
+        Kind::DnsSrv(srv) => Arc::new(build_srv(prefix, srv, dns, control)?),
         Kind::Rewrite(Rewrite { pattern, name }) => {
             let matcher = pattern.parse().map_err(Cause::Pattern)?;
             let template = Template::compile(name, &matcher).map_err(Cause::Name)?;
             Arc::new(RewriteNamer::new(matcher, template))
         }
     })
+}
+
+fn build_srv(prefix: &Path, srv: &DnsSrv, dns: &Dns, control: &Handle) -> Result<SrvNamer, Cause> {
+    let server = |host: &String| host.parse().map_err(|()| Cause::DnsHost(host.clone()));
+    let servers = srv.dns_hosts.iter().map(server).collect::<Result<Vec<Server>, Cause>>()?;
+    if let Some(expected) = srv.wrong_domain() {
+        return Err(Cause::Domain(expected));
+    }
+    let dns = if servers.is_empty() { dns.clone() } else { dns.with_servers(servers, control) };
+    let min_pause = Duration::from_secs(srv.refresh_interval_seconds.max(1).into());
+    Ok(SrvNamer::new(prefix.clone(), dns, srv.domain.clone(), min_pause, control))
 }

@@ -159,7 +159,6 @@ const ACCRUAL: &str = "failure accrual";
 const CLASSIFIERS: &str = "response classifiers";
 const CONNECTIONS: &str = "limits on the number and the life of connections";
 const CONSUL: &str = "Consul";
-const DNS_SRV: &str = "names from DNS SRV records";
 const DTAB_CONFIGMAP: &str = "dtabs kept in a ConfigMap";
 const HTTP2: &str = "HTTP/2";
 const IDENTIFIER_PORT: &str = "the identifier port";

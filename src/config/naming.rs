@@ -2,7 +2,7 @@
 
 use super::errors::Report;
 use super::fates;
-use super::reader::{FIELD_NAME, Reader, is_field_name};
+use super::reader::{FIELD_NAME, MAX_INT, Reader, is_field_name};
 use super::router::path;
 use crate::name::Path;
 use crate::source::node::{Error, Node, Place};
@@ -102,6 +102,13 @@ fn namer(
             report.errors(missing.map(|node| node.error("there is no such directory")));
             (fs.map(namer::Kind::Fs), prefix)
         }
+        "io.l5d.dnssrv" => {
+            let prefix = prefix(&mut reader).or_else(|| Some(Path::from_elems([kind_name])));
+            let srv: Option<namer::DnsSrv> = reader.rest("namer io.l5d.dnssrv");
+            let wrong = srv.as_ref().map(|srv| wrong_srv(srv, node)).unwrap_or_default();
+            wrong.into_iter().for_each(|error| report.error(error));
+            (srv.map(namer::Kind::DnsSrv), prefix)
+        }
         "io.l5d.rewrite" => {
             let prefix = prefix(&mut reader);
             if reader.get("prefix").is_none() {
@@ -115,6 +122,17 @@ fn namer(
         _ => return None,
     };
     Some(namer::Config { prefix: prefix?, kind: kind? })
+}
+
+/// Returns what is wrong with the values of a namer of services.
+fn wrong_srv(srv: &namer::DnsSrv, node: &Node<'_>) -> Vec<Error> {
+    let interval = node.get("refreshIntervalSeconds").and_then(|node| node.number(1..=MAX_INT).err());
+    let host = srv.wrong_dns_host().and_then(|(at, expected)| {
+        let hosts = node.get("dnsHosts")?.list().ok()?;
+        Some(hosts.get(at)?.unexpected(expected))
+    });
+    let domain = srv.wrong_domain().and_then(|expected| Some(node.get("domain")?.unexpected(expected)));
+    [interval, host, domain].into_iter().flatten().collect()
 }
 
 /// Returns what is wrong with the pattern or the template of a rewriting namer.

@@ -51,6 +51,8 @@ telemetry:
 namers:
 - {kind: io.l5d.fs, rootDir: names}
 - {kind: io.l5d.rewrite, prefix: /re/write, pattern: "/{a}", name: "/b/{a}"}
+- {kind: io.l5d.dnssrv}
+- {kind: io.l5d.dnssrv, prefix: /srv, refreshIntervalSeconds: 60, dnsHosts: [10.0.0.10, "ns:54"], domain: a.b}
 routers:
 - protocol: http
   label: in
@@ -104,7 +106,15 @@ fn every_key_that_works_ends_in_its_field() {
     };
     let rewrite = namer::Rewrite { pattern: "/{a}".into(), name: "/b/{a}".into() };
     let rewrite = namer::Config { prefix: path("/re/write"), kind: namer::Kind::Rewrite(rewrite) };
-    assert_eq!(config.namers, [fs, rewrite]);
+    let srv = |prefix, refresh_interval_seconds, dns_hosts: &[&str], domain: Option<&str>| {
+        let dns_hosts = dns_hosts.iter().copied().map(str::to_owned).collect();
+        let domain = domain.map(str::to_owned);
+        let srv = namer::DnsSrv { refresh_interval_seconds, dns_hosts, domain };
+        namer::Config { prefix: path(prefix), kind: namer::Kind::DnsSrv(srv) }
+    };
+    let usual = srv("/io.l5d.dnssrv", 5, &[], None);
+    let other = srv("/srv", 60, &["10.0.0.10", "ns:54"], Some("a.b"));
+    assert_eq!(config.namers, [fs, rewrite, usual, other]);
     let [router] = config.routers.as_slice() else { panic!("one router") };
     let dtab = "/srv=>/#/io.l5d.fs;/host=>/srv | /$/nil;/svc=>/host";
     assert_eq!(
@@ -161,9 +171,9 @@ fn what_has_no_effect_warns_at_its_place() {
         (2, 80, "admin.workerThreads"),
         (3, 1, "usage"),
         (5, 9, "telemetry[0].kind"),
-        (26, 54, "routers[0].client.hostConnectionPool.maxWaiters"),
-        (33, 3, "routers[0].streamingEnabled"),
-        (45, 24, "routers[0].servers[0].socketOptions.reuseAddr"),
+        (28, 54, "routers[0].client.hostConnectionPool.maxWaiters"),
+        (35, 3, "routers[0].streamingEnabled"),
+        (47, 24, "routers[0].servers[0].socketOptions.reuseAddr"),
     ];
     assert_eq!(warnings, expected);
     let shown = "f.yaml:3:1: usage: `usage` has no effect: nothing is reported to anyone";
@@ -174,11 +184,11 @@ fn what_has_no_effect_warns_at_its_place() {
 fn places_are_those_of_the_file() {
     let Places { admin, routers, namers } = config(EVERYTHING).places;
     let at = |line, column| Place { line, column };
-    assert_eq!((admin, namers), (at(2, 28), vec![at(7, 3), at(8, 3)]));
+    assert_eq!((admin, namers), (at(2, 28), vec![at(7, 3), at(8, 3), at(9, 3), at(10, 3)]));
     let [router] = routers.as_slice() else { panic!("one router") };
-    assert_eq!((router.key.as_str(), router.router, router.label), ("routers[0]", at(10, 3), at(11, 10)));
-    assert_eq!((router.dtab, &router.dentries), (at(13, 5), &vec![at(14, 5), at(16, 5), at(17, 5)]));
-    assert_eq!((&router.servers, &router.ports), (&vec![at(35, 5), at(46, 5)], &vec![at(36, 11), at(46, 5)]));
+    assert_eq!((router.key.as_str(), router.router, router.label), ("routers[0]", at(12, 3), at(13, 10)));
+    assert_eq!((router.dtab, &router.dentries), (at(15, 5), &vec![at(16, 5), at(18, 5), at(19, 5)]));
+    assert_eq!((&router.servers, &router.ports), (&vec![at(37, 5), at(48, 5)], &vec![at(38, 11), at(48, 5)]));
 }
 
 /// A reload keeps what says the same, wherever it stands.

@@ -1,9 +1,9 @@
-//! `io.l5d.fs`: names are files under a root directory, addresses are their lines.
+//! `io.l5d.fs`: names are files under a root directory, addresses and host names are their lines.
 //!
 //! Elements of a path lead through directories; the first that is a file ends the name, and the rest is residual. A
 //! name without a file, or whose file has no usable line, is Neg. One task reads the files that somebody holds an
-//! answer for, again at each change; only the step between Neg and a leaf changes an answer's tree, addresses change
-//! within the leaf.
+//! answer for, again at each change, and follows the host names in them; only the step between Neg and a leaf changes an
+//! answer's tree, addresses change within the leaf.
 
 mod file;
 mod survey;
@@ -16,6 +16,7 @@ pub use self::file::BadLine;
 
 use self::survey::is_file_name;
 use self::task::{Lookup, Task};
+use super::dns::Dns;
 use crate::files::Watch;
 use crate::interpret::{Answer, Namer, State};
 use crate::name::{NameTree, Path};
@@ -43,6 +44,8 @@ pub struct FileState {
     pub bad_lines: Vec<BadLine>,
     /// How many bad lines it has in all.
     pub bad: usize,
+    /// The first ten of its host names that have no address now.
+    pub without_address: Vec<Arc<str>>,
     /// Why it cannot be read, if it cannot; the addresses are then those of the last time it could.
     pub unreadable: Option<String>,
 }
@@ -53,10 +56,10 @@ type States = Arc<Mutex<BTreeMap<Path, FileState>>>;
 impl FsNamer {
     /// Makes the namer whose bound names begin with `prefix`, such as `/#/io.l5d.fs`; its task runs on `control` until
     /// nobody holds the namer nor anything it gave. The root directory need not exist yet.
-    pub fn new(prefix: Path, root: PathBuf, control: &Handle) -> Self {
+    pub(super) fn new(prefix: Path, root: PathBuf, dns: Dns, control: &Handle) -> Self {
         let (lookups, received) = mpsc::unbounded_channel();
         let states = States::default();
-        let task = Task::new(prefix.clone(), root.clone(), Watch::new(control), Arc::clone(&states));
+        let task = Task::new(prefix.clone(), root.clone(), Watch::new(control), dns, Arc::clone(&states));
         control.spawn(task.run(received));
         Self { prefix, root, lookups, states }
     }
@@ -106,6 +109,9 @@ impl FileState {
         let bad_lines: Vec<_> = self.bad_lines.iter().map(line).collect();
         let mut json =
             serde_json::json!({ "endpoints": self.endpoints, "bad": self.bad, "badLines": bad_lines });
+        if !self.without_address.is_empty() {
+            json["withoutAddress"] = self.without_address.iter().map(|host| &**host).collect();
+        }
         if let Some(reason) = &self.unreadable {
             json["unreadable"] = reason.as_str().into();
         }

@@ -1,6 +1,7 @@
 //! The system namers, at `/$`: addresses, constant answers, and the utility namers.
 
 use super::address::{is_host_name, literal};
+use super::dns::Dns;
 use super::hosts::{Host, Hosts, Wanted};
 use super::utility;
 use crate::interpret::{Answer, Bound, Endpoint, EndpointSet, Leaf, Namer, State, Target};
@@ -24,8 +25,8 @@ enum Asked {
 }
 
 impl SystemNamer {
-    pub(super) fn new(control: &Handle) -> Self {
-        Self { hosts: Hosts::new(control) }
+    pub(super) fn new(dns: Dns, control: &Handle) -> Self {
+        Self { hosts: Hosts::new(dns, control) }
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Cause, Config, Error, Fs, Kind, Rewrite, build};
+use super::{Cause, Config, DnsSrv, Error, Fs, Kind, Rewrite, build};
 use crate::interpret::{Leaf, Namer, Namers, State};
 use crate::name::{NameTree, Path};
 use std::sync::Arc;
@@ -59,7 +59,25 @@ type Wrong = (Config, fn(&Cause) -> bool, &'static str);
 #[tokio::test]
 async fn says_which_namer_is_wrong_and_why() {
     let fs = Kind::Fs(Fs { root_dir: "".into() });
-    let cases: [Wrong; 3] = [
+    let srv = |host: &str, domain: Option<&str>| Config {
+        prefix: "/srv".parse().unwrap(),
+        kind: Kind::DnsSrv(DnsSrv {
+            refresh_interval_seconds: 5,
+            dns_hosts: vec![host.into()],
+            domain: domain.map(str::to_owned),
+        }),
+    };
+    let cases: [Wrong; 5] = [
+        (
+            srv("a:b", None),
+            |cause| matches!(cause, Cause::DnsHost(_)),
+            "namer /#/srv: dnsHosts: expected an address or a host name of a DNS server",
+        ),
+        (
+            srv("10.0.0.10", Some("a..b")),
+            |cause| matches!(cause, Cause::Domain(_)),
+            "namer /#/srv: domain: expected a domain such as example.org",
+        ),
         (
             rewrite("/a", "/{x", "/{x}"),
             |cause| matches!(cause, Cause::Pattern(_)),

@@ -236,6 +236,14 @@ const CASES: &[Case] = &[
         &[(2, 9, "namers[0].kind", "`io.l5d.k8s` is not available yet (feature: names from Kubernetes)")],
     ),
     (
+        "namers:\n- kind: io.l5d.dnssrv\n  refreshIntervalSeconds: 0\n  dnsHosts: [10.0.0.10, 'a:b']\n  domain: a..b\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[
+            (3, 27, "namers[0].refreshIntervalSeconds", "expected a number from 1"),
+            (4, 25, "namers[0].dnsHosts[1]", "an address or a host name of a DNS server"),
+            (5, 11, "namers[0].domain", "a domain such as example.org"),
+        ],
+    ),
+    (
         "namers:\n- kind: io.l5d.fs\nrouters: [{protocol: http, servers: [{}]}]\n",
         &[(2, 3, "namers[0]", "the key `rootDir` is missing")],
     ),

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod context_live;
 mod delegate_properties;
+mod dns_live;
 mod examples;
 mod failing;
 mod framing;

@@ -4,12 +4,14 @@
 //! hangs; where time itself is the matter, [`time_flies`] pauses the clock.
 
 mod app;
+mod dns;
 mod message;
 mod names;
 mod upstream;
 mod wire;
 
 pub(crate) use self::app::{TestApp, one_router, read, routing_to, with_servers};
+pub(crate) use self::dns::DnsServer;
 pub(crate) use self::message::Message;
 pub(crate) use self::names::{Names, dead_address};
 pub(crate) use self::upstream::{Service, Upstream, ok};

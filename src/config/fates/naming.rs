@@ -1,9 +1,7 @@
 //! Namers, interpreters, transformers.
 
 use super::Fate::{NoEffect, NotYet, Refused, Works};
-use super::{
-    CONSUL, DNS_SRV, DTAB_CONFIGMAP, KUBERNETES, Section, TRANSFORMERS, key, list, one, section, sorted,
-};
+use super::{CONSUL, DTAB_CONFIGMAP, KUBERNETES, Section, TRANSFORMERS, key, list, one, section, sorted};
 
 /// Of `experimental`, which many things accept.
 pub(super) const NO_EXPERIMENT: &str = "what is built may be used without it";
@@ -32,7 +30,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("io.l5d.k8s.ns", NotYet(KUBERNETES)),
             key("io.l5d.k8s.external", NotYet(KUBERNETES)),
             key("io.l5d.consul", NotYet(CONSUL)),
-            key("io.l5d.dnssrv", NotYet(DNS_SRV)),
+            key("io.l5d.dnssrv", Works),
             key("io.l5d.serversets", Refused(ZOOKEEPER)),
             key("io.l5d.zkLeader", Refused(ZOOKEEPER)),
             key("io.l5d.curator", Refused(ZOOKEEPER)),
@@ -77,11 +75,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section("consul weight", &[key("tag", NotYet(CONSUL)), key("weight", NotYet(CONSUL))]),
     section(
         "namer io.l5d.dnssrv",
-        &[
-            key("refreshIntervalSeconds", NotYet(DNS_SRV)),
-            key("dnsHosts", NotYet(DNS_SRV)),
-            key("domain", NotYet(DNS_SRV)),
-        ],
+        &[key("refreshIntervalSeconds", Works), key("dnsHosts", Works), key("domain", Works)],
     ),
     sorted(
         "interpreter",

@@ -1,15 +1,20 @@
-//! The format of a name file: one address in each line.
+//! The format of a name file: one address, or host name, in each line.
 
 use crate::interpret::{Endpoint, EndpointSet};
-use crate::namer::address::literal;
+use crate::namer::address::{is_host_name, literal};
+use crate::namer::dns::Known;
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-/// Bad lines that are kept with their text; more are only counted.
+/// Bad lines that are kept with their text; more are only counted. So it is with host names without an address.
 const KEPT: usize = 10;
 
 /// Characters of a bad line that are kept.
 const SHOWN: usize = 100;
+
+/// Host names in one file: each is followed by itself.
+const MAX_HOSTS: usize = 1000;
 
 /// A line of a name file that is not an address, or repeats one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,31 +30,116 @@ pub struct BadLine {
 /// What a name file says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Content {
-    pub(super) endpoints: EndpointSet,
+    pub(super) lines: Vec<Line>,
     /// The first bad lines.
     pub(super) bad_lines: Vec<BadLine>,
     /// How many bad lines there are in all.
     pub(super) bad: usize,
 }
 
+/// One good line.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) host: Host,
+    port: u16,
+    weight: f64,
+}
+
+/// What stands before the port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Host {
+    Address(IpAddr),
+    /// In lower case.
+    Name(Arc<str>),
+}
+
+/// What the lines of a file come to at one time.
+#[derive(Debug, Default)]
+pub(super) struct Located {
+    pub(super) endpoints: EndpointSet,
+    /// Whether some host name has never been answered.
+    pub(super) pending: bool,
+    /// Why the addresses of some host name are not known, or not those of now.
+    pub(super) trouble: Option<Arc<str>>,
+    /// The first host names without an address.
+    pub(super) without_address: Vec<Arc<str>>,
+}
+
+impl Content {
+    /// The host names in it.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.lines.iter().filter_map(|line| match &line.host {
+            Host::Name(name) => Some(name),
+            Host::Address(_) => None,
+        })
+    }
+
+    /// Puts the addresses of hosts in the place of their names, each with the port and the weight of the line. Of equal
+    /// addresses the first counts.
+    pub(super) fn locate(&self, known: impl Fn(&str) -> Known<IpAddr>) -> Located {
+        let mut located = Located::default();
+        let mut endpoints = Vec::new();
+        let mut seen = HashSet::new();
+        for line in &self.lines {
+            let addresses: Arc<[IpAddr]> = match &line.host {
+                Host::Address(address) => Arc::new([*address]),
+                Host::Name(name) => located.take(name, known(name)),
+            };
+            for &address in addresses.iter() {
+                let address = SocketAddr::new(address, line.port);
+                if seen.insert(address) {
+                    endpoints.push(Endpoint { weight: line.weight, ..Endpoint::at(address) });
+                }
+            }
+        }
+        located.endpoints = EndpointSet::new(endpoints);
+        located
+    }
+}
+
+impl Located {
+    fn take(&mut self, name: &Arc<str>, known: Known<IpAddr>) -> Arc<[IpAddr]> {
+        match known {
+            Known::Found { records, stale } => {
+                self.trouble = self.trouble.take().or(stale);
+                return records;
+            }
+            Known::Pending => self.pending = true,
+            Known::Missing => {}
+            Known::Failed(reason) => self.trouble = self.trouble.take().or(Some(reason)),
+        }
+        if self.without_address.len() < KEPT && !self.without_address.contains(name) {
+            self.without_address.push(Arc::clone(name));
+        }
+        Arc::new([])
+    }
+}
+
 /// Reads `host port` and `host port * weight`, fields apart by white space, comments from `#`, empty lines. A bad line
-/// is reported and the others serve; of lines with one address the first counts.
+/// is reported and the others serve; of lines with one host and port the first counts.
 pub(super) fn parse(bytes: &[u8]) -> Content {
-    let mut endpoints = Vec::new();
     let mut known = HashSet::new();
+    let mut hosts = HashSet::new();
     let mut content = Content::default();
-    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        let line = String::from_utf8_lossy(line);
-        let said = line.split('#').next().unwrap_or_default().trim();
+    for (index, text) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let text = String::from_utf8_lossy(text);
+        let said = text.split('#').next().unwrap_or_default().trim();
         if said.is_empty() {
             continue;
         }
-        let endpoint = endpoint(said).and_then(|endpoint| {
-            let new = known.insert(endpoint.address);
-            if new { Ok(endpoint) } else { Err("the address stands in a line above") }
+        let line = line(said).and_then(|line| {
+            if let Host::Name(name) = &line.host {
+                hosts.insert(Arc::clone(name));
+            }
+            let new = known.insert((line.host.clone(), line.port));
+            match (new, hosts.len() <= MAX_HOSTS || matches!(line.host, Host::Address(_))) {
+                (true, true) => Ok(line),
+                (false, _) => Err("the address stands in a line above"),
+                (_, false) => Err("the file has more than 1000 host names"),
+            }
         });
-        match endpoint {
-            Ok(endpoint) => endpoints.push(endpoint),
+        match line {
+            Ok(line) => content.lines.push(line),
             Err(reason) => {
                 content.bad += 1;
                 if content.bad_lines.len() < KEPT {
@@ -59,31 +149,49 @@ pub(super) fn parse(bytes: &[u8]) -> Content {
             }
         }
     }
-    content.endpoints = EndpointSet::new(endpoints);
     content
 }
 
-fn endpoint(line: &str) -> Result<Endpoint, &'static str> {
-    let mut fields = line.split_whitespace();
+fn line(text: &str) -> Result<Line, &'static str> {
+    let mut fields = text.split_whitespace();
     let fields = [fields.next(), fields.next(), fields.next(), fields.next(), fields.next()];
     let (host, port, weight) = match fields {
         [Some(host), Some(port), None, ..] => (host, port, "1"),
         [Some(host), Some(port), Some("*"), Some(weight), None] => (host, port, weight),
         _ => return Err("not `host port` or `host port * weight`"),
     };
-    let address = literal(host).ok_or("the host is not an address, and host names are not looked up here")?;
+    let host = match literal(host) {
+        Some(address) => Host::Address(address),
+        None if is_host_name(host) && !is_wrong_address(host) => Host::Name(host.to_ascii_lowercase().into()),
+        None => return Err("the host is neither an address nor a host name"),
+    };
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|&port| digits && port > 0);
     let port = port.ok_or("the port is not one of 1 to 65535")?;
     let weight = weight.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
     let weight = weight.ok_or("the weight is not a number from 0")?;
     // `-0` is a way to write 0.
-    Ok(Endpoint { weight: weight.abs(), ..Endpoint::at(SocketAddr::new(address, port)) })
+    Ok(Line { host, port, weight: weight.abs() })
+}
+
+/// Whether a text looks like an IPv4 address and is none, such as `10.0.0.256`: no top-level domain is a number.
+fn is_wrong_address(host: &str) -> bool {
+    host.trim_end_matches('.')
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT, SHOWN, parse};
+    use super::{Content, KEPT, MAX_HOSTS, SHOWN, parse};
+    use crate::namer::dns::Known;
+
+    /// The endpoints when no host name is known.
+    fn endpoints(content: &Content) -> Vec<(String, f64)> {
+        let located = content.locate(|_| Known::Pending);
+        located.endpoints.iter().map(|e| (e.address.to_string(), e.weight)).collect()
+    }
 
     #[test]
     fn lines() {
@@ -104,10 +212,8 @@ mod tests {
         ];
         for (text, expected) in cases {
             let content = parse(text.as_bytes());
-            let endpoints: Vec<_> =
-                content.endpoints.iter().map(|e| (e.address.to_string(), e.weight)).collect();
             let expected: Vec<_> = expected.iter().map(|(a, w)| ((*a).to_owned(), *w)).collect();
-            assert_eq!(endpoints, expected, "{text:?}");
+            assert_eq!(endpoints(&content), expected, "{text:?}");
             assert_eq!((content.bad, content.bad_lines), (0, vec![]), "{text:?}");
         }
     }
@@ -127,19 +233,21 @@ mod tests {
             "127.0.0.1 80 * inf",
             "127.0.0.1 80 * NaN",
             "127.0.0.1 80 * 1 more",
-            "example.org 80",
+            "10.0.0.256 80",
+            "a..b 80",
+            "a_b:c 80",
             "1.2.3.4 80 * 2",
             "\u{0}",
         ];
         for line in bad {
             let content = parse(format!("1.2.3.4 80\n\n{line} # here\n5.6.7.8 80").as_bytes());
-            assert_eq!(content.endpoints.len(), 2, "{line:?}");
+            assert_eq!(content.lines.len(), 2, "{line:?}");
             assert_eq!(content.bad, 1, "{line:?}");
             assert_eq!(content.bad_lines[0].line, 3, "{line:?}");
             assert_eq!(content.bad_lines[0].text, line.trim(), "{line:?}");
         }
         let content = parse(b"\xff\xfe 80\n1.2.3.4 80");
-        assert_eq!((content.endpoints.len(), content.bad), (1, 1), "bytes that are not text");
+        assert_eq!((content.lines.len(), content.bad), (1, 1), "bytes that are not text");
     }
 
     #[test]
@@ -147,5 +255,36 @@ mod tests {
         let content = parse(("x".repeat(1000) + "\n").repeat(1000).as_bytes());
         assert_eq!((content.bad, content.bad_lines.len()), (1000, KEPT));
         assert_eq!(content.bad_lines[0].text.chars().count(), SHOWN);
+    }
+
+    #[test]
+    fn host_names() {
+        let content =
+            parse(b"Web 80\n10.0.0.1 80\nweb 81 * 3\nWEB 80\napi.example.org. 80\ngone 1\nfails 2\n");
+        assert_eq!((content.bad, content.bad_lines[0].line), (1, 4), "the same host and port again");
+        let names: Vec<&str> = content.hosts().map(AsRef::as_ref).collect();
+        assert_eq!(names, ["web", "web", "api.example.org.", "gone", "fails"]);
+        let located = content.locate(|name| match name {
+            "web" => {
+                let records = ["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+                Known::Found { records: records.into(), stale: None }
+            }
+            "gone" => Known::Missing,
+            "fails" => Known::Failed("no answer".into()),
+            _ => Known::Pending,
+        });
+        let endpoints: Vec<_> = located.endpoints.iter().map(|e| (e.address.to_string(), e.weight)).collect();
+        let expected = [("10.0.0.1:80", 1.0), ("[::1]:80", 1.0), ("10.0.0.1:81", 3.0), ("[::1]:81", 3.0)];
+        assert_eq!(endpoints, expected.map(|(address, weight)| (address.to_owned(), weight)));
+        assert_eq!((located.pending, located.trouble.as_deref()), (true, Some("no answer")));
+        let without: Vec<&str> = located.without_address.iter().map(AsRef::as_ref).collect();
+        assert_eq!(without, ["api.example.org.", "gone", "fails"]);
+    }
+
+    #[test]
+    fn host_names_in_one_file_are_bounded() {
+        let text: String = (0..MAX_HOSTS + 2).map(|n| format!("h{n} 80\n")).collect();
+        let content = parse((text + "10.0.0.1 80\n").as_bytes());
+        assert_eq!((content.lines.len(), content.bad), (MAX_HOSTS + 1, 2), "addresses are not host names");
     }
 }

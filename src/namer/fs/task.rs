@@ -1,12 +1,13 @@
-use super::file::Content;
+use super::file::{Content, Located};
 use super::survey::{Place, Reading, Survey, locate, survey};
 use super::{FileState, States};
 use crate::files::Watch;
 use crate::interpret::{Bound, EndpointSet, Leaf, State, Target, Writer};
 use crate::name::{NameTree, Path};
+use crate::namer::dns::{Dns, HostSet, MIN_PAUSE};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -31,6 +32,8 @@ pub(super) struct Task {
     watch: Watch,
     names: Vec<Name>,
     files: HashMap<Path, NameFile>,
+    /// The host names in the files.
+    hosts: HostSet,
     states: States,
 }
 
@@ -59,13 +62,20 @@ enum Said {
 struct NameFile {
     endpoints: watch::Sender<EndpointSet>,
     reading: Reading,
-    /// Whether it has given endpoints since it was last readable.
+    /// Whether the endpoints it gave last still hold.
     good: bool,
+    /// Whether there may be endpoints once host names are looked up.
+    pending: bool,
+    /// Why its endpoints are not known, or not those of now: it cannot be read, or a host name cannot be looked up.
+    trouble: Option<Arc<str>>,
+    /// The first of its host names that have no address.
+    without_address: Vec<Arc<str>>,
 }
 
 impl Task {
-    pub(super) fn new(prefix: Path, root: PathBuf, watch: Watch, states: States) -> Self {
-        Self { prefix, root, watch, names: Vec::new(), files: HashMap::new(), states }
+    pub(super) fn new(prefix: Path, root: PathBuf, watch: Watch, dns: Dns, states: States) -> Self {
+        let hosts = HostSet::new(dns, MIN_PAUSE);
+        Self { prefix, root, watch, names: Vec::new(), files: HashMap::new(), hosts, states }
     }
 
     /// Runs until the namer is dropped and nobody holds anything of it.
@@ -84,6 +94,7 @@ impl Task {
                     self.sweep().await;
                     self.look(0).await;
                 }
+                () = self.hosts.changed() => self.publish(),
                 _ = sweep.tick(), if !self.names.is_empty() || !self.files.is_empty() => self.sweep().await,
             }
         }
@@ -124,6 +135,7 @@ impl Task {
         });
         if !dropped.is_empty() {
             self.watch.forget(dropped).await;
+            self.follow_hosts();
             self.show();
         }
     }
@@ -141,6 +153,24 @@ impl Task {
             name.place = place;
         }
         self.read(files).await;
+        self.follow_hosts();
+        self.publish();
+    }
+
+    /// Follows the host names in the files, and no others.
+    fn follow_hosts(&mut self) {
+        let contents = self.files.values().filter_map(|file| match &file.reading {
+            Reading::Content(content) => Some(content),
+            Reading::Missing | Reading::Unreadable(_) => None,
+        });
+        self.hosts.follow(&contents.flat_map(Content::hosts).cloned().collect());
+    }
+
+    /// Publishes what changed in the files or of the hosts.
+    fn publish(&mut self) {
+        for file in self.files.values_mut() {
+            file.settle(&self.hosts);
+        }
         for name in &mut self.names {
             let said = name.verdict(&self.files);
             name.say(said, &self.prefix, &self.files);
@@ -158,11 +188,11 @@ impl Task {
         for (path, reading) in files {
             let file = self.files.entry(path.clone()).or_insert_with(|| {
                 new.push(locate(&self.root, &path));
-                NameFile { endpoints: watch::Sender::default(), reading: Reading::Missing, good: false }
+                NameFile::new()
             });
             if file.reading != reading {
                 report(&locate(&self.root, &path), &reading);
-                file.take(reading);
+                file.reading = reading;
             }
         }
         if !new.is_empty() {
@@ -178,19 +208,38 @@ impl Task {
 }
 
 impl NameFile {
-    fn take(&mut self, reading: Reading) {
-        match &reading {
-            Reading::Content(content) => {
-                self.good = !content.endpoints.is_empty();
-                if self.good {
-                    self.give(content.endpoints.clone());
-                }
-            }
-            Reading::Missing => self.good = false,
-            // The last good endpoints stay.
-            Reading::Unreadable(_) => {}
+    fn new() -> Self {
+        Self {
+            endpoints: watch::Sender::default(),
+            reading: Reading::Missing,
+            good: false,
+            pending: false,
+            trouble: None,
+            without_address: Vec::new(),
         }
-        self.reading = reading;
+    }
+
+    /// Makes endpoints of its lines and of what is known of the hosts in them.
+    fn settle(&mut self, hosts: &HostSet) {
+        let located = match &self.reading {
+            Reading::Content(content) => content.locate(|name| hosts.known(name)),
+            Reading::Missing => {
+                self.good = false;
+                Located::default()
+            }
+            // The last good endpoints stay.
+            Reading::Unreadable(reason) => {
+                Located { trouble: Some(reason.as_str().into()), ..Located::default() }
+            }
+        };
+        let Located { endpoints, pending, trouble, without_address } = located;
+        if !endpoints.is_empty() {
+            self.good = true;
+            self.give(endpoints);
+        } else if !pending && trouble.is_none() {
+            self.good = false;
+        }
+        (self.pending, self.trouble, self.without_address) = (pending, trouble, without_address);
     }
 
     fn give(&self, new: EndpointSet) {
@@ -208,7 +257,7 @@ impl NameFile {
             Reading::Content(content) => (content.bad_lines.clone(), content.bad, None),
             Reading::Unreadable(reason) => (Vec::new(), 0, Some(reason.clone())),
         };
-        FileState { endpoints, bad_lines, bad, unreadable }
+        FileState { endpoints, bad_lines, bad, without_address: self.without_address.clone(), unreadable }
     }
 }
 
@@ -230,11 +279,10 @@ impl Name {
             Place::File(path) => path,
         };
         match files.get(path) {
-            Some(file) if file.good => match &file.reading {
-                Reading::Unreadable(_) => Said::Stale(path.clone()),
-                Reading::Content(_) | Reading::Missing => Said::Leaf(path.clone()),
-            },
-            Some(NameFile { reading: Reading::Unreadable(reason), .. }) => Said::Failed(reason.clone()),
+            Some(NameFile { good: true, trouble: None, .. }) => Said::Leaf(path.clone()),
+            Some(NameFile { good: true, trouble: Some(_), .. }) => Said::Stale(path.clone()),
+            Some(NameFile { trouble: Some(reason), .. }) => Said::Failed(reason.to_string()),
+            Some(NameFile { pending: true, .. }) => Said::Nothing,
             Some(_) | None => Said::Neg,
         }
     }
@@ -248,7 +296,7 @@ impl Name {
     }
 
     fn say(&mut self, new: Said, prefix: &Path, files: &HashMap<Path, NameFile>) {
-        if self.said == new {
+        if self.said == new || new == Said::Nothing {
             return;
         }
         match &new {

@@ -2,6 +2,7 @@ use super::survey::MAX_FILE;
 use super::{BadLine, FsNamer};
 use crate::interpret::{Answer, EndpointSet, Leaf, Namer, State, Target};
 use crate::name::{NameTree, Path};
+use crate::namer::dns::tests::Scripted;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ const NEVER: Duration = Duration::from_secs(20);
 struct Folder {
     dir: TempDir,
     namer: FsNamer,
+    dns: Scripted,
 }
 
 impl Folder {
@@ -29,8 +31,9 @@ impl Folder {
     fn below(root: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let prefix = Path::from_elems(["#", "io.l5d.fs"]);
-        let namer = FsNamer::new(prefix, dir.path().join(root), &Handle::current());
-        Self { dir, namer }
+        let dns = Scripted::default();
+        let namer = FsNamer::new(prefix, dir.path().join(root), dns.dns(), &Handle::current());
+        Self { dir, namer, dns }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -77,11 +80,11 @@ impl Asked {
         let waited = timeout(NEVER, async {
             while self.show() != expected {
                 match self.endpoints() {
-                    Some(mut endpoints) => tokio::select! {
+                    Some(mut endpoints) if !is_at_end(&endpoints.borrow(), expected) => tokio::select! {
                         () = self.0.changed() => {}
                         changed = wait(&mut endpoints, expected) => changed,
                     },
-                    None => self.0.changed().await,
+                    Some(_) | None => self.0.changed().await,
                 }
             }
         });
@@ -101,10 +104,13 @@ impl Asked {
 
 /// Waits until the addresses are those at the end of a text.
 async fn wait(endpoints: &mut watch::Receiver<EndpointSet>, expected: &str) {
-    let expected = expected.trim_end_matches(" stale");
-    if endpoints.wait_for(|endpoints| expected.ends_with(&format!(" {}", show(endpoints)))).await.is_err() {
+    if endpoints.wait_for(|endpoints| is_at_end(endpoints, expected)).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+fn is_at_end(endpoints: &EndpointSet, expected: &str) -> bool {
+    expected.trim_end_matches(" stale").ends_with(&format!(" {}", show(endpoints)))
 }
 
 fn show(endpoints: &EndpointSet) -> String {
@@ -267,7 +273,7 @@ async fn the_root_directory_may_come_later_and_go() {
 #[tokio::test]
 async fn a_bad_line_is_reported_and_the_good_ones_serve() {
     let folder = Folder::new();
-    folder.write("web", "10.0.0.1 80\nexample.org 80\n10.0.0.1 80 * 2\n");
+    folder.write("web", "10.0.0.1 80\n10.0.0.256 80\n10.0.0.1 80 * 2\n");
     let mut web = folder.ask("/web");
     web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80").await;
     let states = folder.namer.states();
@@ -276,12 +282,12 @@ async fn a_bad_line_is_reported_and_the_good_ones_serve() {
     assert_eq!(
         state.bad_lines,
         [
-            line(2, "example.org 80", "the host is not an address, and host names are not looked up here"),
+            line(2, "10.0.0.256 80", "the host is neither an address nor a host name"),
             line(3, "10.0.0.1 80 * 2", "the address stands in a line above"),
         ]
     );
     assert_eq!((state.bad, state.endpoints, &state.unreadable), (2, 1, &None));
-    for text in ["", "# nothing\n", "example.org 80\n"] {
+    for text in ["", "# nothing\n", "10.0.0.256 80\n", "example.org 80\n"] {
         folder.replace("web", text);
         web.becomes("neg").await;
         folder.replace("web", "10.0.0.2 80");
@@ -388,4 +394,55 @@ async fn names_and_states_can_be_listed() {
     web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80 stale").await;
     let state = folder.namer.state().unwrap();
     assert!(state["files"]["/web"]["unreadable"].as_str().unwrap().contains("larger than"), "{state}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn host_names_are_followed() {
+    let folder = Folder::new();
+    folder.write("web", "10.0.0.1 80\nHost 80 * 0.5\n");
+    folder.write("host", "host 81\nother 82\n");
+    folder.dns.host("host", Ok(&["10.0.1.1", "2001:db8::1"]));
+    let (mut web, mut host) = (folder.ask("/web"), folder.ask("/host"));
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80,10.0.1.1:80*0.5,[2001:db8::1]:80*0.5").await;
+    host.becomes("/#/io.l5d.fs/host / 10.0.1.1:81,[2001:db8::1]:81").await;
+    let state = |name: &str| folder.namer.states()[&name.parse::<Path>().unwrap()].clone();
+    assert_eq!((state("/host").endpoints, state("/host").without_address), (2, vec!["other".into()]));
+
+    folder.dns.host("host", Ok(&["10.0.1.2"]));
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80,10.0.1.2:80*0.5").await;
+    folder.dns.host("host", Err("away"));
+    host.becomes("/#/io.l5d.fs/host / 10.0.1.2:81 stale").await;
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80,10.0.1.2:80*0.5 stale").await;
+    folder.dns.host("host", Ok(&[]));
+    host.becomes("neg").await;
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80").await;
+    folder.dns.host("other", Ok(&["10.0.1.3"]));
+    host.becomes("/#/io.l5d.fs/host / 10.0.1.3:82").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_of_unknown_hosts_is_not_neg() {
+    let folder = Folder::new();
+    folder.write("web", "host 80\nother 80\n");
+    folder.dns.host("host", Err("away"));
+    let mut web = folder.ask("/web");
+    web.becomes("failed").await;
+    folder.dns.host("host", Ok(&[]));
+    web.becomes("neg").await;
+    folder.dns.host("host", Ok(&["10.0.0.1"]));
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80").await;
+}
+
+#[tokio::test]
+async fn endpoints_stay_until_a_new_host_is_known() {
+    let folder = Folder::new();
+    folder.write("web", "10.0.0.1 80");
+    folder.dns.host("away", Err("away"));
+    folder.dns.host("host", Ok(&["10.0.0.2"]));
+    let mut web = folder.ask("/web");
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80").await;
+    folder.replace("web", "away 80");
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80 stale").await;
+    folder.replace("web", "host 80");
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.2:80").await;
 }

@@ -1,6 +1,7 @@
 use super::SystemNamer;
 use crate::interpret::{Leaf, Namer, State, Target};
 use crate::name::{NameTree, Path};
+use crate::namer::dns::Dns;
 use tokio::runtime::Handle;
 
 /// An answer as text: `neg`, `fail`, `empty`, `failed: ...`, `path /x`, `status 204 ID RESIDUAL`, or
@@ -43,7 +44,7 @@ fn ask(namer: &SystemNamer, path: &str) -> String {
 
 #[tokio::test]
 async fn answers_at_once() {
-    let namer = SystemNamer::new(&Handle::current());
+    let namer = SystemNamer::new(Dns::of_system(&Handle::current()), &Handle::current());
     let cases = [
         ("/$", "neg"),
         ("/$/nil", "empty"),
@@ -117,7 +118,7 @@ async fn answers_at_once() {
 
 #[tokio::test]
 async fn any_bytes_are_answered() {
-    let namer = SystemNamer::new(&Handle::current());
+    let namer = SystemNamer::new(Dns::of_system(&Handle::current()), &Handle::current());
     let odd: [&[u8]; 6] = [b"\0", b"\xff", b"/", b"80", b"\xed\xa0\x80", b"[::"];
     for class in ["inet", "fixedinet", "io.buoyant.rinet", "io.buoyant.http.status", "nil", "\u{fffd}"] {
         for first in odd {

@@ -1,0 +1,102 @@
+//! The answer for one name whose endpoints come from DNS.
+
+use crate::interpret::{Bound, EndpointSet, Leaf, State, Target, Writer};
+use crate::name::{NameTree, Path};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What is to be said of a name now.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::namer) enum Verdict {
+    /// Nothing new.
+    Pending,
+    /// Where it is, and whether this is only the last good answer.
+    Endpoints {
+        /// Not empty.
+        set: EndpointSet,
+        stale: bool,
+    },
+    Neg,
+    /// It cannot be said; endpoints said before stay, as the last good answer.
+    Failed(Arc<str>),
+}
+
+/// An answer with the endpoints behind its leaf.
+#[derive(Debug)]
+pub(in crate::namer) struct Published {
+    id: Path,
+    residual: Path,
+    writer: Writer,
+    endpoints: watch::Sender<EndpointSet>,
+    said: Said,
+}
+
+/// What was last published: the same is not published again, because that would wake everybody.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Leaf { stale: bool },
+    Neg,
+    Failed(Arc<str>),
+}
+
+impl Published {
+    pub(in crate::namer) fn new(id: Path, residual: Path, writer: Writer) -> Self {
+        Self { id, residual, writer, endpoints: watch::Sender::default(), said: Said::Nothing }
+    }
+
+    /// Publishes what has changed.
+    pub(in crate::namer) fn say(&mut self, verdict: Verdict) {
+        let new = match verdict {
+            Verdict::Pending => return,
+            Verdict::Endpoints { set, stale } => {
+                // First the endpoints, so that nobody finds a leaf without any.
+                self.give(set);
+                Said::Leaf { stale }
+            }
+            Verdict::Failed(_) if matches!(self.said, Said::Leaf { .. }) => Said::Leaf { stale: true },
+            Verdict::Failed(reason) => Said::Failed(reason),
+            Verdict::Neg => Said::Neg,
+        };
+        if self.said == new {
+            return;
+        }
+        match &new {
+            Said::Nothing => {}
+            Said::Leaf { stale } => {
+                if !(*stale && self.said == Said::Leaf { stale: false }) {
+                    self.writer.publish(self.leaf());
+                }
+                if *stale {
+                    self.writer.stale();
+                }
+            }
+            Said::Neg => {
+                self.writer.publish(State::Ready(NameTree::Neg));
+                self.give(EndpointSet::default());
+            }
+            Said::Failed(reason) => self.writer.publish(State::Failed(Arc::clone(reason))),
+        }
+        self.said = new;
+    }
+
+    /// Waits until nobody holds the answer. A client may hold the endpoints longer, and they stay live.
+    pub(in crate::namer) async fn released(&self) {
+        self.writer.closed().await;
+        self.endpoints.closed().await;
+    }
+
+    fn leaf(&self) -> State {
+        let target = Target::Endpoints(self.endpoints.subscribe());
+        let bound = Bound { id: self.id.clone(), residual: self.residual.clone(), target };
+        State::Ready(NameTree::Leaf(Leaf::Bound(bound)))
+    }
+
+    fn give(&self, new: EndpointSet) {
+        self.endpoints.send_if_modified(|endpoints| {
+            let changed = *endpoints != new;
+            *endpoints = new;
+            changed
+        });
+    }
+}

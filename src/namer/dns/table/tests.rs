@@ -1,0 +1,169 @@
+use super::{BACK_OFF, Known, MAX_BACK_OFF, MAX_MISSING, MAX_PAUSE, MIN_PAUSE, Question, Reply, Table};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A table whose servers give these replies in turn, the last one for ever; and when they were asked.
+fn scripted(replies: &[Reply<u8>]) -> (Table<u8>, Arc<Mutex<Vec<Instant>>>) {
+    let replies = Mutex::new(VecDeque::from(replies.to_vec()));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let times = Arc::clone(&asked);
+    let ask = move |_| -> super::Asking<u8> {
+        times.lock().unwrap().push(Instant::now());
+        let mut replies = replies.lock().unwrap();
+        let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
+        Box::pin(async move { reply.unwrap() })
+    };
+    (Table::new(&Handle::current(), ask), asked)
+}
+
+fn records(records: &[u8], life: u64) -> Reply<u8> {
+    Reply::Records(records.to_vec(), Duration::from_secs(life))
+}
+
+fn question(name: &str) -> Question {
+    Question { name: name.into(), min_pause: MIN_PAUSE, once: false }
+}
+
+fn show(known: &mut watch::Receiver<Known<u8>>) -> String {
+    match &*known.borrow_and_update() {
+        Known::Pending => "pending".into(),
+        Known::Found { records, stale: None } => format!("{records:?}"),
+        Known::Found { records, stale: Some(reason) } => format!("{records:?} stale: {reason}"),
+        Known::Missing => "missing".into(),
+        Known::Failed(reason) => format!("failed: {reason}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_changes_with_the_replies() {
+    let failed = || Reply::Failed("away".into());
+    let (table, asked) = scripted(&[
+        failed(),
+        failed(),
+        records(&[2, 1, 2], 10),
+        records(&[1, 2], 10),
+        records(&[3], 10),
+        failed(),
+        failed(),
+        records(&[3], 10),
+        Reply::Missing(Duration::ZERO),
+        failed(),
+        records(&[], 10),
+        records(&[4], 10),
+    ]);
+    let mut known = table.follow(question("web"));
+    let expected = [
+        "pending",
+        "failed: looking up web: away",
+        "[1, 2]",
+        "[3]",
+        "[3] stale: looking up web: away",
+        "[3]",
+        "missing",
+        "failed: looking up web: away",
+        "missing",
+        "[4]",
+    ];
+    for expected in expected {
+        assert_eq!(show(&mut known), expected, "what stays the same wakes nobody");
+        timeout(DAY, known.changed()).await.ok();
+    }
+    assert!(asked.lock().unwrap().len() > 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_question_waits_for_the_time_to_live_within_bounds() {
+    let least = Duration::from_secs(60);
+    let failed = || Reply::Failed("away".into());
+    let cases = [
+        (records(&[1], 0), MIN_PAUSE, MIN_PAUSE),
+        (records(&[1], 7), MIN_PAUSE, Duration::from_secs(7)),
+        (records(&[1], 10_000), MIN_PAUSE, MAX_PAUSE),
+        (records(&[1], 7), least, least),
+        (records(&[1], 10_000), 2 * MAX_PAUSE, 2 * MAX_PAUSE),
+        (Reply::Missing(Duration::ZERO), MIN_PAUSE, MIN_PAUSE),
+        (Reply::Missing(Duration::MAX), MIN_PAUSE, MAX_MISSING),
+        (Reply::Missing(Duration::MAX), least, least),
+    ];
+    for (reply, min_pause, expected) in cases {
+        let (table, asked) = scripted(&[reply.clone(), failed()]);
+        let _known = table.follow(Question { min_pause, ..question("web") });
+        sleep(expected + Duration::from_millis(1)).await;
+        let asked = asked.lock().unwrap().clone();
+        assert_eq!((asked.len(), asked[1] - asked[0]), (2, expected), "{reply:?}, {min_pause:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_repeated_ever_more_slowly_until_one_succeeds() {
+    let failed = || Reply::Failed("away".into());
+    let mut script = vec![failed(); 8];
+    script.extend([records(&[1], 5), failed()]);
+    let (table, asked) = scripted(&script);
+    let _known = table.follow(question("web"));
+    sleep(DAY).await;
+    let asked = asked.lock().unwrap().clone();
+    let pauses: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut longest = BACK_OFF;
+    for pause in &pauses[..8] {
+        assert!((longest / 2..=longest).contains(pause), "{pauses:?}");
+        longest = (2 * longest).min(MAX_BACK_OFF);
+    }
+    assert_eq!(pauses[8], Duration::from_secs(5));
+    assert!(pauses[9] <= BACK_OFF, "the first failure again");
+    assert!(pauses[20..].iter().all(|pause| (MAX_BACK_OFF / 2..=MAX_BACK_OFF).contains(pause)));
+    assert!(pauses[20..30].iter().any(|pause| *pause != pauses[30]), "not all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_once_stays() {
+    let (table, asked) = scripted(&[Reply::Missing(DAY), records(&[1], 5), records(&[2], 5)]);
+    let mut known = table.follow(Question { once: true, ..question("web") });
+    sleep(DAY).await;
+    assert_eq!((show(&mut known).as_str(), asked.lock().unwrap().len()), ("[1]", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_questions_share_an_answer_for_as_long_as_anybody_holds_it() {
+    let (table, asked) = scripted(&[records(&[1], 5), records(&[2], 5)]);
+    let (mut one, two) = (table.follow(question("web")), table.follow(question("web")));
+    let _other = table.follow(question("other"));
+    one.changed().await.unwrap();
+    drop(two);
+    assert_eq!((show(&mut one).as_str(), asked.lock().unwrap().len()), ("[1]", 2));
+    one.changed().await.unwrap();
+    assert_eq!(show(&mut one), "[2]");
+    drop(one);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(table.0.held.lock().unwrap().len(), 1, "what nobody holds is forgotten");
+    let mut again = table.follow(question("web"));
+    assert_eq!(show(&mut again), "pending", "and asked anew");
+    again.changed().await.unwrap();
+    assert_eq!(show(&mut again), "[2]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_nobody_holds_is_given_up() {
+    let ended = Arc::new(());
+    let asking = Arc::clone(&ended);
+    let table: Table<u8> = Table::new(&Handle::current(), move |_| {
+        let asking = Arc::clone(&asking);
+        Box::pin(async move {
+            let _asking = asking;
+            std::future::pending().await
+        })
+    });
+    let known = table.follow(question("web"));
+    sleep(DAY).await;
+    assert_eq!(Arc::strong_count(&ended), 3);
+    drop(known);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(Arc::strong_count(&ended), 2);
+    assert!(table.0.held.lock().unwrap().is_empty());
+}
