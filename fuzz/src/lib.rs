@@ -24,7 +24,8 @@ pub fn next_hop(parse: Parse, head: &Head) -> Head {
 }
 
 /// Reads a value of the notation and asserts that what it prints is read again: the exact form as the same value, the
-/// canonical one as a value that prints the same.
+/// canonical one as a value whose canonical form stays. (A weight of 0.999 is shown as `1.00`, and read again as one that
+/// is not shown.)
 ///
 /// A text that is no such value must be refused with a place in the text and a caret.
 pub fn read_back<T>(text: &str) -> Option<T>
@@ -38,8 +39,10 @@ where
             let canonical = value.to_string();
             // Finagle's word for a weight with too many digits, which the notation does not read.
             if !canonical.contains("Infinity") {
-                let again = canonical.parse::<T>().map(|again| again.to_string());
-                assert_eq!(again.as_ref(), Ok(&canonical), "the canonical form");
+                let print = |text: &str| text.parse::<T>().map(|again| again.to_string());
+                let again =
+                    print(&canonical).unwrap_or_else(|error| panic!("{canonical} is read again: {error}"));
+                assert_eq!(print(&again).as_ref(), Ok(&again), "the canonical form");
             }
             Some(value)
         }
