@@ -5,6 +5,8 @@
 
 mod app;
 mod dns;
+pub(crate) mod grpc;
+pub(crate) mod http2;
 mod message;
 mod names;
 mod upstream;

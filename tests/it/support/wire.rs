@@ -111,6 +111,11 @@ impl Writer {
         within("sending", self.half.write_all(bytes.as_ref())).await.expect("the peer takes bytes");
     }
 
+    /// Sends bytes to a peer that may have closed the connection; returns whether they were taken.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        within("sending", self.half.write_all(bytes.as_ref())).await.is_ok()
+    }
+
     /// Sends what the peer takes now; none when it takes nothing for as long as anybody waits. On a paused clock.
     pub(crate) async fn send_some(&mut self, bytes: &[u8]) -> usize {
         const LONG: Duration = Duration::from_secs(1);
@@ -136,6 +141,16 @@ impl Reader {
         };
         within("reading bytes", reading).await;
         self.input.drain(..count).collect()
+    }
+
+    /// Reads so many bytes; None when the connection is over, or broken, before they came.
+    pub(crate) async fn bytes_or_end(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.input.len() < count {
+            if !matches!(self.half.read_buf(&mut self.input).await, Ok(1..)) {
+                return None;
+            }
+        }
+        Some(self.input.drain(..count).collect())
     }
 
     /// Reads a head and nothing behind it.

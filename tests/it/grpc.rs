@@ -1,0 +1,1 @@
+//! gRPC through the router, with tonic on both ends.
