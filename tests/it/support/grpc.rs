@@ -396,3 +396,11 @@ pub(crate) async fn rest(messages: &mut Streaming<Bytes>) -> Result<Vec<String>,
     }
     Ok(all)
 }
+
+/// The value of the metadata of that name; there must not be two.
+pub(crate) fn said<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
+    let mut all = metadata.get_all(name).iter();
+    let value = all.next()?.to_str().expect("it is ASCII");
+    assert!(all.next().is_none(), "{name} comes more than once: {metadata:?}");
+    Some(value)
+}

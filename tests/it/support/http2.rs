@@ -7,7 +7,7 @@ mod frames;
 mod upstream;
 
 pub(crate) use self::client::{Answer, Exchange, H2Client, get};
-pub(crate) use self::frames::{Frame, Frames, block, flag, kind};
+pub(crate) use self::frames::{Frame, Frames, PREFACE, block, flag, kind};
 pub(crate) use self::upstream::{Call, H2Conn, H2Service};
 
 use super::within;

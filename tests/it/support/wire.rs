@@ -79,7 +79,7 @@ impl Wire {
 
     /// Reads a response with its body; not one to HEAD.
     pub(crate) async fn response(&mut self) -> Message {
-        within("reading a response", self.reader.response()).await
+        self.reader.next_response().await
     }
 
     /// Fails unless the peer ends its side, in order, without sending anything more.
@@ -174,6 +174,11 @@ impl Reader {
             self.body(&mut request).await;
         }
         Some(request)
+    }
+
+    /// Reads a response with its body; not one to HEAD.
+    pub(crate) async fn next_response(&mut self) -> Message {
+        within("reading a response", self.response()).await
     }
 
     async fn response(&mut self) -> Message {

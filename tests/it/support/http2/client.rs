@@ -6,6 +6,7 @@ use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -115,6 +116,13 @@ impl Exchange {
     /// Waits for the response's head.
     pub(crate) async fn head(&mut self) -> Result<Response<RecvStream>, h2::Error> {
         within("waiting for a response", &mut self.response).await
+    }
+
+    /// Waits for the next interim response.
+    pub(crate) async fn interim(&mut self) -> Response<()> {
+        let interim = poll_fn(|cx| self.response.poll_informational(cx));
+        let interim = within("waiting for an interim response", interim).await;
+        interim.expect("an interim response comes").expect("the stream is there")
     }
 
     /// Reads the response to its end.
