@@ -16,6 +16,7 @@ mod framing_live;
 mod grpc;
 mod http2;
 mod http2_faults;
+mod http2_frames;
 mod in_step;
 mod kit;
 mod name_laws;

@@ -6,8 +6,8 @@ mod client;
 mod frames;
 mod upstream;
 
-pub(crate) use self::client::{Answer, Exchange, H2Client, get};
-pub(crate) use self::frames::{Frame, Frames, PREFACE, block, flag, kind};
+pub(crate) use self::client::{Exchange, H2Client, get};
+pub(crate) use self::frames::{Frame, Frames, PREFACE, Refusal, block, flag, kind};
 pub(crate) use self::upstream::{Call, H2Conn, H2Service};
 
 use super::within;
@@ -68,16 +68,12 @@ pub(crate) async fn room(out: &mut SendStream<Bytes>, wanted: usize) -> Result<u
     }
 }
 
-/// The values of all fields of that name.
-pub(crate) fn all<'a>(fields: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    fields.get_all(name).iter().map(|value| value.to_str().expect("the value is text")).collect()
-}
-
 /// The value of the field of that name; there must not be two.
 pub(crate) fn one<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let all = all(fields, name);
-    assert!(all.len() < 2, "{name} comes {} times: {fields:?}", all.len());
-    all.first().copied()
+    let mut values = fields.get_all(name).iter().map(|value| value.to_str().expect("the value is text"));
+    let value = values.next();
+    assert!(values.next().is_none(), "{name} comes more than once: {fields:?}");
+    value
 }
 
 /// Fields from pairs of text.

@@ -125,6 +125,12 @@ impl Writer {
         }
     }
 
+    /// Ends this side of a connection that may be over.
+    pub(crate) async fn try_finish(&mut self) {
+        // Nothing is left to end on one that is.
+        let _ = within("ending", self.half.shutdown()).await;
+    }
+
     /// Ends this side.
     pub(crate) async fn finish(&mut self) {
         within("ending", self.half.shutdown()).await.expect("the socket is open");
@@ -157,6 +163,12 @@ impl Reader {
     pub(crate) async fn head(&mut self) -> Message {
         let head = within("reading a head", self.until_empty_line()).await.expect("a head comes");
         Message { head, ..Message::default() }
+    }
+
+    /// Reads a head; None when the connection is over, or broken, before its first byte.
+    pub(crate) async fn next_head(&mut self) -> Option<Message> {
+        let head = within("reading a head", self.until_empty_line()).await?;
+        Some(Message { head, ..Message::default() })
     }
 
     /// Reads to the orderly end of what the peer sends.

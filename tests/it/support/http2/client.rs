@@ -1,6 +1,6 @@
 //! The caller's end, on the h2 crate.
 
-use super::{all, one, read, write};
+use super::{one, read, write};
 use crate::support::within;
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
@@ -153,11 +153,6 @@ impl Answer {
     /// The value of the field of that name; there must not be two.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         one(self.head.headers(), name)
-    }
-
-    /// The values of all fields of that name.
-    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        all(self.head.headers(), name)
     }
 
     /// The value of the trailer of that name; there must not be two.

@@ -39,6 +39,15 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
+/// How a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its stream was reset with this code.
+    Reset(u32),
+    /// It was answered with this status.
+    Status(u16),
+}
+
 /// One connection, frame by frame.
 #[derive(Debug)]
 pub(crate) struct Frames {
@@ -264,6 +273,28 @@ impl Frames {
     /// Waits until a stream is reset; returns the code.
     pub(crate) async fn reset_code(&mut self, stream: u32) -> u32 {
         self.next_of(kind::RST_STREAM, stream).await.code()
+    }
+
+    /// Waits until a stream is reset or answered.
+    pub(crate) async fn refusal(&mut self, stream: u32) -> Refusal {
+        loop {
+            match self.next().await.expect("the connection goes on") {
+                frame if frame.stream != stream => assert_ne!(frame.kind, kind::GOAWAY, "{frame:?}"),
+                frame if frame.kind == kind::RST_STREAM => return Refusal::Reset(frame.code()),
+                frame if frame.kind == kind::HEADERS => return Refusal::Status(frame.status()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the answer to a ping; returns what it carries.
+    pub(crate) async fn ping(&mut self) -> Vec<u8> {
+        loop {
+            let frame = self.read().await.expect("the connection goes on");
+            if frame.kind == kind::PING && frame.has(flag::ACK) {
+                return frame.payload;
+            }
+        }
     }
 
     /// Waits for the peer to go away and to close; returns the code of its last GOAWAY, if there was one.

@@ -1,7 +1,7 @@
 //! The other end of the router, on the h2 crate: connections whose streams are played by the test, and services that
 //! answer by themselves.
 
-use super::{all, one, read, write};
+use super::{one, read, write};
 use crate::support::{Upstream, within};
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
@@ -53,7 +53,11 @@ impl H2Conn {
         within("waiting for a request", self.calls.recv()).await.expect("a request comes")
     }
 
-    /// The next request, or None when the connection ends instead.
+    /// Waits for the next request; None when the connection ends instead.
+    pub(crate) async fn try_call(&mut self) -> Option<Call> {
+        within("waiting for a request, or the end", self.next()).await
+    }
+
     async fn next(&mut self) -> Option<Call> {
         self.calls.recv().await
     }
@@ -109,11 +113,6 @@ impl Call {
     /// The value of the field of that name; there must not be two.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         one(self.head.headers(), name)
-    }
-
-    /// The values of all fields of that name.
-    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        all(self.head.headers(), name)
     }
 
     /// What it says of the host.
