@@ -176,16 +176,7 @@ async fn te_trailers_is_the_only_word_about_a_connection_that_goes_on() {
     ];
     assert_eq!(client.get(&fields).await.status, 200);
     let request = echo.take_request();
-    let expected = [
-        "l5d-ctx-trace",
-        "l5d-dst-client",
-        "l5d-dst-residual",
-        "l5d-dst-service",
-        "l5d-reqid",
-        "te",
-        "via",
-        "x-kept",
-    ];
+    let expected = ["l5d-ctx-trace", "l5d-dst-client", "l5d-dst-service", "l5d-reqid", "te", "via", "x-kept"];
     assert_eq!(request.field_names(), expected, "{request:?}");
     assert_eq!(request.field("te"), Some("trailers"));
     app.stop().await;

@@ -230,8 +230,9 @@ async fn what_was_not_processed_is_sent_elsewhere_unseen() {
             conn.send(Frame::goaway(1, 0)).await;
             let mut conn = H2Conn::accept(&upstream).await;
             conn.call().await.say("hi").await;
+            conn
         };
-        let (answer, ()) = tokio::join!(asking, answering);
+        let (answer, _conn) = tokio::join!(asking, answering);
         assert_eq!(answer, "hi", "{caller:?}");
         assert_eq!(app.total("upstream_faults", &[]), 0);
         app.stop().await;
@@ -394,6 +395,7 @@ async fn an_upstream_that_does_not_read_stops_the_caller() {
             let (request, ()) = tokio::join!(conn.request(), exchange.send(vec![b'x'; LONG - sent], true));
             assert_eq!(request.body.len(), LONG);
             conn.send(ok("all of it")).await;
+            assert_eq!(exchange.answer().await.text(), "all of it");
         } else {
             let mut conn = H2Conn::accept(&upstream).await;
             let mut call = conn.call().await;
@@ -402,8 +404,8 @@ async fn an_upstream_that_does_not_read_stops_the_caller() {
             let ((body, _), ()) = tokio::join!(call.read(), exchange.send(vec![b'x'; LONG - sent], true));
             assert_eq!(body.len(), LONG);
             call.say("all of it").await;
+            assert_eq!(exchange.answer().await.text(), "all of it");
         }
-        assert_eq!(exchange.answer().await.text(), "all of it");
         app.stop().await;
     }
 }
@@ -445,8 +447,8 @@ async fn a_stream_that_is_stuck_stops_no_other() {
         stuck.push((exchange, out, body));
         exchange = client.begin(get("web", &[]), false).await;
     }
-    conn.call().await.answer(Response::new(vec![b'y'; 1 << 20])).await;
-    let answer = exchange.answer().await;
+    let call = conn.call().await;
+    let (answer, ()) = tokio::join!(exchange.answer(), call.answer(Response::new(vec![b'y'; 1 << 20])));
     assert_eq!(answer.body.len(), 1 << 20, "the one behind the stuck ones is carried");
     drop(stuck);
     app.stop().await;

@@ -19,6 +19,7 @@ mod http2_faults;
 mod http2_frames;
 mod in_step;
 mod kit;
+mod linkerd1;
 mod name_laws;
 mod name_properties;
 mod naming_live;

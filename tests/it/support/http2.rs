@@ -28,11 +28,16 @@ pub(crate) async fn read(body: &mut RecvStream) -> Result<(Vec<u8>, HeaderMap), 
 
 /// Reads the next piece of a body, and gives room for as much; None when there are only trailers, or nothing, left.
 pub(crate) async fn piece(body: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
-    let piece = within("reading a piece of a body", body.data()).await?;
-    if let Ok(bytes) = &piece {
-        body.flow_control().release_capacity(bytes.len()).expect("it came");
+    loop {
+        let piece = within("reading a piece of a body", body.data()).await?;
+        match &piece {
+            // The end, in a frame of its own.
+            Ok(bytes) if bytes.is_empty() => continue,
+            Ok(bytes) => body.flow_control().release_capacity(bytes.len()).expect("it came"),
+            Err(_) => {}
+        }
+        return Some(piece);
     }
-    Some(piece)
 }
 
 /// Sends a piece of a body as the receiver gives room for it, and ends the stream with it if it is the last.

@@ -39,13 +39,15 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// How a request was refused.
+/// How a request was answered that should not be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Its stream was reset with this code.
     Reset(u32),
     /// It was answered with this status.
     Status(u16),
+    /// The connection was ended with this code.
+    Goaway(u32),
 }
 
 /// One connection, frame by frame.
@@ -260,7 +262,9 @@ impl Frames {
             if (frame.kind, frame.stream) == (kind, stream) {
                 return frame;
             }
-            let over = frame.kind == kind::GOAWAY || (frame.kind, frame.stream) == (kind::RST_STREAM, stream);
+            // A goodbye leaves the streams that are there.
+            let broken = frame.kind == kind::GOAWAY && frame.code() != 0;
+            let over = broken || (frame.kind, frame.stream) == (kind::RST_STREAM, stream);
             assert!(!over, "a frame of type {kind} comes, not {frame:?}");
         }
     }
@@ -275,11 +279,12 @@ impl Frames {
         self.next_of(kind::RST_STREAM, stream).await.code()
     }
 
-    /// Waits until a stream is reset or answered.
+    /// Waits until a stream is reset or answered, or the connection ended.
     pub(crate) async fn refusal(&mut self, stream: u32) -> Refusal {
         loop {
             match self.next().await.expect("the connection goes on") {
-                frame if frame.stream != stream => assert_ne!(frame.kind, kind::GOAWAY, "{frame:?}"),
+                frame if frame.kind == kind::GOAWAY => return Refusal::Goaway(frame.code()),
+                frame if frame.stream != stream => {}
                 frame if frame.kind == kind::RST_STREAM => return Refusal::Reset(frame.code()),
                 frame if frame.kind == kind::HEADERS => return Refusal::Status(frame.status()),
                 _ => {}
