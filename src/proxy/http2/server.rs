@@ -286,12 +286,13 @@ async fn serve_stream(
     let mut stall = Stall::new(&waits, &mut patience, service.limits.stalled);
     let mut work = pin!(exchange(&service, &peer, request, &reply, &waits, began));
     poll_fn(|cx| {
-        if work.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Ended::Answered);
-        }
+        // Before the work, which would see only that a body has broken off.
         if reply.poll_given_up(cx).is_ready() {
             let premature = reply.stream.borrow().is_none() && began.elapsed() < PREMATURE;
             return Poll::Ready(if premature { Ended::Premature } else { Ended::Reset });
+        }
+        if work.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ended::Answered);
         }
         if stall.poll_stalled(&waits, &mut patience, cx).is_ready() {
             reply.reset(Reason::CANCEL);

@@ -292,12 +292,15 @@ impl Frames {
         }
     }
 
-    /// Waits for the answer to a ping; returns what it carries.
-    pub(crate) async fn ping(&mut self) -> Vec<u8> {
+    /// Asks whether the peer is there and has seen all that was sent; returns the code if it goes away instead.
+    pub(crate) async fn ping(&mut self) -> Result<(), u32> {
+        self.try_send(&Frame::new(kind::PING, 0, 0, [7; 8])).await;
         loop {
-            let frame = self.read().await.expect("the connection goes on");
-            if frame.kind == kind::PING && frame.has(flag::ACK) {
-                return frame.payload;
+            let frame = self.read().await.expect("the connection goes on, or says why not");
+            match frame.kind {
+                kind::PING if frame.has(flag::ACK) => return Ok(()),
+                kind::GOAWAY => return Err(frame.code()),
+                _ => {}
             }
         }
     }
