@@ -3,7 +3,7 @@
 use crate::support::either::Speaks::{Http1, Http2};
 use crate::support::either::{Ask, Caller, Echo, WAYS, router, scene};
 use crate::support::http2::{self, Frame, H2Client, H2Conn, H2Service, get};
-use crate::support::{Service, TestApp, Upstream, ok, one_router, routing_to, speaking};
+use crate::support::{Names, Service, TestApp, Upstream, ok, one_router, routing_to, speaking, until};
 use http::{Request, Response};
 
 #[tokio::test(flavor = "local")]
@@ -270,6 +270,22 @@ async fn each_listener_understands_both_protocols() {
         assert_eq!(client.get("web", &[]).await.text(), says);
     }
     app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_a_name_file_says_of_an_endpoint_counts_more_than_the_router() {
+    let (h1, h2) = (Service::saying("over 1").await, H2Service::saying("over 2").await);
+    let names = Names::new();
+    for protocol in ["http", "h2"] {
+        let app = TestApp::start(&(speaking(protocol, "/svc => /#/io.l5d.fs", "") + &names.namer())).await;
+        for (at, endpoint, says) in [(h1.address(), "http", "over 1"), (h2.address(), "h2c", "over 2")] {
+            names.write_lines("web", &format!("{} {} {endpoint}\n", at.ip(), at.port()));
+            until("the file is read", async || app.h2_client().await.get("web", &[]).await.text() == says)
+                .await;
+            assert_eq!(app.client().await.get("web", "").await.text(), says);
+        }
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "local")]
