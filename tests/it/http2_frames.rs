@@ -126,6 +126,7 @@ async fn a_request_whose_length_lies_is_broken_off() {
         assert_eq!(frames.reset_code(stream).await, 1);
         stream += 2;
     }
+    drop(frames);
     app.stop().await;
 }
 
@@ -200,6 +201,47 @@ async fn malformed_responses_are_the_endpoints_fault() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn heads_of_responses_are_bounded() {
+    let (app, upstream, mut client) = scene(Http2).await;
+    let (long, huge) = ("x".repeat(9 << 10), vec![b'x'; 16 << 10]);
+    let status = [(":status", "200")];
+    let endless = |first: Vec<u8>, more: &[u8]| {
+        let mut frames = vec![Frame::new(kind::HEADERS, 0, 1, first)];
+        frames.resize(10_000, Frame::new(kind::CONTINUATION, 0, 1, more));
+        frames
+    };
+    for (what, frames) in [
+        ("a long field", vec![Frame::head(1, &[status[0], ("x", &long)])]),
+        (
+            "many fields",
+            vec![Frame::head(1, &[status[0]].into_iter().chain([("x", "1"); 101]).collect::<Vec<_>>())],
+        ),
+        ("fields without end", endless(block(&status), &block(&[("x", "1")]))),
+        ("a field without end", endless(block(&status), &huge)),
+        ("nothing without end", endless(block(&status), b"")),
+    ] {
+        let mut exchange = client.begin(post(), true).await;
+        exchange.send("hi", true).await;
+        let mut conn = Frames::accept(&upstream, &[]).await;
+        conn.next_of(kind::HEADERS, 1).await;
+        for frame in &frames {
+            if !conn.try_send(frame).await {
+                break;
+            }
+        }
+        match exchange.head().await {
+            Ok(head) => assert_eq!(head.status(), 502, "{what}"),
+            Err(error) => assert!(error.is_reset(), "{what}: {error}"),
+        }
+        // A new one for the next.
+        conn.try_send(&Frame::goaway(1, 0)).await;
+        conn.last_code().await;
+    }
+    assert_eq!(app.total("upstream_faults", &[]), 5);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn trailers_are_no_second_head() {
     let (app, upstream, _client) = scene(Http2).await;
     let mut frames = app.frames().await;
@@ -243,6 +285,7 @@ async fn frames_that_mean_nothing_are_passed_over() {
     assert_eq!(call.read().await.0, b"hello");
     call.say("hi").await;
     assert_eq!(frames.status(1).await, 200);
+    drop(frames);
     app.stop().await;
 }
 
@@ -305,6 +348,7 @@ async fn what_breaks_the_protocol_ends_the_connection() {
     assert_eq!(frames.last_code().await, Some(SIZE));
     good.send(Frame::request(1, &GET)).await;
     assert_eq!(good.status(1).await, 200, "others see nothing of it");
+    drop((good, frames));
     app.stop().await;
 }
 
@@ -327,6 +371,7 @@ async fn windows_of_streams_are_bounded() {
     }
     let code = frames.last_code().await;
     assert!(code.is_none_or(|code| code == 3), "{code:?}");
+    drop(frames);
     app.stop().await;
 }
 
@@ -355,6 +400,7 @@ async fn what_does_not_begin_as_http2_is_not_served_as_it() {
     frames.wire.send([PREFACE, &[0xff; 100]].concat()).await;
     let code = frames.last_code().await;
     assert!(code.is_none_or(|code| code == 1 || code == 6), "{code:?}");
+    drop(frames);
     app.stop().await;
 }
 
@@ -390,6 +436,7 @@ async fn an_idle_connection_is_told_goodbye() {
     let (code, passed) = time_flies(frames.last_code()).await;
     assert_eq!(code, Some(0));
     assert!((590..=700).contains(&passed.as_secs()), "{passed:?}");
+    drop(frames);
     app.stop().await;
 }
 
@@ -415,6 +462,7 @@ async fn a_caller_that_answers_no_ping_is_gone() {
     };
     let (answer, _) = time_flies(waiting).await;
     assert_eq!(answer.text(), "at last");
+    drop(silent);
     app.stop().await;
 }
 
@@ -439,6 +487,7 @@ async fn streams_beyond_the_limit_are_refused() {
         conn.call().await.say("hi").await;
     }
     assert_eq!(frames.status(9).await, 200, "there is room again");
+    drop(frames);
     app.stop().await;
 }
 
@@ -464,6 +513,7 @@ async fn heads_beyond_their_bounds_are_refused() {
     assert!(service.take_heads().is_empty());
     frames.send(Frame::request(stream, &GET)).await;
     assert_eq!(frames.status(stream).await, 200, "the connection is kept");
+    drop(frames);
     app.stop().await;
 }
 
@@ -490,6 +540,7 @@ async fn streams_that_are_reset_at_once_end_the_connection() {
     let mut frames = app.frames().await;
     frames.send(Frame::request(1, &GET)).await;
     assert_eq!(frames.status(1).await, 200, "others see nothing of it");
+    drop(frames);
     app.stop().await;
 }
 
@@ -523,6 +574,7 @@ async fn streams_that_the_router_is_made_to_reset_end_the_connection() {
     let malformed = [&GET[..], &[("upgrade", "x")]].concat();
     flood(&mut frames, 20_000, |at| vec![Frame::request(2 * at + 1, &malformed)]).await;
     assert_eq!(frames.last_code().await, Some(Reason::ENHANCE_YOUR_CALM.into()));
+    drop(frames);
     app.stop().await;
 }
 
@@ -539,6 +591,7 @@ async fn a_head_without_an_end_ends_the_connection() {
     }
     frames.send(Frame::request(1, &GET)).await;
     assert_eq!(frames.status(1).await, 200, "others see nothing of it");
+    drop(frames);
     app.stop().await;
 }
 
@@ -563,6 +616,7 @@ async fn floods_of_small_frames_stop_nobody() {
         good.send(Frame::request(stream, &GET)).await;
         assert_eq!(good.status(stream).await, 200, "{what}");
     }
+    drop(good);
     app.stop().await;
 }
 
@@ -615,6 +669,7 @@ async fn no_caller_breaks_the_router() {
     }
     good.send(Frame::request(1, &GET)).await;
     assert_eq!(good.status(1).await, 200);
+    drop(good);
     app.stop().await;
 }
 
