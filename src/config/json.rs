@@ -3,8 +3,10 @@
 //! It is a configuration itself, with every default written out: reading it gives the same again, but for places and for
 //! the reasons of trust. Each type is taken apart by name, so that a new key cannot be forgotten here.
 
-use super::resolved::{Admin, BindingCache, Config, Router, Server, SocketOptions};
+use super::resolved::{AccessLog, Admin, BindingCache, Config, Router, Server, SocketOptions};
 use crate::context::{Forwarded, Labeler, Trust};
+use crate::proxy::AccessFormat;
+use crate::telemetry::{LogFile, LogTarget};
 use crate::{identify, namer, store};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -44,8 +46,9 @@ fn router_json(router: &Router) -> Value {
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
+        access_log,
     } = router;
-    said(json!({
+    let mut router = said(json!({
         "protocol": "http",
         "label": label,
         "dtab": format!("{dtab:#}"),
@@ -58,7 +61,32 @@ fn router_json(router: &Router) -> Value {
         "maxHeadersKB": max_headers_kb,
         "maxInitialLineKB": max_initial_line_kb,
         "maxErrResponseKB": max_err_response_kb,
-    }))
+    }));
+    if let (Value::Object(members), Some(log)) = (&mut router, access_log) {
+        members.extend(access_log_members("http", log));
+    }
+    router
+}
+
+/// The keys of an access log; they begin with the router's protocol.
+fn access_log_members(protocol: &str, log: &AccessLog) -> Vec<(String, Value)> {
+    let AccessLog { target, format } = log;
+    let key = |rest: &str| format!("{protocol}AccessLog{rest}");
+    let format = match format {
+        AccessFormat::Linkerd => "linkerd",
+        AccessFormat::Json => "json",
+    };
+    let mut members = vec![(key("Format"), json!(format))];
+    match target {
+        LogTarget::StandardOutput => members.push((key(""), json!("-"))),
+        LogTarget::File(LogFile { path, roll, append, keep }) => members.extend([
+            (key(""), json!(path)),
+            (key("RollPolicy"), json!(roll.to_string())),
+            (key("Append"), json!(append)),
+            (key("RotateCount"), keep.map_or(json!(-1), |keep| json!(keep))),
+        ]),
+    }
+    members
 }
 
 fn store_json(store: &store::Config) -> Value {
@@ -189,6 +217,8 @@ namers:
 routers:
 - protocol: http
   servers: [{port: 0}]
+- {protocol: http, label: logged, httpAccessLog: /dev/stdout, servers: [{port: 0}]}
+- {protocol: http, label: logged too, httpAccessLog: a.log, httpAccessLogRollPolicy: 1.kilobyte, servers: [{port: 0}]}
 - protocol: http
   label: 'quotes " and { braces'
   dtab: |
@@ -206,6 +236,11 @@ routers:
   maxHeadersKB: 1
   maxInitialLineKB: 2
   maxErrResponseKB: 3
+  httpAccessLog: logs/access.log
+  httpAccessLogFormat: json
+  httpAccessLogRollPolicy: Weekly(3)
+  httpAccessLogAppend: false
+  httpAccessLogRotateCount: 4
   servers:
   - {ip: 0.0.0.0, port: 0, label: s, trust: everybody, maxConcurrentRequests: 1, timeoutMs: 2, maxCallDepth: 3}
   - port: 0

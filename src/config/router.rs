@@ -1,5 +1,6 @@
 //! Reads routers.
 
+use super::access_log::access_log;
 use super::errors::Report;
 use super::fates;
 use super::naming;
@@ -42,6 +43,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
     let (dtab, dentries) =
         dtab_node.as_ref().and_then(|node| dtab(node, reader.report())).unwrap_or_default();
     let servers = server::servers(&mut reader, &label);
+    let (access_log, access_log_place) = access_log(&mut reader, HTTP).unzip();
     let places = RouterPlaces {
         key: node.key().to_owned(),
         router: node.place(),
@@ -50,6 +52,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         dentries,
         servers: servers.iter().map(|(_, places)| places.server).collect(),
         ports: servers.iter().map(|(_, places)| places.port).collect(),
+        access_log: access_log_place.unwrap_or_default(),
     };
     let store = naming::store(&mut reader);
     let router = Router {
@@ -64,6 +67,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         max_headers_kb: reader.number("maxHeadersKB", 1..=MAX_KB).unwrap_or(8),
         max_initial_line_kb: reader.number("maxInitialLineKB", 1..=MAX_KB).unwrap_or(4),
         max_err_response_kb: reader.number("maxErrResponseKB", 0..=MAX_KB).unwrap_or(5120),
+        access_log,
     };
     Some((router, places))
 }

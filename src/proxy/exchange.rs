@@ -1,5 +1,6 @@
 //! A request and its response, as they pass from one side of the proxy to the other.
 
+use super::access::Entry;
 use super::balance::{Load, Member};
 use super::body::{Body, Broken};
 use super::http1::Conn;
@@ -33,6 +34,17 @@ pub(crate) struct Request {
     pub(crate) unbound: Option<Box<str>>,
     /// Whether it asks to switch protocols.
     pub(crate) upgrade: bool,
+    /// Its access line, when there is a log.
+    pub(crate) entry: Option<Box<Entry>>,
+}
+
+impl Request {
+    /// Notes something in the access line, when there is a log.
+    pub(crate) fn note(&mut self, what: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = &mut self.entry {
+            what(entry);
+        }
+    }
 }
 
 /// The sending of a request's body, which may go on beside the response.

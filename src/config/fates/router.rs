@@ -1,10 +1,7 @@
 //! Routers, their servers, identifiers and binding caches.
 
 use super::Fate::{Inside, NoEffect, NotYet, Refused, Works};
-use super::{
-    ACCESS_LOGS, CONNECTIONS, HTTP2, Holds, INGRESS, Key, Section, TLS, TRACES, key, list, one, section,
-    sorted,
-};
+use super::{CONNECTIONS, HTTP2, Holds, INGRESS, Key, Section, TLS, TRACES, key, list, one, section, sorted};
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
 const STREAMED: &str = "bodies are always streamed, whatever their length";
@@ -51,10 +48,11 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxHeadersKB", Works),
             key("maxInitialLineKB", Works),
             key("maxErrResponseKB", Works),
-            key("httpAccessLog", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogRollPolicy", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogAppend", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogRotateCount", NotYet(ACCESS_LOGS)),
+            key("httpAccessLog", Works),
+            key("httpAccessLogFormat", Works),
+            key("httpAccessLogRollPolicy", Works),
+            key("httpAccessLogAppend", Works),
+            key("httpAccessLogRotateCount", Works),
             key("streamingEnabled", NoEffect(STREAMED)),
             key("streamAfterContentLengthKB", NoEffect(STREAMED)),
             key("compressionLevel", NoEffect("bodies pass as they are: let the service compress them")),
@@ -70,10 +68,11 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "router h2",
         &[
-            key("h2AccessLog", NotYet(HTTP2)),
-            key("h2AccessLogRollPolicy", NotYet(HTTP2)),
-            key("h2AccessLogAppend", NotYet(HTTP2)),
-            key("h2AccessLogRotateCount", NotYet(HTTP2)),
+            key("h2AccessLog", Works),
+            key("h2AccessLogFormat", Works),
+            key("h2AccessLogRollPolicy", Works),
+            key("h2AccessLogAppend", Works),
+            key("h2AccessLogRotateCount", Works),
         ],
     ),
     section(

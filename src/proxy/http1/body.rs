@@ -3,6 +3,7 @@
 use super::conn::{Conn, Piece};
 use crate::message::{Chunked, Chunks, Framing};
 use crate::proxy::lend::{Buffer, Loan};
+use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::rc::Rc;
 
@@ -127,12 +128,19 @@ pub(crate) struct Outgoing {
     chunked: bool,
     /// Written before the next piece: the head, the end of a chunk, the size of the next.
     before: Option<Loan<Buffer>>,
+    /// Where bytes of the body are counted.
+    count: Option<Rc<Cell<u64>>>,
 }
 
 impl Outgoing {
     /// Begins a message with a head that is written with the first piece, or by [`Outgoing::flush`].
     pub(crate) fn new(conn: Rc<Conn>, head: Loan<Buffer>, chunked: bool) -> Self {
-        Self { conn, chunked, before: Some(head) }
+        Self { conn, chunked, before: Some(head), count: None }
+    }
+
+    /// Counts the bytes of the body that are written, without their framing.
+    pub(crate) fn count_in(&mut self, count: Rc<Cell<u64>>) {
+        self.count = Some(count);
     }
 
     /// Writes a piece of the body.
@@ -150,9 +158,14 @@ impl Outgoing {
         if bytes.len() <= MOST_COPIED {
             before.out().extend_from_slice(bytes);
             before.out().extend_from_slice(after);
-            return self.conn.write([before.data(), b"", b""]).await;
+            self.conn.write([before.data(), b"", b""]).await?;
+        } else {
+            self.conn.write([before.data(), bytes, after]).await?;
         }
-        self.conn.write([before.data(), bytes, after]).await
+        if let Some(count) = &self.count {
+            count.set(count.get() + bytes.len() as u64);
+        }
+        Ok(())
     }
 
     /// Writes what was held back.
