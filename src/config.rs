@@ -32,7 +32,8 @@ mod server;
 pub use self::errors::{Errors, Warning};
 pub use self::notes::Note;
 pub use self::resolved::{
-    AccessLog, Admin, BindingCache, Config, Places, Router, RouterPlaces, Server, SocketOptions,
+    AccessLog, Admin, BindingCache, Client, Config, Http2, Places, Protocol, Router, RouterPlaces, Server,
+    SocketOptions,
 };
 
 use self::errors::Report;

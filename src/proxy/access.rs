@@ -6,11 +6,13 @@
 //!
 //! What comes from outside is escaped, so that it cannot end a value or a line, and cut after [`MOST_OF_VALUE`] bytes.
 //!
-//! Absent: connections that ended before their first head was complete. They are counted (`unfinished_heads`).
+//! Absent: connections that ended before their first head was complete, which are counted (`unfinished_heads`); and
+//! streams that break the rules of HTTP/2, which h2 refuses by itself.
 
 mod json;
 mod linkerd;
 
+use super::body::{Part, Sink, Trailers};
 use super::error::Error;
 use crate::context::{Peer, Trace};
 use crate::message::{Head, Known, Version};
@@ -18,6 +20,7 @@ use crate::name::PathBuf;
 use crate::telemetry::{Counter, Lines, Registry};
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -80,6 +83,8 @@ struct Answer {
     /// How many bytes of content were passed on.
     sent: u64,
     took: Duration,
+    /// The address it was last sent to, or was to be.
+    endpoint: Option<SocketAddr>,
     /// Whether the caller got the response to its end.
     is_complete: bool,
 }
@@ -91,7 +96,8 @@ pub(crate) struct Entry {
     draft: Draft,
     status: u16,
     length: Option<u64>,
-    sent: Rc<Cell<u64>>,
+    sent: Cell<u64>,
+    endpoint: Option<SocketAddr>,
     is_complete: bool,
 }
 
@@ -109,7 +115,7 @@ impl AccessLogger {
         Rc::new(Self { log, router: router.into(), server: server.into(), dropped })
     }
 
-    /// Begins the line of a request whose head has come and was not changed yet.
+    /// Begins the line of a request over HTTP/1, whose head has come and was not changed yet.
     pub(crate) fn begin(self: &Rc<Self>, head: &Head, peer: &Peer) -> Box<Entry> {
         let version: &[u8] = match head.version() {
             Version::Http10 => b"HTTP/1.0",
@@ -123,6 +129,23 @@ impl AccessLogger {
             version: Some(version),
             referer: head.find(b"referer"),
             user_agent: head.find(b"user-agent"),
+        };
+        self.entry(&asked, peer)
+    }
+
+    /// Begins the line of a request over HTTP/2, be it one that no head can be made of.
+    pub(crate) fn begin_http2(self: &Rc<Self>, parts: &http::request::Parts, peer: &Peer) -> Box<Entry> {
+        let field = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
+        let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+        let target = parts.uri.path_and_query().map(|target| target.as_str().as_bytes());
+        let asked = Asked {
+            host: authority.or_else(|| field(http::header::HOST)),
+            method: Some(parts.method.as_str().as_bytes()),
+            // CONNECT has no path: its target is the authority.
+            target: target.or(authority),
+            version: Some(b"HTTP/2"),
+            referer: field(http::header::REFERER),
+            user_agent: field(http::header::USER_AGENT),
         };
         self.entry(&asked, peer)
     }
@@ -158,7 +181,8 @@ impl AccessLogger {
             draft,
             status: NO_ANSWER,
             length: None,
-            sent: Rc::default(),
+            sent: Cell::default(),
+            endpoint: None,
             is_complete: false,
         })
     }
@@ -188,11 +212,9 @@ impl Entry {
         }
     }
 
-    /// Notes the endpoint that answered.
-    pub(crate) fn answered_by(&mut self, endpoint: SocketAddr) {
-        if let Draft::Json(draft) = &mut self.draft {
-            draft.field("endpoint", &endpoint);
-        }
+    /// Notes where the request is being sent; the last time counts.
+    pub(crate) fn sent_to(&mut self, endpoint: SocketAddr) {
+        self.endpoint = Some(endpoint);
     }
 
     /// Notes why the request was not carried.
@@ -209,11 +231,6 @@ impl Entry {
         self.length = length.and_then(|length| length.parse().ok());
     }
 
-    /// Returns where the bytes of content that are passed on to the caller are counted.
-    pub(crate) fn sent(&self) -> Rc<Cell<u64>> {
-        Rc::clone(&self.sent)
-    }
-
     /// Ends the line of a response that its caller got to the end.
     pub(crate) fn complete(mut self) {
         self.is_complete = true;
@@ -227,6 +244,7 @@ impl Drop for Entry {
             length: self.length,
             sent: self.sent.get(),
             took: self.began.elapsed(),
+            endpoint: self.endpoint,
             is_complete: self.is_complete,
         };
         let line = match &mut self.draft {
@@ -242,6 +260,36 @@ impl Drop for Entry {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// A response on its way to the caller, whose bytes of content its access line counts.
+pub(crate) struct Counted<'a, S> {
+    to: S,
+    entry: Option<&'a Entry>,
+}
+
+impl<'a, S> Counted<'a, S> {
+    pub(crate) fn new(to: S, entry: Option<&'a Entry>) -> Self {
+        Self { to, entry }
+    }
+}
+
+impl<S: Sink> Sink for Counted<'_, S> {
+    async fn piece(&mut self, part: &Part, last: bool) -> io::Result<()> {
+        self.to.piece(part, last).await?;
+        if let Some(Entry { sent, .. }) = self.entry {
+            sent.set(sent.get() + part.bytes().len() as u64);
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.to.flush().await
+    }
+
+    async fn finish(&mut self, trailers: Trailers<'_>) -> io::Result<()> {
+        self.to.finish(trailers).await
     }
 }
 

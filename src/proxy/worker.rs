@@ -2,8 +2,8 @@
 
 use super::Shared;
 use super::access::AccessLogger;
+use super::arrive::serve_connection;
 use super::bind::Bindings;
-use super::http1::serve_connection;
 use super::lend::Lender;
 use super::listen::Accepted;
 use super::metrics::Counters;
@@ -120,6 +120,8 @@ fn services(shared: &Shared, bindings: &[Rc<Bindings>], bell: &Rc<Bell>) -> Vec<
                 identifiers: Rc::clone(&identifiers),
                 bindings: Rc::clone(bindings),
                 limits: listener.limits,
+                http2: listener.http2,
+                upstreams: (router.protocol, router.http2),
                 permits: permits.next().cloned().flatten(),
                 access: access
                     .map(|log| AccessLogger::new(log, &shared.registry, &router.label, &listener.label)),

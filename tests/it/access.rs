@@ -6,6 +6,7 @@ use signpost::app::{App, Threads};
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 /// A folder for logs.
 struct Folder(TempDir);
@@ -157,7 +158,7 @@ async fn json_says_where_a_request_went_and_why_it_did_not() {
     assert!(carried["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{carried}");
     let said = |at: usize, name: &str| objects[at][name].as_str().unwrap_or_default().to_owned();
     assert!(said(0, "error").contains("malformed"), "{}", objects[0]);
-    assert_eq!((said(2, "name"), said(2, "endpoint")), ("/svc/dead".to_owned(), String::new()));
+    assert_eq!((said(2, "name"), said(2, "endpoint")), ("/svc/dead".to_owned(), dead.to_string()));
     assert!(said(2, "error").contains(&dead.to_string()), "{}", objects[2]);
     assert!(said(3, "error").contains("/svc/nowhere"), "{}", objects[3]);
     assert_eq!((said(4, "name"), said(4, "client")), ("/svc/a".to_owned(), String::new()));
@@ -304,6 +305,67 @@ async fn a_log_that_was_moved_aside_is_opened_anew_when_it_is_told() {
     app.stop().await;
     let count = |name| folder.text(name).lines().count();
     assert_eq!((count("access.log.1"), count("access.log")), (1, 2));
+}
+
+/// Asks for `/<path>` over HTTP/2 and reads the response to its end; None when the stream is reset instead.
+async fn get_http2(app: &TestApp, path: &str) -> Option<(u16, usize)> {
+    let socket = within("connecting", TcpStream::connect(app.address("http", 0))).await.expect("it accepts");
+    let (sender, connection) = within("the handshake", h2::client::handshake(socket)).await.expect("HTTP/2");
+    let connection = tokio::task::spawn_local(connection);
+    let mut sender = within("room for a stream", sender.ready()).await.expect("there is room");
+    let request = http::Request::builder().uri(format!("http://a:80/{path}"));
+    let request = request.header("referer", "x\"y").body(()).expect("a request");
+    let (response, _) = sender.send_request(request, true).expect("it is sent");
+    let reading = async {
+        let response = response.await.ok()?;
+        let (status, mut body) = (response.status().as_u16(), response.into_body());
+        let mut length = 0;
+        while let Some(part) = body.data().await {
+            let part = part.ok()?;
+            length += part.len();
+            body.flow_control().release_capacity(part.len()).expect("it was taken");
+        }
+        Some((status, length))
+    };
+    let answer = within("the response", reading).await;
+    connection.abort();
+    answer
+}
+
+#[tokio::test(flavor = "local")]
+async fn requests_over_http2_have_lines_too() {
+    for (keys, is_json) in [("", false), (JSON, true)] {
+        let folder = Folder::new();
+        let service = Service::start(async |request| match request.first_line() {
+            "GET /cut HTTP/1.1" => {
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nbroken".to_owned()
+            }
+            _ => ok("hello"),
+        })
+        .await;
+        let dtab = format!("/svc/a:80 => {}", service.path());
+        let app = TestApp::start(&folder.config(&dtab, keys)).await;
+        assert_eq!(get_http2(&app, "whole?b").await, Some((200, 5)));
+        assert_eq!(get_http2(&app, "cut").await, None);
+        app.stop().await;
+        if is_json {
+            let objects = folder.objects();
+            let column = |name: &str| objects.iter().map(|object| object[name].clone()).collect::<Vec<_>>();
+            assert_eq!(column("path"), ["/whole?b", "/cut"]);
+            assert_eq!(column("complete"), [true, false]);
+            assert_eq!(column("bytes"), [5, 2]);
+            assert_eq!(column("version"), ["HTTP/2"; 2]);
+            assert_eq!(column("authority"), ["a:80"; 2]);
+            assert_eq!(column("endpoint"), vec![service.address().to_string(); 2]);
+        } else {
+            let lines: Vec<_> = folder.lines().iter().map(|line| timeless(line)).collect();
+            let expected = [
+                r#"a:80 127.0.0.1 - - [] "GET /whole?b HTTP/2" 200 5 "x\"y" "-""#,
+                r#"a:80 127.0.0.1 - - [] "GET /cut HTTP/2" 200 - "x\"y" "-""#,
+            ];
+            assert_eq!(lines, expected);
+        }
+    }
 }
 
 /// Linkerd wrote the lines of one router into the other's file, or garbage into one of both.

@@ -288,7 +288,7 @@ fn a_strangers_request_leaves_with_nothing_but_what_the_router_says() {
 #[test]
 fn forwarded_and_the_time_are_added_when_asked_for() {
     let policy = Policy::new(Config {
-        forwarded: Some(Forwarded { by: Labeler::Router, from: Labeler::IpPort }),
+        forwarded: Some(Forwarded { by: Labeler::Router, from: Labeler::IpPort, ..Forwarded::default() }),
         router: "edge".into(),
         timestamp_header: Some("X-Request-Start".into()),
         ..Config::default()

@@ -48,6 +48,9 @@ impl Draft {
     }
 
     pub(super) fn end(&mut self, answer: &Answer) -> Vec<u8> {
+        if let Some(endpoint) = answer.endpoint {
+            self.field("endpoint", &endpoint);
+        }
         self.field("status", &answer.status);
         self.field("bytes", &answer.sent);
         // Exact to the microsecond for as long as anybody waits.

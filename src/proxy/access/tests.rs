@@ -1,8 +1,14 @@
 use super::*;
 use serde_json::Value;
 
-const ANSWER: Answer =
-    Answer { status: 200, length: Some(5), sent: 3, took: Duration::from_micros(1_500), is_complete: true };
+const ANSWER: Answer = Answer {
+    status: 200,
+    length: Some(5),
+    sent: 3,
+    took: Duration::from_micros(1_500),
+    endpoint: None,
+    is_complete: true,
+};
 
 fn peer(remote: &str) -> Peer {
     Peer::new(remote.parse().unwrap(), "127.0.0.1:80".parse().unwrap())
