@@ -238,7 +238,7 @@ async fn every_example_is_started_and_answers() {
                 stage.asked("rewriting", "GET /hello/api/x HTTP/1.1\r\nHost: a\r\n\r\n", "hello").await;
             }
             "influxdb" | "prometheus" | "socket-options" | "statsd" => {
-                stage.asked(&name, HELLO, "main").await
+                stage.asked(&name, HELLO, "main").await;
             }
             "admin" => admin(&stage).await,
             "http" => http(&stage).await,
@@ -341,7 +341,7 @@ async fn h2(stage: &Stage) {
         max_frame: Some(16384),
         max_header_list: Some(16384),
     };
-    assert_eq!(router.client.http2, Http2 { header_table: None, ..announced.clone() });
+    assert_eq!(router.client.http2, Http2 { header_table: None, ..announced });
     assert_eq!((router.servers[0].max_streams, &router.servers[0].http2), (100, &announced));
 }
 
