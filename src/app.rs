@@ -283,6 +283,8 @@ fn router_config<'a>(
         label: router.label.clone(),
         dtab: base.dtab(),
         prefix: router.dst_prefix.clone(),
+        protocol: proxy::Protocol::Http1,
+        http2: proxy::Http2::default(),
         identifiers: router.identifiers.clone(),
         binding_timeout: router.binding_timeout,
         caches: CacheConfig {
@@ -332,6 +334,7 @@ fn listener_config(router: &config::Router, server: &config::Server, listener: &
         label: listener.server.clone(),
         policy,
         limits,
+        http2: proxy::Http2::default(),
         max_concurrent_requests: server.max_concurrent_requests,
         socket: socket_options(&server.socket_options),
     }

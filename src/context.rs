@@ -23,7 +23,7 @@ mod via;
 
 pub use self::carried::Context;
 pub use self::deadline::Deadline;
-pub use self::error::{MAX_ERROR, encode_error};
+pub use self::error::{MAX_ERROR, encode_error, encode_grpc_message};
 pub use self::forwarded::{Forwarded, HostParameter, Labeler};
 pub use self::overrides::{OverrideError, OverrideLimits, Overrides, decode_overrides};
 pub use self::peer::Peer;

@@ -1,8 +1,8 @@
 //! A worker: one thread's share of the connections, from the accepted socket to its end.
 
 use super::Shared;
+use super::arrive::serve_connection;
 use super::bind::Bindings;
-use super::http1::serve_connection;
 use super::lend::Lender;
 use super::listen::Accepted;
 use super::metrics::Counters;
@@ -118,6 +118,8 @@ fn services(shared: &Shared, bindings: &[Rc<Bindings>], bell: &Rc<Bell>) -> Vec<
                 identifiers: Rc::clone(&identifiers),
                 bindings: Rc::clone(bindings),
                 limits: listener.limits,
+                http2: listener.http2,
+                upstreams: (router.protocol, router.http2),
                 permits: permits.next().cloned().flatten(),
                 counters: Counters::new(&shared.registry, &router.label, &listener.label),
                 buffers: Lender::default(),
