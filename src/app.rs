@@ -283,8 +283,11 @@ fn router_config<'a>(
         label: router.label.clone(),
         dtab: base.dtab(),
         prefix: router.dst_prefix.clone(),
-        protocol: proxy::Protocol::Http1,
-        http2: proxy::Http2::default(),
+        protocol: match router.protocol {
+            config::Protocol::Http => proxy::Protocol::Http1,
+            config::Protocol::H2 => proxy::Protocol::Http2,
+        },
+        http2: http2(&router.client.http2),
         identifiers: router.identifiers.clone(),
         binding_timeout: router.binding_timeout,
         caches: CacheConfig {
@@ -318,10 +321,11 @@ fn listener_config(router: &config::Router, server: &config::Server, listener: &
     let default = Limits::default();
     let options = &server.socket_options;
     let stalled = [options.read_timeout, options.write_timeout].into_iter().flatten().min();
+    let listed = server.http2.max_header_list.map_or(0, |bytes| bytes as usize);
     let limits = Limits {
         heads: message::Limits {
             line: router.max_initial_line_kb * 1024,
-            fields_bytes: router.max_headers_kb * 1024,
+            fields_bytes: listed.max(router.max_headers_kb * 1024),
             ..default.heads
         },
         idle: options.read_timeout.unwrap_or(default.idle),
@@ -334,9 +338,21 @@ fn listener_config(router: &config::Router, server: &config::Server, listener: &
         label: listener.server.clone(),
         policy,
         limits,
-        http2: proxy::Http2::default(),
+        http2: proxy::Http2 { max_streams: server.max_streams, ..http2(&server.http2) },
         max_concurrent_requests: server.max_concurrent_requests,
         socket: socket_options(&server.socket_options),
+    }
+}
+
+/// What is said over HTTP/2, the rest as the proxy has it.
+fn http2(said: &config::Http2) -> proxy::Http2 {
+    let default = proxy::Http2::default();
+    proxy::Http2 {
+        stream_window: said.stream_window.unwrap_or(default.stream_window),
+        header_table: said.header_table.unwrap_or(default.header_table),
+        max_frame: said.max_frame.unwrap_or(default.max_frame),
+        max_header_list: said.max_header_list,
+        ..default
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Http2 {
 impl Default for Http2 {
     fn default() -> Self {
         Self {
-            max_streams: 250,
+            max_streams: 1000,
             stream_window: 65_535,
             connection_window: 1 << 20,
             header_table: 4096,
