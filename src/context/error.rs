@@ -79,6 +79,6 @@ mod tests {
         assert_eq!(encode_grpc_message("no such name: /svc/a"), b"no such name: /svc/a");
         assert_eq!(encode_grpc_message("100 %\nä"), b"100 %25%0A%C3%A4");
         let long = encode_grpc_message(&"ä".repeat(MAX_ERROR));
-        assert!(long.len() <= MAX_ERROR && long.len() % 3 == 0, "no byte is cut in two");
+        assert!(long.len() <= MAX_ERROR && long.len().is_multiple_of(3), "no byte is cut in two");
     }
 }
