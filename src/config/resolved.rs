@@ -169,7 +169,7 @@ pub struct Client {
 
 /// What one side of a connection that speaks HTTP/2 announces in its first SETTINGS (RFC 9113 6.5.2). What is not said
 /// is as the proxy has it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Http2 {
     /// `initialStreamWindowBytes`: how much of a stream's content the peer may send before it is told to go on; from 1
     /// to 2^31 - 1.
