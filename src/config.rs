@@ -30,7 +30,9 @@ mod server;
 
 pub use self::errors::{Errors, Warning};
 pub use self::notes::Note;
-pub use self::resolved::{Admin, BindingCache, Config, Places, Router, RouterPlaces, Server, SocketOptions};
+pub use self::resolved::{
+    Admin, BindingCache, Config, Places, Router, RouterPlaces, Server, Session, SocketOptions,
+};
 
 use self::errors::Report;
 use crate::source::node::{self, Document, Place};

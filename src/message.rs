@@ -65,10 +65,10 @@ mod field;
 mod framing;
 mod head;
 
+use self::chunks::may_trail;
 pub use self::chunks::{
     CHUNK_END, ChunkError, Chunked, Chunks, LAST_CHUNK, write_chunk_head, write_last_chunk,
 };
-use self::chunks::may_trail;
 pub use self::field::{Field, Known};
 pub use self::framing::{Framing, FramingError, keeps_alive, request_framing, response_framing};
 pub use self::head::{

@@ -2,11 +2,15 @@
 
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{LOOPBACK, Server};
+use super::resolved::{LOOPBACK, Server, Session};
 use super::router::non_empty;
 use crate::context::{Forwarded, Labeler, Trust};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The most field lines that a head may be allowed to have.
+const MAX_HEADERS: u64 = 10_000;
 
 /// Where a server stands in the file.
 pub(super) struct ServerPlaces {
@@ -39,6 +43,10 @@ fn server(node: &Node<'_>, report: &mut Report) -> (Server, ServerPlaces) {
         trust,
         trust_reason,
         max_concurrent_requests: reader.number("maxConcurrentRequests", 1..=MAX_INT),
+        max_connections: reader.number("maxConnections", 1..=MAX_INT).unwrap_or(10_000),
+        max_headers: reader.number("maxHeaders", 1..=MAX_HEADERS).unwrap_or(100),
+        headers_timeout: reader.millis("headersTimeoutMs").unwrap_or(Duration::from_secs(10)),
+        session: session(&mut reader),
         timeout: reader.millis("timeoutMs"),
         max_call_depth: reader.number("maxCallDepth", 0..=MAX_INT).unwrap_or(1000),
         add_forwarded_header: forwarded(&mut reader),
@@ -46,6 +54,13 @@ fn server(node: &Node<'_>, report: &mut Report) -> (Server, ServerPlaces) {
         socket_options: reader.socket_options(),
     };
     (server, ServerPlaces { server: node.place(), port })
+}
+
+/// Reads `serverSession`.
+fn session(reader: &mut Reader<'_, '_>) -> Session {
+    let Some(node) = reader.get("serverSession") else { return Session::default() };
+    let mut session = Reader::new(&node, &["session"], reader.report());
+    Session { idle: session.millis("idleTimeMs"), life: session.millis("lifeTimeMs") }
 }
 
 /// Decides whom a listener trusts: `trust` says it, or `clearContext`, or else its address.

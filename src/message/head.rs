@@ -12,8 +12,8 @@ use super::{Field, Known};
 use std::fmt;
 
 pub use self::connection::HopByHop;
-pub use self::http2::{strip_trailers, trailer_fields, trailer_lines};
 pub(super) use self::connection::MAX_OPTIONS;
+pub use self::http2::{strip_trailers, trailer_fields, trailer_lines};
 pub use self::parse::{HeadError, Limits};
 pub use self::target::validate_host;
 

@@ -30,7 +30,7 @@ pub(crate) struct Open(Gauge);
 
 /// What each series means.
 const MEANINGS: [(&str, &str); 12] = [
-    ("connections", "Connections accepted"),
+    ("connections", "Connections accepted and served"),
     ("open_connections", "Connections open now"),
     ("requests", "Requests whose head was read"),
     ("success", "Requests answered with a status below 500 by what their name led to"),
@@ -50,9 +50,19 @@ const MEANINGS: [(&str, &str); 12] = [
     ("unbound_overrides", "Requests whose override names something that leads nowhere"),
 ];
 
+/// Besides those: a connection that was one too many.
+const REFUSED: (&str, &str) =
+    ("refused_connections", "Connections closed at once: there were too many already");
+
 /// Besides those: a connection that did not become a request.
 const UNFINISHED: (&str, &str) =
     ("unfinished_heads", "Connections that ended, or were given up, in the middle of a head");
+
+/// Makes the cell of a listener's refused connections: they are counted where it accepts, and not by a worker.
+pub(crate) fn refused_connections(registry: &Registry, router: &str, server: &str) -> Counter {
+    registry.describe(REFUSED.0, REFUSED.1);
+    registry.counter(REFUSED.0, &[("router", router), ("server", server)])
+}
 
 impl Counters {
     /// Makes a worker's cells of a listener.

@@ -78,7 +78,8 @@ fn a_head_becomes_a_list() {
     let sent = head.to_http2_request(true).unwrap();
     assert_eq!(sent.uri().to_string(), "http://w:1/a?b");
     assert_eq!(sent.method(), "POST");
-    let fields: Vec<_> = sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let fields: Vec<_> =
+        sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     assert_eq!(fields, [("x-y", b"z".as_slice()), ("te", b"trailers")]);
     assert!(head.to_http2_request(false).unwrap().headers().get("te").is_none());
 
@@ -121,7 +122,8 @@ fn what_may_not_be_indexed_stays_so() {
 fn trailers_pass_stripped() {
     let mut fields = trailer_fields(b"grpc-status: 0\r\nX: a\r\nx: b\r\n");
     assert_eq!(fields.len(), 3);
-    let gone = [("l5d-dtab", "/a => /b"), ("l5d_dtab", "x"), ("host", "w"), ("content-length", "1"), ("te", "x")];
+    let gone =
+        [("l5d-dtab", "/a => /b"), ("l5d_dtab", "x"), ("host", "w"), ("content-length", "1"), ("te", "x")];
     for (name, value) in gone {
         fields.append(name, value.parse().unwrap());
     }
