@@ -31,7 +31,8 @@ mod server;
 pub use self::errors::{Errors, Warning};
 pub use self::notes::Note;
 pub use self::resolved::{
-    Admin, BindingCache, Config, Places, Router, RouterPlaces, Server, Session, SocketOptions,
+    Admin, BindingCache, Client, Config, Http2, Places, Protocol, Router, RouterPlaces, Server, Session,
+    SocketOptions,
 };
 
 use self::errors::Report;

@@ -1,4 +1,4 @@
-//! A message head as its bytes plus edits; HTTP/1 framing rules as pure functions; what HTTP/2 has instead of them.
+//! A message head as its bytes plus edits, HTTP/1 framing rules as pure functions, and heads and trailers of HTTP/2.
 //!
 //! [`Head`] reads a head and writes it again; [`request_framing`] and [`response_framing`] say how the body
 //! ends; [`Chunks`] takes a chunked body apart. Nothing here waits, and nothing knows what a field means

@@ -6,6 +6,7 @@
 //! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`],
 //! as [`RouterSettings`], which may change at any time, and as an [`Asker`].
 
+mod arrive;
 mod balance;
 mod bind;
 mod body;
@@ -13,6 +14,7 @@ mod connect;
 mod error;
 mod exchange;
 mod http1;
+mod http2;
 mod lend;
 mod listen;
 mod metrics;
@@ -25,8 +27,9 @@ mod worker;
 pub use self::balance::Loads;
 pub use self::bind::{Binding, Bindings, CacheConfig};
 pub use self::error::Error;
+pub use self::http2::Http2;
 pub use self::listen::{Limits, SocketOptions, bind};
-pub use self::route::Route;
+pub use self::route::{Protocol, Route};
 
 use self::listen::{Acceptor, Counts, Mailbox};
 use self::worker::Worker;
@@ -67,6 +70,10 @@ pub struct ListenerConfig {
 pub struct RouterSettings {
     /// What identifiers put before a name: `dstPrefix`.
     pub prefix: Path,
+    /// How endpoints are spoken to that do not say it themselves.
+    pub protocol: Protocol,
+    /// What endpoints over HTTP/2 are told.
+    pub http2: Http2,
     /// How requests are named, tried in order.
     pub identifiers: Vec<identify::Config>,
     /// How long a name may take to be resolved: `bindingTimeoutMs`.
@@ -84,6 +91,8 @@ pub struct ListenerSettings {
     pub policy: context::Config,
     /// What it bounds.
     pub limits: Limits,
+    /// What callers over HTTP/2 are told; those that are connected already were told what held then.
+    pub http2: Http2,
     /// How many requests it serves at once, over all workers: `maxConcurrentRequests`. Requests that began while
     /// nothing was said are not counted.
     pub max_concurrent_requests: Option<usize>,

@@ -71,6 +71,7 @@ fn merge_routers(running: &Config, new: &Config, left: &mut Left<'_>) -> Vec<Rou
 fn merge_router(running: &Router, new: &Router, places: &RouterPlaces, left: &mut Left<'_>) -> Router {
     // Taken apart by name, so that a new key cannot be forgotten here.
     let Router {
+        protocol,
         label,
         dtab,
         store,
@@ -79,12 +80,14 @@ fn merge_router(running: &Router, new: &Router, places: &RouterPlaces, left: &mu
         binding_timeout,
         binding_cache,
         servers: _,
+        client,
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
     } = new.clone();
     let servers = merge_servers(running, new, places, left);
     Router {
+        protocol,
         label,
         dtab,
         store,
@@ -93,6 +96,7 @@ fn merge_router(running: &Router, new: &Router, places: &RouterPlaces, left: &mu
         binding_timeout,
         binding_cache,
         servers,
+        client,
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
@@ -158,6 +162,8 @@ fn merge_server(running: &Server, new: &Server, (place, key): (Place, &str), lef
         timeout,
         max_call_depth,
         add_forwarded_header,
+        max_streams,
+        http2,
         timestamp_header,
         socket_options: _,
     } = new.clone();
@@ -176,6 +182,8 @@ fn merge_server(running: &Server, new: &Server, (place, key): (Place, &str), lef
         timeout,
         max_call_depth,
         add_forwarded_header,
+        max_streams,
+        http2,
         timestamp_header,
         socket_options,
     }

@@ -1,6 +1,8 @@
 //! What the configuration says, in the proxy's terms.
 
-use crate::proxy::{CacheConfig, Limits, ListenerSettings, RouterSettings, SocketOptions};
+use crate::proxy::{
+    CacheConfig, Http2, Limits, ListenerSettings, Protocol, RouterSettings, SocketOptions,
+};
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
 
@@ -13,6 +15,11 @@ fn router(router: &config::Router) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     RouterSettings {
         prefix: router.dst_prefix.clone(),
+        protocol: match router.protocol {
+            config::Protocol::Http => Protocol::Http1,
+            config::Protocol::H2 => Protocol::Http2,
+        },
+        http2: http2(&router.client.http2),
         identifiers: router.identifiers.clone(),
         binding_timeout: router.binding_timeout,
         caches: CacheConfig {
@@ -36,6 +43,7 @@ fn listener(router: &config::Router, server: &config::Server) -> ListenerSetting
     ListenerSettings {
         policy,
         limits: limits(router, server),
+        http2: Http2 { max_streams: server.max_streams, ..http2(&server.http2) },
         max_concurrent_requests: server.max_concurrent_requests,
         max_connections: server.max_connections,
     }
@@ -44,11 +52,12 @@ fn listener(router: &config::Router, server: &config::Server) -> ListenerSetting
 fn limits(router: &config::Router, server: &config::Server) -> Limits {
     let default = Limits::default();
     let options = &server.socket_options;
+    let listed = server.http2.max_header_list.map_or(0, |bytes| bytes as usize);
     let stalled = [options.read_timeout, options.write_timeout].into_iter().flatten().min();
     Limits {
         heads: message::Limits {
             line: router.max_initial_line_kb * 1024,
-            fields_bytes: router.max_headers_kb * 1024,
+            fields_bytes: listed.max(router.max_headers_kb * 1024),
             fields: server.max_headers,
         },
         head: server.headers_timeout,
@@ -57,6 +66,18 @@ fn limits(router: &config::Router, server: &config::Server) -> Limits {
         request: server.timeout,
         stalled: stalled.unwrap_or(default.stalled),
         error_bytes: router.max_err_response_kb * 1024,
+    }
+}
+
+/// What is said over HTTP/2, the rest as the proxy has it.
+fn http2(said: &config::Http2) -> Http2 {
+    let default = Http2::default();
+    Http2 {
+        stream_window: said.stream_window.unwrap_or(default.stream_window),
+        header_table: said.header_table.unwrap_or(default.header_table),
+        max_frame: said.max_frame.unwrap_or(default.max_frame),
+        max_header_list: said.max_header_list,
+        ..default
     }
 }
 

@@ -3,7 +3,9 @@
 //! It is a configuration itself, with every default written out: reading it gives the same again, but for places and for
 //! the reasons of trust. Each type is taken apart by name, so that a new key cannot be forgotten here.
 
-use super::resolved::{Admin, BindingCache, Config, Router, Server, Session, SocketOptions};
+use super::resolved::{
+    Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, Session, SocketOptions,
+};
 use crate::context::{Forwarded, Labeler, Trust};
 use crate::{identify, namer, store};
 use serde::Serialize;
@@ -34,6 +36,7 @@ fn admin_json(admin: &Admin) -> Value {
 
 fn router_json(router: &Router) -> Value {
     let Router {
+        protocol,
         label,
         dtab,
         store,
@@ -42,12 +45,13 @@ fn router_json(router: &Router) -> Value {
         binding_timeout,
         binding_cache: BindingCache { paths, clients, idle_ttl },
         servers,
+        client: Client { http2 },
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
     } = router;
-    said(json!({
-        "protocol": "http",
+    let common = json!({
+        "protocol": protocol.name(),
         "label": label,
         "dtab": format!("{dtab:#}"),
         "interpreter": store.as_ref().map(store_json),
@@ -55,11 +59,17 @@ fn router_json(router: &Router) -> Value {
         "identifier": identifiers.iter().map(identifier_json).collect::<Vec<_>>(),
         "bindingTimeoutMs": millis(*binding_timeout),
         "bindingCache": { "paths": paths, "clients": clients, "idleTtlSecs": idle_ttl.as_secs() },
-        "servers": servers.iter().map(server_json).collect::<Vec<_>>(),
-        "maxHeadersKB": max_headers_kb,
-        "maxInitialLineKB": max_initial_line_kb,
-        "maxErrResponseKB": max_err_response_kb,
-    }))
+        "servers": servers.iter().map(|server| server_json(server, *protocol)).collect::<Vec<_>>(),
+    });
+    let own = match protocol {
+        Protocol::Http => json!({
+            "maxHeadersKB": max_headers_kb,
+            "maxInitialLineKB": max_initial_line_kb,
+            "maxErrResponseKB": max_err_response_kb,
+        }),
+        Protocol::H2 => json!({ "client": http2_json(http2) }),
+    };
+    said(both(common, own))
 }
 
 fn store_json(store: &store::Config) -> Value {
@@ -67,7 +77,7 @@ fn store_json(store: &store::Config) -> Value {
     json!({ "kind": "io.l5d.fs", "dtabFile": dtab_file })
 }
 
-fn server_json(server: &Server) -> Value {
+fn server_json(server: &Server, protocol: Protocol) -> Value {
     let Server {
         ip,
         port,
@@ -83,6 +93,8 @@ fn server_json(server: &Server) -> Value {
         timeout,
         max_call_depth,
         add_forwarded_header,
+        max_streams,
+        http2,
         timestamp_header,
         socket_options,
     } = server;
@@ -90,7 +102,7 @@ fn server_json(server: &Server) -> Value {
         Trust::Everybody => "everybody",
         Trust::Nobody => "nobody",
     };
-    said(json!({
+    let common = json!({
         "ip": ip,
         "port": port,
         "label": label,
@@ -103,13 +115,28 @@ fn server_json(server: &Server) -> Value {
         "timeoutMs": timeout.map(millis),
         "maxCallDepth": max_call_depth,
         "addForwardedHeader": add_forwarded_header.as_ref().map(forwarded_json),
-        "timestampHeader": timestamp_header,
         "socketOptions": socket_json(socket_options),
+    });
+    let own = match protocol {
+        Protocol::Http => json!({ "timestampHeader": timestamp_header }),
+        Protocol::H2 => both(json!({ "maxConcurrentStreamsPerConnection": max_streams }), http2_json(http2)),
+    };
+    said(both(common, own))
+}
+
+fn http2_json(http2: &Http2) -> Value {
+    let Http2 { stream_window, header_table, max_frame, max_header_list } = http2;
+    said(json!({
+        "initialStreamWindowBytes": stream_window,
+        "headerTableBytes": header_table,
+        "maxFrameBytes": max_frame,
+        "maxHeaderListBytes": max_header_list,
     }))
 }
 
 fn forwarded_json(forwarded: &Forwarded) -> Value {
-    let Forwarded { by, from } = forwarded;
+    // The name of the host's parameter follows from the protocol.
+    let Forwarded { by, from, host: _ } = forwarded;
     json!({ "by": labeler_json(by), "for": labeler_json(from) })
 }
 
@@ -158,6 +185,14 @@ fn with_kind(kind: &str, keys: &impl Serialize) -> Value {
     let mut json = serde_json::to_value(keys).unwrap_or_else(|_| Map::new().into());
     json["kind"] = kind.into();
     json
+}
+
+/// The members of two objects.
+fn both(mut one: Value, other: Value) -> Value {
+    if let (Value::Object(members), Value::Object(more)) = (&mut one, other) {
+        members.extend(more);
+    }
+    one
 }
 
 /// Without what was not said.
@@ -229,8 +264,18 @@ routers:
     timestampHeader: x-when
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
   - {port: 0, addForwardedHeader: {by: {kind: router}}}
+- protocol: h2
+  identifier:
+  - {kind: io.l5d.header.token}
+  - {kind: io.l5d.header.path}
+  - {kind: io.l5d.header.path, header: my-path, segments: 2}
+  client: {initialStreamWindowBytes: 1, headerTableBytes: 2, maxFrameBytes: 16384, maxHeaderListBytes: 4}
+  servers:
+  - {addForwardedHeader: {}, maxConcurrentStreamsPerConnection: 5, initialStreamWindowBytes: 6}
+  - {port: 0, headerTableBytes: 0, maxFrameBytes: 16777215, maxHeaderListBytes: 8}
 "#;
-        for text in ["routers: [{protocol: http, servers: [{}]}]", full] {
+        let least = |protocol: &str| format!("routers: [{{protocol: {protocol}, servers: [{{}}]}}]");
+        for text in [&least("http"), &least("h2"), full] {
             let config = read("f", text).unwrap();
             let json = config.to_json().to_string();
             let again = read("f", &json).unwrap_or_else(|errors| panic!("{errors}\n{json}"));

@@ -90,10 +90,41 @@ impl Default for Admin {
 /// What listeners are bound to when nothing is said.
 pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
+/// What a router's upstreams speak, unless an endpoint says otherwise.
+///
+/// Its listeners tell HTTP/1 from HTTP/2 by the first bytes of a connection, whatever the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Protocol {
+    /// `http`: HTTP/1.1.
+    Http,
+    /// `h2`: HTTP/2, without TLS by prior knowledge.
+    H2,
+}
+
+impl Protocol {
+    /// Returns it as it is written in the configuration, which is also the label of a router that has no other.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::H2 => "h2",
+        }
+    }
+
+    /// Returns the port of a server that names none: 4140, or 4142 for `h2`.
+    pub const fn usual_port(self) -> u16 {
+        match self {
+            Self::Http => 4140,
+            Self::H2 => 4142,
+        }
+    }
+}
+
 /// One router: listeners whose requests are named and bound in one way.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Router {
-    /// `label`: its name in metrics and on the admin server; the protocol by default, which is `http`.
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `label`: its name in metrics and on the admin server; the protocol by default.
     pub label: String,
     /// `dtab`: empty by default.
     pub dtab: Dtab,
@@ -101,7 +132,7 @@ pub struct Router {
     pub store: Option<store::Config>,
     /// `dstPrefix`: what identifiers put before their names; `/svc` by default.
     pub dst_prefix: Path,
-    /// `identifier`: tried in order; `io.l5d.header.token` by default.
+    /// `identifier`: tried in order; `io.l5d.header.token` by default, of `Host`, which `h2` calls `:authority`.
     pub identifiers: Vec<identify::Config>,
     /// `bindingTimeoutMs`: how long a request waits for its name to be bound; 10 s by default.
     pub binding_timeout: Duration,
@@ -109,12 +140,38 @@ pub struct Router {
     pub binding_cache: BindingCache,
     /// `servers`: at least one.
     pub servers: Vec<Server>,
-    /// `maxHeadersKB`: the most KiB that the field lines of a request or response may have; 8 by default.
+    /// `client`: how its upstreams are spoken to.
+    pub client: Client,
+    /// `maxHeadersKB`: the most KiB that the field lines of a request or response may have; 8 by default, and always
+    /// for `h2`.
     pub max_headers_kb: usize,
-    /// `maxInitialLineKB`: the most KiB that a request line or status line may have; 4 by default.
+    /// `maxInitialLineKB`: the most KiB that a request line or status line may have; 4 by default, and always for `h2`.
     pub max_initial_line_kb: usize,
-    /// `maxErrResponseKB`: the most KiB of a body that this router writes for an error; 5120 by default.
+    /// `maxErrResponseKB`: the most KiB of a body that this router writes for an error; 5120 by default, and always for
+    /// `h2`.
     pub max_err_response_kb: usize,
+}
+
+/// How the upstreams of a router are spoken to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Client {
+    /// Of connections that speak HTTP/2. Only `h2` routers have keys for it.
+    pub http2: Http2,
+}
+
+/// What one side of a connection that speaks HTTP/2 announces in its first SETTINGS (RFC 9113 6.5.2). What is not said
+/// is as the proxy has it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Http2 {
+    /// `initialStreamWindowBytes`: how much of a stream's content the peer may send before it is told to go on; from 1
+    /// to 2^31 - 1.
+    pub stream_window: Option<u32>,
+    /// `headerTableBytes`: how many bytes of header fields the peer may have remembered here; 0 remembers none.
+    pub header_table: Option<u32>,
+    /// `maxFrameBytes`: the longest frame that the peer may send, from 2^14 to 2^24 - 1.
+    pub max_frame: Option<u32>,
+    /// `maxHeaderListBytes`: the most bytes of fields that a head may have, with 32 more for each; from 1.
+    pub max_header_list: Option<u32>,
 }
 
 /// How many names, overrides and clients a router keeps, and how long when they are idle.
@@ -139,7 +196,7 @@ impl Default for BindingCache {
 pub struct Server {
     /// `ip`: the address it listens on; loopback by default.
     pub ip: IpAddr,
-    /// `port`: 4140 by default; 0 takes a free one.
+    /// `port`: [`Protocol::usual_port`] by default; 0 takes a free one.
     pub port: u16,
     /// `label`: its name in metrics; `<ip>/<port>` by default.
     pub label: Option<String>,
@@ -165,6 +222,11 @@ pub struct Server {
     pub max_call_depth: u32,
     /// `addForwardedHeader`: off by default.
     pub add_forwarded_header: Option<Forwarded>,
+    /// `maxConcurrentStreamsPerConnection`: how many requests a caller may have under way on one connection that speaks
+    /// HTTP/2; 1000 by default, as in Linkerd. Only servers of `h2` routers have a key for it.
+    pub max_streams: u32,
+    /// Of connections that speak HTTP/2. Only servers of `h2` routers have keys for it.
+    pub http2: Http2,
     /// `timestampHeader`: the name of a field that receives the time when it is absent; off by default.
     pub timestamp_header: Option<String>,
     /// `socketOptions`.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::context::{Forwarded, Labeler, Trust};
+use crate::context::{Forwarded, HostParameter, Labeler, Trust};
 use crate::{identify, namer};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -125,7 +125,7 @@ fn every_key_that_works_ends_in_its_field() {
     );
     let identifiers = [
         identify::Config::HeaderToken(identify::HeaderToken { header: "x-name".into() }),
-        identify::Config::Header(identify::HeaderPath { header: "l5d-name".into() }),
+        identify::Config::Header(identify::Header { header: "l5d-name".into() }),
         identify::Config::Path(identify::PathSegments { segments: 2, consume: true }),
         identify::Config::MethodAndHost(identify::MethodAndHost { http_uri_in_dst: true }),
         identify::Config::Static(identify::Static { path: path("/a/b") }),
@@ -158,7 +158,13 @@ fn every_key_that_works_ends_in_its_field() {
         session: Session::default(),
         timeout: Some(Duration::from_millis(14)),
         max_call_depth: 15,
-        add_forwarded_header: Some(Forwarded { by: Labeler::Static("me".into()), from: Labeler::IpPort }),
+        add_forwarded_header: Some(Forwarded {
+            by: Labeler::Static("me".into()),
+            from: Labeler::IpPort,
+            host: HostParameter::Host,
+        }),
+        max_streams: 1000,
+        http2: Http2::default(),
         timestamp_header: Some("x-request-start".into()),
         socket_options: options,
     };
@@ -171,6 +177,92 @@ fn every_key_that_works_ends_in_its_field() {
     );
     let [idle, life] = [22, 23].map(|millis| Some(Duration::from_millis(millis)));
     assert_eq!(second.session, Session { idle, life });
+}
+
+#[test]
+fn h2_has_its_own_defaults() {
+    let config = config("routers:\n- protocol: h2\n  servers: [{}]\n");
+    let [router] = config.routers.as_slice() else { panic!("one router") };
+    assert_eq!((router.protocol, router.label.as_str()), (Protocol::H2, "h2"));
+    let authority = identify::HeaderToken { header: ":authority".into() };
+    assert_eq!(router.identifiers, [identify::Config::HeaderToken(authority)]);
+    assert_eq!((&router.dst_prefix, &router.client), (&path("/svc"), &Client::default()));
+    let [server] = router.servers.as_slice() else { panic!("one server") };
+    assert_eq!(server.address().to_string(), "127.0.0.1:4142");
+    assert_eq!((server.max_streams, &server.http2), (1000, &Http2::default()));
+    assert_eq!(server.max_call_depth, 1000);
+}
+
+#[test]
+fn every_h2_key_that_works_ends_in_its_field() {
+    let config = config(
+        r#"
+routers:
+- protocol: h2
+  label: grpc
+  dtab: /svc => /#/io.l5d.fs
+  dstPrefix: /grpc
+  identifier:
+  - {kind: io.l5d.header.path, segments: 2}
+  - {kind: io.l5d.header.path, header: my-path}
+  - {kind: io.l5d.header.token}
+  - {kind: io.l5d.header.token, header: Host}
+  - {kind: io.l5d.static, path: /a}
+  client:
+    initialStreamWindowBytes: 1
+    headerTableBytes: 2
+    maxFrameBytes: 16384
+    maxHeaderListBytes: 3
+    maxConcurrentStreamsPerConnection: 4
+  servers:
+  - ip: 0.0.0.0
+    clearContext: true
+    timeoutMs: 5
+    maxCallDepth: 6
+    addForwardedHeader: {by: {kind: ip}}
+    maxConcurrentStreamsPerConnection: 7
+    initialStreamWindowBytes: 2147483647
+    headerTableBytes: 0
+    maxFrameBytes: 16777215
+    maxHeaderListBytes: 9
+    windowUpdateRatio: 0.99
+"#,
+    );
+    let [router] = config.routers.as_slice() else { panic!("one router") };
+    assert_eq!(
+        (router.protocol, router.label.as_str(), &router.dst_prefix),
+        (Protocol::H2, "grpc", &path("/grpc"))
+    );
+    let header_path = |header: &str, segments| {
+        identify::Config::HeaderPath(identify::HeaderPath { header: header.into(), segments })
+    };
+    let token = |header: &str| identify::Config::HeaderToken(identify::HeaderToken { header: header.into() });
+    let identifiers = [
+        header_path(":path", Some(2)),
+        header_path("my-path", None),
+        token(":authority"),
+        token("Host"),
+        identify::Config::Static(identify::Static { path: path("/a") }),
+    ];
+    assert_eq!(router.identifiers, identifiers);
+    let http2 = |window, table, frame, list| Http2 {
+        stream_window: Some(window),
+        header_table: Some(table),
+        max_frame: Some(frame),
+        max_header_list: Some(list),
+    };
+    assert_eq!(router.client.http2, http2(1, 2, 16384, 3));
+    let [server] = router.servers.as_slice() else { panic!("one server") };
+    assert_eq!((server.port, server.trust, server.max_call_depth), (4142, Trust::Nobody, 6));
+    assert_eq!((server.timeout, server.max_streams), (Some(Duration::from_millis(5)), 7));
+    assert_eq!(server.http2, http2(i32::MAX as u32, 0, (1 << 24) - 1, 9));
+    let forwarded =
+        Forwarded { by: Labeler::Ip, from: Labeler::RequestRandom, host: HostParameter::Authority };
+    assert_eq!(server.add_forwarded_header, Some(forwarded));
+    let warned: Vec<_> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    let expected =
+        ["routers[0].client.maxConcurrentStreamsPerConnection", "routers[0].servers[0].windowUpdateRatio"];
+    assert_eq!(warned, expected);
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(crate) struct Counters {
     pub(crate) dropped_overrides: Counter,
     pub(crate) unbound_overrides: Counter,
     pub(crate) unfinished_heads: Counter,
+    pub(crate) reset_floods: Counter,
 }
 
 /// A connection that is open; its drop says that it is over.
@@ -50,24 +51,25 @@ const MEANINGS: [(&str, &str); 12] = [
     ("unbound_overrides", "Requests whose override names something that leads nowhere"),
 ];
 
-/// Besides those: a connection that was one too many.
-const REFUSED: (&str, &str) =
-    ("refused_connections", "Connections closed at once: there were too many already");
-
-/// Besides those: a connection that did not become a request.
-const UNFINISHED: (&str, &str) =
-    ("unfinished_heads", "Connections that ended, or were given up, in the middle of a head");
+/// Besides those: connections that were too many, or did not become requests.
+const UNFINISHED: [(&str, &str); 3] = [
+    ("refused_connections", "Connections closed at once: there were too many already"),
+    ("unfinished_heads", "Connections that ended, or were given up, in the middle of a head"),
+    (
+        "reset_floods",
+        "Connections over HTTP/2 that were ended because their caller reset what it had just begun",
+    ),
+];
 
 /// Makes the cell of a listener's refused connections: they are counted where it accepts, and not by a worker.
 pub(crate) fn refused_connections(registry: &Registry, router: &str, server: &str) -> Counter {
-    registry.describe(REFUSED.0, REFUSED.1);
-    registry.counter(REFUSED.0, &[("router", router), ("server", server)])
+    registry.counter("refused_connections", &[("router", router), ("server", server)])
 }
 
 impl Counters {
     /// Makes a worker's cells of a listener.
     pub(crate) fn new(registry: &Registry, router: &str, server: &str) -> Self {
-        for (name, meaning) in MEANINGS.into_iter().chain([UNFINISHED]) {
+        for (name, meaning) in MEANINGS.into_iter().chain(UNFINISHED) {
             registry.describe(name, meaning);
         }
         let labels = [("router", router), ("server", server)];
@@ -87,6 +89,7 @@ impl Counters {
             dropped_overrides: counter("dropped_overrides"),
             unbound_overrides: counter("unbound_overrides"),
             unfinished_heads: counter("unfinished_heads"),
+            reset_floods: counter("reset_floods"),
         }
     }
 

@@ -62,6 +62,75 @@ fn after(limit: Duration) -> Instant {
     Instant::now() + limit.min(YEAR)
 }
 
+/// What a peer moves, and whether nothing can go on until it does.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    /// How many bytes went either way.
+    moved: Cell<u64>,
+    /// Whether a body is awaited from the peer.
+    pub(crate) for_bytes: Cell<bool>,
+    /// Whether the peer has to take bytes before more can be written.
+    pub(crate) for_room: Cell<bool>,
+}
+
+impl Waits {
+    /// Counts bytes that went either way.
+    pub(crate) fn move_on(&self, bytes: usize) {
+        self.moved.set(self.moved.get() + bytes as u64);
+    }
+
+    /// How many bytes have gone either way so far.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    /// Forgets what was awaited by what was given up.
+    pub(crate) fn forget(&self) {
+        self.for_bytes.set(false);
+        self.for_room.set(false);
+    }
+
+    /// Whether nothing goes on until the peer sends bytes, or takes some.
+    fn for_peer(&self) -> bool {
+        self.for_bytes.get() || self.for_room.get()
+    }
+}
+
+/// Notices that a peer keeps the router waiting and moves nothing for a whole limit.
+#[derive(Debug)]
+pub(crate) struct Stall {
+    limit: Duration,
+    /// What had moved when the limit was over the last time, if the peer was awaited then.
+    before: Option<u64>,
+}
+
+impl Stall {
+    /// Begins to watch; `patience` is used for it.
+    pub(crate) fn new(waits: &Waits, patience: &mut Patience, limit: Duration) -> Self {
+        patience.begin(limit);
+        waits.forget();
+        Self { limit, before: None }
+    }
+
+    /// Whether the peer has stalled: said between once and twice the limit after it stopped.
+    pub(crate) fn poll_stalled(
+        &mut self,
+        waits: &Waits,
+        patience: &mut Patience,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        while patience.poll_over(cx).is_ready() {
+            let now = waits.for_peer().then(|| waits.moved());
+            if now.is_some() && now == self.before {
+                return Poll::Ready(());
+            }
+            self.before = now;
+            patience.begin(self.limit);
+        }
+        Poll::Pending
+    }
+}
+
 /// Rung when the worker stops, in two steps: first what is answered is told that it is the last, then everybody who
 /// still waits for a request hears it.
 #[derive(Debug, Default)]

@@ -4,12 +4,13 @@ use super::bind::Bindings;
 use super::body::Body;
 use super::error::Error;
 use super::exchange::{Request, Response, Upload};
+use super::http2::Http2;
 use super::lend::{Buffer, Lender, Reuse};
 use super::listen::{Limits, Permit, Permits};
 use super::metrics::Counters;
 use super::patience::Bell;
-use super::route::{self, Tools};
-use crate::context::{Context, Peer, Policy, Refusal, encode_error};
+use super::route::{self, Protocol, Tools};
+use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
 use crate::message::{Framing, Head, HopByHop, Known, Version};
@@ -31,6 +32,10 @@ pub(crate) struct Service {
     pub(crate) identifiers: Rc<Identifiers>,
     pub(crate) bindings: Rc<Bindings>,
     pub(crate) limits: Limits,
+    /// What callers over HTTP/2 are told.
+    pub(crate) http2: Http2,
+    /// How endpoints are spoken to that do not say it themselves, and what those over HTTP/2 are told.
+    pub(crate) upstreams: (Protocol, Http2),
     pub(crate) permits: Option<Permits>,
     pub(crate) counters: Counters,
     pub(crate) buffers: Lender<Buffer>,
@@ -98,9 +103,8 @@ impl Service {
             let route = binding.draw()?;
             let leaving = route.leaving(&binding.service, overrides.printed());
             let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
-            say_connection(request, &hop_by_hop);
-            let tools = Tools { buffers: &self.buffers, heads: &self.heads, limits: &self.limits.heads };
-            let mut response = route.call(request, &tools).await?;
+            request.upgrade = tunnelled(&hop_by_hop);
+            let mut response = route.call(request, &self.tools()).await?;
             self.answer(&mut response, context, request.unbound.as_deref());
             Ok(response)
         });
@@ -108,6 +112,16 @@ impl Service {
         self.counters.carried(response.head.status());
         response.permit = permit;
         Ok(response)
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools {
+            buffers: &self.buffers,
+            heads: &self.heads,
+            limits: &self.limits.heads,
+            protocol: self.upstreams.0,
+            http2: &self.upstreams.1,
+        }
     }
 
     /// Prepares a response for its caller.
@@ -160,9 +174,14 @@ impl Service {
         let mut text = error.text(trusted);
         text.truncate(text.floor_char_boundary(self.limits.error_bytes));
         let mut head = self.heads.lend();
-        head.set_status(error.status().http);
-        head.append(b"content-type", b"text/plain; charset=utf-8");
-        head.append(b"content-length", (text.len() + 1).to_string().as_bytes());
+        let grpc = request.is_some_and(|request| request.grpc);
+        if grpc {
+            say_grpc_error(&mut head, error.status().grpc, &text);
+        } else {
+            head.set_status(error.status().http);
+            head.append(b"content-type", b"text/plain; charset=utf-8");
+            head.append(b"content-length", (text.len() + 1).to_string().as_bytes());
+        }
         if trusted {
             head.append(b"l5d-err", &encode_error(&text));
             if error.retryable() {
@@ -172,7 +191,7 @@ impl Service {
         }
         text.push('\n');
         let to_head = request.is_some_and(|request| request.head.method() == b"HEAD");
-        let body = if to_head { Body::Empty } else { Body::Text(text.into_bytes()) };
+        let body = if to_head || grpc { Body::Empty } else { Body::Text(text.into_bytes()) };
         Response { head, framing: Framing::None, body, upload: Upload::Done, upstream: None, permit: None }
     }
 
@@ -203,23 +222,13 @@ fn is_last_stop(head: &mut Head) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Says anew, to the next connection, what a request said of the one it came on.
-fn say_connection(request: &mut Request, hop_by_hop: &HopByHop) {
-    let head = &mut request.head;
-    let protocols = tunnelled(hop_by_hop);
-    request.upgrade = protocols.is_some();
-    say_upgrade(head, protocols.as_deref());
-    if request.framing == Framing::Chunked {
-        head.append(b"transfer-encoding", b"chunked");
-    }
-    if head.version() == Version::Http10 {
-        // The version is the sender's own (RFC 9112 2.3), and HTTP/1.1 has a Host, be it empty (3.2).
-        head.set_version(Version::Http11);
-        head.remove(Known::Expect);
-        if !head.contains(Known::Host) {
-            head.append(b"host", b"");
-        }
-    }
+/// Makes a head that of a gRPC call that failed: all of the answer is in it ("Trailers-Only" of gRPC's
+/// PROTOCOL-HTTP2), and its HTTP status says nothing.
+fn say_grpc_error(head: &mut Head, status: u8, text: &str) {
+    head.set_status(200);
+    head.append(b"content-type", b"application/grpc");
+    head.append(b"grpc-status", status.to_string().as_bytes());
+    head.append(b"grpc-message", &encode_grpc_message(text));
 }
 
 fn say_upgrade(head: &mut Head, protocols: Option<&[u8]>) {
@@ -232,7 +241,7 @@ fn say_upgrade(head: &mut Head, protocols: Option<&[u8]>) {
 /// The protocols that an upgrade may switch to: none that carries HTTP itself, for its requests would pass unjudged.
 ///
 /// RFC 9113 has retired `h2c` in `Upgrade`.
-fn tunnelled(hop_by_hop: &HopByHop) -> Option<Vec<u8>> {
+fn tunnelled(hop_by_hop: &HopByHop) -> Option<Box<[u8]>> {
     let carries_http = |protocol: &&[u8]| {
         let name = protocol.to_ascii_lowercase();
         [b"h2".as_slice(), b"http/", b"tls/"].iter().any(|prefix| name.starts_with(prefix))
@@ -244,7 +253,7 @@ fn tunnelled(hop_by_hop: &HopByHop) -> Option<Vec<u8>> {
         .map(<[u8]>::trim_ascii)
         .filter(|protocol| !carries_http(protocol))
         .collect();
-    (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()))
+    (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()).into())
 }
 
 /// A limit on the time of a request, when there is one.

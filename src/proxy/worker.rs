@@ -1,7 +1,7 @@
 //! A worker: one thread's share of the connections, from the accepted socket to its end.
 
+use super::arrive::serve_connection;
 use super::bind::Bindings;
-use super::http1::serve_connection;
 use super::lend::Lender;
 use super::listen::{Accepted, Counts, Permits};
 use super::metrics::Counters;
@@ -80,11 +80,14 @@ impl Router {
     fn change(&self, settings: &RouterSettings) {
         self.bindings.configure(settings.binding_timeout, settings.caches);
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
+        let upstreams = (settings.protocol, settings.http2);
         for ((listener, counts), settings) in self.listeners.iter().zip(&settings.listeners) {
             listener.change(|service| {
                 service.policy = Policy::new(settings.policy.clone());
                 service.identifiers = Rc::clone(&identifiers);
                 service.limits = settings.limits;
+                service.http2 = settings.http2;
+                service.upstreams = upstreams;
                 service.permits = permits(settings, counts);
             });
         }
@@ -135,6 +138,7 @@ fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec
     for (router, settings) in shared.routers.iter().zip(settings) {
         let bindings = Rc::new(router.bindings(settings, shared));
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
+        let upstreams = (settings.protocol, settings.http2);
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
         let listeners = listeners.map(|((listener, settings), counts)| {
             let service = Service {
@@ -142,6 +146,8 @@ fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec
                 identifiers: Rc::clone(&identifiers),
                 bindings: Rc::clone(&bindings),
                 limits: settings.limits,
+                http2: settings.http2,
+                upstreams,
                 permits: permits(settings, counts),
                 counters: Counters::new(&shared.registry, &router.label, &listener.label),
                 buffers: Lender::default(),

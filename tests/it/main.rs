@@ -14,6 +14,7 @@ mod failing;
 mod framing;
 mod framing_live;
 mod in_step;
+mod linkerd1;
 mod name_laws;
 mod name_properties;
 mod naming_live;

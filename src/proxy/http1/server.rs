@@ -6,9 +6,9 @@ use crate::context::Peer;
 use crate::message::{Framing, Head, Known, Version, keeps_alive, request_framing};
 use crate::proxy::body::{Body, carry};
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Request, Response, Upload, beside};
+use crate::proxy::exchange::{Caller, Request, Response, Upload, Upstream, beside};
 use crate::proxy::lend::Loan;
-use crate::proxy::patience::{Hearer, Patience};
+use crate::proxy::patience::{Hearer, Patience, Stall};
 use crate::proxy::serve::{Listener, Service};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -17,7 +17,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 /// How long a caller that ended its side is still served when nothing goes out: it may be waiting for the response,
@@ -41,14 +40,15 @@ enum After {
     Linger,
 }
 
-/// Serves one connection until it ends.
-pub(crate) async fn serve_connection(listener: Rc<Listener>, stream: TcpStream, peer: Peer) {
-    let first = listener.service();
-    let conn = Conn::new(stream, first.buffers.clone());
-    let hearer = first.bell.hear();
-    let mut patience = Patience::new(first.limits.idle);
-    drop(first);
-    let opened = Instant::now();
+/// Serves one connection until it ends; its first bytes are there.
+pub(crate) async fn serve_connection(
+    listener: Rc<Listener>,
+    conn: Rc<Conn>,
+    peer: Peer,
+    hearer: Hearer,
+    mut patience: Patience,
+    opened: Instant,
+) {
     loop {
         patience.begin(listener.service().limits.wait(opened));
         if !is_begun(&conn, &hearer, &mut patience).await {
@@ -132,14 +132,18 @@ async fn serve_request(
         keep: keeps_alive(&head) && !is_old,
         version: head.version(),
         expects: head.contains(Known::Expect),
+        trailers: false,
     };
     let body = Body::Http1(Incoming::new(Rc::clone(conn), framing));
     conn.set_body_wanted(!body.is_done());
+    reply.trailers = reply.version == Version::Http11 && head.takes_trailers();
     let mut request = Request {
         takes_interim: reply.version == Version::Http11,
-        upgrade: false,
+        takes_trailers: reply.trailers,
+        grpc: false,
+        upgrade: None,
         unbound: None,
-        caller: Rc::clone(conn),
+        caller: Caller::Http1(Rc::clone(conn)),
         head,
         framing,
         body,
@@ -168,6 +172,8 @@ struct Reply {
     keep: bool,
     version: Version,
     expects: bool,
+    /// Whether the caller takes trailers (RFC 9110 6.5.1).
+    trailers: bool,
 }
 
 /// Checks a head and puts it into the form in which it is routed.
@@ -192,20 +198,13 @@ async fn unless_gone<T>(
     patience: &mut Patience,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let mut before = None;
-    patience.begin(service.limits.stalled);
-    conn.forget_waits();
+    let mut stall = Stall::new(&conn.waits, patience, service.limits.stalled);
     let early = poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(done));
         }
-        while patience.poll_over(cx).is_ready() {
-            let now = conn.awaits_peer().then(|| conn.moved());
-            if now.is_some() && now == before {
-                return Poll::Ready(Err(Gone::Broken));
-            }
-            before = now;
-            patience.begin(service.limits.stalled);
+        if stall.poll_stalled(&conn.waits, patience, cx).is_ready() {
+            return Poll::Ready(Err(Gone::Broken));
         }
         conn.poll_gone(cx).map(Err)
     });
@@ -224,10 +223,10 @@ async fn while_moving<T>(
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
     loop {
-        let before = conn.moved();
+        let before = conn.waits.moved();
         match timeout(limit, work.as_mut()).await {
             Ok(done) => return Some(done),
-            Err(_) if conn.moved() == before => return None,
+            Err(_) if conn.waits.moved() == before => return None,
             Err(_) => {}
         }
     }
@@ -257,7 +256,7 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
     say_connection(&mut response.head, keep, reply.version);
     let mut out = conn.out();
     response.head.write(out.out());
-    let mut outgoing = Outgoing::new(Rc::clone(conn), out, chunked);
+    let mut outgoing = Outgoing::new(Rc::clone(conn), out, chunked).with_trailers(reply.trailers);
     let carried = {
         let carrying = pin!(carry(&mut response.body, &mut outgoing));
         beside(&mut response.upload, carrying).await
@@ -328,7 +327,7 @@ async fn deliver(
 /// Answers what is not even a request.
 async fn refuse(service: &Service, conn: &Rc<Conn>, peer: &Peer, error: &Error) -> After {
     service.count_error(error);
-    let reply = Reply { keep: false, version: Version::Http11, expects: false };
+    let reply = Reply { keep: false, version: Version::Http11, expects: false, trailers: false };
     let response = service.error_response(peer, error, None);
     service.counters.refused(response.head.status());
     match respond(service, conn, response, reply).await {
@@ -367,7 +366,7 @@ async fn linger(conn: &Conn) {
 
 /// Carries bytes both ways after a switch of protocols (RFC 9110 7.8), until both sides have ended.
 async fn tunnel(conn: &Rc<Conn>, response: Response) -> After {
-    let Some(upstream) = response.upstream else { return After::Close };
+    let Some(Upstream::Http1(upstream)) = response.upstream else { return After::Close };
     let mut out = conn.out();
     response.head.write(out.out());
     if conn.write([out.data(), b"", b""]).await.is_err() {

@@ -2,6 +2,8 @@ use super::*;
 
 const LIMITS: Limits = Limits { line: 100, fields_bytes: 1000, fields: 10 };
 
+type Fields = &'static [(&'static str, &'static str)];
+
 fn request(method: &str, uri: &str, fields: &[(&str, &str)]) -> Result<String, HeadError> {
     let mut builder = http::Request::builder().method(method).uri(uri);
     for (name, value) in fields {
@@ -18,7 +20,7 @@ fn request(method: &str, uri: &str, fields: &[(&str, &str)]) -> Result<String, H
 
 #[test]
 fn a_list_becomes_a_head() {
-    let table: [(&str, &str, &[(&str, &str)], &str); 7] = [
+    let table: [(&str, &str, Fields, &str); 7] = [
         ("GET", "http://World/a?b", &[], "GET /a?b HTTP/1.1\r\nHost: world\r\n\r\n"),
         ("OPTIONS", "*", &[("host", "w")], "OPTIONS * HTTP/1.1\r\nHost: w\r\n\r\n"),
         ("GET", "/", &[("host", "w")], "GET / HTTP/1.1\r\nHost: w\r\n\r\n"),
@@ -47,22 +49,18 @@ fn what_is_no_head() {
     let long = "x".repeat(101);
     let many: Vec<_> = (0..11).map(|_| ("x", "y")).collect();
     let large: Vec<_> = (0..10).map(|_| ("x", long.as_str())).collect();
-    let table: [(&str, &[(&str, &str)], HeadError); 7] = [
-        ("http://w/", &[("host", "v")], HeadError::Malformed("Host differs from :authority")),
-        (
-            "http://w/",
-            &[("host", "w"), ("host", "w")],
-            HeadError::Malformed("the request has more than one Host"),
-        ),
-        ("/", &[("host", "a b")], HeadError::Malformed("the host is not valid")),
-        ("http://user@w/", &[], HeadError::Malformed("the host is not valid")),
-        ("http://w/", &many, HeadError::TooManyFields),
-        ("http://w/", &large, HeadError::FieldsTooLong),
-        (&format!("http://w/{long}"), &[], HeadError::LineTooLong),
+    let table: [(&str, Fields, &str); 4] = [
+        ("http://w/", &[("host", "v")], "Host differs from :authority"),
+        ("http://w/", &[("host", "w"), ("host", "w")], "the request has more than one Host"),
+        ("/", &[("host", "a b")], "the host is not valid"),
+        ("http://user@w/", &[], "the host is not valid"),
     ];
     for (uri, fields, error) in table {
-        assert_eq!(request("GET", uri, fields), Err(error), "{uri} {fields:?}");
+        assert_eq!(request("GET", uri, fields), Err(HeadError::Malformed(error)), "{uri} {fields:?}");
     }
+    assert_eq!(request("GET", "http://w/", &many), Err(HeadError::TooManyFields));
+    assert_eq!(request("GET", "http://w/", &large), Err(HeadError::FieldsTooLong));
+    assert_eq!(request("GET", &format!("http://w/{long}"), &[]), Err(HeadError::LineTooLong));
 }
 
 fn parsed(text: &[u8]) -> Head {
