@@ -1,8 +1,6 @@
 //! What the configuration says, in the proxy's terms.
 
-use crate::proxy::{
-    CacheConfig, Http2, Limits, ListenerSettings, Protocol, RouterSettings, SocketOptions,
-};
+use crate::proxy::{CacheConfig, Http2, Limits, ListenerSettings, Protocol, RouterSettings, SocketOptions};
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
 
