@@ -1,6 +1,6 @@
 //! The upstream's side of an exchange over HTTP/2: connections that many exchanges share, and one exchange on them.
 
-use super::{Http2, Incoming, Outgoing, SEND_BUFFER, Sending, io_error};
+use super::{Incoming, Outgoing, SEND_BUFFER, Sending, io_error};
 use crate::message::{Framing, Head, response_framing};
 use crate::proxy::balance::{Load, Member};
 use crate::proxy::body::{Body, carry};
@@ -77,12 +77,12 @@ impl Drop for Exchange {
 
 impl Connections {
     /// A connection with room for one more stream: one that is there, or a new one.
-    async fn connection(&self, address: SocketAddr, settings: &Http2) -> Result<Rc<Connection>, Error> {
+    async fn connection(&self, address: SocketAddr, tools: &Tools<'_>) -> Result<Rc<Connection>, Error> {
         if let Some(connection) = self.roomy() {
             return Ok(connection);
         }
         let opening = Rc::clone(self.opening.borrow_mut().get_or_insert_default());
-        let opened = opening.get_or_init(|| Connection::open(address, settings)).await;
+        let opened = opening.get_or_init(|| Connection::open(address, tools)).await;
         let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
         match opened {
             Ok(connection) => {
@@ -120,7 +120,8 @@ impl Connections {
 }
 
 impl Connection {
-    async fn open(address: SocketAddr, settings: &Http2) -> Result<Rc<Self>, Error> {
+    async fn open(address: SocketAddr, tools: &Tools<'_>) -> Result<Rc<Self>, Error> {
+        let settings = tools.http2;
         let stream = connect::open(address).await?;
         let mut builder = Builder::new();
         builder
@@ -129,10 +130,8 @@ impl Connection {
             .initial_connection_window_size(settings.connection_window)
             .header_table_size(settings.header_table)
             .max_frame_size(settings.max_frame)
+            .max_header_list_size(settings.header_list(tools.limits))
             .max_send_buffer_size(SEND_BUFFER);
-        if let Some(bytes) = settings.max_header_list {
-            builder.max_header_list_size(bytes);
-        }
         let (sender, driver) = builder
             .handshake(stream)
             .await
@@ -178,7 +177,7 @@ pub(crate) async fn send(
     let address = member.address;
     let reset = |error: h2::Error, unsent| Error::Reset { address, source: io_error(error), unsent };
     let sent = request.head.to_http2_request(request.takes_trailers)?;
-    let connection = member.http2.connection(address, tools.http2).await?;
+    let connection = member.http2.connection(address, tools).await?;
     let mut sender = connection.sender.clone();
     if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
         connection.ended.set(true);

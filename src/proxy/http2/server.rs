@@ -55,13 +55,12 @@ pub(crate) async fn serve_connection<T>(
     let service = listener.service();
     let limits = &service.limits;
     let settings = &service.http2;
-    let list = (limits.heads.line + limits.heads.fields_bytes).try_into().unwrap_or(u32::MAX);
     let handshake = Builder::new()
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
         .header_table_size(settings.header_table)
         .max_frame_size(settings.max_frame)
-        .max_header_list_size(settings.max_header_list.unwrap_or(list))
+        .max_header_list_size(settings.header_list(&limits.heads))
         .max_concurrent_streams(settings.max_streams)
         .max_send_buffer_size(SEND_BUFFER)
         .handshake(io);
