@@ -89,7 +89,8 @@ impl Base {
 
 /// Publishes the whole whenever a part of it changes.
 async fn follow(mut receiver: watch::Receiver<Parts>, whole: watch::Sender<Naming>) {
-    let mut parts = receiver.borrow_and_update().clone();
+    // Not taken as seen: a change may have come before this is first polled.
+    let mut parts = receiver.borrow().clone();
     loop {
         let stored_changes = async {
             let changed = match &mut parts.stored {
@@ -136,6 +137,10 @@ mod tests {
         let mut expect = async |expected: &str| {
             whole.wait_for(|naming| naming.dtab == dtab(expected)).await.expect("it is followed");
         };
+        // At once, before anything could follow.
+        base.change(&router("/a => /0"), None, &Namers::default());
+        expect("/a => /stored; /a => /0").await;
+        base.change(&router("/a => /b"), None, &Namers::default());
         expect("/a => /stored; /a => /b").await;
         first.send_replace(dtab("/a => /changed"));
         expect("/a => /changed; /a => /b").await;
