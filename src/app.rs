@@ -12,9 +12,9 @@ use crate::admin::{Readiness, Shown};
 use crate::config::{Config, Errors, Warning};
 use crate::drain::{self, Drain, Stage};
 use crate::interpret::Keeper;
-use crate::proxy::{ListenerConfig, Proxy, RouterConfig, SocketOptions};
-use crate::telemetry::Registry;
-use crate::{admin, namer, proxy, store};
+use crate::proxy::{AccessLog, ListenerConfig, Proxy, RouterConfig, SocketOptions};
+use crate::telemetry::{Logs, Registry};
+use crate::{admin, config, namer, proxy, store};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -72,6 +72,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// An access log cannot be opened.
+    #[error("{what}: the access log cannot be opened: {source}. Correct the path, or who may write there")]
+    AccessLog {
+        /// Whose it is, and where the configuration says so.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A thread cannot be started.
     #[error("a worker cannot be started: {0}")]
     Worker(io::Error),
@@ -114,6 +122,7 @@ pub struct Running {
     admin_drain: Drain,
     live: Live,
     workers: Workers,
+    logs: Logs,
 }
 
 impl App {
@@ -123,14 +132,16 @@ impl App {
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, a listener cannot be bound, or a thread cannot be started.
+    /// A namer cannot be made, a listener cannot be bound, an access log cannot be opened, or a thread cannot be started.
     pub async fn start(config: Config, threads: Threads) -> Result<Running, Error> {
         let control = Handle::current();
         let registry = Registry::default();
         let live = Live::open(config, &registry, &control).await?;
         let (admin_socket, admin) = listen(ADMIN, live.config().admin.address(), &SocketOptions::default())?;
         let (sockets, listeners) = bind_all(live.config())?;
-        let routers = router_configs(&live, &listeners);
+        let mut logs = Logs::default();
+        let access_logs = open_access_logs(live.config(), &mut logs, &registry)?;
+        let routers = router_configs(&live, access_logs, &listeners);
 
         let (drain, guard) = drain::channel();
         let (admin_drain, admin_guard) = drain::channel();
@@ -155,7 +166,7 @@ impl App {
         control.spawn(admin::serve(admin_listener, shown, admin_guard));
         let workers = Workers::start(proxy, &guard, threads).map_err(Error::Worker)?;
         readiness.serving();
-        Ok(Running { listeners, admin, registry, stop_asked, drain, admin_drain, live, workers })
+        Ok(Running { listeners, admin, registry, stop_asked, drain, admin_drain, live, workers, logs })
     }
 }
 
@@ -189,6 +200,11 @@ impl Running {
         self.live.reload(read.map_err(Error::from)).await
     }
 
+    /// Opens every access log anew, so that a file that was moved aside is replaced.
+    pub fn reopen_logs(&self) {
+        self.logs.reopen();
+    }
+
     /// Waits until the admin server was asked to stop the process: then [`Running::leave`] should be called, and
     /// [`Running::stop`].
     pub fn stop_asked(&self) -> impl Future<Output = ()> + use<> {
@@ -217,6 +233,8 @@ impl Running {
         let last_call = if announced { LAST_CALL } else { Duration::ZERO };
         let in_time = self.drain.drain(last_call, self.live.config().admin.shutdown_grace).await;
         self.workers.ended().await;
+        // A log that nobody reads, such as a pipe, must not hold up the end.
+        let _ = tokio::time::timeout(LAST_WORDS, self.logs.ended()).await;
         self.admin_drain.drain(Duration::ZERO, LAST_WORDS).await;
         in_time
     }
@@ -255,16 +273,41 @@ fn listen(
     Ok((socket, bound))
 }
 
+/// Opens the access logs of the routers, in their order; those of one file have one writer.
+fn open_access_logs(
+    config: &Config,
+    logs: &mut Logs,
+    registry: &Registry,
+) -> Result<Vec<Option<AccessLog>>, Error> {
+    let mut opened = Vec::new();
+    for (router, places) in config.routers.iter().zip(&config.places.routers) {
+        let open = |log: &config::AccessLog| match logs.open(&log.target, registry) {
+            Ok(lines) => Ok(AccessLog { lines, format: log.format }),
+            Err(source) => {
+                let (key, place) = &places.access_log;
+                let what = format!("{}:{place}: {key}: router {}", config.file, router.label);
+                Err(Error::AccessLog { what, source })
+            }
+        };
+        opened.push(router.access_log.as_ref().map(open).transpose()?);
+    }
+    Ok(opened)
+}
+
 /// What the proxy has to know of the routers for as long as they run.
-fn router_configs(live: &Live, listeners: &[Listener]) -> Vec<RouterConfig> {
+fn router_configs(
+    live: &Live,
+    access_logs: Vec<Option<AccessLog>>,
+    listeners: &[Listener],
+) -> Vec<RouterConfig> {
     let mut listeners = listeners.iter();
-    let routers = live.config().routers.iter().zip(live.namings());
-    let config = routers.map(|(router, naming)| {
+    let routers = live.config().routers.iter().zip(live.namings()).zip(access_logs);
+    let config = routers.map(|((router, naming), access_log)| {
         let listeners = router.servers.iter().zip(listeners.by_ref()).map(|(server, listener)| {
             let socket = settings::socket(&server.socket_options);
             ListenerConfig { label: listener.server.clone(), socket }
         });
-        RouterConfig { label: router.label.clone(), naming, listeners: listeners.collect() }
+        RouterConfig { label: router.label.clone(), naming, access_log, listeners: listeners.collect() }
     });
     config.collect()
 }

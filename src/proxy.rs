@@ -6,6 +6,7 @@
 //! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`],
 //! as [`RouterSettings`], which may change at any time, and as an [`Asker`].
 
+mod access;
 mod arrive;
 mod balance;
 mod bind;
@@ -24,6 +25,7 @@ mod route;
 mod serve;
 mod worker;
 
+pub use self::access::{AccessFormat, AccessLog};
 pub use self::balance::Loads;
 pub use self::bind::{Binding, Bindings, CacheConfig};
 pub use self::error::Error;
@@ -51,6 +53,8 @@ pub struct RouterConfig {
     pub label: String,
     /// What names mean when the request says nothing, now and whenever that changes.
     pub naming: watch::Receiver<Naming>,
+    /// Where a line is written for each of its requests, if anywhere.
+    pub access_log: Option<AccessLog>,
     /// Where its requests come in.
     pub listeners: Vec<ListenerConfig>,
 }

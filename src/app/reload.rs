@@ -84,7 +84,15 @@ fn merge_router(running: &Router, new: &Router, places: &RouterPlaces, left: &mu
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
+        access_log,
     } = new.clone();
+    if running.access_log != access_log {
+        let (key, place) = match &places.access_log {
+            (key, place) if access_log.is_some() => (key, *place),
+            _ => (&places.key, places.router),
+        };
+        left.add(place, key, "the access log stays until a restart".to_owned());
+    }
     let servers = merge_servers(running, new, places, left);
     Router {
         protocol,
@@ -100,6 +108,7 @@ fn merge_router(running: &Router, new: &Router, places: &RouterPlaces, left: &mu
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
+        access_log: running.access_log.clone(),
     }
 }
 
@@ -272,6 +281,7 @@ routers:
 - protocol: http
   label: a
   dtab: /c => /d
+  httpAccessLog: logs/access.log
   servers:
   - {port: 4144}
   - {port: 0, label: other, socketOptions: {noDelay: false, readTimeoutMs: 5}}
@@ -279,11 +289,12 @@ routers:
         );
         let expected = [
             "new:2:30: admin: the admin server stays at 127.0.0.1:9990 until a restart",
+            "new:10:18: routers[1].httpAccessLog: the access log stays until a restart",
             "new:7:3: routers[1].servers: 127.0.0.1:4140 is gone, and goes on until a restart",
-            "new:12:5: routers[1].servers[1].label: the label in metrics stays until a restart",
-            "new:12:5: routers[1].servers[1].socketOptions: the options of the socket stay until a restart",
+            "new:13:5: routers[1].servers[1].label: the label in metrics stays until a restart",
+            "new:13:5: routers[1].servers[1].socketOptions: the options of the socket stay until a restart",
             "new:7:3: routers[1].servers: 127.0.0.1:0 is gone, and goes on until a restart",
-            "new:11:5: routers[1].servers[0]: 127.0.0.1:4144 is new, and begins with a restart",
+            "new:12:5: routers[1].servers[0]: 127.0.0.1:4144 is new, and begins with a restart",
             "new:4:3: routers: the router `b` is gone, and goes on until a restart",
             "new:5:10: routers[0]: the router `c` is new, and begins with a restart",
         ];

@@ -1,5 +1,6 @@
 //! A worker: one thread's share of the connections, from the accepted socket to its end.
 
+use super::access::AccessLogger;
 use super::arrive::serve_connection;
 use super::bind::Bindings;
 use super::lend::Lender;
@@ -149,6 +150,10 @@ fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec
                 http2: settings.http2,
                 upstreams,
                 permits: permits(settings, counts),
+                access: router
+                    .access_log
+                    .clone()
+                    .map(|log| AccessLogger::new(log, &shared.registry, &router.label, &listener.label)),
                 counters: Counters::new(&shared.registry, &router.label, &listener.label),
                 buffers: Lender::default(),
                 heads: Lender::default(),
