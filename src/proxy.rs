@@ -31,7 +31,7 @@ pub use self::bind::{Binding, Bindings, CacheConfig};
 pub use self::error::Error;
 pub use self::http2::Http2;
 pub use self::listen::{Limits, SocketOptions, bind};
-pub use self::route::{Protocol, Route};
+pub use self::route::{Protocol, Route, Upstreams};
 
 use self::listen::{Acceptor, Counts, Mailbox};
 use self::worker::Worker;
@@ -74,10 +74,8 @@ pub struct ListenerConfig {
 pub struct RouterSettings {
     /// What identifiers put before a name: `dstPrefix`.
     pub prefix: Path,
-    /// How endpoints are spoken to that do not say it themselves.
-    pub protocol: Protocol,
-    /// What endpoints over HTTP/2 are told.
-    pub http2: Http2,
+    /// How endpoints are spoken to.
+    pub upstreams: Upstreams,
     /// How requests are named, tried in order.
     pub identifiers: Vec<identify::Config>,
     /// How long a name may take to be resolved: `bindingTimeoutMs`.

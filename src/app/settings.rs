@@ -1,6 +1,8 @@
 //! What the configuration says, in the proxy's terms.
 
-use crate::proxy::{CacheConfig, Http2, Limits, ListenerSettings, Protocol, RouterSettings, SocketOptions};
+use crate::proxy::{
+    CacheConfig, Http2, Limits, ListenerSettings, Protocol, RouterSettings, SocketOptions, Upstreams,
+};
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
 
@@ -13,11 +15,7 @@ fn router(router: &config::Router) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     RouterSettings {
         prefix: router.dst_prefix.clone(),
-        protocol: match router.protocol {
-            config::Protocol::Http => Protocol::Http1,
-            config::Protocol::H2 => Protocol::Http2,
-        },
-        http2: http2(&router.client.http2),
+        upstreams: upstreams(router),
         identifiers: router.identifiers.clone(),
         binding_timeout: router.binding_timeout,
         caches: CacheConfig {
@@ -26,6 +24,27 @@ fn router(router: &config::Router) -> RouterSettings {
             idle: router.binding_cache.idle_ttl,
         },
         listeners: router.servers.iter().map(|server| listener(router, server)).collect(),
+    }
+}
+
+fn upstreams(router: &config::Router) -> Upstreams {
+    Upstreams {
+        protocol: match router.protocol {
+            config::Protocol::Http => Protocol::Http1,
+            config::Protocol::H2 => Protocol::Http2,
+        },
+        heads: heads(router, &router.client.http2, Limits::default().heads.fields),
+        http2: http2(&router.client.http2),
+    }
+}
+
+/// Bounds on heads: a list that HTTP/2 may send is not refused for its size afterwards, nor is a path in it.
+fn heads(router: &config::Router, http2: &config::Http2, fields: usize) -> message::Limits {
+    let listed = http2.max_header_list.map_or(0, |bytes| bytes as usize);
+    message::Limits {
+        line: listed.max(router.max_initial_line_kb * 1024),
+        fields_bytes: listed.max(router.max_headers_kb * 1024),
+        fields,
     }
 }
 
@@ -50,14 +69,9 @@ fn listener(router: &config::Router, server: &config::Server) -> ListenerSetting
 fn limits(router: &config::Router, server: &config::Server) -> Limits {
     let default = Limits::default();
     let options = &server.socket_options;
-    let listed = server.http2.max_header_list.map_or(0, |bytes| bytes as usize);
     let stalled = [options.read_timeout, options.write_timeout].into_iter().flatten().min();
     Limits {
-        heads: message::Limits {
-            line: router.max_initial_line_kb * 1024,
-            fields_bytes: listed.max(router.max_headers_kb * 1024),
-            fields: server.max_headers,
-        },
+        heads: heads(router, &server.http2, server.max_headers),
         head: server.headers_timeout,
         idle: server.session.idle.or(options.read_timeout).unwrap_or(default.idle),
         life: server.session.life,

@@ -10,7 +10,7 @@ use super::lend::{Buffer, Lender, Reuse};
 use super::listen::{Limits, Permit, Permits};
 use super::metrics::Counters;
 use super::patience::Bell;
-use super::route::{self, Protocol, Tools};
+use super::route::{self, Tools, Upstreams};
 use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
@@ -35,8 +35,7 @@ pub(crate) struct Service {
     pub(crate) limits: Limits,
     /// What callers over HTTP/2 are told.
     pub(crate) http2: Http2,
-    /// How endpoints are spoken to that do not say it themselves, and what those over HTTP/2 are told.
-    pub(crate) upstreams: (Protocol, Http2),
+    pub(crate) upstreams: Upstreams,
     pub(crate) permits: Option<Permits>,
     pub(crate) access: Option<Rc<AccessLogger>>,
     pub(crate) counters: Counters,
@@ -120,13 +119,7 @@ impl Service {
     }
 
     fn tools(&self) -> Tools<'_> {
-        Tools {
-            buffers: &self.buffers,
-            heads: &self.heads,
-            limits: &self.limits.heads,
-            protocol: self.upstreams.0,
-            http2: &self.upstreams.1,
-        }
+        Tools { buffers: &self.buffers, heads: &self.heads, upstreams: &self.upstreams }
     }
 
     /// Prepares a response for its caller.

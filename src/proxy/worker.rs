@@ -81,7 +81,7 @@ impl Router {
     fn change(&self, settings: &RouterSettings) {
         self.bindings.configure(settings.binding_timeout, settings.caches);
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
-        let upstreams = (settings.protocol, settings.http2);
+        let upstreams = settings.upstreams;
         for ((listener, counts), settings) in self.listeners.iter().zip(&settings.listeners) {
             listener.change(|service| {
                 service.policy = Policy::new(settings.policy.clone());
@@ -139,7 +139,7 @@ fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec
     for (router, settings) in shared.routers.iter().zip(settings) {
         let bindings = Rc::new(router.bindings(settings, shared));
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
-        let upstreams = (settings.protocol, settings.http2);
+        let upstreams = settings.upstreams;
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
         let listeners = listeners.map(|((listener, settings), counts)| {
             let service = Service {
