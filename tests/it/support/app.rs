@@ -1,5 +1,6 @@
 //! The real app, started from YAML text.
 
+use super::http2::{Frames, H2Client};
 use super::{Wire, within};
 use signpost::app::{App, Running, Threads};
 use signpost::config::{self, Config};
@@ -14,6 +15,11 @@ pub(crate) fn one_router(dtab: &str, server: &str) -> String {
 pub(crate) fn with_servers(dtab: &str, servers: &[&str]) -> String {
     let servers: String = servers.iter().map(|keys| format!("  - {{port: 0{keys}}}\n")).collect();
     format!("admin: {{port: 0}}\nrouters:\n- protocol: http\n  dtab: '{dtab}'\n  servers:\n{servers}")
+}
+
+/// The configuration of one router called by its protocol, `http` or `h2`, which its endpoints speak.
+pub(crate) fn speaking(protocol: &str, dtab: &str, server: &str) -> String {
+    one_router(dtab, server).replace("protocol: http", &format!("protocol: {protocol}"))
 }
 
 /// The configuration of one router whose every request goes to the endpoint of that name.
@@ -57,7 +63,22 @@ impl TestApp {
 
     /// Connects to the first listener.
     pub(crate) async fn client(&self) -> Wire {
-        Wire::connect(self.running().listeners()[0].address).await
+        Wire::connect(self.first_address()).await
+    }
+
+    /// Where the first listener is.
+    pub(crate) fn first_address(&self) -> SocketAddr {
+        self.running().listeners()[0].address
+    }
+
+    /// Connects to the first listener and speaks HTTP/2.
+    pub(crate) async fn h2_client(&self) -> H2Client {
+        H2Client::connect(self.first_address()).await
+    }
+
+    /// Connects to the first listener and speaks HTTP/2 frame by frame.
+    pub(crate) async fn frames(&self) -> Frames {
+        Frames::client(self.first_address()).await
     }
 
     /// Connects to the router's server at that position.
