@@ -9,8 +9,10 @@ use crate::context;
 use crate::drain::{self, Drain, Guard};
 use crate::interpret::Keeper;
 use crate::namer;
-use crate::proxy::{CacheConfig, Limits, ListenerConfig, Proxy, RouterConfig, SocketOptions, Task};
-use crate::telemetry::Registry;
+use crate::proxy::{
+    AccessLog, CacheConfig, Limits, ListenerConfig, Proxy, RouterConfig, SocketOptions, Task,
+};
+use crate::telemetry::{Logs, Registry};
 use crate::{admin, message, proxy, store};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -63,6 +65,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// An access log cannot be opened.
+    #[error("{what}: the access log cannot be opened: {source}. Correct the path, or who may write there")]
+    AccessLog {
+        /// Whose it is, and where the configuration says so.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A thread cannot be started.
     #[error("a worker cannot be started: {0}")]
     Worker(io::Error),
@@ -109,6 +119,7 @@ pub struct Running {
     /// In the order of the routers.
     bases: Vec<Base>,
     workers: Workers,
+    logs: Logs,
 }
 
 impl App {
@@ -118,7 +129,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, a listener cannot be bound, or a thread cannot be started.
+    /// A namer cannot be made, a listener cannot be bound, an access log cannot be opened, or a thread cannot be started.
     pub async fn start(config: Config, threads: Threads) -> Result<Running, Error> {
         let control = Handle::current();
         let namers = namer::build(&config.namers, &control)?;
@@ -129,12 +140,15 @@ impl App {
         for router in &config.routers {
             bases.push(Base::open(router, &control).await?);
         }
+        let mut logs = Logs::default();
+        let access_logs = open_access_logs(&config, &mut logs, &registry)?;
         let mut at = listeners.iter();
         let routers = config
             .routers
             .iter()
             .zip(&bases)
-            .map(|(router, base)| router_config(router, base, &mut at))
+            .zip(access_logs)
+            .map(|((router, base), access_log)| router_config(router, base, access_log, &mut at))
             .collect();
 
         let (drain, guard) = drain::channel();
@@ -170,6 +184,7 @@ impl App {
             shown_config,
             bases,
             workers,
+            logs,
         })
     }
 }
@@ -222,6 +237,11 @@ impl Running {
         left
     }
 
+    /// Opens every access log anew, so that a file that was moved aside is replaced.
+    pub fn reopen_logs(&self) {
+        self.logs.reopen();
+    }
+
     /// Waits until the admin server was asked to stop the process: then [`Running::stop`] should be called.
     pub fn stop_asked(&self) -> impl Future<Output = ()> + use<> {
         let asked = Arc::clone(&self.stop_asked);
@@ -235,6 +255,8 @@ impl Running {
     pub async fn stop(self) -> bool {
         let in_time = self.drain.drain(self.config.admin.shutdown_grace).await;
         self.workers.ended().await;
+        // A log that nobody reads, such as a pipe, must not hold up the end.
+        let _ = tokio::time::timeout(LAST_WORDS, self.logs.ended()).await;
         self.admin_drain.drain(LAST_WORDS).await;
         in_time
     }
@@ -272,10 +294,32 @@ fn listen(
     Ok((socket, bound))
 }
 
+/// Opens the access logs of the routers, in their order; those of one file have one writer.
+fn open_access_logs(
+    config: &Config,
+    logs: &mut Logs,
+    registry: &Registry,
+) -> Result<Vec<Option<AccessLog>>, Error> {
+    let mut opened = Vec::new();
+    for (router, places) in config.routers.iter().zip(&config.places.routers) {
+        let open = |log: &config::AccessLog| match logs.open(&log.target, registry) {
+            Ok(lines) => Ok(AccessLog { lines, format: log.format }),
+            Err(source) => {
+                let (key, place) = &places.access_log;
+                let what = format!("{}:{place}: {key}: router {}", config.file, router.label);
+                Err(Error::AccessLog { what, source })
+            }
+        };
+        opened.push(router.access_log.as_ref().map(open).transpose()?);
+    }
+    Ok(opened)
+}
+
 /// What the proxy has to know of a router of the file, whose listeners are the next ones.
 fn router_config<'a>(
     router: &config::Router,
     base: &Base,
+    access_log: Option<AccessLog>,
     listeners: &mut impl Iterator<Item = &'a Listener>,
 ) -> RouterConfig {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
@@ -295,6 +339,7 @@ fn router_config<'a>(
             clients: at_least_one(router.binding_cache.clients),
             idle: router.binding_cache.idle_ttl,
         },
+        access_log,
         listeners: router
             .servers
             .iter()

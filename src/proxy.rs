@@ -6,6 +6,7 @@
 //! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`] and
 //! as an [`Asker`].
 
+mod access;
 mod arrive;
 mod balance;
 mod bind;
@@ -24,6 +25,7 @@ mod route;
 mod serve;
 mod worker;
 
+pub use self::access::{AccessFormat, AccessLog};
 pub use self::balance::Loads;
 pub use self::bind::{Binding, Bindings, CacheConfig};
 pub use self::error::Error;
@@ -64,6 +66,8 @@ pub struct RouterConfig {
     pub binding_timeout: Duration,
     /// How much each worker remembers.
     pub caches: CacheConfig,
+    /// Where a line is written for each of its requests, if anywhere.
+    pub access_log: Option<AccessLog>,
     /// Where its requests come in.
     pub listeners: Vec<ListenerConfig>,
 }

@@ -85,7 +85,8 @@ async fn follow(file: &str, running: &mut Running) -> io::Error {
     }
     loop {
         tokio::select! {
-            Some(()) = hangup.recv() => {}
+            // Whoever moves logs aside says so by this signal.
+            Some(()) = hangup.recv() => running.reopen_logs(),
             () = watch.changed() => {}
         }
         if file != "-" {

@@ -157,7 +157,6 @@ pub(crate) fn working(names: &[&str]) -> Vec<&'static str> {
 const NOTHING: &str = "nothing takes its place; remove it";
 
 // The features that are still to be built, in the words of those who wait for them.
-const ACCESS_LOGS: &str = "access logs";
 const ADMIN_RULES: &str = "rules for who may see what on the admin server";
 const BALANCERS: &str = "the choice of a load balancer";
 const ACCRUAL: &str = "failure accrual";

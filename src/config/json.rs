@@ -3,8 +3,12 @@
 //! It is a configuration itself, with every default written out: reading it gives the same again, but for places and for
 //! the reasons of trust. Each type is taken apart by name, so that a new key cannot be forgotten here.
 
-use super::resolved::{Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, SocketOptions};
+use super::resolved::{
+    AccessLog, Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, SocketOptions,
+};
 use crate::context::{Forwarded, Labeler, Trust};
+use crate::proxy::AccessFormat;
+use crate::telemetry::{LogFile, LogTarget};
 use crate::{identify, namer, store};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -46,6 +50,7 @@ fn router_json(router: &Router) -> Value {
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
+        access_log,
     } = router;
     let common = json!({
         "protocol": protocol.name(),
@@ -66,7 +71,28 @@ fn router_json(router: &Router) -> Value {
         }),
         Protocol::H2 => json!({ "client": http2_json(http2) }),
     };
-    said(both(common, own))
+    let log = access_log.as_ref().map_or(json!({}), |log| access_log_json(protocol.name(), log));
+    said(both(both(common, own), log))
+}
+
+/// The keys of an access log; they begin with the router's protocol.
+fn access_log_json(protocol: &str, log: &AccessLog) -> Value {
+    let AccessLog { target, format } = log;
+    let key = |rest: &str| format!("{protocol}AccessLog{rest}");
+    let format = match format {
+        AccessFormat::Linkerd => "linkerd",
+        AccessFormat::Json => "json",
+    };
+    match target {
+        LogTarget::StandardOutput => json!({ key(""): "-", key("Format"): format }),
+        LogTarget::File(LogFile { path, roll, append, keep }) => json!({
+            key(""): path,
+            key("Format"): format,
+            key("RollPolicy"): roll.to_string(),
+            key("Append"): append,
+            key("RotateCount"): keep.map_or(json!(-1), |keep| json!(keep)),
+        }),
+    }
 }
 
 fn store_json(store: &store::Config) -> Value {
@@ -222,6 +248,8 @@ namers:
 routers:
 - protocol: http
   servers: [{port: 0}]
+- {protocol: http, label: logged, httpAccessLog: /dev/stdout, servers: [{port: 0}]}
+- {protocol: http, label: logged too, httpAccessLog: a.log, httpAccessLogRollPolicy: 1.kilobyte, servers: [{port: 0}]}
 - protocol: http
   label: 'quotes " and { braces'
   dtab: |
@@ -239,6 +267,11 @@ routers:
   maxHeadersKB: 1
   maxInitialLineKB: 2
   maxErrResponseKB: 3
+  httpAccessLog: logs/access.log
+  httpAccessLogFormat: json
+  httpAccessLogRollPolicy: Weekly(3)
+  httpAccessLogAppend: false
+  httpAccessLogRotateCount: 4
   servers:
   - {ip: 0.0.0.0, port: 0, label: s, trust: everybody, maxConcurrentRequests: 1, timeoutMs: 2, maxCallDepth: 3}
   - port: 0
@@ -247,6 +280,9 @@ routers:
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
   - {port: 0, addForwardedHeader: {by: {kind: router}}}
 - protocol: h2
+  h2AccessLog: h2.log
+  h2AccessLogFormat: json
+  h2AccessLogRotateCount: 2
   identifier:
   - {kind: io.l5d.header.token}
   - {kind: io.l5d.header.path}

@@ -3,7 +3,9 @@
 use super::Warning;
 use crate::context::{Forwarded, Trust};
 use crate::name::{Dtab, Path};
+use crate::proxy::AccessFormat;
 use crate::source::node::Place;
+use crate::telemetry::LogTarget;
 use crate::{identify, namer, store};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -53,6 +55,9 @@ pub struct RouterPlaces {
     pub servers: Vec<Place>,
     /// The ports of its servers; a server's place when it has none of its own.
     pub ports: Vec<Place>,
+    /// The path of keys to its access log, such as `routers[0].httpAccessLog`, and its place; empty and 0:0 when it has
+    /// none.
+    pub access_log: (String, Place),
 }
 
 /// The admin server.
@@ -142,6 +147,17 @@ pub struct Router {
     /// `maxErrResponseKB`: the most KiB of a body that this router writes for an error; 5120 by default, and always for
     /// `h2`.
     pub max_err_response_kb: usize,
+    /// `httpAccessLog` and the keys beside it: off by default.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Where the access lines of a router go, and how they are written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccessLog {
+    /// `httpAccessLog`, `httpAccessLogRollPolicy`, `httpAccessLogAppend` and `httpAccessLogRotateCount`.
+    pub target: LogTarget,
+    /// `httpAccessLogFormat`: Linkerd's by default.
+    pub format: AccessFormat,
 }
 
 /// How the upstreams of a router are spoken to.
@@ -153,7 +169,7 @@ pub struct Client {
 
 /// What one side of a connection that speaks HTTP/2 announces in its first SETTINGS (RFC 9113 6.5.2). What is not said
 /// is as the proxy has it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Http2 {
     /// `initialStreamWindowBytes`: how much of a stream's content the peer may send before it is told to go on; from 1
     /// to 2^31 - 1.

@@ -1,5 +1,7 @@
 use super::*;
 use crate::context::{Forwarded, HostParameter, Labeler, Trust};
+use crate::proxy::AccessFormat;
+use crate::telemetry::{LogFile, LogTarget, Roll};
 use crate::{identify, namer};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -396,5 +398,74 @@ fn damaged_files_are_errors_at_worst() {
             let Err(errors) = read("f", &text) else { continue };
             assert!(errors.iter().all(|error| error.line > 0 && !error.excerpt.is_empty()), "{errors}");
         }
+    }
+}
+
+/// The access log of a router with these lines, and the warnings.
+fn access_log(lines: &str) -> (Option<AccessLog>, Vec<String>) {
+    let mut config = config(&router(lines));
+    let warnings = config.warnings.iter().map(ToString::to_string).collect();
+    (config.routers.remove(0).access_log, warnings)
+}
+
+#[test]
+fn access_logs_are_off_until_one_is_named() {
+    let usual = LogFile { path: "logs/a.log".into(), roll: Roll::Never, append: true, keep: None };
+    let file = |file: LogFile, format| Some(AccessLog { target: LogTarget::File(file), format });
+    assert_eq!(access_log(""), (None, vec![]));
+    assert_eq!(
+        access_log("  httpAccessLog: logs/a.log\n"),
+        (file(usual.clone(), AccessFormat::Linkerd), vec![])
+    );
+    let all = "  httpAccessLog: logs/a.log
+  httpAccessLogFormat: json
+  httpAccessLogRollPolicy: 10.Megabytes
+  httpAccessLogAppend: false
+  httpAccessLogRotateCount: 0
+";
+    let kept = LogFile { roll: Roll::Size(10 << 20), append: false, keep: Some(0), ..usual.clone() };
+    assert_eq!(access_log(all), (file(kept, AccessFormat::Json), vec![]));
+    let h2 = all.replace("http", "h2") + "  servers: [{port: 0}]\n";
+    let h2 = config(&format!("routers:\n- protocol: h2\n{h2}"));
+    assert_eq!(h2.routers[0].access_log, access_log(all).0);
+    assert_eq!(h2.places.routers[0].access_log.0, "routers[0].h2AccessLog");
+    let all_kept = "  httpAccessLog: logs/a.log\n  httpAccessLogRotateCount: -1\n";
+    assert_eq!(access_log(all_kept), (file(usual, AccessFormat::Linkerd), vec![]));
+}
+
+#[test]
+fn keys_of_an_access_log_that_change_nothing_warn() {
+    for output in ["'-'", "/dev/stdout"] {
+        let (log, warnings) = access_log(&format!(
+            "  httpAccessLog: {output}\n  httpAccessLogFormat: json\n  httpAccessLogRollPolicy: daily\n"
+        ));
+        let expected = AccessLog { target: LogTarget::StandardOutput, format: AccessFormat::Json };
+        assert_eq!(log, Some(expected));
+        let warning = "f.yaml:5:28: routers[0].httpAccessLogRollPolicy: `httpAccessLogRollPolicy` has no effect: \
+                       the standard output is not kept here";
+        assert_eq!(warnings, [warning]);
+    }
+    let (log, warnings) = access_log("  httpAccessLogFormat: json\n  httpAccessLogAppend: true\n");
+    assert_eq!((log, warnings.len()), (None, 2));
+    assert!(
+        warnings[0].ends_with("has no effect: there is no access log without `httpAccessLog`"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn routers_share_an_access_log_only_if_they_keep_it_alike() {
+    let two = |second: &str| {
+        let first = "- {protocol: http, label: a, servers: [{port: 0}], httpAccessLog: a.log}";
+        read(
+            "f",
+            &format!("routers:\n{first}\n- {{protocol: http, label: b, servers: [{{port: 0}}], {second}}}\n"),
+        )
+    };
+    for second in ["httpAccessLog: ./a.log", "httpAccessLog: b.log, httpAccessLogFormat: json"] {
+        assert!(two(second).is_ok(), "{second}");
+    }
+    for key in ["Format: json", "RollPolicy: daily", "Append: false", "RotateCount: 1"] {
+        assert!(two(&format!("httpAccessLog: a.log, httpAccessLog{key}")).is_err(), "{key}");
     }
 }

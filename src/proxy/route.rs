@@ -213,6 +213,7 @@ impl Client {
         again: bool,
     ) -> Result<Response, Error> {
         let load = member.begin();
+        request.note(|entry| entry.sent_to(member.address));
         if tools.protocol_of(member) == Protocol::Http2 {
             // Boxed, so that requests over HTTP/1 do not pay for its size.
             return Box::pin(http2::send(member, load, request, tools)).await;

@@ -1,5 +1,6 @@
 //! The life of a request: what is known after each step is what the next one needs.
 
+use super::access::AccessLogger;
 use super::bind::Bindings;
 use super::body::Body;
 use super::error::Error;
@@ -33,6 +34,7 @@ pub(crate) struct Service {
     /// How endpoints are spoken to that do not say it themselves, and what those over HTTP/2 are told.
     pub(crate) upstreams: (Protocol, Http2),
     pub(crate) permits: Option<Arc<Permits>>,
+    pub(crate) access: Option<Rc<AccessLogger>>,
     pub(crate) counters: Counters,
     pub(crate) buffers: Lender<Buffer>,
     pub(crate) heads: Lender<Head>,
@@ -65,12 +67,14 @@ impl Service {
         let entered = self.policy.enter(peer, &mut request.head, context);
         self.counters.dropped_overrides.add(context.dropped().into());
         entered?;
+        request.note(|entry| entry.traced(context.trace()));
         if is_last_stop(&mut request.head)? {
             return Ok(route::made_here(200, self.heads.lend()));
         }
         self.identifiers
             .identify(&mut request.head, name)
             .map_err(|unidentified| Error::Unidentified { reason: unidentified.reason })?;
+        request.note(|entry| entry.named(name));
         let overrides = self.bindings.overrides(context.overrides(), &self.policy.override_limits())?;
         let limit = self.time_limit(context)?;
         let carried = pin!(async {
@@ -81,6 +85,7 @@ impl Service {
                 request.unbound = Some(dentry.clone());
             }
             let route = binding.draw()?;
+            request.note(|entry| entry.bound(route.id()));
             let leaving = route.leaving(&binding.service, overrides.printed());
             let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
             request.upgrade = tunnelled(&hop_by_hop);

@@ -1,6 +1,7 @@
 //! A worker: one thread's share of the connections, from the accepted socket to its end.
 
 use super::Shared;
+use super::access::AccessLogger;
 use super::arrive::serve_connection;
 use super::bind::Bindings;
 use super::lend::Lender;
@@ -113,6 +114,7 @@ fn services(shared: &Shared, bindings: &[Rc<Bindings>], bell: &Rc<Bell>) -> Vec<
     for (router, bindings) in shared.routers.iter().zip(bindings) {
         let identifiers = Rc::new(Identifiers::new(&router.identifiers, &router.prefix));
         for listener in &router.listeners {
+            let access = router.access_log.clone();
             services.push(Rc::new(Service {
                 policy: Policy::new(listener.policy.clone()),
                 identifiers: Rc::clone(&identifiers),
@@ -121,6 +123,8 @@ fn services(shared: &Shared, bindings: &[Rc<Bindings>], bell: &Rc<Bell>) -> Vec<
                 http2: listener.http2,
                 upstreams: (router.protocol, router.http2),
                 permits: permits.next().cloned().flatten(),
+                access: access
+                    .map(|log| AccessLogger::new(log, &shared.registry, &router.label, &listener.label)),
                 counters: Counters::new(&shared.registry, &router.label, &listener.label),
                 buffers: Lender::default(),
                 heads: Lender::default(),

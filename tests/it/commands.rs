@@ -73,11 +73,16 @@ impl Serving {
         lines
     }
 
-    /// Sends a signal; returns the code that the process ends with.
-    async fn end(mut self, signal: &str) -> Option<i32> {
+    /// Sends a signal.
+    fn signal(&self, signal: &str) {
         // The shell's own `kill` is everywhere.
         let kill = format!("kill -{signal} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success());
+    }
+
+    /// Sends a signal; returns the code that the process ends with.
+    async fn end(mut self, signal: &str) -> Option<i32> {
+        self.signal(signal);
         let ending = async { while self.lines.recv().await.is_some() {} };
         within("the end of the process", ending).await;
         // Its output has ended, so it has, or does.
@@ -246,6 +251,45 @@ async fn a_changed_file_is_taken_over_and_a_wrong_one_is_not() {
     serving.until("the last good configuration stays in use").await;
     client.get("a", "").await.assert_status(206);
     assert_eq!(serving.end("TERM").await, Some(0));
+}
+
+/// Standard output, as containers have it; and a file that is replaced on SIGHUP, as logrotate does it.
+#[tokio::test(flavor = "local")]
+async fn access_lines_go_to_standard_output_or_to_a_file_that_can_be_replaced() {
+    let names = Names::new();
+    let path = |name: &str| format!("{}/{name}", names.path());
+    let dtab = "/svc/done => /$/io.buoyant.http.status/204";
+    let router = |label: &str, log: &str| {
+        format!(
+            "- {{protocol: http, label: {label}, dtab: {dtab}, servers: [{{port: 0}}], httpAccessLog: '{log}'}}\n"
+        )
+    };
+    let routers = [router("one", "-"), router("two", &path("access.log"))].concat();
+    fs::write(path("config.yaml"), format!("admin: {{port: 0}}\nrouters:\n{routers}"))
+        .expect("the folder is there");
+    let mut serving = Serving::start(&["run", &path("config.yaml")]);
+    let lines = serving.until(" admin address=").await;
+    let ports = lines.iter().filter(|line| line.contains(" serving "));
+    let ports: Vec<u16> = ports.filter_map(|line| line.rsplit(':').next()?.trim().parse().ok()).collect();
+    let mut clients = Vec::new();
+    for port in ports {
+        clients.push(Wire::connect(SocketAddr::from(([127, 0, 0, 1], port))).await);
+    }
+    clients[0].get("done", "").await.assert_status(204);
+    let lines = serving.until("\"GET / HTTP/1.1\" 204 - \"-\" \"-\"").await;
+    assert!(lines.last().is_some_and(|line| line.starts_with("done 127.0.0.1 - - [")), "{lines:?}");
+
+    fs::rename(path("access.log"), path("access.log.1")).expect("it is there");
+    serving.signal("HUP");
+    until("the log is there again", async || {
+        clients[0].get("done", "").await;
+        fs::exists(path("access.log")).expect("the folder is there")
+    })
+    .await;
+    clients[1].get("done", "").await.assert_status(204);
+    assert_eq!(serving.end("TERM").await, Some(0));
+    let count = |name| fs::read_to_string(path(name)).expect("a log").lines().count();
+    assert_eq!((count("access.log.1"), count("access.log")), (0, 1));
 }
 
 #[test]

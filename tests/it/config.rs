@@ -122,8 +122,28 @@ const CASES: &[Case] = &[
         &[(3, 3, "routers[0].maxRequestKB", "`maxRequestKB` is not supported: removed in Linkerd 1")],
     ),
     (
-        "routers:\n- protocol: http\n  httpAccessLog: a.log\n  servers: [{}]\n",
-        &[(3, 3, "routers[0].httpAccessLog", "not available yet (feature: access logs)")],
+        "routers:\n- protocol: http\n  httpAccessLog: ''\n  httpAccessLogFormat: xml\n  httpAccessLogRollPolicy: weekly(8)\n  httpAccessLogAppend: 1\n  httpAccessLogRotateCount: -2\n  servers: [{}]\n",
+        &[
+            (
+                3,
+                18,
+                "routers[0].httpAccessLog",
+                "expected the path of a file, or `-` for the standard output",
+            ),
+            (4, 24, "routers[0].httpAccessLogFormat", "expected `linkerd` or `json`, found `xml`"),
+            (
+                5,
+                28,
+                "routers[0].httpAccessLogRollPolicy",
+                "or a size such as `10.megabytes`, found `weekly(8)`",
+            ),
+            (6, 24, "routers[0].httpAccessLogAppend", "expected `true` or `false`"),
+            (7, 29, "routers[0].httpAccessLogRotateCount", "expected a number from 0"),
+        ],
+    ),
+    (
+        "routers:\n- {protocol: http, label: a, servers: [{port: 1}], httpAccessLog: a.log}\n- {protocol: http, label: b, servers: [{port: 2}], httpAccessLog: ./a.log, httpAccessLogAppend: false}\n",
+        &[(3, 67, "routers[1].httpAccessLog", "the access log at 2:67 goes there too, in another way")],
     ),
     (
         "routers:\n- protocol: http\n  interpreter: {kind: io.l5d.namerd}\n  servers: [{}]\n",

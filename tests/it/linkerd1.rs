@@ -14,7 +14,6 @@ const EXAMPLES: usize = 39;
 /// What an example has that is refused here: more keys of the file (lines of YAML), and of its router. An example that
 /// stands here twice is refused for two reasons, of which the first may hide the second.
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("access-logs", "", "httpAccessLog: logs/access.log"),
     ("admin", "", "interpreter: {kind: io.l5d.namerd, dst: /$/inet/127.1/4100}"),
     ("admin-tls", "admin: {tls: {certPath: cert.pem, keyPath: key.pem}}", ""),
     (
@@ -206,6 +205,7 @@ impl Stage {
         let port = |service: &Service| format!("127.1/{}", service.address().port());
         let text = text
             .replace("examples/names", self.names.path())
+            .replace("logs/", &format!("{}/logs/", self.names.path()))
             .replace("127.1/9999", &port(&self.main))
             .replace("127.1/7777", &port(&self.hello));
         let mut config = read(&text);
@@ -238,8 +238,9 @@ async fn every_example_is_started_and_answers() {
                 stage.asked("rewriting", "GET /hello/api/x HTTP/1.1\r\nHost: a\r\n\r\n", "hello").await;
             }
             "influxdb" | "prometheus" | "socket-options" | "statsd" => {
-                stage.asked(&name, HELLO, "main").await
+                stage.asked(&name, HELLO, "main").await;
             }
+            "access-logs" => access_logs(&stage).await,
             "admin" => admin(&stage).await,
             "http" => http(&stage).await,
             "proxy" => proxy(&stage).await,
@@ -249,6 +250,18 @@ async fn every_example_is_started_and_answers() {
             "h2spec" => h2spec(&stage).await,
             other => panic!("{other} is an example without a test"),
         }
+    }
+}
+
+async fn access_logs(stage: &Stage) {
+    let app = stage.run("access-logs").await;
+    for (router, said) in [("outgoing", "main"), ("incoming", "hello")] {
+        assert_eq!(app.client_of(router, 0).await.get("hello", "").await.text(), said, "{router}");
+    }
+    app.stop().await;
+    for (router, part) in [("outgoing", "\"GET / HTTP/1.1\" 200 4 "), ("incoming", "\"status\":200")] {
+        let log = fs::read_to_string(format!("{}/logs/{router}.log", stage.names.path())).expect("a log");
+        assert!(log.contains(part) && log.lines().count() == 1, "{log}");
     }
 }
 
@@ -341,7 +354,7 @@ async fn h2(stage: &Stage) {
         max_frame: Some(16384),
         max_header_list: Some(16384),
     };
-    assert_eq!(router.client.http2, Http2 { header_table: None, ..announced.clone() });
+    assert_eq!(router.client.http2, Http2 { header_table: None, ..announced });
     assert_eq!((router.servers[0].max_streams, &router.servers[0].http2), (100, &announced));
 }
 

@@ -1,5 +1,6 @@
 //! The real app on port 0 with real sockets; the examples; properties of names and delegation.
 
+mod access;
 mod admin;
 mod bodies;
 mod breaking;

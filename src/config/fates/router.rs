@@ -2,8 +2,7 @@
 
 use super::Fate::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
 use super::{
-    ACCESS_LOGS, CONNECTIONS, Holds, INGRESS, Key, NOTHING, Section, TLS, TRACES, key, list, one, section,
-    sorted,
+    CONNECTIONS, Holds, INGRESS, Key, NOTHING, Section, TLS, TRACES, key, list, one, section, sorted,
 };
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
@@ -52,10 +51,11 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxHeadersKB", Works),
             key("maxInitialLineKB", Works),
             key("maxErrResponseKB", Works),
-            key("httpAccessLog", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogRollPolicy", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogAppend", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogRotateCount", NotYet(ACCESS_LOGS)),
+            key("httpAccessLog", Works),
+            key("httpAccessLogFormat", Works),
+            key("httpAccessLogRollPolicy", Works),
+            key("httpAccessLogAppend", Works),
+            key("httpAccessLogRotateCount", Works),
             key("streamingEnabled", NoEffect(STREAMED)),
             key("streamAfterContentLengthKB", NoEffect(STREAMED)),
             key("compressionLevel", NoEffect("bodies pass as they are: let the service compress them")),
@@ -67,6 +67,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("baseDtab", Refused("removed from Linkerd: its name is `dtab`")),
             key("tracers", Refused("removed from Linkerd: its place is `telemetry`")),
             key("h2AccessLog", Foreign("here it is `httpAccessLog`")),
+            key("h2AccessLogFormat", Foreign("here it is `httpAccessLogFormat`")),
             key("h2AccessLogRollPolicy", Foreign("here it is `httpAccessLogRollPolicy`")),
             key("h2AccessLogAppend", Foreign("here it is `httpAccessLogAppend`")),
             key("h2AccessLogRotateCount", Foreign("here it is `httpAccessLogRotateCount`")),
@@ -75,11 +76,13 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "router h2",
         &[
-            key("h2AccessLog", NotYet(ACCESS_LOGS)),
-            key("h2AccessLogRollPolicy", NotYet(ACCESS_LOGS)),
-            key("h2AccessLogAppend", NotYet(ACCESS_LOGS)),
-            key("h2AccessLogRotateCount", NotYet(ACCESS_LOGS)),
+            key("h2AccessLog", Works),
+            key("h2AccessLogFormat", Works),
+            key("h2AccessLogRollPolicy", Works),
+            key("h2AccessLogAppend", Works),
+            key("h2AccessLogRotateCount", Works),
             key("httpAccessLog", Foreign("here it is `h2AccessLog`")),
+            key("httpAccessLogFormat", Foreign("here it is `h2AccessLogFormat`")),
             key("httpAccessLogRollPolicy", Foreign("here it is `h2AccessLogRollPolicy`")),
             key("httpAccessLogAppend", Foreign("here it is `h2AccessLogAppend`")),
             key("httpAccessLogRotateCount", Foreign("here it is `h2AccessLogRotateCount`")),

@@ -3,6 +3,7 @@
 use super::{Incoming, Outgoing, SEND_BUFFER, Sending, io_error, reset_code};
 use crate::context::Peer;
 use crate::message::{Framing, Head, Known, request_framing};
+use crate::proxy::access::{Counted, Entry};
 use crate::proxy::body::{Body, Broken, carry};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Request, Response, Upload, beside};
@@ -311,7 +312,7 @@ async fn exchange(
     waits: &Rc<Waits>,
     began: Instant,
 ) {
-    let (mut request, judged) = take(service, request, reply, waits);
+    let (mut request, judged) = take(service, peer, request, reply, waits);
     let served = match judged {
         Ok(()) => service.serve(peer, &mut request).await,
         Err(error) => Err(error),
@@ -322,6 +323,7 @@ async fn exchange(
         Err(Error::RequestBody(_)) => return reply.reset(Reason::PROTOCOL_ERROR),
         Err(error) => {
             service.count_error(&error);
+            request.note(|entry| entry.failed(&error));
             if let Error::Reset { source, unsent: false, .. } = &error
                 && let Some(reason) = reset_code(source)
             {
@@ -331,17 +333,19 @@ async fn exchange(
         }
     };
     service.counters.answered(response.head.status(), began);
-    deliver(response, reply, waits).await;
+    deliver(response, reply, waits, request.entry.take()).await;
 }
 
 /// Makes of what the stream brought a request, and judges it.
 fn take(
     service: &Service,
+    peer: &Peer,
     request: http::Request<RecvStream>,
     reply: &Rc<Reply>,
     waits: &Rc<Waits>,
 ) -> (Request, Result<(), Error>) {
     let (parts, body) = request.into_parts();
+    let entry = service.access.as_ref().map(|log| log.begin_http2(&parts, peer));
     let mut head = service.heads.lend();
     let whole = body.is_end_stream();
     let framing = judge(&mut head, &parts, whole, service);
@@ -358,6 +362,7 @@ fn take(
         grpc: value(http::header::CONTENT_TYPE).is_some_and(is_grpc),
         unbound: None,
         upgrade: None,
+        entry,
     };
     (request, framing.map(drop))
 }
@@ -390,8 +395,16 @@ fn is_grpc(content_type: &[u8]) -> bool {
 }
 
 /// Writes a response and the body behind it.
-async fn deliver(mut response: Response, reply: &Rc<Reply>, waits: &Rc<Waits>) {
+async fn deliver(
+    mut response: Response,
+    reply: &Rc<Reply>,
+    waits: &Rc<Waits>,
+    mut entry: Option<Box<Entry>>,
+) {
     settle_length(&mut response);
+    if let Some(entry) = &mut entry {
+        entry.answered(&response.head);
+    }
     let whole = response.body.is_done();
     let Ok(stream) = reply.begin(&response.head, whole) else {
         return reply.reset(Reason::INTERNAL_ERROR);
@@ -399,8 +412,9 @@ async fn deliver(mut response: Response, reply: &Rc<Reply>, waits: &Rc<Waits>) {
     if !whole {
         // As with requests: only what has a length may not be silent.
         let bounded = matches!(response.framing, Framing::Length(_));
-        let mut outgoing = Outgoing::new(stream, bounded.then(|| Rc::clone(waits)));
-        let carrying = pin!(carry(&mut response.body, &mut outgoing));
+        let outgoing = Outgoing::new(stream, bounded.then(|| Rc::clone(waits)));
+        let mut counted = Counted::new(outgoing, entry.as_deref());
+        let carrying = pin!(carry(&mut response.body, &mut counted));
         match beside(&mut response.upload, carrying).await {
             Ok(Ok(())) => {}
             Ok(Err(Broken::Source(error))) => {
@@ -409,6 +423,9 @@ async fn deliver(mut response: Response, reply: &Rc<Reply>, waits: &Rc<Waits>) {
             Ok(Err(Broken::Sink(_))) => return,
             Err(_) => return reply.reset(Reason::CANCEL),
         }
+    }
+    if let Some(entry) = entry {
+        entry.complete();
     }
     if matches!(response.upload, Upload::Going(_)) {
         // The endpoint has answered, and may read on to the end.
