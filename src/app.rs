@@ -121,8 +121,8 @@ impl App {
     /// A namer cannot be made, a listener cannot be bound, or a thread cannot be started.
     pub async fn start(config: Config, threads: Threads) -> Result<Running, Error> {
         let control = Handle::current();
-        let namers = namer::build(&config.namers, &control)?;
         let registry = Registry::default();
+        let namers = namer::build(&config.namers, &registry, &control)?;
         let (admin_socket, admin) = listen(ADMIN, config.admin.address(), &SocketOptions::default())?;
         let (sockets, listeners) = bind_all(&config)?;
         let mut bases = Vec::new();

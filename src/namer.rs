@@ -1,10 +1,12 @@
-//! The namers: implementations of [`Namer`] for files, DNS, rewriting, addresses, and the utility namers of Linkerd 1.
+//! The namers: implementations of [`Namer`] for Kubernetes, files, DNS, rewriting, addresses, and the utility namers of Linkerd 1.
 
 mod address;
 mod dns;
 mod fs;
 mod hosts;
+mod kubernetes;
 mod pattern;
+mod published;
 mod rewrite;
 mod srv;
 mod system;
@@ -14,15 +16,18 @@ mod utility;
 mod tests;
 
 pub use self::fs::{BadLine, FileState, FsNamer};
+pub use self::kubernetes::{EndpointsApi, Kubernetes, Source};
 pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
 
 use self::address::is_host_name;
 use self::dns::{Dns, EXPECTED_SERVER, Server};
+use self::kubernetes::{Clusters, KubernetesNamer, Parts};
 use self::rewrite::RewriteNamer;
 use self::srv::SrvNamer;
 use self::system::SystemNamer;
 use crate::interpret::{Namer, Namers};
 use crate::name::Path;
+use crate::telemetry::Registry;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +48,8 @@ pub struct Config {
 pub enum Kind {
     /// `io.l5d.fs`: names are files.
     Fs(Fs),
+    /// `io.l5d.k8s`, `io.l5d.k8s.ns`, `io.l5d.k8s.external`: names are services in Kubernetes.
+    Kubernetes(Kubernetes),
     /// `io.l5d.dnssrv`: names are services in DNS.
     DnsSrv(DnsSrv),
     /// `io.l5d.rewrite`: names are made of other names.
@@ -53,6 +60,7 @@ impl Kind {
     /// Returns its name, as it is written in the configuration.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Kubernetes(kubernetes) => kubernetes.kind(),
             Self::Fs(_) => "io.l5d.fs",
             Self::DnsSrv(_) => "io.l5d.dnssrv",
             Self::Rewrite(_) => "io.l5d.rewrite",
@@ -136,6 +144,14 @@ pub enum Cause {
     /// `domain` is not a domain.
     #[error("domain: expected {0}")]
     Domain(&'static str),
+    /// `kubeconfig`, `context` or `host` does not lead to an API server.
+    #[error(transparent)]
+    Kubernetes(crate::kubernetes::Error),
+    /// `envVar` names a variable that holds no namespace.
+    #[error(
+        "envVar: the variable `{0}` of the environment holds no namespace: the pod's manifest should set it from `metadata.namespace`"
+    )]
+    EnvVar(String),
     /// `pattern` is not a pattern.
     #[error("pattern: {0}")]
     Pattern(PatternError),
@@ -144,40 +160,65 @@ pub enum Cause {
     Name(PatternError),
 }
 
-/// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches.
+/// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches,
+/// which count in `registry`.
 ///
 /// # Errors
 ///
 /// Says which namer cannot be made, and why.
-pub fn build(configs: &[Config], control: &Handle) -> Result<Namers, Error> {
+pub fn build(configs: &[Config], registry: &Registry, control: &Handle) -> Result<Namers, Error> {
     let dns = Dns::of_system(control);
     let system: Arc<dyn Namer> = Arc::new(SystemNamer::new(dns.clone(), control));
     let mut namers = vec![(Path::from_elems([b"$"]), system)];
+    let mut builder = Builder { dns, clusters: Clusters::default(), registry, control };
     for (at, Config { prefix, kind }) in configs.iter().enumerate() {
         let full = Path::from_elems([b"#"]).concat(prefix);
-        let namer = build_one(&full, kind, &dns, control).map_err(|cause| Error {
-            at,
-            prefix: prefix.clone(),
-            cause,
-        })?;
+        let built = builder.build(&full, kind);
+        let namer = built.map_err(|cause| Error { at, prefix: prefix.clone(), cause })?;
         namers.push((full, namer));
     }
     Ok(Namers::new(namers))
 }
 
-fn build_one(prefix: &Path, kind: &Kind, dns: &Dns, control: &Handle) -> Result<Arc<dyn Namer>, Cause> {
-    Ok(match kind {
-        Kind::Fs(Fs { root_dir }) => {
-            let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
-            Arc::new(FsNamer::new(prefix.clone(), root, dns.clone(), control))
-        }
-        Kind::DnsSrv(srv) => Arc::new(build_srv(prefix, srv, dns, control)?),
-        Kind::Rewrite(Rewrite { pattern, name }) => {
-            let matcher = pattern.parse().map_err(Cause::Pattern)?;
-            let template = Template::compile(name, &matcher).map_err(Cause::Name)?;
-            Arc::new(RewriteNamer::new(matcher, template))
-        }
-    })
+/// What namers are made with, and share.
+struct Builder<'a> {
+    dns: Dns,
+    clusters: Clusters,
+    registry: &'a Registry,
+    control: &'a Handle,
+}
+
+impl Builder<'_> {
+    fn build(&mut self, prefix: &Path, kind: &Kind) -> Result<Arc<dyn Namer>, Cause> {
+        Ok(match kind {
+            Kind::Fs(Fs { root_dir }) => {
+                let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
+                Arc::new(FsNamer::new(prefix.clone(), root, self.dns.clone(), self.control))
+            }
+            Kind::Kubernetes(kubernetes) => Arc::new(self.kubernetes(prefix, kubernetes)?),
+            Kind::DnsSrv(srv) => Arc::new(build_srv(prefix, srv, &self.dns, self.control)?),
+            Kind::Rewrite(Rewrite { pattern, name }) => {
+                let matcher = pattern.parse().map_err(Cause::Pattern)?;
+                let template = Template::compile(name, &matcher).map_err(Cause::Name)?;
+                Arc::new(RewriteNamer::new(matcher, template))
+            }
+        })
+    }
+
+    fn kubernetes(&mut self, prefix: &Path, config: &Kubernetes) -> Result<KubernetesNamer, Cause> {
+        config.client.check().map_err(Cause::Kubernetes)?;
+        Ok(KubernetesNamer::new(
+            config,
+            Parts {
+                prefix: prefix.clone(),
+                namespace: config.namespace().map_err(Cause::EnvVar)?,
+                cluster: self.clusters.of(config, self.registry, self.control),
+                dns: &self.dns,
+                registry: self.registry,
+                control: self.control,
+            },
+        ))
+    }
 }
 
 fn build_srv(prefix: &Path, srv: &DnsSrv, dns: &Dns, control: &Handle) -> Result<SrvNamer, Cause> {

@@ -163,7 +163,6 @@ const DTAB_CONFIGMAP: &str = "dtabs kept in a ConfigMap";
 const HTTP2: &str = "HTTP/2";
 const IDENTIFIER_PORT: &str = "the identifier port";
 const INGRESS: &str = "the Ingress identifier";
-const KUBERNETES: &str = "names from Kubernetes";
 const METRICS: &str = "the export of metrics";
 const PER_CLIENT: &str = "settings per client";
 const PER_SERVICE: &str = "settings per service";

@@ -1,6 +1,7 @@
 use super::{Cause, Config, DnsSrv, Error, Fs, Kind, Rewrite, build};
 use crate::interpret::{Leaf, Namer, Namers, State};
 use crate::name::{NameTree, Path};
+use crate::telemetry::Registry;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -27,7 +28,7 @@ async fn builds_each_under_its_prefix() {
         rewrite("/rewrite", "/later", "/x"),
         rewrite("/two/elements", "/*/v1", "/y"),
     ];
-    let namers = build(&configs, &Handle::current()).unwrap();
+    let namers = build(&configs, &Registry::default(), &Handle::current()).unwrap();
     let cases = [
         ("/#/rewrite/later/rest/of/it", Some("/x/rest/of/it")),
         ("/#/rewrite/a/b", Some("neg")),
@@ -96,7 +97,9 @@ async fn says_which_namer_is_wrong_and_why() {
     ];
     for (config, is_cause, text) in cases {
         let configs = [rewrite("/good", "/a", "/b"), config];
-        let Err(error) = build(&configs, &Handle::current()) else { panic!("{text}: no error") };
+        let Err(error) = build(&configs, &Registry::default(), &Handle::current()) else {
+            panic!("{text}: no error")
+        };
         let Error { at, cause, .. } = &error;
         assert!(*at == 1 && is_cause(cause), "{error:?}");
         assert!(error.to_string().starts_with(text), "{error}");

@@ -1,4 +1,4 @@
-//! The answer for one name whose endpoints come from DNS.
+//! The answer for one name that a task of its own follows: from DNS, or from Kubernetes.
 
 use crate::interpret::{Bound, EndpointSet, Leaf, State, Target, Writer};
 use crate::name::{NameTree, Path};
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 /// What is to be said of a name now.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::namer) enum Verdict {
+pub(super) enum Verdict {
     /// Nothing new.
     Pending,
     /// Where it is, and whether this is only the last good answer.
@@ -16,14 +16,15 @@ pub(in crate::namer) enum Verdict {
         set: EndpointSet,
         stale: bool,
     },
-    Neg,
+    /// It is not there, or was not when this could last be said.
+    Neg { stale: bool },
     /// It cannot be said; endpoints said before stay, as the last good answer.
     Failed(Arc<str>),
 }
 
 /// An answer with the endpoints behind its leaf.
 #[derive(Debug)]
-pub(in crate::namer) struct Published {
+pub(super) struct Published {
     id: Path,
     residual: Path,
     writer: Writer,
@@ -36,17 +37,17 @@ pub(in crate::namer) struct Published {
 enum Said {
     Nothing,
     Leaf { stale: bool },
-    Neg,
+    Neg { stale: bool },
     Failed(Arc<str>),
 }
 
 impl Published {
-    pub(in crate::namer) fn new(id: Path, residual: Path, writer: Writer) -> Self {
+    pub(super) fn new(id: Path, residual: Path, writer: Writer) -> Self {
         Self { id, residual, writer, endpoints: watch::Sender::default(), said: Said::Nothing }
     }
 
     /// Publishes what has changed.
-    pub(in crate::namer) fn say(&mut self, verdict: Verdict) {
+    pub(super) fn say(&mut self, verdict: Verdict) {
         let new = match verdict {
             Verdict::Pending => return,
             Verdict::Endpoints { set, stale } => {
@@ -56,7 +57,7 @@ impl Published {
             }
             Verdict::Failed(_) if matches!(self.said, Said::Leaf { .. }) => Said::Leaf { stale: true },
             Verdict::Failed(reason) => Said::Failed(reason),
-            Verdict::Neg => Said::Neg,
+            Verdict::Neg { stale } => Said::Neg { stale },
         };
         if self.said == new {
             return;
@@ -71,17 +72,38 @@ impl Published {
                     self.writer.stale();
                 }
             }
-            Said::Neg => {
-                self.writer.publish(State::Ready(NameTree::Neg));
-                self.give(EndpointSet::default());
+            Said::Neg { stale } => {
+                if !(*stale && self.said == Said::Neg { stale: false }) {
+                    self.writer.publish(State::Ready(NameTree::Neg));
+                    self.give(EndpointSet::default());
+                }
+                if *stale {
+                    self.writer.stale();
+                }
             }
             Said::Failed(reason) => self.writer.publish(State::Failed(Arc::clone(reason))),
         }
         self.said = new;
     }
 
+    /// Returns what is said now, for people, and how many endpoints there are.
+    pub(super) fn shown(&self) -> (String, usize) {
+        let said = match &self.said {
+            Said::Nothing => "pending".to_owned(),
+            Said::Leaf { .. } => "bound".to_owned(),
+            Said::Neg { .. } => "neg".to_owned(),
+            Said::Failed(reason) => format!("failed: {reason}"),
+        };
+        (said, self.endpoints.borrow().len())
+    }
+
+    /// Returns whether what is said is only the last good answer.
+    pub(super) const fn is_stale(&self) -> bool {
+        matches!(self.said, Said::Leaf { stale: true } | Said::Neg { stale: true })
+    }
+
     /// Waits until nobody holds the answer. A client may hold the endpoints longer, and they stay live.
-    pub(in crate::namer) async fn released(&self) {
+    pub(super) async fn released(&self) {
         self.writer.closed().await;
         self.endpoints.closed().await;
     }
