@@ -30,8 +30,9 @@ const SLACK: Duration = Duration::from_secs(10);
 /// How long an answer, or a page of a list, may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// How long a list that is streamed may pause before its end.
-const SILENCE: Duration = Duration::from_secs(10);
+/// How long a list that is streamed may pause before its end: less than a name may take to be bound, because a server
+/// that cannot stream lists may not say so.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// A watch that the server ends sooner than this has failed: a proxy that closes each at once must not be asked in a
 /// hot loop.

@@ -105,6 +105,8 @@ impl Published {
     /// Waits until nobody holds the answer. A client may hold the endpoints longer, and they stay live.
     pub(super) async fn released(&self) {
         self.writer.closed().await;
+        // The leaf that was said last, which nobody sees any more, holds the endpoints as well.
+        self.writer.publish(State::Pending);
         self.endpoints.closed().await;
     }
 
@@ -120,5 +122,63 @@ impl Published {
             *endpoints = new;
             changed
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Published, Verdict};
+    use crate::interpret::{Answer, Bound, Endpoint, EndpointSet, Leaf, State, Target};
+    use crate::name::{NameTree, Path};
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    fn endpoints(stale: bool) -> Verdict {
+        Verdict::Endpoints { set: EndpointSet::new(vec![Endpoint::at("10.0.0.1:1".parse().unwrap())]), stale }
+    }
+
+    fn bound(answer: &mut Answer) -> Bound {
+        match answer.look().state {
+            State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => bound,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_released_when_nobody_holds_the_answer_nor_the_endpoints() {
+        const LONG: Duration = Duration::from_secs(3600);
+        let (writer, mut answer) = Answer::pending();
+        let mut published = Published::new(Path::empty(), Path::empty(), writer);
+        published.say(endpoints(false));
+        let Target::Endpoints(held) = bound(&mut answer).target else { panic!("endpoints") };
+        drop(answer);
+        assert!(timeout(LONG, published.released()).await.is_err());
+        published.say(Verdict::Neg { stale: false });
+        assert!(held.borrow().is_empty(), "they stay live");
+        drop(held);
+        assert!(timeout(LONG, published.released()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_stale_stays_what_it_was() {
+        let (writer, mut answer) = Answer::pending();
+        let mut published = Published::new(Path::empty(), Path::empty(), writer);
+        for (fresh, stale) in [
+            (endpoints(false), endpoints(true)),
+            (Verdict::Neg { stale: false }, Verdict::Neg { stale: true }),
+        ] {
+            published.say(fresh);
+            let before = answer.look();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            published.say(stale);
+            let after = answer.look();
+            assert_eq!((after.state, after.since), (before.state, before.since));
+            assert!(before.stale_since.is_none() && after.stale_since.is_some() && published.is_stale());
+        }
+        published.say(Verdict::Neg { stale: false });
+        assert!(answer.look().stale_since.is_none());
+        published.say(Verdict::Failed("why".into()));
+        assert_eq!(answer.look().state, State::Failed("why".into()));
+        assert_eq!(published.shown(), ("failed: why".into(), 0));
     }
 }

@@ -14,6 +14,8 @@ mod failing;
 mod framing;
 mod framing_live;
 mod in_step;
+mod kubernetes_faults;
+mod kubernetes_live;
 mod name_laws;
 mod name_properties;
 mod naming_live;

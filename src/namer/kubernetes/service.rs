@@ -2,7 +2,7 @@
 
 use super::name::Port;
 use crate::kubernetes::Kept;
-use crate::namer::address::is_host_name;
+use crate::namer::address::{is_host_name, literal};
 use k8s_openapi::api::core::v1 as core;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -84,9 +84,9 @@ fn place(ingress: &core::LoadBalancerIngress) -> Option<Ingress> {
         return Some(Ingress::Address(address));
     }
     let host = text(&ingress.hostname)?;
-    match host.parse() {
-        Ok(address) => Some(Ingress::Address(address)),
-        Err(_) => is_host_name(&host).then(|| Ingress::Host(host.to_ascii_lowercase().into())),
+    match literal(&host) {
+        Some(address) => Some(Ingress::Address(address)),
+        None => is_host_name(&host).then(|| Ingress::Host(host.to_ascii_lowercase().into())),
     }
 }
 

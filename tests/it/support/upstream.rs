@@ -4,6 +4,7 @@ use super::{Message, Wire, within};
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -53,6 +54,12 @@ impl Upstream {
         let (stream, _) =
             within("waiting for a connection", self.listener.accept()).await.expect("it accepts");
         Wire::new(stream)
+    }
+
+    /// Waits for the next connection for as long as it takes.
+    pub(crate) async fn next(&self) -> io::Result<Wire> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok(Wire::new(stream))
     }
 
     /// Fails if a connection waits to be accepted.

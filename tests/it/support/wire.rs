@@ -111,6 +111,11 @@ impl Writer {
         within("sending", self.half.write_all(bytes.as_ref())).await.expect("the peer takes bytes");
     }
 
+    /// Sends bytes as they are; returns false when the peer is gone.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        within("sending", self.half.write_all(bytes.as_ref())).await.is_ok()
+    }
+
     /// Sends what the peer takes now; none when it takes nothing for as long as anybody waits. On a paused clock.
     pub(crate) async fn send_some(&mut self, bytes: &[u8]) -> usize {
         const LONG: Duration = Duration::from_secs(1);
