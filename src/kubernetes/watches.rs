@@ -45,8 +45,11 @@ struct Table<T: Kept> {
     metrics: Metrics,
     control: Handle,
     /// By namespace; all of them if there is none.
-    held: Mutex<HashMap<Option<Arc<str>>, Arc<Shared<T>>>>,
+    held: Mutex<Held<T>>,
 }
+
+/// The watches that are kept up, by namespace.
+type Held<T> = HashMap<Option<Arc<str>>, Arc<Shared<T>>>;
 
 impl<T: Kept> Clone for Watches<T> {
     fn clone(&self) -> Self {

@@ -323,12 +323,15 @@ async fn neither_bookmarks_nor_streamed_lists_are_needed() {
         assert_eq!(response.text(), "v1");
         assert!(passed <= Duration::from_secs(6), "{streams:?}: {passed:?}");
         let requests = scene.api.requests();
-        let pages = requests.iter().filter(|target| target.contains("services?") && target.contains("limit="));
+        let pages =
+            requests.iter().filter(|target| target.contains("services?") && target.contains("limit="));
         assert_eq!(pages.count(), 3, "{requests:?}");
         scene.roll();
         until_answered(&mut client, "v2", &["v1"]).await;
         // A new watch does not try again what the server cannot.
-        let (response, _) = time_flies(client.get("web", "l5d-dtab: /svc/web => /#/io.l5d.k8s/other/http/x | /svc/web2\r\n")).await;
+        let (response, _) =
+            time_flies(client.get("web", "l5d-dtab: /svc/web => /#/io.l5d.k8s/other/http/x | /svc/web2\r\n"))
+                .await;
         assert_eq!(response.text(), "rest");
         let requests = scene.api.requests();
         assert!(requests.iter().all(|target| !target.contains("sendInitialEvents")), "{requests:?}");
@@ -351,7 +354,8 @@ async fn a_token_that_was_replaced_is_read_again() {
     );
     std::fs::write(&kubeconfig, text).expect("the folder is there");
     let dtab = format!("/svc => /#/io.l5d.k8s/default/http | {}", scene.rest.path());
-    let namer = format!("namers: [{{kind: io.l5d.k8s, kubeconfig: '{}', context: x}}]\n", kubeconfig.display());
+    let namer =
+        format!("namers: [{{kind: io.l5d.k8s, kubeconfig: '{}', context: x}}]\n", kubeconfig.display());
     let app = TestApp::start(&(one_router(&dtab, "") + &namer)).await;
     let mut client = app.client().await;
     assert_eq!(client.get("web", "").await.text(), "v1");

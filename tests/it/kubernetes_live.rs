@@ -1,8 +1,6 @@
 //! Names from Kubernetes under a running app: what a request sees of services, slices and pods.
 
-use crate::support::{
-    ApiServer, Service, TestApp, Wire, endpoints, one_router, pod, service, slice, until,
-};
+use crate::support::{ApiServer, Service, TestApp, Wire, endpoints, one_router, pod, service, slice, until};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -93,7 +91,10 @@ async fn one_watch_can_cover_the_cluster() {
         api.put(service(namespace, "web", &[("http", 80)]));
         api.put(slice(namespace, "web", "http", v1.address()));
     }
-    let dtab = format!("/svc/* => /#/io.l5d.k8s/default/http/web; /svc/p => /#/io.l5d.k8s/prod/http/web | {}", rest.path());
+    let dtab = format!(
+        "/svc/* => /#/io.l5d.k8s/default/http/web; /svc/p => /#/io.l5d.k8s/prod/http/web | {}",
+        rest.path()
+    );
     let app = TestApp::start(&(one_router(&dtab, "") + &api.namer("io.l5d.k8s", ", watch: cluster"))).await;
     let mut client = app.client().await;
     assert_eq!(client.get("a", "").await.text(), "v1");
@@ -176,8 +177,13 @@ async fn a_label_chooses_services_and_pods() {
     whole["metadata"]["labels"] = json!({ "version": "v3" });
     api.put(whole);
     api.put(slice("default", "whole", "http", v1.address()));
-    let dtab = format!("/svc/* => {}; /svc => /#/io.l5d.k8s/default/http/web | {}; /svc/v3 => /#/io.l5d.k8s/default/http/whole/v3", rest.path(), rest.path());
-    let app = TestApp::start(&(one_router(&dtab, "") + &api.namer("io.l5d.k8s", ", labelSelector: version"))).await;
+    let dtab = format!(
+        "/svc/* => {}; /svc => /#/io.l5d.k8s/default/http/web | {}; /svc/v3 => /#/io.l5d.k8s/default/http/whole/v3",
+        rest.path(),
+        rest.path()
+    );
+    let app =
+        TestApp::start(&(one_router(&dtab, "") + &api.namer("io.l5d.k8s", ", labelSelector: version"))).await;
     let mut client = app.client().await;
     for (host, text) in [("v1", "v1"), ("v2", "v2"), ("v3", "v1"), ("v4", "rest")] {
         for _ in 0..4 {
@@ -226,7 +232,10 @@ async fn what_is_known_is_shown_with_its_age() {
 
     let now = state(&app, "io.l5d.k8s").await;
     let web = &now["names"]["/default/http/web"];
-    assert_eq!((&web["state"], &web["endpoints"], &web["staleSeconds"]), (&"bound".into(), &1.into(), &Value::Null));
+    assert_eq!(
+        (&web["state"], &web["endpoints"], &web["staleSeconds"]),
+        (&"bound".into(), &1.into(), &Value::Null)
+    );
     assert_eq!(now["names"]["/default/http/none"]["state"], "neg");
     for what in ["services in default", "endpointslices in default"] {
         let watch = &now["watches"][what];
@@ -251,7 +260,8 @@ async fn what_is_known_is_shown_with_its_age() {
     api.behave(|manners| manners.away = false);
     let fresh = async || {
         let now = state(&app, "io.l5d.k8s").await;
-        now["names"]["/default/http/web"]["staleSeconds"].is_null() && app.total("kubernetes_stale_watches", &[]) == 0
+        now["names"]["/default/http/web"]["staleSeconds"].is_null()
+            && app.total("kubernetes_stale_watches", &[]) == 0
     };
     until("all is fresh again", fresh).await;
     app.stop().await;

@@ -18,10 +18,10 @@ impl Kept for Values {
 }
 
 /// An object of the group that its label names, with one value; a number is no value of a ConfigMap.
-fn object(name: &str, group: &str, value: Value) -> Came<Values> {
+fn object(name: &str, group: &str, value: impl Into<Value>) -> Came<Values> {
     let labels = if group.is_empty() { json!({}) } else { json!({ "group": group }) };
     let metadata = json!({ "namespace": "ns", "name": name, "labels": labels });
-    serde_json::from_value(json!({ "metadata": metadata, "data": { "k": value } })).unwrap()
+    serde_json::from_value(json!({ "metadata": metadata, "data": { "k": value.into() } })).unwrap()
 }
 
 fn store() -> Store<Values> {
@@ -57,14 +57,14 @@ fn groups_follow_their_objects() {
     let mut store = store();
     let (a, b) = (store.follow(place("a")), store.follow(place("b")));
     assert_eq!((short(&a), short(&b)), ("Pending".into(), "Pending".into()));
-    store.replace(list(&store, [object("x", "a", "1".into()), object("w", "a", "2".into())]));
+    store.replace(list(&store, [object("x", "a", "1"), object("w", "a", "2")]));
     assert_eq!((short(&a), short(&b)), ("2,1".into(), String::new()), "in the order of names");
-    store.apply(object("x", "b", "3".into()));
+    store.apply(object("x", "b", "3"));
     assert_eq!((short(&a), short(&b)), ("2".into(), "3".into()), "it has moved");
-    store.apply(object("x", "", "3".into()));
+    store.apply(object("x", "", "3"));
     assert_eq!((short(&a), short(&b)), ("2".into(), String::new()), "it is in no group");
-    store.delete(&object("w", "a", "2".into()));
-    store.delete(&object("w", "a", "2".into()));
+    store.delete(&object("w", "a", "2"));
+    store.delete(&object("w", "a", "2"));
     assert_eq!((short(&a), store.len()), (String::new(), 0));
     assert_eq!(short(&store.follow(place("late"))), "");
 }
@@ -73,9 +73,9 @@ fn groups_follow_their_objects() {
 fn a_list_replaces_all() {
     let mut store = store();
     let mut a = store.follow(place("a"));
-    store.replace(list(&store, [object("x", "a", "1".into()), object("y", "b", "1".into())]));
+    store.replace(list(&store, [object("x", "a", "1"), object("y", "b", "1")]));
     a.mark_unchanged();
-    store.replace(list(&store, [object("x", "a", "1".into())]));
+    store.replace(list(&store, [object("x", "a", "1")]));
     assert!(!a.has_changed().unwrap(), "nothing is different for it");
     assert_eq!(store.len(), 1);
     store.replace(list(&store, []));
@@ -86,19 +86,19 @@ fn a_list_replaces_all() {
 fn what_cannot_be_read_stays_as_it_was_and_is_told() {
     let mut store = store();
     let a = store.follow(place("a"));
-    store.replace(list(&store, [object("x", "a", "1".into()), object("y", "a", 5.into())]));
+    store.replace(list(&store, [object("x", "a", "1"), object("y", "a", 5)]));
     assert_eq!((short(&a), store.unreadable_count()), ("1?".into(), 1));
-    store.apply(object("x", "a", 5.into()));
+    store.apply(object("x", "a", 5));
     assert_eq!((short(&a), store.unreadable_count()), ("1?".into(), 2));
-    store.replace(list(&store, [object("x", "a", 5.into())]));
+    store.replace(list(&store, [object("x", "a", 5)]));
     assert_eq!((short(&a), store.unreadable_count()), ("1".into(), 1), "in a new list, too");
     let told: Vec<_> = store.unreadable().collect();
     assert_eq!(told[0].name, "ns/x");
     assert!(told[0].reason.contains("Expected a string"), "{}", told[0].reason);
-    store.apply(object("x", "a", "2".into()));
+    store.apply(object("x", "a", "2"));
     assert_eq!((short(&a), store.unreadable_count()), ("2".into(), 0));
-    store.apply(object("x", "a", 5.into()));
-    store.delete(&object("x", "a", 5.into()));
+    store.apply(object("x", "a", 5));
+    store.delete(&object("x", "a", 5));
     assert_eq!((short(&a), store.unreadable_count()), (String::new(), 0));
 }
 
@@ -113,7 +113,7 @@ fn what_is_lost_is_pending_failed_or_stale() {
     assert_eq!(short(&a), "Failed: 403");
     store.lost(&"away".into(), false);
     assert_eq!(short(&a), "Failed: 403", "what was refused is not waited for");
-    store.replace(list(&store, [object("x", "a", "1".into())]));
+    store.replace(list(&store, [object("x", "a", "1")]));
     assert_eq!((short(&a), store.is_stale()), ("1".into(), false));
     store.lost(&reason, true);
     assert_eq!((short(&a), store.is_stale()), ("1 stale".into(), true));

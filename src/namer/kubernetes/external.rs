@@ -103,3 +103,6 @@ impl Ingress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

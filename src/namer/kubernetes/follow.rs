@@ -121,3 +121,6 @@ fn verdict<T: Slices>(
 pub(super) fn absent(unreadable: Option<&Arc<str>>, stale: bool) -> Verdict {
     unreadable.map_or(Verdict::Neg { stale }, |reason| Verdict::Failed(Arc::clone(reason)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,8 +22,8 @@ fn unnamed() -> Service {
     kept(json!({ "spec": { "ports": [{ "port": 80, "targetPort": 8080 }] } }))
 }
 
-fn slice(ports: Value, endpoints: Value) -> Value {
-    json!({ "addressType": "IPv4", "ports": ports, "endpoints": endpoints })
+fn slice(ports: impl Into<Value>, endpoints: impl Into<Value>) -> Value {
+    json!({ "addressType": "IPv4", "ports": ports.into(), "endpoints": endpoints.into() })
 }
 
 fn at(port: &str) -> Port {

@@ -67,7 +67,8 @@ impl Question {
     pub(super) fn of(target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let segments: Vec<&str> = path.split('/').collect();
-        let namespace = segments.iter().position(|segment| *segment == "namespaces").map(|at| segments[at + 1]);
+        let namespace =
+            segments.iter().position(|segment| *segment == "namespaces").map(|at| segments[at + 1]);
         let parameters: HashMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let is = |name: &str| parameters.get(name).is_some_and(|value| value == "true");
         Self {
@@ -80,7 +81,10 @@ impl Question {
     }
 
     fn number(&self, name: &str) -> Option<u64> {
-        self.parameters.get(name).filter(|value| !value.is_empty()).map(|value| value.parse().expect("a number"))
+        self.parameters
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .map(|value| value.parse().expect("a number"))
     }
 
     /// Whether it asks for this object.
@@ -211,18 +215,20 @@ impl Cluster {
         match from {
             Some(from) => {
                 let missed = self.history.iter().filter(|(version, ..)| *version > from);
-                missed.filter(|(.., object)| question.takes(object)).for_each(|(_, what, object)| tell(event(what, object)));
+                missed
+                    .filter(|(.., object)| question.takes(object))
+                    .for_each(|(_, what, object)| tell(event(what, object)));
             }
             None => {
                 let objects = self.objects.values().filter(|object| question.takes(object));
                 objects.for_each(|object| tell(event("ADDED", object)));
                 if question.stream && manners.streams == Streams::Yes {
-                    tell(self.bookmark(json!({ "k8s.io/initial-events-end": "true" })));
+                    tell(self.bookmark(&json!({ "k8s.io/initial-events-end": "true" })));
                 }
             }
         }
         if manners.bookmarks && from.is_some() {
-            tell(self.bookmark(json!({})));
+            tell(self.bookmark(&json!({})));
         }
         if manners.ends_watches {
             tell(Told::End);
@@ -232,7 +238,7 @@ impl Cluster {
         receiver
     }
 
-    fn bookmark(&self, annotations: Value) -> Told {
+    fn bookmark(&self, annotations: &Value) -> Told {
         let metadata = json!({ "resourceVersion": self.version.to_string(), "annotations": annotations });
         event("BOOKMARK", &json!({ "kind": "Any", "apiVersion": "v1", "metadata": metadata }))
     }
