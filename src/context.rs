@@ -23,8 +23,8 @@ mod via;
 
 pub use self::carried::Context;
 pub use self::deadline::Deadline;
-pub use self::error::{MAX_ERROR, encode_error};
-pub use self::forwarded::{Forwarded, Labeler};
+pub use self::error::{MAX_ERROR, encode_error, encode_grpc_message};
+pub use self::forwarded::{Forwarded, HostParameter, Labeler};
 pub use self::overrides::{OverrideError, OverrideLimits, Overrides, decode_overrides};
 pub use self::peer::Peer;
 pub use self::policy::{Answered, Config, Leaving, Policy, Refusal};

@@ -3,10 +3,14 @@
 //! The kinds and their names are Linkerd's. On purpose different: text from a client is taken as elements of bytes
 //! and never parsed as a dtab path, so it cannot be an error; empty segments are skipped; host names are
 //! lower-cased. Nothing is percent-decoded.
+//!
+//! A head is named alike whichever protocol it came by. Where an identifier reads a header, the pseudo-headers of
+//! HTTP/2 (RFC 9113 8.3.1) may stand, and mean the same of HTTP/1: `:authority` is `Host`, `:path` the target with its
+//! query, `:method` the method. `:scheme` is `http`: listeners have no TLS by now, and a caller's word for it is not kept.
 
 mod config;
 
-pub use self::config::{Config, HeaderPath, HeaderToken, MethodAndHost, PathSegments, Static};
+pub use self::config::{Config, Header, HeaderPath, HeaderToken, MethodAndHost, PathSegments, Static};
 
 use crate::context::Target;
 use crate::message::{Head, Known, Version};
@@ -65,8 +69,8 @@ enum Missing<'a> {
     Header(&'a str),
     Slash(&'a str),
     Segments(usize),
+    Path(&'a str),
     Host,
-    Version(Version),
 }
 
 impl fmt::Display for Missing<'_> {
@@ -75,8 +79,8 @@ impl fmt::Display for Missing<'_> {
             Self::Header(header) => write!(f, "{header} header is absent"),
             Self::Slash(header) => write!(f, "{header} header is not a path: it does not begin with '/'"),
             Self::Segments(segments) => write!(f, "not enough segments in path: {segments} needed"),
-            Self::Host => write!(f, "HTTP/1.1 request missing hostname"),
-            Self::Version(version) => write!(f, "Unknown HTTP version {version:?}"),
+            Self::Path(header) => write!(f, "no segments in {header}"),
+            Self::Host => write!(f, "request missing hostname"),
         }
     }
 }
@@ -96,6 +100,7 @@ impl Config {
                 value.split(|&byte| byte == b'/').for_each(|elem| name.push(elem));
                 Ok(())
             }
+            Self::HeaderPath(config) => config.identify(head, name),
             Self::Path(config) => config.identify(head, name),
             Self::MethodAndHost(config) => config.identify(head, name),
             Self::Static(config) => {
@@ -106,15 +111,22 @@ impl Config {
     }
 }
 
+impl HeaderPath {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+        let target = Target::split(value(head, &self.header)?);
+        let found = push_elems(&target, self.segments.unwrap_or(usize::MAX), name);
+        match self.segments {
+            Some(segments) if found < segments => Err(Missing::Segments(segments)),
+            None if found == 0 => Err(Missing::Path(&self.header)),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl PathSegments {
     fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
         let target = Target::split(head.target());
-        let mut found = 0;
-        for elem in target.elems().take(self.segments) {
-            name.push(elem);
-            found += 1;
-        }
-        if found < self.segments {
+        if push_elems(&target, self.segments, name) < self.segments {
             return Err(Missing::Segments(self.segments));
         }
         if self.consume {
@@ -132,14 +144,13 @@ impl MethodAndHost {
                 name.push(b"1.0");
                 name.push(head.method());
             }
-            Version::Http11 => {
+            Version::Http11 | Version::Http2 => {
                 head.lower_host();
                 let host = head.get(Known::Host).filter(|host| !host.is_empty()).ok_or(Missing::Host)?;
                 name.push(b"1.1");
                 name.push(head.method());
                 name.push(host);
             }
-            version @ Version::Http2 => return Err(Missing::Version(version)),
         }
         if self.http_uri_in_dst {
             Target::split(head.target()).elems().for_each(|elem| name.push(elem));
@@ -148,15 +159,37 @@ impl MethodAndHost {
     }
 }
 
-/// Returns the first value of a field; an empty one is as good as none.
+/// Appends the first elements of a target's path to a name; returns how many there were.
+fn push_elems(target: &Target<'_>, most: usize, name: &mut PathBuf) -> usize {
+    let mut found = 0;
+    for elem in target.elems().take(most) {
+        name.push(elem);
+        found += 1;
+    }
+    found
+}
+
+/// Returns the value of a pseudo-header, or the first one of a field; an empty one is as good as none.
 fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Missing<'c>> {
-    let found = if header.eq_ignore_ascii_case("host") {
+    let is = |name: &str| header.eq_ignore_ascii_case(name);
+    let found = if is("host") || is(":authority") {
         head.lower_host();
         head.get(Known::Host)
-    } else {
+    } else if !header.starts_with(':') {
         head.find(header.as_bytes())
+    } else if is(":path") {
+        Some(head.target())
+    } else if is(":method") {
+        Some(head.method())
+    } else {
+        is(":scheme").then_some(b"http".as_slice())
     };
     found.filter(|value| !value.is_empty()).ok_or(Missing::Header(header))
+}
+
+/// Returns whether a name is that of a pseudo-header that identifiers read, whatever its case.
+pub fn is_pseudo_header(name: &str) -> bool {
+    [":authority", ":path", ":method", ":scheme"].iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Returns a target without its first segments, with its query and its trailing slash.

@@ -36,7 +36,7 @@
 //! | 0 | [`source`] | Where text came from: spans, carets, a config node with its place. | what the text means |
 //! | 0 | [`fault`] | The three questions every error answers: whose fault, may it be retried, what does the caller see. | any concrete error |
 //! | 0 | [`drain`] | Stop accepting, wait for the guards, then force. | what is being drained |
-//! | 0 | [`telemetry`] | Logging and the metric registry. | any metric's meaning |
+//! | 0 | [`telemetry`] | Logging, the metric registry, the writing of logs kept in files. | what metrics and lines mean |
 //! | 0 | [`files`] | Watch a file for change by its parent directory, debounced. | what is in it |
 //! | 1 | [`name`] | Paths, name trees and dtabs as values: parse, print, look up. | async, sockets, config |
 //! | 1 | [`message`] | A message head as its bytes plus edits; HTTP/1 framing rules as pure functions. | sockets, what a field means |

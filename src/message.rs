@@ -1,4 +1,4 @@
-//! A message head as its bytes plus edits; HTTP/1 framing rules as pure functions.
+//! A message head as its bytes plus edits, HTTP/1 framing rules as pure functions, and heads and trailers of HTTP/2.
 //!
 //! [`Head`] reads a head and writes it again; [`request_framing`] and [`response_framing`] say how the body
 //! ends; [`Chunks`] takes a chunked body apart. Nothing here waits, and nothing knows what a field means
@@ -65,9 +65,12 @@ mod field;
 mod framing;
 mod head;
 
+use self::chunks::may_trail;
 pub use self::chunks::{
     CHUNK_END, ChunkError, Chunked, Chunks, LAST_CHUNK, write_chunk_head, write_last_chunk,
 };
 pub use self::field::{Field, Known};
 pub use self::framing::{Framing, FramingError, keeps_alive, request_framing, response_framing};
-pub use self::head::{Head, HeadError, HopByHop, Limits, Version, validate_host};
+pub use self::head::{
+    Head, HeadError, HopByHop, Limits, Version, strip_trailers, trailer_fields, trailer_lines, validate_host,
+};

@@ -21,13 +21,14 @@ pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
 
 use self::address::is_host_name;
 use self::dns::{Dns, EXPECTED_SERVER, Server};
-use self::kubernetes::{Clusters, KubernetesNamer, Parts};
+use self::kubernetes::{Clusters, KubernetesNamer};
 use self::rewrite::RewriteNamer;
 use self::srv::SrvNamer;
 use self::system::SystemNamer;
 use crate::interpret::{Namer, Namers};
 use crate::name::Path;
 use crate::telemetry::Registry;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,43 +161,74 @@ pub enum Cause {
     Name(PatternError),
 }
 
+/// The namers of a configuration as they run.
+#[derive(Clone)]
+pub struct Built {
+    /// Each with the configuration it was made of.
+    entries: Vec<(Config, Arc<dyn Namer>)>,
+    system: Arc<dyn Namer>,
+    namers: Namers,
+    dns: Dns,
+    clusters: Clusters,
+    control: Handle,
+}
+
 /// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches,
 /// which count in `registry`.
 ///
 /// # Errors
 ///
 /// Says which namer cannot be made, and why.
-pub fn build(configs: &[Config], registry: &Registry, control: &Handle) -> Result<Namers, Error> {
+pub fn build(configs: &[Config], registry: &Registry, control: &Handle) -> Result<Built, Error> {
     let dns = Dns::of_system(control);
-    let system: Arc<dyn Namer> = Arc::new(SystemNamer::new(dns.clone(), control));
-    let mut namers = vec![(Path::from_elems([b"$"]), system)];
-    let mut builder = Builder { dns, clusters: Clusters::default(), registry, control };
-    for (at, Config { prefix, kind }) in configs.iter().enumerate() {
-        let full = Path::from_elems([b"#"]).concat(prefix);
-        let built = builder.build(&full, kind);
-        let namer = built.map_err(|cause| Error { at, prefix: prefix.clone(), cause })?;
-        namers.push((full, namer));
+    let system = Arc::new(SystemNamer::new(dns.clone(), control));
+    let clusters = Clusters::new(registry);
+    let (entries, namers, control) = (Vec::new(), Namers::default(), control.clone());
+    Built { entries, system, namers, dns, clusters, control }.rebuilt(configs)
+}
+
+impl Built {
+    /// Returns the namers, the system namers first.
+    pub const fn namers(&self) -> &Namers {
+        &self.namers
     }
-    Ok(Namers::new(namers))
-}
 
-/// What namers are made with, and share.
-struct Builder<'a> {
-    dns: Dns,
-    clusters: Clusters,
-    registry: &'a Registry,
-    control: &'a Handle,
-}
+    /// Makes the namers of a configuration that has taken the place of this one. Those of which it says the same stay
+    /// as they are, with all they watch.
+    ///
+    /// # Errors
+    ///
+    /// Says which namer cannot be made, and why.
+    pub fn rebuilt(&self, configs: &[Config]) -> Result<Self, Error> {
+        let mut before = self.entries.clone();
+        let mut entries = Vec::new();
+        for (at, config) in configs.iter().enumerate() {
+            let namer = match before.iter().position(|(known, _)| known == config) {
+                // What is said twice stands for two namers.
+                Some(known) => before.swap_remove(known).1,
+                None => self.build_one(config).map_err(|cause| Error {
+                    at,
+                    prefix: config.prefix.clone(),
+                    cause,
+                })?,
+            };
+            entries.push((config.clone(), namer));
+        }
+        let system = [(Path::from_elems([b"$"]), Arc::clone(&self.system))];
+        let configured = entries.iter().map(|(config, namer)| (config.full_prefix(), Arc::clone(namer)));
+        let namers = self.namers.replaced_by(system.into_iter().chain(configured).collect());
+        Ok(Self { entries, namers, ..self.clone() })
+    }
 
-impl Builder<'_> {
-    fn build(&mut self, prefix: &Path, kind: &Kind) -> Result<Arc<dyn Namer>, Cause> {
-        Ok(match kind {
+    fn build_one(&self, config: &Config) -> Result<Arc<dyn Namer>, Cause> {
+        let (prefix, Self { dns, control, .. }) = (config.full_prefix(), self);
+        Ok(match &config.kind {
             Kind::Fs(Fs { root_dir }) => {
                 let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
-                Arc::new(FsNamer::new(prefix.clone(), root, self.dns.clone(), self.control))
+                Arc::new(FsNamer::new(prefix, root, dns.clone(), control))
             }
             Kind::Kubernetes(kubernetes) => Arc::new(self.kubernetes(prefix, kubernetes)?),
-            Kind::DnsSrv(srv) => Arc::new(build_srv(prefix, srv, &self.dns, self.control)?),
+            Kind::DnsSrv(srv) => Arc::new(build_srv(&prefix, srv, dns, control)?),
             Kind::Rewrite(Rewrite { pattern, name }) => {
                 let matcher = pattern.parse().map_err(Cause::Pattern)?;
                 let template = Template::compile(name, &matcher).map_err(Cause::Name)?;
@@ -205,19 +237,18 @@ impl Builder<'_> {
         })
     }
 
-    fn kubernetes(&mut self, prefix: &Path, config: &Kubernetes) -> Result<KubernetesNamer, Cause> {
+    fn kubernetes(&self, prefix: Path, config: &Kubernetes) -> Result<KubernetesNamer, Cause> {
         config.client.check().map_err(Cause::Kubernetes)?;
-        Ok(KubernetesNamer::new(
-            config,
-            Parts {
-                prefix: prefix.clone(),
-                namespace: config.namespace().map_err(Cause::EnvVar)?,
-                cluster: self.clusters.of(config, self.registry, self.control),
-                dns: &self.dns,
-                registry: self.registry,
-                control: self.control,
-            },
-        ))
+        let namespace = config.namespace().map_err(Cause::EnvVar)?;
+        let cluster = self.clusters.of(config, &self.control);
+        Ok(KubernetesNamer::new(config, prefix, namespace, cluster, self.dns.clone()))
+    }
+}
+
+impl Config {
+    /// The prefix with its leading `/#`.
+    fn full_prefix(&self) -> Path {
+        Path::from_elems([b"#"]).concat(&self.prefix)
     }
 }
 
@@ -230,4 +261,10 @@ fn build_srv(prefix: &Path, srv: &DnsSrv, dns: &Dns, control: &Handle) -> Result
     let dns = if servers.is_empty() { dns.clone() } else { dns.with_servers(servers, control) };
     let min_pause = Duration::from_secs(srv.refresh_interval_seconds.max(1).into());
     Ok(SrvNamer::new(prefix.clone(), dns, srv.domain.clone(), min_pause, control))
+}
+
+impl fmt::Debug for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|(config, _)| config)).finish()
+    }
 }

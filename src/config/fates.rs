@@ -25,6 +25,8 @@ pub(crate) enum Fate {
     NoEffect(&'static str),
     /// It fails the start. Why, and what to do instead.
     Refused(&'static str),
+    /// It fails the start, as an unknown key, for it belongs to the other protocol. What does its work in this one.
+    Foreign(&'static str),
     /// It fails the start until this feature is built.
     NotYet(&'static str),
 }
@@ -151,8 +153,10 @@ pub(crate) fn working(names: &[&str]) -> Vec<&'static str> {
     sorts.chain(rows).collect()
 }
 
+/// Of a key of the other protocol.
+const NOTHING: &str = "nothing takes its place; remove it";
+
 // The features that are still to be built, in the words of those who wait for them.
-const ACCESS_LOGS: &str = "access logs";
 const ADMIN_RULES: &str = "rules for who may see what on the admin server";
 const BALANCERS: &str = "the choice of a load balancer";
 const ACCRUAL: &str = "failure accrual";
@@ -160,10 +164,8 @@ const CLASSIFIERS: &str = "response classifiers";
 const CONNECTIONS: &str = "limits on the number and the life of connections";
 const CONSUL: &str = "Consul";
 const DTAB_CONFIGMAP: &str = "dtabs kept in a ConfigMap";
-const HTTP2: &str = "HTTP/2";
 const IDENTIFIER_PORT: &str = "the identifier port";
 const INGRESS: &str = "the Ingress identifier";
-const METRICS: &str = "the export of metrics";
 const PER_CLIENT: &str = "settings per client";
 const PER_SERVICE: &str = "settings per service";
 const RECENT: &str = "the page of recent requests";

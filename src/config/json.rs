@@ -3,8 +3,12 @@
 //! It is a configuration itself, with every default written out: reading it gives the same again, but for places and for
 //! the reasons of trust. Each type is taken apart by name, so that a new key cannot be forgotten here.
 
-use super::resolved::{Admin, BindingCache, Config, Router, Server, SocketOptions};
+use super::resolved::{
+    AccessLog, Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, Session, SocketOptions,
+};
 use crate::context::{Forwarded, Labeler, Trust};
+use crate::proxy::AccessFormat;
+use crate::telemetry::{LogFile, LogTarget};
 use crate::{identify, namer, store};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -23,16 +27,18 @@ impl Config {
 }
 
 fn admin_json(admin: &Admin) -> Value {
-    let Admin { ip, port, shutdown_grace } = admin;
+    let Admin { ip, port, shutdown_delay, shutdown_grace } = admin;
     json!({
         "ip": ip,
         "port": port,
+        "shutdownDelayMs": millis(*shutdown_delay),
         "shutdownGraceMs": millis(*shutdown_grace),
     })
 }
 
 fn router_json(router: &Router) -> Value {
     let Router {
+        protocol,
         label,
         dtab,
         store,
@@ -41,12 +47,14 @@ fn router_json(router: &Router) -> Value {
         binding_timeout,
         binding_cache: BindingCache { paths, clients, idle_ttl },
         servers,
+        client: Client { http2 },
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
+        access_log,
     } = router;
-    said(json!({
-        "protocol": "http",
+    let common = json!({
+        "protocol": protocol.name(),
         "label": label,
         "dtab": format!("{dtab:#}"),
         "interpreter": store.as_ref().map(store_json),
@@ -54,11 +62,38 @@ fn router_json(router: &Router) -> Value {
         "identifier": identifiers.iter().map(identifier_json).collect::<Vec<_>>(),
         "bindingTimeoutMs": millis(*binding_timeout),
         "bindingCache": { "paths": paths, "clients": clients, "idleTtlSecs": idle_ttl.as_secs() },
-        "servers": servers.iter().map(server_json).collect::<Vec<_>>(),
-        "maxHeadersKB": max_headers_kb,
-        "maxInitialLineKB": max_initial_line_kb,
-        "maxErrResponseKB": max_err_response_kb,
-    }))
+        "servers": servers.iter().map(|server| server_json(server, *protocol)).collect::<Vec<_>>(),
+    });
+    let own = match protocol {
+        Protocol::Http => json!({
+            "maxHeadersKB": max_headers_kb,
+            "maxInitialLineKB": max_initial_line_kb,
+            "maxErrResponseKB": max_err_response_kb,
+        }),
+        Protocol::H2 => json!({ "client": http2_json(http2) }),
+    };
+    let log = access_log.as_ref().map_or(json!({}), |log| access_log_json(protocol.name(), log));
+    said(both(both(common, own), log))
+}
+
+/// The keys of an access log; they begin with the router's protocol.
+fn access_log_json(protocol: &str, log: &AccessLog) -> Value {
+    let AccessLog { target, format } = log;
+    let key = |rest: &str| format!("{protocol}AccessLog{rest}");
+    let format = match format {
+        AccessFormat::Linkerd => "linkerd",
+        AccessFormat::Json => "json",
+    };
+    match target {
+        LogTarget::StandardOutput => json!({ key(""): "-", key("Format"): format }),
+        LogTarget::File(LogFile { path, roll, append, keep }) => json!({
+            key(""): path,
+            key("Format"): format,
+            key("RollPolicy"): roll.to_string(),
+            key("Append"): append,
+            key("RotateCount"): keep.map_or(json!(-1), |keep| json!(keep)),
+        }),
+    }
 }
 
 fn store_json(store: &store::Config) -> Value {
@@ -66,7 +101,7 @@ fn store_json(store: &store::Config) -> Value {
     json!({ "kind": "io.l5d.fs", "dtabFile": dtab_file })
 }
 
-fn server_json(server: &Server) -> Value {
+fn server_json(server: &Server, protocol: Protocol) -> Value {
     let Server {
         ip,
         port,
@@ -75,9 +110,15 @@ fn server_json(server: &Server) -> Value {
         trust_is_said: _,
         trust_reason: _,
         max_concurrent_requests,
+        max_connections,
+        max_headers,
+        headers_timeout,
+        session,
         timeout,
         max_call_depth,
         add_forwarded_header,
+        max_streams,
+        http2,
         timestamp_header,
         socket_options,
     } = server;
@@ -85,22 +126,41 @@ fn server_json(server: &Server) -> Value {
         Trust::Everybody => "everybody",
         Trust::Nobody => "nobody",
     };
-    said(json!({
+    let common = json!({
         "ip": ip,
         "port": port,
         "label": label,
         "trust": trust,
         "maxConcurrentRequests": max_concurrent_requests,
+        "maxConnections": max_connections,
+        "maxHeaders": max_headers,
+        "headersTimeoutMs": millis(*headers_timeout),
+        "serverSession": (*session != Session::default()).then(|| session_json(session)),
         "timeoutMs": timeout.map(millis),
         "maxCallDepth": max_call_depth,
         "addForwardedHeader": add_forwarded_header.as_ref().map(forwarded_json),
-        "timestampHeader": timestamp_header,
         "socketOptions": socket_json(socket_options),
+    });
+    let own = match protocol {
+        Protocol::Http => json!({ "timestampHeader": timestamp_header }),
+        Protocol::H2 => both(json!({ "maxConcurrentStreamsPerConnection": max_streams }), http2_json(http2)),
+    };
+    said(both(common, own))
+}
+
+fn http2_json(http2: &Http2) -> Value {
+    let Http2 { stream_window, header_table, max_frame, max_header_list } = http2;
+    said(json!({
+        "initialStreamWindowBytes": stream_window,
+        "headerTableBytes": header_table,
+        "maxFrameBytes": max_frame,
+        "maxHeaderListBytes": max_header_list,
     }))
 }
 
 fn forwarded_json(forwarded: &Forwarded) -> Value {
-    let Forwarded { by, from } = forwarded;
+    // The name of the host's parameter follows from the protocol.
+    let Forwarded { by, from, host: _ } = forwarded;
     json!({ "by": labeler_json(by), "for": labeler_json(from) })
 }
 
@@ -114,6 +174,11 @@ fn labeler_json(labeler: &Labeler) -> Value {
         Labeler::Static(label) => return json!({ "kind": "static", "label": label }),
     };
     json!({ "kind": kind })
+}
+
+fn session_json(session: &Session) -> Value {
+    let Session { idle, life } = session;
+    said(json!({ "idleTimeMs": idle.map(millis), "lifeTimeMs": life.map(millis) }))
 }
 
 fn socket_json(options: &SocketOptions) -> Value {
@@ -144,6 +209,14 @@ fn with_kind(kind: &str, keys: &impl Serialize) -> Value {
     let mut json = serde_json::to_value(keys).unwrap_or_else(|_| Map::new().into());
     json["kind"] = kind.into();
     json
+}
+
+/// The members of two objects.
+fn both(mut one: Value, other: Value) -> Value {
+    if let (Value::Object(members), Value::Object(more)) = (&mut one, other) {
+        members.extend(more);
+    }
+    one
 }
 
 /// Without what was not said.
@@ -180,6 +253,7 @@ mod tests {
 admin:
   ip: 127.0.0.2
   port: 0
+  shutdownDelayMs: 2000
   shutdownGraceMs: 3000
   socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
 namers:
@@ -193,6 +267,8 @@ namers:
 routers:
 - protocol: http
   servers: [{port: 0}]
+- {protocol: http, label: logged, httpAccessLog: /dev/stdout, servers: [{port: 0}]}
+- {protocol: http, label: logged too, httpAccessLog: a.log, httpAccessLogRollPolicy: 1.kilobyte, servers: [{port: 0}]}
 - protocol: http
   label: 'quotes " and { braces'
   dtab: |
@@ -210,15 +286,34 @@ routers:
   maxHeadersKB: 1
   maxInitialLineKB: 2
   maxErrResponseKB: 3
+  httpAccessLog: logs/access.log
+  httpAccessLogFormat: json
+  httpAccessLogRollPolicy: Weekly(3)
+  httpAccessLogAppend: false
+  httpAccessLogRotateCount: 4
   servers:
   - {ip: 0.0.0.0, port: 0, label: s, trust: everybody, maxConcurrentRequests: 1, timeoutMs: 2, maxCallDepth: 3}
+  - {port: 0, maxConnections: 4, maxHeaders: 5, headersTimeoutMs: 6, serverSession: {idleTimeMs: 7, lifeTimeMs: 8}}
   - port: 0
     clearContext: true
     timestampHeader: x-when
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
   - {port: 0, addForwardedHeader: {by: {kind: router}}}
+- protocol: h2
+  h2AccessLog: h2.log
+  h2AccessLogFormat: json
+  h2AccessLogRotateCount: 2
+  identifier:
+  - {kind: io.l5d.header.token}
+  - {kind: io.l5d.header.path}
+  - {kind: io.l5d.header.path, header: my-path, segments: 2}
+  client: {initialStreamWindowBytes: 1, headerTableBytes: 2, maxFrameBytes: 16384, maxHeaderListBytes: 4}
+  servers:
+  - {addForwardedHeader: {}, maxConcurrentStreamsPerConnection: 5, initialStreamWindowBytes: 6}
+  - {port: 0, headerTableBytes: 0, maxFrameBytes: 16777215, maxHeaderListBytes: 8}
 "#;
-        for text in ["routers: [{protocol: http, servers: [{}]}]", full] {
+        let least = |protocol: &str| format!("routers: [{{protocol: {protocol}, servers: [{{}}]}}]");
+        for text in [&least("http"), &least("h2"), full] {
             let config = read("f", text).unwrap();
             let json = config.to_json().to_string();
             let again = read("f", &json).unwrap_or_else(|errors| panic!("{errors}\n{json}"));

@@ -131,6 +131,9 @@ impl Judge<'_> {
                 return self.report.warn(place, value.key(), message);
             }
             Fate::Refused(instead) => format!("`{name}` is not supported: {instead}"),
+            Fate::Foreign(instead) => {
+                format!("unknown key in a router of `protocol: {}`: {instead}", self.protocol)
+            }
             Fate::NotYet(feature) => {
                 format!("`{name}` is not available yet (feature: {feature})")
             }
@@ -139,7 +142,8 @@ impl Judge<'_> {
     }
 }
 
-/// The names of the rows that an error may offer: what is refused is not one of them.
+/// The names of the rows that an error may offer: what never does anything here is not one of them.
 fn offered(rows: &[&'static Key]) -> impl Iterator<Item = &'static str> {
-    rows.iter().filter(|row| !matches!(row.fate, Fate::Refused(_))).map(|row| row.name)
+    let is_offered = |row: &&&Key| !matches!(row.fate, Fate::Refused(_) | Fate::Foreign(_));
+    rows.iter().filter(is_offered).map(|row| row.name)
 }

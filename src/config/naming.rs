@@ -4,33 +4,50 @@ mod kubernetes;
 
 use super::errors::Report;
 use super::fates;
-use super::reader::{FIELD_NAME, MAX_INT, Reader, is_field_name};
+use super::reader::{MAX_INT, Reader, is_field_name};
+use super::resolved::Protocol;
 use super::router::path;
 use crate::name::Path;
 use crate::source::node::{Error, Node, Place};
 use crate::{identify, namer, store};
 use std::str::FromStr;
 
+/// What an identifier may read, in words.
+const HEADER: &str = "the name of a header, or `:authority`, `:path`, `:method` or `:scheme`";
+
 /// Reads `identifier`: one, or a list.
-pub(super) fn identifiers(router: &mut Reader<'_, '_>) -> Vec<identify::Config> {
-    let Some(node) = router.get("identifier") else { return vec![identify::Config::default()] };
+pub(super) fn identifiers(router: &mut Reader<'_, '_>, protocol: Protocol) -> Vec<identify::Config> {
+    let Some(node) = router.get("identifier") else {
+        return vec![identify::Config::HeaderToken(usual_token(protocol))];
+    };
     if !node.is_list() {
-        return identifier(&node, router.report()).into_iter().collect();
+        return identifier(&node, protocol, router.report()).into_iter().collect();
     }
     let nodes = node.list().unwrap_or_default();
     if nodes.is_empty() {
         router.error(Some(&node), "this list is empty: no request would get a name");
     }
-    router.report().each(&nodes, identifier)
+    router.report().each(&nodes, |node, report| identifier(node, protocol, report))
 }
 
-fn identifier(node: &Node<'_>, report: &mut Report) -> Option<identify::Config> {
+/// Returns what names a request when nothing is said: the host, as the protocol calls it.
+fn usual_token(protocol: Protocol) -> identify::HeaderToken {
+    match protocol {
+        Protocol::Http => identify::HeaderToken::default(),
+        Protocol::H2 => identify::HeaderToken { header: ":authority".to_owned() },
+    }
+}
+
+fn identifier(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Option<identify::Config> {
     let mut reader = Reader::new(node, &["identifier"], report);
     let kind = reader.get("kind")?.text().ok()?;
     let config = match kind {
         "io.l5d.header.token" => {
-            identify::Config::HeaderToken(reader.rest("identifier io.l5d.header.token")?)
+            let token = reader.rest("identifier io.l5d.header.token")?;
+            let is_said = node.get("header").is_some();
+            identify::Config::HeaderToken(if is_said { token } else { usual_token(protocol) })
         }
+        "io.l5d.header.path" => identify::Config::HeaderPath(reader.rest("identifier io.l5d.header.path")?),
         "io.l5d.header" => identify::Config::Header(reader.rest("identifier io.l5d.header")?),
         "io.l5d.path" => identify::Config::Path(reader.rest("identifier io.l5d.path")?),
         "io.l5d.methodAndHost" => {
@@ -53,14 +70,16 @@ fn identifier(node: &Node<'_>, report: &mut Report) -> Option<identify::Config> 
 /// Returns what is wrong with the values of an identifier.
 fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error> {
     let at = |key: &str| node.get(key).unwrap_or_else(|| node.clone());
+    let is_header = |name: &str| is_field_name(name) || identify::is_pseudo_header(name);
+    let header_error = |name: &str| (!is_header(name)).then(|| at("header").unexpected(HEADER));
+    let segments_error = |count: usize| (count == 0).then(|| at("segments").unexpected("a number from 1"));
     match config {
         identify::Config::HeaderToken(identify::HeaderToken { header })
-        | identify::Config::Header(identify::HeaderPath { header }) => {
-            (!is_field_name(header)).then(|| at("header").unexpected(FIELD_NAME))
+        | identify::Config::Header(identify::Header { header }) => header_error(header),
+        identify::Config::HeaderPath(identify::HeaderPath { header, segments }) => {
+            header_error(header).or_else(|| segments_error(segments.unwrap_or(1)))
         }
-        identify::Config::Path(identify::PathSegments { segments, .. }) => {
-            (*segments == 0).then(|| at("segments").unexpected("a number from 1"))
-        }
+        identify::Config::Path(identify::PathSegments { segments, .. }) => segments_error(*segments),
         identify::Config::Static(_) | identify::Config::MethodAndHost(_) => None,
     }
 }

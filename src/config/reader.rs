@@ -2,7 +2,7 @@
 
 use super::errors::Report;
 use super::fates;
-use super::resolved::SocketOptions;
+use super::resolved::{Http2, SocketOptions};
 use crate::source::node::Node;
 use serde::de::DeserializeOwned;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -119,6 +119,16 @@ impl<'a, 'r> Reader<'a, 'r> {
         self.report.check(if is_field_name(text) { Ok(text) } else { Err(value.unexpected(FIELD_NAME)) })
     }
 
+    /// Reads what one side of an HTTP/2 connection announces. The bounds are those of RFC 9113 6.5.2.
+    pub(super) fn http2(&mut self) -> Http2 {
+        Http2 {
+            stream_window: self.number("initialStreamWindowBytes", 1..=MAX_INT),
+            header_table: self.number("headerTableBytes", 0..=MAX_INT),
+            max_frame: self.number("maxFrameBytes", 1 << 14..=(1 << 24) - 1),
+            max_header_list: self.number("maxHeaderListBytes", 1..=MAX_INT),
+        }
+    }
+
     /// Reads `socketOptions`.
     pub(super) fn socket_options(&mut self) -> SocketOptions {
         let usual = SocketOptions::default();
@@ -141,7 +151,7 @@ impl<'a, 'r> Reader<'a, 'r> {
 }
 
 /// What [`is_field_name`] wants, in words.
-pub(super) const FIELD_NAME: &str = "the name of a header";
+const FIELD_NAME: &str = "the name of a header";
 
 /// Whether a text is a token (RFC 9110, 5.6.2).
 pub(super) fn is_field_name(text: &str) -> bool {

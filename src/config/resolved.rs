@@ -3,7 +3,9 @@
 use super::Warning;
 use crate::context::{Forwarded, Trust};
 use crate::name::{Dtab, Path};
+use crate::proxy::AccessFormat;
 use crate::source::node::Place;
+use crate::telemetry::LogTarget;
 use crate::{identify, namer, store};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -53,6 +55,9 @@ pub struct RouterPlaces {
     pub servers: Vec<Place>,
     /// The ports of its servers; a server's place when it has none of its own.
     pub ports: Vec<Place>,
+    /// The path of keys to its access log, such as `routers[0].httpAccessLog`, and its place; empty and 0:0 when it has
+    /// none.
+    pub access_log: (String, Place),
 }
 
 /// The admin server.
@@ -62,7 +67,10 @@ pub struct Admin {
     pub ip: IpAddr,
     /// `port`: 9990 by default; 0 takes a free one.
     pub port: u16,
-    /// `shutdownGraceMs`: how long requests may still take when the process ends; 10 s by default.
+    /// `shutdownDelayMs`: how long the process, asked to end, still accepts and serves while it says that it is not
+    /// ready; 5 s by default.
+    pub shutdown_delay: Duration,
+    /// `shutdownGraceMs`: how long requests may still take after that; 10 s by default.
     pub shutdown_grace: Duration,
 }
 
@@ -75,17 +83,53 @@ impl Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { ip: LOOPBACK, port: 9990, shutdown_grace: Duration::from_secs(10) }
+        Self {
+            ip: LOOPBACK,
+            port: 9990,
+            shutdown_delay: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(10),
+        }
     }
 }
 
 /// What listeners are bound to when nothing is said.
 pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
+/// What a router's upstreams speak, unless an endpoint says otherwise.
+///
+/// Its listeners tell HTTP/1 from HTTP/2 by the first bytes of a connection, whatever the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Protocol {
+    /// `http`: HTTP/1.1.
+    Http,
+    /// `h2`: HTTP/2, without TLS by prior knowledge.
+    H2,
+}
+
+impl Protocol {
+    /// Returns it as it is written in the configuration, which is also the label of a router that has no other.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::H2 => "h2",
+        }
+    }
+
+    /// Returns the port of a server that names none: 4140, or 4142 for `h2`.
+    pub const fn usual_port(self) -> u16 {
+        match self {
+            Self::Http => 4140,
+            Self::H2 => 4142,
+        }
+    }
+}
+
 /// One router: listeners whose requests are named and bound in one way.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Router {
-    /// `label`: its name in metrics and on the admin server; the protocol by default, which is `http`.
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `label`: its name in metrics and on the admin server; the protocol by default.
     pub label: String,
     /// `dtab`: empty by default.
     pub dtab: Dtab,
@@ -93,7 +137,7 @@ pub struct Router {
     pub store: Option<store::Config>,
     /// `dstPrefix`: what identifiers put before their names; `/svc` by default.
     pub dst_prefix: Path,
-    /// `identifier`: tried in order; `io.l5d.header.token` by default.
+    /// `identifier`: tried in order; `io.l5d.header.token` by default, of `Host`, which `h2` calls `:authority`.
     pub identifiers: Vec<identify::Config>,
     /// `bindingTimeoutMs`: how long a request waits for its name to be bound; 10 s by default.
     pub binding_timeout: Duration,
@@ -101,12 +145,49 @@ pub struct Router {
     pub binding_cache: BindingCache,
     /// `servers`: at least one.
     pub servers: Vec<Server>,
-    /// `maxHeadersKB`: the most KiB that the field lines of a request or response may have; 8 by default.
+    /// `client`: how its upstreams are spoken to.
+    pub client: Client,
+    /// `maxHeadersKB`: the most KiB that the field lines of a request or response may have; 8 by default, and always
+    /// for `h2`.
     pub max_headers_kb: usize,
-    /// `maxInitialLineKB`: the most KiB that a request line or status line may have; 4 by default.
+    /// `maxInitialLineKB`: the most KiB that a request line or status line may have; 4 by default, and always for `h2`.
     pub max_initial_line_kb: usize,
-    /// `maxErrResponseKB`: the most KiB of a body that this router writes for an error; 5120 by default.
+    /// `maxErrResponseKB`: the most KiB of a body that this router writes for an error; 5120 by default, and always for
+    /// `h2`.
     pub max_err_response_kb: usize,
+    /// `httpAccessLog` and the keys beside it: off by default.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Where the access lines of a router go, and how they are written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccessLog {
+    /// `httpAccessLog`, `httpAccessLogRollPolicy`, `httpAccessLogAppend` and `httpAccessLogRotateCount`.
+    pub target: LogTarget,
+    /// `httpAccessLogFormat`: Linkerd's by default.
+    pub format: AccessFormat,
+}
+
+/// How the upstreams of a router are spoken to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Client {
+    /// Of connections that speak HTTP/2. Only `h2` routers have keys for it.
+    pub http2: Http2,
+}
+
+/// What one side of a connection that speaks HTTP/2 announces in its first SETTINGS (RFC 9113 6.5.2). What is not said
+/// is as the proxy has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Http2 {
+    /// `initialStreamWindowBytes`: how much of a stream's content the peer may send before it is told to go on; from 1
+    /// to 2^31 - 1.
+    pub stream_window: Option<u32>,
+    /// `headerTableBytes`: how many bytes of header fields the peer may have remembered here; 0 remembers none.
+    pub header_table: Option<u32>,
+    /// `maxFrameBytes`: the longest frame that the peer may send, from 2^14 to 2^24 - 1.
+    pub max_frame: Option<u32>,
+    /// `maxHeaderListBytes`: the most bytes of fields that a head may have, with 32 more for each; from 1.
+    pub max_header_list: Option<u32>,
 }
 
 /// How many names, overrides and clients a router keeps, and how long when they are idle.
@@ -131,7 +212,7 @@ impl Default for BindingCache {
 pub struct Server {
     /// `ip`: the address it listens on; loopback by default.
     pub ip: IpAddr,
-    /// `port`: 4140 by default; 0 takes a free one.
+    /// `port`: [`Protocol::usual_port`] by default; 0 takes a free one.
     pub port: u16,
     /// `label`: its name in metrics; `<ip>/<port>` by default.
     pub label: Option<String>,
@@ -143,12 +224,25 @@ pub struct Server {
     pub trust_reason: String,
     /// `maxConcurrentRequests`: more are refused; unlimited by default.
     pub max_concurrent_requests: Option<usize>,
+    /// `maxConnections`: more are refused; 10,000 by default.
+    pub max_connections: usize,
+    /// `maxHeaders`: how many field lines a request or response may have; 100 by default.
+    pub max_headers: usize,
+    /// `headersTimeoutMs`: how long a request's head may take from its first byte to its last; 10 s by default.
+    pub headers_timeout: Duration,
+    /// `serverSession`.
+    pub session: Session,
     /// `timeoutMs`: how long a request may take in all; unlimited by default.
     pub timeout: Option<Duration>,
     /// `maxCallDepth`: how many proxies a request may have passed; 1000 by default.
     pub max_call_depth: u32,
     /// `addForwardedHeader`: off by default.
     pub add_forwarded_header: Option<Forwarded>,
+    /// `maxConcurrentStreamsPerConnection`: how many requests a caller may have under way on one connection that speaks
+    /// HTTP/2; 1000 by default, as in Linkerd. Only servers of `h2` routers have a key for it.
+    pub max_streams: u32,
+    /// Of connections that speak HTTP/2. Only servers of `h2` routers have keys for it.
+    pub http2: Http2,
     /// `timestampHeader`: the name of a field that receives the time when it is absent; off by default.
     pub timestamp_header: Option<String>,
     /// `socketOptions`.
@@ -160,6 +254,15 @@ impl Server {
     pub const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }
+}
+
+/// How long a connection may last.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Session {
+    /// `idleTimeMs`: without a request; by default `socketOptions.readTimeoutMs`, or else 600 s.
+    pub idle: Option<Duration>,
+    /// `lifeTimeMs`: in all; unlimited by default.
+    pub life: Option<Duration>,
 }
 
 /// What is set on a listening socket and on those that it accepts. `reuseAddr` is always on.

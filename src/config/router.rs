@@ -1,18 +1,16 @@
 //! Reads routers.
 
+use super::access_log::access_log;
 use super::errors::Report;
 use super::fates;
 use super::naming;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{BindingCache, Router, RouterPlaces};
+use super::resolved::{BindingCache, Client, Protocol, Router, RouterPlaces};
 use super::server;
 use crate::name::{self, Dtab, Path};
 use crate::source::node::{Node, Place};
 use std::str::FromStr;
 use std::time::Duration;
-
-/// The protocol of the routers that are read here.
-const HTTP: &str = "http";
 
 /// The most KiB that a head or an error body may be allowed to have: 1 GiB, so that counting bytes cannot overflow.
 const MAX_KB: u64 = 1 << 20;
@@ -29,19 +27,22 @@ pub(super) fn routers(root: &Node<'_>, report: &mut Report) -> (Vec<Router>, Vec
 }
 
 fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)> {
-    let mut reader = Reader::new(node, &["router", "router http"], report);
-    if reader.get("protocol")?.text().ok()? != HTTP {
-        return None;
-    }
+    let protocol = match node.get("protocol")?.text().ok()? {
+        "http" => Protocol::Http,
+        "h2" => Protocol::H2,
+        _ => return None,
+    };
+    let mut reader = Reader::new(node, sections(protocol), report);
     let label_node = reader.get("label");
     let label = match label_node {
         Some(_) => non_empty(&mut reader, "label").unwrap_or_default(),
-        None => HTTP.to_owned(),
+        None => protocol.name().to_owned(),
     };
     let dtab_node = reader.get("dtab");
     let (dtab, dentries) =
         dtab_node.as_ref().and_then(|node| dtab(node, reader.report())).unwrap_or_default();
-    let servers = server::servers(&mut reader, &label);
+    let servers = server::servers(&mut reader, protocol, &label);
+    let (access_log, access_log_place) = access_log(&mut reader, protocol.name()).unzip();
     let places = RouterPlaces {
         key: node.key().to_owned(),
         router: node.place(),
@@ -50,22 +51,50 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         dentries,
         servers: servers.iter().map(|(_, places)| places.server).collect(),
         ports: servers.iter().map(|(_, places)| places.port).collect(),
+        access_log: access_log_place.unwrap_or_default(),
     };
     let store = naming::store(&mut reader);
+    let mut kilobytes = |key, least, usual| match protocol {
+        Protocol::Http => reader.number(key, least..=MAX_KB).unwrap_or(usual),
+        Protocol::H2 => usual,
+    };
+    let max_headers_kb = kilobytes("maxHeadersKB", 1, 8);
+    let max_initial_line_kb = kilobytes("maxInitialLineKB", 1, 4);
+    let max_err_response_kb = kilobytes("maxErrResponseKB", 0, 5120);
     let router = Router {
+        protocol,
         label,
         dtab,
         store,
         dst_prefix: path(&mut reader, "dstPrefix").unwrap_or_else(|| Path::from_elems(["svc"])),
-        identifiers: naming::identifiers(&mut reader),
+        identifiers: naming::identifiers(&mut reader, protocol),
         binding_timeout: reader.millis("bindingTimeoutMs").unwrap_or(Duration::from_secs(10)),
         binding_cache: binding_cache(&mut reader),
         servers: servers.into_iter().map(|(server, _)| server).collect(),
-        max_headers_kb: reader.number("maxHeadersKB", 1..=MAX_KB).unwrap_or(8),
-        max_initial_line_kb: reader.number("maxInitialLineKB", 1..=MAX_KB).unwrap_or(4),
-        max_err_response_kb: reader.number("maxErrResponseKB", 0..=MAX_KB).unwrap_or(5120),
+        client: client(&mut reader, protocol),
+        max_headers_kb,
+        max_initial_line_kb,
+        max_err_response_kb,
+        access_log,
     };
     Some((router, places))
+}
+
+const fn sections(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::Http => &["router", "router http"],
+        Protocol::H2 => &["router", "router h2"],
+    }
+}
+
+/// Reads `client`.
+fn client(router: &mut Reader<'_, '_>, protocol: Protocol) -> Client {
+    match router.get("client") {
+        Some(node) if protocol == Protocol::H2 => {
+            Client { http2: Reader::new(&node, &["client h2"], router.report()).http2() }
+        }
+        _ => Client::default(),
+    }
 }
 
 /// Reads a text that must say something.

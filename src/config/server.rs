@@ -2,11 +2,19 @@
 
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{LOOPBACK, Server};
+use super::resolved::{Http2, LOOPBACK, Protocol, Server, Session};
 use super::router::non_empty;
-use crate::context::{Forwarded, Labeler, Trust};
+use crate::context::{Forwarded, HostParameter, Labeler, Trust};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The most field lines that a head may be allowed to have.
+const MAX_HEADERS: u64 = 10_000;
+
+/// How many requests a caller may have under way on one HTTP/2 connection when nothing is said. It is Linkerd's number:
+/// with a lower one a caller of many long calls would stand still without an error.
+const MAX_STREAMS: u32 = 1000;
 
 /// Where a server stands in the file.
 pub(super) struct ServerPlaces {
@@ -16,20 +24,24 @@ pub(super) struct ServerPlaces {
 }
 
 /// Reads `servers`.
-pub(super) fn servers(router: &mut Reader<'_, '_>, label: &str) -> Vec<(Server, ServerPlaces)> {
+pub(super) fn servers(
+    router: &mut Reader<'_, '_>,
+    protocol: Protocol,
+    label: &str,
+) -> Vec<(Server, ServerPlaces)> {
     let list = router.get("servers");
     let nodes = list.as_ref().map_or_else(Vec::new, |list| list.list().unwrap_or_default());
     if nodes.is_empty() && list.as_ref().is_none_or(Node::is_list) {
         let message = format!("the router `{label}` has no servers: nothing would reach it");
         router.error(list.as_ref(), message);
     }
-    router.report().each(&nodes, |node, report| node.is_mapping().then(|| server(node, report)))
+    router.report().each(&nodes, |node, report| node.is_mapping().then(|| server(node, protocol, report)))
 }
 
-fn server(node: &Node<'_>, report: &mut Report) -> (Server, ServerPlaces) {
-    let mut reader = Reader::new(node, &["server", "server http"], report);
+fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, ServerPlaces) {
+    let mut reader = Reader::new(node, sections(protocol), report);
     let port = super::place_or(reader.get("port").as_ref(), node.place());
-    let address = reader.address(SocketAddr::new(LOOPBACK, 4140));
+    let address = reader.address(SocketAddr::new(LOOPBACK, protocol.usual_port()));
     let (trust, trust_reason) = trust(&mut reader, address.ip());
     let server = Server {
         ip: address.ip(),
@@ -39,13 +51,44 @@ fn server(node: &Node<'_>, report: &mut Report) -> (Server, ServerPlaces) {
         trust,
         trust_reason,
         max_concurrent_requests: reader.number("maxConcurrentRequests", 1..=MAX_INT),
+        max_connections: reader.number("maxConnections", 1..=MAX_INT).unwrap_or(10_000),
+        max_headers: reader.number("maxHeaders", 1..=MAX_HEADERS).unwrap_or(100),
+        headers_timeout: reader.millis("headersTimeoutMs").unwrap_or(Duration::from_secs(10)),
+        session: session(&mut reader),
         timeout: reader.millis("timeoutMs"),
         max_call_depth: reader.number("maxCallDepth", 0..=MAX_INT).unwrap_or(1000),
-        add_forwarded_header: forwarded(&mut reader),
-        timestamp_header: reader.field_name("timestampHeader").map(str::to_owned),
+        add_forwarded_header: forwarded(&mut reader, protocol),
+        max_streams: match protocol {
+            Protocol::Http => MAX_STREAMS,
+            Protocol::H2 => {
+                reader.number("maxConcurrentStreamsPerConnection", 1..=MAX_INT).unwrap_or(MAX_STREAMS)
+            }
+        },
+        http2: match protocol {
+            Protocol::Http => Http2::default(),
+            Protocol::H2 => reader.http2(),
+        },
+        timestamp_header: match protocol {
+            Protocol::Http => reader.field_name("timestampHeader").map(str::to_owned),
+            Protocol::H2 => None,
+        },
         socket_options: reader.socket_options(),
     };
     (server, ServerPlaces { server: node.place(), port })
+}
+
+/// Reads `serverSession`.
+fn session(reader: &mut Reader<'_, '_>) -> Session {
+    let Some(node) = reader.get("serverSession") else { return Session::default() };
+    let mut session = Reader::new(&node, &["session"], reader.report());
+    Session { idle: session.millis("idleTimeMs"), life: session.millis("lifeTimeMs") }
+}
+
+const fn sections(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::Http => &["server", "server http"],
+        Protocol::H2 => &["server", "server h2"],
+    }
 }
 
 /// Decides whom a listener trusts: `trust` says it, or `clearContext`, or else its address.
@@ -89,10 +132,17 @@ fn word(reader: &mut Reader<'_, '_>) -> Option<Trust> {
 }
 
 /// Reads `addForwardedHeader`.
-fn forwarded(reader: &mut Reader<'_, '_>) -> Option<Forwarded> {
+fn forwarded(reader: &mut Reader<'_, '_>, protocol: Protocol) -> Option<Forwarded> {
     let node = reader.get("addForwardedHeader")?;
     let mut header = Reader::new(&node, &["forwarded header"], reader.report());
-    Some(Forwarded { by: labeler(&mut header, "by"), from: labeler(&mut header, "for") })
+    Some(Forwarded {
+        by: labeler(&mut header, "by"),
+        from: labeler(&mut header, "for"),
+        host: match protocol {
+            Protocol::Http => HostParameter::Host,
+            Protocol::H2 => HostParameter::Authority,
+        },
+    })
 }
 
 /// Reads how one end of a connection is named.

@@ -1,5 +1,4 @@
 use super::{Deadline, Trace};
-use crate::message::Known;
 use std::time::{Duration, SystemTime};
 
 /// What one request carried, as [`Policy::enter`](super::Policy::enter) found it.
@@ -71,16 +70,5 @@ impl Context {
     /// Returns how many proxies the request had passed when it came, by its `Via` fields.
     pub fn call_depth(&self) -> u32 {
         self.call_depth
-    }
-
-    /// Returns whether a trailer field may be passed on, of the request or of the response.
-    ///
-    /// One that speaks of the connection, the length or the target never is (RFC 9110 section 6.5.1), and to or
-    /// from a caller who is not trusted neither is one that steers or names internals.
-    pub fn keeps_trailer(&self, name: &[u8]) -> bool {
-        let known = Known::of(name);
-        let of_the_head =
-            matches!(known, Known::Host | Known::ContentLength | Known::Expect | Known::MaxForwards);
-        !known.is_hop_by_hop() && !of_the_head && (self.trusted || !known.is_steering())
     }
 }

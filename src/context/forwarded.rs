@@ -12,6 +12,27 @@ pub struct Forwarded {
     pub by: Labeler,
     /// How the caller is named: the key `for`, which is a keyword here.
     pub from: Labeler,
+    /// Under which name the host is given.
+    pub host: HostParameter,
+}
+
+/// The name of the parameter that holds the host a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum HostParameter {
+    /// `host=`, as RFC 7239 section 5.3 has it.
+    #[default]
+    Host,
+    /// `authority=`, as Linkerd's `h2` routers write it, whatever protocol a request came by.
+    Authority,
+}
+
+impl HostParameter {
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Host => b"host",
+            Self::Authority => b"authority",
+        }
+    }
 }
 
 /// How one end of a connection is named in `Forwarded`.
@@ -43,7 +64,9 @@ impl Forwarded {
         out.extend_from_slice(b";for=");
         self.from.encode(peer.remote, !peer.seed, router, out);
         if let Some(host) = host.filter(|host| !host.is_empty()) {
-            out.extend_from_slice(b";host=");
+            out.push(b';');
+            out.extend_from_slice(self.host.name());
+            out.push(b'=');
             push_value(host, out);
         }
         out.extend_from_slice(if peer.secure { b";proto=https" } else { b";proto=http" });
@@ -163,7 +186,7 @@ mod tests {
             (of("a b\"c"), v4, "\"_a b\\\"c\"", "\"_a b\\\"c\""),
         ];
         for (labeler, (remote, local), by, from) in table {
-            let forwarded = Forwarded { by: labeler.clone(), from: labeler };
+            let forwarded = Forwarded { by: labeler.clone(), from: labeler, host: HostParameter::Host };
             let text = encoded(&forwarded, &peer(remote, local), None);
             assert_eq!(text, format!("by={by};for={from};proto=http"));
         }
@@ -171,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_host_is_quoted_when_it_must_be() {
-        let ip = Forwarded { by: Labeler::Router, from: Labeler::Router };
+        let of = |host| Forwarded { by: Labeler::Router, from: Labeler::Router, host };
         let mut peer = peer("192.0.2.43:1", "192.0.2.1:2");
         peer.secure = true;
         let table: [(&[u8], &str); 4] = [
@@ -181,17 +204,21 @@ mod tests {
             (b"", ""),
         ];
         for (host, text) in table {
-            assert_eq!(
-                encoded(&ip, &peer, Some(host)),
-                format!("by=_inbound;for=_inbound{text};proto=https")
-            );
+            let expected = format!("by=_inbound;for=_inbound{text};proto=https");
+            assert_eq!(encoded(&of(HostParameter::Host), &peer, Some(host)), expected);
+            let expected = expected.replace(";host=", ";authority=");
+            assert_eq!(encoded(&of(HostParameter::Authority), &peer, Some(host)), expected);
         }
     }
 
     #[test]
     fn random_labels_last_for_a_connection_or_for_a_request() {
         let peer = peer("192.0.2.43:1", "192.0.2.1:2");
-        let connection = Forwarded { by: Labeler::ConnectionRandom, from: Labeler::ConnectionRandom };
+        let connection = Forwarded {
+            by: Labeler::ConnectionRandom,
+            from: Labeler::ConnectionRandom,
+            ..Forwarded::default()
+        };
         let text = encoded(&connection, &peer, None);
         assert_eq!(text, encoded(&connection, &peer, None));
         let request = Forwarded::default();

@@ -8,7 +8,9 @@ pub enum Config {
     /// `io.l5d.header.token`
     HeaderToken(HeaderToken),
     /// `io.l5d.header`
-    Header(HeaderPath),
+    Header(Header),
+    /// `io.l5d.header.path`
+    HeaderPath(HeaderPath),
     /// `io.l5d.path`
     Path(PathSegments),
     /// `io.l5d.methodAndHost`
@@ -23,6 +25,7 @@ impl Config {
         match self {
             Self::HeaderToken(_) => "io.l5d.header.token",
             Self::Header(_) => "io.l5d.header",
+            Self::HeaderPath(_) => "io.l5d.header.path",
             Self::Path(_) => "io.l5d.path",
             Self::MethodAndHost(_) => "io.l5d.methodAndHost",
             Self::Static(_) => "io.l5d.static",
@@ -41,7 +44,7 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct HeaderToken {
-    /// The field; `Host` unless said otherwise.
+    /// The field, or a pseudo-header; `Host` unless said otherwise.
     pub header: String,
 }
 
@@ -54,14 +57,33 @@ impl Default for HeaderToken {
 /// `io.l5d.header`: the value of a field is a path, `/svc` and its elements.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct HeaderPath {
-    /// The field; `l5d-name` unless said otherwise.
+pub struct Header {
+    /// The field, or a pseudo-header; `l5d-name` unless said otherwise.
     pub header: String,
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self { header: "l5d-name".into() }
+    }
+}
+
+/// `io.l5d.header.path`: the value of a field is a URI's path, `/svc/<segment>...`, without its query.
+///
+/// Names gRPC requests: their `:path` is `/<package>.<Service>/<Method>`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct HeaderPath {
+    /// The field, or a pseudo-header; `:path` unless said otherwise.
+    pub header: String,
+    /// How many segments, from 1; all unless said otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segments: Option<usize>,
 }
 
 impl Default for HeaderPath {
     fn default() -> Self {
-        Self { header: "l5d-name".into() }
+        Self { header: ":path".into(), segments: None }
     }
 }
 
@@ -82,6 +104,9 @@ impl Default for PathSegments {
 }
 
 /// `io.l5d.methodAndHost`: `/svc/1.1/<METHOD>/<host>`, and `/svc/1.0/<METHOD>` for HTTP/1.0.
+///
+/// HTTP/2 requests, which Linkerd's `http` routers never saw, are named as those of HTTP/1.1: a dtab is about services,
+/// and goes on to mean the same when their callers change the protocol.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct MethodAndHost {

@@ -14,15 +14,23 @@ fn path(text: &str) -> Path {
     text.parse().unwrap()
 }
 
+/// The same request as it comes by HTTP/2: its `:authority` is the field `Host`.
+fn http2(text: &str) -> Head {
+    let mut head = head(text);
+    head.set_version(Version::Http2);
+    head
+}
+
 /// Returns the name that `configs` give a request, or the reason why they do not.
 fn name(configs: &[Config], text: &str) -> Result<Path, String> {
+    name_of(configs, &mut head(text))
+}
+
+fn name_of(configs: &[Config], head: &mut Head) -> Result<Path, String> {
     let identifiers = Identifiers::new(configs, &path("/svc"));
     let mut name = PathBuf::default();
     name.push(b"left over");
-    identifiers
-        .identify(&mut head(text), &mut name)
-        .map(|()| name.to_path())
-        .map_err(|error| error.to_string())
+    identifiers.identify(head, &mut name).map(|()| name.to_path()).map_err(|error| error.to_string())
 }
 
 fn svc<const N: usize>(elems: [&str; N]) -> Result<Path, String> {
@@ -30,7 +38,11 @@ fn svc<const N: usize>(elems: [&str; N]) -> Result<Path, String> {
 }
 
 fn header(name: &str) -> Config {
-    Config::Header(HeaderPath { header: name.into() })
+    Config::Header(Header { header: name.into() })
+}
+
+fn header_path(header: &str, segments: Option<usize>) -> Config {
+    Config::HeaderPath(HeaderPath { header: header.into(), segments })
 }
 
 fn token(name: &str) -> Config {
@@ -66,7 +78,7 @@ fn header_token_is_one_element() {
 }
 
 #[test]
-fn header_path_is_elements_of_bytes() {
+fn header_is_elements_of_bytes() {
     let slash = || Err("l5d-name header is not a path: it does not begin with '/'".to_owned());
     let table = [
         ("/a/b", svc(["a", "b"])),
@@ -86,6 +98,75 @@ fn header_path_is_elements_of_bytes() {
         );
     }
     assert_eq!(name(&[header("host")], "GET / HTTP/1.1\nHost: /A/b"), svc(["a", "b"]));
+}
+
+#[test]
+fn header_path_is_the_segments_of_a_uri() {
+    let few = |needed: usize| Err(format!("not enough segments in path: {needed} needed"));
+    let none = |header: &str| Err(format!("no segments in {header}"));
+    let all = || header_path(":path", None);
+    let first = |segments| header_path(":path", Some(segments));
+    let table = [
+        (all(), "/helloworld.World/Greeting", svc(["helloworld.World", "Greeting"])),
+        (first(1), "/helloworld.World/Greeting", svc(["helloworld.World"])),
+        (first(2), "/helloworld.World/Greeting", svc(["helloworld.World", "Greeting"])),
+        (first(3), "/helloworld.World/Greeting", few(3)),
+        (all(), "/a/b/?c/d", svc(["a", "b"])),
+        (all(), "/a?b/", svc(["a"])),
+        (all(), "//a///B//", svc(["a", "B"])),
+        // What Linkerd's parser of paths refused.
+        (all(), r"/~@+,=()/%2f/\x2", svc(["~@+,=()", "%2f", r"\x2"])),
+        (first(2), "/a//b~/c", svc(["a", "b~"])),
+        (all(), "/", none(":path")),
+        (all(), "/?a/b", none(":path")),
+        (first(1), "//", few(1)),
+        (all(), "*", none(":path")),
+    ];
+    for (config, target, expected) in table {
+        let text = format!("OPTIONS {target} HTTP/1.1\nHost: hello");
+        for mut head in [head(&text), http2(&text)] {
+            assert_eq!(name_of(std::slice::from_ref(&config), &mut head), expected, "{target}");
+            assert_eq!(head.target(), target.as_bytes());
+        }
+    }
+    let table = [
+        ("my-path: /a/b/?c", svc(["a", "b"])),
+        ("my-path: a/b", none("My-Path")),
+        ("my-path: http://a/b", none("My-Path")),
+        ("my-path:", Err("My-Path header is absent".into())),
+        ("other: /a", Err("My-Path header is absent".into())),
+    ];
+    for (field, expected) in table {
+        let text = format!("GET /x HTTP/1.1\n{field}");
+        assert_eq!(name(&[header_path("My-Path", None)], &text), expected, "{field}");
+    }
+}
+
+#[test]
+fn pseudo_headers_are_those_of_either_protocol() {
+    let table = [
+        (token(":authority"), svc(["hello:80"])),
+        (token(":Authority"), svc(["hello:80"])),
+        (token("host"), svc(["hello:80"])),
+        (token(":path"), svc(["/a/B?c"])),
+        (token(":method"), svc(["PUT"])),
+        (token(":scheme"), svc(["http"])),
+        (token(":status"), Err(":status header is absent".into())),
+        (header(":path"), svc(["a", "B?c"])),
+        (header_path(":path", None), svc(["a", "B"])),
+    ];
+    for (config, expected) in table {
+        let text = "PUT /a/B?c HTTP/1.1\nHost: Hello:80";
+        for mut head in [head(text), http2(text)] {
+            assert_eq!(name_of(std::slice::from_ref(&config), &mut head), expected, "{config:?}");
+        }
+    }
+    assert_eq!(name(&[token(":authority")], "GET / HTTP/1.0"), Err(":authority header is absent".into()));
+    for (known, is) in
+        [(":authority", true), (":PATH", true), (":status", false), ("host", false), (":", false)]
+    {
+        assert_eq!(is_pseudo_header(known), is, "{known}");
+    }
 }
 
 #[test]
@@ -153,7 +234,7 @@ fn a_target_stays_when_nothing_is_consumed() {
 
 #[test]
 fn method_and_host_depends_on_the_version() {
-    let missing = || Err("HTTP/1.1 request missing hostname".to_owned());
+    let missing = || Err("request missing hostname".to_owned());
     let table = [
         (false, "GET /a/b HTTP/1.1\nHost: Hello:80", svc(["1.1", "GET", "hello:80"])),
         (false, "post / HTTP/1.1\nHost: hello", svc(["1.1", "post", "hello"])),
@@ -167,6 +248,9 @@ fn method_and_host_depends_on_the_version() {
     ];
     for (uri, text, expected) in table {
         assert_eq!(name(&[method_and_host(uri)], text), expected, "{text}");
+        if text.contains("HTTP/1.1") {
+            assert_eq!(name_of(&[method_and_host(uri)], &mut http2(text)), expected, "{text} by HTTP/2");
+        }
     }
 }
 
@@ -198,7 +282,8 @@ fn a_list_is_tried_in_order_and_keeps_the_last_reason() {
 #[test]
 fn configurations_have_linkerds_defaults() {
     assert_eq!(Config::default(), token("Host"));
-    assert_eq!(HeaderPath::default().header, "l5d-name");
+    assert_eq!(Header::default().header, "l5d-name");
+    assert_eq!(HeaderPath::default(), HeaderPath { header: ":path".into(), segments: None });
     assert_eq!(PathSegments::default(), PathSegments { segments: 1, consume: false });
     assert!(!MethodAndHost::default().http_uri_in_dst);
 }

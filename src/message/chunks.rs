@@ -314,7 +314,7 @@ fn field(line: &[u8]) -> Option<Field<'_>> {
 }
 
 /// Whether a field may come behind a body (RFC 9110 6.5.1).
-fn may_trail(field: Field<'_>) -> bool {
+pub(super) fn may_trail(field: Field<'_>) -> bool {
     /// Fields that route, authenticate, modify a request, control a response, or say how to read the content.
     const NEVER: [&str; 31] = [
         "accept",

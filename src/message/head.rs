@@ -1,6 +1,7 @@
 //! A message head: the bytes it came in, plus edits.
 
 mod connection;
+mod http2;
 mod parse;
 mod reason;
 mod target;
@@ -12,6 +13,7 @@ use std::fmt;
 
 pub use self::connection::HopByHop;
 pub(super) use self::connection::MAX_OPTIONS;
+pub use self::http2::{strip_trailers, trailer_fields, trailer_lines};
 pub use self::parse::{HeadError, Limits};
 pub use self::target::validate_host;
 
@@ -62,6 +64,8 @@ struct Line {
     /// Where the line ends, behind its CRLF.
     end: u32,
     known: Known,
+    /// Whether HTTP/2 may not put it into a compression table (RFC 7541 6.2.3).
+    never_indexed: bool,
 }
 
 impl Line {
@@ -119,10 +123,15 @@ impl Head {
     /// percent-encoded.
     pub fn request(method: &[u8], target: &[u8]) -> Self {
         let mut head = Self::default();
-        push_allowed(&mut head.bytes, method, is_token_byte, b'-');
-        head.method = Span::new(0, head.bytes.len());
-        head.set_target(target);
+        head.begin_request(method, target);
         head
+    }
+
+    /// Makes an empty head that of a request.
+    fn begin_request(&mut self, method: &[u8], target: &[u8]) {
+        push_allowed(&mut self.bytes, method, is_token_byte, b'-');
+        self.method = Span::new(0, self.bytes.len());
+        self.set_target(target);
     }
 
     /// Returns a response head made here: HTTP/1.1, the status's usual reason, without fields.
@@ -278,6 +287,7 @@ impl Head {
             value: Span::new(value_start, value_end),
             end: self.bytes.len() as u32,
             known,
+            never_indexed: false,
         });
     }
 
@@ -314,6 +324,13 @@ impl Head {
     ///
     /// The first line says HTTP/1.0 when that is the [`version`](Self::version), else HTTP/1.1.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_open(out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes the head as [`write`](Self::write) does, but for the empty line: lines that speak of the connection may
+    /// follow.
+    pub fn write_open(&self, out: &mut Vec<u8>) {
         out.reserve(self.bytes.len() + 64);
         let mut run = self.first;
         if run.is_empty() {
@@ -328,7 +345,6 @@ impl Head {
             }
         }
         out.extend_from_slice(run.of(&self.bytes));
-        out.extend_from_slice(b"\r\n");
     }
 
     fn write_first_line(&self, out: &mut Vec<u8>) {

@@ -15,7 +15,7 @@ mod external;
 mod follow;
 mod held;
 mod name;
-mod pods;
+mod pod;
 mod resolve;
 mod service;
 mod slice;
@@ -27,15 +27,13 @@ use self::cluster::Cluster;
 use self::follow::Follower;
 use self::held::HeldNames;
 use self::name::Name;
+use self::pod::Pod;
 use super::dns::Dns;
 use super::published::Published;
 use crate::interpret::{Answer, Namer, State};
-use crate::kubernetes::{Metrics, Scope, Watches};
+use crate::kubernetes::Watches;
 use crate::name::{NameTree, Path};
-use crate::telemetry::Registry;
-use pods::Pod;
 use std::sync::Arc;
-use tokio::runtime::Handle;
 
 /// A namer of services in one cluster.
 #[derive(Debug)]
@@ -48,7 +46,6 @@ pub(super) struct KubernetesNamer {
     label: Option<Label>,
     dns: Dns,
     held: HeldNames,
-    control: Handle,
 }
 
 /// A label whose value is part of names.
@@ -59,33 +56,18 @@ struct Label {
     pods: Watches<Pod>,
 }
 
-/// What a namer of services is made with.
-pub(super) struct Parts<'a> {
-    pub(super) prefix: Path,
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) namespace: Option<Arc<str>>,
-    pub(super) dns: &'a Dns,
-    pub(super) registry: &'a Registry,
-    pub(super) control: &'a Handle,
-}
-
 impl KubernetesNamer {
-    pub(super) fn new(config: &Kubernetes, parts: Parts<'_>) -> Self {
-        let Parts { prefix, cluster, namespace, dns, registry, control } = parts;
-        let label = config.label_selector.as_ref().map(|key| {
-            let metrics = Metrics::new(registry, "pods");
-            Label { key: key.as_str().into(), pods: pods::watches(&cluster, key, metrics, control) }
-        });
-        Self {
-            prefix,
-            cluster,
-            source: config.source,
-            namespace,
-            label,
-            dns: dns.clone(),
-            held: HeldNames::default(),
-            control: control.clone(),
-        }
+    /// Makes a namer whose bound names begin with `prefix`; in `namespace`, if names do not say in which.
+    pub(super) fn new(
+        config: &Kubernetes,
+        prefix: Path,
+        namespace: Option<Arc<str>>,
+        cluster: Arc<Cluster>,
+        dns: Dns,
+    ) -> Self {
+        let label = config.label_selector.as_ref();
+        let label = label.map(|key| Label { key: key.as_str().into(), pods: cluster.pods(key) });
+        Self { prefix, cluster, source: config.source, namespace, label, dns, held: HeldNames::default() }
     }
 
     /// Takes a path apart; None when it cannot be a name.
@@ -107,17 +89,23 @@ impl Namer for KubernetesNamer {
         match self.source {
             Source::External => {
                 let label = self.label.as_ref().map(|label| Arc::clone(&label.key));
-                self.control.spawn(external::follow(follower, name, label, services, self.dns.clone()));
+                self.cluster.control.spawn(external::follow(
+                    follower,
+                    name,
+                    label,
+                    services,
+                    self.dns.clone(),
+                ));
             }
             Source::Pods(EndpointsApi::Slices) => {
                 let slices = self.cluster.slices.follow(&name.namespace, &name.service);
                 let labelled = self.labelled(&name);
-                self.control.spawn(follow::follow(follower, name, labelled, services, slices));
+                self.cluster.control.spawn(follow::follow(follower, name, labelled, services, slices));
             }
             Source::Pods(EndpointsApi::Endpoints) => {
                 let endpoints = self.cluster.endpoints.follow(&name.namespace, &name.service);
                 let labelled = self.labelled(&name);
-                self.control.spawn(follow::follow(follower, name, labelled, services, endpoints));
+                self.cluster.control.spawn(follow::follow(follower, name, labelled, services, endpoints));
             }
         }
         answer
@@ -143,6 +131,3 @@ impl KubernetesNamer {
         Some(follow::Labelled { key: Arc::clone(&label.key), value: Arc::clone(value), pods })
     }
 }
-
-/// Which watches a namer shares with others: those of the same client and scope.
-pub(super) type Shared = (crate::kubernetes::Config, Scope);

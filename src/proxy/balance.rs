@@ -3,6 +3,7 @@
 //! Endpoints of one weight form a class; a class is drawn by its weight times the number of its members, as Finagle's
 //! weighted balancers do, and inside it the less loaded of two random members wins ("power of two choices").
 
+use super::http2;
 use super::pool::Idle;
 use crate::interpret::{EndpointSet, Hint};
 use crate::name::Path;
@@ -26,6 +27,8 @@ pub(crate) struct Member {
     pub(crate) hint: Option<Hint>,
     /// Connections of this worker that wait for a request.
     pub(crate) idle: RefCell<Vec<Idle>>,
+    /// Its connections over HTTP/2.
+    pub(crate) http2: http2::Connections,
     load: Arc<AtomicUsize>,
 }
 
@@ -122,6 +125,7 @@ impl Balancer {
                     address: endpoint.address,
                     hint: endpoint.hint,
                     idle: RefCell::default(),
+                    http2: http2::Connections::default(),
                     load: loads.of(client, endpoint.address),
                 })
             });

@@ -1,6 +1,8 @@
-//! A body on its way through: where it comes from, and the carrying of it.
+//! A body on its way through: where it comes from, where it goes, and the carrying of it.
 
-use super::http1;
+use super::{http1, http2};
+use bytes::Bytes;
+use http::HeaderMap;
 use std::io;
 
 /// A body that has not been read yet, wherever it comes from.
@@ -12,12 +14,37 @@ pub(crate) enum Body {
     Text(Vec<u8>),
     /// On an HTTP/1 connection.
     Http1(http1::Incoming),
+    /// On an HTTP/2 stream.
+    Http2(http2::Incoming),
 }
 
 /// A part of a body; dropping it says that it was used.
 pub(crate) enum Part {
     Text(Vec<u8>),
     Http1(http1::Piece),
+    Http2(http2::Data),
+}
+
+/// What came behind a body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trailers<'a> {
+    None,
+    /// Lines of HTTP/1, ready to be written: those that may pass.
+    Lines(&'a [u8]),
+    /// Fields of HTTP/2, stripped.
+    Fields(&'a HeaderMap),
+}
+
+/// Where a body goes.
+pub(crate) trait Sink {
+    /// Takes a part of the body, `last` if nothing comes behind it; what is held back before it leaves with it.
+    async fn piece(&mut self, part: &Part, last: bool) -> io::Result<()>;
+
+    /// Sends what was held back.
+    async fn flush(&mut self) -> io::Result<()>;
+
+    /// Ends the body.
+    async fn finish(&mut self, trailers: Trailers<'_>) -> io::Result<()>;
 }
 
 impl Part {
@@ -25,6 +52,16 @@ impl Part {
         match self {
             Self::Text(bytes) => bytes,
             Self::Http1(piece) => piece.bytes(),
+            Self::Http2(data) => data.bytes(),
+        }
+    }
+
+    /// The bytes, to be kept: copied, unless they came over HTTP/2.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        match self {
+            Self::Text(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Http1(piece) => Bytes::copy_from_slice(piece.bytes()),
+            Self::Http2(data) => data.bytes().clone(),
         }
     }
 }
@@ -36,6 +73,7 @@ impl Body {
             Self::Empty => true,
             Self::Text(bytes) => bytes.is_empty(),
             Self::Http1(incoming) => incoming.is_done(),
+            Self::Http2(incoming) => incoming.is_done(),
         }
     }
 
@@ -43,6 +81,7 @@ impl Body {
     pub(crate) async fn next(&mut self) -> io::Result<Option<Part>> {
         match self {
             Self::Http1(incoming) => Ok(incoming.next().await?.map(Part::Http1)),
+            Self::Http2(incoming) => Ok(incoming.next().await?.map(Part::Http2)),
             made_here => made_here.next_at_hand(),
         }
     }
@@ -57,15 +96,22 @@ impl Body {
                 Ok((!bytes.is_empty()).then_some(Part::Text(bytes)))
             }
             Self::Http1(incoming) => Ok(incoming.next_at_hand()?.map(Part::Http1)),
+            Self::Http2(incoming) => Ok(incoming.next_at_hand()?.map(Part::Http2)),
         }
     }
 
-    /// Trailer lines that came behind it, ready to be written as HTTP/1.
-    pub(crate) fn trailers(&self) -> &[u8] {
+    /// What came behind it, once it is over.
+    pub(crate) fn trailers(&self) -> Trailers<'_> {
         match self {
-            Self::Http1(incoming) => incoming.trailers(),
-            _ => &[],
+            Self::Http1(incoming) if !incoming.trailers().is_empty() => Trailers::Lines(incoming.trailers()),
+            Self::Http2(incoming) => incoming.trailers().map_or(Trailers::None, Trailers::Fields),
+            _ => Trailers::None,
         }
+    }
+
+    /// Whether the part that came last was the end: neither a part nor trailers follow.
+    fn has_ended(&self) -> bool {
+        self.is_done() && matches!(self.trailers(), Trailers::None)
     }
 }
 
@@ -78,18 +124,18 @@ pub(crate) enum Broken {
     Sink(#[expect(dead_code, reason = "shown by Debug only")] io::Error),
 }
 
-/// Carries a body to its end: one part is read when the one before it was written, so that a slow receiver slows the
+/// Carries a body to its end: one part is read when the one before it was taken, so that a slow receiver slows the
 /// sender.
 ///
 /// A head that `to` holds back leaves with the first part when that is here, and does not wait for one that is not.
-pub(crate) async fn carry(body: &mut Body, to: &mut http1::Outgoing) -> Result<(), Broken> {
+pub(crate) async fn carry(body: &mut Body, to: &mut impl Sink) -> Result<(), Broken> {
     match body.next_at_hand().map_err(Broken::Source)? {
-        Some(part) => to.piece(part.bytes()).await.map_err(Broken::Sink)?,
+        Some(part) => to.piece(&part, body.has_ended()).await.map_err(Broken::Sink)?,
         None if body.is_done() => {}
         None => to.flush().await.map_err(Broken::Sink)?,
     }
     while let Some(part) = body.next().await.map_err(Broken::Source)? {
-        to.piece(part.bytes()).await.map_err(Broken::Sink)?;
+        to.piece(&part, body.has_ended()).await.map_err(Broken::Sink)?;
     }
     to.finish(body.trailers()).await.map_err(Broken::Sink)
 }

@@ -16,15 +16,20 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an endpoint's host may leave unacknowledged what was sent to it, and be silent before it is probed.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Opens a connection to `address`.
+/// Opens a connection for HTTP/1 to `address`.
 pub(crate) async fn connect(address: SocketAddr, buffers: &Lender<Buffer>) -> Result<Rc<Conn>, Error> {
+    Ok(Conn::new(open(address).await?, buffers.clone()))
+}
+
+/// Opens a connection to `address`.
+pub(crate) async fn open(address: SocketAddr) -> Result<TcpStream, Error> {
     let stream = match timeout(TIMEOUT, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(source)) => return Err(Error::Connecting { address, source }),
         Err(_) => return Err(Error::ConnectTimeout { address, timeout: TIMEOUT }),
     };
     set_options(&stream);
-    Ok(Conn::new(stream, buffers.clone()))
+    Ok(stream)
 }
 
 /// Options without which a socket still works, so that it does not matter when one is refused.

@@ -1,11 +1,11 @@
 //! A request and its response, as they pass from one side of the proxy to the other.
 
-use super::balance::{Load, Member};
+use super::access::Entry;
 use super::body::{Body, Broken};
-use super::http1::Conn;
+use super::http1::{self, Conn};
+use super::http2;
 use super::lend::{Loan, Reuse};
 use super::listen::Permit;
-use super::pool;
 use crate::message::{Framing, Head};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -26,13 +26,58 @@ pub(crate) struct Request {
     pub(crate) framing: Framing,
     pub(crate) body: Body,
     /// Where interim responses go.
-    pub(crate) caller: Rc<Conn>,
+    pub(crate) caller: Caller,
     /// Whether the caller understands them: HTTP/1.0 does not (RFC 9110 15.2).
     pub(crate) takes_interim: bool,
+    /// Whether the caller takes trailers: `TE` says so.
+    pub(crate) takes_trailers: bool,
+    /// Whether it is a gRPC call, whose faults are told in gRPC's way.
+    pub(crate) grpc: bool,
     /// The entry of its override that leads nowhere, once that is known.
     pub(crate) unbound: Option<Box<str>>,
-    /// Whether it asks to switch protocols.
-    pub(crate) upgrade: bool,
+    /// The protocols it asks to switch to.
+    pub(crate) upgrade: Option<Box<[u8]>>,
+    /// Its access line, when there is a log.
+    pub(crate) entry: Option<Box<Entry>>,
+}
+
+impl Request {
+    /// Notes something in the access line, when there is a log.
+    pub(crate) fn note(&mut self, what: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = &mut self.entry {
+            what(entry);
+        }
+    }
+}
+
+/// Whom a request came from.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    /// A connection, which carries nothing else meanwhile.
+    Http1(Rc<Conn>),
+    /// A stream.
+    Http2(Rc<http2::Reply>),
+}
+
+impl Caller {
+    /// Says whether the request's body is being read, so that the end of input is noticed there.
+    pub(crate) fn set_body_wanted(&self, wanted: bool) {
+        if let Self::Http1(conn) = self {
+            conn.set_body_wanted(wanted);
+        }
+    }
+
+    /// Sends an interim response; a caller that cannot be written to is noticed where its response is written.
+    pub(crate) async fn interim(&self, head: &Head) {
+        match self {
+            Self::Http1(conn) => {
+                let mut out = conn.out();
+                head.write(out.out());
+                let _ = conn.write([out.data(), b"", b""]).await;
+            }
+            Self::Http2(reply) => reply.interim(head),
+        }
+    }
 }
 
 /// The sending of a request's body, which may go on beside the response.
@@ -57,30 +102,23 @@ pub(crate) struct Response {
     pub(crate) permit: Option<Permit>,
 }
 
-/// A connection that is being used for one exchange.
+/// What carries one exchange with an endpoint.
 #[derive(Debug)]
-pub(crate) struct Upstream {
-    pub(crate) conn: Rc<Conn>,
-    pub(crate) member: Rc<Member>,
-    /// Whether it had waited in the pool.
-    pub(crate) reused: bool,
-    /// Whether it can be used again once the response was read to its end.
-    pub(crate) reusable: bool,
-    /// Counts it among the requests under way to its endpoint.
-    pub(crate) _load: Load,
+pub(crate) enum Upstream {
+    /// A connection, which carries nothing else meanwhile.
+    Http1(http1::Upstream),
+    /// A stream; held, because its drop ends what is not finished.
+    Http2(#[expect(dead_code, reason = "its drop is what it does")] http2::Exchange),
 }
 
 impl Response {
     /// Ends the exchange after the response was read to its end: its connection waits for another request.
     pub(crate) fn finish(self) {
-        if let Some(upstream) = self.upstream
-            && upstream.reusable
-            // Bytes behind the response would be taken for the next one.
-            && upstream.conn.look(<[u8]>::is_empty)
+        if let Some(Upstream::Http1(upstream)) = self.upstream
             && matches!(self.upload, Upload::Done)
             && self.body.is_done()
         {
-            pool::keep(&upstream.member, upstream.conn);
+            upstream.keep();
         }
     }
 }

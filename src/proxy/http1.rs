@@ -5,7 +5,7 @@ mod client;
 mod conn;
 mod server;
 
-pub(crate) use self::body::{Incoming, Outgoing};
-pub(crate) use self::client::{repeatable, send};
+pub(crate) use self::body::Incoming;
+pub(crate) use self::client::{MOST_INTERIM, Upstream, relay_interim, repeatable, send};
 pub(crate) use self::conn::{Conn, Piece};
 pub(crate) use self::server::serve_connection;

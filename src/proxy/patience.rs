@@ -62,9 +62,80 @@ fn after(limit: Duration) -> Instant {
     Instant::now() + limit.min(YEAR)
 }
 
-/// Rung once, when the worker stops: everybody who waits for a request hears it.
+/// What a peer moves, and whether nothing can go on until it does.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    /// How many bytes went either way.
+    moved: Cell<u64>,
+    /// Whether a body is awaited from the peer.
+    pub(crate) for_bytes: Cell<bool>,
+    /// Whether the peer has to take bytes before more can be written.
+    pub(crate) for_room: Cell<bool>,
+}
+
+impl Waits {
+    /// Counts bytes that went either way.
+    pub(crate) fn move_on(&self, bytes: usize) {
+        self.moved.set(self.moved.get() + bytes as u64);
+    }
+
+    /// How many bytes have gone either way so far.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    /// Forgets what was awaited by what was given up.
+    pub(crate) fn forget(&self) {
+        self.for_bytes.set(false);
+        self.for_room.set(false);
+    }
+
+    /// Whether nothing goes on until the peer sends bytes, or takes some.
+    fn for_peer(&self) -> bool {
+        self.for_bytes.get() || self.for_room.get()
+    }
+}
+
+/// Notices that a peer keeps the router waiting and moves nothing for a whole limit.
+#[derive(Debug)]
+pub(crate) struct Stall {
+    limit: Duration,
+    /// What had moved when the limit was over the last time, if the peer was awaited then.
+    before: Option<u64>,
+}
+
+impl Stall {
+    /// Begins to watch; `patience` is used for it.
+    pub(crate) fn new(waits: &Waits, patience: &mut Patience, limit: Duration) -> Self {
+        patience.begin(limit);
+        waits.forget();
+        Self { limit, before: None }
+    }
+
+    /// Whether the peer has stalled: said between once and twice the limit after it stopped.
+    pub(crate) fn poll_stalled(
+        &mut self,
+        waits: &Waits,
+        patience: &mut Patience,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        while patience.poll_over(cx).is_ready() {
+            let now = waits.for_peer().then(|| waits.moved());
+            if now.is_some() && now == self.before {
+                return Poll::Ready(());
+            }
+            self.before = now;
+            patience.begin(self.limit);
+        }
+        Poll::Pending
+    }
+}
+
+/// Rung when the worker stops, in two steps: first what is answered is told that it is the last, then everybody who
+/// still waits for a request hears it.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
+    last_call: Cell<bool>,
     rung: Cell<bool>,
     next: Cell<u64>,
     hearers: RefCell<HashMap<u64, Waker>>,
@@ -79,15 +150,23 @@ pub(crate) struct Hearer {
 }
 
 impl Bell {
+    /// Says that what is answered from now on is the last on its connection.
+    pub(crate) fn call_last(&self) {
+        self.last_call.set(true);
+    }
+
+    /// Ends all waiting.
     pub(crate) fn ring(&self) {
+        self.call_last();
         self.rung.set(true);
         for (_, waker) in self.hearers.borrow_mut().drain() {
             waker.wake();
         }
     }
 
-    pub(crate) fn has_rung(&self) -> bool {
-        self.rung.get()
+    /// Whether what is answered now is the last on its connection.
+    pub(crate) fn is_last_call(&self) -> bool {
+        self.last_call.get()
     }
 
     pub(crate) fn hear(self: &Rc<Self>) -> Hearer {
@@ -100,7 +179,7 @@ impl Bell {
 impl Hearer {
     /// Whether the bell was rung. To be polled by one task only: its waker is taken down once.
     pub(crate) fn poll_rung(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.bell.has_rung() {
+        if self.bell.rung.get() {
             return Poll::Ready(());
         }
         if !self.known.replace(true) {
@@ -148,6 +227,9 @@ mod tests {
             .collect();
         tokio::task::yield_now().await;
         assert!(tasks.iter().all(|task| !task.is_finished()));
+        bell.call_last();
+        tokio::task::yield_now().await;
+        assert!(bell.is_last_call() && tasks.iter().all(|task| !task.is_finished()));
         bell.ring();
         for task in tasks {
             task.await.unwrap();

@@ -4,12 +4,13 @@ use super::balance::{Balancer, Loads, Member};
 use super::body::Body;
 use super::connect::connect;
 use super::error::Error;
-use super::exchange::{Request, Response, Upload, Upstream};
+use super::exchange::{Request, Response, Upload};
 use super::http1;
+use super::http2::{self, Http2};
 use super::lend::{Buffer, Lender, Loan};
 use super::pool;
 use crate::context::Leaving;
-use crate::interpret::{EndpointSet, Sampler};
+use crate::interpret::{EndpointSet, Hint, Sampler};
 use crate::message::{Framing, Head, Limits};
 use crate::name::Path;
 use std::cell::RefCell;
@@ -48,12 +49,43 @@ pub(crate) struct Client {
     state: RefCell<(watch::Receiver<EndpointSet>, Balancer)>,
 }
 
+/// How endpoints are spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, from the first byte on.
+    Http2,
+}
+
+/// How the endpoints of a router are spoken to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Upstreams {
+    /// What those are spoken to that do not say it themselves.
+    pub protocol: Protocol,
+    /// Bounds on the heads of their responses.
+    pub heads: Limits,
+    /// What those over HTTP/2 are told.
+    pub http2: Http2,
+}
+
 /// What a client lends from its worker.
 pub(crate) struct Tools<'a> {
     pub(crate) buffers: &'a Lender<Buffer>,
     pub(crate) heads: &'a Lender<Head>,
-    /// Bounds on the heads of responses.
-    pub(crate) limits: &'a Limits,
+    pub(crate) upstreams: &'a Upstreams,
+}
+
+impl Tools<'_> {
+    /// How an endpoint is spoken to.
+    fn protocol_of(&self, member: &Member) -> Protocol {
+        match member.hint {
+            Some(Hint::H2c) => Protocol::Http2,
+            Some(Hint::H1 | Hint::Ws) => Protocol::Http1,
+            None => self.upstreams.protocol,
+        }
+    }
 }
 
 impl Routes {
@@ -187,6 +219,11 @@ impl Client {
         again: bool,
     ) -> Result<Response, Error> {
         let load = member.begin();
+        request.note(|entry| entry.sent_to(member.address));
+        if tools.protocol_of(member) == Protocol::Http2 {
+            // Boxed, so that requests over HTTP/1 do not pay for its size.
+            return Box::pin(http2::send(member, load, request, tools)).await;
+        }
         // What waited beside a connection that turned out to be dead may be dead as well.
         let waiting = if again { None } else { pool::take(member, http1::repeatable(request)) };
         let reused = waiting.is_some();
@@ -194,7 +231,8 @@ impl Client {
             Some(conn) => conn,
             None => Box::pin(connect(member.address, tools.buffers)).await?,
         };
-        let upstream = Upstream { conn, member: Rc::clone(member), reused, reusable: false, _load: load };
+        let upstream =
+            http1::Upstream { conn, member: Rc::clone(member), reused, reusable: false, _load: load };
         http1::send(upstream, request, tools).await
     }
 
@@ -202,6 +240,7 @@ impl Client {
     pub(crate) fn sweep(&self, now: Instant) {
         for member in self.state.borrow().1.members() {
             pool::sweep(member, now);
+            member.http2.sweep(now);
         }
     }
 }

@@ -1,33 +1,43 @@
 //! The life of a request: what is known after each step is what the next one needs.
 
+use super::access::AccessLogger;
 use super::bind::Bindings;
 use super::body::Body;
 use super::error::Error;
 use super::exchange::{Request, Response, Upload};
+use super::http2::Http2;
 use super::lend::{Buffer, Lender, Reuse};
 use super::listen::{Limits, Permit, Permits};
 use super::metrics::Counters;
 use super::patience::Bell;
-use super::route::{self, Tools};
-use crate::context::{Context, Peer, Policy, Refusal, encode_error};
+use super::route::{self, Tools, Upstreams};
+use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
 use crate::message::{Framing, Head, HopByHop, Known, Version};
 use crate::name::PathBuf;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// One listener's requests on one worker.
+/// One listener on one worker. Whoever begins to serve a request takes its service as it is then.
+pub(crate) struct Listener(RefCell<Rc<Service>>);
+
+/// One listener's requests on one worker, as long as nothing is said to be done otherwise.
+#[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) policy: Policy,
     pub(crate) identifiers: Rc<Identifiers>,
     pub(crate) bindings: Rc<Bindings>,
     pub(crate) limits: Limits,
-    pub(crate) permits: Option<Arc<Permits>>,
+    /// What callers over HTTP/2 are told.
+    pub(crate) http2: Http2,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) permits: Option<Permits>,
+    pub(crate) access: Option<Rc<AccessLogger>>,
     pub(crate) counters: Counters,
     pub(crate) buffers: Lender<Buffer>,
     pub(crate) heads: Lender<Head>,
@@ -50,6 +60,22 @@ impl Reuse for Scratch {
     }
 }
 
+impl Listener {
+    pub(crate) fn new(service: Service) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(Rc::new(service))))
+    }
+
+    /// Returns the service as it is now.
+    pub(crate) fn service(&self) -> Rc<Service> {
+        Rc::clone(&self.0.borrow())
+    }
+
+    /// Changes the service; requests that were begun are not touched.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Service)) {
+        change(Rc::make_mut(&mut self.0.borrow_mut()));
+    }
+}
+
 impl Service {
     /// Carries one request to an endpoint and its response back.
     pub(crate) async fn serve(&self, peer: &Peer, request: &mut Request) -> Result<Response, Error> {
@@ -60,12 +86,14 @@ impl Service {
         let entered = self.policy.enter(peer, &mut request.head, context);
         self.counters.dropped_overrides.add(context.dropped().into());
         entered?;
+        request.note(|entry| entry.traced(context.trace()));
         if is_last_stop(&mut request.head)? {
             return Ok(route::made_here(200, self.heads.lend()));
         }
         self.identifiers
             .identify(&mut request.head, name)
             .map_err(|unidentified| Error::Unidentified { reason: unidentified.reason })?;
+        request.note(|entry| entry.named(name));
         let overrides = self.bindings.overrides(context.overrides(), &self.policy.override_limits())?;
         let limit = self.time_limit(context)?;
         let carried = pin!(async {
@@ -76,11 +104,11 @@ impl Service {
                 request.unbound = Some(dentry.clone());
             }
             let route = binding.draw()?;
+            request.note(|entry| entry.bound(route.id()));
             let leaving = route.leaving(&binding.service, overrides.printed());
             let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
-            say_connection(request, &hop_by_hop);
-            let tools = Tools { buffers: &self.buffers, heads: &self.heads, limits: &self.limits.heads };
-            let mut response = route.call(request, &tools).await?;
+            request.upgrade = tunnelled(&hop_by_hop);
+            let mut response = route.call(request, &self.tools()).await?;
             self.answer(&mut response, context, request.unbound.as_deref());
             Ok(response)
         });
@@ -88,6 +116,10 @@ impl Service {
         self.counters.carried(response.head.status());
         response.permit = permit;
         Ok(response)
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools { buffers: &self.buffers, heads: &self.heads, upstreams: &self.upstreams }
     }
 
     /// Prepares a response for its caller.
@@ -140,9 +172,14 @@ impl Service {
         let mut text = error.text(trusted);
         text.truncate(text.floor_char_boundary(self.limits.error_bytes));
         let mut head = self.heads.lend();
-        head.set_status(error.status().http);
-        head.append(b"content-type", b"text/plain; charset=utf-8");
-        head.append(b"content-length", (text.len() + 1).to_string().as_bytes());
+        let grpc = request.is_some_and(|request| request.grpc);
+        if grpc {
+            say_grpc_error(&mut head, error.status().grpc, &text);
+        } else {
+            head.set_status(error.status().http);
+            head.append(b"content-type", b"text/plain; charset=utf-8");
+            head.append(b"content-length", (text.len() + 1).to_string().as_bytes());
+        }
         if trusted {
             head.append(b"l5d-err", &encode_error(&text));
             if error.retryable() {
@@ -152,7 +189,7 @@ impl Service {
         }
         text.push('\n');
         let to_head = request.is_some_and(|request| request.head.method() == b"HEAD");
-        let body = if to_head { Body::Empty } else { Body::Text(text.into_bytes()) };
+        let body = if to_head || grpc { Body::Empty } else { Body::Text(text.into_bytes()) };
         Response { head, framing: Framing::None, body, upload: Upload::Done, upstream: None, permit: None }
     }
 
@@ -183,23 +220,13 @@ fn is_last_stop(head: &mut Head) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Says anew, to the next connection, what a request said of the one it came on.
-fn say_connection(request: &mut Request, hop_by_hop: &HopByHop) {
-    let head = &mut request.head;
-    let protocols = tunnelled(hop_by_hop);
-    request.upgrade = protocols.is_some();
-    say_upgrade(head, protocols.as_deref());
-    if request.framing == Framing::Chunked {
-        head.append(b"transfer-encoding", b"chunked");
-    }
-    if head.version() == Version::Http10 {
-        // The version is the sender's own (RFC 9112 2.3), and HTTP/1.1 has a Host, be it empty (3.2).
-        head.set_version(Version::Http11);
-        head.remove(Known::Expect);
-        if !head.contains(Known::Host) {
-            head.append(b"host", b"");
-        }
-    }
+/// Makes a head that of a gRPC call that failed: all of the answer is in it ("Trailers-Only" of gRPC's
+/// PROTOCOL-HTTP2), and its HTTP status says nothing.
+fn say_grpc_error(head: &mut Head, status: u8, text: &str) {
+    head.set_status(200);
+    head.append(b"content-type", b"application/grpc");
+    head.append(b"grpc-status", status.to_string().as_bytes());
+    head.append(b"grpc-message", &encode_grpc_message(text));
 }
 
 fn say_upgrade(head: &mut Head, protocols: Option<&[u8]>) {
@@ -212,7 +239,7 @@ fn say_upgrade(head: &mut Head, protocols: Option<&[u8]>) {
 /// The protocols that an upgrade may switch to: none that carries HTTP itself, for its requests would pass unjudged.
 ///
 /// RFC 9113 has retired `h2c` in `Upgrade`.
-fn tunnelled(hop_by_hop: &HopByHop) -> Option<Vec<u8>> {
+fn tunnelled(hop_by_hop: &HopByHop) -> Option<Box<[u8]>> {
     let carries_http = |protocol: &&[u8]| {
         let name = protocol.to_ascii_lowercase();
         [b"h2".as_slice(), b"http/", b"tls/"].iter().any(|prefix| name.starts_with(prefix))
@@ -224,7 +251,7 @@ fn tunnelled(hop_by_hop: &HopByHop) -> Option<Vec<u8>> {
         .map(<[u8]>::trim_ascii)
         .filter(|protocol| !carries_http(protocol))
         .collect();
-    (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()))
+    (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()).into())
 }
 
 /// A limit on the time of a request, when there is one.

@@ -64,6 +64,18 @@ async fn a_chunked_response_is_framed_anew() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn who_takes_no_trailers_gets_none() {
+    let (app, upstream, mut client) = scene().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nTE: gzip\r\n\r\n").await;
+    let mut conn = upstream.accept().await;
+    assert_eq!(conn.request().await.field("te"), None);
+    conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n").await;
+    let response = client.response().await;
+    assert_eq!((response.text(), response.trailers.len()), ("abc", 0));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_response_that_ends_with_its_connection_is_chunked() {
     let (app, upstream, mut client) = scene().await;
     for version in ["1.0", "1.1"] {

@@ -126,7 +126,7 @@ async fn bytes_that_come_one_by_one_mean_the_same() {
     let upstream = Upstream::start().await;
     let app = TestApp::start(&routing_to(&upstream.path())).await;
     let mut client = app.client().await;
-    let request = "\r\nPOST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+    let request = "\r\nPOST /a HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n\
                    3;x=y\r\nabc\r\n02\r\nde\r\n0\r\nX: 1\r\n\r\n";
     let response = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                     2\r\nhi\r\n0\r\nY: 2\r\n\r\n";
@@ -302,7 +302,12 @@ async fn what_speaks_of_one_connection_is_not_passed_on() {
     let ours = ["l5d-ctx-trace", "l5d-dst-client", "l5d-dst-service", "l5d-reqid"];
     let names: Vec<_> =
         request.field_names().into_iter().filter(|name| !ours.contains(&name.as_str())).collect();
-    assert_eq!(names, ["host", "via", "via", "x-kept"]);
+    assert_eq!(names, ["connection", "host", "te", "via", "via", "x-kept"]);
+    assert_eq!(
+        (request.field("connection"), request.field("te")),
+        (Some("te"), Some("trailers")),
+        "trailers are passed on, so it is said that they are taken"
+    );
     assert_eq!(request.field("host"), Some("a"), "Connection names away neither the host");
     assert_eq!(request.field("l5d-dst-service"), Some("/svc/a"), "nor what the router says");
     app.stop().await;

@@ -28,10 +28,6 @@ const CASES: &[Case] = &[
         &[(2, 13, "routers[0].protocol", "unknown protocol; known here: http, h2 (did you mean `http`?)")],
     ),
     (
-        "routers:\n- protocol: h2\n  servers: [{}]\n",
-        &[(2, 13, "routers[0].protocol", "`h2` is not available yet (feature: HTTP/2)")],
-    ),
-    (
         "routers:\n- protocol: thrift\n  servers: [{}]\n",
         &[(2, 13, "routers[0].protocol", "`thrift` is not supported: Signpost speaks HTTP")],
     ),
@@ -126,8 +122,28 @@ const CASES: &[Case] = &[
         &[(3, 3, "routers[0].maxRequestKB", "`maxRequestKB` is not supported: removed in Linkerd 1")],
     ),
     (
-        "routers:\n- protocol: http\n  httpAccessLog: a.log\n  servers: [{}]\n",
-        &[(3, 3, "routers[0].httpAccessLog", "not available yet (feature: access logs)")],
+        "routers:\n- protocol: http\n  httpAccessLog: ''\n  httpAccessLogFormat: xml\n  httpAccessLogRollPolicy: weekly(8)\n  httpAccessLogAppend: 1\n  httpAccessLogRotateCount: -2\n  servers: [{}]\n",
+        &[
+            (
+                3,
+                18,
+                "routers[0].httpAccessLog",
+                "expected the path of a file, or `-` for the standard output",
+            ),
+            (4, 24, "routers[0].httpAccessLogFormat", "expected `linkerd` or `json`, found `xml`"),
+            (
+                5,
+                28,
+                "routers[0].httpAccessLogRollPolicy",
+                "or a size such as `10.megabytes`, found `weekly(8)`",
+            ),
+            (6, 24, "routers[0].httpAccessLogAppend", "expected `true` or `false`"),
+            (7, 29, "routers[0].httpAccessLogRotateCount", "expected a number from 0"),
+        ],
+    ),
+    (
+        "routers:\n- {protocol: http, label: a, servers: [{port: 1}], httpAccessLog: a.log}\n- {protocol: http, label: b, servers: [{port: 2}], httpAccessLog: ./a.log, httpAccessLogAppend: false}\n",
+        &[(3, 67, "routers[1].httpAccessLog", "the access log at 2:67 goes there too, in another way")],
     ),
     (
         "routers:\n- protocol: http\n  interpreter: {kind: io.l5d.namerd}\n  servers: [{}]\n",
@@ -148,6 +164,97 @@ const CASES: &[Case] = &[
     (
         "routers:\n- protocol: http\n  service:\n    responseClassifier: {kind: io.l5d.http.retryableRead5XX}\n  servers: [{}]\n",
         &[(4, 5, "routers[0].service.responseClassifier", "feature: response classifiers")],
+    ),
+    // Each protocol has keys that the other does not know.
+    (
+        "routers:\n- protocol: h2\n  httpAccessLog: a.log\n  servers: [{}]\n",
+        &[(
+            3,
+            3,
+            "routers[0].httpAccessLog",
+            "unknown key in a router of `protocol: h2`: here it is `h2AccessLog`",
+        )],
+    ),
+    (
+        "routers:\n- protocol: h2\n  maxHeadersKB: 8\n  compressionLevel: 0\n  servers: [{timestampHeader: a}]\n",
+        &[
+            (
+                3,
+                3,
+                "routers[0].maxHeadersKB",
+                "here a server, and `client` for responses, has `maxHeaderListBytes`",
+            ),
+            (4, 3, "routers[0].compressionLevel", "nothing takes its place; remove it"),
+            (5, 14, "routers[0].servers[0].timestampHeader", "unknown key in a router of `protocol: h2`"),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  h2AccessLog: a.log\n  servers: [{maxHeaderListBytes: 8, maxConcurrentStreamsPerConnection: 1}]\n",
+        &[
+            (
+                3,
+                3,
+                "routers[0].h2AccessLog",
+                "unknown key in a router of `protocol: http`: here it is `httpAccessLog`",
+            ),
+            (4, 14, "routers[0].servers[0].maxHeaderListBytes", "here the router has `maxHeadersKB`"),
+            (
+                4,
+                37,
+                "routers[0].servers[0].maxConcurrentStreamsPerConnection",
+                "here it is `maxConcurrentRequests`",
+            ),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  client: {initialStreamWindowBytes: 1}\n  service: {classificationTimeoutMs: 1}\n  servers: [{}]\n",
+        &[
+            (3, 12, "routers[0].client.initialStreamWindowBytes", "nothing takes its place"),
+            (4, 13, "routers[0].service.classificationTimeoutMs", "nothing takes its place"),
+        ],
+    ),
+    // Linkerd 1's own document has it so.
+    (
+        "routers:\n- protocol: h2\n  servers: [{maxHeaderListByts: 8}]\n",
+        &[(3, 14, "routers[0].servers[0].maxHeaderListByts", "(did you mean `maxHeaderListBytes`?)")],
+    ),
+    (
+        "routers:\n- protocol: h2\n  servers: [{initialStreamWindowBytes: 0, maxFrameBytes: 16383}]\n  client: {maxFrameBytes: 16777216, headerTableBytes: -1}\n",
+        &[
+            (
+                3,
+                40,
+                "routers[0].servers[0].initialStreamWindowBytes",
+                "expected a number from 1 to 2147483647, found `0`",
+            ),
+            (
+                3,
+                58,
+                "routers[0].servers[0].maxFrameBytes",
+                "expected a number from 16384 to 16777215, found `16383`",
+            ),
+            (4, 27, "routers[0].client.maxFrameBytes", "found `16777216`"),
+            (4, 55, "routers[0].client.headerTableBytes", "expected a number from 0"),
+        ],
+    ),
+    (
+        "routers:\n- protocol: h2\n  service:\n    responseClassifier: {kind: io.l5d.http.retryableRead5XX}\n  servers: [{}]\n",
+        &[
+            (4, 5, "routers[0].service.responseClassifier", "feature: response classifiers"),
+            (
+                4,
+                32,
+                "routers[0].service.responseClassifier.kind",
+                "unknown kind; known here: io.l5d.h2.nonRetryable5XX, io.l5d.h2.retryableRead5XX",
+            ),
+        ],
+    ),
+    (
+        "routers:\n- protocol: h2\n  servers: [{}]\n- protocol: h2\n  servers: [{}]\n",
+        &[
+            (4, 3, "routers[1].label", "the label `h2` is taken by the router at 2:3"),
+            (5, 13, "routers[1].servers[0].port", "port 4142 is taken by the router `h2`"),
+        ],
     ),
     // Names.
     (
@@ -205,6 +312,18 @@ const CASES: &[Case] = &[
     (
         "routers:\n- protocol: http\n  identifier: {kind: io.l5d.header, header: ''}\n  servers: [{}]\n",
         &[(3, 45, "routers[0].identifier.header", "expected the name of a header")],
+    ),
+    (
+        "routers:\n- protocol: h2\n  identifier:\n  - {kind: io.l5d.header.path, segments: 0}\n  - {kind: io.l5d.header.token, header: ':status'}\n  servers: [{}]\n",
+        &[
+            (4, 42, "routers[0].identifier[0].segments", "expected a number from 1, found `0`"),
+            (
+                5,
+                41,
+                "routers[0].identifier[1].header",
+                "or `:authority`, `:path`, `:method` or `:scheme`, found `:status`",
+            ),
+        ],
     ),
     (
         "routers:\n- protocol: http\n  identifier: {kind: io.l5d.static}\n  servers: [{}]\n",

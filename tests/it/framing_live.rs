@@ -91,7 +91,7 @@ async fn heads_that_two_readers_would_take_apart_in_two_ways_are_refused() {
         ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", 400),
         ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n", 400),
     ])
     .await;

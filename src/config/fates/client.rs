@@ -1,11 +1,12 @@
 //! Clients and services: balancers, accrual, retries, classifiers, timeouts.
 
-use super::Fate::{Inside, NoEffect, NotYet, Refused, Works};
+use super::Fate::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
 use super::{
-    ACCRUAL, BALANCERS, CLASSIFIERS, CONNECTIONS, HTTP2, PER_CLIENT, PER_SERVICE, RETRIES, Section, TIMEOUTS,
-    TLS, key, list, one, section, sorted,
+    ACCRUAL, BALANCERS, CLASSIFIERS, CONNECTIONS, NOTHING, PER_CLIENT, PER_SERVICE, RETRIES, Section,
+    TIMEOUTS, TLS, key, list, one, section, sorted,
 };
 
+const NO_PUSH: &str = "it limits what endpoints push, and they may push nothing";
 const SOCKETS: &str = "socket options of clients";
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -14,8 +15,12 @@ pub(super) const SECTIONS: &[Section] = &[
     section("client io.l5d.global", &[]).with(&["client settings"]),
     section("client io.l5d.static", &[list("configs", NotYet(PER_CLIENT), "client by prefix")]),
     section("client by prefix", &[key("prefix", NotYet(PER_CLIENT))]).with(&["client settings"]),
-    section("client by prefix h2", &[]).with(&["h2 endpoint"]),
-    section("client h2", &[]).with(&["h2 endpoint"]),
+    section("client by prefix http", &[]).with(&["client http"]),
+    section("client by prefix h2", &[]).with(&["client h2"]),
+    section("client http", &[key("maxConcurrentStreamsPerConnection", Foreign(NOTHING))])
+        .with(&["no h2 endpoint"]),
+    section("client h2", &[key("maxConcurrentStreamsPerConnection", NoEffect(NO_PUSH))])
+        .with(&["h2 endpoint"]),
     section(
         "client settings",
         &[
@@ -127,7 +132,9 @@ pub(super) const SECTIONS: &[Section] = &[
     section("service io.l5d.global", &[]).with(&["service settings"]),
     section("service io.l5d.static", &[list("configs", NotYet(PER_SERVICE), "service by prefix")]),
     section("service by prefix", &[key("prefix", NotYet(PER_SERVICE))]).with(&["service settings"]),
+    section("service by prefix http", &[]).with(&["no h2 service settings"]),
     section("service by prefix h2", &[]).with(&["h2 service settings"]),
+    section("service http", &[]).with(&["no h2 service settings"]),
     section("service h2", &[]).with(&["h2 service settings"]),
     section(
         "service settings",
@@ -140,11 +147,18 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "h2 service settings",
         &[
-            key("classificationTimeoutMs", NotYet(HTTP2)),
-            one("retryBufferSize", NotYet(HTTP2), "retry buffer size"),
+            key("classificationTimeoutMs", NotYet(CLASSIFIERS)),
+            one("retryBufferSize", NotYet(RETRIES), "retry buffer size"),
         ],
     ),
-    section("retry buffer size", &[key("requestBytes", NotYet(HTTP2)), key("responseBytes", NotYet(HTTP2))]),
+    section(
+        "no h2 service settings",
+        &[key("classificationTimeoutMs", Foreign(NOTHING)), key("retryBufferSize", Foreign(NOTHING))],
+    ),
+    section(
+        "retry buffer size",
+        &[key("requestBytes", NotYet(RETRIES)), key("responseBytes", NotYet(RETRIES))],
+    ),
     section(
         "retries",
         &[one("budget", NotYet(RETRIES), "retry budget"), one("backoff", NotYet(RETRIES), "backoff")],
@@ -163,26 +177,26 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "response classifier kind h2",
         &[
-            key("io.l5d.h2.nonRetryable5XX", NotYet(HTTP2)),
-            key("io.l5d.h2.retryableRead5XX", NotYet(HTTP2)),
-            key("io.l5d.h2.retryableIdempotent5XX", NotYet(HTTP2)),
-            key("io.l5d.h2.retryableAll5XX", NotYet(HTTP2)),
-            key("io.l5d.h2.allSuccessful", NotYet(HTTP2)),
-            key("io.l5d.h2.grpc.default", NotYet(HTTP2)),
-            key("io.l5d.h2.grpc.compliant", NotYet(HTTP2)),
-            key("io.l5d.h2.grpc.alwaysRetryable", NotYet(HTTP2)),
-            key("io.l5d.h2.grpc.neverRetryable", NotYet(HTTP2)),
-            key("io.l5d.h2.grpc.retryableStatusCodes", NotYet(HTTP2)),
+            key("io.l5d.h2.nonRetryable5XX", NotYet(CLASSIFIERS)),
+            key("io.l5d.h2.retryableRead5XX", NotYet(CLASSIFIERS)),
+            key("io.l5d.h2.retryableIdempotent5XX", NotYet(CLASSIFIERS)),
+            key("io.l5d.h2.retryableAll5XX", NotYet(CLASSIFIERS)),
+            key("io.l5d.h2.allSuccessful", NotYet(CLASSIFIERS)),
+            key("io.l5d.h2.grpc.default", NotYet(CLASSIFIERS)),
+            key("io.l5d.h2.grpc.compliant", NotYet(CLASSIFIERS)),
+            key("io.l5d.h2.grpc.alwaysRetryable", NotYet(CLASSIFIERS)),
+            key("io.l5d.h2.grpc.neverRetryable", NotYet(CLASSIFIERS)),
+            key("io.l5d.h2.grpc.retryableStatusCodes", NotYet(CLASSIFIERS)),
         ],
     ),
-    section("grpc classifier", &[key("successStatusCodes", NotYet(HTTP2))]),
+    section("grpc classifier", &[key("successStatusCodes", NotYet(CLASSIFIERS))]),
     section("response classifier io.l5d.h2.grpc.default", &[]).with(&["grpc classifier"]),
     section("response classifier io.l5d.h2.grpc.compliant", &[]).with(&["grpc classifier"]),
     section("response classifier io.l5d.h2.grpc.alwaysRetryable", &[]).with(&["grpc classifier"]),
     section("response classifier io.l5d.h2.grpc.neverRetryable", &[]).with(&["grpc classifier"]),
     section(
         "response classifier io.l5d.h2.grpc.retryableStatusCodes",
-        &[key("retryableStatusCodes", NotYet(HTTP2))],
+        &[key("retryableStatusCodes", NotYet(CLASSIFIERS))],
     )
     .with(&["grpc classifier"]),
 ];

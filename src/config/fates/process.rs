@@ -1,11 +1,11 @@
 //! The file as a whole, the admin server, telemeters.
 
 use super::Fate::{Inside, NoEffect, NotYet, Works};
-use super::{
-    ADMIN_RULES, IDENTIFIER_PORT, METRICS, RECENT, Section, TLS, TRACES, key, list, one, section, sorted,
-};
+use super::{ADMIN_RULES, IDENTIFIER_PORT, RECENT, Section, TLS, TRACES, key, list, one, section, sorted};
 
 const NO_REPORT: &str = "nothing is reported to anyone";
+const ALWAYS_THERE: &str =
+    "metrics are at `/admin/metrics/prometheus` without it, under names that begin with `signpost_`";
 const GONE: &str = "nothing is sent there; read the metrics of the admin server instead";
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -26,6 +26,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("ip", Works),
             key("port", Works),
             one("socketOptions", NoEffect("the admin server sets what it needs"), "socket options"),
+            key("shutdownDelayMs", Works),
             key("shutdownGraceMs", Works),
             one("tls", NotYet(TLS), "server tls"),
             one("security", NotYet(ADMIN_RULES), "admin security"),
@@ -47,7 +48,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "telemeter kind",
         &[
-            key("io.l5d.prometheus", NotYet(METRICS)),
+            key("io.l5d.prometheus", NoEffect(ALWAYS_THERE)),
             key("io.l5d.influxdb", NoEffect(GONE)),
             key("io.l5d.statsd", NoEffect(GONE)),
             key("io.l5d.tracelog", NotYet(TRACES)),
@@ -55,7 +56,10 @@ pub(super) const SECTIONS: &[Section] = &[
             key("io.l5d.zipkin", NotYet(TRACES)),
         ],
     ),
-    section("telemeter io.l5d.prometheus", &[key("path", NotYet(METRICS)), key("prefix", NotYet(METRICS))]),
+    section(
+        "telemeter io.l5d.prometheus",
+        &[key("path", NoEffect(ALWAYS_THERE)), key("prefix", NoEffect(ALWAYS_THERE))],
+    ),
     section(
         "telemeter io.l5d.statsd",
         &[

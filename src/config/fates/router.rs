@@ -1,10 +1,7 @@
 //! Routers, their servers, identifiers and binding caches.
 
-use super::Fate::{Inside, NoEffect, NotYet, Refused, Works};
-use super::{
-    ACCESS_LOGS, CONNECTIONS, HTTP2, Holds, INGRESS, Key, Section, TLS, TRACES, key, list, one, section,
-    sorted,
-};
+use super::Fate::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
+use super::{Holds, INGRESS, Key, NOTHING, Section, TLS, TRACES, key, list, one, section, sorted};
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
 const STREAMED: &str = "bodies are always streamed, whatever their length";
@@ -12,6 +9,7 @@ const ALWAYS_STREAMED: &str = "removed in Linkerd 1.6 or 1.7, and bodies have no
 const NOT_ANNOUNCED: &str =
     "listeners are not announced anywhere: let the platform's service discovery find them";
 const BINARY: &str = "Signpost speaks HTTP: keep such a service on another proxy, or put gRPC in its place";
+const HEADER_LIST: &str = "here a server, and `client` for responses, has `maxHeaderListBytes`";
 const ISTIO: &str = "the Istio of Linkerd 1 is gone: use `io.l5d.header.token`, or Istio's own ingress";
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -26,7 +24,7 @@ pub(super) const SECTIONS: &[Section] = &[
             one("interpreter", Works, "interpreter"),
             key("bindingTimeoutMs", Works),
             one("bindingCache", Works, "binding cache"),
-            one("client", Inside, "client"),
+            one("client", Works, "client"),
             one("service", Inside, "service"),
             key("originator", NoEffect("it only set a gauge")),
             key("announcers", NoEffect(NOT_ANNOUNCED)),
@@ -39,7 +37,7 @@ pub(super) const SECTIONS: &[Section] = &[
         "router kind",
         &[
             key("http", Works),
-            key("h2", NotYet(HTTP2)),
+            key("h2", Works),
             key("thrift", Refused(BINARY)),
             key("thriftmux", Refused(BINARY)),
             key("mux", Refused(BINARY)),
@@ -51,10 +49,11 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxHeadersKB", Works),
             key("maxInitialLineKB", Works),
             key("maxErrResponseKB", Works),
-            key("httpAccessLog", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogRollPolicy", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogAppend", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogRotateCount", NotYet(ACCESS_LOGS)),
+            key("httpAccessLog", Works),
+            key("httpAccessLogFormat", Works),
+            key("httpAccessLogRollPolicy", Works),
+            key("httpAccessLogAppend", Works),
+            key("httpAccessLogRotateCount", Works),
             key("streamingEnabled", NoEffect(STREAMED)),
             key("streamAfterContentLengthKB", NoEffect(STREAMED)),
             key("compressionLevel", NoEffect("bodies pass as they are: let the service compress them")),
@@ -65,15 +64,32 @@ pub(super) const SECTIONS: &[Section] = &[
             key("timeoutMs", Refused("removed from routers: set `timeoutMs` on the server")),
             key("baseDtab", Refused("removed from Linkerd: its name is `dtab`")),
             key("tracers", Refused("removed from Linkerd: its place is `telemetry`")),
+            key("h2AccessLog", Foreign("here it is `httpAccessLog`")),
+            key("h2AccessLogFormat", Foreign("here it is `httpAccessLogFormat`")),
+            key("h2AccessLogRollPolicy", Foreign("here it is `httpAccessLogRollPolicy`")),
+            key("h2AccessLogAppend", Foreign("here it is `httpAccessLogAppend`")),
+            key("h2AccessLogRotateCount", Foreign("here it is `httpAccessLogRotateCount`")),
         ],
     ),
     section(
         "router h2",
         &[
-            key("h2AccessLog", NotYet(HTTP2)),
-            key("h2AccessLogRollPolicy", NotYet(HTTP2)),
-            key("h2AccessLogAppend", NotYet(HTTP2)),
-            key("h2AccessLogRotateCount", NotYet(HTTP2)),
+            key("h2AccessLog", Works),
+            key("h2AccessLogFormat", Works),
+            key("h2AccessLogRollPolicy", Works),
+            key("h2AccessLogAppend", Works),
+            key("h2AccessLogRotateCount", Works),
+            key("httpAccessLog", Foreign("here it is `h2AccessLog`")),
+            key("httpAccessLogFormat", Foreign("here it is `h2AccessLogFormat`")),
+            key("httpAccessLogRollPolicy", Foreign("here it is `h2AccessLogRollPolicy`")),
+            key("httpAccessLogAppend", Foreign("here it is `h2AccessLogAppend`")),
+            key("httpAccessLogRotateCount", Foreign("here it is `h2AccessLogRotateCount`")),
+            key("maxHeadersKB", Foreign(HEADER_LIST)),
+            key("maxInitialLineKB", Foreign(HEADER_LIST)),
+            key("maxErrResponseKB", Foreign(NOTHING)),
+            key("streamingEnabled", Foreign(NOTHING)),
+            key("streamAfterContentLengthKB", Foreign(NOTHING)),
+            key("compressionLevel", Foreign(NOTHING)),
         ],
     ),
     section(
@@ -100,26 +116,55 @@ pub(super) const SECTIONS: &[Section] = &[
             key("trust", Works),
             key("clearContext", Works),
             key("maxConcurrentRequests", Works),
+            key("maxConnections", Works),
+            key("maxHeaders", Works),
+            key("headersTimeoutMs", Works),
             key("timeoutMs", Works),
             key("maxCallDepth", Works),
             one("addForwardedHeader", Works, "forwarded header"),
             one("socketOptions", Works, "socket options"),
             one("tls", NotYet(TLS), "server tls"),
-            one("serverSession", NotYet(CONNECTIONS), "session"),
+            one("serverSession", Works, "session"),
             key("announce", NoEffect(NOT_ANNOUNCED)),
         ],
     ),
-    section("server http", &[key("timestampHeader", Works)]),
-    section("server h2", &[]).with(&["h2 endpoint"]),
+    section(
+        "server http",
+        &[
+            key("timestampHeader", Works),
+            key(
+                "maxConcurrentStreamsPerConnection",
+                Foreign("here it is `maxConcurrentRequests`, of all connections"),
+            ),
+        ],
+    )
+    .with(&["no h2 endpoint"]),
+    section(
+        "server h2",
+        &[key("maxConcurrentStreamsPerConnection", Works), key("timestampHeader", Foreign(NOTHING))],
+    )
+    .with(&["h2 endpoint"]),
     section(
         "h2 endpoint",
         &[
-            key("maxConcurrentStreamsPerConnection", NotYet(HTTP2)),
-            key("initialStreamWindowBytes", NotYet(HTTP2)),
-            key("headerTableBytes", NotYet(HTTP2)),
-            key("maxFrameBytes", NotYet(HTTP2)),
-            key("maxHeaderListBytes", NotYet(HTTP2)),
-            key("windowUpdateRatio", NotYet(HTTP2)),
+            key("initialStreamWindowBytes", Works),
+            key("headerTableBytes", Works),
+            key("maxFrameBytes", Works),
+            key("maxHeaderListBytes", Works),
+            key(
+                "windowUpdateRatio",
+                NoEffect("a window is opened as fast as the other side takes the bytes"),
+            ),
+        ],
+    ),
+    section(
+        "no h2 endpoint",
+        &[
+            key("initialStreamWindowBytes", Foreign(NOTHING)),
+            key("headerTableBytes", Foreign(NOTHING)),
+            key("maxFrameBytes", Foreign(NOTHING)),
+            key("maxHeaderListBytes", Foreign("here the router has `maxHeadersKB`")),
+            key("windowUpdateRatio", Foreign(NOTHING)),
         ],
     ),
     section(
@@ -134,7 +179,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("writeTimeoutMs", Works),
         ],
     ),
-    section("session", &[key("idleTimeMs", NotYet(CONNECTIONS)), key("lifeTimeMs", NotYet(CONNECTIONS))]),
+    section("session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),
     section("forwarded header", &[one("by", Works, "labeler"), one("for", Works, "labeler")]),
     sorted("labeler", &[]),
     section(
@@ -162,22 +207,17 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     sorted("identifier", &[]),
-    section("identifier kind", &[key("io.l5d.header.token", Works), key("io.l5d.ingress", NotYet(INGRESS))]),
+    // In Linkerd each protocol had its own. Here the listeners of either take requests of both.
     section(
-        "identifier kind http",
+        "identifier kind",
         &[
+            key("io.l5d.header.token", Works),
             key("io.l5d.header", Works),
+            key("io.l5d.header.path", Works),
             key("io.l5d.path", Works),
             key("io.l5d.methodAndHost", Works),
             key("io.l5d.static", Works),
-            key("io.l5d.k8s.istio", Refused(ISTIO)),
-            key("io.l5d.k8s.istio-ingress", Refused(ISTIO)),
-        ],
-    ),
-    section(
-        "identifier kind h2",
-        &[
-            key("io.l5d.header.path", NotYet(HTTP2)),
+            key("io.l5d.ingress", NotYet(INGRESS)),
             key("io.l5d.k8s.istio", Refused(ISTIO)),
             key("io.l5d.k8s.istio-ingress", Refused(ISTIO)),
         ],
@@ -187,7 +227,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section("identifier io.l5d.path", &[key("segments", Works), key("consume", Works)]),
     section("identifier io.l5d.methodAndHost", &[key("httpUriInDst", Works)]),
     section("identifier io.l5d.static", &[key("path", Works)]),
-    section("identifier io.l5d.header.path", &[key("header", NotYet(HTTP2)), key("segments", NotYet(HTTP2))]),
+    section("identifier io.l5d.header.path", &[key("header", Works), key("segments", Works)]),
     section(
         "identifier io.l5d.ingress",
         &[

@@ -142,7 +142,7 @@ fn every_row_has_its_fate() {
             Ok(_) => false,
             Err(errors) => errors.iter().any(|error| error.key == key && error.message.contains(wanted)),
         };
-        assert!(!at("unknown"), "{key}: {name} is unknown: {read:?}");
+        assert!(!at("unknown key;") && !at("unknown kind;"), "{key}: {name} is unknown: {read:?}");
         match case.row.fate {
             _ if case.covered => {}
             Fate::Works | Fate::Inside => {
@@ -152,6 +152,12 @@ fn every_row_has_its_fate() {
                 let config = read.unwrap_or_else(|errors| panic!("{key}: {errors}"));
                 let warned = config.warnings.iter().any(|w| w.key == key && w.message.contains(reason));
                 assert!(warned, "{key}: {name} should warn: {:?}", config.warnings);
+            }
+            Fate::Foreign(instead) => {
+                assert!(
+                    at("unknown key in a router") && at(instead),
+                    "{key}: {name} should be unknown: {read:?}"
+                );
             }
             Fate::Refused(instead) => assert!(at(instead), "{key}: {name} should be refused: {read:?}"),
             Fate::NotYet(feature) => {
@@ -202,7 +208,8 @@ fn every_section_is_reached_and_nothing_stands_twice() {
 fn kinds_with_types_of_their_own_have_the_keys_of_the_table() {
     let cases = [
         ("identifier io.l5d.header.token", fields::<identify::HeaderToken>()),
-        ("identifier io.l5d.header", fields::<identify::HeaderPath>()),
+        ("identifier io.l5d.header", fields::<identify::Header>()),
+        ("identifier io.l5d.header.path", fields::<identify::HeaderPath>()),
         ("identifier io.l5d.path", fields::<identify::PathSegments>()),
         ("identifier io.l5d.methodAndHost", fields::<identify::MethodAndHost>()),
         ("identifier io.l5d.static", fields::<identify::Static>()),

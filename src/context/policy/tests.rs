@@ -288,7 +288,7 @@ fn a_strangers_request_leaves_with_nothing_but_what_the_router_says() {
 #[test]
 fn forwarded_and_the_time_are_added_when_asked_for() {
     let policy = Policy::new(Config {
-        forwarded: Some(Forwarded { by: Labeler::Router, from: Labeler::IpPort }),
+        forwarded: Some(Forwarded { by: Labeler::Router, from: Labeler::IpPort, ..Forwarded::default() }),
         router: "edge".into(),
         timestamp_header: Some("X-Request-Start".into()),
         ..Config::default()
@@ -358,25 +358,4 @@ fn an_answer_tells_a_stranger_nothing_of_the_inside() {
 
     let mut head = response(&["l5d-success-class: 1.0"]);
     assert!(!policy(Trust::Nobody).answer(&mut head, &Context::new()).blank_body);
-}
-
-#[test]
-fn trailers_obey_the_same_trust() {
-    let trusted = Context { trusted: true, ..Context::default() };
-    let stranger = Context::new();
-    let table = [
-        ("grpc-status", true, true),
-        ("X-Checksum", true, true),
-        ("l5d-success-class", true, false),
-        ("L5D_Dtab", true, false),
-        ("dtab-local", true, false),
-        ("Content-Length", false, false),
-        ("transfer-encoding", false, false),
-        ("Connection", false, false),
-        ("Host", false, false),
-    ];
-    for (name, by_trusted, by_stranger) in table {
-        assert_eq!(trusted.keeps_trailer(name.as_bytes()), by_trusted, "{name}");
-        assert_eq!(stranger.keeps_trailer(name.as_bytes()), by_stranger, "{name}");
-    }
 }

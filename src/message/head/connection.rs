@@ -32,6 +32,11 @@ impl Head {
         self.connection_options().any(|named| named.eq_ignore_ascii_case(option))
     }
 
+    /// Returns whether `TE` says that the sender takes trailers (RFC 9110 10.1.4).
+    pub fn takes_trailers(&self) -> bool {
+        self.get_all(Known::Te).flat_map(list).any(|te| te.eq_ignore_ascii_case(b"trailers"))
+    }
+
     /// Removes what speaks of one connection only: the fields that `Connection` names and the known ones (RFC
     /// 9110 7.6.1, [`Known::is_hop_by_hop`]).
     ///
@@ -43,10 +48,7 @@ impl Head {
         if self.known & Known::HOP_BY_HOP == 0 {
             return HopByHop::default();
         }
-        let found = HopByHop {
-            upgrade: self.upgrade(),
-            trailers: self.get_all(Known::Te).flat_map(list).any(|te| te.eq_ignore_ascii_case(b"trailers")),
-        };
+        let found = HopByHop { upgrade: self.upgrade(), trailers: self.takes_trailers() };
         let mut named = [Span::default(); MAX_OPTIONS];
         let count = self.named_fields(&mut named);
         let named = &named[..count];

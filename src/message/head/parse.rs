@@ -248,6 +248,7 @@ impl Head {
                 value: Span::new(value, value + field.value.len()),
                 end: end as u32,
                 known,
+                never_indexed: false,
             });
         }
         self.bytes.extend_from_slice(&head[..fields_end]);

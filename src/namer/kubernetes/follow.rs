@@ -2,7 +2,7 @@
 
 use super::held::HeldName;
 use super::name::{Name, Port};
-use super::pods::Pod;
+use super::pod::Pod;
 use super::resolve::resolve;
 use super::service::Service;
 use super::slice::Slices;

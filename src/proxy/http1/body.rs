@@ -1,7 +1,8 @@
 //! A body on an HTTP/1 connection: read piece by piece, written piece by piece.
 
 use super::conn::{Conn, Piece};
-use crate::message::{Chunked, Chunks, Framing};
+use crate::message::{Chunked, Chunks, Framing, trailer_lines};
+use crate::proxy::body::{Part, Sink, Trailers};
 use crate::proxy::lend::{Buffer, Loan};
 use std::io::{self, Write as _};
 use std::rc::Rc;
@@ -125,6 +126,8 @@ const MOST_COPIED: usize = 4 * 1024;
 pub(crate) struct Outgoing {
     conn: Rc<Conn>,
     chunked: bool,
+    /// Whether trailers may be written behind chunks.
+    trailers: bool,
     /// Written before the next piece: the head, the end of a chunk, the size of the next.
     before: Option<Loan<Buffer>>,
 }
@@ -132,11 +135,18 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Begins a message with a head that is written with the first piece, or by [`Outgoing::flush`].
     pub(crate) fn new(conn: Rc<Conn>, head: Loan<Buffer>, chunked: bool) -> Self {
-        Self { conn, chunked, before: Some(head) }
+        Self { conn, chunked, trailers: true, before: Some(head) }
     }
 
-    /// Writes a piece of the body.
-    pub(crate) async fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Says whether trailers may be written behind chunks: unless it is said, they may.
+    pub(crate) fn with_trailers(self, trailers: bool) -> Self {
+        Self { trailers, ..self }
+    }
+}
+
+impl Sink for Outgoing {
+    async fn piece(&mut self, part: &Part, _: bool) -> io::Result<()> {
+        let bytes = part.bytes();
         if bytes.is_empty() {
             return Ok(());
         }
@@ -155,17 +165,24 @@ impl Outgoing {
         self.conn.write([before.data(), bytes, after]).await
     }
 
-    /// Writes what was held back.
-    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+    async fn flush(&mut self) -> io::Result<()> {
         match self.before.take() {
             Some(before) => self.conn.write([before.data(), b"", b""]).await,
             None => Ok(()),
         }
     }
 
-    /// Ends the body.
-    pub(crate) async fn finish(&mut self, trailers: &[u8]) -> io::Result<()> {
+    async fn finish(&mut self, trailers: Trailers<'_>) -> io::Result<()> {
         if self.chunked {
+            let translated;
+            let trailers = match trailers {
+                Trailers::Lines(lines) if self.trailers => lines,
+                Trailers::Fields(fields) if self.trailers => {
+                    translated = trailer_lines(fields);
+                    translated.as_slice()
+                }
+                _ => b"",
+            };
             let mut before = self.before.take().unwrap_or_else(|| self.conn.out());
             before.out().extend_from_slice(b"0\r\n");
             return self.conn.write([before.data(), trailers, b"\r\n"]).await;

@@ -3,17 +3,42 @@
 use super::body::{Incoming, Outgoing};
 use super::conn::Conn;
 use crate::message::{Framing, Head, Known, Version, keeps_alive, response_framing};
-use crate::proxy::body::{Body, carry};
+use crate::proxy::balance::{Load, Member};
+use crate::proxy::body::{Body, Sink as _, carry};
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Request, Response, Upload, Upstream, beside};
+use crate::proxy::exchange::{self, Caller, Request, Response, Upload, beside};
 use crate::proxy::lend::Loan;
+use crate::proxy::pool;
 use crate::proxy::route::Tools;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 
 /// How many interim responses (1xx) may come before the final one.
-const MOST_INTERIM: usize = 32;
+pub(crate) const MOST_INTERIM: usize = 32;
+
+/// A connection that is being used for one exchange.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) conn: Rc<Conn>,
+    pub(crate) member: Rc<Member>,
+    /// Whether it had waited in the pool.
+    pub(crate) reused: bool,
+    /// Whether it can be used again once the response was read to its end.
+    pub(crate) reusable: bool,
+    /// Counts it among the requests under way to its endpoint.
+    pub(crate) _load: Load,
+}
+
+impl Upstream {
+    /// Lets the connection wait for another request, after the exchange has come to its end on both sides.
+    pub(crate) fn keep(self) {
+        // Bytes behind the response would be taken for the next one.
+        if self.reusable && self.conn.look(<[u8]>::is_empty) {
+            pool::keep(&self.member, self.conn);
+        }
+    }
+}
 
 /// Sends a request on a connection and reads the head of its response; what of either body is left is in what comes
 /// back.
@@ -50,7 +75,8 @@ pub(crate) async fn send(
     upstream.reusable =
         keeps_alive(&head) && !doubtful && !matches!(framing, Framing::Close | Framing::Tunnel);
     let body = Body::Http1(Incoming::new(Rc::clone(&upstream.conn), framing));
-    Ok(Response { head, framing, body, upload, upstream: Some(upstream), permit: None })
+    let upstream = Some(exchange::Upstream::Http1(upstream));
+    Ok(Response { head, framing, body, upload, upstream, permit: None })
 }
 
 /// Who failed before the request was under way.
@@ -61,12 +87,14 @@ enum Begin {
 
 /// Writes the head with what of the body is at hand; the rest of the body is the upload.
 async fn send_head(conn: &Rc<Conn>, request: &mut Request) -> Result<Upload, Begin> {
+    prepare(&mut request.head);
     let mut out = conn.out();
-    request.head.write(out.out());
+    request.head.write_open(out.out());
+    write_connection(request, out.out());
     let mut outgoing = Outgoing::new(Rc::clone(conn), out, request.framing == Framing::Chunked);
     let part = request.body.next_at_hand().map_err(Begin::Body)?;
     if let Some(part) = part {
-        outgoing.piece(part.bytes()).await.map_err(Begin::Endpoint)?;
+        outgoing.piece(&part, false).await.map_err(Begin::Endpoint)?;
     }
     if request.body.is_done() {
         if request.framing == Framing::Chunked {
@@ -79,7 +107,7 @@ async fn send_head(conn: &Rc<Conn>, request: &mut Request) -> Result<Upload, Beg
     }
     outgoing.flush().await.map_err(Begin::Endpoint)?;
     let mut body = std::mem::replace(&mut request.body, Body::Empty);
-    let caller = Rc::clone(&request.caller);
+    let caller = request.caller.clone();
     Ok(Upload::Going(Box::pin(async move {
         let carried = carry(&mut body, &mut outgoing).await;
         // What an endpoint did not take was not read: the bytes behind it are no request.
@@ -88,6 +116,38 @@ async fn send_head(conn: &Rc<Conn>, request: &mut Request) -> Result<Upload, Beg
         }
         carried
     })))
+}
+
+/// Makes a head that came over another version one of HTTP/1.1.
+fn prepare(head: &mut Head) {
+    if head.version() == Version::Http11 {
+        return;
+    }
+    if head.version() == Version::Http10 {
+        head.remove(Known::Expect);
+    }
+    // The version is the sender's own (RFC 9112 2.3), and HTTP/1.1 has a Host, be it empty (3.2).
+    head.set_version(Version::Http11);
+    if !head.contains(Known::Host) {
+        head.append_known(Known::Host, b"");
+    }
+}
+
+/// Writes what a request says of the connection it is sent on, and the end of its head.
+fn write_connection(request: &Request, out: &mut Vec<u8>) {
+    if request.framing == Framing::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    match &request.upgrade {
+        Some(protocols) => {
+            out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+            out.extend_from_slice(protocols);
+            out.extend_from_slice(b"\r\n");
+        }
+        None if request.takes_trailers => out.extend_from_slice(b"connection: te\r\nte: trailers\r\n"),
+        None => {}
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Reads heads until the final one; interim ones go to the caller.
@@ -102,7 +162,7 @@ async fn read_head(
     for _ in 0..=MOST_INTERIM {
         let mut head = tools.heads.lend();
         loop {
-            let parsed = upstream.conn.look(|bytes| head.parse_response(bytes, tools.limits));
+            let parsed = upstream.conn.look(|bytes| head.parse_response(bytes, &tools.upstreams.heads));
             if let Some(taken) = parsed.map_err(|error| bad(error.to_string()))? {
                 upstream.conn.consume(taken);
                 break;
@@ -123,10 +183,11 @@ async fn read_head(
         let framing =
             response_framing(&head, request.head.method()).map_err(|error| bad(error.to_string()))?;
         if (100..200).contains(&head.status()) && framing != Framing::Tunnel {
-            Box::pin(relay_interim(head, request)).await;
+            Box::pin(relay_interim(&mut head, request)).await;
             continue;
         }
-        if framing == Framing::Tunnel && (!request.upgrade || request.caller.is_body_wanted()) {
+        let body_wanted = matches!(&request.caller, Caller::Http1(conn) if conn.is_body_wanted());
+        if framing == Framing::Tunnel && (request.upgrade.is_none() || body_wanted) {
             return Err(bad(
                 "it switches protocols though nobody asked, or before it has read the request".to_owned()
             ));
@@ -150,15 +211,11 @@ pub(crate) fn repeatable(request: &Request) -> bool {
 }
 
 /// Passes an interim response on, without what speaks of one connection or of the inside.
-///
-/// A caller that cannot be written to is noticed where its response is written.
-async fn relay_interim(mut head: Loan<Head>, request: &Request) {
+pub(crate) async fn relay_interim(head: &mut Head, request: &Request) {
     if request.takes_interim {
         let _ = head.strip_hop_by_hop();
         head.set_version(Version::Http11);
         head.remove_where(|field| field.known.is_steering() || field.known == Known::ContentLength);
-        let mut out = request.caller.out();
-        head.write(out.out());
-        let _ = request.caller.write([out.data(), b"", b""]).await;
+        request.caller.interim(head).await;
     }
 }

@@ -1,6 +1,7 @@
 //! One HTTP/1 connection, of a caller or of an upstream: bytes in, bytes out.
 
 use crate::proxy::lend::{Buffer, Lender, Loan};
+use crate::proxy::patience::Waits;
 use std::cell::{Cell, RefCell};
 use std::future::{Future as _, poll_fn};
 use std::io::{self, IoSlice};
@@ -22,12 +23,7 @@ pub(crate) struct Conn {
     buffers: Lender<Buffer>,
     ended: Cell<bool>,
     body_wanted: Cell<bool>,
-    /// How many bytes went either way.
-    moved: Cell<u64>,
-    /// Whether a body is awaited from the peer.
-    awaits_bytes: Cell<bool>,
-    /// Whether the peer has to take bytes before more can be written.
-    awaits_room: Cell<bool>,
+    pub(crate) waits: Waits,
     /// Whether a write was begun and not finished: whatever is written behind it would be read as a part of it.
     torn: Cell<bool>,
 }
@@ -48,11 +44,17 @@ impl Conn {
             buffers,
             ended: Cell::new(false),
             body_wanted: Cell::new(false),
-            moved: Cell::new(0),
-            awaits_bytes: Cell::new(false),
-            awaits_room: Cell::new(false),
+            waits: Waits::default(),
             torn: Cell::new(false),
         })
+    }
+
+    /// Gives the connection up to who speaks another protocol on it, with the bytes that came in.
+    ///
+    /// None while somebody else holds it.
+    pub(crate) fn into_parts(this: Rc<Self>) -> Option<(TcpStream, Option<Loan<Buffer>>)> {
+        let conn = Rc::into_inner(this)?;
+        Some((conn.stream.into_inner(), conn.input.into_inner()))
     }
 
     /// Looks at the bytes that came in and were not used yet.
@@ -91,7 +93,7 @@ impl Conn {
         }
         if let Poll::Ready(Ok(n)) = read {
             self.ended.set(n == 0);
-            self.moved.set(self.moved.get() + n as u64);
+            self.waits.move_on(n);
         }
         read
     }
@@ -100,7 +102,7 @@ impl Conn {
     pub(crate) async fn fill(&self) -> io::Result<usize> {
         poll_fn(|cx| {
             let read = self.poll_fill(cx);
-            self.awaits_bytes.set(read.is_pending());
+            self.waits.for_bytes.set(read.is_pending());
             read
         })
         .await
@@ -114,22 +116,6 @@ impl Conn {
     /// Whether the request's body is being read, or still has to be.
     pub(crate) fn is_body_wanted(&self) -> bool {
         self.body_wanted.get()
-    }
-
-    /// How many bytes have gone either way so far.
-    pub(crate) fn moved(&self) -> u64 {
-        self.moved.get()
-    }
-
-    /// Forgets what was awaited by what was given up.
-    pub(crate) fn forget_waits(&self) {
-        self.awaits_bytes.set(false);
-        self.awaits_room.set(false);
-    }
-
-    /// Whether nothing goes on until the peer sends bytes, or takes some.
-    pub(crate) fn awaits_peer(&self) -> bool {
-        self.awaits_bytes.get() || self.awaits_room.get()
     }
 
     /// Notices that the caller has gone while it waits for its response.
@@ -182,13 +168,13 @@ impl Conn {
                     [only] => stream.poll_write(cx, only),
                     several => stream.poll_write_vectored(cx, several),
                 };
-                self.awaits_room.set(written.is_pending());
+                self.waits.for_room.set(written.is_pending());
                 let written = ready!(written)?;
                 if written == 0 {
                     return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero)));
                 }
                 done += written;
-                self.moved.set(self.moved.get() + written as u64);
+                self.waits.move_on(written);
             }
             Poll::Ready(Ok(()))
         })

@@ -4,12 +4,13 @@ use super::body::{Incoming, Outgoing};
 use super::conn::{Conn, Gone};
 use crate::context::Peer;
 use crate::message::{Framing, Head, Known, Version, keeps_alive, request_framing};
+use crate::proxy::access::{Counted, Entry};
 use crate::proxy::body::{Body, carry};
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Request, Response, Upload, beside};
+use crate::proxy::exchange::{Caller, Request, Response, Upload, Upstream, beside};
 use crate::proxy::lend::Loan;
-use crate::proxy::patience::{Hearer, Patience};
-use crate::proxy::serve::Service;
+use crate::proxy::patience::{Hearer, Patience, Stall};
+use crate::proxy::serve::{Listener, Service};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,7 +18,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 /// How long a caller that ended its side is still served when nothing goes out: it may be waiting for the response,
@@ -41,16 +41,30 @@ enum After {
     Linger,
 }
 
-/// Serves one connection until it ends.
-pub(crate) async fn serve_connection(service: Rc<Service>, stream: TcpStream, peer: Peer) {
-    let conn = Conn::new(stream, service.buffers.clone());
-    let hearer = service.bell.hear();
-    let mut patience = Patience::new(service.limits.idle);
+/// Serves one connection until it ends; its first bytes are there.
+pub(crate) async fn serve_connection(
+    listener: Rc<Listener>,
+    conn: Rc<Conn>,
+    peer: Peer,
+    hearer: Hearer,
+    mut patience: Patience,
+    opened: Instant,
+) {
     loop {
-        let after = match next_head(&service, &conn, &hearer, &mut patience).await {
-            Ok(Some(head)) => serve_request(&service, &conn, &peer, &mut patience, head).await,
+        patience.begin(listener.service().limits.wait(opened));
+        if !is_begun(&conn, &hearer, &mut patience).await {
+            return;
+        }
+        // What may have changed while nothing came.
+        let service = listener.service();
+        let after = match next_head(&service, &conn, &mut patience).await {
+            Ok(Some(head)) => serve_request(&service, &conn, &peer, &mut patience, head, opened).await,
             Ok(None) => After::Close,
-            Err(error) => refuse(&service, &conn, &peer, &error).await,
+            Err(error) => {
+                let access = service.access.as_ref();
+                let entry = access.map(|log| conn.look(|bytes| log.begin_malformed(bytes, &peer)));
+                refuse(&service, &conn, &peer, &error, entry).await
+            }
         };
         match after {
             After::Again => {}
@@ -60,28 +74,29 @@ pub(crate) async fn serve_connection(service: Rc<Service>, stream: TcpStream, pe
     }
 }
 
-/// Reads the next request's head; None when there will be none.
+/// Waits for the first bytes of a request; false when none will come.
+async fn is_begun(conn: &Conn, hearer: &Hearer, patience: &mut Patience) -> bool {
+    if !conn.look(<[u8]>::is_empty) {
+        return true;
+    }
+    poll_fn(|cx| {
+        if let Poll::Ready(read) = conn.poll_fill(cx) {
+            return Poll::Ready(matches!(read, Ok(n) if n > 0));
+        }
+        if hearer.poll_rung(cx).is_ready() || patience.poll_over(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Reads the head of a request that has begun; None when its end does not come.
 async fn next_head(
     service: &Service,
     conn: &Rc<Conn>,
-    hearer: &Hearer,
     patience: &mut Patience,
 ) -> Result<Option<Loan<Head>>, Error> {
-    patience.begin(service.limits.idle);
-    if conn.look(<[u8]>::is_empty) {
-        let came = poll_fn(|cx| {
-            if let Poll::Ready(read) = conn.poll_fill(cx) {
-                return Poll::Ready(matches!(read, Ok(n) if n > 0));
-            }
-            if hearer.poll_rung(cx).is_ready() || patience.poll_over(cx).is_ready() {
-                return Poll::Ready(false);
-            }
-            Poll::Pending
-        });
-        if !came.await {
-            return Ok(None);
-        }
-    }
     let mut head = service.heads.lend();
     let mut begun = false;
     loop {
@@ -110,25 +125,36 @@ async fn serve_request(
     peer: &Peer,
     patience: &mut Patience,
     mut head: Loan<Head>,
+    opened: Instant,
 ) -> After {
+    let entry = service.access.as_ref().map(|log| log.begin(&head, peer));
     let framing = match judge(&mut head) {
         Ok(framing) => framing,
-        Err(error) => return refuse(service, conn, peer, &error).await,
+        Err(error) => return refuse(service, conn, peer, &error, entry).await,
     };
-    let mut reply =
-        Reply { keep: keeps_alive(&head), version: head.version(), expects: head.contains(Known::Expect) };
+    let began = Instant::now();
+    let is_old = service.limits.life.is_some_and(|life| began - opened >= life);
+    let mut reply = Reply {
+        keep: keeps_alive(&head) && !is_old,
+        version: head.version(),
+        expects: head.contains(Known::Expect),
+        trailers: false,
+    };
     let body = Body::Http1(Incoming::new(Rc::clone(conn), framing));
     conn.set_body_wanted(!body.is_done());
+    reply.trailers = reply.version == Version::Http11 && head.takes_trailers();
     let mut request = Request {
         takes_interim: reply.version == Version::Http11,
-        upgrade: false,
+        takes_trailers: reply.trailers,
+        grpc: false,
+        upgrade: None,
         unbound: None,
-        caller: Rc::clone(conn),
+        caller: Caller::Http1(Rc::clone(conn)),
         head,
         framing,
         body,
+        entry,
     };
-    let began = Instant::now();
     let whole = pin!(async {
         let response = match service.serve(peer, &mut request).await {
             Ok(response) => response,
@@ -137,6 +163,7 @@ async fn serve_request(
             }
             Err(error) => {
                 service.count_error(&error);
+                request.note(|entry| entry.failed(&error));
                 reply.keep &= !error.ends_connection();
                 service.error_response(peer, &error, Some(&request))
             }
@@ -153,6 +180,8 @@ struct Reply {
     keep: bool,
     version: Version,
     expects: bool,
+    /// Whether the caller takes trailers (RFC 9110 6.5.1).
+    trailers: bool,
 }
 
 /// Checks a head and puts it into the form in which it is routed.
@@ -177,20 +206,13 @@ async fn unless_gone<T>(
     patience: &mut Patience,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let mut before = None;
-    patience.begin(service.limits.stalled);
-    conn.forget_waits();
+    let mut stall = Stall::new(&conn.waits, patience, service.limits.stalled);
     let early = poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(done));
         }
-        while patience.poll_over(cx).is_ready() {
-            let now = conn.awaits_peer().then(|| conn.moved());
-            if now.is_some() && now == before {
-                return Poll::Ready(Err(Gone::Broken));
-            }
-            before = now;
-            patience.begin(service.limits.stalled);
+        if stall.poll_stalled(&conn.waits, patience, cx).is_ready() {
+            return Poll::Ready(Err(Gone::Broken));
         }
         conn.poll_gone(cx).map(Err)
     });
@@ -209,19 +231,25 @@ async fn while_moving<T>(
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
     loop {
-        let before = conn.moved();
+        let before = conn.waits.moved();
         match timeout(limit, work.as_mut()).await {
             Ok(done) => return Some(done),
-            Err(_) if conn.moved() == before => return None,
+            Err(_) if conn.waits.moved() == before => return None,
             Err(_) => {}
         }
     }
 }
 
 /// Writes a response and the body behind it.
-async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, reply: Reply) -> After {
+async fn respond(
+    service: &Service,
+    conn: &Rc<Conn>,
+    mut response: Response,
+    reply: Reply,
+    mut entry: Option<Box<Entry>>,
+) -> After {
     if response.framing == Framing::Tunnel {
-        return Box::pin(tunnel(conn, response)).await;
+        return Box::pin(tunnel(conn, response, entry)).await;
     }
     let chunked = match response.framing {
         Framing::Chunked | Framing::Close => reply.version == Version::Http11,
@@ -234,7 +262,7 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
         Upload::Going(_) => reply.expects,
         Upload::Refused => true,
     };
-    let keep = reply.keep && delimited && !ambiguous && !service.bell.has_rung();
+    let keep = reply.keep && delimited && !ambiguous && !service.bell.is_last_call();
     settle_length(&mut response);
     if chunked {
         response.head.append(b"transfer-encoding", b"chunked");
@@ -242,9 +270,13 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
     say_connection(&mut response.head, keep, reply.version);
     let mut out = conn.out();
     response.head.write(out.out());
-    let mut outgoing = Outgoing::new(Rc::clone(conn), out, chunked);
+    if let Some(entry) = &mut entry {
+        entry.answered(&response.head);
+    }
+    let outgoing = Outgoing::new(Rc::clone(conn), out, chunked).with_trailers(reply.trailers);
+    let mut counted = Counted::new(outgoing, entry.as_deref());
     let carried = {
-        let carrying = pin!(carry(&mut response.body, &mut outgoing));
+        let carrying = pin!(carry(&mut response.body, &mut counted));
         beside(&mut response.upload, carrying).await
     };
     if !matches!(carried, Ok(Ok(()))) {
@@ -252,6 +284,9 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
             conn.reset_on_close();
         }
         return After::Close;
+    }
+    if let Some(entry) = entry {
+        entry.complete();
     }
     if keep && matches!(response.upload, Upload::Going(_)) {
         // The endpoint has answered, and may read on to the end.
@@ -300,7 +335,7 @@ async fn deliver(
     let small = matches!(request.framing, Framing::Length(length) if length <= MOST_DISCARDED as u64);
     let readable = small && !request.body.is_done() && !reply.expects;
     reply.keep &= !unread || readable;
-    match respond(service, conn, response, reply).await {
+    match respond(service, conn, response, reply, request.entry.take()).await {
         After::Again if unread => match discard(&mut request.body).await {
             Ok(()) => After::Again,
             Err(_) => After::Close,
@@ -311,12 +346,21 @@ async fn deliver(
 }
 
 /// Answers what is not even a request.
-async fn refuse(service: &Service, conn: &Rc<Conn>, peer: &Peer, error: &Error) -> After {
+async fn refuse(
+    service: &Service,
+    conn: &Rc<Conn>,
+    peer: &Peer,
+    error: &Error,
+    mut entry: Option<Box<Entry>>,
+) -> After {
     service.count_error(error);
-    let reply = Reply { keep: false, version: Version::Http11, expects: false };
+    if let Some(entry) = &mut entry {
+        entry.failed(error);
+    }
+    let reply = Reply { keep: false, version: Version::Http11, expects: false, trailers: false };
     let response = service.error_response(peer, error, None);
     service.counters.refused(response.head.status());
-    match respond(service, conn, response, reply).await {
+    match respond(service, conn, response, reply, entry).await {
         After::Close => After::Linger,
         after => after,
     }
@@ -351,10 +395,13 @@ async fn linger(conn: &Conn) {
 }
 
 /// Carries bytes both ways after a switch of protocols (RFC 9110 7.8), until both sides have ended.
-async fn tunnel(conn: &Rc<Conn>, response: Response) -> After {
-    let Some(upstream) = response.upstream else { return After::Close };
+async fn tunnel(conn: &Rc<Conn>, response: Response, mut entry: Option<Box<Entry>>) -> After {
+    let Some(Upstream::Http1(upstream)) = response.upstream else { return After::Close };
     let mut out = conn.out();
     response.head.write(out.out());
+    if let Some(entry) = &mut entry {
+        entry.answered(&response.head);
+    }
     if conn.write([out.data(), b"", b""]).await.is_err() {
         return After::Close;
     }
@@ -364,7 +411,9 @@ async fn tunnel(conn: &Rc<Conn>, response: Response) -> After {
     let (down, up) = (one_way(&upstream.conn, conn, &ended), one_way(conn, &upstream.conn, &ended));
     // Whatever broke, the other direction has nobody to go to.
     let both = pin!(async { tokio::try_join!(down, up) });
-    let _ = while_open(conn, &ended, both).await;
+    if let (Some(Ok(_)), Some(entry)) = (while_open(conn, &ended, both).await, entry) {
+        entry.complete();
+    }
     After::Close
 }
 

@@ -1,7 +1,7 @@
 use super::verdict;
 use crate::kubernetes::{Kept as _, Known, View};
 use crate::namer::kubernetes::name::Port;
-use crate::namer::kubernetes::pods::Pod;
+use crate::namer::kubernetes::pod::Pod;
 use crate::namer::kubernetes::service::Service;
 use crate::namer::kubernetes::slice::Slice;
 use crate::namer::published::Verdict;

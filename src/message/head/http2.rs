@@ -1,0 +1,227 @@
+//! Heads and trailers of HTTP/2: from a list of fields, and to one (RFC 9113 8.2 and 8.3).
+
+use super::{Head, HeadError, Limits, Version, validate_host};
+use crate::message::{Field, Known, may_trail};
+use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{Method, StatusCode, request, response};
+
+/// What every field counts beside its name and its value: the colon, the blank and the line end it has in HTTP/1.
+const SEPARATORS: usize = ": \r\n".len();
+
+impl Head {
+    /// Makes the head that of an HTTP/2 request, in the form in which it is routed; what it held before is forgotten.
+    ///
+    /// `:authority` becomes `Host`, which comes first; the parts of a cookie become one (RFC 9113 8.2.3). The library
+    /// that decoded the list has refused what no list may have: names in upper case, pseudo-fields that are missing,
+    /// repeated or late, fields that speak of the connection.
+    ///
+    /// # Errors
+    ///
+    /// A list beyond `limits`; a host that is none, or that differs from `:authority` (8.3.1); a target that its
+    /// method does not allow.
+    pub fn take_http2_request(&mut self, parts: &request::Parts, limits: &Limits) -> Result<(), HeadError> {
+        self.clear();
+        let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        if target.len() > limits.line {
+            return Err(HeadError::LineTooLong);
+        }
+        self.begin_request(parts.method.as_str().as_bytes(), target.as_bytes());
+        self.version = Version::Http2;
+        if let Some(host) = host(parts)? {
+            validate_host(host)?;
+            self.append_known(Known::Host, host);
+        }
+        self.take_fields(&parts.headers, limits)?;
+        self.normalise_target()?;
+        self.lower_host();
+        Ok(())
+    }
+
+    /// Makes the head that of an HTTP/2 response; what it held before is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// A list beyond `limits`.
+    pub fn take_http2_response(&mut self, parts: &response::Parts, limits: &Limits) -> Result<(), HeadError> {
+        self.clear();
+        self.set_status(parts.status.as_u16());
+        self.version = Version::Http2;
+        self.take_fields(&parts.headers, limits)
+    }
+
+    fn take_fields(&mut self, fields: &HeaderMap, limits: &Limits) -> Result<(), HeadError> {
+        if fields.len() > limits.fields {
+            return Err(HeadError::TooManyFields);
+        }
+        let mut left = limits.fields_bytes;
+        for (name, value) in fields {
+            let bytes = name.as_str().len() + value.len() + SEPARATORS;
+            left = left.checked_sub(bytes).ok_or(HeadError::FieldsTooLong)?;
+            if *name != HOST && *name != COOKIE {
+                self.append(name.as_str().as_bytes(), value.as_bytes());
+                self.note_never_indexed(value);
+            }
+        }
+        if let Some(first) = fields.get(COOKIE) {
+            let parts: Vec<_> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+            self.append(COOKIE.as_str().as_bytes(), &parts.join(b"; ".as_slice()));
+            self.note_never_indexed(first);
+        }
+        Ok(())
+    }
+
+    fn note_never_indexed(&mut self, value: &HeaderValue) {
+        if let Some(line) = self.lines.last_mut() {
+            line.never_indexed = value.is_sensitive();
+        }
+    }
+
+    /// Returns the request as HTTP/2 has it: `Host` as `:authority`, `http` as `:scheme`, names in lower case.
+    ///
+    /// What speaks of one connection is left out; `te: trailers` is added when `trailers` says so, for it is the one
+    /// such field that HTTP/2 has (RFC 9113 8.2.2).
+    ///
+    /// # Errors
+    ///
+    /// A target, a host or a name that HTTP/2 cannot carry although HTTP/1 can.
+    pub fn to_http2_request(&self, trailers: bool) -> Result<http::Request<()>, HeadError> {
+        const UNFIT: HeadError = HeadError::Malformed("the request target cannot be carried over HTTP/2");
+        let mut request = http::Request::new(());
+        let target = PathAndQuery::try_from(self.target());
+        let mut uri = http::uri::Parts::default();
+        uri.path_and_query =
+            Some(target.or_else(|_| PathAndQuery::try_from(encoded(self.target()))).map_err(|_| UNFIT)?);
+        match self.get(Known::Host) {
+            Some(host) if !host.is_empty() => {
+                uri.authority = Some(
+                    Authority::try_from(host)
+                        .map_err(|_| HeadError::Malformed("the host cannot be carried over HTTP/2"))?,
+                );
+                uri.scheme = Some(Scheme::HTTP);
+                *request.version_mut() = http::Version::HTTP_2;
+            }
+            // A request that has none goes without `:authority`, as one that came over HTTP/1 may (8.3.1).
+            _ => *request.version_mut() = http::Version::HTTP_11,
+        }
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| UNFIT)?;
+        *request.method_mut() = Method::from_bytes(self.method())
+            .map_err(|_| HeadError::Malformed("the method cannot be carried over HTTP/2"))?;
+        *request.headers_mut() = self.to_fields()?;
+        if trailers {
+            request.headers_mut().insert(http::header::TE, HeaderValue::from_static("trailers"));
+        }
+        Ok(request)
+    }
+
+    /// Returns the response as HTTP/2 has it: names in lower case, without what speaks of one connection.
+    ///
+    /// # Errors
+    ///
+    /// A status or a field that HTTP/2 cannot carry although HTTP/1 can.
+    pub fn to_http2_response(&self) -> Result<http::Response<()>, HeadError> {
+        let mut response = http::Response::new(());
+        *response.status_mut() = StatusCode::from_u16(self.status())
+            .map_err(|_| HeadError::Malformed("the status cannot be carried over HTTP/2"))?;
+        *response.headers_mut() = self.to_fields()?;
+        Ok(response)
+    }
+
+    fn to_fields(&self) -> Result<HeaderMap, HeadError> {
+        let mut fields = HeaderMap::with_capacity(self.lines.len());
+        for line in &self.lines {
+            let Field { name, value, known } = line.field(&self.bytes);
+            if known == Known::Host || known.is_hop_by_hop() {
+                continue;
+            }
+            let (name, mut value) = to_field(name, value)?;
+            value.set_sensitive(line.never_indexed);
+            fields.try_append(name, value).map_err(|_| HeadError::TooManyFields)?;
+        }
+        Ok(fields)
+    }
+}
+
+/// A target whose bytes that a client should have percent-encoded are so.
+fn encoded(target: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(target.len() * 3);
+    for &byte in target {
+        if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+    out
+}
+
+/// The host of a request: `:authority`, which a `Host` beside it must repeat.
+fn host(parts: &request::Parts) -> Result<Option<&[u8]>, HeadError> {
+    let mut fields = parts.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    match (authority, fields.next(), fields.next()) {
+        (_, _, Some(_)) => Err(HeadError::Malformed("the request has more than one Host")),
+        (Some(authority), Some(host), None) if !authority.eq_ignore_ascii_case(host) => {
+            Err(HeadError::Malformed("Host differs from :authority"))
+        }
+        (authority, host, None) => Ok(authority.or(host)),
+    }
+}
+
+fn to_field(name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), HeadError> {
+    let unfit = HeadError::Malformed("a field cannot be carried over HTTP/2");
+    let name = HeaderName::from_bytes(name).map_err(|_| unfit)?;
+    Ok((name, HeaderValue::from_bytes(value).map_err(|_| unfit)?))
+}
+
+/// Removes from the trailers of HTTP/2 what may not come behind a body from one hop to the next: what steers the
+/// router, for it comes too late to be judged, what speaks of the connection, and what frames or routes (RFC 9110
+/// 6.5.1). Everything else passes.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    let passes = |known: Known| {
+        let of_the_head = matches!(
+            known,
+            Known::Host | Known::ContentLength | Known::Expect | Known::MaxForwards | Known::FramingLookalike
+        );
+        !(of_the_head || known.is_hop_by_hop() || known.is_steering())
+    };
+    if trailers.keys().all(|name| passes(Known::of(name.as_str().as_bytes()))) {
+        return;
+    }
+    let kept: HeaderMap = trailers
+        .iter()
+        .filter(|(name, _)| passes(Known::of(name.as_str().as_bytes())))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    *trailers = kept;
+}
+
+/// Returns the trailers of an HTTP/2 message as lines of a chunked body: those that
+/// [`Chunks`](crate::message::Chunks) would let pass.
+pub fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (name, value) in trailers {
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        if may_trail(Field { name, value, known: Known::of(name) }) {
+            lines.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
+        }
+    }
+    lines
+}
+
+/// Returns the trailer lines of a chunked body as HTTP/2 has them.
+pub fn trailer_fields(lines: &[u8]) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for line in lines.split(|&byte| byte == b'\n') {
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let (name, value) = line.split_at(colon);
+        if let Ok((name, value)) = to_field(name, value[1..].trim_ascii()) {
+            // The lines are bounded: their number is far below what a map can hold.
+            let _ = fields.try_append(name, value);
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests;

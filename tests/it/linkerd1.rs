@@ -1,0 +1,369 @@
+//! Linkerd 1's examples: `examples/linkerd1` runs, and the table in its README is true.
+
+use crate::support::{Names, Service, TestApp, read};
+use signpost::app::Threads;
+use signpost::config::{self, Config, Http2, Protocol};
+use signpost::identify::{self, HeaderToken};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How many examples Linkerd 1.7.5 had.
+const EXAMPLES: usize = 39;
+
+/// What an example has that is refused here: more keys of the file (lines of YAML), and of its router. An example that
+/// stands here twice is refused for two reasons, of which the first may hide the second.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("admin", "", "interpreter: {kind: io.l5d.namerd, dst: /$/inet/127.1/4100}"),
+    ("admin-tls", "admin: {tls: {certPath: cert.pem, keyPath: key.pem}}", ""),
+    (
+        "client-options",
+        "",
+        "client: {kind: io.l5d.static, configs: [{prefix: /#/io.l5d.fs/a, loadBalancer: {kind: ewma}}]}",
+    ),
+    ("client-options", "", "client: {loadBalancer: {kind: ewma}}"),
+    ("consul", "namers: [{kind: io.l5d.consul, host: 127.0.0.1, port: 8500}]", ""),
+    ("consul-interpreter", "", "interpreter: {kind: io.l5d.consul.interpreter, namespace: default}"),
+    ("curator", "namers: [{kind: io.l5d.curator, experimental: true}]", ""),
+    ("disable-tls", "", "client: {kind: io.l5d.static, configs: [{prefix: /$/inet, tls: {enabled: false}}]}"),
+    ("disable-tls", "", "client: {tls: {enabled: false}}"),
+    ("k8s", "namers: [{kind: io.l5d.k8s}]", ""),
+    ("k8s", "namers: [{kind: io.l5d.k8s.external, experimental: true}]", ""),
+    ("k8s-servicemesh", "namers: [{kind: io.l5d.k8s}]", ""),
+    ("k8s-servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.k8s.localnode}]}"),
+    ("loadbalancer", "", "client: {loadBalancer: {kind: p2c, maxEffort: 10}}"),
+    (
+        "loadbalancer",
+        "",
+        "client: {failureAccrual: {kind: io.l5d.successRate, successRate: 0.9, requests: 20}}",
+    ),
+    ("marathon", "namers: [{kind: io.l5d.marathon, host: marathon.mesos}]", ""),
+    ("marathon-leader", "namers: [{kind: io.l5d.marathon}]", ""),
+    ("marathon-leader", "namers: [{kind: io.l5d.zkLeader}]", ""),
+    ("mutualTls", "", "client: {tls: {commonName: linkerd, clientAuth: {certPath: a, keyPath: b}}}"),
+    ("mutualTls", "", "servers: [{port: 0, tls: {certPath: a, keyPath: b, requireClientAuth: true}}]"),
+    ("namerd", "", "interpreter: {kind: io.l5d.namerd, dst: /$/inet/127.1/4100}"),
+    ("namerd-http", "", "interpreter: {kind: io.l5d.namerd.http, experimental: true}"),
+    ("namerd-mesh", "", "interpreter: {kind: io.l5d.mesh, dst: /$/inet/127.1/4321}"),
+    ("namerd-tls", "", "interpreter: {kind: io.l5d.namerd, tls: {commonName: linkerd}}"),
+    ("namerd-tls", "", "interpreter: {kind: io.l5d.mesh, tls: {commonName: linkerd}}"),
+    (
+        "proxy",
+        "",
+        "client: {kind: io.l5d.static, configs: [{prefix: '/$/io.buoyant.rinet/443/{host}', tls: {commonName: '{host}'}}]}",
+    ),
+    ("proxy", "", "client: {tls: {commonName: a}}"),
+    ("recent-requests", "telemetry: [{kind: io.l5d.recentRequests, sampleRate: 1.0}]", ""),
+    ("retries", "", "client: {requeueBudget: {percentCanRetry: 0.5}}"),
+    ("retries", "", "service: {retries: {budget: {minRetriesPerSec: 5}}}"),
+    ("retries", "", "service: {kind: io.l5d.static, configs: [{prefix: /svc/a, retries: {}}]}"),
+    ("serversets", "namers: [{kind: io.l5d.serversets}]", ""),
+    (
+        "service-options",
+        "",
+        "service: {kind: io.l5d.static, configs: [{prefix: /svc/a, totalTimeoutMs: 500}]}",
+    ),
+    ("service-options", "", "service: {totalTimeoutMs: 500}"),
+    ("servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.port, port: 4141}]}"),
+    ("servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.localhost}]}"),
+    ("socket-options", "", "client: {socketOptions: {keepAlive: true}}"),
+    ("thrift", "", "protocol: thrift"),
+    ("thriftmux", "", "protocol: thriftmux"),
+    (
+        "tls",
+        "",
+        "client: {kind: io.l5d.static, configs: [{prefix: '/#/io.l5d.fs/{host}', tls: {commonName: '{host}.com'}}]}",
+    ),
+    ("tls", "", "client: {tls: {commonName: a.com}}"),
+    ("tracelog", "telemetry: [{kind: io.l5d.tracelog, sampleRate: 0.2}]", ""),
+    ("zipkin", "telemetry: [{kind: io.l5d.zipkin, host: localhost}]", ""),
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/linkerd1")
+}
+
+/// A row of the table.
+struct Row {
+    name: String,
+    /// Whether it links a file.
+    is_file: bool,
+    here: String,
+    /// What the start says, each warning or error by itself.
+    says: Vec<String>,
+}
+
+fn table() -> Vec<Row> {
+    let text = fs::read_to_string(folder().join("README.md")).expect("the folder has a table");
+    let (_, rows) =
+        text.split_once("| example | shows | here | what the start says |\n|---|---|---|---|\n").unwrap();
+    rows.lines().map(row).collect()
+}
+
+/// Reads a row such as "| [`fs`](fs.yaml) | names from files | runs | |".
+fn row(line: &str) -> Row {
+    let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+    let [name, _, here, says] = cells.as_slice() else { panic!("four cells in {line}") };
+    let bare = name.split('`').nth(1).expect("a name in a code span").to_owned();
+    let link = format!("[`{bare}`]({bare}.yaml)");
+    assert!([format!("`{bare}`"), link.clone()].contains(&(*name).to_owned()), "{name}");
+    let says = says.split("<br>").filter(|message| !message.is_empty()).map(str::to_owned).collect();
+    Row { is_file: **name == link, name: bare, here: (*here).to_owned(), says }
+}
+
+/// The files of the folder, by the names of their examples.
+fn files() -> BTreeSet<String> {
+    let entries = fs::read_dir(folder()).expect("the folder can be read");
+    let names = entries.map(|entry| entry.expect("the folder can be read").file_name());
+    let names = names.map(|name| name.into_string().expect("names are text"));
+    names
+        .filter(|name| name != "README.md")
+        .map(|name| name.strip_suffix(".yaml").unwrap_or_else(|| panic!("{name} is no example")).to_owned())
+        .collect()
+}
+
+/// What the start says of what is refused in an example: one message for each reason.
+fn refusals(name: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    for (_, file, router) in REFUSED.iter().filter(|(refused, ..)| *refused == name) {
+        let with = |given: &str, key: &str, usual: &'static str| {
+            if given.contains(key) { "" } else { usual }
+        };
+        let (protocol, servers) = (
+            with(router, "protocol:", "protocol: http\n"),
+            with(router, "servers:", "servers: [{port: 0}]\n"),
+        );
+        let lines = format!("{protocol}{servers}{router}");
+        let router: Vec<_> = lines.lines().map(|line| format!("  {line}\n")).collect();
+        let text = format!("{file}\nrouters:\n-\n{}", router.concat());
+        let errors = config::read(name, &text).expect_err("refused");
+        for message in errors.iter().map(|error| error.message.clone()) {
+            if !messages.contains(&message) {
+                messages.push(message);
+            }
+        }
+    }
+    messages
+}
+
+#[test]
+fn the_table_has_every_example_and_every_file() {
+    let rows = table();
+    assert_eq!(rows.len(), EXAMPLES);
+    let names: Vec<_> = rows.iter().map(|row| row.name.to_lowercase()).collect();
+    assert!(names.is_sorted() && names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    let linked: BTreeSet<_> = rows.iter().filter(|row| row.is_file).map(|row| row.name.clone()).collect();
+    assert_eq!(linked, files());
+}
+
+#[test]
+fn the_start_says_what_the_table_says() {
+    for Row { name, is_file, here, says } in table() {
+        let refused = refusals(&name);
+        if is_file {
+            // From the package's root, where tests run, as by hand.
+            let file = folder().join(format!("{name}.yaml"));
+            let config = config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
+            let warnings: Vec<_> = config.warnings.into_iter().map(|warning| warning.message).collect();
+            match here.as_str() {
+                "runs" => assert_eq!((warnings, refused), (says, Vec::new()), "{name}"),
+                "in part" => assert_eq!((warnings, refused), (Vec::new(), says), "{name}"),
+                other => panic!("{name} has a file and is said: {other}"),
+            }
+            continue;
+        }
+        assert_eq!(refused, says, "{name}");
+        let reason = match here.as_str() {
+            "not yet" => "is not available yet",
+            "no" => "is not supported",
+            other => panic!("{name} has no file and is said: {other}"),
+        };
+        assert!(!says.is_empty() && says.iter().all(|message| message.contains(reason)), "{name}: {says:?}");
+    }
+}
+
+/// What an example asks its requests of.
+struct Stage {
+    names: Names,
+    /// Stands at `127.1/9999`.
+    main: Service,
+    /// Stands at `127.1/7777`, and is the service hello in files.
+    hello: Service,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        let (main, hello) = (Service::saying("main").await, Service::saying("hello").await);
+        let names = Names::new();
+        names.write("hello", &[hello.address()]);
+        Self { names, main, hello }
+    }
+
+    /// Reads an example, with this stage in place of what it names, and ports of its own.
+    fn config(&self, name: &str) -> Config {
+        let text = fs::read_to_string(folder().join(format!("{name}.yaml"))).expect("an example can be read");
+        let port = |service: &Service| format!("127.1/{}", service.address().port());
+        let text = text
+            .replace("examples/names", self.names.path())
+            .replace("logs/", &format!("{}/logs/", self.names.path()))
+            .replace("127.1/9999", &port(&self.main))
+            .replace("127.1/7777", &port(&self.hello));
+        let mut config = read(&text);
+        config.admin.port = 0;
+        config.routers.iter_mut().flat_map(|router| &mut router.servers).for_each(|server| server.port = 0);
+        config
+    }
+
+    async fn run(&self, name: &str) -> TestApp {
+        TestApp::start_config(self.config(name), Threads::Here).await
+    }
+
+    /// Starts an example, sends it a request, and fails unless the response says that.
+    async fn asked(&self, name: &str, request: &str, said: &str) {
+        let app = self.run(name).await;
+        let response = app.client().await.ask(request).await;
+        assert_eq!((response.status(), response.text()), (200, said), "{name}: {response:?}");
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn every_example_is_started_and_answers() {
+    const HELLO: &str = "GET / HTTP/1.1\r\nHost: hello\r\n\r\n";
+    let stage = Stage::start().await;
+    for name in files() {
+        match name.as_str() {
+            "fs" => stage.asked("fs", HELLO, "hello").await,
+            "rewriting" => {
+                stage.asked("rewriting", "GET /hello/api/x HTTP/1.1\r\nHost: a\r\n\r\n", "hello").await;
+            }
+            "influxdb" | "prometheus" | "socket-options" | "statsd" => {
+                stage.asked(&name, HELLO, "main").await;
+            }
+            "access-logs" => access_logs(&stage).await,
+            "admin" => admin(&stage).await,
+            "http" => http(&stage).await,
+            "proxy" => proxy(&stage).await,
+            "servicemesh" => servicemesh(&stage).await,
+            "static_namer" => static_namer(&stage).await,
+            "h2" => h2(&stage).await,
+            "h2spec" => h2spec(&stage).await,
+            other => panic!("{other} is an example without a test"),
+        }
+    }
+}
+
+async fn access_logs(stage: &Stage) {
+    let app = stage.run("access-logs").await;
+    for (router, said) in [("outgoing", "main"), ("incoming", "hello")] {
+        assert_eq!(app.client_of(router, 0).await.get("hello", "").await.text(), said, "{router}");
+    }
+    app.stop().await;
+    for (router, part) in [("outgoing", "\"GET / HTTP/1.1\" 200 4 "), ("incoming", "\"status\":200")] {
+        let log = fs::read_to_string(format!("{}/logs/{router}.log", stage.names.path())).expect("a log");
+        assert!(log.contains(part) && log.lines().count() == 1, "{log}");
+    }
+}
+
+async fn admin(stage: &Stage) {
+    assert_eq!(
+        config::load(&folder().join("admin.yaml")).unwrap().admin.address().to_string(),
+        "127.0.0.1:9991"
+    );
+    let app = stage.run("admin").await;
+    for (router, said) in [("int", "hello"), ("ext", "main")] {
+        assert_eq!(app.client_of(router, 0).await.get("hello", "").await.text(), said, "{router}");
+        assert_eq!(app.total("requests", &[("router", router)]), 1);
+    }
+    app.stop().await;
+}
+
+async fn http(stage: &Stage) {
+    let app = stage.run("http").await;
+    let mut client = app.client().await;
+    let response = client.get("any", "my-service: /hello\r\n").await;
+    assert_eq!(response.text(), "main");
+    let asked = stage.main.take_requests().pop().expect("it was asked");
+    let forwarded = asked.field("forwarded").expect("Forwarded is added");
+    assert!(forwarded.starts_with("by=_gateway;for=\"127.0.0.1:"), "{forwarded}");
+    assert!(forwarded.ends_with(";host=any;proto=http"), "{forwarded}");
+    assert!(asked.field("x-request-start").is_some_and(|time| time.parse::<u64>().is_ok()), "{asked:?}");
+    client.get("any", "").await.assert_status(400);
+    let long = format!("GET /{} HTTP/1.1\r\nHost: any\r\n\r\n", "x".repeat(8 * 1024));
+    app.client().await.ask(long).await.assert_status(414);
+    app.stop().await;
+}
+
+async fn proxy(stage: &Stage) {
+    let app = stage.run("proxy").await;
+    let mut client = app.client().await;
+    let host = stage.main.address();
+    let response = client.ask(format!("GET http://{host}/a HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+    assert_eq!(response.text(), "main", "{response:?}");
+    assert_eq!(client.get("hello", "").await.text(), "hello", "what the files name comes first");
+    app.stop().await;
+    let mut config = stage.config("proxy");
+    // Nobody may listen on port 80 of this machine for a test: what stands there is what the name leads to.
+    let port80 = Service::saying("port 80").await;
+    let usual =
+        config.routers[0].dtab.to_string().replace("/ph/80", &format!("/ph/{}", port80.address().port()));
+    config.routers[0].dtab = usual.parse().expect("a dtab");
+    let app = TestApp::start_config(config, Threads::Here).await;
+    assert_eq!(app.client().await.get("127.0.0.1", "").await.text(), "port 80");
+    app.stop().await;
+}
+
+async fn servicemesh(stage: &Stage) {
+    let app = stage.run("servicemesh").await;
+    stage.names.replace("hello", &[app.address("incoming", 0)]);
+    let response = app.client_of("outgoing", 0).await.get("hello", "").await;
+    assert_eq!(response.text(), "main");
+    for router in ["outgoing", "incoming"] {
+        assert_eq!(app.total("requests", &[("router", router)]), 1, "{router}");
+    }
+    app.stop().await;
+    stage.names.replace("hello", &[stage.hello.address()]);
+}
+
+async fn static_namer(stage: &Stage) {
+    let app = stage.run("static_namer").await;
+    let mut client = app.client().await;
+    for (host, said) in [("hello", "hello"), ("other", "main")] {
+        assert_eq!(client.get(host, "").await.text(), said);
+    }
+    app.stop().await;
+}
+
+/// Starts an example of HTTP/2 and returns its configuration as it was before its ports were changed.
+async fn started_h2(stage: &Stage, name: &str) -> Config {
+    let config = config::load(&folder().join(format!("{name}.yaml"))).unwrap();
+    let [router] = config.routers.as_slice() else { panic!("one router") };
+    assert_eq!((router.protocol, router.label.as_str(), router.servers[0].port), (Protocol::H2, "h2", 4142));
+    stage.run(name).await.stop().await;
+    config
+}
+
+async fn h2(stage: &Stage) {
+    let config = started_h2(stage, "h2").await;
+    let router = &config.routers[0];
+    let token = identify::Config::HeaderToken(HeaderToken { header: "my-service".into() });
+    assert_eq!(router.identifiers, [token]);
+    let announced = Http2 {
+        stream_window: Some(65535),
+        header_table: Some(4096),
+        max_frame: Some(16384),
+        max_header_list: Some(16384),
+    };
+    assert_eq!(router.client.http2, Http2 { header_table: None, ..announced });
+    assert_eq!((router.servers[0].max_streams, &router.servers[0].http2), (100, &announced));
+}
+
+async fn h2spec(stage: &Stage) {
+    let config = started_h2(stage, "h2spec").await;
+    let router = &config.routers[0];
+    assert_eq!(
+        router.identifiers,
+        [identify::Config::HeaderToken(HeaderToken { header: ":authority".into() })]
+    );
+    assert_eq!((router.servers[0].max_streams, &router.servers[0].http2), (1000, &Http2::default()));
+}
