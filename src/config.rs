@@ -33,7 +33,7 @@ pub use self::errors::{Errors, Warning};
 pub use self::notes::Note;
 pub use self::resolved::{
     AccessLog, Admin, BindingCache, Client, Config, Http2, Places, Protocol, Router, RouterPlaces, Server,
-    SocketOptions,
+    Session, SocketOptions,
 };
 
 use self::errors::Report;

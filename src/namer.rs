@@ -23,6 +23,7 @@ use self::srv::SrvNamer;
 use self::system::SystemNamer;
 use crate::interpret::{Namer, Namers};
 use crate::name::Path;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,40 +145,84 @@ pub enum Cause {
     Name(PatternError),
 }
 
+/// The namers of a configuration as they run.
+#[derive(Clone)]
+pub struct Built {
+    /// Each with the configuration it was made of.
+    entries: Vec<(Config, Arc<dyn Namer>)>,
+    system: Arc<dyn Namer>,
+    namers: Namers,
+    dns: Dns,
+    control: Handle,
+}
+
 /// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches.
 ///
 /// # Errors
 ///
 /// Says which namer cannot be made, and why.
-pub fn build(configs: &[Config], control: &Handle) -> Result<Namers, Error> {
+pub fn build(configs: &[Config], control: &Handle) -> Result<Built, Error> {
     let dns = Dns::of_system(control);
-    let system: Arc<dyn Namer> = Arc::new(SystemNamer::new(dns.clone(), control));
-    let mut namers = vec![(Path::from_elems([b"$"]), system)];
-    for (at, Config { prefix, kind }) in configs.iter().enumerate() {
-        let full = Path::from_elems([b"#"]).concat(prefix);
-        let namer = build_one(&full, kind, &dns, control).map_err(|cause| Error {
-            at,
-            prefix: prefix.clone(),
-            cause,
-        })?;
-        namers.push((full, namer));
-    }
-    Ok(Namers::new(namers))
+    let system = Arc::new(SystemNamer::new(dns.clone(), control));
+    let (entries, namers, control) = (Vec::new(), Namers::default(), control.clone());
+    Built { entries, system, namers, dns, control }.rebuilt(configs)
 }
 
-fn build_one(prefix: &Path, kind: &Kind, dns: &Dns, control: &Handle) -> Result<Arc<dyn Namer>, Cause> {
-    Ok(match kind {
-        Kind::Fs(Fs { root_dir }) => {
-            let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
-            Arc::new(FsNamer::new(prefix.clone(), root, dns.clone(), control))
+impl Built {
+    /// Returns the namers, the system namers first.
+    pub const fn namers(&self) -> &Namers {
+        &self.namers
+    }
+
+    /// Makes the namers of a configuration that has taken the place of this one. Those of which it says the same stay
+    /// as they are, with all they watch.
+    ///
+    /// # Errors
+    ///
+    /// Says which namer cannot be made, and why.
+    pub fn rebuilt(&self, configs: &[Config]) -> Result<Self, Error> {
+        let mut before = self.entries.clone();
+        let mut entries = Vec::new();
+        for (at, config) in configs.iter().enumerate() {
+            let namer = match before.iter().position(|(known, _)| known == config) {
+                // What is said twice stands for two namers.
+                Some(known) => before.swap_remove(known).1,
+                None => self.build_one(config).map_err(|cause| Error {
+                    at,
+                    prefix: config.prefix.clone(),
+                    cause,
+                })?,
+            };
+            entries.push((config.clone(), namer));
         }
-        Kind::DnsSrv(srv) => Arc::new(build_srv(prefix, srv, dns, control)?),
-        Kind::Rewrite(Rewrite { pattern, name }) => {
-            let matcher = pattern.parse().map_err(Cause::Pattern)?;
-            let template = Template::compile(name, &matcher).map_err(Cause::Name)?;
-            Arc::new(RewriteNamer::new(matcher, template))
-        }
-    })
+        let system = [(Path::from_elems([b"$"]), Arc::clone(&self.system))];
+        let configured = entries.iter().map(|(config, namer)| (config.full_prefix(), Arc::clone(namer)));
+        let namers = self.namers.replaced_by(system.into_iter().chain(configured).collect());
+        Ok(Self { entries, namers, ..self.clone() })
+    }
+
+    fn build_one(&self, config: &Config) -> Result<Arc<dyn Namer>, Cause> {
+        let (prefix, Self { dns, control, .. }) = (config.full_prefix(), self);
+        Ok(match &config.kind {
+            Kind::Fs(Fs { root_dir }) => {
+                let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
+                Arc::new(FsNamer::new(prefix, root, dns.clone(), control))
+            }
+            Kind::DnsSrv(srv) => Arc::new(build_srv(&prefix, srv, dns, control)?),
+            Kind::Rewrite(Rewrite { pattern, name }) => {
+                let matcher = pattern.parse().map_err(Cause::Pattern)?;
+                let template = Template::compile(name, &matcher).map_err(Cause::Name)?;
+                Arc::new(RewriteNamer::new(matcher, template))
+            }
+        })
+    }
+}
+
+impl Config {
+    /// The prefix with its leading `/#`.
+    fn full_prefix(&self) -> Path {
+        Path::from_elems([b"#"]).concat(&self.prefix)
+    }
 }
 
 fn build_srv(prefix: &Path, srv: &DnsSrv, dns: &Dns, control: &Handle) -> Result<SrvNamer, Cause> {
@@ -189,4 +234,10 @@ fn build_srv(prefix: &Path, srv: &DnsSrv, dns: &Dns, control: &Handle) -> Result
     let dns = if servers.is_empty() { dns.clone() } else { dns.with_servers(servers, control) };
     let min_pause = Duration::from_secs(srv.refresh_interval_seconds.max(1).into());
     Ok(SrvNamer::new(prefix.clone(), dns, srv.domain.clone(), min_pause, control))
+}
+
+impl fmt::Debug for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|(config, _)| config)).finish()
+    }
 }

@@ -4,7 +4,7 @@
 //! the reasons of trust. Each type is taken apart by name, so that a new key cannot be forgotten here.
 
 use super::resolved::{
-    AccessLog, Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, SocketOptions,
+    AccessLog, Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, Session, SocketOptions,
 };
 use crate::context::{Forwarded, Labeler, Trust};
 use crate::proxy::AccessFormat;
@@ -27,10 +27,11 @@ impl Config {
 }
 
 fn admin_json(admin: &Admin) -> Value {
-    let Admin { ip, port, shutdown_grace } = admin;
+    let Admin { ip, port, shutdown_delay, shutdown_grace } = admin;
     json!({
         "ip": ip,
         "port": port,
+        "shutdownDelayMs": millis(*shutdown_delay),
         "shutdownGraceMs": millis(*shutdown_grace),
     })
 }
@@ -109,6 +110,10 @@ fn server_json(server: &Server, protocol: Protocol) -> Value {
         trust_is_said: _,
         trust_reason: _,
         max_concurrent_requests,
+        max_connections,
+        max_headers,
+        headers_timeout,
+        session,
         timeout,
         max_call_depth,
         add_forwarded_header,
@@ -127,6 +132,10 @@ fn server_json(server: &Server, protocol: Protocol) -> Value {
         "label": label,
         "trust": trust,
         "maxConcurrentRequests": max_concurrent_requests,
+        "maxConnections": max_connections,
+        "maxHeaders": max_headers,
+        "headersTimeoutMs": millis(*headers_timeout),
+        "serverSession": (*session != Session::default()).then(|| session_json(session)),
         "timeoutMs": timeout.map(millis),
         "maxCallDepth": max_call_depth,
         "addForwardedHeader": add_forwarded_header.as_ref().map(forwarded_json),
@@ -165,6 +174,11 @@ fn labeler_json(labeler: &Labeler) -> Value {
         Labeler::Static(label) => return json!({ "kind": "static", "label": label }),
     };
     json!({ "kind": kind })
+}
+
+fn session_json(session: &Session) -> Value {
+    let Session { idle, life } = session;
+    said(json!({ "idleTimeMs": idle.map(millis), "lifeTimeMs": life.map(millis) }))
 }
 
 fn socket_json(options: &SocketOptions) -> Value {
@@ -239,6 +253,7 @@ mod tests {
 admin:
   ip: 127.0.0.2
   port: 0
+  shutdownDelayMs: 2000
   shutdownGraceMs: 3000
   socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
 namers:
@@ -274,6 +289,7 @@ routers:
   httpAccessLogRotateCount: 4
   servers:
   - {ip: 0.0.0.0, port: 0, label: s, trust: everybody, maxConcurrentRequests: 1, timeoutMs: 2, maxCallDepth: 3}
+  - {port: 0, maxConnections: 4, maxHeaders: 5, headersTimeoutMs: 6, serverSession: {idleTimeMs: 7, lifeTimeMs: 8}}
   - port: 0
     clearContext: true
     timestampHeader: x-when

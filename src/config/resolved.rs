@@ -67,7 +67,10 @@ pub struct Admin {
     pub ip: IpAddr,
     /// `port`: 9990 by default; 0 takes a free one.
     pub port: u16,
-    /// `shutdownGraceMs`: how long requests may still take when the process ends; 10 s by default.
+    /// `shutdownDelayMs`: how long the process, asked to end, still accepts and serves while it says that it is not
+    /// ready; 5 s by default.
+    pub shutdown_delay: Duration,
+    /// `shutdownGraceMs`: how long requests may still take after that; 10 s by default.
     pub shutdown_grace: Duration,
 }
 
@@ -80,7 +83,12 @@ impl Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { ip: LOOPBACK, port: 9990, shutdown_grace: Duration::from_secs(10) }
+        Self {
+            ip: LOOPBACK,
+            port: 9990,
+            shutdown_delay: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(10),
+        }
     }
 }
 
@@ -216,6 +224,14 @@ pub struct Server {
     pub trust_reason: String,
     /// `maxConcurrentRequests`: more are refused; unlimited by default.
     pub max_concurrent_requests: Option<usize>,
+    /// `maxConnections`: more are refused; 10,000 by default, which take some 40 MB while they wait.
+    pub max_connections: usize,
+    /// `maxHeaders`: how many field lines a request or response may have; 100 by default.
+    pub max_headers: usize,
+    /// `headersTimeoutMs`: how long a request's head may take from its first byte to its last; 10 s by default.
+    pub headers_timeout: Duration,
+    /// `serverSession`.
+    pub session: Session,
     /// `timeoutMs`: how long a request may take in all; unlimited by default.
     pub timeout: Option<Duration>,
     /// `maxCallDepth`: how many proxies a request may have passed; 1000 by default.
@@ -238,6 +254,15 @@ impl Server {
     pub const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }
+}
+
+/// How long a connection may last.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Session {
+    /// `idleTimeMs`: without a request; by default `socketOptions.readTimeoutMs`, or else 600 s.
+    pub idle: Option<Duration>,
+    /// `lifeTimeMs`: in all; unlimited by default.
+    pub life: Option<Duration>,
 }
 
 /// What is set on a listening socket and on those that it accepts. `reuseAddr` is always on.

@@ -30,7 +30,8 @@ fn trust(keys: &str) -> (Trust, String) {
 fn the_least_file_has_every_default() {
     let config = config("routers:\n- protocol: http\n  servers:\n  - {}\n");
     assert_eq!(config.admin.address().to_string(), "127.0.0.1:9990");
-    assert_eq!(config.admin.shutdown_grace, Duration::from_secs(10));
+    let waits = (config.admin.shutdown_delay, config.admin.shutdown_grace);
+    assert_eq!(waits, (Duration::from_secs(5), Duration::from_secs(10)));
     assert!(config.namers.is_empty() && config.warnings.is_empty());
     let [router] = config.routers.as_slice() else { panic!("one router") };
     assert_eq!((router.label.as_str(), router.dtab.len(), &router.dst_prefix), ("http", 0, &path("/svc")));
@@ -41,12 +42,14 @@ fn the_least_file_has_every_default() {
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!((server.address().to_string().as_str(), server.label.as_deref()), ("127.0.0.1:4140", None));
     assert_eq!((server.max_concurrent_requests, server.timeout, server.max_call_depth), (None, None, 1000));
+    assert_eq!((server.max_connections, server.max_headers), (10_000, 100));
+    assert_eq!((server.headers_timeout, &server.session), (Duration::from_secs(10), &Session::default()));
     assert_eq!((&server.add_forwarded_header, &server.timestamp_header), (&None, &None));
     assert_eq!((server.socket_options.no_delay, server.socket_options.reuse_port), (true, false));
 }
 
 const EVERYTHING: &str = r#"
-admin: {ip: 0.0.0.0, port: 1, shutdownGraceMs: 5, socketOptions: {backlog: 6}, workerThreads: 2}
+admin: {ip: 0.0.0.0, port: 1, shutdownGraceMs: 5, socketOptions: {backlog: 6}, workerThreads: 2, shutdownDelayMs: 3}
 usage: {orgId: me, enabled: false}
 telemetry:
 - kind: io.l5d.statsd
@@ -92,16 +95,15 @@ routers:
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
     socketOptions:
       {noDelay: false, reuseAddr: true, reusePort: true, keepAlive: true, backlog: 16, readTimeoutMs: 17, writeTimeoutMs: 18}
-  - {ip: 0.0.0.0, clearContext: true, addForwardedHeader: {}}
+  - {ip: 0.0.0.0, clearContext: true, addForwardedHeader: {}, maxConnections: 19, maxHeaders: 20, headersTimeoutMs: 21,
+     serverSession: {idleTimeMs: 22, lifeTimeMs: 23}}
 "#;
 
 #[test]
 fn every_key_that_works_ends_in_its_field() {
     let config = config(EVERYTHING);
-    assert_eq!(
-        (config.admin.address().to_string().as_str(), config.admin.shutdown_grace.as_millis()),
-        ("0.0.0.0:1", 5)
-    );
+    assert_eq!(config.admin.address().to_string(), "0.0.0.0:1");
+    assert_eq!((config.admin.shutdown_delay.as_millis(), config.admin.shutdown_grace.as_millis()), (3, 5));
     let fs = namer::Config {
         prefix: path("/io.l5d.fs"),
         kind: namer::Kind::Fs(namer::Fs { root_dir: "names".into() }),
@@ -152,6 +154,10 @@ fn every_key_that_works_ends_in_its_field() {
         trust: Trust::Nobody,
         trust_reason: "trusts nobody: `trust: nobody` is said".into(),
         max_concurrent_requests: Some(13),
+        max_connections: 10_000,
+        max_headers: 100,
+        headers_timeout: Duration::from_secs(10),
+        session: Session::default(),
         timeout: Some(Duration::from_millis(14)),
         max_call_depth: 15,
         add_forwarded_header: Some(Forwarded {
@@ -167,6 +173,12 @@ fn every_key_that_works_ends_in_its_field() {
     assert_eq!(first, &expected);
     assert_eq!((second.label.as_deref(), second.port, second.trust), (None, 4140, Trust::Nobody));
     assert_eq!(second.add_forwarded_header, Some(Forwarded::default()));
+    assert_eq!(
+        (second.max_connections, second.max_headers, second.headers_timeout.as_millis()),
+        (19, 20, 21)
+    );
+    let [idle, life] = [22, 23].map(|millis| Some(Duration::from_millis(millis)));
+    assert_eq!(second.session, Session { idle, life });
 }
 
 #[test]

@@ -10,20 +10,24 @@ use super::lend::{Buffer, Lender, Reuse};
 use super::listen::{Limits, Permit, Permits};
 use super::metrics::Counters;
 use super::patience::Bell;
-use super::route::{self, Protocol, Tools};
+use super::route::{self, Tools, Upstreams};
 use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
 use crate::message::{Framing, Head, HopByHop, Known, Version};
 use crate::name::PathBuf;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// One listener's requests on one worker.
+/// One listener on one worker. Whoever begins to serve a request takes its service as it is then.
+pub(crate) struct Listener(RefCell<Rc<Service>>);
+
+/// One listener's requests on one worker, as long as nothing is said to be done otherwise.
+#[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) policy: Policy,
     pub(crate) identifiers: Rc<Identifiers>,
@@ -31,9 +35,8 @@ pub(crate) struct Service {
     pub(crate) limits: Limits,
     /// What callers over HTTP/2 are told.
     pub(crate) http2: Http2,
-    /// How endpoints are spoken to that do not say it themselves, and what those over HTTP/2 are told.
-    pub(crate) upstreams: (Protocol, Http2),
-    pub(crate) permits: Option<Arc<Permits>>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) permits: Option<Permits>,
     pub(crate) access: Option<Rc<AccessLogger>>,
     pub(crate) counters: Counters,
     pub(crate) buffers: Lender<Buffer>,
@@ -54,6 +57,22 @@ impl Reuse for Scratch {
         self.context.clear();
         self.name.clear();
         true
+    }
+}
+
+impl Listener {
+    pub(crate) fn new(service: Service) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(Rc::new(service))))
+    }
+
+    /// Returns the service as it is now.
+    pub(crate) fn service(&self) -> Rc<Service> {
+        Rc::clone(&self.0.borrow())
+    }
+
+    /// Changes the service; requests that were begun are not touched.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Service)) {
+        change(Rc::make_mut(&mut self.0.borrow_mut()));
     }
 }
 
@@ -100,13 +119,7 @@ impl Service {
     }
 
     fn tools(&self) -> Tools<'_> {
-        Tools {
-            buffers: &self.buffers,
-            heads: &self.heads,
-            limits: &self.limits.heads,
-            protocol: self.upstreams.0,
-            http2: &self.upstreams.1,
-        }
+        Tools { buffers: &self.buffers, heads: &self.heads, upstreams: &self.upstreams }
     }
 
     /// Prepares a response for its caller.

@@ -1,9 +1,7 @@
 //! Routers, their servers, identifiers and binding caches.
 
 use super::Fate::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
-use super::{
-    CONNECTIONS, Holds, INGRESS, Key, NOTHING, Section, TLS, TRACES, key, list, one, section, sorted,
-};
+use super::{Holds, INGRESS, Key, NOTHING, Section, TLS, TRACES, key, list, one, section, sorted};
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
 const STREAMED: &str = "bodies are always streamed, whatever their length";
@@ -118,12 +116,15 @@ pub(super) const SECTIONS: &[Section] = &[
             key("trust", Works),
             key("clearContext", Works),
             key("maxConcurrentRequests", Works),
+            key("maxConnections", Works),
+            key("maxHeaders", Works),
+            key("headersTimeoutMs", Works),
             key("timeoutMs", Works),
             key("maxCallDepth", Works),
             one("addForwardedHeader", Works, "forwarded header"),
             one("socketOptions", Works, "socket options"),
             one("tls", NotYet(TLS), "server tls"),
-            one("serverSession", NotYet(CONNECTIONS), "session"),
+            one("serverSession", Works, "session"),
             key("announce", NoEffect(NOT_ANNOUNCED)),
         ],
     ),
@@ -178,7 +179,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("writeTimeoutMs", Works),
         ],
     ),
-    section("session", &[key("idleTimeMs", NotYet(CONNECTIONS)), key("lifeTimeMs", NotYet(CONNECTIONS))]),
+    section("session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),
     section("forwarded header", &[one("by", Works, "labeler"), one("for", Works, "labeler")]),
     sorted("labeler", &[]),
     section(

@@ -10,7 +10,7 @@ use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Request, Response, Upload, Upstream, beside};
 use crate::proxy::lend::Loan;
 use crate::proxy::patience::{Hearer, Patience, Stall};
-use crate::proxy::serve::Service;
+use crate::proxy::serve::{Listener, Service};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -43,15 +43,22 @@ enum After {
 
 /// Serves one connection until it ends; its first bytes are there.
 pub(crate) async fn serve_connection(
-    service: Rc<Service>,
+    listener: Rc<Listener>,
     conn: Rc<Conn>,
     peer: Peer,
     hearer: Hearer,
     mut patience: Patience,
+    opened: Instant,
 ) {
     loop {
-        let after = match next_head(&service, &conn, &hearer, &mut patience).await {
-            Ok(Some(head)) => serve_request(&service, &conn, &peer, &mut patience, head).await,
+        patience.begin(listener.service().limits.wait(opened));
+        if !is_begun(&conn, &hearer, &mut patience).await {
+            return;
+        }
+        // What may have changed while nothing came.
+        let service = listener.service();
+        let after = match next_head(&service, &conn, &mut patience).await {
+            Ok(Some(head)) => serve_request(&service, &conn, &peer, &mut patience, head, opened).await,
             Ok(None) => After::Close,
             Err(error) => {
                 let access = service.access.as_ref();
@@ -67,28 +74,29 @@ pub(crate) async fn serve_connection(
     }
 }
 
-/// Reads the next request's head; None when there will be none.
+/// Waits for the first bytes of a request; false when none will come.
+async fn is_begun(conn: &Conn, hearer: &Hearer, patience: &mut Patience) -> bool {
+    if !conn.look(<[u8]>::is_empty) {
+        return true;
+    }
+    poll_fn(|cx| {
+        if let Poll::Ready(read) = conn.poll_fill(cx) {
+            return Poll::Ready(matches!(read, Ok(n) if n > 0));
+        }
+        if hearer.poll_rung(cx).is_ready() || patience.poll_over(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Reads the head of a request that has begun; None when its end does not come.
 async fn next_head(
     service: &Service,
     conn: &Rc<Conn>,
-    hearer: &Hearer,
     patience: &mut Patience,
 ) -> Result<Option<Loan<Head>>, Error> {
-    patience.begin(service.limits.idle);
-    if conn.look(<[u8]>::is_empty) {
-        let came = poll_fn(|cx| {
-            if let Poll::Ready(read) = conn.poll_fill(cx) {
-                return Poll::Ready(matches!(read, Ok(n) if n > 0));
-            }
-            if hearer.poll_rung(cx).is_ready() || patience.poll_over(cx).is_ready() {
-                return Poll::Ready(false);
-            }
-            Poll::Pending
-        });
-        if !came.await {
-            return Ok(None);
-        }
-    }
     let mut head = service.heads.lend();
     let mut begun = false;
     loop {
@@ -117,14 +125,17 @@ async fn serve_request(
     peer: &Peer,
     patience: &mut Patience,
     mut head: Loan<Head>,
+    opened: Instant,
 ) -> After {
     let entry = service.access.as_ref().map(|log| log.begin(&head, peer));
     let framing = match judge(&mut head) {
         Ok(framing) => framing,
         Err(error) => return refuse(service, conn, peer, &error, entry).await,
     };
+    let began = Instant::now();
+    let is_old = service.limits.life.is_some_and(|life| began - opened >= life);
     let mut reply = Reply {
-        keep: keeps_alive(&head),
+        keep: keeps_alive(&head) && !is_old,
         version: head.version(),
         expects: head.contains(Known::Expect),
         trailers: false,
@@ -144,7 +155,6 @@ async fn serve_request(
         body,
         entry,
     };
-    let began = Instant::now();
     let whole = pin!(async {
         let response = match service.serve(peer, &mut request).await {
             Ok(response) => response,
@@ -252,7 +262,7 @@ async fn respond(
         Upload::Going(_) => reply.expects,
         Upload::Refused => true,
     };
-    let keep = reply.keep && delimited && !ambiguous && !service.bell.has_rung();
+    let keep = reply.keep && delimited && !ambiguous && !service.bell.is_last_call();
     settle_length(&mut response);
     if chunked {
         response.head.append(b"transfer-encoding", b"chunked");

@@ -122,7 +122,7 @@ impl Connections {
 
 impl Connection {
     async fn open(address: SocketAddr, tools: &Tools<'_>) -> Result<Rc<Self>, Error> {
-        let settings = tools.http2;
+        let settings = &tools.upstreams.http2;
         let stream = connect::open(address).await?;
         let mut builder = Builder::new();
         builder
@@ -131,7 +131,7 @@ impl Connection {
             .initial_connection_window_size(settings.connection_window)
             .header_table_size(settings.header_table)
             .max_frame_size(settings.max_frame)
-            .max_header_list_size(settings.header_list(tools.limits))
+            .max_header_list_size(settings.header_list(&tools.upstreams.heads))
             .max_send_buffer_size(SEND_BUFFER);
         let (sender, driver) = builder
             .handshake(stream)
@@ -206,7 +206,8 @@ pub(crate) async fn send(
         .into_parts()
     };
     let mut head = tools.heads.lend();
-    head.take_http2_response(&parts, tools.limits).map_err(|error| bad(address, error.to_string()))?;
+    head.take_http2_response(&parts, &tools.upstreams.heads)
+        .map_err(|error| bad(address, error.to_string()))?;
     let (framing, body) = take_body(&head, body, request).map_err(|reason| bad(address, reason))?;
     let upstream = Some(Upstream::Http2(exchange));
     Ok(Response { head, framing, body, upload, upstream, permit: None })
@@ -290,7 +291,7 @@ async fn pass_interim(interim: &http::Response<()>, request: &Request, tools: &T
     let mut head: Loan<Head> = tools.heads.lend();
     let (parts, ()) = interim.clone().into_parts();
     // One that is out of bounds is dropped: nobody depends on it.
-    if head.take_http2_response(&parts, tools.limits).is_ok() {
+    if head.take_http2_response(&parts, &tools.upstreams.heads).is_ok() {
         relay_interim(&mut head, request).await;
     }
 }

@@ -8,7 +8,7 @@ use crate::proxy::body::{Body, Broken, carry};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Request, Response, Upload, beside};
 use crate::proxy::patience::{Hearer, Patience, Stall, Waits};
-use crate::proxy::serve::Service;
+use crate::proxy::serve::{Listener, Service};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
@@ -44,14 +44,16 @@ const MOST_PREMATURE: u32 = 500;
 
 /// Serves one connection until it ends; the caller's preface is what `io` gives first.
 pub(crate) async fn serve_connection<T>(
-    service: Rc<Service>,
+    listener: Rc<Listener>,
     io: T,
     peer: Peer,
     hearer: Hearer,
     patience: Patience,
+    opened: Instant,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
 {
+    let service = listener.service();
     let limits = &service.limits;
     let settings = &service.http2;
     let handshake = Builder::new()
@@ -67,8 +69,10 @@ pub(crate) async fn serve_connection<T>(
         return service.counters.unfinished_heads.increment();
     };
     let liveness = Liveness::new(connection.ping_pong());
+    drop(service);
     let session = Session {
-        service,
+        listener,
+        opened,
         peer: Rc::new(peer),
         connection,
         streams: JoinSet::new(),
@@ -83,7 +87,9 @@ pub(crate) async fn serve_connection<T>(
 
 /// One connection with its streams.
 struct Session<T> {
-    service: Rc<Service>,
+    listener: Rc<Listener>,
+    /// When the connection was accepted.
+    opened: Instant,
     peer: Rc<Peer>,
     connection: Connection<T, Bytes>,
     streams: JoinSet<Ended>,
@@ -107,7 +113,7 @@ enum Ended {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     async fn run(mut self) {
-        self.patience.begin(self.service.limits.idle);
+        self.patience.begin(self.listener.service().limits.wait(self.opened));
         poll_fn(|cx| self.poll_run(cx)).await;
     }
 
@@ -149,8 +155,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 
     fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let (service, peer) = (Rc::clone(&self.service), Rc::clone(&self.peer));
+        let (service, peer) = (self.listener.service(), Rc::clone(&self.peer));
+        let is_old = service.limits.life.is_some_and(|life| self.opened.elapsed() >= life);
         self.streams.spawn_local(serve_stream(service, peer, request, respond));
+        if is_old && !self.leaving {
+            self.say_goodbye();
+        }
     }
 
     fn take_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
@@ -160,7 +170,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             Ok(Ended::Premature) => {
                 self.premature += 1;
                 if self.premature == MOST_PREMATURE {
-                    self.service.counters.reset_floods.increment();
+                    self.listener.service().counters.reset_floods.increment();
                     self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 }
             }
@@ -170,7 +180,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             Err(_) => {}
         }
         if self.streams.is_empty() {
-            self.patience.begin(if self.leaving { LINGER } else { self.service.limits.idle });
+            let limits = self.listener.service().limits;
+            self.patience.begin(if self.leaving { LINGER } else { limits.wait(self.opened) });
         }
     }
 

@@ -55,6 +55,20 @@ impl TestApp {
         self.running.as_ref().expect("it has not been stopped")
     }
 
+    /// Reloads the configuration from a text; returns what takes a restart.
+    pub(crate) async fn reload(&mut self, yaml: &str) -> Vec<String> {
+        let left = self.try_reload(yaml).await;
+        left.unwrap_or_else(|error| panic!("the configuration is right: {error}\n{yaml}"))
+    }
+
+    /// Reloads the configuration from a text that may be wrong.
+    pub(crate) async fn try_reload(&mut self, yaml: &str) -> Result<Vec<String>, String> {
+        let running = self.running.as_mut().expect("it has not been stopped");
+        let taken = within("reloading", running.reload(config::read("test.yaml", yaml))).await;
+        let said = |left: Vec<config::Warning>| left.iter().map(ToString::to_string).collect();
+        taken.map(said).map_err(|error| error.to_string())
+    }
+
     /// Where the router's server at that position listens.
     pub(crate) fn address(&self, router: &str, server: usize) -> SocketAddr {
         let mut listeners = self.running().listeners().iter().filter(|listener| listener.router == router);
