@@ -1,10 +1,12 @@
-//! The namers: implementations of [`Namer`] for files, DNS, rewriting, addresses, and the utility namers of Linkerd 1.
+//! The namers: implementations of [`Namer`] for Kubernetes, files, DNS, rewriting, addresses, and the utility namers of Linkerd 1.
 
 mod address;
 mod dns;
 mod fs;
 mod hosts;
+mod kubernetes;
 mod pattern;
+mod published;
 mod rewrite;
 mod srv;
 mod system;
@@ -14,15 +16,18 @@ mod utility;
 mod tests;
 
 pub use self::fs::{BadLine, FileState, FsNamer};
+pub use self::kubernetes::{EndpointsApi, Kubernetes, Source};
 pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
 
 use self::address::is_host_name;
 use self::dns::{Dns, EXPECTED_SERVER, Server};
+use self::kubernetes::{Clusters, KubernetesNamer};
 use self::rewrite::RewriteNamer;
 use self::srv::SrvNamer;
 use self::system::SystemNamer;
 use crate::interpret::{Namer, Namers};
 use crate::name::Path;
+use crate::telemetry::Registry;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +49,8 @@ pub struct Config {
 pub enum Kind {
     /// `io.l5d.fs`: names are files.
     Fs(Fs),
+    /// `io.l5d.k8s`, `io.l5d.k8s.ns`, `io.l5d.k8s.external`: names are services in Kubernetes.
+    Kubernetes(Kubernetes),
     /// `io.l5d.dnssrv`: names are services in DNS.
     DnsSrv(DnsSrv),
     /// `io.l5d.rewrite`: names are made of other names.
@@ -54,6 +61,7 @@ impl Kind {
     /// Returns its name, as it is written in the configuration.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Kubernetes(kubernetes) => kubernetes.kind(),
             Self::Fs(_) => "io.l5d.fs",
             Self::DnsSrv(_) => "io.l5d.dnssrv",
             Self::Rewrite(_) => "io.l5d.rewrite",
@@ -137,6 +145,14 @@ pub enum Cause {
     /// `domain` is not a domain.
     #[error("domain: expected {0}")]
     Domain(&'static str),
+    /// `kubeconfig`, `context` or `host` does not lead to an API server.
+    #[error(transparent)]
+    Kubernetes(crate::kubernetes::Error),
+    /// `envVar` names a variable that holds no namespace.
+    #[error(
+        "envVar: the variable `{0}` of the environment holds no namespace: the pod's manifest should set it from `metadata.namespace`"
+    )]
+    EnvVar(String),
     /// `pattern` is not a pattern.
     #[error("pattern: {0}")]
     Pattern(PatternError),
@@ -153,19 +169,22 @@ pub struct Built {
     system: Arc<dyn Namer>,
     namers: Namers,
     dns: Dns,
+    clusters: Clusters,
     control: Handle,
 }
 
-/// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches.
+/// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches,
+/// which count in `registry`.
 ///
 /// # Errors
 ///
 /// Says which namer cannot be made, and why.
-pub fn build(configs: &[Config], control: &Handle) -> Result<Built, Error> {
+pub fn build(configs: &[Config], registry: &Registry, control: &Handle) -> Result<Built, Error> {
     let dns = Dns::of_system(control);
     let system = Arc::new(SystemNamer::new(dns.clone(), control));
+    let clusters = Clusters::new(registry);
     let (entries, namers, control) = (Vec::new(), Namers::default(), control.clone());
-    Built { entries, system, namers, dns, control }.rebuilt(configs)
+    Built { entries, system, namers, dns, clusters, control }.rebuilt(configs)
 }
 
 impl Built {
@@ -208,6 +227,7 @@ impl Built {
                 let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
                 Arc::new(FsNamer::new(prefix, root, dns.clone(), control))
             }
+            Kind::Kubernetes(kubernetes) => Arc::new(self.kubernetes(prefix, kubernetes)?),
             Kind::DnsSrv(srv) => Arc::new(build_srv(&prefix, srv, dns, control)?),
             Kind::Rewrite(Rewrite { pattern, name }) => {
                 let matcher = pattern.parse().map_err(Cause::Pattern)?;
@@ -215,6 +235,13 @@ impl Built {
                 Arc::new(RewriteNamer::new(matcher, template))
             }
         })
+    }
+
+    fn kubernetes(&self, prefix: Path, config: &Kubernetes) -> Result<KubernetesNamer, Cause> {
+        config.client.check().map_err(Cause::Kubernetes)?;
+        let namespace = config.namespace().map_err(Cause::EnvVar)?;
+        let cluster = self.clusters.of(config, &self.control);
+        Ok(KubernetesNamer::new(config, prefix, namespace, cluster, self.dns.clone()))
     }
 }
 

@@ -47,7 +47,7 @@ impl Live {
     ///
     /// A namer cannot be made, or a store has no good dtab.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
-        let namers = namer::build(&config.namers, control)?;
+        let namers = namer::build(&config.namers, registry, control)?;
         let mut bases = Vec::new();
         for router in &config.routers {
             let stored = base::stored(router, control).await?;

@@ -166,7 +166,6 @@ const CONSUL: &str = "Consul";
 const DTAB_CONFIGMAP: &str = "dtabs kept in a ConfigMap";
 const IDENTIFIER_PORT: &str = "the identifier port";
 const INGRESS: &str = "the Ingress identifier";
-const KUBERNETES: &str = "names from Kubernetes";
 const PER_CLIENT: &str = "settings per client";
 const PER_SERVICE: &str = "settings per service";
 const RECENT: &str = "the page of recent requests";

@@ -260,6 +260,10 @@ namers:
 - {kind: io.l5d.fs, rootDir: names}
 - {kind: io.l5d.fs, rootDir: /names, prefix: /two/parts}
 - {kind: io.l5d.rewrite, prefix: /r, pattern: "/{a}", name: "/b/{a}"}
+- {kind: io.l5d.k8s}
+- {kind: io.l5d.k8s, prefix: /k, host: localhost, labelSelector: example.org/version, endpoints: v1, watch: cluster}
+- {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: /k/config, context: dev, endpoints: discovery.k8s.io/v1}
+- {kind: io.l5d.k8s.external, port: 8002}
 routers:
 - protocol: http
   servers: [{port: 0}]

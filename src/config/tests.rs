@@ -1,5 +1,6 @@
 use super::*;
 use crate::context::{Forwarded, HostParameter, Labeler, Trust};
+use crate::kubernetes::{Config as Access, Scope};
 use crate::proxy::AccessFormat;
 use crate::telemetry::{LogFile, LogTarget, Roll};
 use crate::{identify, namer};
@@ -305,6 +306,49 @@ fn routers_compare_by_meaning() {
     assert_eq!((&before.routers, &before.namers), (&after.routers, &after.namers));
     assert_ne!(before.places, after.places);
     assert_ne!(before.routers, config(&EVERYTHING.replace("/$/nil", "/$/fail")).routers);
+}
+
+#[test]
+fn every_key_of_the_namers_of_kubernetes_ends_in_its_field() {
+    let text = r#"
+namers:
+- {kind: io.l5d.k8s, labelSelector: version}
+- {kind: io.l5d.k8s, prefix: /old, host: "::1", port: 3, endpoints: v1, watch: cluster}
+- {kind: io.l5d.k8s.ns}
+- {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: c, context: dev}
+- {kind: io.l5d.k8s.external, port: 4}
+routers: [{protocol: http, servers: [{}]}]
+"#;
+    let slices = namer::Source::Pods(namer::EndpointsApi::Slices);
+    let usual = namer::Kubernetes {
+        source: slices,
+        env_var: None,
+        client: Access::Found,
+        watch: Scope::Namespace,
+        label_selector: None,
+    };
+    let plain = |host: &str, port| Access::Plain { host: host.into(), port };
+    let old = namer::Kubernetes {
+        source: namer::Source::Pods(namer::EndpointsApi::Endpoints),
+        client: plain("::1", 3),
+        watch: Scope::Cluster,
+        ..usual.clone()
+    };
+    let named = Access::Kubeconfig { file: Some("c".into()), context: Some("dev".into()) };
+    let external =
+        namer::Kubernetes { source: namer::Source::External, client: plain("localhost", 4), ..usual.clone() };
+    let all = [
+        ("/io.l5d.k8s", namer::Kubernetes { label_selector: Some("version".into()), ..usual.clone() }),
+        ("/old", old),
+        ("/io.l5d.k8s.ns", namer::Kubernetes { env_var: Some("POD_NAMESPACE".into()), ..usual.clone() }),
+        ("/io.l5d.k8s.ns", namer::Kubernetes { env_var: Some("NS".into()), client: named, ..usual }),
+        ("/io.l5d.k8s.external", external),
+    ];
+    let config = |(prefix, kubernetes)| namer::Config {
+        prefix: path(prefix),
+        kind: namer::Kind::Kubernetes(kubernetes),
+    };
+    assert_eq!(self::config(text).namers, all.map(config));
 }
 
 #[test]

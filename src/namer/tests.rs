@@ -1,6 +1,7 @@
 use super::{Cause, Config, DnsSrv, Error, Fs, Kind, Rewrite, build};
 use crate::interpret::{Leaf, Namer, Namers, State};
 use crate::name::{NameTree, Path};
+use crate::telemetry::Registry;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -27,7 +28,7 @@ async fn builds_each_under_its_prefix() {
         rewrite("/rewrite", "/later", "/x"),
         rewrite("/two/elements", "/*/v1", "/y"),
     ];
-    let built = build(&configs, &Handle::current()).unwrap();
+    let built = build(&configs, &Registry::default(), &Handle::current()).unwrap();
     let namers = built.namers();
     let cases = [
         ("/#/rewrite/later/rest/of/it", Some("/x/rest/of/it")),
@@ -60,7 +61,12 @@ async fn what_says_the_same_stays_and_the_rest_is_made_anew() {
         built.namers().of(&path.parse().unwrap()).map(|(number, ..)| number).collect()
     };
     let (a, b, twice) = (rewrite("/a", "/x", "/y"), rewrite("/b", "/x", "/y"), rewrite("/t", "/x", "/y"));
-    let built = build(&[a.clone(), b.clone(), twice.clone(), twice.clone()], &Handle::current()).unwrap();
+    let built = build(
+        &[a.clone(), b.clone(), twice.clone(), twice.clone()],
+        &Registry::default(),
+        &Handle::current(),
+    )
+    .unwrap();
     assert_eq!([numbers(&built, "/#/a"), numbers(&built, "/#/t")], [vec![1], vec![4, 3]]);
     let other = rewrite("/b", "/x", "/z");
     let again = built.rebuilt(&[twice.clone(), other, a.clone(), twice.clone(), twice]).unwrap();
@@ -115,7 +121,9 @@ async fn says_which_namer_is_wrong_and_why() {
     ];
     for (config, is_cause, text) in cases {
         let configs = [rewrite("/good", "/a", "/b"), config];
-        let Err(error) = build(&configs, &Handle::current()) else { panic!("{text}: no error") };
+        let Err(error) = build(&configs, &Registry::default(), &Handle::current()) else {
+            panic!("{text}: no error")
+        };
         let Error { at, cause, .. } = &error;
         assert!(*at == 1 && is_cause(cause), "{error:?}");
         assert!(error.to_string().starts_with(text), "{error}");

@@ -20,6 +20,8 @@ mod http2_faults;
 mod http2_frames;
 mod in_step;
 mod kit;
+mod kubernetes_faults;
+mod kubernetes_live;
 mod limits;
 mod linkerd1;
 mod name_laws;

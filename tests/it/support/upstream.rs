@@ -66,6 +66,12 @@ impl Upstream {
         Ok(stream)
     }
 
+    /// Waits for the next connection for as long as it takes.
+    pub(crate) async fn next(&self) -> io::Result<Wire> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok(Wire::new(stream))
+    }
+
     /// Fails if a connection waits to be accepted.
     pub(crate) async fn assert_unreached(&self) {
         let mut accept = pin!(self.listener.accept());
