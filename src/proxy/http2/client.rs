@@ -33,6 +33,15 @@ const MOST_CONNECTIONS: usize = 8;
 /// How many streams a connection may have before its endpoint has said how many: what RFC 9113 6.5.2 wants it to allow.
 const STREAMS_UNTIL_SAID: usize = 100;
 
+/// How many bytes of all bodies an endpoint may send on one connection before some are passed on: as many as can be said.
+///
+/// Each stream has a bound of its own. One for all of them would let callers that do not read stop the others.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// How many streams that were given up a connection remembers for a second: what an endpoint had sent on them before it
+/// heard of it is no fault of its own.
+const MOST_GIVEN_UP: usize = 10_000;
+
 /// How often a request that waits for a stream looks whether the endpoint allows more of them.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -148,12 +157,15 @@ impl Connection {
         builder
             .enable_push(false)
             .initial_window_size(settings.stream_window)
-            .initial_connection_window_size(settings.connection_window)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .header_table_size(settings.header_table)
             .max_frame_size(settings.max_frame)
             .max_header_list_size(settings.header_list(&tools.upstreams.heads))
             .max_send_buffer_size(SEND_BUFFER)
-            .initial_max_send_streams(STREAMS_UNTIL_SAID);
+            .initial_max_send_streams(STREAMS_UNTIL_SAID)
+            .max_concurrent_reset_streams(MOST_GIVEN_UP)
+            // Faults of streams, counted over the life of the connection, would end it for everybody on it.
+            .max_local_error_reset_streams(None);
         let (sender, driver) = builder
             .handshake(stream)
             .await
