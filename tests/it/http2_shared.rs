@@ -89,6 +89,27 @@ async fn small_messages_that_nobody_reads_wait() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn small_messages_that_an_endpoint_does_not_read_wait() {
+    const MESSAGES: usize = 3000;
+    let (app, upstream) = scene().await;
+    let mut frames = app.frames().await;
+    let post = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "web")];
+    frames.send(Frame::head(1, &post)).await;
+    let mut settings = h2::server::Builder::new();
+    settings.initial_window_size(0);
+    let mut conn = H2Conn::accept_with(&upstream, &settings).await;
+    let call = conn.call().await;
+    for _ in 0..MESSAGES {
+        frames.send(Frame::data(1, b"a message!", false)).await;
+    }
+    frames.send(Frame::data(1, b"", true)).await;
+    frames.ping().await.expect("the caller has kept to its window");
+    call.say("hi").await;
+    assert_eq!(frames.status(1).await, 200);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn who_waits_for_a_stream_and_gives_up_is_not_sent() {
     const CONNECTIONS: usize = 8;
     let (app, upstream) = scene().await;

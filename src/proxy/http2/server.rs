@@ -45,6 +45,11 @@ const PREMATURE: Duration = Duration::from_secs(1);
 /// How many such streams, less those that were answered, end a connection.
 const MOST_PREMATURE: u32 = 500;
 
+/// How much memory small frames that wait to be read may take, in connection windows: a frame takes some 256 bytes
+/// beside its content. It is enough to fill the window with messages of 15 bytes, so that those who stream messages are
+/// made to wait as others are, and their connection does not end.
+const SMALL_FRAMES: usize = 16;
+
 /// Serves one connection until it ends; the caller's preface is what `io` gives first.
 pub(crate) async fn serve_connection<T>(
     listener: Rc<Listener>,
@@ -59,14 +64,18 @@ pub(crate) async fn serve_connection<T>(
     let service = listener.service();
     let limits = &service.limits;
     let settings = &service.http2;
+    // One stream may use its whole window.
+    let connection_window = settings.connection_window.max(settings.stream_window);
     let handshake = Builder::new()
         .initial_window_size(settings.stream_window)
-        .initial_connection_window_size(settings.connection_window)
+        .initial_connection_window_size(connection_window)
+        .data_frame_budget(SMALL_FRAMES.saturating_mul(connection_window as usize))
         .header_table_size(settings.header_table)
         .max_frame_size(settings.max_frame)
         .max_header_list_size(settings.header_list(&limits.heads))
         .max_concurrent_streams(settings.max_streams)
         .max_pending_accept_reset_streams(MOST_UNSEEN)
+        .max_concurrent_reset_streams(settings.max_streams as usize)
         .max_send_buffer_size(SEND_BUFFER)
         .handshake(io);
     let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else {
