@@ -5,6 +5,7 @@ use crate::support::{TestApp, Upstream, speaking, time_flies};
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::time::Duration;
 
 /// An app whose every request goes to an upstream over HTTP/2 that is played by the test.
@@ -61,6 +62,33 @@ async fn who_does_not_read_stops_nobody_else() {
     let (answer, ()) = tokio::join!(exchange.answer(), call.answer(Response::new(vec![b'y'; 1 << 20])));
     assert_eq!(answer.body.len(), 1 << 20);
     drop(stuck);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn who_takes_nothing_of_what_waits_is_given_up() {
+    let (app, upstream) = scene().await;
+    let mut client = app.h2_client().await;
+    let mut exchange = client.begin(get("web", &[]), false).await;
+    let mut conn = H2Conn::accept(&upstream).await;
+    let mut call = conn.call().await;
+    let mut out = call.begin(Response::new(()));
+    let mut body = exchange.head().await.expect("a head comes").into_body();
+    let gone = async {
+        send_until_stuck(&mut out).await;
+        poll_fn(|cx| out.poll_reset(cx)).await.expect("the connection is there")
+    };
+    let (reason, passed) = time_flies(gone).await;
+    assert_eq!(reason, Reason::CANCEL);
+    assert!((Duration::from_secs(60)..Duration::from_secs(130)).contains(&passed), "{passed:?}");
+    let broken = async {
+        loop {
+            if let Err(error) = http2::piece(&mut body).await.expect("it has no end") {
+                break error.reason();
+            }
+        }
+    };
+    assert_eq!(broken.await, Some(Reason::CANCEL));
     app.stop().await;
 }
 

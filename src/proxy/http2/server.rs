@@ -434,9 +434,7 @@ async fn deliver(
         return reply.reset(Reason::INTERNAL_ERROR);
     };
     if !whole {
-        // As with requests: only what has a length may not be silent.
-        let bounded = matches!(response.framing, Framing::Length(_));
-        let outgoing = Outgoing::new(stream, bounded.then(|| Rc::clone(waits)));
+        let outgoing = Outgoing::new(stream, Some(Rc::clone(waits)));
         let mut counted = Counted::new(outgoing, entry.as_deref());
         let carrying = pin!(carry(&mut response.body, &mut counted));
         match beside(&mut response.upload, carrying).await {
