@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use std::cell::{Cell, RefCell};
-use std::future::{Future as _, pending, poll_fn};
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -451,8 +451,7 @@ async fn deliver(
     }
     if matches!(response.upload, Upload::Going(_)) {
         // The endpoint has answered, and may read on to the end.
-        let for_ever = pin!(pending::<()>());
-        let _ = timeout(LINGER, beside(&mut response.upload, for_ever)).await;
+        let _ = timeout(LINGER, response.upload.end()).await;
     }
     response.finish();
 }
