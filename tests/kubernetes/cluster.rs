@@ -11,14 +11,14 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::cell::RefCell;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 /// The cluster, and the router in it.
 pub(crate) struct Cluster {
-    pub(crate) control_plane: RefCell<ControlPlane>,
+    pub(crate) control_plane: Mutex<ControlPlane>,
     pub(crate) client: kube::Client,
     pub(crate) router: Router,
     _kubelet: Kubelet,
@@ -33,7 +33,7 @@ impl Cluster {
         grant(&client).await;
         let rest = spawn_local(serve(REST.parse().expect("an address"), "rest".into())).abort_handle();
         let router = Router::start(control_plane.folder(), &control_plane.kubeconfig("router")).await;
-        Self { control_plane: RefCell::new(control_plane), client, router, _kubelet: kubelet, rest }
+        Self { control_plane: Mutex::new(control_plane), client, router, _kubelet: kubelet, rest }
     }
 
     /// Stops the router in order.

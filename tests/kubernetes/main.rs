@@ -17,8 +17,8 @@ use self::cluster::Cluster;
 use self::control_plane::ControlPlane;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::time::Instant;
 
 /// Where the control plane's binary is.
 const CONTROL_PLANE: &str = "SIGNPOST_CONTROL_PLANE";

@@ -93,7 +93,7 @@ async fn restart_of_the_api_server(cluster: &Cluster) {
     stage(cluster, "outage", 3).await;
     let mut load = Load::start(ROUTER, &path("outage"));
     let before = cluster.answers("outage").await.len();
-    cluster.control_plane.borrow_mut().kill_api_server();
+    cluster.control_plane.lock().await.kill_api_server();
     // Longer than any pause between attempts.
     sleep(Duration::from_secs(8)).await;
     let state = cluster.router.state().await;
@@ -104,9 +104,7 @@ async fn restart_of_the_api_server(cluster: &Cluster) {
     assert_eq!(cluster.answers("outage").await.len(), before, "the last good endpoints stay");
     load.take().assert_good();
 
-    let mut control_plane = cluster.control_plane.borrow_mut();
-    control_plane.revive_api_server().await;
-    drop(control_plane);
+    cluster.control_plane.lock().await.revive_api_server().await;
     let returned = Instant::now();
     until("the router is up to date", CONVERGED, async || {
         let state = cluster.router.state().await;
