@@ -4,6 +4,7 @@ use super::Exit;
 use crate::app::{App, Running, Threads};
 use crate::config::{self, Config};
 use crate::files::Watch;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ async fn serve(file: &str, config: Config) -> Exit {
         Ok(signals) => signals,
         Err(error) => return failed(&error),
     };
+    raise_open_files();
     match App::start(config, Threads::per_core()).await {
         Ok(mut running) => {
             announce(&running);
@@ -55,6 +57,17 @@ async fn serve(file: &str, config: Config) -> Exit {
             end(running, stop, signals).await
         }
         Err(error) => failed(&error),
+    }
+}
+
+/// Lets the process open as many files as the system allows it to.
+///
+/// Shells and service managers often begin with 1,024, for the sake of programs that `select`: each request here takes
+/// two, its caller's connection and its endpoint's.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, ?limit, "the process may open no more files than at its start");
     }
 }
 

@@ -224,7 +224,7 @@ pub struct Server {
     pub trust_reason: String,
     /// `maxConcurrentRequests`: more are refused; unlimited by default.
     pub max_concurrent_requests: Option<usize>,
-    /// `maxConnections`: more are refused; 10,000 by default.
+    /// `maxConnections`: more are refused; 10,000 by default, which take some 40 MB while they wait.
     pub max_connections: usize,
     /// `maxHeaders`: how many field lines a request or response may have; 100 by default.
     pub max_headers: usize,

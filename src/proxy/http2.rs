@@ -76,8 +76,15 @@ fn io_error(error: h2::Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// The code with which a peer reset the stream, if that is what went wrong.
+/// The code with which a peer ended the stream, if that is what went wrong.
+///
+/// A peer that went away before it looked at the stream has refused it: that may be sent again, by who still has it
+/// (RFC 9113 8.7).
 pub(crate) fn reset_code(error: &io::Error) -> Option<Reason> {
     let error = error.get_ref()?.downcast_ref::<h2::Error>()?;
-    if error.is_reset() && error.is_remote() { error.reason() } else { None }
+    match error.is_remote() {
+        true if error.is_go_away() => Some(Reason::REFUSED_STREAM),
+        true if error.is_reset() => error.reason(),
+        _ => None,
+    }
 }

@@ -178,6 +178,7 @@ async fn malformed_responses_are_the_endpoints_fault() {
         &[(":status", "200"), ("X-Upper", "1")],
         &[("x", "1")],
         &[(":status", "2000")],
+        &[(":status", "101")],
         &[(":status", "200"), (":status", "200")],
         &[(":method", "GET")],
         &[(":status", "200"), ("content-length", "x")],
@@ -196,7 +197,19 @@ async fn malformed_responses_are_the_endpoints_fault() {
         conn.send(Frame::goaway(1, 0)).await;
         conn.last_code().await;
     }
-    assert_eq!(app.total("upstream_faults", &[]), 9);
+    assert_eq!(app.total("upstream_faults", &[]), 10);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn no_endpoint_over_http2_switches_protocols() {
+    let (app, upstream, _client) = scene(Http2).await;
+    let mut wire = app.client().await;
+    wire.send("GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    let mut conn = Frames::accept(&upstream, &[]).await;
+    conn.next_of(kind::HEADERS, 1).await;
+    conn.send(Frame::head(1, &[(":status", "101"), ("upgrade", "websocket")])).await;
+    wire.response().await.assert_status(502);
     app.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::{Service, TestApp, Upstream, Wire, ok, one_router, routing_to, time_flies, until};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -145,6 +146,29 @@ async fn next(upstream: &Upstream, mut open: Wire) -> Wire {
             conn
         }
     }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_over_http2_that_is_old_is_said_goodbye_to() {
+    let yaml = one_router("/svc => /$/io.buoyant.http.status/204", ", serverSession: {lifeTimeMs: 60000}");
+    let app = TestApp::start(&yaml).await;
+    let address = app.address("http", 0);
+    for is_used in [false, true] {
+        let stream = TcpStream::connect(address).await.expect("it accepts");
+        let (mut send, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+        let connection = tokio::task::spawn_local(connection);
+        if is_used {
+            pass(40).await;
+            let request = http::Request::get("http://a/").body(()).expect("it is a request");
+            let (response, _) = send.send_request(request, true).expect("there is room for it");
+            assert_eq!(response.await.expect("it is answered").status(), 204);
+        }
+        let (ended, passed) = time_flies(connection).await;
+        ended.expect("it is our task").expect("the connection ends in order");
+        let waited = if is_used { 20 } else { 60 };
+        assert!((waited - 1..waited + 3).contains(&passed.as_secs()), "{passed:?}");
+    }
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "local")]

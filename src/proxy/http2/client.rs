@@ -13,6 +13,7 @@ use crate::proxy::route::Tools;
 use bytes::Bytes;
 use h2::client::{Builder, Connection as Driver, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
+use http::StatusCode;
 use std::cell::{Cell, RefCell};
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -200,6 +201,7 @@ pub(crate) async fn send(
                 reset(error, unsent)
             }
             Failed::Interim => bad(address, format!("more than {MOST_INTERIM} interim responses")),
+            Failed::Switching => bad(address, SWITCHING.to_owned()),
         })?
         .into_parts()
     };
@@ -236,18 +238,23 @@ fn take_body(head: &Head, body: RecvStream, request: &Request) -> Result<(Framin
     let ended = body.is_end_stream();
     match framing {
         Framing::None => Ok((Framing::None, Body::Empty)),
-        Framing::Tunnel => Err("it switches protocols, which HTTP/2 does not have".to_owned()),
+        Framing::Tunnel => Err(SWITCHING.to_owned()),
         Framing::Length(length) => Ok((Framing::Length(length), Body::Http2(Incoming::new(body, None)))),
         _ if ended => Ok((Framing::Length(0), Body::Empty)),
         _ => Ok((Framing::Chunked, Body::Http2(Incoming::new(body, None)))),
     }
 }
 
+/// What is wrong with a 101 (RFC 9113 8.6).
+const SWITCHING: &str = "it switches protocols, which HTTP/2 does not have";
+
 /// Why no response came.
 enum Failed {
     Stream(h2::Error),
     /// Too many interim ones did.
     Interim,
+    /// It was a 101: a caller over HTTP/1 would take what follows for another protocol.
+    Switching,
 }
 
 /// Waits for the final response; interim ones go to the caller.
@@ -259,6 +266,9 @@ async fn read_head(
     for _ in 0..=MOST_INTERIM {
         match poll_fn(|cx| poll_head(&mut response, cx)).await.map_err(Failed::Stream)? {
             Arrived::Final(response) => return Ok(response),
+            Arrived::Interim(interim) if interim.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(Failed::Switching);
+            }
             Arrived::Interim(interim) => Box::pin(pass_interim(&interim, request, tools)).await,
         }
     }

@@ -36,6 +36,9 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 /// How long it may take to answer.
 const PING_ANSWER: Duration = Duration::from_secs(20);
 
+/// How many streams may be reset before they were looked at: a burst of calls that are given up at once is no attack.
+const MOST_UNSEEN: usize = 200;
+
 /// How soon after its beginning a stream must be reset to count as one that was never meant.
 const PREMATURE: Duration = Duration::from_secs(1);
 
@@ -63,6 +66,7 @@ pub(crate) async fn serve_connection<T>(
         .max_frame_size(settings.max_frame)
         .max_header_list_size(settings.header_list(&limits.heads))
         .max_concurrent_streams(settings.max_streams)
+        .max_pending_accept_reset_streams(MOST_UNSEEN)
         .max_send_buffer_size(SEND_BUFFER)
         .handshake(io);
     let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else {
