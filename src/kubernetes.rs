@@ -27,4 +27,4 @@ pub use self::client::Client;
 pub use self::config::{Config, Error};
 pub use self::kept::{Kept, Known, View};
 pub use self::metrics::Metrics;
-pub use self::watches::{IDLE, MAX_WATCHES, Scope, Watches};
+pub use self::watches::{IDLE, MAX_WATCHES, Scope, Selector, Watches};

@@ -163,7 +163,6 @@ const ACCRUAL: &str = "failure accrual";
 const CLASSIFIERS: &str = "response classifiers";
 const CONNECTIONS: &str = "limits on the number and the life of connections";
 const CONSUL: &str = "Consul";
-const DTAB_CONFIGMAP: &str = "dtabs kept in a ConfigMap";
 const IDENTIFIER_PORT: &str = "the identifier port";
 const INGRESS: &str = "the Ingress identifier";
 const PER_CLIENT: &str = "settings per client";

@@ -90,6 +90,7 @@ pub(super) fn store(router: &mut Reader<'_, '_>) -> Option<store::Config> {
     let mut reader = Reader::new(&node, &["interpreter"], router.report());
     match reader.get("kind")?.text().ok()? {
         "io.l5d.fs" => Some(store::Config::Fs(reader.rest("interpreter io.l5d.fs")?)),
+        "io.l5d.k8s.configMap" => kubernetes::store(&mut reader).map(store::Config::Kubernetes),
         _ => None,
     }
 }

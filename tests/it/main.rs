@@ -32,5 +32,6 @@ mod readme;
 mod reference;
 mod reloading;
 mod starting;
+mod stored_live;
 mod support;
 mod upgrading;

@@ -3,7 +3,7 @@
 
 mod cluster;
 
-pub(crate) use self::cluster::{endpoints, pod, service, slice};
+pub(crate) use self::cluster::{config_map, endpoints, pod, service, slice};
 
 use self::cluster::{Cluster, Question, Told};
 use super::{Message, Upstream, Wire};
@@ -114,6 +114,11 @@ impl ApiServer {
     pub(crate) fn namer(&self, kind: &str, keys: &str) -> String {
         let (host, port) = (self.address.ip(), self.address.port());
         format!("namers: [{{kind: {kind}, host: {host}, port: {port}{keys}}}]\n")
+    }
+
+    /// The keys `host` and `port` that lead to it.
+    pub(crate) fn keys(&self) -> String {
+        format!("host: {}, port: {}", self.address.ip(), self.address.port())
     }
 
     /// Creates or changes an object, and tells the watches.

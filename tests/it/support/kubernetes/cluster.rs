@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 
 /// The resources: kind, plural and version.
-const RESOURCES: [(&str, &str, &str); 4] = [
+const RESOURCES: [(&str, &str, &str); 7] = [
     ("Service", "services", "v1"),
     ("Endpoints", "endpoints", "v1"),
     ("Pod", "pods", "v1"),
     ("EndpointSlice", "endpointslices", "discovery.k8s.io/v1"),
+    ("ConfigMap", "configmaps", "v1"),
+    ("Dtab", "dtabs", "signpost.dev/v1alpha1"),
+    ("DTab", "dtabs", "l5d.io/v1alpha1"),
 ];
 
 /// A Service with named ports.
@@ -52,10 +55,17 @@ pub(crate) fn pod(namespace: &str, address: SocketAddr, label: (&str, &str)) -> 
     json!({ "kind": "Pod", "metadata": { "namespace": namespace, "name": name, "labels": { label.0: label.1 } } })
 }
 
+/// A ConfigMap with one key.
+pub(crate) fn config_map(namespace: &str, name: &str, key: &str, text: &str) -> Value {
+    json!({ "kind": "ConfigMap", "metadata": { "namespace": namespace, "name": name }, "data": { key: text } })
+}
+
 /// What a request asks for.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     plural: String,
+    /// `v1`, `discovery.k8s.io/v1`
+    version: String,
     namespace: Option<String>,
     parameters: HashMap<String, String>,
     pub(super) watch: bool,
@@ -71,8 +81,14 @@ impl Question {
             segments.iter().position(|segment| *segment == "namespaces").map(|at| segments[at + 1]);
         let parameters: HashMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let is = |name: &str| parameters.get(name).is_some_and(|value| value == "true");
+        let version = match segments.as_slice() {
+            ["", "api", version, ..] => (*version).to_owned(),
+            ["", "apis", group, version, ..] => format!("{group}/{version}"),
+            _ => String::new(),
+        };
         Self {
             plural: segments.last().copied().unwrap_or_default().to_owned(),
+            version,
             namespace: namespace.map(str::to_owned),
             watch: is("watch"),
             stream: is("sendInitialEvents"),
@@ -92,7 +108,11 @@ impl Question {
         let metadata = &object["metadata"];
         let here = self.namespace.as_ref().is_none_or(|namespace| metadata["namespace"] == **namespace);
         let label = self.parameters.get("labelSelector").is_none_or(|key| !metadata["labels"][key].is_null());
-        plural(object) == self.plural && here && label
+        let name = self
+            .parameters
+            .get("fieldSelector")
+            .is_none_or(|selector| metadata["name"].as_str() == selector.strip_prefix("metadata.name="));
+        plural(object) == self.plural && object["apiVersion"] == *self.version && here && label && name
     }
 }
 
@@ -133,14 +153,14 @@ impl Cluster {
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         let text = |value: &Value| value.as_str().expect("objects have names").to_owned();
         let metadata = &object["metadata"];
-        let key = (plural(&object).to_owned(), text(&metadata["namespace"]), text(&metadata["name"]));
+        let key = (text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"]));
         let old = self.objects.insert(key, object.clone());
         self.happen(if old.is_some() { "MODIFIED" } else { "ADDED" }, object);
     }
 
     pub(super) fn delete(&mut self, kind: &str, namespace: &str, name: &str) {
         self.version += 1;
-        let key = (resource(kind).0.to_owned(), namespace.to_owned(), name.to_owned());
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
         let mut object = self.objects.remove(&key).expect("it is there");
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.happen("DELETED", object);
