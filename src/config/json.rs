@@ -276,6 +276,11 @@ routers:
   label: map
   interpreter: {kind: io.l5d.k8s.configMap, kubeconfig: c, context: x, namespace: n, name: m, filename: f}
   servers: [{port: 0}]
+- {protocol: http, label: own, interpreter: {kind: io.l5d.k8s.dtab, name: m}, servers: [{port: 0}]}
+- protocol: http
+  label: old
+  interpreter: {kind: io.l5d.k8s.dtab, host: h, name: m, apiVersion: l5d.io/v1alpha1}
+  servers: [{port: 0}]
 - {protocol: http, label: logged, httpAccessLog: /dev/stdout, servers: [{port: 0}]}
 - {protocol: http, label: logged too, httpAccessLog: a.log, httpAccessLogRollPolicy: 1.kilobyte, servers: [{port: 0}]}
 - protocol: http

@@ -372,15 +372,22 @@ fn every_key_of_the_stores_in_kubernetes_ends_in_its_field() {
         object: store::Object::ConfigMap { filename: "dtab".into() },
     };
     let map = "kind: io.l5d.k8s.configMap, filename: dtab";
+    let dtab = "kind: io.l5d.k8s.dtab, name: routes";
+    let of = |object| store::Kubernetes { object, ..usual.clone() };
     for (keys, expected) in [
-        (format!("{map}, name: routes"), usual),
+        (format!("{map}, name: routes"), usual.clone()),
         (format!("{map}, host: a, port: 1, namespace: prod, name: our.routes"), other),
+        ("kind: io.l5d.k8s.dtab, name: routes".to_owned(), of(store::Object::Dtab)),
+        (format!("{dtab}, apiVersion: signpost.dev/v1alpha1"), of(store::Object::Dtab)),
+        (format!("{dtab}, apiVersion: l5d.io/v1alpha1"), of(store::Object::LinkerdDtab)),
     ] {
         assert_eq!(store(&keys).unwrap(), store::Config::Kubernetes(expected), "{keys}");
     }
     for (keys, expected) in [
         (map.to_owned(), "the key `name` is missing"),
         ("kind: io.l5d.k8s.configMap, name: a".to_owned(), "the key `filename` is missing"),
+        ("kind: io.l5d.k8s.dtab".to_owned(), "the key `name` is missing"),
+        (format!("{dtab}, apiVersion: v1"), "`l5d.io/v1alpha1`"),
         (format!("{map}, name: A"), "expected a name, in Kubernetes' letters"),
         (format!("{map}, name: a/b"), "expected a name, in Kubernetes' letters"),
         (format!("{map}, name: a, namespace: a.b"), "expected a name, in Kubernetes' letters"),

@@ -6,9 +6,15 @@
 
 mod config_map;
 mod follow;
+mod linkerd;
+mod report;
+mod resource;
 
 use self::config_map::ConfigMap;
-use self::follow::{Holder, follow};
+use self::follow::{Holder, Wrong, follow};
+use self::linkerd::LinkerdDtab;
+use self::report::{Judged, report};
+use self::resource::OwnDtab;
 use super::Error;
 use super::open::{Describe, Publisher};
 use crate::kubernetes::{Client, Config, Metrics as WatchMetrics, Scope, Selector, Watches};
@@ -17,6 +23,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use std::fmt;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// A dtab in an object of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,17 +46,29 @@ pub enum Object {
         /// `filename`: the key whose value is the dtab.
         filename: String,
     },
+    /// `io.l5d.k8s.dtab`: our own custom resource, whose status says what became of it.
+    Dtab,
+    /// The same with `apiVersion: l5d.io/v1alpha1`: Linkerd's, where namerd stored a dtab. It is only read.
+    LinkerdDtab,
+}
+
+impl Object {
+    /// The values of `apiVersion`, with what they stand for; the first is the default.
+    pub const API_VERSIONS: [(&str, Self); 2] =
+        [("signpost.dev/v1alpha1", Self::Dtab), ("l5d.io/v1alpha1", Self::LinkerdDtab)];
 }
 
 /// What the watches of each resource count.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     config_maps: WatchMetrics,
+    dtabs: WatchMetrics,
 }
 
 impl Metrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        Self { config_maps: WatchMetrics::new(registry, "configmaps") }
+        let of = |resource| WatchMetrics::new(registry, resource);
+        Self { config_maps: of("configmaps"), dtabs: of("dtabs") }
     }
 }
 
@@ -61,6 +80,7 @@ impl Kubernetes {
     pub const fn kind(&self) -> &'static str {
         match self.object {
             Object::ConfigMap { .. } => "io.l5d.k8s.configMap",
+            Object::Dtab | Object::LinkerdDtab => "io.l5d.k8s.dtab",
         }
     }
 
@@ -81,7 +101,20 @@ impl Kubernetes {
         Ok(match &self.object {
             Object::ConfigMap { .. } => {
                 let watches = self.watches::<ConfigMap>(client, metrics.config_maps.clone(), control);
-                self.follow(watches, publisher, control)
+                self.follow(watches, publisher, control, |_, _| {})
+            }
+            Object::LinkerdDtab => {
+                let watches = self.watches::<LinkerdDtab>(client, metrics.dtabs.clone(), control);
+                self.follow(watches, publisher, control, |_, _| {})
+            }
+            Object::Dtab => {
+                let watches = self.watches::<OwnDtab>(client.clone(), metrics.dtabs.clone(), control);
+                let (sender, judged) = watch::channel(None);
+                control.spawn(report(client, self.clone(), judged));
+                let tell = move |object: &OwnDtab, verdict: Result<usize, &Wrong>| {
+                    sender.send_replace(Judged::new(object, verdict));
+                };
+                self.follow(watches, publisher, control, tell)
             }
         })
     }
@@ -91,9 +124,15 @@ impl Kubernetes {
         Watches::new(client, Scope::Namespace, selector, own_name, metrics, control)
     }
 
-    fn follow<T: Holder>(&self, watches: Watches<T>, publisher: Publisher, control: &Handle) -> Describe {
+    fn follow<T: Holder>(
+        &self,
+        watches: Watches<T>,
+        publisher: Publisher,
+        control: &Handle,
+        judged: impl Fn(&T, Result<usize, &Wrong>) + Send + 'static,
+    ) -> Describe {
         let known = watches.follow(&self.namespace.as_str().into(), &self.name.as_str().into());
-        control.spawn(follow(self.clone(), known, publisher));
+        control.spawn(follow(self.clone(), known, publisher, judged));
         Box::new(move || watches.state())
     }
 }
@@ -108,6 +147,10 @@ impl Serialize for Kubernetes {
         keys.serialize_entry("name", name)?;
         match object {
             Object::ConfigMap { filename } => keys.serialize_entry("filename", filename)?,
+            Object::Dtab | Object::LinkerdDtab => {
+                let version = Object::API_VERSIONS.iter().find(|(_, version)| version == object);
+                keys.serialize_entry("apiVersion", &version.map(|(name, _)| name))?;
+            }
         }
         keys.end()
     }
@@ -119,6 +162,8 @@ impl fmt::Display for Kubernetes {
         let Self { client: _, namespace, name, object } = self;
         match object {
             Object::ConfigMap { filename } => write!(f, "configmap {namespace}/{name}, key {filename}"),
+            Object::Dtab => write!(f, "dtab {namespace}/{name}"),
+            Object::LinkerdDtab => write!(f, "dtab.l5d.io {namespace}/{name}"),
         }
     }
 }

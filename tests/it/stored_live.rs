@@ -1,8 +1,8 @@
 //! Dtabs that are stored in Kubernetes under a running app: what a request sees of them while they change, are wrong,
 //! go, and while the API server is away.
 
-use crate::support::{ApiServer, Service, TestApp, Wire, config_map, one_router, time_flies};
-use serde_json::Value;
+use crate::support::{ApiServer, Service, TestApp, Wire, config_map, dtab, one_router, time_flies};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Three services, and the API server whose stored dtab says which of them serves.
@@ -38,6 +38,8 @@ impl Scene {
 }
 
 const CONFIG_MAP: &str = "kind: io.l5d.k8s.configMap, namespace: prod, name: routes, filename: dtab";
+
+const DTAB: &str = "kind: io.l5d.k8s.dtab, namespace: prod, name: routes";
 
 /// A dtab that leads to a service.
 fn to(service: &Service) -> String {
@@ -192,5 +194,139 @@ async fn a_reload_opens_another_store() {
     assert_eq!(state(&app).await["stored"], "configmap prod/others, key dtab");
     app.reload(&scene.config(CONFIG_MAP)).await;
     until_answered(&mut client, "v1").await;
+    app.stop().await;
+}
+
+/// The status that was last written, and how many were; events apart.
+fn statuses(written: &[Value]) -> Vec<&Value> {
+    written.iter().filter(|object| object["kind"] == "Dtab").map(|object| &object["status"]).collect()
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_dtab_is_followed_and_told_what_became_of_it() {
+    let scene = Scene::new().await;
+    let store = |text: &str| scene.api.put(dtab("prod", "routes", text));
+    let (app, mut client) = scene.app(DTAB).await;
+    assert_eq!(client.get("web", "").await.text(), "own", "there is no such Dtab yet");
+    store(&to(&scene.v1));
+    until_answered(&mut client, "v1").await;
+    let mut written = Vec::new();
+    let mut until_written = async |count: usize| {
+        written.clear();
+        soon(async || {
+            written.extend(scene.api.written());
+            written.len() >= count
+        })
+        .await;
+        std::mem::take(&mut written)
+    };
+    let accepted = until_written(1).await;
+    let status = statuses(&accepted)[0];
+    assert_eq!((&status["observedGeneration"], &status["entries"]), (&json!(1), &json!(1)), "{status:#}");
+    let condition = &status["conditions"][0];
+    assert_eq!((&condition["type"], &condition["status"]), (&json!("Accepted"), &json!("True")));
+
+    store("# Ours.\n/stored => /a\n/b => /c");
+    let rejected = until_written(2).await;
+    let status = statuses(&rejected)[0];
+    let condition = &status["conditions"][0];
+    assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("Invalid")));
+    let message = condition["message"].as_str().expect("a message");
+    assert!(message.starts_with("line 3, column 1: expected") && !message.contains('\n'), "{message}");
+    assert_eq!((&status["observedGeneration"], &status["entries"]), (&json!(2), &Value::Null));
+    let event = &rejected[1];
+    assert_eq!(
+        (&event["kind"], &event["type"], &event["reason"]),
+        (&json!("Event"), &json!("Warning"), &json!("Rejected"))
+    );
+    assert!(event["message"].as_str().expect("a message").starts_with(message), "{event:#}");
+    assert_eq!(event["involvedObject"]["name"], "routes");
+    assert_eq!(client.get("web", "").await.text(), "v1");
+    assert_eq!(state(&app).await["rejected"]["line"], 3);
+
+    store(&to(&scene.v2));
+    until_answered(&mut client, "v2").await;
+    assert_eq!(statuses(&until_written(1).await)[0]["conditions"][0]["status"], "True");
+    scene.api.delete("Dtab", "prod", "routes");
+    until_answered(&mut client, "own").await;
+    assert_eq!(scene.api.written(), [] as [Value; 0]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn of_several_routers_one_writes_the_status() {
+    let scene = Scene::new().await;
+    scene.api.put(dtab("prod", "routes", &to(&scene.v1)));
+    let (first, mut client) = scene.app(DTAB).await;
+    let (second, mut other) = scene.app(DTAB).await;
+    for text in ["/stored = /a", "/stored => /b", "/stored / c", &to(&scene.v2)] {
+        scene.api.put(dtab("prod", "routes", text));
+        // Each has its time to see it, and what the other wrote.
+        soon(async || {
+            scene.api.object("Dtab", "prod", "routes")["status"]["observedGeneration"]
+                == scene.api.object("Dtab", "prod", "routes")["metadata"]["generation"]
+        })
+        .await;
+    }
+    until_answered(&mut client, "v2").await;
+    until_answered(&mut other, "v2").await;
+    let written = scene.api.written();
+    let mut generations: Vec<_> =
+        statuses(&written).iter().map(|status| status["observedGeneration"].clone()).collect();
+    generations.dedup();
+    assert_eq!(generations.len(), statuses(&written).len(), "each generation is written once: {written:#?}");
+    let events = written.len() - generations.len();
+    assert!(events <= 2, "{events} events");
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn to_route_nothing_need_be_written() {
+    let scene = Scene::new().await;
+    scene.api.behave(|manners| manners.refuses_writes = Some(403));
+    scene.api.put(dtab("prod", "routes", &to(&scene.v1)));
+    let (app, mut client) = scene.app(DTAB).await;
+    assert_eq!(client.get("web", "").await.text(), "v1");
+    scene.api.put(dtab("prod", "routes", &to(&scene.v2)));
+    until_answered(&mut client, "v2").await;
+    // The right is granted, and used without a change.
+    scene.api.behave(|manners| manners.refuses_writes = None);
+    let mut written = Vec::new();
+    soon(async || {
+        written.extend(scene.api.written());
+        !written.is_empty()
+    })
+    .await;
+    assert_eq!(statuses(&written)[0]["observedGeneration"], 2);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_namerd_stored_is_read() {
+    let scene = Scene::new().await;
+    let store = |dst: &str| {
+        scene.api.put(json!({
+            "kind": "DTab",
+            "metadata": { "namespace": "prod", "name": "routes" },
+            "dentries": [{ "prefix": "/srv", "dst": "/a" }, { "prefix": "/stored", "dst": dst }],
+        }));
+    };
+    store(&scene.v1.path());
+    // One of the other group has the same name.
+    scene.api.put(dtab("prod", "routes", &to(&scene.v2)));
+    let (app, mut client) = scene.app(&format!("{DTAB}, apiVersion: l5d.io/v1alpha1")).await;
+    assert_eq!(client.get("web", "").await.text(), "v1");
+    store("/a |");
+    soon(async || !state(&app).await["rejected"].is_null()).await;
+    let reason = state(&app).await["rejected"]["reason"].as_str().expect("a reason").to_owned();
+    assert!(
+        reason.starts_with("dtab.l5d.io prod/routes: dentries[1].dst: line 1, column 5: expected"),
+        "{reason}"
+    );
+    assert_eq!(client.get("web", "").await.text(), "v1");
+    store(&scene.v2.path());
+    until_answered(&mut client, "v2").await;
+    assert_eq!(scene.api.written(), [] as [Value; 0], "it is Linkerd's");
     app.stop().await;
 }

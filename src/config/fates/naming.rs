@@ -91,6 +91,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("default", Works),
             key("io.l5d.fs", Works),
             key("io.l5d.k8s.configMap", Works),
+            key("io.l5d.k8s.dtab", Works),
             key("io.l5d.consul.interpreter", NotYet(CONSUL)),
             key("io.l5d.namerd", Refused(NAMERD)),
             key("io.l5d.namerd.http", Refused(NAMERD)),
@@ -102,6 +103,11 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "interpreter io.l5d.k8s.configMap",
         &[key("namespace", Works), key("name", Works), key("filename", Works)],
+    )
+    .with(&["kubernetes server"]),
+    section(
+        "interpreter io.l5d.k8s.dtab",
+        &[key("namespace", Works), key("name", Works), key("apiVersion", Works)],
     )
     .with(&["kubernetes server"]),
     section(

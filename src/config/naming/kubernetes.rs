@@ -29,15 +29,24 @@ pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes 
 }
 
 /// Reads an interpreter of this kind.
-pub(super) fn store(reader: &mut Reader<'_, '_>) -> Option<store::Kubernetes> {
+pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::Kubernetes> {
     let node = reader.node().clone();
-    let mut reader = Reader::new(&node, &["interpreter io.l5d.k8s.configMap"], reader.report());
+    let is_map = kind == "io.l5d.k8s.configMap";
+    let sections: &'static [&'static str] =
+        if is_map { &["interpreter io.l5d.k8s.configMap"] } else { &["interpreter io.l5d.k8s.dtab"] };
+    let mut reader = Reader::new(&node, sections, reader.report());
     let client = client(&mut reader);
     let namespace = part(&mut reader, "namespace", is_label);
     let namespace = namespace.unwrap_or_else(|| store::Kubernetes::NAMESPACE.to_owned());
     let name = required(&mut reader, "name", |name| name.len() <= 253 && name.split('.').all(is_label));
-    let filename = required(&mut reader, "filename", |key| !key.is_empty());
-    let object = store::Object::ConfigMap { filename: filename? };
+    let object = if is_map {
+        let filename = required(&mut reader, "filename", |key| !key.is_empty());
+        store::Object::ConfigMap { filename: filename? }
+    } else {
+        let [(usual, _), (linkerd, _)] = store::Object::API_VERSIONS;
+        let is_linkerd = reader.one_of("apiVersion", &[(usual, false), (linkerd, true)]);
+        if is_linkerd.unwrap_or(false) { store::Object::LinkerdDtab } else { store::Object::Dtab }
+    };
     Some(store::Kubernetes { client, namespace, name: name?, object })
 }
 

@@ -21,8 +21,10 @@ impl Kept for ConfigMap {
 
 impl Holder for ConfigMap {
     fn dtab(&self, config: &Kubernetes) -> Result<Option<Dtab>, Wrong> {
-        let Object::ConfigMap { filename } = &config.object;
-        let text = self.0.get(filename);
+        let text = match &config.object {
+            Object::ConfigMap { filename } => self.0.get(filename),
+            Object::Dtab | Object::LinkerdDtab => None,
+        };
         text.map(|text| text.parse().map_err(|error| Wrong::at_its_place(&error))).transpose()
     }
 }
@@ -31,7 +33,7 @@ impl Holder for ConfigMap {
 mod tests {
     use super::*;
 
-    fn read(data: serde_json::Value) -> Result<Option<String>, Wrong> {
+    fn read(data: &serde_json::Value) -> Result<Option<String>, Wrong> {
         let object = Object::ConfigMap { filename: "dtab".into() };
         let client = crate::kubernetes::Config::Found;
         let config = Kubernetes { client, namespace: "default".into(), name: "routes".into(), object };
@@ -42,15 +44,15 @@ mod tests {
     #[test]
     fn one_key_is_the_dtab() {
         let data = serde_json::json!({ "dtab": "# Ours.\n/svc => /a;\n", "other": "!" });
-        assert_eq!(read(data).unwrap().as_deref(), Some("/svc=>/a"));
-        assert_eq!(read(serde_json::json!({ "dtab": "" })).unwrap().as_deref(), Some(""));
-        assert_eq!(read(serde_json::json!({ "other": "/svc => /a" })).unwrap(), None);
-        assert_eq!(read(serde_json::Value::Null).unwrap(), None);
+        assert_eq!(read(&data).unwrap().as_deref(), Some("/svc=>/a"));
+        assert_eq!(read(&serde_json::json!({ "dtab": "" })).unwrap().as_deref(), Some(""));
+        assert_eq!(read(&serde_json::json!({ "other": "/svc => /a" })).unwrap(), None);
+        assert_eq!(read(&serde_json::Value::Null).unwrap(), None);
     }
 
     #[test]
     fn what_is_no_dtab_has_a_place() {
-        let wrong = read(serde_json::json!({ "dtab": "/svc => /a;\n/svc = /b" })).unwrap_err();
+        let wrong = read(&serde_json::json!({ "dtab": "/svc => /a;\n/svc = /b" })).unwrap_err();
         assert_eq!(wrong.place, Some((2, 6)));
         assert!(wrong.text.starts_with("line 2, column 6: expected '=>', found '='\n"), "{}", wrong.text);
     }

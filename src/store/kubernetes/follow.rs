@@ -27,13 +27,20 @@ impl Wrong {
         let place = (error.line, error.column);
         Self { text: format!("line {}, column {}: {error}", place.0, place.1), place: Some(place) }
     }
+
+    /// Returns what is wrong, and where, in one line.
+    pub(super) fn line(&self) -> &str {
+        self.text.lines().next().unwrap_or_default()
+    }
 }
 
-/// Publishes what an object says until nobody is interested any more.
+/// Publishes what an object says until nobody is interested any more, and says to `judged` what became of it: how many
+/// entries it has, or what is wrong.
 pub(super) async fn follow<T: Holder>(
     config: Kubernetes,
     mut known: watch::Receiver<Known<T>>,
     mut publisher: Publisher,
+    judged: impl Fn(&T, Result<usize, &Wrong>) + Send,
 ) {
     let mut was_there = true;
     loop {
@@ -41,7 +48,22 @@ pub(super) async fn follow<T: Holder>(
         match &now {
             Known::Pending => {}
             Known::Failed(reason) => publisher.fail(reason.clone()),
-            Known::Found(view) => take(&config, view, &mut publisher, &mut was_there),
+            Known::Found(view) => {
+                let found = found(&config, view);
+                if let (Some(object), false) = (view.one(), view.stale) {
+                    let entries = |dtab: &Option<Dtab>| dtab.as_ref().map_or(0, Dtab::len);
+                    judged(object, found.as_ref().map(entries));
+                }
+                let is_there = !matches!(found, Ok(None));
+                if was_there && !is_there {
+                    tracing::warn!("{config}: it is not there, so that nothing is stored");
+                }
+                was_there = is_there;
+                match found {
+                    Ok(dtab) => publisher.accept(dtab.unwrap_or_else(Dtab::empty)),
+                    Err(wrong) => publisher.reject(&format!("{config}: {}", wrong.text), wrong.place),
+                }
+            }
         }
         tokio::select! {
             changed = known.changed() => if changed.is_err() {
@@ -54,21 +76,12 @@ pub(super) async fn follow<T: Holder>(
     }
 }
 
-/// Takes over what a complete list says of the object.
-fn take<T: Holder>(config: &Kubernetes, view: &View<T>, publisher: &mut Publisher, was_there: &mut bool) {
-    let found = match (view.one(), &view.unreadable) {
+/// Returns what a complete list says of the object.
+fn found<T: Holder>(config: &Kubernetes, view: &View<T>) -> Result<Option<Dtab>, Wrong> {
+    match (view.one(), &view.unreadable) {
         (Some(object), _) => object.dtab(config),
         // It is there, and may well hold a dtab: that must not be taken away in silence.
         (None, Some(reason)) => Err(Wrong { text: reason.to_string(), place: None }),
         (None, None) => Ok(None),
-    };
-    let is_there = !matches!(found, Ok(None));
-    match found {
-        Ok(dtab) => publisher.accept(dtab.unwrap_or_else(Dtab::empty)),
-        Err(wrong) => publisher.reject(&format!("{config}: {}", wrong.text), wrong.place),
     }
-    if *was_there && !is_there {
-        tracing::warn!("{config}: it is not there, so that nothing is stored");
-    }
-    *was_there = is_there;
 }

@@ -60,6 +60,11 @@ pub(crate) fn config_map(namespace: &str, name: &str, key: &str, text: &str) -> 
     json!({ "kind": "ConfigMap", "metadata": { "namespace": namespace, "name": name }, "data": { key: text } })
 }
 
+/// A `Dtab` of our own group.
+pub(crate) fn dtab(namespace: &str, name: &str, text: &str) -> Value {
+    json!({ "kind": "Dtab", "metadata": { "namespace": namespace, "name": name }, "spec": { "dtab": text } })
+}
+
 /// What a request asks for.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
@@ -116,6 +121,21 @@ impl Question {
     }
 }
 
+/// Which object it is: kind, namespace and name.
+fn key(object: &Value) -> (String, String, String) {
+    let text = |value: &Value| value.as_str().expect("objects have names").to_owned();
+    let metadata = &object["metadata"];
+    (text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"]))
+}
+
+/// The namespace and the name of the object whose status this is.
+fn status_of(target: &str) -> Option<(String, String)> {
+    let path = target.split('?').next()?.strip_suffix("/status")?;
+    let mut segments = path.rsplit('/');
+    let (name, _, namespace) = (segments.next()?, segments.next()?, segments.next()?);
+    Some((namespace.to_owned(), name.to_owned()))
+}
+
 fn resource(kind: &str) -> (&'static str, &'static str) {
     let found = RESOURCES.iter().find(|(known, ..)| *known == kind);
     found.map(|(_, plural, version)| (*plural, *version)).expect("a kind that is known")
@@ -147,14 +167,41 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
+    /// Takes an object; without a status it keeps the one it has.
     pub(super) fn put(&mut self, mut object: Value) {
+        let old = self.objects.get(&key(&object));
+        let generation = old.map(|old| old["metadata"]["generation"].as_u64().expect("a generation") + 1);
+        object["metadata"]["generation"] = generation.unwrap_or(1).into();
+        if let (None, Some(status)) = (object.get("status"), old.and_then(|old| old.get("status"))) {
+            object["status"] = status.clone();
+        }
+        self.change(object);
+    }
+
+    pub(super) fn object(&self, kind: &str, namespace: &str, name: &str) -> Value {
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.objects.get(&key).expect("it is there").clone()
+    }
+
+    /// Applies a status; says with which status this is refused, if it is.
+    pub(super) fn apply_status(&mut self, target: &str, patch: &Value) -> Result<Value, u16> {
+        let (namespace, name) = status_of(target).ok_or(404_u16)?;
+        let kind = patch["kind"].as_str().unwrap_or_default().to_owned();
+        let old = self.objects.get(&(kind, namespace, name)).ok_or(404_u16)?;
+        if patch["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"] {
+            return Err(409);
+        }
+        let mut object = old.clone();
+        object["status"] = patch["status"].clone();
+        self.change(object.clone());
+        Ok(object)
+    }
+
+    fn change(&mut self, mut object: Value) {
         self.version += 1;
         object["apiVersion"] = resource(object["kind"].as_str().expect("an object has a kind")).1.into();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        let text = |value: &Value| value.as_str().expect("objects have names").to_owned();
-        let metadata = &object["metadata"];
-        let key = (text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"]));
-        let old = self.objects.insert(key, object.clone());
+        let old = self.objects.insert(key(&object), object.clone());
         self.happen(if old.is_some() { "MODIFIED" } else { "ADDED" }, object);
     }
 
