@@ -1,6 +1,6 @@
 //! The caller's side over HTTP/2: streams are accepted, each is one request and its response.
 
-use super::{Incoming, Outgoing, SEND_BUFFER, Sending, io_error, reset_code};
+use super::{Incoming, Outgoing, SEND_BUFFER, Sending, io_error, refusal_code, reset_code};
 use crate::context::Peer;
 use crate::message::{Framing, Head, Known, request_framing};
 use crate::proxy::access::{Counted, Entry};
@@ -45,10 +45,10 @@ const PREMATURE: Duration = Duration::from_secs(1);
 /// How many such streams, less those that were answered, end a connection.
 const MOST_PREMATURE: u32 = 500;
 
-/// How much memory small frames that wait to be read may take, in connection windows: a frame takes some 256 bytes
-/// beside its content. It is enough to fill the window with messages of 15 bytes, so that those who stream messages are
-/// made to wait as others are, and their connection does not end.
-const SMALL_FRAMES: usize = 16;
+/// How much memory small frames that wait to be read may take on a connection: a frame takes some 256 bytes beside its
+/// content. It is enough for a dozen streams to fill their windows with messages of 15 bytes, so that those who stream
+/// messages are made to wait as others are, and their connection does not end.
+const SMALL_FRAMES: usize = 16 << 20;
 
 /// Serves one connection until it ends; the caller's preface is what `io` gives first.
 pub(crate) async fn serve_connection<T>(
@@ -69,7 +69,7 @@ pub(crate) async fn serve_connection<T>(
     let handshake = Builder::new()
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(connection_window)
-        .data_frame_budget(SMALL_FRAMES.saturating_mul(connection_window as usize))
+        .data_frame_budget(SMALL_FRAMES)
         .header_table_size(settings.header_table)
         .max_frame_size(settings.max_frame)
         .max_header_list_size(settings.header_list(&limits.heads))
@@ -349,7 +349,7 @@ async fn exchange(
             service.count_error(&error);
             request.note(|entry| entry.failed(&error));
             if let Error::Reset { source, unsent: false, .. } = &error
-                && let Some(reason) = reset_code(source)
+                && let Some(reason) = refusal_code(source)
             {
                 return reply.reset(reason);
             }
