@@ -33,4 +33,5 @@ mod reference;
 mod reloading;
 mod starting;
 mod support;
+mod trusting;
 mod upgrading;
