@@ -6,8 +6,8 @@ use criterion::{BenchmarkId, Criterion};
 use signpost::context::{Context, OverrideLimits, Peer, Policy, Trust, decode_overrides};
 use signpost::identify::Identifiers;
 use signpost::interpret::{
-    Answer, Asker, Bound, Endpoint, EndpointSet, Explore, Held, Keeper, Leaf, Namer, Namers, Outcome, State,
-    Target, delegate,
+    Answer, Asker, Bound, Endpoint, EndpointSet, Explore, Held, Keeper, Leaf, Namer, Namers, Naming, Outcome,
+    State, Target, delegate,
 };
 use signpost::message::{Head, Limits};
 use signpost::name::{Dtab, NameTree, Path, PathBuf};
@@ -81,7 +81,7 @@ fn lookup(criterion: &mut Criterion) {
 fn delegation(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("delegate");
     let control = control();
-    let mut held = Held::new(asker(&control));
+    let mut held = Held::new(asker(&control), namers());
     let (base, path) = (dtab(BASE), path("/svc/world"));
     let limits = OverrideLimits { entries: 100 };
     let overridden = |raw: &[u8]| base.concat(&decode_overrides(raw, &limits).expect("it is a dtab").dtab);
@@ -157,7 +157,7 @@ impl Worker {
             policy: Policy::new(config),
             identifiers: Identifiers::new(&[], &path("/svc")),
             bindings: Bindings::new(
-                watch::channel(dtab(BASE)).1,
+                watch::channel(Naming { dtab: dtab(BASE), namers: namers() }).1,
                 Duration::from_secs(10),
                 cache,
                 asker,
@@ -209,10 +209,13 @@ fn control() -> Runtime {
     Builder::new_current_thread().enable_time().build().expect("a runtime needs nothing but memory")
 }
 
-/// Namers whose keeper runs whenever `control` does.
+fn namers() -> Namers {
+    Namers::new(vec![(prefix(), Arc::new(Anything) as Arc<dyn Namer>)])
+}
+
+/// A keeper that runs whenever `control` does.
 fn asker(control: &Runtime) -> Asker {
-    let namers = Namers::new(vec![(prefix(), Arc::new(Anything) as Arc<dyn Namer>)]);
-    let (keeper, asker) = Keeper::new(namers, Duration::from_secs(60));
+    let (keeper, asker) = Keeper::new(Duration::from_secs(60));
     control.spawn(keeper.run());
     asker
 }

@@ -23,8 +23,8 @@ mod state;
 pub use self::server::serve;
 
 use crate::drain::{Stage, Stages};
-use crate::interpret::Asker;
-use crate::name::{Dtab, Path};
+use crate::interpret::{Asker, Namers, Naming};
+use crate::name::Path;
 use crate::proxy::Loads;
 use crate::telemetry::Registry;
 use std::sync::Arc;
@@ -42,9 +42,11 @@ pub struct Shown {
     pub registry: Registry,
     /// The configuration as it was resolved.
     pub config: watch::Receiver<serde_json::Value>,
-    /// The routers, in the order of the configuration.
-    pub routers: Vec<Router>,
-    /// Whom names are asked of.
+    /// The routers.
+    pub routers: watch::Receiver<Vec<Router>>,
+    /// The namers.
+    pub namers: watch::Receiver<Namers>,
+    /// By whom they are asked.
     pub asker: Asker,
     /// What the workers know of endpoints.
     pub loads: Arc<Loads>,
@@ -58,7 +60,7 @@ pub struct Router {
     /// What its identifiers put before names.
     pub prefix: Path,
     /// What names mean when the request says nothing; live.
-    pub dtab: watch::Receiver<Dtab>,
+    pub naming: watch::Receiver<Naming>,
 }
 
 /// Whether the routers are ready for requests: not before their listeners serve, and not while they drain.

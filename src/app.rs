@@ -1,24 +1,26 @@
 //! The only place that knows every part: build all, bind all, run.
 
 mod base;
+mod live;
+mod reload;
+mod settings;
+mod workers;
 
-use self::base::Base;
+use self::live::Live;
+use self::workers::Workers;
 use crate::admin::{Readiness, Shown};
-use crate::config::{self, Config};
-use crate::context;
-use crate::drain::{self, Drain, Guard};
+use crate::config::{Config, Errors, Warning};
+use crate::drain::{self, Drain, Stage};
 use crate::interpret::Keeper;
-use crate::namer;
-use crate::proxy::{CacheConfig, Limits, ListenerConfig, Proxy, RouterConfig, SocketOptions, Task};
-use crate::telemetry::Registry;
-use crate::{admin, message, proxy, store};
+use crate::proxy::{AccessLog, ListenerConfig, Proxy, RouterConfig, SocketOptions};
+use crate::telemetry::{Logs, Registry};
+use crate::{admin, config, namer, proxy, store};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::{Builder, Handle, LocalOptions};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 /// How long an answer of a namer that nobody holds is kept, so that a name asked for now and then need not be watched
 /// anew each time.
@@ -27,6 +29,10 @@ const ANSWER_IDLE: Duration = Duration::from_secs(60);
 /// How long the last workers may take to end after they were told to give up, and the admin server to give its last
 /// answers.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a connection that waits may still begin a request when a stop that was announced has come to its end: long
+/// enough for what was sent before the caller could know, so that it is answered and not lost.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Where requests are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +50,12 @@ impl Threads {
     }
 }
 
-/// Why the app did not start. Nothing is left running or bound.
+/// Why the app did not start, and nothing is left running or bound; or why a changed configuration is not taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] Errors),
     /// A namer cannot be made.
     #[error(transparent)]
     Namer(#[from] namer::Error),
@@ -60,6 +69,14 @@ pub enum Error {
         what: String,
         /// Where it should listen.
         address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An access log cannot be opened.
+    #[error("{what}: the access log cannot be opened: {source}. Correct the path, or who may write there")]
+    AccessLog {
+        /// Whose it is, and where the configuration says so.
+        what: String,
         /// What the system said.
         source: io::Error,
     },
@@ -103,12 +120,9 @@ pub struct Running {
     stop_asked: Arc<Notify>,
     drain: Drain,
     admin_drain: Drain,
-    config: Config,
-    /// The configuration as the admin server shows it.
-    shown_config: watch::Sender<serde_json::Value>,
-    /// In the order of the routers.
-    bases: Vec<Base>,
+    live: Live,
     workers: Workers,
+    logs: Logs,
 }
 
 impl App {
@@ -118,59 +132,41 @@ impl App {
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, a listener cannot be bound, or a thread cannot be started.
+    /// A namer cannot be made, a listener cannot be bound, an access log cannot be opened, or a thread cannot be started.
     pub async fn start(config: Config, threads: Threads) -> Result<Running, Error> {
         let control = Handle::current();
-        let namers = namer::build(&config.namers, &control)?;
         let registry = Registry::default();
-        let (admin_socket, admin) = listen(ADMIN, config.admin.address(), &SocketOptions::default())?;
-        let (sockets, listeners) = bind_all(&config)?;
-        let mut bases = Vec::new();
-        for router in &config.routers {
-            bases.push(Base::open(router, &control).await?);
-        }
-        let mut at = listeners.iter();
-        let routers = config
-            .routers
-            .iter()
-            .zip(&bases)
-            .map(|(router, base)| router_config(router, base, &mut at))
-            .collect();
+        let live = Live::open(config, &registry, &control).await?;
+        let (admin_socket, admin) = listen(ADMIN, live.config().admin.address(), &SocketOptions::default())?;
+        let (sockets, listeners) = bind_all(live.config())?;
+        let mut logs = Logs::default();
+        let access_logs = open_access_logs(live.config(), &mut logs, &registry)?;
+        let routers = router_configs(&live, access_logs, &listeners);
 
         let (drain, guard) = drain::channel();
         let (admin_drain, admin_guard) = drain::channel();
         let readiness = Readiness::new(drain.stages());
         let stop_asked = Arc::<Notify>::default();
-        let (keeper, asker) = Keeper::new(namers, ANSWER_IDLE);
+        let (keeper, asker) = Keeper::new(ANSWER_IDLE);
         control.spawn(keeper.run());
-        let proxy = Proxy::new(routers, sockets, asker.clone(), registry.clone());
-        let shown_config = watch::Sender::new(config.to_json());
+        let proxy = Proxy::new(routers, live.settings(), sockets, asker.clone(), registry.clone());
+        let (config, routers, namers) = live.shown();
         let shown = Shown {
             readiness: readiness.clone(),
             stop: Arc::clone(&stop_asked),
             registry: registry.clone(),
-            config: shown_config.subscribe(),
-            routers: config.routers.iter().zip(&bases).map(shown_router).collect(),
+            config,
+            routers,
+            namers,
             asker,
             loads: proxy.loads(),
         };
         let admin_listener = tokio::net::TcpListener::from_std(admin_socket)
             .map_err(|source| Error::Bind { what: ADMIN.to_owned(), address: admin, source })?;
         control.spawn(admin::serve(admin_listener, shown, admin_guard));
-        let workers = Workers::start(proxy, &guard, threads)?;
+        let workers = Workers::start(proxy, &guard, threads).map_err(Error::Worker)?;
         readiness.serving();
-        Ok(Running {
-            listeners,
-            admin,
-            registry,
-            stop_asked,
-            drain,
-            admin_drain,
-            config,
-            shown_config,
-            bases,
-            workers,
-        })
+        Ok(Running { listeners, admin, registry, stop_asked, drain, admin_drain, live, workers, logs })
     }
 }
 
@@ -190,52 +186,56 @@ impl Running {
         &self.registry
     }
 
-    /// Takes over what a new configuration says of the routers' dtabs, which serve at once.
+    /// Takes over what was read of the changed configuration: everything but listeners, which are what they are until a
+    /// restart. Requests that have begun are not touched; those that come next, also on connections that are open, are
+    /// served by what it says.
     ///
-    /// Returns what else differs: it needs a restart.
-    pub fn reload(&mut self, new: &Config) -> Vec<String> {
-        let mut left = Vec::new();
-        for (router, base) in self.config.routers.iter_mut().zip(&self.bases) {
-            let Some(now) = new.routers.iter().find(|now| now.label == router.label) else {
-                left.push(format!("router {} is gone", router.label));
-                continue;
-            };
-            if router.dtab != now.dtab {
-                router.dtab = now.dtab.clone();
-                base.configure(now.dtab.clone());
-                tracing::info!(router = %router.label, "the dtab has changed");
-            }
-            if *router != *now {
-                left.push(format!("router {} differs in more than its dtab", router.label));
-            }
-        }
-        let known = |label: &String| self.config.routers.iter().any(|router| router.label == *label);
-        let added = new.routers.iter().filter(|router| !known(&router.label));
-        left.extend(added.map(|router| format!("router {} is new", router.label)));
-        if self.config.namers != new.namers {
-            left.push("the namers differ".to_owned());
-        }
-        if self.config.admin != new.admin {
-            left.push("the admin server differs".to_owned());
-        }
-        self.shown_config.send_replace(self.config.to_json());
-        left
+    /// Returns what takes a restart, each with its place.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is wrong, a namer cannot be made, or a stored dtab cannot be used. Then everything stays as it
+    /// is.
+    pub async fn reload(&mut self, read: Result<Config, Errors>) -> Result<Vec<Warning>, Error> {
+        self.live.reload(read.map_err(Error::from)).await
     }
 
-    /// Waits until the admin server was asked to stop the process: then [`Running::stop`] should be called.
+    /// Opens every access log anew, so that a file that was moved aside is replaced.
+    pub fn reopen_logs(&self) {
+        self.logs.reopen();
+    }
+
+    /// Waits until the admin server was asked to stop the process: then [`Running::leave`] should be called, and
+    /// [`Running::stop`].
     pub fn stop_asked(&self) -> impl Future<Output = ()> + use<> {
         let asked = Arc::clone(&self.stop_asked);
         async move { asked.notified().await }
     }
 
+    /// Says that the process is going to stop, and waits until whoever sends requests here may have heard it: for the
+    /// configured delay. Until then all goes on as before.
+    ///
+    /// Who does not want to wait drops the future; it has its effect when it is first polled.
+    pub async fn leave(&self) {
+        self.drain.leave();
+        tokio::time::sleep(self.live.config().admin.shutdown_delay).await;
+    }
+
     /// Stops accepting, finishes what was begun within the configured grace, and forces what is left.
+    ///
+    /// After [`Running::leave`], a request that comes on an open connection within the first second is served, too, and
+    /// told that it was the last; without, connections that wait are closed at once.
     ///
     /// The admin server answers until the end, so that it can be asked how far this has come. Returns whether all
     /// requests of the routers finished in time.
     pub async fn stop(self) -> bool {
-        let in_time = self.drain.drain(self.config.admin.shutdown_grace).await;
+        let announced = self.drain.stages().stage() >= Stage::Leaving;
+        let last_call = if announced { LAST_CALL } else { Duration::ZERO };
+        let in_time = self.drain.drain(last_call, self.live.config().admin.shutdown_grace).await;
         self.workers.ended().await;
-        self.admin_drain.drain(LAST_WORDS).await;
+        // A log that nobody reads, such as a pipe, must not hold up the end.
+        let _ = tokio::time::timeout(LAST_WORDS, self.logs.ended()).await;
+        self.admin_drain.drain(Duration::ZERO, LAST_WORDS).await;
         in_time
     }
 }
@@ -251,7 +251,8 @@ fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Vec<Listener>), Error>
         for (at, (server, place)) in router.servers.iter().zip(&places.ports).enumerate() {
             let key = format!("{}.servers[{at}].port", places.key);
             let what = format!("{}:{place}: {key}: router {}", config.file, router.label);
-            let (socket, address) = listen(&what, server.address(), &socket_options(&server.socket_options))?;
+            let (socket, address) =
+                listen(&what, server.address(), &settings::socket(&server.socket_options))?;
             let unnamed = || format!("{}/{}", address.ip(), address.port());
             let label = server.label.clone().unwrap_or_else(unnamed);
             listeners.push(Listener { router: router.label.clone(), server: label, address });
@@ -272,165 +273,41 @@ fn listen(
     Ok((socket, bound))
 }
 
-/// What the proxy has to know of a router of the file, whose listeners are the next ones.
-fn router_config<'a>(
-    router: &config::Router,
-    base: &Base,
-    listeners: &mut impl Iterator<Item = &'a Listener>,
-) -> RouterConfig {
-    let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
-    RouterConfig {
-        label: router.label.clone(),
-        dtab: base.dtab(),
-        prefix: router.dst_prefix.clone(),
-        protocol: match router.protocol {
-            config::Protocol::Http => proxy::Protocol::Http1,
-            config::Protocol::H2 => proxy::Protocol::Http2,
-        },
-        http2: http2(&router.client.http2),
-        identifiers: router.identifiers.clone(),
-        binding_timeout: router.binding_timeout,
-        caches: CacheConfig {
-            names: at_least_one(router.binding_cache.paths),
-            clients: at_least_one(router.binding_cache.clients),
-            idle: router.binding_cache.idle_ttl,
-        },
-        listeners: router
-            .servers
-            .iter()
-            .zip(listeners)
-            .map(|(server, listener)| listener_config(router, server, listener))
-            .collect(),
-    }
-}
-
-/// What is shown of a router of the file.
-fn shown_router((router, base): (&config::Router, &Base)) -> admin::Router {
-    admin::Router { label: router.label.clone(), prefix: router.dst_prefix.clone(), dtab: base.dtab() }
-}
-
-fn listener_config(router: &config::Router, server: &config::Server, listener: &Listener) -> ListenerConfig {
-    let policy = context::Config {
-        trust: server.trust,
-        router: router.label.clone(),
-        max_call_depth: server.max_call_depth,
-        forwarded: server.add_forwarded_header.clone(),
-        timestamp_header: server.timestamp_header.clone(),
-        ..context::Config::default()
-    };
-    let default = Limits::default();
-    let options = &server.socket_options;
-    let stalled = [options.read_timeout, options.write_timeout].into_iter().flatten().min();
-    let listed = server.http2.max_header_list.map_or(0, |bytes| bytes as usize);
-    let limits = Limits {
-        heads: message::Limits {
-            line: router.max_initial_line_kb * 1024,
-            fields_bytes: listed.max(router.max_headers_kb * 1024),
-            ..default.heads
-        },
-        idle: options.read_timeout.unwrap_or(default.idle),
-        request: server.timeout,
-        stalled: stalled.unwrap_or(default.stalled),
-        error_bytes: router.max_err_response_kb * 1024,
-        ..default
-    };
-    ListenerConfig {
-        label: listener.server.clone(),
-        policy,
-        limits,
-        http2: proxy::Http2 { max_streams: server.max_streams, ..http2(&server.http2) },
-        max_concurrent_requests: server.max_concurrent_requests,
-        socket: socket_options(&server.socket_options),
-    }
-}
-
-/// What is said over HTTP/2, the rest as the proxy has it.
-fn http2(said: &config::Http2) -> proxy::Http2 {
-    let default = proxy::Http2::default();
-    proxy::Http2 {
-        stream_window: said.stream_window.unwrap_or(default.stream_window),
-        header_table: said.header_table.unwrap_or(default.header_table),
-        max_frame: said.max_frame.unwrap_or(default.max_frame),
-        max_header_list: said.max_header_list,
-        ..default
-    }
-}
-
-fn socket_options(options: &config::SocketOptions) -> SocketOptions {
-    let default = SocketOptions::default();
-    SocketOptions {
-        no_delay: options.no_delay,
-        reuse_port: options.reuse_port,
-        keep_alive: options.keep_alive.unwrap_or(default.keep_alive),
-        backlog: options.backlog.and_then(|backlog| backlog.try_into().ok()).unwrap_or(default.backlog),
-    }
-}
-
-/// The threads that serve.
-#[derive(Debug)]
-enum Workers {
-    Here(tokio::task::JoinHandle<()>),
-    Threads(Vec<oneshot::Receiver<()>>),
-}
-
-impl Workers {
-    fn start(proxy: Proxy, guard: &Guard, threads: Threads) -> Result<Self, Error> {
-        match threads {
-            Threads::Here => {
-                let tasks = proxy.split(1, guard);
-                Ok(Self::Here(tokio::task::spawn_local(async move {
-                    for task in tasks {
-                        run(task).await;
-                    }
-                })))
-            }
-            Threads::Workers(count) => {
-                let tasks = proxy.split(count.max(1), guard);
-                let threads = tasks.into_iter().enumerate().map(|(at, task)| thread(at, task));
-                Ok(Self::Threads(threads.collect::<io::Result<_>>().map_err(Error::Worker)?))
-            }
-        }
-    }
-
-    /// Waits until the last of them has ended.
-    async fn ended(self) {
-        let all = async {
-            match self {
-                Self::Here(task) => drop(task.await),
-                Self::Threads(threads) => {
-                    for ended in threads {
-                        // An error is an end as well.
-                        let _ = ended.await;
-                    }
-                }
+/// Opens the access logs of the routers, in their order; those of one file have one writer.
+fn open_access_logs(
+    config: &Config,
+    logs: &mut Logs,
+    registry: &Registry,
+) -> Result<Vec<Option<AccessLog>>, Error> {
+    let mut opened = Vec::new();
+    for (router, places) in config.routers.iter().zip(&config.places.routers) {
+        let open = |log: &config::AccessLog| match logs.open(&log.target, registry) {
+            Ok(lines) => Ok(AccessLog { lines, format: log.format }),
+            Err(source) => {
+                let (key, place) = &places.access_log;
+                let what = format!("{}:{place}: {key}: router {}", config.file, router.label);
+                Err(Error::AccessLog { what, source })
             }
         };
-        let _ = tokio::time::timeout(LAST_WORDS, all).await;
+        opened.push(router.access_log.as_ref().map(open).transpose()?);
     }
+    Ok(opened)
 }
 
-async fn run(task: Task) {
-    if let Err(error) = task.run().await {
-        tracing::error!(%error, "a worker ended");
-    }
-}
-
-/// The stack of a worker's thread: twice what the deepest delegation takes in a debug build. Only what is used of it
-/// costs memory.
-const STACK: usize = 4 * 1024 * 1024;
-
-/// Starts a worker's thread; what comes back says when it has ended.
-fn thread(at: usize, task: Task) -> io::Result<oneshot::Receiver<()>> {
-    let runtime = || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    let (ended, ending) = oneshot::channel();
-    let builder = std::thread::Builder::new().name(format!("worker-{at}")).stack_size(STACK);
-    builder.spawn(move || match runtime() {
-        Ok(runtime) => {
-            runtime.block_on(run(task));
-            drop(runtime);
-            drop(ended);
-        }
-        Err(error) => tracing::error!(%error, "a worker has no runtime"),
-    })?;
-    Ok(ending)
+/// What the proxy has to know of the routers for as long as they run.
+fn router_configs(
+    live: &Live,
+    access_logs: Vec<Option<AccessLog>>,
+    listeners: &[Listener],
+) -> Vec<RouterConfig> {
+    let mut listeners = listeners.iter();
+    let routers = live.config().routers.iter().zip(live.namings()).zip(access_logs);
+    let config = routers.map(|((router, naming), access_log)| {
+        let listeners = router.servers.iter().zip(listeners.by_ref()).map(|(server, listener)| {
+            let socket = settings::socket(&server.socket_options);
+            ListenerConfig { label: listener.server.clone(), socket }
+        });
+        RouterConfig { label: router.label.clone(), naming, access_log, listeners: listeners.collect() }
+    });
+    config.collect()
 }

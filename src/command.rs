@@ -61,7 +61,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start the routers of a configuration file
+    /// Start the routers of a configuration file, and follow it: it is read again when it changes, and on SIGHUP
     Run(File),
     /// Check a configuration file: all that the start checks but for free ports, whom each listener trusts, and entries
     /// that cannot work

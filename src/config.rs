@@ -7,14 +7,15 @@
 //! 1. `source::node` makes nodes of the text.
 //! 2. `judge` walks them along the table of `fates`: unknown keys, kinds, and what is not built fail; what has no
 //!    effect is a [`Warning`].
-//! 3. `router`, `server`, `naming` and `process` read the keys that work.
-//! 4. `across` compares what must differ: labels, ports.
+//! 3. `router`, `server`, `access_log`, `naming` and `process` read the keys that work.
+//! 4. `across` compares what must differ: labels, ports; and what must not: settings of a log that is shared.
 //!
 //! The types of [`Config`] compare by meaning: two routers that say the same are equal wherever they stand in their
 //! files, for places are kept apart in [`Places`]. A reload compares them so.
 //!
 //! Nothing here opens a port or starts anything. Absent: variables and includes. A file says what it says.
 
+mod access_log;
 mod across;
 mod errors;
 mod fates;
@@ -31,7 +32,8 @@ mod server;
 pub use self::errors::{Errors, Warning};
 pub use self::notes::Note;
 pub use self::resolved::{
-    Admin, BindingCache, Client, Config, Http2, Places, Protocol, Router, RouterPlaces, Server, SocketOptions,
+    AccessLog, Admin, BindingCache, Client, Config, Http2, Places, Protocol, Router, RouterPlaces, Server,
+    Session, SocketOptions,
 };
 
 use self::errors::Report;

@@ -26,6 +26,6 @@ pub use self::bound::{Bound, Endpoint, EndpointSet, Hint, Leaf, Target};
 pub use self::delegate::{Answers, Explore, delegate};
 pub use self::delegation::{Delegation, Failure, MAX_DEPTH, MAX_LOOKUPS, Outcome, Step, StepKind};
 pub use self::held::{Held, MAX_HELD, any_changed, settle};
-pub use self::keeper::{Asker, Keeper, MAX_KEPT};
-pub use self::namer::{Namer, Namers};
+pub use self::keeper::{Asker, Keeper, MAX_KEPT, Question};
+pub use self::namer::{Namer, Namers, Naming};
 pub use self::sample::Sampler;

@@ -36,11 +36,11 @@
 //! | 0 | [`source`] | Where text came from: spans, carets, a config node with its place. | what the text means |
 //! | 0 | [`fault`] | The three questions every error answers: whose fault, may it be retried, what does the caller see. | any concrete error |
 //! | 0 | [`drain`] | Stop accepting, wait for the guards, then force. | what is being drained |
-//! | 0 | [`telemetry`] | Logging and the metric registry. | any metric's meaning |
+//! | 0 | [`telemetry`] | Logging, the metric registry, the writing of logs kept in files. | what metrics and lines mean |
 //! | 0 | [`files`] | Watch a file for change by its parent directory, debounced. | what is in it |
 //! | 1 | [`name`] | Paths, name trees and dtabs as values: parse, print, look up. | async, sockets, config |
 //! | 1 | [`message`] | A message head as its bytes plus edits; HTTP/1 framing rules as pure functions. | sockets, what a field means |
-//! | 2 | `kubernetes` | To come: one client; watches with state, backoff, staleness and snapshot. | which resource means what |
+//! | 2 | [`kubernetes`] | One client; watches with state, backoff and staleness. | which resource means what |
 //! | 2 | [`context`] | What a request carries: peer, headers decoded, judged, stripped, re-encoded. | routing |
 //! | 2 | [`interpret`] | Turn a path and a dtab into a live tree of bound names, with its trace; owns the `Namer` trait. | which namers exist; HTTP |
 //! | 3 | [`identify`] | Name a request: head in, path out. | what the path will mean |
@@ -117,6 +117,8 @@ pub mod files;
 pub mod identify;
 #[cfg(feature = "router")]
 pub mod interpret;
+#[cfg(feature = "router")]
+pub mod kubernetes;
 #[cfg(feature = "router")]
 pub mod message;
 #[cfg(feature = "router")]

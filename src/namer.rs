@@ -1,10 +1,12 @@
-//! The namers: implementations of [`Namer`] for files, DNS, rewriting, addresses, and the utility namers of Linkerd 1.
+//! The namers: implementations of [`Namer`] for Kubernetes, files, DNS, rewriting, addresses, and the utility namers of Linkerd 1.
 
 mod address;
 mod dns;
 mod fs;
 mod hosts;
+mod kubernetes;
 mod pattern;
+mod published;
 mod rewrite;
 mod srv;
 mod system;
@@ -14,15 +16,19 @@ mod utility;
 mod tests;
 
 pub use self::fs::{BadLine, FileState, FsNamer};
+pub use self::kubernetes::{EndpointsApi, Kubernetes, Source};
 pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
 
 use self::address::is_host_name;
 use self::dns::{Dns, EXPECTED_SERVER, Server};
+use self::kubernetes::{Clusters, KubernetesNamer};
 use self::rewrite::RewriteNamer;
 use self::srv::SrvNamer;
 use self::system::SystemNamer;
 use crate::interpret::{Namer, Namers};
 use crate::name::Path;
+use crate::telemetry::Registry;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +49,8 @@ pub struct Config {
 pub enum Kind {
     /// `io.l5d.fs`: names are files.
     Fs(Fs),
+    /// `io.l5d.k8s`, `io.l5d.k8s.ns`, `io.l5d.k8s.external`: names are services in Kubernetes.
+    Kubernetes(Kubernetes),
     /// `io.l5d.dnssrv`: names are services in DNS.
     DnsSrv(DnsSrv),
     /// `io.l5d.rewrite`: names are made of other names.
@@ -53,6 +61,7 @@ impl Kind {
     /// Returns its name, as it is written in the configuration.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Kubernetes(kubernetes) => kubernetes.kind(),
             Self::Fs(_) => "io.l5d.fs",
             Self::DnsSrv(_) => "io.l5d.dnssrv",
             Self::Rewrite(_) => "io.l5d.rewrite",
@@ -136,6 +145,14 @@ pub enum Cause {
     /// `domain` is not a domain.
     #[error("domain: expected {0}")]
     Domain(&'static str),
+    /// `kubeconfig`, `context` or `host` does not lead to an API server.
+    #[error(transparent)]
+    Kubernetes(crate::kubernetes::Error),
+    /// `envVar` names a variable that holds no namespace.
+    #[error(
+        "envVar: the variable `{0}` of the environment holds no namespace: the pod's manifest should set it from `metadata.namespace`"
+    )]
+    EnvVar(String),
     /// `pattern` is not a pattern.
     #[error("pattern: {0}")]
     Pattern(PatternError),
@@ -144,40 +161,95 @@ pub enum Cause {
     Name(PatternError),
 }
 
-/// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches.
+/// The namers of a configuration as they run.
+#[derive(Clone)]
+pub struct Built {
+    /// Each with the configuration it was made of.
+    entries: Vec<(Config, Arc<dyn Namer>)>,
+    system: Arc<dyn Namer>,
+    namers: Namers,
+    dns: Dns,
+    clusters: Clusters,
+    control: Handle,
+}
+
+/// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches,
+/// which count in `registry`.
 ///
 /// # Errors
 ///
 /// Says which namer cannot be made, and why.
-pub fn build(configs: &[Config], control: &Handle) -> Result<Namers, Error> {
+pub fn build(configs: &[Config], registry: &Registry, control: &Handle) -> Result<Built, Error> {
     let dns = Dns::of_system(control);
-    let system: Arc<dyn Namer> = Arc::new(SystemNamer::new(dns.clone(), control));
-    let mut namers = vec![(Path::from_elems([b"$"]), system)];
-    for (at, Config { prefix, kind }) in configs.iter().enumerate() {
-        let full = Path::from_elems([b"#"]).concat(prefix);
-        let namer = build_one(&full, kind, &dns, control).map_err(|cause| Error {
-            at,
-            prefix: prefix.clone(),
-            cause,
-        })?;
-        namers.push((full, namer));
-    }
-    Ok(Namers::new(namers))
+    let system = Arc::new(SystemNamer::new(dns.clone(), control));
+    let clusters = Clusters::new(registry);
+    let (entries, namers, control) = (Vec::new(), Namers::default(), control.clone());
+    Built { entries, system, namers, dns, clusters, control }.rebuilt(configs)
 }
 
-fn build_one(prefix: &Path, kind: &Kind, dns: &Dns, control: &Handle) -> Result<Arc<dyn Namer>, Cause> {
-    Ok(match kind {
-        Kind::Fs(Fs { root_dir }) => {
-            let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
-            Arc::new(FsNamer::new(prefix.clone(), root, dns.clone(), control))
+impl Built {
+    /// Returns the namers, the system namers first.
+    pub const fn namers(&self) -> &Namers {
+        &self.namers
+    }
+
+    /// Makes the namers of a configuration that has taken the place of this one. Those of which it says the same stay
+    /// as they are, with all they watch.
+    ///
+    /// # Errors
+    ///
+    /// Says which namer cannot be made, and why.
+    pub fn rebuilt(&self, configs: &[Config]) -> Result<Self, Error> {
+        let mut before = self.entries.clone();
+        let mut entries = Vec::new();
+        for (at, config) in configs.iter().enumerate() {
+            let namer = match before.iter().position(|(known, _)| known == config) {
+                // What is said twice stands for two namers.
+                Some(known) => before.swap_remove(known).1,
+                None => self.build_one(config).map_err(|cause| Error {
+                    at,
+                    prefix: config.prefix.clone(),
+                    cause,
+                })?,
+            };
+            entries.push((config.clone(), namer));
         }
-        Kind::DnsSrv(srv) => Arc::new(build_srv(prefix, srv, dns, control)?),
-        Kind::Rewrite(Rewrite { pattern, name }) => {
-            let matcher = pattern.parse().map_err(Cause::Pattern)?;
-            let template = Template::compile(name, &matcher).map_err(Cause::Name)?;
-            Arc::new(RewriteNamer::new(matcher, template))
-        }
-    })
+        let system = [(Path::from_elems([b"$"]), Arc::clone(&self.system))];
+        let configured = entries.iter().map(|(config, namer)| (config.full_prefix(), Arc::clone(namer)));
+        let namers = self.namers.replaced_by(system.into_iter().chain(configured).collect());
+        Ok(Self { entries, namers, ..self.clone() })
+    }
+
+    fn build_one(&self, config: &Config) -> Result<Arc<dyn Namer>, Cause> {
+        let (prefix, Self { dns, control, .. }) = (config.full_prefix(), self);
+        Ok(match &config.kind {
+            Kind::Fs(Fs { root_dir }) => {
+                let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
+                Arc::new(FsNamer::new(prefix, root, dns.clone(), control))
+            }
+            Kind::Kubernetes(kubernetes) => Arc::new(self.kubernetes(prefix, kubernetes)?),
+            Kind::DnsSrv(srv) => Arc::new(build_srv(&prefix, srv, dns, control)?),
+            Kind::Rewrite(Rewrite { pattern, name }) => {
+                let matcher = pattern.parse().map_err(Cause::Pattern)?;
+                let template = Template::compile(name, &matcher).map_err(Cause::Name)?;
+                Arc::new(RewriteNamer::new(matcher, template))
+            }
+        })
+    }
+
+    fn kubernetes(&self, prefix: Path, config: &Kubernetes) -> Result<KubernetesNamer, Cause> {
+        config.client.check().map_err(Cause::Kubernetes)?;
+        let namespace = config.namespace().map_err(Cause::EnvVar)?;
+        let cluster = self.clusters.of(config, &self.control);
+        Ok(KubernetesNamer::new(config, prefix, namespace, cluster, self.dns.clone()))
+    }
+}
+
+impl Config {
+    /// The prefix with its leading `/#`.
+    fn full_prefix(&self) -> Path {
+        Path::from_elems([b"#"]).concat(&self.prefix)
+    }
 }
 
 fn build_srv(prefix: &Path, srv: &DnsSrv, dns: &Dns, control: &Handle) -> Result<SrvNamer, Cause> {
@@ -189,4 +261,10 @@ fn build_srv(prefix: &Path, srv: &DnsSrv, dns: &Dns, control: &Handle) -> Result
     let dns = if servers.is_empty() { dns.clone() } else { dns.with_servers(servers, control) };
     let min_pause = Duration::from_secs(srv.refresh_interval_seconds.max(1).into());
     Ok(SrvNamer::new(prefix.clone(), dns, srv.domain.clone(), min_pause, control))
+}
+
+impl fmt::Debug for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|(config, _)| config)).finish()
+    }
 }

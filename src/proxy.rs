@@ -3,9 +3,10 @@
 //! A listener's connections are spread over the workers; a request begins and ends on the worker that has its
 //! connection, so nothing on its way is shared, locked or `Send`. Its life is one function, `serve::Service::serve`.
 //!
-//! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`] and
-//! as an [`Asker`].
+//! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`],
+//! as [`RouterSettings`], which may change at any time, and as an [`Asker`].
 
+mod access;
 mod arrive;
 mod balance;
 mod bind;
@@ -24,81 +25,99 @@ mod route;
 mod serve;
 mod worker;
 
+pub use self::access::{AccessFormat, AccessLog};
 pub use self::balance::Loads;
 pub use self::bind::{Binding, Bindings, CacheConfig};
 pub use self::error::Error;
 pub use self::http2::Http2;
 pub use self::listen::{Limits, SocketOptions, bind};
-pub use self::route::{Protocol, Route};
+pub use self::route::{Protocol, Route, Upstreams};
 
-use self::listen::{Mailbox, Permits, accept};
+use self::listen::{Acceptor, Counts, Mailbox};
 use self::worker::Worker;
 use crate::context;
 use crate::drain::Guard;
 use crate::identify;
-use crate::interpret::Asker;
-use crate::name::{Dtab, Path};
+use crate::interpret::{Asker, Naming};
+use crate::name::Path;
 use crate::telemetry::Registry;
-use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// One router: how requests are named, and what their names mean.
+/// One router: what it is as long as it runs.
 #[derive(Debug)]
 pub struct RouterConfig {
     /// Its name among the routers.
     pub label: String,
     /// What names mean when the request says nothing, now and whenever that changes.
-    pub dtab: watch::Receiver<Dtab>,
+    pub naming: watch::Receiver<Naming>,
+    /// Where a line is written for each of its requests, if anywhere.
+    pub access_log: Option<AccessLog>,
+    /// Where its requests come in.
+    pub listeners: Vec<ListenerConfig>,
+}
+
+/// One listener of a router: what it is as long as it runs.
+#[derive(Debug)]
+pub struct ListenerConfig {
+    /// Its name in metrics: `<ip>/<port>`.
+    pub label: String,
+    /// Options of its connections.
+    pub socket: SocketOptions,
+}
+
+/// What of a router can change while it runs. A request is served by what holds when it begins, also on a connection
+/// that was open before.
+#[derive(Clone, Debug)]
+pub struct RouterSettings {
     /// What identifiers put before a name: `dstPrefix`.
     pub prefix: Path,
-    /// How endpoints are spoken to that do not say it themselves.
-    pub protocol: Protocol,
-    /// What endpoints over HTTP/2 are told.
-    pub http2: Http2,
+    /// How endpoints are spoken to.
+    pub upstreams: Upstreams,
     /// How requests are named, tried in order.
     pub identifiers: Vec<identify::Config>,
     /// How long a name may take to be resolved: `bindingTimeoutMs`.
     pub binding_timeout: Duration,
     /// How much each worker remembers.
     pub caches: CacheConfig,
-    /// Where its requests come in.
-    pub listeners: Vec<ListenerConfig>,
+    /// Of each of its listeners, in their order.
+    pub listeners: Vec<ListenerSettings>,
 }
 
-/// One listener of a router.
-#[derive(Debug)]
-pub struct ListenerConfig {
-    /// Its name in metrics: `<ip>/<port>`.
-    pub label: String,
+/// What of a listener can change while it runs.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
     /// Whom it trusts, and what it adds.
     pub policy: context::Config,
     /// What it bounds.
     pub limits: Limits,
-    /// What callers over HTTP/2 are told.
+    /// What callers over HTTP/2 are told; those that are connected already were told what held then.
     pub http2: Http2,
-    /// How many requests it serves at once, over all workers: `maxConcurrentRequests`.
+    /// How many requests it serves at once, over all workers: `maxConcurrentRequests`. Requests that began while
+    /// nothing was said are not counted.
     pub max_concurrent_requests: Option<usize>,
-    /// Options of its connections.
-    pub socket: SocketOptions,
+    /// How many connections it has at once, over all workers: `maxConnections`.
+    pub max_connections: usize,
 }
 
 /// What all workers share.
 pub(crate) struct Shared {
     routers: Vec<RouterConfig>,
+    /// Of each router, in their order.
+    settings: watch::Receiver<Vec<RouterSettings>>,
     /// Of each listener, in the order of the routers and their listeners.
-    permits: Vec<Option<Arc<Permits>>>,
+    counts: Vec<Counts>,
     asker: Asker,
     loads: Arc<Loads>,
     registry: Registry,
 }
 
 impl RouterConfig {
-    fn bindings(&self, shared: &Shared) -> Bindings {
+    fn bindings(&self, settings: &RouterSettings, shared: &Shared) -> Bindings {
         let (asker, loads) = (shared.asker.clone(), Arc::clone(&shared.loads));
-        Bindings::new(self.dtab.clone(), self.binding_timeout, self.caches, asker, loads)
+        Bindings::new(self.naming.clone(), settings.binding_timeout, settings.caches, asker, loads)
     }
 }
 
@@ -111,21 +130,20 @@ pub struct Proxy {
 /// What one thread has to run.
 pub struct Task {
     worker: Worker,
-    accepts: Vec<(usize, TcpListener, SocketOptions)>,
-    workers: Vec<Mailbox>,
+    acceptors: Vec<Acceptor>,
 }
 
 impl Proxy {
-    /// Makes a proxy of routers and the sockets of their listeners, in the same order.
+    /// Makes a proxy of routers, their settings, and the sockets of their listeners, in the same order.
     pub fn new(
         routers: Vec<RouterConfig>,
+        settings: watch::Receiver<Vec<RouterSettings>>,
         sockets: Vec<TcpListener>,
         asker: Asker,
         registry: Registry,
     ) -> Self {
-        let listeners = routers.iter().flat_map(|router| &router.listeners);
-        let permits = listeners.map(|listener| listener.max_concurrent_requests.map(Permits::new)).collect();
-        let shared = Shared { routers, permits, asker, loads: Arc::default(), registry };
+        let counts = sockets.iter().map(|_| Counts::default()).collect();
+        let shared = Shared { routers, settings, counts, asker, loads: Arc::default(), registry };
         Self { shared: Arc::new(shared), sockets }
     }
 
@@ -136,56 +154,67 @@ impl Proxy {
 
     /// Splits the proxy into what each of `workers` threads runs.
     pub fn split(self, workers: usize, guard: &Guard) -> Vec<Task> {
-        let options =
-            self.shared.routers.iter().flat_map(|router| &router.listeners).map(|listener| listener.socket);
-        let mut accepts: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-        for (at, (socket, options)) in self.sockets.into_iter().zip(options).enumerate() {
-            accepts[at % workers].push((at, socket, options));
-        }
         let (mailboxes, receivers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
                 (Mailbox { connections: Arc::default(), sender }, receiver)
             })
             .unzip();
+        let mut acceptors: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        for (at, acceptor) in self.shared.acceptors(self.sockets, &mailboxes).enumerate() {
+            acceptors[at % workers].push(acceptor);
+        }
         mailboxes
             .iter()
             .zip(receivers)
-            .zip(accepts)
-            .map(|((own, mailbox), accepts)| Task {
+            .zip(acceptors)
+            .map(|((own, mailbox), acceptors)| Task {
                 worker: Worker {
                     shared: Arc::clone(&self.shared),
                     mailbox,
                     connections: Arc::clone(&own.connections),
                     guard: guard.clone(),
                 },
-                accepts,
-                workers: mailboxes.clone(),
+                acceptors,
             })
             .collect()
     }
 }
 
+impl Shared {
+    /// What accepts on each of the sockets.
+    fn acceptors(&self, sockets: Vec<TcpListener>, workers: &[Mailbox]) -> impl Iterator<Item = Acceptor> {
+        let listeners = self.routers.iter().flat_map(|router| {
+            router.listeners.iter().map(move |listener| (router.label.as_str(), listener))
+        });
+        listeners.zip(sockets).zip(&self.counts).enumerate().map(
+            move |(at, (((router, listener), socket), counts))| Acceptor {
+                listener: at,
+                socket,
+                options: listener.socket,
+                settings: self.settings.clone(),
+                open: Arc::clone(&counts.connections),
+                refused: metrics::refused_connections(&self.registry, router, &listener.label),
+                workers: workers.to_vec(),
+            },
+        )
+    }
+}
+
 impl Task {
     /// Accepts and serves until the drain is over; on a runtime that runs tasks which are not `Send`.
-    ///
-    /// # Errors
-    ///
-    /// A listening socket cannot be watched.
-    pub async fn run(self) -> io::Result<()> {
+    pub async fn run(self) {
         let mut accepting = tokio::task::JoinSet::new();
-        for (listener, socket, options) in self.accepts {
-            accepting.spawn_local(accept(listener, socket, options, self.workers.clone()));
+        for acceptor in self.acceptors {
+            accepting.spawn_local(acceptor.run(self.worker.guard.clone()));
         }
-        drop(self.workers);
-        let mut guard = self.worker.guard.clone();
-        let stop = async {
-            guard.reached(crate::drain::Stage::Stopping).await;
-            drop(guard);
-            // Dropped, and with them the sockets: whoever comes now is refused.
-            accepting.shutdown().await;
+        let accepted = async {
+            while let Some(ended) = accepting.join_next().await {
+                if let Ok(Err(error)) = ended {
+                    tracing::error!(%error, "a listener cannot accept");
+                }
+            }
         };
-        tokio::join!(stop, self.worker.run());
-        Ok(())
+        tokio::join!(accepted, self.worker.run());
     }
 }

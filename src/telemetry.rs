@@ -1,9 +1,11 @@
-//! Logging, the metric registry.
+//! Logging, the metric registry, and the writing of logs that are kept in files.
 //!
-//! A metric's meaning is not known here.
+//! Neither a metric's meaning nor what a log's lines say is known here.
 
+mod log;
 mod metrics;
 
+pub use self::log::{Lines, LogFile, LogTarget, Logs, Roll};
 pub use self::metrics::{Counter, Distribution, Durations, Gauge, Registry, Series, Total};
 
 use std::env;

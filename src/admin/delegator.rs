@@ -92,7 +92,8 @@ async fn body(request: Request<Incoming>) -> Result<Asked, Refused> {
 
 async fn explained(request: Request<Incoming>, shown: &Shown) -> Result<Answer, Refused> {
     let asked = if request.method() == Method::POST { body(request).await? } else { query(&request) };
-    answered(asked, &shown.routers, &shown.asker).await
+    let routers = shown.routers.borrow().clone();
+    answered(asked, &routers, &shown.asker).await
 }
 
 /// Answers what is asked as far as it is known after a while.
@@ -103,9 +104,9 @@ async fn answered(asked: Asked, routers: &[Router], asker: &Asker) -> Result<Ans
     // An error is a panic in there, or the end of the runtime.
     let reading = reading.map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
     let Question { path, dtab, base } = reading?;
-    let base = base.unwrap_or_else(|| router.dtab.borrow().clone());
-    let dtab = base.concat(&dtab);
-    let mut held = Held::new(asker.clone());
+    let naming = router.naming.borrow().clone();
+    let dtab = base.unwrap_or(naming.dtab).concat(&dtab);
+    let mut held = Held::new(asker.clone(), naming.namers);
     let settled = timeout(WAIT, settle(&dtab, &path, Explore::All, &mut held)).await;
     let delegation = settled.unwrap_or_else(|_| {
         held.begin();

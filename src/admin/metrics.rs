@@ -38,6 +38,7 @@ fn linkerd(registry: &Registry) -> BTreeMap<Scope, Total> {
             let full: Scope = scope.iter().cloned().chain(name.split('/').map(str::to_owned)).collect();
             match (metrics.get_mut(&full), &total) {
                 (Some(Total::Counter(sum)), Total::Counter(more)) => *sum += more,
+                (Some(Total::Gauge(sum)), Total::Gauge(more)) => *sum += more,
                 _ => drop(metrics.insert(full, total.clone())),
             }
         }

@@ -116,9 +116,9 @@ pub(super) async fn answer(request: Request<Incoming>, shown: &Shown) -> Answer 
         Page::OpenMetrics => openmetrics(&shown.registry),
         Page::Config => json(StatusCode::OK, &*shown.config.borrow(), query.flag("pretty")),
         Page::BoundNames => state::bound_names(shown).await,
-        Page::NamerState => state::namer_state(shown.asker.namers(), variable),
+        Page::NamerState => state::namer_state(&shown.namers.borrow(), variable),
         Page::ClientState => state::client_state(&shown.loads),
-        Page::Routers => state::routers(&shown.routers),
+        Page::Routers => state::routers(&shown.routers.borrow()),
         Page::Delegator => delegator::explain(request, shown).await,
         Page::Asset(media_type, content) => respond(StatusCode::OK, media_type, content),
     }

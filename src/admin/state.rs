@@ -14,7 +14,7 @@ const MOST_NAMES: usize = 10_000;
 
 /// Answers `/bound-names.json`: the names that namers can list, and those that requests were sent to.
 pub(super) async fn bound_names(shown: &Shown) -> Answer {
-    let namers = shown.asker.namers().clone();
+    let namers = shown.namers.borrow().clone();
     let list = move || namers.iter().flat_map(|(_, namer)| namer.names(MOST_NAMES)).collect::<BTreeSet<_>>();
     // An error is a panic in there, or the end of the runtime.
     let mut names = tokio::task::spawn_blocking(list).await.unwrap_or_default();
@@ -46,7 +46,7 @@ pub(super) fn namer_state(namers: &Namers, prefix: &str) -> Answer {
 pub(super) fn routers(routers: &[Router]) -> Answer {
     let entry = |dentry: &Dentry| serde_json::json!({ "prefix": dentry.prefix.to_string(), "dst": format!("{:#}", dentry.dst) });
     let shown = |router: &Router| {
-        let dtab: Vec<_> = router.dtab.borrow().iter().map(entry).collect();
+        let dtab: Vec<_> = router.naming.borrow().dtab.iter().map(entry).collect();
         serde_json::json!({ "label": router.label, "dstPrefix": router.prefix.to_string(), "dtab": dtab })
     };
     json(StatusCode::OK, &routers.iter().map(shown).collect::<Vec<_>>(), false)

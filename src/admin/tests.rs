@@ -10,6 +10,9 @@ async fn ready_between_the_start_and_the_drain() {
     readiness.serving();
     assert_eq!(readiness.missing(), None);
     drop(guard);
-    assert!(drain.drain(Duration::ZERO).await, "whoever looks at the stages holds nothing up");
+    assert!(
+        drain.drain(Duration::ZERO, Duration::ZERO).await,
+        "whoever looks at the stages holds nothing up"
+    );
     assert_eq!(readiness.missing(), Some("draining"));
 }

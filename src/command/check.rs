@@ -5,6 +5,7 @@ mod entries;
 use super::Exit;
 use super::run::{control, failed};
 use crate::config::{self, Config};
+use crate::telemetry::Registry;
 use crate::{namer, store};
 use std::path::Path;
 use tokio::runtime::Handle;
@@ -17,7 +18,7 @@ pub(super) fn run(file: &str) -> Exit {
     };
     control(async {
         // Namers are made as the start makes them, and dropped again.
-        if let Err(error) = namer::build(&config.namers, &Handle::current()) {
+        if let Err(error) = namer::build(&config.namers, &Registry::default(), &Handle::current()) {
             return failed(&error);
         }
         for store in config.routers.iter().filter_map(|router| router.store.as_ref()) {

@@ -6,6 +6,7 @@ use crate::config::{self, Config, Router};
 use crate::interpret::show::{Colours, draw, json};
 use crate::interpret::{Delegation, Explore, Held, Keeper, Outcome, delegate, settle};
 use crate::name::{Dtab, NameTree, Path};
+use crate::telemetry::Registry;
 use crate::{namer, store};
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -90,10 +91,10 @@ async fn explain(
     path: &Path,
     wait: Duration,
 ) -> Result<Delegation, namer::Error> {
-    let namers = namer::build(&config.namers, &Handle::current())?;
-    let (keeper, asker) = Keeper::new(namers, wait);
+    let built = namer::build(&config.namers, &Registry::default(), &Handle::current())?;
+    let (keeper, asker) = Keeper::new(wait);
     tokio::spawn(keeper.run());
-    let mut held = Held::new(asker);
+    let mut held = Held::new(asker, built.namers().clone());
     match timeout(wait, settle(dtab, path, Explore::All, &mut held)).await {
         Ok(delegation) => Ok(delegation),
         Err(_) => Ok(delegate(dtab, path, &mut held, Explore::All)),

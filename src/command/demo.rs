@@ -4,7 +4,7 @@ mod services;
 
 use self::services::{Node, Service};
 use super::Exit;
-use super::run::{announce, control, end, failed, stop_signal};
+use super::run::{Signals, Stop, announce, control, end, failed};
 use crate::app::{self, App, Running, Threads};
 use crate::config::Config;
 use std::net::SocketAddr;
@@ -60,8 +60,8 @@ enum Error {
 /// Runs the demo until it is told to stop.
 pub(super) fn run(arguments: &Arguments) -> Exit {
     control(async {
-        let stop = match stop_signal() {
-            Ok(stop) => stop,
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
             Err(error) => return failed(&error),
         };
         match Demo::start(arguments, Threads::per_core()).await {
@@ -70,10 +70,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                 announce(&demo.running);
                 let asked = demo.running.stop_asked();
                 tokio::select! {
-                    () = stop => {}
+                    _ = signals.stop() => {}
                     () = asked => {}
                 }
-                end(demo.running).await
+                // Nobody but its reader sends requests to the demo.
+                end(demo.running, Stop::Now, signals).await
             }
             Err(error) => failed(&error),
         }

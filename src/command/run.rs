@@ -4,11 +4,12 @@ use super::Exit;
 use crate::app::{App, Running, Threads};
 use crate::config::{self, Config};
 use crate::files::Watch;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::runtime::{Builder, Handle, LocalOptions};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Starts the routers of a file and serves until it is told to stop.
 pub(super) fn run(file: &str) -> Exit {
@@ -39,22 +40,34 @@ pub(super) fn control(work: impl Future<Output = Exit>) -> Exit {
 
 async fn serve(file: &str, config: Config) -> Exit {
     say(&config);
-    let stop = match stop_signal() {
-        Ok(stop) => stop,
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
         Err(error) => return failed(&error),
     };
+    raise_open_files();
     match App::start(config, Threads::per_core()).await {
         Ok(mut running) => {
             announce(&running);
             let asked = running.stop_asked();
-            tokio::select! {
-                () = stop => {}
-                () = asked => {}
+            let stop = tokio::select! {
+                stop = signals.stop() => stop,
+                () = asked => Stop::Announced,
                 error = follow(file, &mut running) => return failed(&error),
-            }
-            end(running).await
+            };
+            end(running, stop, signals).await
         }
         Err(error) => failed(&error),
+    }
+}
+
+/// Lets the process open as many files as the system allows it to.
+///
+/// Shells and service managers often begin with 1,024, for the sake of programs that `select`: each request here takes
+/// two, its caller's connection and its endpoint's.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, ?limit, "the process may open no more files than at its start");
     }
 }
 
@@ -85,24 +98,28 @@ async fn follow(file: &str, running: &mut Running) -> io::Error {
     }
     loop {
         tokio::select! {
-            Some(()) = hangup.recv() => {}
+            // Whoever moves logs aside says so by this signal.
+            Some(()) = hangup.recv() => running.reopen_logs(),
             () = watch.changed() => {}
         }
         if file != "-" {
-            reload(file, running);
+            reload(file, running).await;
         }
     }
 }
 
 /// Takes over a changed file; one that is wrong changes nothing.
-fn reload(file: &str, running: &mut Running) {
-    match config::load(Path::new(file)) {
-        Ok(config) => {
-            for left in running.reload(&config) {
-                tracing::warn!("{file}: not taken over, a restart is needed: {left}");
-            }
+async fn reload(file: &str, running: &mut Running) {
+    let read = config::load(Path::new(file));
+    if let Ok(config) = &read {
+        say(config);
+    }
+    match running.reload(read).await {
+        Ok(left) => {
+            left.iter().for_each(|left| tracing::warn!("{left}"));
+            tracing::info!("the configuration was read again and is in use");
         }
-        Err(errors) => tracing::warn!("the last good configuration stays in use: {errors}"),
+        Err(error) => tracing::warn!("the last good configuration stays in use: {error}"),
     }
 }
 
@@ -114,22 +131,48 @@ pub(super) fn announce(running: &Running) {
     tracing::info!(address = %running.admin(), "admin");
 }
 
-/// Drains.
-pub(super) async fn end(running: Running) -> Exit {
+/// How a process stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Whoever sends requests is to hear of it first.
+    Announced,
+    /// At once: somebody waits for it.
+    Now,
+}
+
+/// The signals that stop the process.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Takes them over from the system, which would kill the process.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for SIGINT (Ctrl-C), which a person sends, or for SIGTERM, which comes from what runs the process.
+    pub(super) async fn stop(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.interrupt.recv() => Stop::Now,
+            _ = self.terminate.recv() => Stop::Announced,
+        }
+    }
+}
+
+/// Drains, after it was announced if it is to be; one more signal cuts the announcement short.
+pub(super) async fn end(running: Running, stop: Stop, mut signals: Signals) -> Exit {
+    if stop == Stop::Announced {
+        tracing::info!("leaving: requests are served, and /admin/ready says that no more should be sent");
+        tokio::select! {
+            () = running.leave() => {}
+            _ = signals.stop() => {}
+        }
+    }
     tracing::info!("stopping: requests that were begun are finished");
     if !running.stop().await {
         tracing::warn!("requests that outlasted the grace were cut off");
     }
     Exit::Done
-}
-
-/// Waits for SIGINT (Ctrl-C) or SIGTERM.
-pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

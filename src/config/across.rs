@@ -1,12 +1,13 @@
-//! Compares what must differ across the file.
+//! Compares what must differ across the file, and what must not.
 
 use super::errors::Report;
-use super::resolved::{Admin, Places, Router};
+use super::resolved::{AccessLog, Admin, Places, Router};
 use crate::source::node::{Document, Place};
+use crate::telemetry::{LogFile, LogTarget};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// Reports labels that stand twice and listeners that take each other's port.
+/// Reports labels that stand twice, listeners that take each other's port, and a log that is to be kept in two ways.
 pub(super) fn check(
     document: &Document,
     admin: &Admin,
@@ -16,6 +17,34 @@ pub(super) fn check(
 ) {
     labels(document, routers, places, report);
     ports(document, admin, routers, places, report);
+    access_logs(document, routers, places, report);
+}
+
+/// One file has one writer, which cannot do what two routers want of it unless they want the same.
+fn access_logs(document: &Document, routers: &[Router], places: &Places, report: &mut Report) {
+    let mut seen: Vec<(&AccessLog, Place)> = Vec::new();
+    for (router, places) in routers.iter().zip(&places.routers) {
+        let (Some(log), (key, place)) = (&router.access_log, &places.access_log) else { continue };
+        match seen.iter().find(|(other, _)| other.target.is_same_place(&log.target)) {
+            Some((other, first)) if !is_kept_alike(other, log) => {
+                let message = format!(
+                    "the access log at {first} goes there too, in another way: give both the same keys, or two files"
+                );
+                report.error(document.error(*place, key, message));
+            }
+            Some(_) => {}
+            None => seen.push((log, *place)),
+        }
+    }
+}
+
+/// Whether two logs of one place have the same settings.
+fn is_kept_alike(a: &AccessLog, b: &AccessLog) -> bool {
+    let without_path = |log: &AccessLog| match &log.target {
+        LogTarget::StandardOutput => None,
+        LogTarget::File(LogFile { path: _, roll, append, keep }) => Some((*roll, *append, *keep)),
+    };
+    a.format == b.format && without_path(a) == without_path(b)
 }
 
 fn labels(document: &Document, routers: &[Router], places: &Places, report: &mut Report) {

@@ -157,7 +157,6 @@ pub(crate) fn working(names: &[&str]) -> Vec<&'static str> {
 const NOTHING: &str = "nothing takes its place; remove it";
 
 // The features that are still to be built, in the words of those who wait for them.
-const ACCESS_LOGS: &str = "access logs";
 const ADMIN_RULES: &str = "rules for who may see what on the admin server";
 const BALANCERS: &str = "the choice of a load balancer";
 const ACCRUAL: &str = "failure accrual";
@@ -167,7 +166,6 @@ const CONSUL: &str = "Consul";
 const DTAB_CONFIGMAP: &str = "dtabs kept in a ConfigMap";
 const IDENTIFIER_PORT: &str = "the identifier port";
 const INGRESS: &str = "the Ingress identifier";
-const KUBERNETES: &str = "names from Kubernetes";
 const PER_CLIENT: &str = "settings per client";
 const PER_SERVICE: &str = "settings per service";
 const RECENT: &str = "the page of recent requests";

@@ -3,8 +3,12 @@
 //! It is a configuration itself, with every default written out: reading it gives the same again, but for places and for
 //! the reasons of trust. Each type is taken apart by name, so that a new key cannot be forgotten here.
 
-use super::resolved::{Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, SocketOptions};
+use super::resolved::{
+    AccessLog, Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, Session, SocketOptions,
+};
 use crate::context::{Forwarded, Labeler, Trust};
+use crate::proxy::AccessFormat;
+use crate::telemetry::{LogFile, LogTarget};
 use crate::{identify, namer, store};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -23,10 +27,11 @@ impl Config {
 }
 
 fn admin_json(admin: &Admin) -> Value {
-    let Admin { ip, port, shutdown_grace } = admin;
+    let Admin { ip, port, shutdown_delay, shutdown_grace } = admin;
     json!({
         "ip": ip,
         "port": port,
+        "shutdownDelayMs": millis(*shutdown_delay),
         "shutdownGraceMs": millis(*shutdown_grace),
     })
 }
@@ -46,6 +51,7 @@ fn router_json(router: &Router) -> Value {
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
+        access_log,
     } = router;
     let common = json!({
         "protocol": protocol.name(),
@@ -66,7 +72,28 @@ fn router_json(router: &Router) -> Value {
         }),
         Protocol::H2 => json!({ "client": http2_json(http2) }),
     };
-    said(both(common, own))
+    let log = access_log.as_ref().map_or(json!({}), |log| access_log_json(protocol.name(), log));
+    said(both(both(common, own), log))
+}
+
+/// The keys of an access log; they begin with the router's protocol.
+fn access_log_json(protocol: &str, log: &AccessLog) -> Value {
+    let AccessLog { target, format } = log;
+    let key = |rest: &str| format!("{protocol}AccessLog{rest}");
+    let format = match format {
+        AccessFormat::Linkerd => "linkerd",
+        AccessFormat::Json => "json",
+    };
+    match target {
+        LogTarget::StandardOutput => json!({ key(""): "-", key("Format"): format }),
+        LogTarget::File(LogFile { path, roll, append, keep }) => json!({
+            key(""): path,
+            key("Format"): format,
+            key("RollPolicy"): roll.to_string(),
+            key("Append"): append,
+            key("RotateCount"): keep.map_or(json!(-1), |keep| json!(keep)),
+        }),
+    }
 }
 
 fn store_json(store: &store::Config) -> Value {
@@ -83,6 +110,10 @@ fn server_json(server: &Server, protocol: Protocol) -> Value {
         trust_is_said: _,
         trust_reason: _,
         max_concurrent_requests,
+        max_connections,
+        max_headers,
+        headers_timeout,
+        session,
         timeout,
         max_call_depth,
         add_forwarded_header,
@@ -101,6 +132,10 @@ fn server_json(server: &Server, protocol: Protocol) -> Value {
         "label": label,
         "trust": trust,
         "maxConcurrentRequests": max_concurrent_requests,
+        "maxConnections": max_connections,
+        "maxHeaders": max_headers,
+        "headersTimeoutMs": millis(*headers_timeout),
+        "serverSession": (*session != Session::default()).then(|| session_json(session)),
         "timeoutMs": timeout.map(millis),
         "maxCallDepth": max_call_depth,
         "addForwardedHeader": add_forwarded_header.as_ref().map(forwarded_json),
@@ -139,6 +174,11 @@ fn labeler_json(labeler: &Labeler) -> Value {
         Labeler::Static(label) => return json!({ "kind": "static", "label": label }),
     };
     json!({ "kind": kind })
+}
+
+fn session_json(session: &Session) -> Value {
+    let Session { idle, life } = session;
+    said(json!({ "idleTimeMs": idle.map(millis), "lifeTimeMs": life.map(millis) }))
 }
 
 fn socket_json(options: &SocketOptions) -> Value {
@@ -213,15 +253,22 @@ mod tests {
 admin:
   ip: 127.0.0.2
   port: 0
+  shutdownDelayMs: 2000
   shutdownGraceMs: 3000
   socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
 namers:
 - {kind: io.l5d.fs, rootDir: names}
 - {kind: io.l5d.fs, rootDir: /names, prefix: /two/parts}
 - {kind: io.l5d.rewrite, prefix: /r, pattern: "/{a}", name: "/b/{a}"}
+- {kind: io.l5d.k8s}
+- {kind: io.l5d.k8s, prefix: /k, host: localhost, labelSelector: example.org/version, endpoints: v1, watch: cluster}
+- {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: /k/config, context: dev, endpoints: discovery.k8s.io/v1}
+- {kind: io.l5d.k8s.external, port: 8002}
 routers:
 - protocol: http
   servers: [{port: 0}]
+- {protocol: http, label: logged, httpAccessLog: /dev/stdout, servers: [{port: 0}]}
+- {protocol: http, label: logged too, httpAccessLog: a.log, httpAccessLogRollPolicy: 1.kilobyte, servers: [{port: 0}]}
 - protocol: http
   label: 'quotes " and { braces'
   dtab: |
@@ -239,14 +286,23 @@ routers:
   maxHeadersKB: 1
   maxInitialLineKB: 2
   maxErrResponseKB: 3
+  httpAccessLog: logs/access.log
+  httpAccessLogFormat: json
+  httpAccessLogRollPolicy: Weekly(3)
+  httpAccessLogAppend: false
+  httpAccessLogRotateCount: 4
   servers:
   - {ip: 0.0.0.0, port: 0, label: s, trust: everybody, maxConcurrentRequests: 1, timeoutMs: 2, maxCallDepth: 3}
+  - {port: 0, maxConnections: 4, maxHeaders: 5, headersTimeoutMs: 6, serverSession: {idleTimeMs: 7, lifeTimeMs: 8}}
   - port: 0
     clearContext: true
     timestampHeader: x-when
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
   - {port: 0, addForwardedHeader: {by: {kind: router}}}
 - protocol: h2
+  h2AccessLog: h2.log
+  h2AccessLogFormat: json
+  h2AccessLogRotateCount: 2
   identifier:
   - {kind: io.l5d.header.token}
   - {kind: io.l5d.header.path}

@@ -1,5 +1,7 @@
 //! Reads identifiers and namers.
 
+mod kubernetes;
+
 use super::errors::Report;
 use super::fates;
 use super::reader::{MAX_INT, Reader, is_field_name};
@@ -120,6 +122,11 @@ fn namer(
             let missing = missing.and_then(|_| node.get("rootDir"));
             report.errors(missing.map(|node| node.error("there is no such directory")));
             (fs.map(namer::Kind::Fs), prefix)
+        }
+        "io.l5d.k8s" | "io.l5d.k8s.ns" | "io.l5d.k8s.external" => {
+            let prefix = prefix(&mut reader).or_else(|| Some(Path::from_elems([kind_name])));
+            let kubernetes = kubernetes::kubernetes(&mut reader, kind_name);
+            (Some(namer::Kind::Kubernetes(kubernetes)), prefix)
         }
         "io.l5d.dnssrv" => {
             let prefix = prefix(&mut reader).or_else(|| Some(Path::from_elems([kind_name])));

@@ -19,6 +19,9 @@ pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
     let admin = Admin {
         ip: address.ip(),
         port: address.port(),
+        shutdown_delay: reader
+            .number("shutdownDelayMs", 0..=MAX_INT)
+            .map_or(usual.shutdown_delay, Duration::from_millis),
         shutdown_grace: reader
             .number("shutdownGraceMs", 0..=MAX_INT)
             .map_or(usual.shutdown_grace, Duration::from_millis),

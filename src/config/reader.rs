@@ -27,6 +27,11 @@ impl<'a, 'r> Reader<'a, 'r> {
         Self { node: node.clone(), sections, report }
     }
 
+    /// Returns the mapping itself.
+    pub(super) const fn node(&self) -> &Node<'a> {
+        &self.node
+    }
+
     /// Returns the report, for what this does not find wrong by itself.
     pub(super) const fn report(&mut self) -> &mut Report {
         self.report
@@ -68,6 +73,15 @@ impl<'a, 'r> Reader<'a, 'r> {
         let value = self.get(key)?;
         let number = self.report.check(value.number(range))?;
         N::try_from(number).ok()
+    }
+
+    /// Reads one of some words, each with what it stands for.
+    pub(super) fn one_of<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let value = self.get(key)?;
+        let text = self.report.check(value.text())?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        let expected = || words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+        self.report.check(found.ok_or_else(|| value.unexpected(&expected())))
     }
 
     /// Reads a number of milliseconds, from 1.

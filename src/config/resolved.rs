@@ -3,7 +3,9 @@
 use super::Warning;
 use crate::context::{Forwarded, Trust};
 use crate::name::{Dtab, Path};
+use crate::proxy::AccessFormat;
 use crate::source::node::Place;
+use crate::telemetry::LogTarget;
 use crate::{identify, namer, store};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -53,6 +55,9 @@ pub struct RouterPlaces {
     pub servers: Vec<Place>,
     /// The ports of its servers; a server's place when it has none of its own.
     pub ports: Vec<Place>,
+    /// The path of keys to its access log, such as `routers[0].httpAccessLog`, and its place; empty and 0:0 when it has
+    /// none.
+    pub access_log: (String, Place),
 }
 
 /// The admin server.
@@ -62,7 +67,10 @@ pub struct Admin {
     pub ip: IpAddr,
     /// `port`: 9990 by default; 0 takes a free one.
     pub port: u16,
-    /// `shutdownGraceMs`: how long requests may still take when the process ends; 10 s by default.
+    /// `shutdownDelayMs`: how long the process, asked to end, still accepts and serves while it says that it is not
+    /// ready; 5 s by default.
+    pub shutdown_delay: Duration,
+    /// `shutdownGraceMs`: how long requests may still take after that; 10 s by default.
     pub shutdown_grace: Duration,
 }
 
@@ -75,7 +83,12 @@ impl Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { ip: LOOPBACK, port: 9990, shutdown_grace: Duration::from_secs(10) }
+        Self {
+            ip: LOOPBACK,
+            port: 9990,
+            shutdown_delay: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(10),
+        }
     }
 }
 
@@ -142,6 +155,17 @@ pub struct Router {
     /// `maxErrResponseKB`: the most KiB of a body that this router writes for an error; 5120 by default, and always for
     /// `h2`.
     pub max_err_response_kb: usize,
+    /// `httpAccessLog` and the keys beside it: off by default.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Where the access lines of a router go, and how they are written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccessLog {
+    /// `httpAccessLog`, `httpAccessLogRollPolicy`, `httpAccessLogAppend` and `httpAccessLogRotateCount`.
+    pub target: LogTarget,
+    /// `httpAccessLogFormat`: Linkerd's by default.
+    pub format: AccessFormat,
 }
 
 /// How the upstreams of a router are spoken to.
@@ -153,7 +177,7 @@ pub struct Client {
 
 /// What one side of a connection that speaks HTTP/2 announces in its first SETTINGS (RFC 9113 6.5.2). What is not said
 /// is as the proxy has it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Http2 {
     /// `initialStreamWindowBytes`: how much of a stream's content the peer may send before it is told to go on; from 1
     /// to 2^31 - 1.
@@ -200,6 +224,14 @@ pub struct Server {
     pub trust_reason: String,
     /// `maxConcurrentRequests`: more are refused; unlimited by default.
     pub max_concurrent_requests: Option<usize>,
+    /// `maxConnections`: more are refused; 10,000 by default, which take some 40 MB while they wait.
+    pub max_connections: usize,
+    /// `maxHeaders`: how many field lines a request or response may have; 100 by default.
+    pub max_headers: usize,
+    /// `headersTimeoutMs`: how long a request's head may take from its first byte to its last; 10 s by default.
+    pub headers_timeout: Duration,
+    /// `serverSession`.
+    pub session: Session,
     /// `timeoutMs`: how long a request may take in all; unlimited by default.
     pub timeout: Option<Duration>,
     /// `maxCallDepth`: how many proxies a request may have passed; 1000 by default.
@@ -222,6 +254,15 @@ impl Server {
     pub const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }
+}
+
+/// How long a connection may last.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Session {
+    /// `idleTimeMs`: without a request; by default `socketOptions.readTimeoutMs`, or else 600 s.
+    pub idle: Option<Duration>,
+    /// `lifeTimeMs`: in all; unlimited by default.
+    pub life: Option<Duration>,
 }
 
 /// What is set on a listening socket and on those that it accepts. `reuseAddr` is always on.

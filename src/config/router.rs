@@ -1,5 +1,6 @@
 //! Reads routers.
 
+use super::access_log::access_log;
 use super::errors::Report;
 use super::fates;
 use super::naming;
@@ -41,6 +42,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
     let (dtab, dentries) =
         dtab_node.as_ref().and_then(|node| dtab(node, reader.report())).unwrap_or_default();
     let servers = server::servers(&mut reader, protocol, &label);
+    let (access_log, access_log_place) = access_log(&mut reader, protocol.name()).unzip();
     let places = RouterPlaces {
         key: node.key().to_owned(),
         router: node.place(),
@@ -49,6 +51,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         dentries,
         servers: servers.iter().map(|(_, places)| places.server).collect(),
         ports: servers.iter().map(|(_, places)| places.port).collect(),
+        access_log: access_log_place.unwrap_or_default(),
     };
     let store = naming::store(&mut reader);
     let mut kilobytes = |key, least, usual| match protocol {
@@ -72,6 +75,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,
+        access_log,
     };
     Some((router, places))
 }

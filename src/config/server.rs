@@ -2,11 +2,15 @@
 
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{Http2, LOOPBACK, Protocol, Server};
+use super::resolved::{Http2, LOOPBACK, Protocol, Server, Session};
 use super::router::non_empty;
 use crate::context::{Forwarded, HostParameter, Labeler, Trust};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The most field lines that a head may be allowed to have.
+const MAX_HEADERS: u64 = 10_000;
 
 /// How many requests a caller may have under way on one HTTP/2 connection when nothing is said. It is Linkerd's number:
 /// with a lower one a caller of many long calls would stand still without an error.
@@ -47,6 +51,10 @@ fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, 
         trust,
         trust_reason,
         max_concurrent_requests: reader.number("maxConcurrentRequests", 1..=MAX_INT),
+        max_connections: reader.number("maxConnections", 1..=MAX_INT).unwrap_or(10_000),
+        max_headers: reader.number("maxHeaders", 1..=MAX_HEADERS).unwrap_or(100),
+        headers_timeout: reader.millis("headersTimeoutMs").unwrap_or(Duration::from_secs(10)),
+        session: session(&mut reader),
         timeout: reader.millis("timeoutMs"),
         max_call_depth: reader.number("maxCallDepth", 0..=MAX_INT).unwrap_or(1000),
         add_forwarded_header: forwarded(&mut reader, protocol),
@@ -67,6 +75,13 @@ fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, 
         socket_options: reader.socket_options(),
     };
     (server, ServerPlaces { server: node.place(), port })
+}
+
+/// Reads `serverSession`.
+fn session(reader: &mut Reader<'_, '_>) -> Session {
+    let Some(node) = reader.get("serverSession") else { return Session::default() };
+    let mut session = Reader::new(&node, &["session"], reader.report());
+    Session { idle: session.millis("idleTimeMs"), life: session.millis("lifeTimeMs") }
 }
 
 const fn sections(protocol: Protocol) -> &'static [&'static str] {

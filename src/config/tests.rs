@@ -1,5 +1,8 @@
 use super::*;
 use crate::context::{Forwarded, HostParameter, Labeler, Trust};
+use crate::kubernetes::{Config as Access, Scope};
+use crate::proxy::AccessFormat;
+use crate::telemetry::{LogFile, LogTarget, Roll};
 use crate::{identify, namer};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -28,7 +31,8 @@ fn trust(keys: &str) -> (Trust, String) {
 fn the_least_file_has_every_default() {
     let config = config("routers:\n- protocol: http\n  servers:\n  - {}\n");
     assert_eq!(config.admin.address().to_string(), "127.0.0.1:9990");
-    assert_eq!(config.admin.shutdown_grace, Duration::from_secs(10));
+    let waits = (config.admin.shutdown_delay, config.admin.shutdown_grace);
+    assert_eq!(waits, (Duration::from_secs(5), Duration::from_secs(10)));
     assert!(config.namers.is_empty() && config.warnings.is_empty());
     let [router] = config.routers.as_slice() else { panic!("one router") };
     assert_eq!((router.label.as_str(), router.dtab.len(), &router.dst_prefix), ("http", 0, &path("/svc")));
@@ -39,12 +43,14 @@ fn the_least_file_has_every_default() {
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!((server.address().to_string().as_str(), server.label.as_deref()), ("127.0.0.1:4140", None));
     assert_eq!((server.max_concurrent_requests, server.timeout, server.max_call_depth), (None, None, 1000));
+    assert_eq!((server.max_connections, server.max_headers), (10_000, 100));
+    assert_eq!((server.headers_timeout, &server.session), (Duration::from_secs(10), &Session::default()));
     assert_eq!((&server.add_forwarded_header, &server.timestamp_header), (&None, &None));
     assert_eq!((server.socket_options.no_delay, server.socket_options.reuse_port), (true, false));
 }
 
 const EVERYTHING: &str = r#"
-admin: {ip: 0.0.0.0, port: 1, shutdownGraceMs: 5, socketOptions: {backlog: 6}, workerThreads: 2}
+admin: {ip: 0.0.0.0, port: 1, shutdownGraceMs: 5, socketOptions: {backlog: 6}, workerThreads: 2, shutdownDelayMs: 3}
 usage: {orgId: me, enabled: false}
 telemetry:
 - kind: io.l5d.statsd
@@ -90,16 +96,15 @@ routers:
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
     socketOptions:
       {noDelay: false, reuseAddr: true, reusePort: true, keepAlive: true, backlog: 16, readTimeoutMs: 17, writeTimeoutMs: 18}
-  - {ip: 0.0.0.0, clearContext: true, addForwardedHeader: {}}
+  - {ip: 0.0.0.0, clearContext: true, addForwardedHeader: {}, maxConnections: 19, maxHeaders: 20, headersTimeoutMs: 21,
+     serverSession: {idleTimeMs: 22, lifeTimeMs: 23}}
 "#;
 
 #[test]
 fn every_key_that_works_ends_in_its_field() {
     let config = config(EVERYTHING);
-    assert_eq!(
-        (config.admin.address().to_string().as_str(), config.admin.shutdown_grace.as_millis()),
-        ("0.0.0.0:1", 5)
-    );
+    assert_eq!(config.admin.address().to_string(), "0.0.0.0:1");
+    assert_eq!((config.admin.shutdown_delay.as_millis(), config.admin.shutdown_grace.as_millis()), (3, 5));
     let fs = namer::Config {
         prefix: path("/io.l5d.fs"),
         kind: namer::Kind::Fs(namer::Fs { root_dir: "names".into() }),
@@ -150,6 +155,10 @@ fn every_key_that_works_ends_in_its_field() {
         trust: Trust::Nobody,
         trust_reason: "trusts nobody: `trust: nobody` is said".into(),
         max_concurrent_requests: Some(13),
+        max_connections: 10_000,
+        max_headers: 100,
+        headers_timeout: Duration::from_secs(10),
+        session: Session::default(),
         timeout: Some(Duration::from_millis(14)),
         max_call_depth: 15,
         add_forwarded_header: Some(Forwarded {
@@ -165,6 +174,12 @@ fn every_key_that_works_ends_in_its_field() {
     assert_eq!(first, &expected);
     assert_eq!((second.label.as_deref(), second.port, second.trust), (None, 4140, Trust::Nobody));
     assert_eq!(second.add_forwarded_header, Some(Forwarded::default()));
+    assert_eq!(
+        (second.max_connections, second.max_headers, second.headers_timeout.as_millis()),
+        (19, 20, 21)
+    );
+    let [idle, life] = [22, 23].map(|millis| Some(Duration::from_millis(millis)));
+    assert_eq!(second.session, Session { idle, life });
 }
 
 #[test]
@@ -294,6 +309,49 @@ fn routers_compare_by_meaning() {
 }
 
 #[test]
+fn every_key_of_the_namers_of_kubernetes_ends_in_its_field() {
+    let text = r#"
+namers:
+- {kind: io.l5d.k8s, labelSelector: version}
+- {kind: io.l5d.k8s, prefix: /old, host: "::1", port: 3, endpoints: v1, watch: cluster}
+- {kind: io.l5d.k8s.ns}
+- {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: c, context: dev}
+- {kind: io.l5d.k8s.external, port: 4}
+routers: [{protocol: http, servers: [{}]}]
+"#;
+    let slices = namer::Source::Pods(namer::EndpointsApi::Slices);
+    let usual = namer::Kubernetes {
+        source: slices,
+        env_var: None,
+        client: Access::Found,
+        watch: Scope::Namespace,
+        label_selector: None,
+    };
+    let plain = |host: &str, port| Access::Plain { host: host.into(), port };
+    let old = namer::Kubernetes {
+        source: namer::Source::Pods(namer::EndpointsApi::Endpoints),
+        client: plain("::1", 3),
+        watch: Scope::Cluster,
+        ..usual.clone()
+    };
+    let named = Access::Kubeconfig { file: Some("c".into()), context: Some("dev".into()) };
+    let external =
+        namer::Kubernetes { source: namer::Source::External, client: plain("localhost", 4), ..usual.clone() };
+    let all = [
+        ("/io.l5d.k8s", namer::Kubernetes { label_selector: Some("version".into()), ..usual.clone() }),
+        ("/old", old),
+        ("/io.l5d.k8s.ns", namer::Kubernetes { env_var: Some("POD_NAMESPACE".into()), ..usual.clone() }),
+        ("/io.l5d.k8s.ns", namer::Kubernetes { env_var: Some("NS".into()), client: named, ..usual }),
+        ("/io.l5d.k8s.external", external),
+    ];
+    let config = |(prefix, kubernetes)| namer::Config {
+        prefix: path(prefix),
+        kind: namer::Kind::Kubernetes(kubernetes),
+    };
+    assert_eq!(self::config(text).namers, all.map(config));
+}
+
+#[test]
 fn json_is_read_as_yaml_is() {
     let json = r#"
 {
@@ -396,5 +454,74 @@ fn damaged_files_are_errors_at_worst() {
             let Err(errors) = read("f", &text) else { continue };
             assert!(errors.iter().all(|error| error.line > 0 && !error.excerpt.is_empty()), "{errors}");
         }
+    }
+}
+
+/// The access log of a router with these lines, and the warnings.
+fn access_log(lines: &str) -> (Option<AccessLog>, Vec<String>) {
+    let mut config = config(&router(lines));
+    let warnings = config.warnings.iter().map(ToString::to_string).collect();
+    (config.routers.remove(0).access_log, warnings)
+}
+
+#[test]
+fn access_logs_are_off_until_one_is_named() {
+    let usual = LogFile { path: "logs/a.log".into(), roll: Roll::Never, append: true, keep: None };
+    let file = |file: LogFile, format| Some(AccessLog { target: LogTarget::File(file), format });
+    assert_eq!(access_log(""), (None, vec![]));
+    assert_eq!(
+        access_log("  httpAccessLog: logs/a.log\n"),
+        (file(usual.clone(), AccessFormat::Linkerd), vec![])
+    );
+    let all = "  httpAccessLog: logs/a.log
+  httpAccessLogFormat: json
+  httpAccessLogRollPolicy: 10.Megabytes
+  httpAccessLogAppend: false
+  httpAccessLogRotateCount: 0
+";
+    let kept = LogFile { roll: Roll::Size(10 << 20), append: false, keep: Some(0), ..usual.clone() };
+    assert_eq!(access_log(all), (file(kept, AccessFormat::Json), vec![]));
+    let h2 = all.replace("http", "h2") + "  servers: [{port: 0}]\n";
+    let h2 = config(&format!("routers:\n- protocol: h2\n{h2}"));
+    assert_eq!(h2.routers[0].access_log, access_log(all).0);
+    assert_eq!(h2.places.routers[0].access_log.0, "routers[0].h2AccessLog");
+    let all_kept = "  httpAccessLog: logs/a.log\n  httpAccessLogRotateCount: -1\n";
+    assert_eq!(access_log(all_kept), (file(usual, AccessFormat::Linkerd), vec![]));
+}
+
+#[test]
+fn keys_of_an_access_log_that_change_nothing_warn() {
+    for output in ["'-'", "/dev/stdout"] {
+        let (log, warnings) = access_log(&format!(
+            "  httpAccessLog: {output}\n  httpAccessLogFormat: json\n  httpAccessLogRollPolicy: daily\n"
+        ));
+        let expected = AccessLog { target: LogTarget::StandardOutput, format: AccessFormat::Json };
+        assert_eq!(log, Some(expected));
+        let warning = "f.yaml:5:28: routers[0].httpAccessLogRollPolicy: `httpAccessLogRollPolicy` has no effect: \
+                       the standard output is not kept here";
+        assert_eq!(warnings, [warning]);
+    }
+    let (log, warnings) = access_log("  httpAccessLogFormat: json\n  httpAccessLogAppend: true\n");
+    assert_eq!((log, warnings.len()), (None, 2));
+    assert!(
+        warnings[0].ends_with("has no effect: there is no access log without `httpAccessLog`"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn routers_share_an_access_log_only_if_they_keep_it_alike() {
+    let two = |second: &str| {
+        let first = "- {protocol: http, label: a, servers: [{port: 0}], httpAccessLog: a.log}";
+        read(
+            "f",
+            &format!("routers:\n{first}\n- {{protocol: http, label: b, servers: [{{port: 0}}], {second}}}\n"),
+        )
+    };
+    for second in ["httpAccessLog: ./a.log", "httpAccessLog: b.log, httpAccessLogFormat: json"] {
+        assert!(two(second).is_ok(), "{second}");
+    }
+    for key in ["Format: json", "RollPolicy: daily", "Append: false", "RotateCount: 1"] {
+        assert!(two(&format!("httpAccessLog: a.log, httpAccessLog{key}")).is_err(), "{key}");
     }
 }

@@ -1,6 +1,6 @@
 //! The answers that one worker holds, and the loop that evaluates, asks and waits.
 
-use super::{Answer, Answers, Asker, Delegation, Explore, Outcome, State, delegate};
+use super::{Answer, Answers, Asker, Delegation, Explore, Namers, Outcome, Question, State, delegate};
 use crate::name::{Dtab, NameTree, Path};
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
@@ -23,10 +23,12 @@ pub const MAX_HELD: usize = 10_000;
 ///
 /// From time to time, [`prune`](Held::prune) drops the answers that no result rests on. A result that is failed because
 /// there was no room, here or on control, does not change by itself: whoever keeps failed results evaluates them again
-/// after that.
+/// after that. [`follow`](Held::follow) takes over namers that have replaced others.
 #[derive(Debug)]
 pub struct Held {
     asker: Asker,
+    namers: Namers,
+    /// By the namer's number, and the path after its prefix.
     answers: HashMap<(usize, Path), Watched>,
     /// Counts the evaluations.
     evaluation: u64,
@@ -45,10 +47,16 @@ struct Watched {
 }
 
 impl Held {
-    /// Makes an empty table over the namers of `asker`.
-    pub fn new(asker: Asker) -> Self {
+    /// Makes an empty table over these namers, which are asked by `asker`.
+    pub fn new(asker: Asker, namers: Namers) -> Self {
         let looked = Vec::new();
-        Self { asker, answers: HashMap::new(), evaluation: 0, looked, wanted: BTreeSet::new() }
+        Self { asker, namers, answers: HashMap::new(), evaluation: 0, looked, wanted: BTreeSet::new() }
+    }
+
+    /// Takes over namers that have replaced others: the answers of those that stay are kept, others are dropped.
+    pub fn follow(&mut self, namers: &Namers) {
+        self.namers = namers.clone();
+        self.answers.retain(|(number, _), _| namers.get(*number).is_some());
     }
 
     /// Returns the handle that asks for what is wanted.
@@ -70,15 +78,19 @@ impl Held {
         std::mem::take(&mut self.looked)
     }
 
-    /// Returns what this evaluation needed and nobody here holds: positions of namers, and paths after their prefixes.
-    pub fn wanted(&self) -> Vec<(usize, Path)> {
-        self.wanted.iter().cloned().collect()
+    /// Returns what this evaluation needed and nobody here holds.
+    pub fn wanted(&self) -> Vec<Question> {
+        let question = |(number, rest): &(usize, Path)| {
+            let namer = self.namers.get(*number)?.clone();
+            Some(Question { number: *number, namer, rest: rest.clone() })
+        };
+        self.wanted.iter().filter_map(question).collect()
     }
 
     /// Holds an answer that [`Asker::ask`] gave. Without room for it nothing happens: the next evaluation then sees
     /// that name as failed.
-    pub fn fill(&mut self, at: usize, rest: Path, answer: &Answer) {
-        let key = (at, rest);
+    pub fn fill(&mut self, question: Question, answer: &Answer) {
+        let key = (question.number, question.rest);
         self.wanted.remove(&key);
         if self.answers.len() < MAX_HELD || self.answers.contains_key(&key) {
             let mut answer = answer.counted();
@@ -107,17 +119,17 @@ impl Held {
 
     /// Asks control for everything that is wanted, one after the other.
     async fn ask_wanted(&mut self) {
-        for (at, rest) in self.wanted() {
-            let answer = self.asker.ask(at, rest.clone()).await;
+        for question in self.wanted() {
+            let answer = self.asker.ask(question.clone()).await;
             let gone = || Answer::fixed(State::Failed("the namers have stopped".into()));
-            self.fill(at, rest, &answer.unwrap_or_else(gone));
+            self.fill(question, &answer.unwrap_or_else(gone));
         }
     }
 
-    /// What the namer at a position says: from the table, or else it is wanted.
-    fn state(&mut self, at: usize, rest: Path) -> State {
+    /// What the namer with a number says: from the table, or else it is wanted.
+    fn state(&mut self, number: usize, rest: Path) -> State {
         let full = self.answers.len() >= MAX_HELD;
-        let key = (at, rest);
+        let key = (number, rest);
         let Some(watched) = self.answers.get_mut(&key) else {
             if full {
                 return State::Failed("too many names are held".into());
@@ -138,10 +150,10 @@ impl Held {
 
 impl Answers for Held {
     fn answer(&mut self, path: &Path) -> State {
-        let namers = self.asker.namers().clone();
-        for (at, namer, rest) in namers.of(path) {
+        let namers = self.namers.clone();
+        for (number, namer, rest) in namers.of(path) {
             let immediate = namer.immediate(&rest);
-            let state = immediate.unwrap_or_else(|| self.state(at, rest));
+            let state = immediate.unwrap_or_else(|| self.state(number, rest));
             if !matches!(state, State::Ready(NameTree::Neg)) {
                 return state;
             }

@@ -1,8 +1,10 @@
 //! The one task that asks namers, and keeps what they answer while somebody needs it.
 
-use super::{Answer, Namers, State};
+use super::{Answer, Namer, State};
 use crate::name::Path;
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -20,23 +22,32 @@ const QUEUE: usize = 1_024;
 /// after. Then it lets go, and the namer's [`Writer`](super::Writer) sees that it is closed.
 #[derive(Debug)]
 pub struct Keeper {
-    namers: Namers,
     idle: Duration,
     requests: mpsc::Receiver<Request>,
+    /// By the namer's number, and the path after its prefix.
     kept: HashMap<(usize, Path), Kept>,
 }
 
 /// A handle with which a worker asks the [`Keeper`] for an answer, from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    namers: Namers,
     requests: mpsc::Sender<Request>,
+}
+
+/// What is asked: of which namer, and the path after its prefix.
+#[derive(Clone)]
+pub struct Question {
+    /// The namer's number among those of its process.
+    pub number: usize,
+    /// The namer.
+    pub namer: Arc<dyn Namer>,
+    /// The path after its prefix.
+    pub rest: Path,
 }
 
 #[derive(Debug)]
 struct Request {
-    at: usize,
-    rest: Path,
+    question: Question,
     reply: oneshot::Sender<Answer>,
 }
 
@@ -51,10 +62,9 @@ impl Keeper {
     /// Makes the task, to be [`run`](Keeper::run) on control, and the handle to ask it.
     ///
     /// An answer that nobody holds is dropped after `idle`, or up to a quarter of that later (at most a minute).
-    pub fn new(namers: Namers, idle: Duration) -> (Self, Asker) {
+    pub fn new(idle: Duration) -> (Self, Asker) {
         let (sender, requests) = mpsc::channel(QUEUE);
-        let asker = Asker { namers: namers.clone(), requests: sender };
-        (Self { namers, idle, requests, kept: HashMap::new() }, asker)
+        (Self { idle, requests, kept: HashMap::new() }, Asker { requests: sender })
     }
 
     /// Answers until every [`Asker`] is gone. What is held elsewhere stays alive when this ends or is dropped.
@@ -73,28 +83,25 @@ impl Keeper {
         }
     }
 
-    fn serve(&mut self, Request { at, rest, reply }: Request) {
-        if let Some(answer) = self.answer(at, rest) {
-            // Whoever asked may have gone away meanwhile; then the answer is idle.
-            let _ = reply.send(answer);
-        }
+    fn serve(&mut self, Request { question, reply }: Request) {
+        // Whoever asked may have gone away meanwhile; then the answer is idle.
+        let _ = reply.send(self.answer(question));
     }
 
-    /// Returns the answer that is kept, or asks the namer. None when there is no namer at the position.
-    fn answer(&mut self, at: usize, rest: Path) -> Option<Answer> {
-        let key = (at, rest);
+    /// Returns the answer that is kept, or asks the namer.
+    fn answer(&mut self, Question { number, namer, rest }: Question) -> Answer {
+        let key = (number, rest);
         if let Some(kept) = self.kept.get_mut(&key) {
             kept.idle_since = None;
-            return Some(kept.answer.clone());
+            return kept.answer.clone();
         }
-        let namer = self.namers.get(at)?.clone();
         if self.kept.len() >= MAX_KEPT && !self.make_room() {
-            return Some(Answer::fixed(State::Failed("too many names are watched".into())));
+            return Answer::fixed(State::Failed("too many names are watched".into()));
         }
         // The namer may hold clones of its answer: count those that are handed out here alone.
         let answer = namer.lookup(&key.1).counted();
         self.kept.insert(key, Kept { answer: answer.clone(), idle_since: None });
-        Some(answer)
+        answer
     }
 
     /// Drops the answer that has been idle longest, if one is idle.
@@ -121,19 +128,19 @@ impl Keeper {
 }
 
 impl Asker {
-    /// Returns the live answer of the namer at position `at` (as [`Namers::of`] counts) for `rest`, the path after its
-    /// prefix: [`State::Failed`] when too many are in use already.
+    /// Returns the live answer to a question: [`State::Failed`] when too many are in use already.
     ///
-    /// None when the keeper is gone, or when there is no namer at that position.
-    pub async fn ask(&self, at: usize, rest: Path) -> Option<Answer> {
+    /// None when the keeper is gone.
+    pub async fn ask(&self, question: Question) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { at, rest, reply }).await.ok()?;
+        self.requests.send(Request { question, reply }).await.ok()?;
         answer.await.ok()
     }
+}
 
-    /// Returns the namers that the keeper asks.
-    pub const fn namers(&self) -> &Namers {
-        &self.namers
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "namer {}: {}", self.number, self.rest)
     }
 }
 

@@ -1,7 +1,7 @@
-//! The trait that namers implement, and the list of those configured.
+//! The trait that namers implement, the list of those configured, and what names mean under them.
 
 use super::{Answer, State};
-use crate::name::Path;
+use crate::name::{Dtab, Path};
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,44 +35,87 @@ pub trait Namer: Send + Sync {
     }
 }
 
-/// The namers of a configuration, each under its prefix. Cheap to clone.
+/// The namers of a configuration, each under its prefix and with a number of its own. Cheap to clone.
+///
+/// The number is what answers are known by. It stays with a namer when others come and go around it, and is never given
+/// to another one.
 #[derive(Clone, Default)]
 pub struct Namers {
-    entries: Arc<[(Path, Arc<dyn Namer>)]>,
+    entries: Arc<[Entry]>,
+    /// The number of the next namer.
+    next: usize,
+}
+
+struct Entry {
+    number: usize,
+    prefix: Path,
+    namer: Arc<dyn Namer>,
 }
 
 impl Namers {
     /// Takes namers with their prefixes in the order of the configuration, the system namers (`/$`) first: as in
-    /// Linkerd, a later one is asked first.
+    /// Linkerd, a later one is asked first. They are numbered from 0.
     pub fn new(entries: Vec<(Path, Arc<dyn Namer>)>) -> Self {
-        Self { entries: entries.into() }
+        Self::default().replaced_by(entries)
     }
 
-    /// Returns the namers whose prefix `path` starts with in the order they are asked, each with its position and the
+    /// Takes other namers in the place of these, as [`Namers::new`] does. One that is here already, under the same
+    /// prefix, keeps its number, and with it every answer that was given.
+    pub fn replaced_by(&self, entries: Vec<(Path, Arc<dyn Namer>)>) -> Self {
+        let mut next = self.next;
+        let mut number = |prefix: &Path, namer: &Arc<dyn Namer>| {
+            let same = |entry: &&Entry| entry.prefix == *prefix && Arc::ptr_eq(&entry.namer, namer);
+            self.entries.iter().find(same).map_or_else(
+                || {
+                    next += 1;
+                    next - 1
+                },
+                |entry| entry.number,
+            )
+        };
+        let entries = entries
+            .into_iter()
+            .map(|(prefix, namer)| Entry { number: number(&prefix, &namer), prefix, namer })
+            .collect();
+        Self { entries, next }
+    }
+
+    /// Returns the namers whose prefix `path` starts with in the order they are asked, each with its number and the
     /// rest of the path after the prefix.
     pub fn of<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = (usize, &'a Arc<dyn Namer>, Path)> {
         self.entries
             .iter()
-            .enumerate()
             .rev()
-            .filter_map(move |(at, (prefix, namer))| Some((at, namer, path.drop_prefix(prefix)?)))
+            .filter_map(move |entry| Some((entry.number, &entry.namer, path.drop_prefix(&entry.prefix)?)))
     }
 
     /// Returns all of them with their prefixes, in the order of the configuration.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &(Path, Arc<dyn Namer>)> {
-        self.entries.iter()
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Path, &Arc<dyn Namer>)> {
+        self.entries.iter().map(|entry| (&entry.prefix, &entry.namer))
     }
 
-    /// Returns the namer at a position that [`Namers::of`] gave.
-    pub fn get(&self, at: usize) -> Option<&Arc<dyn Namer>> {
-        self.entries.get(at).map(|(_, namer)| namer)
+    /// Returns the namer with a number that [`Namers::of`] gave.
+    pub fn get(&self, number: usize) -> Option<&Arc<dyn Namer>> {
+        self.entries.iter().find(|entry| entry.number == number).map(|entry| &entry.namer)
     }
 }
 
 impl fmt::Debug for Namers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.entries.iter().map(|(prefix, _)| prefix)).finish()
+        f.debug_list().entries(self.entries.iter().map(|entry| &entry.prefix)).finish()
     }
+}
+
+/// What names mean when a request says nothing: a base dtab, and the namers that its names end at. Cheap to clone.
+///
+/// The two change together, so that no name is ever looked for under the dtab of one configuration and the namers of
+/// another.
+#[derive(Clone, Debug, Default)]
+pub struct Naming {
+    /// The base dtab.
+    pub dtab: Dtab,
+    /// The namers.
+    pub namers: Namers,
 }
 
 #[cfg(test)]
@@ -105,5 +148,20 @@ mod tests {
         assert!(namers.get(2).is_some());
         assert!(namers.get(3).is_none());
         assert_eq!(namers.get(0).and_then(|namer| namer.immediate(&path(&["x"]))), None);
+    }
+
+    #[test]
+    fn a_namer_keeps_its_number_and_a_number_its_namer() {
+        let path = |elem: &str| Path::from_elems([elem]);
+        let marked = |tree| -> Arc<dyn Namer> { Arc::new(Marked(tree)) };
+        let (stays, goes, comes) = (marked(NameTree::Neg), marked(NameTree::Fail), marked(NameTree::Empty));
+        let number = |namers: &Namers, prefix| namers.of(&path(prefix)).map(|(number, ..)| number).next();
+        let before = Namers::new(vec![(path("goes"), goes.clone()), (path("stays"), stays.clone())]);
+        let after = before.replaced_by(vec![(path("stays"), stays.clone()), (path("comes"), comes)]);
+        assert_eq!((number(&before, "stays"), number(&after, "stays")), (Some(1), Some(1)));
+        assert_eq!(number(&after, "comes"), Some(2));
+        assert!(after.get(0).is_none());
+        let moved = after.replaced_by(vec![(path("elsewhere"), stays), (path("goes"), goes)]);
+        assert_eq!((number(&moved, "elsewhere"), number(&moved, "goes")), (Some(3), Some(4)));
     }
 }

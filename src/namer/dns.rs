@@ -2,12 +2,11 @@
 //!
 //! [`Resolver`] asks one question once. A [`Table`] keeps the answers that are held: it asks again when their time to
 //! live is over, keeps the last good one when the servers fail, and forgets what nobody holds. Namers follow entries of
-//! the tables, one by one or as a [`HostSet`], and say what comes of them through [`Published`].
+//! the tables, one by one or as a [`HostSet`], and say what comes of them through [`Published`](super::published::Published).
 //!
 //! What is absent: a cache beside the tables, DNSSEC, and DNS over TLS or HTTPS.
 
 mod host_set;
-mod published;
 mod resolver;
 mod routes;
 mod server;
@@ -17,7 +16,6 @@ mod table;
 pub(super) mod tests;
 
 pub(super) use self::host_set::HostSet;
-pub(super) use self::published::{Published, Verdict};
 pub(super) use self::resolver::Service;
 pub(super) use self::server::{EXPECTED_SERVER, Server};
 pub(super) use self::table::{Known, MIN_PAUSE, Question};

@@ -1,6 +1,7 @@
 //! Host names with a port: `/$/inet`, `/$/fixedinet` and `/$/io.buoyant.rinet`.
 
-use super::dns::{Dns, Known, MIN_PAUSE, Published, Question, Verdict};
+use super::dns::{Dns, Known, MIN_PAUSE, Question};
+use super::published::{Published, Verdict};
 use crate::interpret::{Answer, Endpoint, EndpointSet};
 use crate::name::Path;
 use std::net::{IpAddr, SocketAddr};
@@ -64,7 +65,7 @@ async fn follow(mut known: watch::Receiver<Known<IpAddr>>, port: u16, mut publis
 fn verdict(known: &Known<IpAddr>, port: u16) -> Verdict {
     match known {
         Known::Pending => Verdict::Pending,
-        Known::Missing => Verdict::Neg,
+        Known::Missing => Verdict::Neg { stale: false },
         Known::Failed(reason) => Verdict::Failed(Arc::clone(reason)),
         Known::Found { records, stale } => {
             let endpoints = records.iter().map(|&ip| Endpoint::at(SocketAddr::new(ip, port)));

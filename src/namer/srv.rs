@@ -4,7 +4,8 @@
 //! target. A target without addresses takes no part; a service without any is Neg.
 
 use super::address::is_host_name;
-use super::dns::{Dns, HostSet, Known, Published, Question, Service, Verdict};
+use super::dns::{Dns, HostSet, Known, Question, Service};
+use super::published::{Published, Verdict};
 use crate::interpret::{Answer, Endpoint, EndpointSet, Namer, State};
 use crate::name::{NameTree, Path};
 use std::collections::HashSet;
@@ -93,7 +94,7 @@ fn verdict(services: &Known<Service>, hosts: &mut HostSet) -> Verdict {
     };
     let Some(services) = services else {
         hosts.follow(&HashSet::new());
-        return Verdict::Neg;
+        return Verdict::Neg { stale: false };
     };
     hosts.follow(&services.iter().map(|service| Arc::clone(&service.target)).collect());
     let mut found = Endpoints { endpoints: Vec::new(), stale, pending: false, failed: None };
@@ -144,7 +145,7 @@ impl Endpoints {
             },
             _ if self.pending => Verdict::Pending,
             Some(reason) => Verdict::Failed(reason),
-            None => Verdict::Neg,
+            None => Verdict::Neg { stale: false },
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::{Cause, Config, DnsSrv, Error, Fs, Kind, Rewrite, build};
 use crate::interpret::{Leaf, Namer, Namers, State};
 use crate::name::{NameTree, Path};
+use crate::telemetry::Registry;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -27,7 +28,8 @@ async fn builds_each_under_its_prefix() {
         rewrite("/rewrite", "/later", "/x"),
         rewrite("/two/elements", "/*/v1", "/y"),
     ];
-    let namers = build(&configs, &Handle::current()).unwrap();
+    let built = build(&configs, &Registry::default(), &Handle::current()).unwrap();
+    let namers = built.namers();
     let cases = [
         ("/#/rewrite/later/rest/of/it", Some("/x/rest/of/it")),
         ("/#/rewrite/a/b", Some("neg")),
@@ -39,10 +41,10 @@ async fn builds_each_under_its_prefix() {
         ("/svc/a", None),
     ];
     for (path, expected) in cases {
-        assert_eq!(first(&namers, path).as_deref(), expected, "{path}");
+        assert_eq!(first(namers, path).as_deref(), expected, "{path}");
     }
     let path: Path = "/#/rewrite/a/b/c".parse().unwrap();
-    let asked: Vec<usize> = namers.of(&path).map(|(at, ..)| at).collect();
+    let asked: Vec<usize> = namers.of(&path).map(|(number, ..)| number).collect();
     assert_eq!(asked, [2, 1], "later ones first, after the system namers at 0");
     let (_, earlier, rest) = namers.of(&path).nth(1).unwrap();
     let State::Ready(NameTree::Leaf(Leaf::Path(made))) = earlier.immediate(&rest).unwrap() else {
@@ -51,6 +53,29 @@ async fn builds_each_under_its_prefix() {
     assert_eq!(made.to_string(), "/svc/b-a/c");
     let looked_up = earlier.lookup(&rest).look().state;
     assert!(matches!(looked_up, State::Ready(NameTree::Leaf(Leaf::Path(path))) if path == made));
+}
+
+#[tokio::test]
+async fn what_says_the_same_stays_and_the_rest_is_made_anew() {
+    let numbers = |built: &super::Built, path: &str| -> Vec<usize> {
+        built.namers().of(&path.parse().unwrap()).map(|(number, ..)| number).collect()
+    };
+    let (a, b, twice) = (rewrite("/a", "/x", "/y"), rewrite("/b", "/x", "/y"), rewrite("/t", "/x", "/y"));
+    let built = build(
+        &[a.clone(), b.clone(), twice.clone(), twice.clone()],
+        &Registry::default(),
+        &Handle::current(),
+    )
+    .unwrap();
+    assert_eq!([numbers(&built, "/#/a"), numbers(&built, "/#/t")], [vec![1], vec![4, 3]]);
+    let other = rewrite("/b", "/x", "/z");
+    let again = built.rebuilt(&[twice.clone(), other, a.clone(), twice.clone(), twice]).unwrap();
+    assert_eq!(numbers(&again, "/$"), [0], "the system namers stay");
+    assert_eq!(numbers(&again, "/#/a"), [1], "it has moved, and is the same");
+    assert_eq!(numbers(&again, "/#/t"), [6, 4, 3], "one more of the same is another one");
+    assert_eq!(numbers(&again, "/#/b"), [5], "it says something else");
+    assert_eq!(numbers(&again.rebuilt(&[b]).unwrap(), "/#/b"), [7], "what came back is new");
+    assert!(again.rebuilt(&[a, rewrite("/c", "/{", "/")]).is_err());
 }
 
 /// A configuration, what is wrong with it, and how that is said.
@@ -96,7 +121,9 @@ async fn says_which_namer_is_wrong_and_why() {
     ];
     for (config, is_cause, text) in cases {
         let configs = [rewrite("/good", "/a", "/b"), config];
-        let Err(error) = build(&configs, &Handle::current()) else { panic!("{text}: no error") };
+        let Err(error) = build(&configs, &Registry::default(), &Handle::current()) else {
+            panic!("{text}: no error")
+        };
         let Error { at, cause, .. } = &error;
         assert!(*at == 1 && is_cause(cause), "{error:?}");
         assert!(error.to_string().starts_with(text), "{error}");

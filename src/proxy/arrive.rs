@@ -3,7 +3,7 @@
 use super::http1::{self, Conn};
 use super::http2;
 use super::patience::{Hearer, Patience};
-use super::serve::Service;
+use super::serve::Listener;
 use crate::context::Peer;
 use std::future::poll_fn;
 use std::io::Cursor;
@@ -11,21 +11,27 @@ use std::rc::Rc;
 use std::task::Poll;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve_connection(service: Rc<Service>, stream: TcpStream, peer: Peer) {
-    let conn = Conn::new(stream, service.buffers.clone());
-    let hearer = service.bell.hear();
-    let mut patience = Patience::new(service.limits.idle);
-    match first_bytes(&service, &conn, &hearer, &mut patience).await {
-        Some(Spoken::Http1) => http1::serve_connection(service, conn, peer, hearer, patience).await,
+pub(crate) async fn serve_connection(listener: Rc<Listener>, stream: TcpStream, peer: Peer) {
+    let opened = Instant::now();
+    let (conn, hearer, mut patience) = {
+        let service = listener.service();
+        let conn = Conn::new(stream, service.buffers.clone());
+        (conn, service.bell.hear(), Patience::new(service.limits.wait(opened)))
+    };
+    match first_bytes(&listener, &conn, &hearer, &mut patience).await {
+        Some(Spoken::Http1) => {
+            http1::serve_connection(listener, conn, peer, hearer, patience, opened).await;
+        }
         Some(Spoken::Http2) => {
             let Some((stream, begun)) = Conn::into_parts(conn) else { return };
             let (reading, writing) = stream.into_split();
             let begun = Cursor::new(begun.map(|begun| begun.data().to_vec()).unwrap_or_default());
             let io = tokio::io::join(begun.chain(reading), writing);
             // Boxed, so that connections over HTTP/1 do not pay for its size.
-            Box::pin(http2::serve_connection(service, io, peer, hearer, patience)).await;
+            Box::pin(http2::serve_connection(listener, io, peer, hearer, patience, opened)).await;
         }
         None => {}
     }
@@ -42,7 +48,7 @@ enum Spoken {
 ///
 /// HTTP/1 is known by its first bytes: no method that is in use begins as HTTP/2's preface does.
 async fn first_bytes(
-    service: &Service,
+    listener: &Listener,
     conn: &Conn,
     hearer: &Hearer,
     patience: &mut Patience,
@@ -63,12 +69,12 @@ async fn first_bytes(
         });
         if !came.await {
             if begun {
-                service.counters.unfinished_heads.increment();
+                listener.service().counters.unfinished_heads.increment();
             }
             return None;
         }
         if !begun {
-            patience.begin(service.limits.head);
+            patience.begin(listener.service().limits.head);
         }
     }
 }

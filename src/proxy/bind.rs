@@ -8,8 +8,8 @@ use super::error::Error;
 use super::route::{Client, Route, Routes};
 use crate::context::{OverrideLimits, Overrides, decode_overrides};
 use crate::interpret::{
-    Answer, Asker, Bound, Delegation, Explore, Held, Outcome, Sampler, Step, StepKind, Target, any_changed,
-    delegate,
+    Answer, Asker, Bound, Delegation, Explore, Held, Naming, Outcome, Sampler, Step, StepKind, Target,
+    any_changed, delegate,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
 use lru::LruCache;
@@ -69,17 +69,17 @@ enum Nowhere {
 /// Belongs to one thread. Public for those who want to know where a request would go without sending it.
 #[derive(Debug)]
 pub struct Bindings {
-    timeout: Duration,
+    timeout: Cell<Duration>,
+    idle: Cell<Duration>,
     asker: Asker,
     loads: Arc<Loads>,
-    cache: CacheConfig,
     state: RefCell<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The router's base dtab as it is, and as this worker has seen it.
-    live: watch::Receiver<Dtab>,
+    /// What names mean, and the base dtab of it as this worker has seen it.
+    live: watch::Receiver<Naming>,
     base: Dtab,
     held: Held,
     overrides: LruCache<Box<[u8]>, Rc<Overrides>>,
@@ -93,21 +93,21 @@ struct State {
 }
 
 impl Bindings {
-    /// Makes a worker's bindings under the router's `base` dtab; a name may take `timeout` to be resolved.
+    /// Makes a worker's bindings under what names mean to the router; a name may take `timeout` to be resolved.
     ///
     /// `loads` is shared by the workers, so that each knows what the others send to an endpoint.
     pub fn new(
-        mut base: watch::Receiver<Dtab>,
+        mut live: watch::Receiver<Naming>,
         timeout: Duration,
         cache: CacheConfig,
         asker: Asker,
         loads: Arc<Loads>,
     ) -> Self {
-        let dtab = base.borrow_and_update().clone();
+        let Naming { dtab, namers } = live.borrow_and_update().clone();
         let state = State {
             base: dtab,
-            live: base,
-            held: Held::new(asker.clone()),
+            live,
+            held: Held::new(asker.clone(), namers),
             overrides: LruCache::new(cache.names),
             names: LruCache::new(cache.names),
             clients: LruCache::new(cache.clients),
@@ -115,7 +115,23 @@ impl Bindings {
             swept: Instant::now(),
             no_overrides: Rc::default(),
         };
-        Self { timeout, asker, loads, cache, state: RefCell::new(state) }
+        Self {
+            timeout: Cell::new(timeout),
+            idle: Cell::new(cache.idle),
+            asker,
+            loads,
+            state: RefCell::new(state),
+        }
+    }
+
+    /// Takes over other bounds. What is remembered beyond them is forgotten.
+    pub(crate) fn configure(&self, timeout: Duration, cache: CacheConfig) {
+        self.timeout.set(timeout);
+        self.idle.set(cache.idle);
+        let state = &mut *self.state.borrow_mut();
+        state.overrides.resize(cache.names);
+        state.names.resize(cache.names);
+        state.clients.resize(cache.clients);
     }
 
     /// Reads the overrides of a request, each spelling once: what
@@ -155,7 +171,7 @@ impl Bindings {
 
     fn remembered(&self, name: &PathBuf, overrides: &Overrides) -> Option<Rc<Binding>> {
         let state = &mut *self.state.borrow_mut();
-        state.follow_base();
+        state.follow();
         write_key(&mut state.key, name, overrides);
         let binding = state.names.get(state.key.as_slice())?;
         if binding.looked.iter().any(Answer::has_changed) {
@@ -167,10 +183,10 @@ impl Bindings {
 
     async fn evaluate(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
         let path = name.to_path();
-        let settling = self.settle(&overrides.dtab, &path);
-        let (delegation, looked) = tokio::time::timeout(self.timeout, settling)
+        let (settling, timeout) = (self.settle(&overrides.dtab, &path), self.timeout.get());
+        let (delegation, looked) = tokio::time::timeout(timeout, settling)
             .await
-            .map_err(|_| Error::BindingTimeout { timeout: self.timeout, name: path.to_string() })??;
+            .map_err(|_| Error::BindingTimeout { timeout, name: path.to_string() })??;
         let state = &mut *self.state.borrow_mut();
         let binding = Rc::new(self.binding(state, &path, overrides, &delegation, looked));
         write_key(&mut state.key, name, overrides);
@@ -178,25 +194,29 @@ impl Bindings {
         Ok(binding)
     }
 
-    /// Evaluates until no answer is missing or pending, under the base dtab as it is then.
+    /// Evaluates until no answer is missing or pending, under what names mean then.
     async fn settle(&self, overrides: &Dtab, path: &Path) -> Result<(Delegation, Vec<Answer>), Error> {
         loop {
-            let (delegation, mut looked, wanted): (_, Vec<Answer>, _) = {
+            let (delegation, mut looked, wanted, mut live): (_, Vec<Answer>, _, _) = {
                 let state = &mut *self.state.borrow_mut();
-                state.follow_base();
+                state.follow();
                 let (dtab, held) = (state.base.concat(overrides), &mut state.held);
                 held.begin();
                 let delegation = delegate(&dtab, path, held, Explore::Deciding);
-                (delegation, held.looked(), held.wanted())
+                (delegation, held.looked(), held.wanted(), state.live.clone())
             };
             if !wanted.is_empty() {
-                for (at, rest) in wanted {
-                    let answer = self.asker.ask(at, rest.clone()).await;
+                for question in wanted {
+                    let answer = self.asker.ask(question.clone()).await;
                     let answer = answer.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
-                    self.state.borrow_mut().held.fill(at, rest, &answer);
+                    self.state.borrow_mut().held.fill(question, &answer);
                 }
             } else if delegation.outcome == Outcome::Pending {
-                any_changed(&mut looked).await;
+                // Who waits for a namer that does not answer must not miss that another one took its place.
+                tokio::select! {
+                    () = any_changed(&mut looked) => {}
+                    Ok(()) = live.changed() => {}
+                }
             } else {
                 return Ok((delegation, looked));
             }
@@ -247,11 +267,13 @@ impl Bindings {
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         let state = &mut *self.state.borrow_mut();
+        // Also where nobody asks: the watches of namers that are gone end then.
+        state.follow();
         state.swept = now;
         // A failure for want of room does not end by itself: it has to be asked again.
         let over = |binding: &Binding| {
             matches!(binding.routes, Err(Nowhere::Failed(_)))
-                || now.saturating_duration_since(binding.used.get()) >= self.cache.idle
+                || now.saturating_duration_since(binding.used.get()) >= self.idle.get()
         };
         let names: Vec<_> =
             state.names.iter().filter(|(_, binding)| over(binding)).map(|(name, _)| name.clone()).collect();
@@ -277,12 +299,15 @@ impl Bindings {
 }
 
 impl State {
-    /// Takes over a base dtab that has changed: what was bound under the old one is forgotten, clients are kept.
+    /// Takes over what names mean when that has changed: what was bound before is forgotten, clients are kept, and so
+    /// are the answers of namers that stay.
     ///
     /// One atomic load when nothing has changed.
-    fn follow_base(&mut self) {
+    fn follow(&mut self) {
         if self.live.has_changed().unwrap_or(false) {
-            self.base = self.live.borrow_and_update().clone();
+            let Naming { dtab, namers } = self.live.borrow_and_update().clone();
+            self.base = dtab;
+            self.held.follow(&namers);
             self.names.clear();
         }
     }

@@ -1,5 +1,6 @@
 //! A request and its response, as they pass from one side of the proxy to the other.
 
+use super::access::Entry;
 use super::body::{Body, Broken};
 use super::http1::{self, Conn};
 use super::http2;
@@ -36,6 +37,17 @@ pub(crate) struct Request {
     pub(crate) unbound: Option<Box<str>>,
     /// The protocols it asks to switch to.
     pub(crate) upgrade: Option<Box<[u8]>>,
+    /// Its access line, when there is a log.
+    pub(crate) entry: Option<Box<Entry>>,
+}
+
+impl Request {
+    /// Notes something in the access line, when there is a log.
+    pub(crate) fn note(&mut self, what: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = &mut self.entry {
+            what(entry);
+        }
+    }
 }
 
 /// Whom a request came from.

@@ -16,6 +16,7 @@ pub(crate) use self::body::{Data, Incoming, Outgoing};
 pub(crate) use self::client::{Connections, Exchange, send};
 pub(crate) use self::server::{PREFACE, Reply, serve_connection};
 
+use crate::message::Limits;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use std::cell::RefCell;
@@ -50,6 +51,14 @@ impl Default for Http2 {
             max_frame: 16_384,
             max_header_list: None,
         }
+    }
+}
+
+impl Http2 {
+    /// The most bytes of a field list: as it is said, else as the bounds on heads have it.
+    fn header_list(&self, heads: &Limits) -> u32 {
+        let bytes = heads.line.saturating_add(heads.fields_bytes);
+        self.max_header_list.unwrap_or_else(|| bytes.try_into().unwrap_or(u32::MAX))
     }
 }
 

@@ -1,26 +1,33 @@
 //! Listeners: sockets bound before any accepts, accepted connections spread evenly over the workers.
 
+use super::RouterSettings;
 use super::error::Error;
 use crate::context::Peer;
+use crate::drain::{Guard, Stage};
 use crate::message;
+use crate::telemetry::Counter;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// What a listener bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Bounds on a request's head.
     pub heads: message::Limits,
-    /// How long a head may take from its first byte to its last.
+    /// How long a head may take from its first byte to its last: `headersTimeoutMs`.
     pub head: Duration,
-    /// How long a connection may wait for a request.
+    /// How long a connection may wait for a request: `serverSession.idleTimeMs`, or else
+    /// `socketOptions.readTimeoutMs`.
     pub idle: Duration,
+    /// How old a connection may become: `serverSession.lifeTimeMs`. The request that is being served then is its last.
+    pub life: Option<Duration>,
     /// How long a request may take until its response begins: `timeoutMs`.
     pub request: Option<Duration>,
     /// How long a caller may send nothing of a body that is awaited, or take nothing of what is written to it: the
@@ -37,10 +44,19 @@ impl Default for Limits {
             heads: message::Limits { line: 4 * 1024, fields_bytes: 8 * 1024, fields: 100 },
             head: Duration::from_secs(10),
             idle: Duration::from_secs(600),
+            life: None,
             request: None,
             stalled: Duration::from_secs(60),
             error_bytes: 5120 * 1024,
         }
+    }
+}
+
+impl Limits {
+    /// How long a connection of that age may wait for a request.
+    pub(crate) fn wait(&self, opened: Instant) -> Duration {
+        // The clock is read only where the age matters.
+        self.life.map_or(self.idle, |life| self.idle.min(life.saturating_sub(opened.elapsed())))
     }
 }
 
@@ -63,34 +79,46 @@ impl Default for SocketOptions {
     }
 }
 
-/// `maxConcurrentRequests`: counted over all workers, and nobody waits.
-#[derive(Debug)]
+/// How much of something there may be at once, `maxConcurrentRequests` or `maxConnections`: counted over all workers,
+/// and nobody waits.
+///
+/// Another limit on the same count counts what was there before.
+#[derive(Clone, Debug)]
 pub(crate) struct Permits {
     limit: usize,
-    taken: AtomicUsize,
+    taken: Arc<AtomicUsize>,
 }
 
-/// The right to one request; its drop gives it back.
+/// The right to one request or connection; its drop gives it back.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Permits>);
+pub(crate) struct Permit(Arc<AtomicUsize>);
+
+/// What is counted of one listener over all workers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    /// Requests that are being served, while their number is limited.
+    pub(crate) requests: Arc<AtomicUsize>,
+    /// Connections that are open.
+    pub(crate) connections: Arc<AtomicUsize>,
+}
 
 impl Permits {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, taken: AtomicUsize::new(0) })
+    pub(crate) fn new(limit: usize, taken: &Arc<AtomicUsize>) -> Self {
+        Self { limit, taken: Arc::clone(taken) }
     }
 
-    pub(crate) fn take(self: &Arc<Self>) -> Result<Permit, Error> {
+    pub(crate) fn take(&self) -> Result<Permit, Error> {
         if self.taken.fetch_add(1, Relaxed) >= self.limit {
             self.taken.fetch_sub(1, Relaxed);
             return Err(Error::Busy { limit: self.limit });
         }
-        Ok(Permit(Arc::clone(self)))
+        Ok(Permit(Arc::clone(&self.taken)))
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Relaxed);
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -119,6 +147,8 @@ pub(crate) struct Accepted {
     pub(crate) listener: usize,
     pub(crate) stream: std::net::TcpStream,
     pub(crate) peer: Peer,
+    /// Held as long as the connection is open.
+    pub(crate) permit: Permit,
 }
 
 /// The way to one worker.
@@ -128,32 +158,84 @@ pub(crate) struct Mailbox {
     pub(crate) sender: mpsc::UnboundedSender<Accepted>,
 }
 
-/// Accepts until dropped; each connection goes to the worker that has the fewest.
-pub(crate) async fn accept(
-    listener: usize,
-    socket: std::net::TcpListener,
-    options: SocketOptions,
-    mut workers: Vec<Mailbox>,
-) -> io::Result<()> {
-    let socket = TcpListener::from_std(socket)?;
-    loop {
-        let (stream, peer) = match socket.accept().await {
-            Ok((stream, remote)) => match stream.local_addr() {
-                Ok(local) => (stream, Peer::new(remote, local)),
-                // It was gone before it was there.
-                Err(_) => continue,
-            },
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
+/// One listening socket, and what becomes of the connections it accepts.
+pub(crate) struct Acceptor {
+    /// Its position among the listeners.
+    pub(crate) listener: usize,
+    pub(crate) socket: std::net::TcpListener,
+    pub(crate) options: SocketOptions,
+    pub(crate) settings: watch::Receiver<Vec<RouterSettings>>,
+    /// How many connections of this listener are open.
+    pub(crate) open: Arc<AtomicUsize>,
+    /// How many were refused.
+    pub(crate) refused: Counter,
+    pub(crate) workers: Vec<Mailbox>,
+}
+
+impl Acceptor {
+    /// Accepts until the drain begins; each connection goes to the worker that has the fewest.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be watched.
+    pub(crate) async fn run(mut self, mut guard: Guard) -> io::Result<()> {
+        let socket = TcpListener::from_std(self.socket.try_clone()?)?;
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = guard.reached(Stage::LastCall) => break,
+            };
+            match accepted {
+                Ok((stream, remote)) => {
+                    let Ok(stream) = stream.into_std() else { continue };
+                    if self.take(stream, remote).is_none() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => pause_after(&error).await,
             }
-        };
-        set_options(&stream, options);
-        let Ok(stream) = stream.into_std() else { continue };
-        if hand_over(Accepted { listener, stream, peer }, &mut workers).is_none() {
-            return Ok(());
         }
+        // Who is connected as far as the system is concerned would be reset with the socket.
+        for _ in 0..self.options.backlog {
+            let Ok((stream, remote)) = self.socket.accept() else { break };
+            if stream.set_nonblocking(true).is_ok() && self.take(stream, remote).is_none() {
+                break;
+            }
+        }
+        Ok(())
     }
+
+    /// Hands a connection over to a worker, or refuses it; None when there is no worker left.
+    fn take(&mut self, stream: std::net::TcpStream, remote: SocketAddr) -> Option<()> {
+        // Without an address it was gone before it was there.
+        let Ok(local) = stream.local_addr() else { return Some(()) };
+        let Ok(permit) = Permits::new(self.most_connections(), &self.open).take() else {
+            self.refused.increment();
+            refuse(&stream);
+            return Some(());
+        };
+        set_options(&stream, self.options);
+        let (listener, peer) = (self.listener, Peer::new(remote, local));
+        hand_over(Accepted { listener, stream, peer, permit }, &mut self.workers)
+    }
+
+    /// How many connections this listener may have now.
+    fn most_connections(&self) -> usize {
+        let settings = self.settings.borrow();
+        let mut listeners = settings.iter().flat_map(|router| &router.listeners);
+        listeners.nth(self.listener).map_or(0, |listener| listener.max_connections)
+    }
+}
+
+/// What a connection beyond the limit is told, in the hope that it speaks HTTP/1.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
+
+/// Tells a connection that it is one too many, as far as that takes no time: whoever has too many cannot wait for them.
+fn refuse(mut stream: &std::net::TcpStream) {
+    // Closing while bytes wait to be read would reset the connection, and the answer could be lost (RFC 9112 9.6).
+    let _ = stream.read(&mut [0; 4096]);
+    let _ = stream.write(TOO_MANY);
 }
 
 /// Gives a connection to the worker that has the fewest; None when there is no worker left.
@@ -185,7 +267,7 @@ async fn pause_after(error: &io::Error) {
 }
 
 /// Options that a socket refuses leave it usable.
-fn set_options(stream: &tokio::net::TcpStream, options: SocketOptions) {
+fn set_options(stream: &std::net::TcpStream, options: SocketOptions) {
     let _ = stream.set_nodelay(options.no_delay);
     if options.keep_alive {
         let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new());

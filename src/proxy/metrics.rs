@@ -31,7 +31,7 @@ pub(crate) struct Open(Gauge);
 
 /// What each series means.
 const MEANINGS: [(&str, &str); 12] = [
-    ("connections", "Connections accepted"),
+    ("connections", "Connections accepted and served"),
     ("open_connections", "Connections open now"),
     ("requests", "Requests whose head was read"),
     ("success", "Requests answered with a status below 500 by what their name led to"),
@@ -51,14 +51,20 @@ const MEANINGS: [(&str, &str); 12] = [
     ("unbound_overrides", "Requests whose override names something that leads nowhere"),
 ];
 
-/// Besides those: connections that did not become requests.
-const UNFINISHED: [(&str, &str); 2] = [
+/// Besides those: connections that were too many, or did not become requests.
+const UNFINISHED: [(&str, &str); 3] = [
+    ("refused_connections", "Connections closed at once: there were too many already"),
     ("unfinished_heads", "Connections that ended, or were given up, in the middle of a head"),
     (
         "reset_floods",
         "Connections over HTTP/2 that were ended because their caller reset what it had just begun",
     ),
 ];
+
+/// Makes the cell of a listener's refused connections: they are counted where it accepts, and not by a worker.
+pub(crate) fn refused_connections(registry: &Registry, router: &str, server: &str) -> Counter {
+    registry.counter("refused_connections", &[("router", router), ("server", server)])
+}
 
 impl Counters {
     /// Makes a worker's cells of a listener.

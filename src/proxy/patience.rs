@@ -131,9 +131,11 @@ impl Stall {
     }
 }
 
-/// Rung once, when the worker stops: everybody who waits for a request hears it.
+/// Rung when the worker stops, in two steps: first what is answered is told that it is the last, then everybody who
+/// still waits for a request hears it.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
+    last_call: Cell<bool>,
     rung: Cell<bool>,
     next: Cell<u64>,
     hearers: RefCell<HashMap<u64, Waker>>,
@@ -148,15 +150,23 @@ pub(crate) struct Hearer {
 }
 
 impl Bell {
+    /// Says that what is answered from now on is the last on its connection.
+    pub(crate) fn call_last(&self) {
+        self.last_call.set(true);
+    }
+
+    /// Ends all waiting.
     pub(crate) fn ring(&self) {
+        self.call_last();
         self.rung.set(true);
         for (_, waker) in self.hearers.borrow_mut().drain() {
             waker.wake();
         }
     }
 
-    pub(crate) fn has_rung(&self) -> bool {
-        self.rung.get()
+    /// Whether what is answered now is the last on its connection.
+    pub(crate) fn is_last_call(&self) -> bool {
+        self.last_call.get()
     }
 
     pub(crate) fn hear(self: &Rc<Self>) -> Hearer {
@@ -169,7 +179,7 @@ impl Bell {
 impl Hearer {
     /// Whether the bell was rung. To be polled by one task only: its waker is taken down once.
     pub(crate) fn poll_rung(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.bell.has_rung() {
+        if self.bell.rung.get() {
             return Poll::Ready(());
         }
         if !self.known.replace(true) {
@@ -217,6 +227,9 @@ mod tests {
             .collect();
         tokio::task::yield_now().await;
         assert!(tasks.iter().all(|task| !task.is_finished()));
+        bell.call_last();
+        tokio::task::yield_now().await;
+        assert!(bell.is_last_call() && tasks.iter().all(|task| !task.is_finished()));
         bell.ring();
         for task in tasks {
             task.await.unwrap();

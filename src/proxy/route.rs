@@ -59,16 +59,22 @@ pub enum Protocol {
     Http2,
 }
 
+/// How the endpoints of a router are spoken to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Upstreams {
+    /// What those are spoken to that do not say it themselves.
+    pub protocol: Protocol,
+    /// Bounds on the heads of their responses.
+    pub heads: Limits,
+    /// What those over HTTP/2 are told.
+    pub http2: Http2,
+}
+
 /// What a client lends from its worker.
 pub(crate) struct Tools<'a> {
     pub(crate) buffers: &'a Lender<Buffer>,
     pub(crate) heads: &'a Lender<Head>,
-    /// Bounds on the heads of responses.
-    pub(crate) limits: &'a Limits,
-    /// How endpoints are spoken to that do not say it themselves.
-    pub(crate) protocol: Protocol,
-    /// What endpoints over HTTP/2 are told.
-    pub(crate) http2: &'a Http2,
+    pub(crate) upstreams: &'a Upstreams,
 }
 
 impl Tools<'_> {
@@ -77,7 +83,7 @@ impl Tools<'_> {
         match member.hint {
             Some(Hint::H2c) => Protocol::Http2,
             Some(Hint::H1 | Hint::Ws) => Protocol::Http1,
-            None => self.protocol,
+            None => self.upstreams.protocol,
         }
     }
 }
@@ -213,6 +219,7 @@ impl Client {
         again: bool,
     ) -> Result<Response, Error> {
         let load = member.begin();
+        request.note(|entry| entry.sent_to(member.address));
         if tools.protocol_of(member) == Protocol::Http2 {
             // Boxed, so that requests over HTTP/1 do not pay for its size.
             return Box::pin(http2::send(member, load, request, tools)).await;

@@ -1,5 +1,6 @@
 //! The life of a request: what is known after each step is what the next one needs.
 
+use super::access::AccessLogger;
 use super::bind::Bindings;
 use super::body::Body;
 use super::error::Error;
@@ -9,20 +10,24 @@ use super::lend::{Buffer, Lender, Reuse};
 use super::listen::{Limits, Permit, Permits};
 use super::metrics::Counters;
 use super::patience::Bell;
-use super::route::{self, Protocol, Tools};
+use super::route::{self, Tools, Upstreams};
 use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
 use crate::message::{Framing, Head, HopByHop, Known, Version};
 use crate::name::PathBuf;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// One listener's requests on one worker.
+/// One listener on one worker. Whoever begins to serve a request takes its service as it is then.
+pub(crate) struct Listener(RefCell<Rc<Service>>);
+
+/// One listener's requests on one worker, as long as nothing is said to be done otherwise.
+#[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) policy: Policy,
     pub(crate) identifiers: Rc<Identifiers>,
@@ -30,9 +35,9 @@ pub(crate) struct Service {
     pub(crate) limits: Limits,
     /// What callers over HTTP/2 are told.
     pub(crate) http2: Http2,
-    /// How endpoints are spoken to that do not say it themselves, and what those over HTTP/2 are told.
-    pub(crate) upstreams: (Protocol, Http2),
-    pub(crate) permits: Option<Arc<Permits>>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) permits: Option<Permits>,
+    pub(crate) access: Option<Rc<AccessLogger>>,
     pub(crate) counters: Counters,
     pub(crate) buffers: Lender<Buffer>,
     pub(crate) heads: Lender<Head>,
@@ -55,6 +60,22 @@ impl Reuse for Scratch {
     }
 }
 
+impl Listener {
+    pub(crate) fn new(service: Service) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(Rc::new(service))))
+    }
+
+    /// Returns the service as it is now.
+    pub(crate) fn service(&self) -> Rc<Service> {
+        Rc::clone(&self.0.borrow())
+    }
+
+    /// Changes the service; requests that were begun are not touched.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Service)) {
+        change(Rc::make_mut(&mut self.0.borrow_mut()));
+    }
+}
+
 impl Service {
     /// Carries one request to an endpoint and its response back.
     pub(crate) async fn serve(&self, peer: &Peer, request: &mut Request) -> Result<Response, Error> {
@@ -65,12 +86,14 @@ impl Service {
         let entered = self.policy.enter(peer, &mut request.head, context);
         self.counters.dropped_overrides.add(context.dropped().into());
         entered?;
+        request.note(|entry| entry.traced(context.trace()));
         if is_last_stop(&mut request.head)? {
             return Ok(route::made_here(200, self.heads.lend()));
         }
         self.identifiers
             .identify(&mut request.head, name)
             .map_err(|unidentified| Error::Unidentified { reason: unidentified.reason })?;
+        request.note(|entry| entry.named(name));
         let overrides = self.bindings.overrides(context.overrides(), &self.policy.override_limits())?;
         let limit = self.time_limit(context)?;
         let carried = pin!(async {
@@ -81,6 +104,7 @@ impl Service {
                 request.unbound = Some(dentry.clone());
             }
             let route = binding.draw()?;
+            request.note(|entry| entry.bound(route.id()));
             let leaving = route.leaving(&binding.service, overrides.printed());
             let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
             request.upgrade = tunnelled(&hop_by_hop);
@@ -95,13 +119,7 @@ impl Service {
     }
 
     fn tools(&self) -> Tools<'_> {
-        Tools {
-            buffers: &self.buffers,
-            heads: &self.heads,
-            limits: &self.limits.heads,
-            protocol: self.upstreams.0,
-            http2: &self.upstreams.1,
-        }
+        Tools { buffers: &self.buffers, heads: &self.heads, upstreams: &self.upstreams }
     }
 
     /// Prepares a response for its caller.

@@ -1,13 +1,14 @@
 //! A worker: one thread's share of the connections, from the accepted socket to its end.
 
-use super::Shared;
+use super::access::AccessLogger;
 use super::arrive::serve_connection;
 use super::bind::Bindings;
 use super::lend::Lender;
-use super::listen::Accepted;
+use super::listen::{Accepted, Counts, Permits};
 use super::metrics::Counters;
 use super::patience::Bell;
-use super::serve::Service;
+use super::serve::{Listener, Service};
+use super::{ListenerSettings, RouterSettings, Shared};
 use crate::context::Policy;
 use crate::drain::{Guard, Stage};
 use crate::identify::Identifiers;
@@ -36,54 +37,79 @@ impl Worker {
     pub(crate) async fn run(self) {
         let Self { shared, mut mailbox, connections, mut guard } = self;
         let bell = Rc::new(Bell::default());
-        let bindings: Vec<_> =
-            shared.routers.iter().map(|router| Rc::new(router.bindings(&shared))).collect();
-        let services = services(&shared, &bindings, &bell);
+        let mut settings = shared.settings.clone();
+        let routers = routers(&shared, &settings.borrow_and_update(), &bell);
         let mut tasks = JoinSet::new();
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let mut accepting = true;
+        while accepting || !tasks.is_empty() {
             tokio::select! {
-                Some(accepted) = mailbox.recv() => serve(accepted, &services, &connections, &mut tasks),
-                Some(ended) = tasks.join_next() => report(ended),
-                _ = sweep.tick() => bindings.iter().for_each(|bindings| bindings.sweep()),
-                () = guard.reached(Stage::Stopping) => break,
-            }
-        }
-        mailbox.close();
-        // What was accepted before the stop is served.
-        while let Ok(accepted) = mailbox.try_recv() {
-            serve(accepted, &services, &connections, &mut tasks);
-        }
-        bell.ring();
-        let mut forced = std::pin::pin!(guard.reached(Stage::Forced));
-        loop {
-            tokio::select! {
-                ended = tasks.join_next() => match ended {
-                    Some(ended) => report(ended),
-                    None => break,
+                accepted = mailbox.recv(), if accepting => match accepted {
+                    Some(accepted) => serve(accepted, &routers, &connections, &mut tasks),
+                    // No listener accepts any more.
+                    None => accepting = false,
                 },
-                () = &mut forced => break,
+                Some(ended) = tasks.join_next() => report(ended),
+                _ = sweep.tick() => routers.iter().for_each(|router| router.bindings.sweep()),
+                Ok(()) = settings.changed() => {
+                    for (router, settings) in routers.iter().zip(&*settings.borrow_and_update()) {
+                        router.change(settings);
+                    }
+                }
+                stage = guard.next() => match stage {
+                    Stage::Open | Stage::Leaving => {}
+                    Stage::LastCall => bell.call_last(),
+                    Stage::Stopping => bell.ring(),
+                    Stage::Forced => break,
+                },
             }
         }
         tasks.shutdown().await;
     }
 }
 
+/// One router on one worker.
+struct Router {
+    bindings: Rc<Bindings>,
+    /// With what is counted of each over all workers.
+    listeners: Vec<(Rc<Listener>, Counts)>,
+}
+
+impl Router {
+    /// Lets requests that are yet to begin be served by these settings.
+    fn change(&self, settings: &RouterSettings) {
+        self.bindings.configure(settings.binding_timeout, settings.caches);
+        let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
+        let upstreams = settings.upstreams;
+        for ((listener, counts), settings) in self.listeners.iter().zip(&settings.listeners) {
+            listener.change(|service| {
+                service.policy = Policy::new(settings.policy.clone());
+                service.identifiers = Rc::clone(&identifiers);
+                service.limits = settings.limits;
+                service.http2 = settings.http2;
+                service.upstreams = upstreams;
+                service.permits = permits(settings, counts);
+            });
+        }
+    }
+}
+
+fn permits(settings: &ListenerSettings, counts: &Counts) -> Option<Permits> {
+    settings.max_concurrent_requests.map(|limit| Permits::new(limit, &counts.requests))
+}
+
 /// Begins to serve a connection.
-fn serve(
-    accepted: Accepted,
-    services: &[Rc<Service>],
-    connections: &Arc<AtomicUsize>,
-    tasks: &mut JoinSet<()>,
-) {
+fn serve(accepted: Accepted, routers: &[Router], connections: &Arc<AtomicUsize>, tasks: &mut JoinSet<()>) {
     let leaving = Leaving(Arc::clone(connections));
-    let Some(service) = services.get(accepted.listener).map(Rc::clone) else { return };
-    let open = service.counters.connected();
+    let mut listeners = routers.iter().flat_map(|router| &router.listeners);
+    let Some((listener, _)) = listeners.nth(accepted.listener) else { return };
+    let open = listener.service().counters.connected();
+    let (listener, Accepted { stream, peer, permit, .. }) = (Rc::clone(listener), accepted);
     tasks.spawn_local(async move {
-        let (_leaving, _open) = (leaving, open);
-        if let Ok(stream) = TcpStream::from_std(accepted.stream) {
-            serve_connection(service, stream, accepted.peer).await;
+        let (_leaving, _open, _permit) = (leaving, open, permit);
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            serve_connection(listener, stream, peer).await;
         }
     });
 }
@@ -106,28 +132,37 @@ impl Drop for Leaving {
     }
 }
 
-/// The listeners as this worker serves them, in the order of the configuration.
-fn services(shared: &Shared, bindings: &[Rc<Bindings>], bell: &Rc<Bell>) -> Vec<Rc<Service>> {
-    let mut permits = shared.permits.iter();
-    let mut services = Vec::new();
-    for (router, bindings) in shared.routers.iter().zip(bindings) {
-        let identifiers = Rc::new(Identifiers::new(&router.identifiers, &router.prefix));
-        for listener in &router.listeners {
-            services.push(Rc::new(Service {
-                policy: Policy::new(listener.policy.clone()),
+/// The routers as this worker serves them, in the order of the configuration.
+fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec<Router> {
+    let mut counts = shared.counts.iter();
+    let mut routers = Vec::new();
+    for (router, settings) in shared.routers.iter().zip(settings) {
+        let bindings = Rc::new(router.bindings(settings, shared));
+        let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
+        let upstreams = settings.upstreams;
+        let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
+        let listeners = listeners.map(|((listener, settings), counts)| {
+            let service = Service {
+                policy: Policy::new(settings.policy.clone()),
                 identifiers: Rc::clone(&identifiers),
-                bindings: Rc::clone(bindings),
-                limits: listener.limits,
-                http2: listener.http2,
-                upstreams: (router.protocol, router.http2),
-                permits: permits.next().cloned().flatten(),
+                bindings: Rc::clone(&bindings),
+                limits: settings.limits,
+                http2: settings.http2,
+                upstreams,
+                permits: permits(settings, counts),
+                access: router
+                    .access_log
+                    .clone()
+                    .map(|log| AccessLogger::new(log, &shared.registry, &router.label, &listener.label)),
                 counters: Counters::new(&shared.registry, &router.label, &listener.label),
                 buffers: Lender::default(),
                 heads: Lender::default(),
                 scratch: Lender::default(),
                 bell: Rc::clone(bell),
-            }));
-        }
+            };
+            (Listener::new(service), counts.clone())
+        });
+        routers.push(Router { listeners: listeners.collect(), bindings });
     }
-    services
+    routers
 }

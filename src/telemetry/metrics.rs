@@ -92,6 +92,11 @@ impl Gauge {
     pub fn add(&self, n: i64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
+
+    /// Makes it `n`.
+    pub fn set(&self, n: i64) {
+        self.0.store(n, Relaxed);
+    }
 }
 
 impl Durations {

@@ -73,11 +73,16 @@ impl Serving {
         lines
     }
 
-    /// Sends a signal; returns the code that the process ends with.
-    async fn end(mut self, signal: &str) -> Option<i32> {
+    /// Sends a signal.
+    fn signal(&self, signal: &str) {
         // The shell's own `kill` is everywhere.
         let kill = format!("kill -{signal} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success());
+    }
+
+    /// Sends a signal; returns the code that the process ends with.
+    async fn end(mut self, signal: &str) -> Option<i32> {
+        self.signal(signal);
         let ending = async { while self.lines.recv().await.is_some() {} };
         within("the end of the process", ending).await;
         // Its output has ended, so it has, or does.
@@ -187,7 +192,8 @@ async fn a_file_is_run_until_it_is_told_to_stop() {
     let file = format!("{}/config.yaml", names.path());
     let dtab = "/svc/done => /$/io.buoyant.http.status/204";
     let yaml = format!(
-        "admin: {{port: 0}}\nrouters:\n- protocol: http\n  dtab: {dtab}\n  servers: [{{port: 0, ip: 0.0.0.0}}]\n"
+        "admin: {{port: 0, shutdownDelayMs: 0}}\nrouters:\n- protocol: http\n  dtab: {dtab}\n  \
+         servers: [{{port: 0, ip: 0.0.0.0}}]\n"
     );
     fs::write(&file, yaml).expect("the folder is there");
     for (arguments, signal) in [(vec!["run", &file], "TERM"), (vec![&file[..]], "INT")] {
@@ -195,11 +201,50 @@ async fn a_file_is_run_until_it_is_told_to_stop() {
         let lines = serving.until(" admin address=").await;
         let log = lines.join("\n");
         assert!(log.contains("trusts nobody: nothing is said and 0.0.0.0 is not loopback"), "{log}");
-        let address = lines.iter().find(|line| line.contains(" serving ")).expect("it says where it serves");
-        let port = address.rsplit(':').next().and_then(|port| port.trim().parse().ok()).expect("a port");
-        let mut client = Wire::connect(SocketAddr::from(([127, 0, 0, 1], port))).await;
+        let mut client = Wire::connect(address(&lines, " serving ")).await;
         client.get("done", "").await.assert_status(204);
         assert_eq!(serving.end(signal).await, Some(0));
+    }
+}
+
+/// The address at the end of the first line with this text.
+fn address(lines: &[String], text: &str) -> SocketAddr {
+    let line = lines.iter().find(|line| line.contains(text)).expect("it says where it serves");
+    let port = line.rsplit(':').next().and_then(|port| port.trim().parse().ok()).expect("a port");
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_stop_is_announced_until_another_signal_comes() {
+    let names = Names::new();
+    let file = format!("{}/config.yaml", names.path());
+    let day = 24 * 60 * 60 * 1000;
+    let dtab = "/svc/done => /$/io.buoyant.http.status/204";
+    let yaml = format!(
+        "admin: {{port: 0, shutdownDelayMs: {day}}}\nrouters:\n- protocol: http\n  dtab: {dtab}\n  \
+         servers: [{{port: 0}}]\n"
+    );
+    fs::write(&file, yaml).expect("the folder is there");
+    for asked_by_signal in [true, false] {
+        let mut serving = Serving::start(&["run", &file]);
+        let lines = serving.until(" admin address=").await;
+        let (serves, admin) = (address(&lines, " serving "), address(&lines, " admin "));
+        let mut open = Wire::connect(serves).await;
+        open.get("done", "").await.assert_status(204);
+        if asked_by_signal {
+            serving.signal("TERM");
+        } else {
+            let asked = "POST /admin/shutdown HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            Wire::connect(admin).await.ask(asked).await.assert_status(200);
+        }
+        serving.until("leaving").await;
+        let ready = Wire::connect(admin).await.ask("GET /admin/ready HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!((ready.status(), ready.text()), (503, "draining\n"));
+        for mut client in [open, Wire::connect(serves).await] {
+            let response = client.get("done", "").await;
+            assert_eq!((response.status(), response.field("connection")), (204, None), "all goes on");
+        }
+        assert_eq!(serving.end("TERM").await, Some(0));
     }
 }
 
@@ -226,9 +271,8 @@ async fn a_changed_file_is_taken_over_and_a_wrong_one_is_not() {
     configure("/x => /y", "");
     let mut serving = Serving::start(&["run", &file]);
     let lines = serving.until(" admin address=").await;
-    let address = lines.iter().find(|line| line.contains(" serving ")).expect("it says where it serves");
-    let port = address.rsplit(':').next().and_then(|port| port.trim().parse().ok()).expect("a port");
-    let mut client = Wire::connect(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    let mut client = Wire::connect(address(&lines, " serving ")).await;
+    let admin = address(&lines, " admin ");
     client.get("a", "").await.assert_status(204);
 
     write(&dtab, status(205));
@@ -238,14 +282,68 @@ async fn a_changed_file_is_taken_over_and_a_wrong_one_is_not() {
     serving.until(":1:8: expected '=>'").await;
     client.get("a", "").await.assert_status(205);
 
-    configure(&status(206), ", maxCallDepth: 5");
-    let lines = serving.until("a restart is needed: router http differs in more than its dtab").await;
-    assert!(lines.iter().any(|line| line.contains("the dtab has changed")), "{lines:?}");
+    configure(&status(206), ", maxCallDepth: 5, label: other");
+    let lines = serving.until("was read again and is in use").await;
+    let left = ":6:13: routers[0].servers[0].label: the label in metrics stays until a restart";
+    assert!(lines.iter().any(|line| line.contains(left)), "{lines:?}");
     until("the new dtab serves", async || client.get("a", "").await.status() == 206).await;
     configure("/svc = /b", "");
-    serving.until("the last good configuration stays in use").await;
+    let lines = serving.until("expected '=>'").await;
+    assert!(lines.iter().any(|line| line.contains("the last good configuration stays in use")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains(":4:14: routers[0].dtab")), "{lines:?}");
     client.get("a", "").await.assert_status(206);
+    let metric = async |name: &str| {
+        let asked = format!("GET /admin/metrics.json?q={name} HTTP/1.1\r\nHost: a\r\n\r\n");
+        Wire::connect(admin).await.ask(asked).await.text().to_owned()
+    };
+    assert!(metric("config_reload_failures").await.contains(":1"));
+    assert!(metric("config_rejected").await.contains(":1"));
+    configure(&status(208), "");
+    until("the corrected file serves", async || client.get("a", "").await.status() == 208).await;
+    assert!(metric("config_rejected").await.contains(":0"));
+    serving.until("was read again and is in use").await;
+    serving.signal("HUP");
+    serving.until("was read again and is in use").await;
+    assert_eq!(serving.end("INT").await, Some(0));
+}
+
+/// Standard output, as containers have it; and a file that is replaced on SIGHUP, as logrotate does it.
+#[tokio::test(flavor = "local")]
+async fn access_lines_go_to_standard_output_or_to_a_file_that_can_be_replaced() {
+    let names = Names::new();
+    let path = |name: &str| format!("{}/{name}", names.path());
+    let dtab = "/svc/done => /$/io.buoyant.http.status/204";
+    let router = |label: &str, log: &str| {
+        format!(
+            "- {{protocol: http, label: {label}, dtab: {dtab}, servers: [{{port: 0}}], httpAccessLog: '{log}'}}\n"
+        )
+    };
+    let routers = [router("one", "-"), router("two", &path("access.log"))].concat();
+    fs::write(path("config.yaml"), format!("admin: {{port: 0}}\nrouters:\n{routers}"))
+        .expect("the folder is there");
+    let mut serving = Serving::start(&["run", &path("config.yaml")]);
+    let lines = serving.until(" admin address=").await;
+    let ports = lines.iter().filter(|line| line.contains(" serving "));
+    let ports: Vec<u16> = ports.filter_map(|line| line.rsplit(':').next()?.trim().parse().ok()).collect();
+    let mut clients = Vec::new();
+    for port in ports {
+        clients.push(Wire::connect(SocketAddr::from(([127, 0, 0, 1], port))).await);
+    }
+    clients[0].get("done", "").await.assert_status(204);
+    let lines = serving.until("\"GET / HTTP/1.1\" 204 - \"-\" \"-\"").await;
+    assert!(lines.last().is_some_and(|line| line.starts_with("done 127.0.0.1 - - [")), "{lines:?}");
+
+    fs::rename(path("access.log"), path("access.log.1")).expect("it is there");
+    serving.signal("HUP");
+    until("the log is there again", async || {
+        clients[0].get("done", "").await;
+        fs::exists(path("access.log")).expect("the folder is there")
+    })
+    .await;
+    clients[1].get("done", "").await.assert_status(204);
     assert_eq!(serving.end("TERM").await, Some(0));
+    let count = |name| fs::read_to_string(path(name)).expect("a log").lines().count();
+    assert_eq!((count("access.log.1"), count("access.log")), (0, 1));
 }
 
 #[test]

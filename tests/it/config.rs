@@ -122,8 +122,28 @@ const CASES: &[Case] = &[
         &[(3, 3, "routers[0].maxRequestKB", "`maxRequestKB` is not supported: removed in Linkerd 1")],
     ),
     (
-        "routers:\n- protocol: http\n  httpAccessLog: a.log\n  servers: [{}]\n",
-        &[(3, 3, "routers[0].httpAccessLog", "not available yet (feature: access logs)")],
+        "routers:\n- protocol: http\n  httpAccessLog: ''\n  httpAccessLogFormat: xml\n  httpAccessLogRollPolicy: weekly(8)\n  httpAccessLogAppend: 1\n  httpAccessLogRotateCount: -2\n  servers: [{}]\n",
+        &[
+            (
+                3,
+                18,
+                "routers[0].httpAccessLog",
+                "expected the path of a file, or `-` for the standard output",
+            ),
+            (4, 24, "routers[0].httpAccessLogFormat", "expected `linkerd` or `json`, found `xml`"),
+            (
+                5,
+                28,
+                "routers[0].httpAccessLogRollPolicy",
+                "or a size such as `10.megabytes`, found `weekly(8)`",
+            ),
+            (6, 24, "routers[0].httpAccessLogAppend", "expected `true` or `false`"),
+            (7, 29, "routers[0].httpAccessLogRotateCount", "expected a number from 0"),
+        ],
+    ),
+    (
+        "routers:\n- {protocol: http, label: a, servers: [{port: 1}], httpAccessLog: a.log}\n- {protocol: http, label: b, servers: [{port: 2}], httpAccessLog: ./a.log, httpAccessLogAppend: false}\n",
+        &[(3, 67, "routers[1].httpAccessLog", "the access log at 2:67 goes there too, in another way")],
     ),
     (
         "routers:\n- protocol: http\n  interpreter: {kind: io.l5d.namerd}\n  servers: [{}]\n",
@@ -331,8 +351,25 @@ const CASES: &[Case] = &[
         &[(2, 9, "namers[0].kind", "`io.l5d.marathon` is not supported: this scheduler is not asked")],
     ),
     (
-        "namers:\n- kind: io.l5d.k8s\n  host: a\nrouters: [{protocol: http, servers: [{}]}]\n",
-        &[(2, 9, "namers[0].kind", "`io.l5d.k8s` is not available yet (feature: names from Kubernetes)")],
+        "namers:\n- kind: io.l5d.k8s\n  host: a b\n  watch: all\n  endpoints: v2\n  labelSelector: a=b\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[
+            (3, 9, "namers[0].host", "`a b` is not a host"),
+            (4, 10, "namers[0].watch", "expected `namespace` or `cluster`, found"),
+            (5, 14, "namers[0].endpoints", "expected `discovery.k8s.io/v1` or `v1`, found"),
+            (6, 18, "namers[0].labelSelector", "expected the key of a label"),
+        ],
+    ),
+    (
+        "namers:\n- {kind: io.l5d.k8s.ns, port: 0, context: a}\n- {kind: io.l5d.k8s.external, endpoints: v1}\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[
+            (2, 31, "namers[0].port", "expected a number from 1 to 65535"),
+            (2, 43, "namers[0].context", "`host` and `port` name an API server already"),
+            (3, 31, "namers[1].endpoints", "unknown key"),
+        ],
+    ),
+    (
+        "namers:\n- kind: io.l5d.consul\nrouters: [{protocol: http, servers: [{}]}]\n",
+        &[(2, 9, "namers[0].kind", "`io.l5d.consul` is not available yet (feature: Consul)")],
     ),
     (
         "namers:\n- kind: io.l5d.dnssrv\n  refreshIntervalSeconds: 0\n  dnsHosts: [10.0.0.10, 'a:b']\n  domain: a..b\nrouters: [{protocol: http, servers: [{}]}]\n",

@@ -1,11 +1,13 @@
 //! Linkerd 1's examples: `examples/linkerd1` runs, and the table in its README is true.
 
+use crate::support::http2::{H2Service, one};
 use crate::support::{Names, Service, TestApp, read};
 use signpost::app::Threads;
 use signpost::config::{self, Config, Http2, Protocol};
 use signpost::identify::{self, HeaderToken};
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// How many examples Linkerd 1.7.5 had.
@@ -14,7 +16,6 @@ const EXAMPLES: usize = 39;
 /// What an example has that is refused here: more keys of the file (lines of YAML), and of its router. An example that
 /// stands here twice is refused for two reasons, of which the first may hide the second.
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("access-logs", "", "httpAccessLog: logs/access.log"),
     ("admin", "", "interpreter: {kind: io.l5d.namerd, dst: /$/inet/127.1/4100}"),
     ("admin-tls", "admin: {tls: {certPath: cert.pem, keyPath: key.pem}}", ""),
     (
@@ -186,8 +187,10 @@ fn the_start_says_what_the_table_says() {
 /// What an example asks its requests of.
 struct Stage {
     names: Names,
-    /// Stands at `127.1/9999`.
+    /// Stands at `127.1/9999` in routers of HTTP/1.
     main: Service,
+    /// Stands there in routers of HTTP/2, and is the service over-http2 in files.
+    over_http2: H2Service,
     /// Stands at `127.1/7777`, and is the service hello in files.
     hello: Service,
 }
@@ -195,19 +198,24 @@ struct Stage {
 impl Stage {
     async fn start() -> Self {
         let (main, hello) = (Service::saying("main").await, Service::saying("hello").await);
+        let over_http2 = H2Service::saying("over HTTP/2").await;
         let names = Names::new();
         names.write("hello", &[hello.address()]);
-        Self { names, main, hello }
+        names.write("over-http2", &[over_http2.address()]);
+        Self { names, main, over_http2, hello }
     }
 
     /// Reads an example, with this stage in place of what it names, and ports of its own.
     fn config(&self, name: &str) -> Config {
         let text = fs::read_to_string(folder().join(format!("{name}.yaml"))).expect("an example can be read");
-        let port = |service: &Service| format!("127.1/{}", service.address().port());
+        let port = |address: SocketAddr| format!("127.1/{}", address.port());
+        let is_http2 = text.contains("protocol: h2");
+        let main = if is_http2 { self.over_http2.address() } else { self.main.address() };
         let text = text
             .replace("examples/names", self.names.path())
-            .replace("127.1/9999", &port(&self.main))
-            .replace("127.1/7777", &port(&self.hello));
+            .replace("logs/", &format!("{}/logs/", self.names.path()))
+            .replace("127.1/9999", &port(main))
+            .replace("127.1/7777", &port(self.hello.address()));
         let mut config = read(&text);
         config.admin.port = 0;
         config.routers.iter_mut().flat_map(|router| &mut router.servers).for_each(|server| server.port = 0);
@@ -238,8 +246,9 @@ async fn every_example_is_started_and_answers() {
                 stage.asked("rewriting", "GET /hello/api/x HTTP/1.1\r\nHost: a\r\n\r\n", "hello").await;
             }
             "influxdb" | "prometheus" | "socket-options" | "statsd" => {
-                stage.asked(&name, HELLO, "main").await
+                stage.asked(&name, HELLO, "main").await;
             }
+            "access-logs" => access_logs(&stage).await,
             "admin" => admin(&stage).await,
             "http" => http(&stage).await,
             "proxy" => proxy(&stage).await,
@@ -249,6 +258,18 @@ async fn every_example_is_started_and_answers() {
             "h2spec" => h2spec(&stage).await,
             other => panic!("{other} is an example without a test"),
         }
+    }
+}
+
+async fn access_logs(stage: &Stage) {
+    let app = stage.run("access-logs").await;
+    for (router, said) in [("outgoing", "main"), ("incoming", "hello")] {
+        assert_eq!(app.client_of(router, 0).await.get("hello", "").await.text(), said, "{router}");
+    }
+    app.stop().await;
+    for (router, part) in [("outgoing", "\"GET / HTTP/1.1\" 200 4 "), ("incoming", "\"status\":200")] {
+        let log = fs::read_to_string(format!("{}/logs/{router}.log", stage.names.path())).expect("a log");
+        assert!(log.contains(part) && log.lines().count() == 1, "{log}");
     }
 }
 
@@ -321,36 +342,48 @@ async fn static_namer(stage: &Stage) {
     app.stop().await;
 }
 
-/// Starts an example of HTTP/2 and returns its configuration as it was before its ports were changed.
-async fn started_h2(stage: &Stage, name: &str) -> Config {
+/// Reads an example of HTTP/2 as it stands: one router with the usual label and port.
+fn h2_router(name: &str) -> config::Router {
     let config = config::load(&folder().join(format!("{name}.yaml"))).unwrap();
     let [router] = config.routers.as_slice() else { panic!("one router") };
     assert_eq!((router.protocol, router.label.as_str(), router.servers[0].port), (Protocol::H2, "h2", 4142));
-    stage.run(name).await.stop().await;
-    config
+    router.clone()
 }
 
 async fn h2(stage: &Stage) {
-    let config = started_h2(stage, "h2").await;
-    let router = &config.routers[0];
-    let token = identify::Config::HeaderToken(HeaderToken { header: "my-service".into() });
-    assert_eq!(router.identifiers, [token]);
+    let router = h2_router("h2");
     let announced = Http2 {
         stream_window: Some(65535),
         header_table: Some(4096),
         max_frame: Some(16384),
         max_header_list: Some(16384),
     };
-    assert_eq!(router.client.http2, Http2 { header_table: None, ..announced.clone() });
-    assert_eq!((router.servers[0].max_streams, &router.servers[0].http2), (100, &announced));
+    assert_eq!(router.client.http2, Http2 { header_table: None, ..announced });
+    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (100, announced));
+    let app = stage.run("h2").await;
+    let mut client = app.h2_client().await;
+    // What `maxHeaderListBytes` lets pass is more than the 8 KiB that are usual.
+    let long = "x".repeat(12 * 1024);
+    let answer = client.get("any", &[("my-service", "over-http2"), ("x-long", &long)]).await;
+    assert_eq!((answer.status(), answer.text()), (200, "over HTTP/2"));
+    let asked = stage.over_http2.take_heads().pop().expect("it was asked");
+    let forwarded = one(asked.headers(), "forwarded");
+    assert_eq!(forwarded, Some("by=_h2;for=127.0.0.1;authority=any;proto=http"));
+    client.get("any", &[]).await.assert_status(400);
+    // A caller may speak HTTP/1 all the same.
+    let response = app.client().await.get("any", "my-service: over-http2\r\n").await;
+    assert_eq!(response.text(), "over HTTP/2");
+    app.stop().await;
 }
 
 async fn h2spec(stage: &Stage) {
-    let config = started_h2(stage, "h2spec").await;
-    let router = &config.routers[0];
-    assert_eq!(
-        router.identifiers,
-        [identify::Config::HeaderToken(HeaderToken { header: ":authority".into() })]
-    );
-    assert_eq!((router.servers[0].max_streams, &router.servers[0].http2), (1000, &Http2::default()));
+    let router = h2_router("h2spec");
+    let authority = identify::Config::HeaderToken(HeaderToken { header: ":authority".into() });
+    assert_eq!(router.identifiers, [authority]);
+    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (1000, Http2::default()));
+    let app = stage.run("h2spec").await;
+    assert_eq!(app.h2_client().await.get("any", &[]).await.text(), "over HTTP/2");
+    let asked = stage.over_http2.take_heads().pop().expect("it was asked");
+    assert_eq!(one(asked.headers(), "l5d-dst-service"), Some("/svc/any"));
+    app.stop().await;
 }

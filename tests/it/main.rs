@@ -1,5 +1,6 @@
 //! The real app on port 0 with real sockets; the examples; properties of names and delegation.
 
+mod access;
 mod admin;
 mod bodies;
 mod breaking;
@@ -13,13 +14,22 @@ mod examples;
 mod failing;
 mod framing;
 mod framing_live;
+mod grpc;
+mod http2;
+mod http2_faults;
+mod http2_frames;
 mod in_step;
+mod kit;
+mod kubernetes_faults;
+mod kubernetes_live;
+mod limits;
 mod linkerd1;
 mod name_laws;
 mod name_properties;
 mod naming_live;
 mod readme;
 mod reference;
+mod reloading;
 mod starting;
 mod support;
 mod upgrading;

@@ -5,13 +5,18 @@
 
 mod app;
 mod dns;
+pub(crate) mod either;
+pub(crate) mod grpc;
+pub(crate) mod http2;
+mod kubernetes;
 mod message;
 mod names;
 mod upstream;
 mod wire;
 
-pub(crate) use self::app::{TestApp, one_router, read, routing_to, with_servers};
+pub(crate) use self::app::{TestApp, one_router, read, routing_to, speaking, with_servers};
 pub(crate) use self::dns::DnsServer;
+pub(crate) use self::kubernetes::{ApiServer, Streams, endpoints, pod, service, slice};
 pub(crate) use self::message::Message;
 pub(crate) use self::names::{Names, dead_address};
 pub(crate) use self::upstream::{Service, Upstream, ok};

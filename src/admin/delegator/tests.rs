@@ -1,6 +1,6 @@
 use super::{Asked, Router, WAIT, answered};
-use crate::interpret::{Answer, Asker, Keeper, Namer, Namers, Writer};
-use crate::name::{Dtab, Path};
+use crate::interpret::{Answer, Asker, Keeper, Namer, Namers, Naming, Writer};
+use crate::name::Path;
 use http_body_util::BodyExt as _;
 use hyper::StatusCode;
 use std::sync::{Arc, Mutex};
@@ -20,15 +20,16 @@ impl Namer for Silent {
 }
 
 fn asker() -> Asker {
-    let silent: Arc<dyn Namer> = Arc::new(Silent::default());
-    let (keeper, asker) = Keeper::new(Namers::new(vec![(Path::from_elems(["#"]), silent)]), WAIT);
+    let (keeper, asker) = Keeper::new(WAIT);
     tokio::spawn(keeper.run());
     asker
 }
 
 async fn ask(dtab: &str) -> (StatusCode, String) {
-    let dtab = watch::channel(dtab.parse::<Dtab>().unwrap()).1;
-    let routers = [Router { label: "http".into(), prefix: Path::from_elems(["svc"]), dtab }];
+    let silent: Arc<dyn Namer> = Arc::new(Silent::default());
+    let namers = Namers::new(vec![(Path::from_elems(["#"]), silent)]);
+    let naming = watch::channel(Naming { dtab: dtab.parse().unwrap(), namers }).1;
+    let routers = [Router { label: "http".into(), prefix: Path::from_elems(["svc"]), naming }];
     let asked = Asked { path: Some("/svc".into()), ..Asked::default() };
     let answer = answered(asked, &routers, &asker()).await.unwrap();
     let status = answer.status();

@@ -1,7 +1,7 @@
 //! Namers, interpreters, transformers.
 
 use super::Fate::{NoEffect, NotYet, Refused, Works};
-use super::{CONSUL, DTAB_CONFIGMAP, KUBERNETES, Section, TRANSFORMERS, key, list, one, section, sorted};
+use super::{CONSUL, DTAB_CONFIGMAP, Section, TRANSFORMERS, key, list, one, section, sorted};
 
 /// Of `experimental`, which many things accept.
 pub(super) const NO_EXPERIMENT: &str = "what is built may be used without it";
@@ -26,9 +26,9 @@ pub(super) const SECTIONS: &[Section] = &[
         &[
             key("io.l5d.fs", Works),
             key("io.l5d.rewrite", Works),
-            key("io.l5d.k8s", NotYet(KUBERNETES)),
-            key("io.l5d.k8s.ns", NotYet(KUBERNETES)),
-            key("io.l5d.k8s.external", NotYet(KUBERNETES)),
+            key("io.l5d.k8s", Works),
+            key("io.l5d.k8s.ns", Works),
+            key("io.l5d.k8s.external", Works),
             key("io.l5d.consul", NotYet(CONSUL)),
             key("io.l5d.dnssrv", Works),
             key("io.l5d.serversets", Refused(ZOOKEEPER)),
@@ -41,16 +41,21 @@ pub(super) const SECTIONS: &[Section] = &[
     ),
     section("namer io.l5d.fs", &[key("rootDir", Works)]),
     section("namer io.l5d.rewrite", &[key("pattern", Works), key("name", Works)]),
+    section("namer io.l5d.k8s", &[key("endpoints", Works)]).with(&["kubernetes client"]),
+    section("namer io.l5d.k8s.ns", &[key("envVar", Works), key("endpoints", Works)])
+        .with(&["kubernetes client"]),
+    section("namer io.l5d.k8s.external", &[]).with(&["kubernetes client"]),
     section(
-        "namer io.l5d.k8s",
+        "kubernetes client",
         &[
-            key("host", NotYet(KUBERNETES)),
-            key("port", NotYet(KUBERNETES)),
-            key("labelSelector", NotYet(KUBERNETES)),
+            key("host", Works),
+            key("port", Works),
+            key("kubeconfig", Works),
+            key("context", Works),
+            key("watch", Works),
+            key("labelSelector", Works),
         ],
     ),
-    section("namer io.l5d.k8s.ns", &[key("envVar", NotYet(KUBERNETES))]).with(&["namer io.l5d.k8s"]),
-    section("namer io.l5d.k8s.external", &[]).with(&["namer io.l5d.k8s"]),
     section(
         "namer io.l5d.consul",
         &[

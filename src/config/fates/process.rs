@@ -26,6 +26,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("ip", Works),
             key("port", Works),
             one("socketOptions", NoEffect("the admin server sets what it needs"), "socket options"),
+            key("shutdownDelayMs", Works),
             key("shutdownGraceMs", Works),
             one("tls", NotYet(TLS), "server tls"),
             one("security", NotYet(ADMIN_RULES), "admin security"),

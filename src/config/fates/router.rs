@@ -1,10 +1,7 @@
 //! Routers, their servers, identifiers and binding caches.
 
 use super::Fate::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
-use super::{
-    ACCESS_LOGS, CONNECTIONS, Holds, INGRESS, Key, NOTHING, Section, TLS, TRACES, key, list, one, section,
-    sorted,
-};
+use super::{Holds, INGRESS, Key, NOTHING, Section, TLS, TRACES, key, list, one, section, sorted};
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
 const STREAMED: &str = "bodies are always streamed, whatever their length";
@@ -52,10 +49,11 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxHeadersKB", Works),
             key("maxInitialLineKB", Works),
             key("maxErrResponseKB", Works),
-            key("httpAccessLog", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogRollPolicy", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogAppend", NotYet(ACCESS_LOGS)),
-            key("httpAccessLogRotateCount", NotYet(ACCESS_LOGS)),
+            key("httpAccessLog", Works),
+            key("httpAccessLogFormat", Works),
+            key("httpAccessLogRollPolicy", Works),
+            key("httpAccessLogAppend", Works),
+            key("httpAccessLogRotateCount", Works),
             key("streamingEnabled", NoEffect(STREAMED)),
             key("streamAfterContentLengthKB", NoEffect(STREAMED)),
             key("compressionLevel", NoEffect("bodies pass as they are: let the service compress them")),
@@ -67,6 +65,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("baseDtab", Refused("removed from Linkerd: its name is `dtab`")),
             key("tracers", Refused("removed from Linkerd: its place is `telemetry`")),
             key("h2AccessLog", Foreign("here it is `httpAccessLog`")),
+            key("h2AccessLogFormat", Foreign("here it is `httpAccessLogFormat`")),
             key("h2AccessLogRollPolicy", Foreign("here it is `httpAccessLogRollPolicy`")),
             key("h2AccessLogAppend", Foreign("here it is `httpAccessLogAppend`")),
             key("h2AccessLogRotateCount", Foreign("here it is `httpAccessLogRotateCount`")),
@@ -75,11 +74,13 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "router h2",
         &[
-            key("h2AccessLog", NotYet(ACCESS_LOGS)),
-            key("h2AccessLogRollPolicy", NotYet(ACCESS_LOGS)),
-            key("h2AccessLogAppend", NotYet(ACCESS_LOGS)),
-            key("h2AccessLogRotateCount", NotYet(ACCESS_LOGS)),
+            key("h2AccessLog", Works),
+            key("h2AccessLogFormat", Works),
+            key("h2AccessLogRollPolicy", Works),
+            key("h2AccessLogAppend", Works),
+            key("h2AccessLogRotateCount", Works),
             key("httpAccessLog", Foreign("here it is `h2AccessLog`")),
+            key("httpAccessLogFormat", Foreign("here it is `h2AccessLogFormat`")),
             key("httpAccessLogRollPolicy", Foreign("here it is `h2AccessLogRollPolicy`")),
             key("httpAccessLogAppend", Foreign("here it is `h2AccessLogAppend`")),
             key("httpAccessLogRotateCount", Foreign("here it is `h2AccessLogRotateCount`")),
@@ -115,12 +116,15 @@ pub(super) const SECTIONS: &[Section] = &[
             key("trust", Works),
             key("clearContext", Works),
             key("maxConcurrentRequests", Works),
+            key("maxConnections", Works),
+            key("maxHeaders", Works),
+            key("headersTimeoutMs", Works),
             key("timeoutMs", Works),
             key("maxCallDepth", Works),
             one("addForwardedHeader", Works, "forwarded header"),
             one("socketOptions", Works, "socket options"),
             one("tls", NotYet(TLS), "server tls"),
-            one("serverSession", NotYet(CONNECTIONS), "session"),
+            one("serverSession", Works, "session"),
             key("announce", NoEffect(NOT_ANNOUNCED)),
         ],
     ),
@@ -175,7 +179,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("writeTimeoutMs", Works),
         ],
     ),
-    section("session", &[key("idleTimeMs", NotYet(CONNECTIONS)), key("lifeTimeMs", NotYet(CONNECTIONS))]),
+    section("session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),
     section("forwarded header", &[one("by", Works, "labeler"), one("for", Works, "labeler")]),
     sorted("labeler", &[]),
     section(

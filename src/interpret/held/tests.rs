@@ -58,9 +58,14 @@ fn start() -> (Arc<Fake>, Arc<Fake>, Held) {
     let (all, a) = (Arc::new(Fake::default()), Arc::new(Fake::default()));
     let namers =
         Namers::new(vec![(path("/$"), Arc::new(Echo)), (path("/#"), all.clone()), (path("/#/a"), a.clone())]);
-    let (keeper, asker) = Keeper::new(namers, Duration::from_secs(600));
+    let (keeper, asker) = Keeper::new(Duration::from_secs(600));
     tokio::spawn(keeper.run());
-    (all, a, Held::new(asker))
+    (all, a, Held::new(asker, namers))
+}
+
+/// What is wanted: numbers of namers, and paths after their prefixes.
+fn wanted(held: &Held) -> Vec<(usize, Path)> {
+    held.wanted().into_iter().map(|question| (question.number, question.rest)).collect()
 }
 
 fn evaluate(held: &mut Held, dtab: &str, from: &str) -> Delegation {
@@ -73,7 +78,7 @@ async fn what_is_missing_is_wanted_once_and_filled() {
     let (all, _, mut held) = start();
     let delegation = evaluate(&mut held, "/x => /#/b & /#/b & /#/c", "/x");
     assert_eq!(delegation.outcome, Outcome::Pending);
-    assert_eq!(held.wanted(), [(1, path("/b")), (1, path("/c"))]);
+    assert_eq!(wanted(&held), [(1, path("/b")), (1, path("/c"))]);
     assert!(held.looked().is_empty());
     held.ask_wanted().await;
     assert_eq!(held.len(), 2);
@@ -97,11 +102,11 @@ async fn what_is_missing_is_wanted_once_and_filled() {
 async fn namers_are_asked_in_order_until_one_knows() {
     let (all, a, mut held) = start();
     evaluate(&mut held, "", "/#/a/b");
-    assert_eq!(held.wanted(), [(2, path("/b"))], "the others only when this one says no");
+    assert_eq!(wanted(&held), [(2, path("/b"))], "the others only when this one says no");
     held.ask_wanted().await;
     a.writer("/b").unwrap().publish(State::Ready(NameTree::Neg));
     evaluate(&mut held, "", "/#/a/b");
-    assert_eq!(held.wanted(), [(1, path("/a/b"))]);
+    assert_eq!(wanted(&held), [(1, path("/a/b"))]);
     held.ask_wanted().await;
     all.writer("/a/b").unwrap().publish(ready("/found"));
     assert_eq!(print(&evaluate(&mut held, "", "/#/a/b")), "/found");
@@ -109,6 +114,31 @@ async fn namers_are_asked_in_order_until_one_knows() {
     assert_eq!(print(&evaluate(&mut held, "/b => $", "/$/b")), "$", "no need to ask anybody");
     assert!(held.wanted().is_empty() && held.looked().is_empty());
     assert_eq!(print(&evaluate(&mut held, "", "/svc")), "~");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_of_namers_that_stay_are_kept() {
+    let (all, a, mut held) = start();
+    evaluate(&mut held, "/x => /#/b & /#/a/c", "/x");
+    held.ask_wanted().await;
+    all.writer("/b").unwrap().publish(ready("/b1"));
+    a.writer("/c").unwrap().publish(ready("/c1"));
+    assert_eq!(held.len(), 2);
+    let other = Arc::new(Fake::default());
+    held.follow(&held.namers.replaced_by(vec![(path("/#/a"), other.clone()), (path("/#"), all.clone())]));
+    assert_eq!(held.len(), 1, "what the namer that is gone said is dropped");
+    assert_eq!(print(&evaluate(&mut held, "", "/#/b")), "/b1");
+    evaluate(&mut held, "/x => /#/a/c", "/x");
+    held.ask_wanted().await;
+    all.writer("/a/c").unwrap().publish(State::Ready(NameTree::Neg));
+    evaluate(&mut held, "/x => /#/a/c", "/x");
+    held.ask_wanted().await;
+    other.writer("/c").unwrap().publish(ready("/c2"));
+    assert_eq!(
+        print(&evaluate(&mut held, "/x => /#/a/c", "/x")),
+        "/c2",
+        "the other one is asked, second now"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,10 +162,11 @@ async fn pruning_drops_what_no_result_rests_on() {
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_answers_is_bounded() {
-    let (_, _, mut held) = start();
+    let (all, _, mut held) = start();
     let answer = Answer::fixed(ready("/a"));
     for n in 0..=MAX_HELD {
-        held.fill(1, Path::from_elems([n.to_string()]), &answer);
+        let (namer, rest) = (all.clone(), Path::from_elems([n.to_string()]));
+        held.fill(Question { number: 1, namer, rest }, &answer);
     }
     assert_eq!(held.len(), MAX_HELD);
     let full = evaluate(&mut held, "", "/#/more");
@@ -184,9 +215,9 @@ async fn settling_all_waits_for_everything_shown() {
 #[tokio::test(start_paused = true)]
 async fn settling_without_namers_fails_at_once() {
     let namers = Namers::new(vec![(path("/#"), Arc::new(Fake::default()))]);
-    let (keeper, asker) = Keeper::new(namers, Duration::from_secs(600));
+    let (keeper, asker) = Keeper::new(Duration::from_secs(600));
     drop(keeper);
-    let mut held = Held::new(asker);
+    let mut held = Held::new(asker, namers);
     let delegation = settle(&Dtab::empty(), &path("/#/b"), Explore::Deciding, &mut held).await;
     assert!(matches!(delegation.outcome, Outcome::Failed(_)), "{delegation:?}");
 }

@@ -1,6 +1,6 @@
 //! The format of a name file: one address, or host name, in each line.
 
-use crate::interpret::{Endpoint, EndpointSet};
+use crate::interpret::{Endpoint, EndpointSet, Hint};
 use crate::namer::address::{is_host_name, literal};
 use crate::namer::dns::Known;
 use std::collections::HashSet;
@@ -43,6 +43,7 @@ pub(super) struct Line {
     pub(super) host: Host,
     port: u16,
     weight: f64,
+    hint: Option<Hint>,
 }
 
 /// What stands before the port.
@@ -88,7 +89,8 @@ impl Content {
             for &address in addresses.iter() {
                 let address = SocketAddr::new(address, line.port);
                 if seen.insert(address) {
-                    endpoints.push(Endpoint { weight: line.weight, ..Endpoint::at(address) });
+                    let Line { weight, hint, .. } = *line;
+                    endpoints.push(Endpoint { weight, hint, ..Endpoint::at(address) });
                 }
             }
         }
@@ -115,8 +117,11 @@ impl Located {
     }
 }
 
-/// Reads `host port` and `host port * weight`, fields apart by white space, comments from `#`, empty lines. A bad line
-/// is reported and the others serve; of lines with one host and port the first counts.
+/// Reads `host port` and `host port * weight`, either with `h2c` or `http` behind it for what is spoken there, fields
+/// apart by white space, comments from `#`, empty lines. A bad line is reported and the others serve; of lines with one
+/// host and port the first counts.
+///
+/// The word for the protocol is not Linkerd's: there a file's endpoints spoke what their router did.
 pub(super) fn parse(bytes: &[u8]) -> Content {
     let mut known = HashSet::new();
     let mut hosts = HashSet::new();
@@ -153,12 +158,23 @@ pub(super) fn parse(bytes: &[u8]) -> Content {
 }
 
 fn line(text: &str) -> Result<Line, &'static str> {
-    let mut fields = text.split_whitespace();
-    let fields = [fields.next(), fields.next(), fields.next(), fields.next(), fields.next()];
-    let (host, port, weight) = match fields {
-        [Some(host), Some(port), None, ..] => (host, port, "1"),
-        [Some(host), Some(port), Some("*"), Some(weight), None] => (host, port, weight),
-        _ => return Err("not `host port` or `host port * weight`"),
+    let mut fields: Vec<&str> = text.split_whitespace().take(6).collect();
+    let hint = match fields.last() {
+        Some(&"h2c") => Some(Hint::H2c),
+        Some(&"http") => Some(Hint::H1),
+        _ => None,
+    };
+    // A port and a host come before it.
+    let hint = hint.filter(|_| fields.len() > 2);
+    if hint.is_some() {
+        fields.pop();
+    }
+    let (host, port, weight) = match fields[..] {
+        [host, port] => (host, port, "1"),
+        [host, port, "*", weight] => (host, port, weight),
+        _ => {
+            return Err("not `host port` or `host port * weight`, with or without `h2c` or `http` behind it");
+        }
     };
     let host = match literal(host) {
         Some(address) => Host::Address(address),
@@ -171,7 +187,7 @@ fn line(text: &str) -> Result<Line, &'static str> {
     let weight = weight.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
     let weight = weight.ok_or("the weight is not a number from 0")?;
     // `-0` is a way to write 0.
-    Ok(Line { host, port, weight: weight.abs() })
+    Ok(Line { host, port, weight: weight.abs(), hint })
 }
 
 /// Whether a text looks like an IPv4 address and is none, such as `10.0.0.256`: no top-level domain is a number.
@@ -185,6 +201,7 @@ fn is_wrong_address(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Content, KEPT, MAX_HOSTS, SHOWN, parse};
+    use crate::interpret::Hint;
     use crate::namer::dns::Known;
 
     /// The endpoints when no host name is known.
@@ -219,6 +236,16 @@ mod tests {
     }
 
     #[test]
+    fn protocols() {
+        let content =
+            parse(b"10.0.0.1 80 h2c\n10.0.0.2 80 * 2 http # old\n10.0.0.3 80 * 3\n10.0.0.1 80 http\n");
+        let located = content.locate(|_| Known::Pending);
+        let endpoints: Vec<_> = located.endpoints.iter().map(|e| (e.weight, e.hint)).collect();
+        assert_eq!(endpoints, [(1.0, Some(Hint::H2c)), (2.0, Some(Hint::H1)), (3.0, None)]);
+        assert_eq!(content.bad_lines[0].line, 4, "the first counts");
+    }
+
+    #[test]
     fn bad_lines_are_reported_and_the_others_serve() {
         let bad = [
             "127.0.0.1",
@@ -233,6 +260,13 @@ mod tests {
             "127.0.0.1 80 * inf",
             "127.0.0.1 80 * NaN",
             "127.0.0.1 80 * 1 more",
+            "127.0.0.1 80 h2",
+            "127.0.0.1 80 H2C",
+            "127.0.0.1 80 h2c h2c",
+            "127.0.0.1 80 h2c * 1",
+            "127.0.0.1 80 * 1 h2c more",
+            "127.0.0.1 80 * h2c",
+            "127.0.0.1 h2c",
             "10.0.0.256 80",
             "a..b 80",
             "a_b:c 80",

@@ -383,7 +383,7 @@ async fn names_and_states_can_be_listed() {
     let mut web = folder.ask("/web");
     web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80").await;
     let state = folder.namer.state().unwrap();
-    let reason = "not `host port` or `host port * weight`";
+    let reason = "not `host port` or `host port * weight`, with or without `h2c` or `http` behind it";
     assert_eq!(
         state["files"],
         serde_json::json!({ "/web": {

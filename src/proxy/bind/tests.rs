@@ -33,18 +33,19 @@ impl Namer for Everything {
 struct Scene {
     bindings: Bindings,
     namer: Arc<Everything>,
-    live: watch::Sender<Dtab>,
+    live: watch::Sender<Naming>,
 }
 
 /// Bindings that remember ten of each thing for a minute, over a namer that knows everything.
 fn scene() -> Scene {
     let namer = Arc::new(Everything::default());
     let namers = Namers::new(vec![(Path::from_elems(["#", "all"]), namer.clone() as Arc<dyn Namer>)]);
-    let (keeper, asker) = Keeper::new(namers, Duration::from_secs(1));
+    let (keeper, asker) = Keeper::new(Duration::from_secs(1));
     tokio::spawn(keeper.run());
     let ten = NonZeroUsize::new(10).unwrap();
     let cache = CacheConfig { names: ten, clients: ten, idle: Duration::from_secs(60) };
-    let (live, base) = watch::channel("/svc => /#/all; /svc/gone => /none | ~".parse().unwrap());
+    let dtab = "/svc => /#/all; /svc/gone => /none | ~".parse().unwrap();
+    let (live, base) = watch::channel(Naming { dtab, namers });
     let bindings = Bindings::new(base, Duration::from_secs(5), cache, asker, Arc::default());
     Scene { bindings, namer, live }
 }
@@ -88,11 +89,97 @@ async fn a_hit_is_the_same_binding_until_an_answer_changes() {
 async fn a_new_base_dtab_is_followed_and_clients_are_kept() {
     let scene = scene();
     let first = scene.bind("/svc/a", "").await;
-    scene.live.send_replace("/svc => /#/all/x; /other => /#/all".parse().unwrap());
+    scene.live.send_modify(|naming| naming.dtab = "/svc => /#/all/x; /other => /#/all".parse().unwrap());
     assert_eq!(routed(&*scene.bind("/svc/a", "").await).unwrap(), "/#/all/x/a");
     let again = scene.bind("/other/a", "").await;
     let client = |binding: &Binding| Rc::clone(binding.clients().next().unwrap());
     assert!(Rc::ptr_eq(&client(&first), &client(&again)));
+}
+
+/// Puts another namer in the place of the scene's.
+fn replace_namer(scene: &Scene, namer: impl Namer + 'static) {
+    let prefix = Path::from_elems(["#", "all"]);
+    scene.live.send_modify(|naming| {
+        naming.namers = naming.namers.replaced_by(vec![(prefix, Arc::new(namer) as Arc<dyn Namer>)]);
+    });
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn new_namers_are_followed_and_clients_are_kept() {
+    let scene = scene();
+    let first = scene.bind("/svc/a", "").await;
+    replace_namer(&scene, Everything::default());
+    let second = scene.bind("/svc/a", "").await;
+    assert!(!Rc::ptr_eq(&first, &second));
+    let client = |binding: &Binding| Rc::clone(binding.clients().next().unwrap());
+    assert!(Rc::ptr_eq(&client(&first), &client(&second)), "it ends at the same name");
+    drop((first, second));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let (_, writer) = scene.namer.0.lock().unwrap().pop().unwrap();
+    assert!(writer.is_closed(), "the namer that is gone need not watch any longer");
+}
+
+/// Never answers.
+#[derive(Default)]
+struct Silent(Mutex<Vec<Writer>>);
+
+impl Namer for Silent {
+    fn lookup(&self, _: &Path) -> Answer {
+        let (writer, answer) = Answer::pending();
+        self.0.lock().unwrap().push(writer);
+        answer
+    }
+}
+
+/// Asks for `/svc/a` of a namer that never answers, until a change after a second gives another one.
+async fn asked_and_changed(change: impl FnOnce(&Scene)) -> String {
+    let scene = scene();
+    replace_namer(&scene, Silent::default());
+    let began = Instant::now();
+    let changing = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        change(&scene);
+    };
+    let (binding, ()) = tokio::join!(scene.bind("/svc/a", ""), changing);
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+    routed(&binding).unwrap()
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_waits_for_a_namer_hears_that_it_was_replaced() {
+    let other_namer = |scene: &Scene| replace_namer(scene, Everything::default());
+    assert_eq!(asked_and_changed(other_namer).await, "/#/all/a");
+    let other_dtab = |scene: &Scene| {
+        scene.live.send_modify(|naming| {
+            let answers: Arc<dyn Namer> = scene.namer.clone();
+            naming.namers = naming.namers.replaced_by(vec![(Path::from_elems(["#", "other"]), answers)]);
+            naming.dtab = "/svc => /#/other/x".parse().unwrap();
+        });
+    };
+    assert_eq!(asked_and_changed(other_dtab).await, "/#/all/x/a", "the id is the namer's own");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn other_bounds_hold_at_once() {
+    let scene = scene();
+    for n in 0..10 {
+        scene.bind(&format!("/svc/n{n}"), &format!("/x{n} => /y")).await;
+    }
+    assert_eq!(scene.sizes(), [10, 10, 10]);
+    let [three, two] = [3, 2].map(|n| NonZeroUsize::new(n).unwrap());
+    let cache = CacheConfig { names: three, clients: two, idle: Duration::from_secs(1) };
+    scene.bindings.configure(Duration::from_secs(2), cache);
+    assert_eq!(scene.sizes(), [3, 3, 2]);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    scene.bindings.sweep();
+    assert_eq!(scene.sizes(), [3, 0, 0], "what is idle goes sooner");
+    replace_namer(&scene, Silent::default());
+    let began = Instant::now();
+    let mut name = PathBuf::default();
+    name.extend(&"/svc/a".parse().unwrap());
+    let late = scene.bindings.bind(&name, &Overrides::default()).await.unwrap_err();
+    assert!(matches!(late, Error::BindingTimeout { .. }), "{late}");
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -162,7 +162,7 @@ async fn read_head(
     for _ in 0..=MOST_INTERIM {
         let mut head = tools.heads.lend();
         loop {
-            let parsed = upstream.conn.look(|bytes| head.parse_response(bytes, tools.limits));
+            let parsed = upstream.conn.look(|bytes| head.parse_response(bytes, &tools.upstreams.heads));
             if let Some(taken) = parsed.map_err(|error| bad(error.to_string()))? {
                 upstream.conn.consume(taken);
                 break;

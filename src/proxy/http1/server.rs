@@ -4,12 +4,13 @@ use super::body::{Incoming, Outgoing};
 use super::conn::{Conn, Gone};
 use crate::context::Peer;
 use crate::message::{Framing, Head, Known, Version, keeps_alive, request_framing};
+use crate::proxy::access::{Counted, Entry};
 use crate::proxy::body::{Body, carry};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Request, Response, Upload, Upstream, beside};
 use crate::proxy::lend::Loan;
 use crate::proxy::patience::{Hearer, Patience, Stall};
-use crate::proxy::serve::Service;
+use crate::proxy::serve::{Listener, Service};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -42,17 +43,28 @@ enum After {
 
 /// Serves one connection until it ends; its first bytes are there.
 pub(crate) async fn serve_connection(
-    service: Rc<Service>,
+    listener: Rc<Listener>,
     conn: Rc<Conn>,
     peer: Peer,
     hearer: Hearer,
     mut patience: Patience,
+    opened: Instant,
 ) {
     loop {
-        let after = match next_head(&service, &conn, &hearer, &mut patience).await {
-            Ok(Some(head)) => serve_request(&service, &conn, &peer, &mut patience, head).await,
+        patience.begin(listener.service().limits.wait(opened));
+        if !is_begun(&conn, &hearer, &mut patience).await {
+            return;
+        }
+        // What may have changed while nothing came.
+        let service = listener.service();
+        let after = match next_head(&service, &conn, &mut patience).await {
+            Ok(Some(head)) => serve_request(&service, &conn, &peer, &mut patience, head, opened).await,
             Ok(None) => After::Close,
-            Err(error) => refuse(&service, &conn, &peer, &error).await,
+            Err(error) => {
+                let access = service.access.as_ref();
+                let entry = access.map(|log| conn.look(|bytes| log.begin_malformed(bytes, &peer)));
+                refuse(&service, &conn, &peer, &error, entry).await
+            }
         };
         match after {
             After::Again => {}
@@ -62,28 +74,29 @@ pub(crate) async fn serve_connection(
     }
 }
 
-/// Reads the next request's head; None when there will be none.
+/// Waits for the first bytes of a request; false when none will come.
+async fn is_begun(conn: &Conn, hearer: &Hearer, patience: &mut Patience) -> bool {
+    if !conn.look(<[u8]>::is_empty) {
+        return true;
+    }
+    poll_fn(|cx| {
+        if let Poll::Ready(read) = conn.poll_fill(cx) {
+            return Poll::Ready(matches!(read, Ok(n) if n > 0));
+        }
+        if hearer.poll_rung(cx).is_ready() || patience.poll_over(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Reads the head of a request that has begun; None when its end does not come.
 async fn next_head(
     service: &Service,
     conn: &Rc<Conn>,
-    hearer: &Hearer,
     patience: &mut Patience,
 ) -> Result<Option<Loan<Head>>, Error> {
-    patience.begin(service.limits.idle);
-    if conn.look(<[u8]>::is_empty) {
-        let came = poll_fn(|cx| {
-            if let Poll::Ready(read) = conn.poll_fill(cx) {
-                return Poll::Ready(matches!(read, Ok(n) if n > 0));
-            }
-            if hearer.poll_rung(cx).is_ready() || patience.poll_over(cx).is_ready() {
-                return Poll::Ready(false);
-            }
-            Poll::Pending
-        });
-        if !came.await {
-            return Ok(None);
-        }
-    }
     let mut head = service.heads.lend();
     let mut begun = false;
     loop {
@@ -112,13 +125,17 @@ async fn serve_request(
     peer: &Peer,
     patience: &mut Patience,
     mut head: Loan<Head>,
+    opened: Instant,
 ) -> After {
+    let entry = service.access.as_ref().map(|log| log.begin(&head, peer));
     let framing = match judge(&mut head) {
         Ok(framing) => framing,
-        Err(error) => return refuse(service, conn, peer, &error).await,
+        Err(error) => return refuse(service, conn, peer, &error, entry).await,
     };
+    let began = Instant::now();
+    let is_old = service.limits.life.is_some_and(|life| began - opened >= life);
     let mut reply = Reply {
-        keep: keeps_alive(&head),
+        keep: keeps_alive(&head) && !is_old,
         version: head.version(),
         expects: head.contains(Known::Expect),
         trailers: false,
@@ -136,8 +153,8 @@ async fn serve_request(
         head,
         framing,
         body,
+        entry,
     };
-    let began = Instant::now();
     let whole = pin!(async {
         let response = match service.serve(peer, &mut request).await {
             Ok(response) => response,
@@ -146,6 +163,7 @@ async fn serve_request(
             }
             Err(error) => {
                 service.count_error(&error);
+                request.note(|entry| entry.failed(&error));
                 reply.keep &= !error.ends_connection();
                 service.error_response(peer, &error, Some(&request))
             }
@@ -223,9 +241,15 @@ async fn while_moving<T>(
 }
 
 /// Writes a response and the body behind it.
-async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, reply: Reply) -> After {
+async fn respond(
+    service: &Service,
+    conn: &Rc<Conn>,
+    mut response: Response,
+    reply: Reply,
+    mut entry: Option<Box<Entry>>,
+) -> After {
     if response.framing == Framing::Tunnel {
-        return Box::pin(tunnel(conn, response)).await;
+        return Box::pin(tunnel(conn, response, entry)).await;
     }
     let chunked = match response.framing {
         Framing::Chunked | Framing::Close => reply.version == Version::Http11,
@@ -238,7 +262,7 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
         Upload::Going(_) => reply.expects,
         Upload::Refused => true,
     };
-    let keep = reply.keep && delimited && !ambiguous && !service.bell.has_rung();
+    let keep = reply.keep && delimited && !ambiguous && !service.bell.is_last_call();
     settle_length(&mut response);
     if chunked {
         response.head.append(b"transfer-encoding", b"chunked");
@@ -246,9 +270,13 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
     say_connection(&mut response.head, keep, reply.version);
     let mut out = conn.out();
     response.head.write(out.out());
-    let mut outgoing = Outgoing::new(Rc::clone(conn), out, chunked).with_trailers(reply.trailers);
+    if let Some(entry) = &mut entry {
+        entry.answered(&response.head);
+    }
+    let outgoing = Outgoing::new(Rc::clone(conn), out, chunked).with_trailers(reply.trailers);
+    let mut counted = Counted::new(outgoing, entry.as_deref());
     let carried = {
-        let carrying = pin!(carry(&mut response.body, &mut outgoing));
+        let carrying = pin!(carry(&mut response.body, &mut counted));
         beside(&mut response.upload, carrying).await
     };
     if !matches!(carried, Ok(Ok(()))) {
@@ -256,6 +284,9 @@ async fn respond(service: &Service, conn: &Rc<Conn>, mut response: Response, rep
             conn.reset_on_close();
         }
         return After::Close;
+    }
+    if let Some(entry) = entry {
+        entry.complete();
     }
     if keep && matches!(response.upload, Upload::Going(_)) {
         // The endpoint has answered, and may read on to the end.
@@ -304,7 +335,7 @@ async fn deliver(
     let small = matches!(request.framing, Framing::Length(length) if length <= MOST_DISCARDED as u64);
     let readable = small && !request.body.is_done() && !reply.expects;
     reply.keep &= !unread || readable;
-    match respond(service, conn, response, reply).await {
+    match respond(service, conn, response, reply, request.entry.take()).await {
         After::Again if unread => match discard(&mut request.body).await {
             Ok(()) => After::Again,
             Err(_) => After::Close,
@@ -315,12 +346,21 @@ async fn deliver(
 }
 
 /// Answers what is not even a request.
-async fn refuse(service: &Service, conn: &Rc<Conn>, peer: &Peer, error: &Error) -> After {
+async fn refuse(
+    service: &Service,
+    conn: &Rc<Conn>,
+    peer: &Peer,
+    error: &Error,
+    mut entry: Option<Box<Entry>>,
+) -> After {
     service.count_error(error);
+    if let Some(entry) = &mut entry {
+        entry.failed(error);
+    }
     let reply = Reply { keep: false, version: Version::Http11, expects: false, trailers: false };
     let response = service.error_response(peer, error, None);
     service.counters.refused(response.head.status());
-    match respond(service, conn, response, reply).await {
+    match respond(service, conn, response, reply, entry).await {
         After::Close => After::Linger,
         after => after,
     }
@@ -355,10 +395,13 @@ async fn linger(conn: &Conn) {
 }
 
 /// Carries bytes both ways after a switch of protocols (RFC 9110 7.8), until both sides have ended.
-async fn tunnel(conn: &Rc<Conn>, response: Response) -> After {
+async fn tunnel(conn: &Rc<Conn>, response: Response, mut entry: Option<Box<Entry>>) -> After {
     let Some(Upstream::Http1(upstream)) = response.upstream else { return After::Close };
     let mut out = conn.out();
     response.head.write(out.out());
+    if let Some(entry) = &mut entry {
+        entry.answered(&response.head);
+    }
     if conn.write([out.data(), b"", b""]).await.is_err() {
         return After::Close;
     }
@@ -368,7 +411,9 @@ async fn tunnel(conn: &Rc<Conn>, response: Response) -> After {
     let (down, up) = (one_way(&upstream.conn, conn, &ended), one_way(conn, &upstream.conn, &ended));
     // Whatever broke, the other direction has nobody to go to.
     let both = pin!(async { tokio::try_join!(down, up) });
-    let _ = while_open(conn, &ended, both).await;
+    if let (Some(Ok(_)), Some(entry)) = (while_open(conn, &ended, both).await, entry) {
+        entry.complete();
+    }
     After::Close
 }
 

@@ -1,6 +1,6 @@
 //! The upstream's side of an exchange over HTTP/2: connections that many exchanges share, and one exchange on them.
 
-use super::{Http2, Incoming, Outgoing, SEND_BUFFER, Sending, io_error};
+use super::{Incoming, Outgoing, SEND_BUFFER, Sending, io_error};
 use crate::message::{Framing, Head, response_framing};
 use crate::proxy::balance::{Load, Member};
 use crate::proxy::body::{Body, carry};
@@ -13,6 +13,7 @@ use crate::proxy::route::Tools;
 use bytes::Bytes;
 use h2::client::{Builder, Connection as Driver, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
+use http::StatusCode;
 use std::cell::{Cell, RefCell};
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -77,12 +78,12 @@ impl Drop for Exchange {
 
 impl Connections {
     /// A connection with room for one more stream: one that is there, or a new one.
-    async fn connection(&self, address: SocketAddr, settings: &Http2) -> Result<Rc<Connection>, Error> {
+    async fn connection(&self, address: SocketAddr, tools: &Tools<'_>) -> Result<Rc<Connection>, Error> {
         if let Some(connection) = self.roomy() {
             return Ok(connection);
         }
         let opening = Rc::clone(self.opening.borrow_mut().get_or_insert_default());
-        let opened = opening.get_or_init(|| Connection::open(address, settings)).await;
+        let opened = opening.get_or_init(|| Connection::open(address, tools)).await;
         let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
         match opened {
             Ok(connection) => {
@@ -120,7 +121,8 @@ impl Connections {
 }
 
 impl Connection {
-    async fn open(address: SocketAddr, settings: &Http2) -> Result<Rc<Self>, Error> {
+    async fn open(address: SocketAddr, tools: &Tools<'_>) -> Result<Rc<Self>, Error> {
+        let settings = &tools.upstreams.http2;
         let stream = connect::open(address).await?;
         let mut builder = Builder::new();
         builder
@@ -129,10 +131,8 @@ impl Connection {
             .initial_connection_window_size(settings.connection_window)
             .header_table_size(settings.header_table)
             .max_frame_size(settings.max_frame)
+            .max_header_list_size(settings.header_list(&tools.upstreams.heads))
             .max_send_buffer_size(SEND_BUFFER);
-        if let Some(bytes) = settings.max_header_list {
-            builder.max_header_list_size(bytes);
-        }
         let (sender, driver) = builder
             .handshake(stream)
             .await
@@ -178,7 +178,7 @@ pub(crate) async fn send(
     let address = member.address;
     let reset = |error: h2::Error, unsent| Error::Reset { address, source: io_error(error), unsent };
     let sent = request.head.to_http2_request(request.takes_trailers)?;
-    let connection = member.http2.connection(address, tools.http2).await?;
+    let connection = member.http2.connection(address, tools).await?;
     let mut sender = connection.sender.clone();
     if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
         connection.ended.set(true);
@@ -201,11 +201,13 @@ pub(crate) async fn send(
                 reset(error, unsent)
             }
             Failed::Interim => bad(address, format!("more than {MOST_INTERIM} interim responses")),
+            Failed::Switching => bad(address, SWITCHING.to_owned()),
         })?
         .into_parts()
     };
     let mut head = tools.heads.lend();
-    head.take_http2_response(&parts, tools.limits).map_err(|error| bad(address, error.to_string()))?;
+    head.take_http2_response(&parts, &tools.upstreams.heads)
+        .map_err(|error| bad(address, error.to_string()))?;
     let (framing, body) = take_body(&head, body, request).map_err(|reason| bad(address, reason))?;
     let upstream = Some(Upstream::Http2(exchange));
     Ok(Response { head, framing, body, upload, upstream, permit: None })
@@ -236,18 +238,23 @@ fn take_body(head: &Head, body: RecvStream, request: &Request) -> Result<(Framin
     let ended = body.is_end_stream();
     match framing {
         Framing::None => Ok((Framing::None, Body::Empty)),
-        Framing::Tunnel => Err("it switches protocols, which HTTP/2 does not have".to_owned()),
+        Framing::Tunnel => Err(SWITCHING.to_owned()),
         Framing::Length(length) => Ok((Framing::Length(length), Body::Http2(Incoming::new(body, None)))),
         _ if ended => Ok((Framing::Length(0), Body::Empty)),
         _ => Ok((Framing::Chunked, Body::Http2(Incoming::new(body, None)))),
     }
 }
 
+/// What is wrong with a 101 (RFC 9113 8.6).
+const SWITCHING: &str = "it switches protocols, which HTTP/2 does not have";
+
 /// Why no response came.
 enum Failed {
     Stream(h2::Error),
     /// Too many interim ones did.
     Interim,
+    /// It was a 101: a caller over HTTP/1 would take what follows for another protocol.
+    Switching,
 }
 
 /// Waits for the final response; interim ones go to the caller.
@@ -259,6 +266,9 @@ async fn read_head(
     for _ in 0..=MOST_INTERIM {
         match poll_fn(|cx| poll_head(&mut response, cx)).await.map_err(Failed::Stream)? {
             Arrived::Final(response) => return Ok(response),
+            Arrived::Interim(interim) if interim.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(Failed::Switching);
+            }
             Arrived::Interim(interim) => Box::pin(pass_interim(&interim, request, tools)).await,
         }
     }
@@ -281,7 +291,7 @@ async fn pass_interim(interim: &http::Response<()>, request: &Request, tools: &T
     let mut head: Loan<Head> = tools.heads.lend();
     let (parts, ()) = interim.clone().into_parts();
     // One that is out of bounds is dropped: nobody depends on it.
-    if head.take_http2_response(&parts, tools.limits).is_ok() {
+    if head.take_http2_response(&parts, &tools.upstreams.heads).is_ok() {
         relay_interim(&mut head, request).await;
     }
 }

@@ -3,11 +3,12 @@
 use super::{Incoming, Outgoing, SEND_BUFFER, Sending, io_error, reset_code};
 use crate::context::Peer;
 use crate::message::{Framing, Head, Known, request_framing};
+use crate::proxy::access::{Counted, Entry};
 use crate::proxy::body::{Body, Broken, carry};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Request, Response, Upload, beside};
 use crate::proxy::patience::{Hearer, Patience, Stall, Waits};
-use crate::proxy::serve::Service;
+use crate::proxy::serve::{Listener, Service};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
@@ -43,23 +44,24 @@ const MOST_PREMATURE: u32 = 500;
 
 /// Serves one connection until it ends; the caller's preface is what `io` gives first.
 pub(crate) async fn serve_connection<T>(
-    service: Rc<Service>,
+    listener: Rc<Listener>,
     io: T,
     peer: Peer,
     hearer: Hearer,
     patience: Patience,
+    opened: Instant,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
 {
+    let service = listener.service();
     let limits = &service.limits;
     let settings = &service.http2;
-    let list = (limits.heads.line + limits.heads.fields_bytes).try_into().unwrap_or(u32::MAX);
     let handshake = Builder::new()
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
         .header_table_size(settings.header_table)
         .max_frame_size(settings.max_frame)
-        .max_header_list_size(settings.max_header_list.unwrap_or(list))
+        .max_header_list_size(settings.header_list(&limits.heads))
         .max_concurrent_streams(settings.max_streams)
         .max_send_buffer_size(SEND_BUFFER)
         .handshake(io);
@@ -67,8 +69,10 @@ pub(crate) async fn serve_connection<T>(
         return service.counters.unfinished_heads.increment();
     };
     let liveness = Liveness::new(connection.ping_pong());
+    drop(service);
     let session = Session {
-        service,
+        listener,
+        opened,
         peer: Rc::new(peer),
         connection,
         streams: JoinSet::new(),
@@ -83,7 +87,9 @@ pub(crate) async fn serve_connection<T>(
 
 /// One connection with its streams.
 struct Session<T> {
-    service: Rc<Service>,
+    listener: Rc<Listener>,
+    /// When the connection was accepted.
+    opened: Instant,
     peer: Rc<Peer>,
     connection: Connection<T, Bytes>,
     streams: JoinSet<Ended>,
@@ -107,7 +113,7 @@ enum Ended {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     async fn run(mut self) {
-        self.patience.begin(self.service.limits.idle);
+        self.patience.begin(self.listener.service().limits.wait(self.opened));
         poll_fn(|cx| self.poll_run(cx)).await;
     }
 
@@ -149,8 +155,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     }
 
     fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let (service, peer) = (Rc::clone(&self.service), Rc::clone(&self.peer));
+        let (service, peer) = (self.listener.service(), Rc::clone(&self.peer));
+        let is_old = service.limits.life.is_some_and(|life| self.opened.elapsed() >= life);
         self.streams.spawn_local(serve_stream(service, peer, request, respond));
+        if is_old && !self.leaving {
+            self.say_goodbye();
+        }
     }
 
     fn take_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
@@ -160,7 +170,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             Ok(Ended::Premature) => {
                 self.premature += 1;
                 if self.premature == MOST_PREMATURE {
-                    self.service.counters.reset_floods.increment();
+                    self.listener.service().counters.reset_floods.increment();
                     self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 }
             }
@@ -170,7 +180,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             Err(_) => {}
         }
         if self.streams.is_empty() {
-            self.patience.begin(if self.leaving { LINGER } else { self.service.limits.idle });
+            let limits = self.listener.service().limits;
+            self.patience.begin(if self.leaving { LINGER } else { limits.wait(self.opened) });
         }
     }
 
@@ -286,12 +297,13 @@ async fn serve_stream(
     let mut stall = Stall::new(&waits, &mut patience, service.limits.stalled);
     let mut work = pin!(exchange(&service, &peer, request, &reply, &waits, began));
     poll_fn(|cx| {
-        if work.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Ended::Answered);
-        }
+        // Before the work, which would see only that a body has broken off.
         if reply.poll_given_up(cx).is_ready() {
             let premature = reply.stream.borrow().is_none() && began.elapsed() < PREMATURE;
             return Poll::Ready(if premature { Ended::Premature } else { Ended::Reset });
+        }
+        if work.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ended::Answered);
         }
         if stall.poll_stalled(&waits, &mut patience, cx).is_ready() {
             reply.reset(Reason::CANCEL);
@@ -311,7 +323,7 @@ async fn exchange(
     waits: &Rc<Waits>,
     began: Instant,
 ) {
-    let (mut request, judged) = take(service, request, reply, waits);
+    let (mut request, judged) = take(service, peer, request, reply, waits);
     let served = match judged {
         Ok(()) => service.serve(peer, &mut request).await,
         Err(error) => Err(error),
@@ -322,6 +334,7 @@ async fn exchange(
         Err(Error::RequestBody(_)) => return reply.reset(Reason::PROTOCOL_ERROR),
         Err(error) => {
             service.count_error(&error);
+            request.note(|entry| entry.failed(&error));
             if let Error::Reset { source, unsent: false, .. } = &error
                 && let Some(reason) = reset_code(source)
             {
@@ -331,17 +344,19 @@ async fn exchange(
         }
     };
     service.counters.answered(response.head.status(), began);
-    deliver(response, reply, waits).await;
+    deliver(response, reply, waits, request.entry.take()).await;
 }
 
 /// Makes of what the stream brought a request, and judges it.
 fn take(
     service: &Service,
+    peer: &Peer,
     request: http::Request<RecvStream>,
     reply: &Rc<Reply>,
     waits: &Rc<Waits>,
 ) -> (Request, Result<(), Error>) {
     let (parts, body) = request.into_parts();
+    let entry = service.access.as_ref().map(|log| log.begin_http2(&parts, peer));
     let mut head = service.heads.lend();
     let whole = body.is_end_stream();
     let framing = judge(&mut head, &parts, whole, service);
@@ -358,6 +373,7 @@ fn take(
         grpc: value(http::header::CONTENT_TYPE).is_some_and(is_grpc),
         unbound: None,
         upgrade: None,
+        entry,
     };
     (request, framing.map(drop))
 }
@@ -390,8 +406,16 @@ fn is_grpc(content_type: &[u8]) -> bool {
 }
 
 /// Writes a response and the body behind it.
-async fn deliver(mut response: Response, reply: &Rc<Reply>, waits: &Rc<Waits>) {
+async fn deliver(
+    mut response: Response,
+    reply: &Rc<Reply>,
+    waits: &Rc<Waits>,
+    mut entry: Option<Box<Entry>>,
+) {
     settle_length(&mut response);
+    if let Some(entry) = &mut entry {
+        entry.answered(&response.head);
+    }
     let whole = response.body.is_done();
     let Ok(stream) = reply.begin(&response.head, whole) else {
         return reply.reset(Reason::INTERNAL_ERROR);
@@ -399,8 +423,9 @@ async fn deliver(mut response: Response, reply: &Rc<Reply>, waits: &Rc<Waits>) {
     if !whole {
         // As with requests: only what has a length may not be silent.
         let bounded = matches!(response.framing, Framing::Length(_));
-        let mut outgoing = Outgoing::new(stream, bounded.then(|| Rc::clone(waits)));
-        let carrying = pin!(carry(&mut response.body, &mut outgoing));
+        let outgoing = Outgoing::new(stream, bounded.then(|| Rc::clone(waits)));
+        let mut counted = Counted::new(outgoing, entry.as_deref());
+        let carrying = pin!(carry(&mut response.body, &mut counted));
         match beside(&mut response.upload, carrying).await {
             Ok(Ok(())) => {}
             Ok(Err(Broken::Source(error))) => {
@@ -409,6 +434,9 @@ async fn deliver(mut response: Response, reply: &Rc<Reply>, waits: &Rc<Waits>) {
             Ok(Err(Broken::Sink(_))) => return,
             Err(_) => return reply.reset(Reason::CANCEL),
         }
+    }
+    if let Some(entry) = entry {
+        entry.complete();
     }
     if matches!(response.upload, Upload::Going(_)) {
         // The endpoint has answered, and may read on to the end.

@@ -1,5 +1,6 @@
 //! The real app, started from YAML text.
 
+use super::http2::{Frames, H2Client};
 use super::{Wire, within};
 use signpost::app::{App, Running, Threads};
 use signpost::config::{self, Config};
@@ -14,6 +15,11 @@ pub(crate) fn one_router(dtab: &str, server: &str) -> String {
 pub(crate) fn with_servers(dtab: &str, servers: &[&str]) -> String {
     let servers: String = servers.iter().map(|keys| format!("  - {{port: 0{keys}}}\n")).collect();
     format!("admin: {{port: 0}}\nrouters:\n- protocol: http\n  dtab: '{dtab}'\n  servers:\n{servers}")
+}
+
+/// The configuration of one router called by its protocol, `http` or `h2`, which its endpoints speak.
+pub(crate) fn speaking(protocol: &str, dtab: &str, server: &str) -> String {
+    one_router(dtab, server).replace("protocol: http", &format!("protocol: {protocol}"))
 }
 
 /// The configuration of one router whose every request goes to the endpoint of that name.
@@ -49,6 +55,20 @@ impl TestApp {
         self.running.as_ref().expect("it has not been stopped")
     }
 
+    /// Reloads the configuration from a text; returns what takes a restart.
+    pub(crate) async fn reload(&mut self, yaml: &str) -> Vec<String> {
+        let left = self.try_reload(yaml).await;
+        left.unwrap_or_else(|error| panic!("the configuration is right: {error}\n{yaml}"))
+    }
+
+    /// Reloads the configuration from a text that may be wrong.
+    pub(crate) async fn try_reload(&mut self, yaml: &str) -> Result<Vec<String>, String> {
+        let running = self.running.as_mut().expect("it has not been stopped");
+        let taken = within("reloading", running.reload(config::read("test.yaml", yaml))).await;
+        let said = |left: Vec<config::Warning>| left.iter().map(ToString::to_string).collect();
+        taken.map(said).map_err(|error| error.to_string())
+    }
+
     /// Where the router's server at that position listens.
     pub(crate) fn address(&self, router: &str, server: usize) -> SocketAddr {
         let mut listeners = self.running().listeners().iter().filter(|listener| listener.router == router);
@@ -57,7 +77,22 @@ impl TestApp {
 
     /// Connects to the first listener.
     pub(crate) async fn client(&self) -> Wire {
-        Wire::connect(self.running().listeners()[0].address).await
+        Wire::connect(self.first_address()).await
+    }
+
+    /// Where the first listener is.
+    pub(crate) fn first_address(&self) -> SocketAddr {
+        self.running().listeners()[0].address
+    }
+
+    /// Connects to the first listener and speaks HTTP/2.
+    pub(crate) async fn h2_client(&self) -> H2Client {
+        H2Client::connect(self.first_address()).await
+    }
+
+    /// Connects to the first listener and speaks HTTP/2 frame by frame.
+    pub(crate) async fn frames(&self) -> Frames {
+        Frames::client(self.first_address()).await
     }
 
     /// Connects to the router's server at that position.

@@ -25,7 +25,12 @@ impl Names {
 
     /// Writes a name's file in place, one address a line.
     pub(crate) fn write(&self, name: &str, addresses: &[SocketAddr]) {
-        fs::write(self.0.path().join(name), lines(addresses)).expect("the folder is there");
+        self.write_lines(name, &lines(addresses));
+    }
+
+    /// Writes a name's file in place, as it is to be read.
+    pub(crate) fn write_lines(&self, name: &str, lines: &str) {
+        fs::write(self.0.path().join(name), lines).expect("the folder is there");
     }
 
     /// Writes a file beside it and renames it to the name.

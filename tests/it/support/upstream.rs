@@ -4,11 +4,12 @@ use super::{Message, Wire, within};
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// A response with status 200 and this body.
@@ -50,9 +51,25 @@ impl Upstream {
 
     /// Waits for the next connection.
     pub(crate) async fn accept(&self) -> Wire {
-        let (stream, _) =
-            within("waiting for a connection", self.listener.accept()).await.expect("it accepts");
-        Wire::new(stream)
+        Wire::new(self.accept_stream().await)
+    }
+
+    /// Waits for the next connection, to be spoken over by somebody else.
+    pub(crate) async fn accept_stream(&self) -> TcpStream {
+        within("waiting for a connection", self.next_stream()).await.expect("it accepts")
+    }
+
+    /// The next connection, whenever it comes.
+    pub(crate) async fn next_stream(&self) -> io::Result<TcpStream> {
+        let (stream, _) = self.listener.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// Waits for the next connection for as long as it takes.
+    pub(crate) async fn next(&self) -> io::Result<Wire> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok(Wire::new(stream))
     }
 
     /// Fails if a connection waits to be accepted.

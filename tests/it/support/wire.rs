@@ -79,7 +79,7 @@ impl Wire {
 
     /// Reads a response with its body; not one to HEAD.
     pub(crate) async fn response(&mut self) -> Message {
-        within("reading a response", self.reader.response()).await
+        self.reader.next_response().await
     }
 
     /// Fails unless the peer ends its side, in order, without sending anything more.
@@ -111,6 +111,11 @@ impl Writer {
         within("sending", self.half.write_all(bytes.as_ref())).await.expect("the peer takes bytes");
     }
 
+    /// Sends bytes to a peer that may have closed the connection; returns whether they were taken.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        within("sending", self.half.write_all(bytes.as_ref())).await.is_ok()
+    }
+
     /// Sends what the peer takes now; none when it takes nothing for as long as anybody waits. On a paused clock.
     pub(crate) async fn send_some(&mut self, bytes: &[u8]) -> usize {
         const LONG: Duration = Duration::from_secs(1);
@@ -118,6 +123,12 @@ impl Writer {
             Ok(written) => written.expect("the peer takes bytes"),
             Err(_) => 0,
         }
+    }
+
+    /// Ends this side of a connection that may be over.
+    pub(crate) async fn try_finish(&mut self) {
+        // Nothing is left to end on one that is.
+        let _ = within("ending", self.half.shutdown()).await;
     }
 
     /// Ends this side.
@@ -138,10 +149,26 @@ impl Reader {
         self.input.drain(..count).collect()
     }
 
+    /// Reads so many bytes; None when the connection is over, or broken, before they came.
+    pub(crate) async fn bytes_or_end(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.input.len() < count {
+            if !matches!(self.half.read_buf(&mut self.input).await, Ok(1..)) {
+                return None;
+            }
+        }
+        Some(self.input.drain(..count).collect())
+    }
+
     /// Reads a head and nothing behind it.
     pub(crate) async fn head(&mut self) -> Message {
         let head = within("reading a head", self.until_empty_line()).await.expect("a head comes");
         Message { head, ..Message::default() }
+    }
+
+    /// Reads a head; None when the connection is over, or broken, before its first byte.
+    pub(crate) async fn next_head(&mut self) -> Option<Message> {
+        let head = within("reading a head", self.until_empty_line()).await?;
+        Some(Message { head, ..Message::default() })
     }
 
     /// Reads to the orderly end of what the peer sends.
@@ -159,6 +186,11 @@ impl Reader {
             self.body(&mut request).await;
         }
         Some(request)
+    }
+
+    /// Reads a response with its body; not one to HEAD.
+    pub(crate) async fn next_response(&mut self) -> Message {
+        within("reading a response", self.response()).await
     }
 
     async fn response(&mut self) -> Message {

@@ -1,0 +1,55 @@
+//! A list of fields that came over HTTP/2, as the library gives it, is a head of HTTP/1 or refused: the head that is
+//! written is read as the same message, with the same framing, so no field of HTTP/2 can become two messages; and it goes
+//! on over HTTP/2 as it came.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use signpost::message::{Field, Head, Known, Version, request_framing};
+use signpost_fuzz::{LIMITS, next_hop};
+
+fuzz_target!(|input: &[u8]| {
+    let Some(request) = request(input) else { return };
+    let (parts, ()) = request.into_parts();
+    let mut head = Head::new();
+    if head.take_http2_request(&parts, &LIMITS).is_err() {
+        return;
+    }
+    if let Ok(sent) = head.to_http2_request(false) {
+        let (parts, ()) = sent.into_parts();
+        let mut again = Head::new();
+        again.take_http2_request(&parts, &LIMITS).expect("what was taken is taken again");
+        assert_eq!(again.method(), head.method());
+        assert_eq!(again.get(Known::Host).unwrap_or_default(), head.get(Known::Host).unwrap_or_default());
+        assert_eq!(again.get(Known::ContentLength), head.get(Known::ContentLength));
+    }
+    let Ok(framing) = request_framing(&head) else { return };
+    // As the proxy does before it writes the head.
+    head.strip_hop_by_hop();
+    head.set_version(Version::Http11);
+    if !head.contains(Known::Host) {
+        head.append(b"host", b"");
+    }
+    let again = next_hop(Head::parse_request, &head);
+    assert_eq!((again.method(), again.target()), (head.method(), head.target()));
+    assert_eq!(fields(&again), fields(&head));
+    assert_eq!(request_framing(&again), Ok(framing));
+});
+
+/// Method, target, and a field on each line that follows; what no list of HTTP/2 may have is no request.
+fn request(input: &[u8]) -> Option<http::Request<()>> {
+    let mut lines = input.split(|&byte| byte == b'\n');
+    let mut request = http::Request::builder().method(lines.next()?).uri(lines.next()?);
+    for line in lines {
+        let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
+        let is_of_connection = Known::of(name).is_hop_by_hop();
+        if is_of_connection || name.iter().any(u8::is_ascii_uppercase) {
+            return None;
+        }
+        request = request.header(name, value.get(1..)?.trim_ascii());
+    }
+    request.body(()).ok()
+}
+
+fn fields(head: &Head) -> Vec<Field<'_>> {
+    head.fields().collect()
+}

@@ -1,0 +1,170 @@
+//! What of the app can change while it runs.
+
+use super::base::{self, Base};
+use super::{Error, reload, settings};
+use crate::config::{Config, Warning};
+use crate::interpret::{Namers, Naming};
+use crate::proxy::RouterSettings;
+use crate::telemetry::{Counter, Gauge, Registry};
+use crate::{admin, namer};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+/// The configuration in use, and everything that follows it.
+#[derive(Debug)]
+pub(super) struct Live {
+    config: Config,
+    control: Handle,
+    namers: namer::Built,
+    /// In the order of the routers.
+    bases: Vec<Base>,
+    settings: watch::Sender<Vec<RouterSettings>>,
+    shown: ShownLive,
+    reloads: Reloads,
+}
+
+/// What the admin server shows of it.
+#[derive(Debug)]
+struct ShownLive {
+    config: watch::Sender<serde_json::Value>,
+    routers: watch::Sender<Vec<admin::Router>>,
+    namers: watch::Sender<Namers>,
+}
+
+/// What is counted of reloads.
+#[derive(Debug)]
+struct Reloads {
+    done: Counter,
+    failed: Counter,
+    is_rejected: Gauge,
+    waiting: Gauge,
+}
+
+impl Live {
+    /// Makes the namers and opens the stores.
+    ///
+    /// # Errors
+    ///
+    /// A namer cannot be made, or a store has no good dtab.
+    pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
+        let namers = namer::build(&config.namers, registry, control)?;
+        let mut bases = Vec::new();
+        for router in &config.routers {
+            let stored = base::stored(router, control).await?;
+            bases.push(Base::new(router, stored, namers.namers(), control));
+        }
+        let shown = ShownLive {
+            config: watch::Sender::new(config.to_json()),
+            routers: watch::Sender::new(shown_routers(&config, &bases)),
+            namers: watch::Sender::new(namers.namers().clone()),
+        };
+        Ok(Self {
+            settings: watch::Sender::new(settings::routers(&config)),
+            control: control.clone(),
+            reloads: Reloads::new(registry),
+            config,
+            namers,
+            bases,
+            shown,
+        })
+    }
+
+    /// The configuration in use.
+    pub(super) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What names mean to each router, in their order.
+    pub(super) fn namings(&self) -> impl Iterator<Item = watch::Receiver<Naming>> {
+        self.bases.iter().map(Base::naming)
+    }
+
+    /// What the routers are served by.
+    pub(super) fn settings(&self) -> watch::Receiver<Vec<RouterSettings>> {
+        self.settings.subscribe()
+    }
+
+    /// What the admin server shows: the configuration, the routers, the namers.
+    pub(super) fn shown(
+        &self,
+    ) -> (watch::Receiver<serde_json::Value>, watch::Receiver<Vec<admin::Router>>, watch::Receiver<Namers>)
+    {
+        (self.shown.config.subscribe(), self.shown.routers.subscribe(), self.shown.namers.subscribe())
+    }
+
+    /// Takes over a configuration that was read, or counts that it could not be.
+    ///
+    /// Returns what takes a restart.
+    ///
+    /// # Errors
+    ///
+    /// It is wrong, a namer cannot be made, or a store has no good dtab. Nothing has changed then.
+    pub(super) async fn reload(&mut self, read: Result<Config, Error>) -> Result<Vec<Warning>, Error> {
+        let taken = match read {
+            Ok(new) => self.take_over(&new).await,
+            Err(error) => Err(error),
+        };
+        self.reloads.count(&taken);
+        taken
+    }
+
+    async fn take_over(&mut self, new: &Config) -> Result<Vec<Warning>, Error> {
+        let (config, left) = reload::merge(&self.config, new);
+        // Whatever can fail comes first, so that all of it is taken over or nothing.
+        let namers = self.namers.rebuilt(&config.namers)?;
+        let mut stores = Vec::new();
+        for (router, before) in config.routers.iter().zip(&self.config.routers) {
+            let changed = router.store != before.store;
+            stores.push(if changed { Some(base::stored(router, &self.control).await?) } else { None });
+        }
+        for ((base, router), stored) in self.bases.iter().zip(&config.routers).zip(stores) {
+            base.change(router, stored, namers.namers());
+        }
+        self.settings.send_replace(settings::routers(&config));
+        self.shown.config.send_replace(config.to_json());
+        self.shown.routers.send_replace(shown_routers(&config, &self.bases));
+        self.shown.namers.send_replace(namers.namers().clone());
+        (self.config, self.namers) = (config, namers);
+        Ok(left)
+    }
+}
+
+/// What is shown of the routers.
+fn shown_routers(config: &Config, bases: &[Base]) -> Vec<admin::Router> {
+    let shown = config.routers.iter().zip(bases).map(|(router, base)| admin::Router {
+        label: router.label.clone(),
+        prefix: router.dst_prefix.clone(),
+        naming: base.naming(),
+    });
+    shown.collect()
+}
+
+impl Reloads {
+    fn new(registry: &Registry) -> Self {
+        for (name, meaning) in [
+            ("config_reloads", "Times the configuration was read again and taken over"),
+            ("config_reload_failures", "Times the configuration was read again and found wrong"),
+            ("config_rejected", "1 while the configuration file is wrong and what it said before is in use"),
+            ("config_restart_needed", "Parts of the configuration file that wait for a restart"),
+        ] {
+            registry.describe(name, meaning);
+        }
+        Self {
+            done: registry.counter("config_reloads", &[]),
+            failed: registry.counter("config_reload_failures", &[]),
+            is_rejected: registry.gauge("config_rejected", &[]),
+            waiting: registry.gauge("config_restart_needed", &[]),
+        }
+    }
+
+    fn count(&self, taken: &Result<Vec<Warning>, Error>) {
+        match taken {
+            Ok(left) => {
+                self.done.increment();
+                self.waiting.set(left.len().try_into().unwrap_or(i64::MAX));
+            }
+            Err(_) => self.failed.increment(),
+        }
+        self.is_rejected.set(taken.is_err().into());
+    }
+}

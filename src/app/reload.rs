@@ -1,0 +1,315 @@
+//! What of a changed configuration is taken over, and what waits for a restart.
+
+use crate::config::{Admin, Config, Router, RouterPlaces, Server, SocketOptions, Warning};
+use crate::source::node::Place;
+
+/// Returns what is to run from now on: what `new` says, as far as that can change in a running process.
+///
+/// What cannot stays as it is in `running`, and comes back as a warning with its place in the new file.
+pub(super) fn merge(running: &Config, new: &Config) -> (Config, Vec<Warning>) {
+    let mut left = Left { file: &new.file, warnings: Vec::new() };
+    let Config { file, admin, routers: _, namers, places, warnings } = new;
+    let config = Config {
+        file: file.clone(),
+        admin: merge_admin(&running.admin, admin, places.admin, &mut left),
+        routers: merge_routers(running, new, &mut left),
+        namers: namers.clone(),
+        places: running.places.clone(),
+        warnings: warnings.clone(),
+    };
+    (config, left.warnings)
+}
+
+/// What waits for a restart.
+struct Left<'a> {
+    file: &'a str,
+    warnings: Vec<Warning>,
+}
+
+impl Left<'_> {
+    fn add(&mut self, place: Place, key: impl Into<String>, message: String) {
+        self.warnings.push(Warning { file: self.file.to_owned(), place, key: key.into(), message });
+    }
+}
+
+fn merge_admin(running: &Admin, new: &Admin, place: Place, left: &mut Left<'_>) -> Admin {
+    if running.address() != new.address() {
+        left.add(place, "admin", format!("the admin server stays at {} until a restart", running.address()));
+    }
+    let Admin { ip: _, port: _, shutdown_delay, shutdown_grace } = *new;
+    Admin { ip: running.ip, port: running.port, shutdown_delay, shutdown_grace }
+}
+
+fn merge_routers(running: &Config, new: &Config, left: &mut Left<'_>) -> Vec<Router> {
+    let known: Vec<_> = new.routers.iter().zip(&new.places.routers).collect();
+    let merged =
+        running.routers.iter().map(|router| match known.iter().find(|(now, _)| now.label == router.label) {
+            Some((now, places)) => merge_router(router, now, places, left),
+            None => {
+                let place = new.places.routers.first().map_or_else(Place::default, |places| places.router);
+                left.add(
+                    place,
+                    "routers",
+                    format!("the router `{}` is gone, and goes on until a restart", router.label),
+                );
+                router.clone()
+            }
+        });
+    let merged: Vec<Router> = merged.collect();
+    for (router, places) in known {
+        if !merged.iter().any(|merged| merged.label == router.label) {
+            left.add(
+                places.label,
+                &places.key,
+                format!("the router `{}` is new, and begins with a restart", router.label),
+            );
+        }
+    }
+    merged
+}
+
+fn merge_router(running: &Router, new: &Router, places: &RouterPlaces, left: &mut Left<'_>) -> Router {
+    // Taken apart by name, so that a new key cannot be forgotten here.
+    let Router {
+        protocol,
+        label,
+        dtab,
+        store,
+        dst_prefix,
+        identifiers,
+        binding_timeout,
+        binding_cache,
+        servers: _,
+        client,
+        max_headers_kb,
+        max_initial_line_kb,
+        max_err_response_kb,
+        access_log,
+    } = new.clone();
+    if running.access_log != access_log {
+        let (key, place) = match &places.access_log {
+            (key, place) if access_log.is_some() => (key, *place),
+            _ => (&places.key, places.router),
+        };
+        left.add(place, key, "the access log stays until a restart".to_owned());
+    }
+    let servers = merge_servers(running, new, places, left);
+    Router {
+        protocol,
+        label,
+        dtab,
+        store,
+        dst_prefix,
+        identifiers,
+        binding_timeout,
+        binding_cache,
+        servers,
+        client,
+        max_headers_kb,
+        max_initial_line_kb,
+        max_err_response_kb,
+        access_log: running.access_log.clone(),
+    }
+}
+
+/// Merges each server with the one that has its address now; of several with one address, each with another.
+fn merge_servers(running: &Router, new: &Router, places: &RouterPlaces, left: &mut Left<'_>) -> Vec<Server> {
+    let mut now: Vec<_> = new.servers.iter().zip(&places.servers).enumerate().collect();
+    let key = |at: usize| format!("{}.servers[{at}]", places.key);
+    let mut merged = Vec::new();
+    for server in &running.servers {
+        let address = server.address();
+        match now.iter().position(|(_, (server, _))| server.address() == address) {
+            Some(found) => {
+                let (at, (new, place)) = now.remove(found);
+                merged.push(merge_server(server, new, (*place, &key(at)), left));
+            }
+            None => {
+                let (key, message) = (
+                    format!("{}.servers", places.key),
+                    format!("{address} is gone, and goes on until a restart"),
+                );
+                left.add(places.router, key, message);
+                merged.push(server.clone());
+            }
+        }
+    }
+    for (at, (server, place)) in now {
+        left.add(*place, key(at), format!("{} is new, and begins with a restart", server.address()));
+    }
+    merged
+}
+
+fn merge_server(running: &Server, new: &Server, (place, key): (Place, &str), left: &mut Left<'_>) -> Server {
+    if running.label != new.label {
+        left.add(place, format!("{key}.label"), "the label in metrics stays until a restart".to_owned());
+    }
+    let socket_options = SocketOptions {
+        read_timeout: new.socket_options.read_timeout,
+        write_timeout: new.socket_options.write_timeout,
+        ..running.socket_options.clone()
+    };
+    if socket_options != new.socket_options {
+        left.add(
+            place,
+            format!("{key}.socketOptions"),
+            "the options of the socket stay until a restart".to_owned(),
+        );
+    }
+    let Server {
+        ip,
+        port,
+        label: _,
+        trust,
+        trust_is_said,
+        trust_reason,
+        max_concurrent_requests,
+        max_connections,
+        max_headers,
+        headers_timeout,
+        session,
+        timeout,
+        max_call_depth,
+        add_forwarded_header,
+        max_streams,
+        http2,
+        timestamp_header,
+        socket_options: _,
+    } = new.clone();
+    Server {
+        ip,
+        port,
+        label: running.label.clone(),
+        trust,
+        trust_is_said,
+        trust_reason,
+        max_concurrent_requests,
+        max_connections,
+        max_headers,
+        headers_timeout,
+        session,
+        timeout,
+        max_call_depth,
+        add_forwarded_header,
+        max_streams,
+        http2,
+        timestamp_header,
+        socket_options,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read;
+
+    const RUNNING: &str = "
+admin: {port: 9990}
+routers:
+- protocol: http
+  label: a
+  dtab: /a => /b
+  servers:
+  - {port: 4140}
+  - {port: 0, label: first}
+  - {port: 0, label: second}
+- protocol: http
+  label: b
+  servers: [{port: 4141}]
+";
+
+    /// What runs when the file becomes `new`, and what waits.
+    fn merged(new: &str) -> (Config, Vec<String>) {
+        let (config, left) = merge(&read("old", RUNNING).unwrap(), &read("new", new).unwrap());
+        (config, left.iter().map(ToString::to_string).collect())
+    }
+
+    /// Without what is no part of the meaning.
+    fn meaning(mut config: Config) -> Config {
+        config.places = crate::config::Places::default();
+        config.file.clear();
+        config
+    }
+
+    #[test]
+    fn what_says_the_same_changes_nothing() {
+        let (config, left) = merged(RUNNING);
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(meaning(config), meaning(read("old", RUNNING).unwrap()));
+    }
+
+    #[test]
+    fn everything_but_listeners_is_taken_over() {
+        let new = "
+admin: {port: 9990, shutdownDelayMs: 1, shutdownGraceMs: 2}
+namers: [{kind: io.l5d.rewrite, prefix: /r, pattern: '/{a}', name: '/b/{a}'}]
+routers:
+- protocol: http
+  label: a
+  dtab: /c => /d
+  dstPrefix: /http
+  identifier: {kind: io.l5d.path}
+  interpreter: {kind: io.l5d.fs, dtabFile: routes.dtab}
+  bindingTimeoutMs: 7
+  bindingCache: {paths: 8}
+  maxHeadersKB: 16
+  servers:
+  - {port: 0, label: first, maxConnections: 3, maxHeaders: 4, headersTimeoutMs: 5}
+  - {port: 4140, trust: nobody, serverSession: {lifeTimeMs: 6}, socketOptions: {readTimeoutMs: 1}}
+  - {port: 0, label: second, timeoutMs: 9, timestampHeader: x-when, addForwardedHeader: {}}
+- protocol: http
+  label: b
+  servers: [{port: 4141, clearContext: true, maxConcurrentRequests: 5, maxCallDepth: 6}]
+";
+        let (config, left) = merged(new);
+        assert!(left.is_empty(), "{left:?}");
+        let mut expected = read("new", new).unwrap();
+        // What runs stays in its order.
+        expected.routers[0].servers.swap(0, 1);
+        assert_eq!(meaning(config), meaning(expected));
+    }
+
+    #[test]
+    fn what_takes_a_restart_has_its_place_and_stays() {
+        let (config, left) = merged(
+            "
+admin: {ip: 127.0.0.2, port: 9990}
+routers:
+- protocol: http
+  label: c
+  servers: [{port: 4143}]
+- protocol: http
+  label: a
+  dtab: /c => /d
+  httpAccessLog: logs/access.log
+  servers:
+  - {port: 4144}
+  - {port: 0, label: other, socketOptions: {noDelay: false, readTimeoutMs: 5}}
+",
+        );
+        let expected = [
+            "new:2:30: admin: the admin server stays at 127.0.0.1:9990 until a restart",
+            "new:10:18: routers[1].httpAccessLog: the access log stays until a restart",
+            "new:7:3: routers[1].servers: 127.0.0.1:4140 is gone, and goes on until a restart",
+            "new:13:5: routers[1].servers[1].label: the label in metrics stays until a restart",
+            "new:13:5: routers[1].servers[1].socketOptions: the options of the socket stay until a restart",
+            "new:7:3: routers[1].servers: 127.0.0.1:0 is gone, and goes on until a restart",
+            "new:12:5: routers[1].servers[0]: 127.0.0.1:4144 is new, and begins with a restart",
+            "new:4:3: routers: the router `b` is gone, and goes on until a restart",
+            "new:5:10: routers[0]: the router `c` is new, and begins with a restart",
+        ];
+        assert_eq!(left, expected);
+        let running = read("old", RUNNING).unwrap();
+        let [a, b] = &config.routers[..] else { panic!("{:?}", config.routers) };
+        assert_eq!(*b, running.routers[1]);
+        assert_eq!(a.dtab, "/c => /d".parse().unwrap());
+        assert_eq!(
+            (&a.servers[0], &a.servers[2]),
+            (&running.routers[0].servers[0], &running.routers[0].servers[2])
+        );
+        assert_eq!(a.servers[1].label.as_deref(), Some("first"));
+        assert!(a.servers[1].socket_options.no_delay);
+        assert_eq!(a.servers[1].socket_options.read_timeout.map(|time| time.as_millis()), Some(5));
+        assert_eq!(config.admin.ip, running.admin.ip);
+    }
+}

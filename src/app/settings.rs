@@ -1,0 +1,105 @@
+//! What the configuration says, in the proxy's terms.
+
+use crate::proxy::{
+    CacheConfig, Http2, Limits, ListenerSettings, Protocol, RouterSettings, SocketOptions, Upstreams,
+};
+use crate::{config, context, message};
+use std::num::NonZeroUsize;
+
+/// What can change of the routers while they run, in their order.
+pub(super) fn routers(config: &config::Config) -> Vec<RouterSettings> {
+    config.routers.iter().map(router).collect()
+}
+
+fn router(router: &config::Router) -> RouterSettings {
+    let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+    RouterSettings {
+        prefix: router.dst_prefix.clone(),
+        upstreams: upstreams(router),
+        identifiers: router.identifiers.clone(),
+        binding_timeout: router.binding_timeout,
+        caches: CacheConfig {
+            names: at_least_one(router.binding_cache.paths),
+            clients: at_least_one(router.binding_cache.clients),
+            idle: router.binding_cache.idle_ttl,
+        },
+        listeners: router.servers.iter().map(|server| listener(router, server)).collect(),
+    }
+}
+
+fn upstreams(router: &config::Router) -> Upstreams {
+    Upstreams {
+        protocol: match router.protocol {
+            config::Protocol::Http => Protocol::Http1,
+            config::Protocol::H2 => Protocol::Http2,
+        },
+        heads: heads(router, &router.client.http2, Limits::default().heads.fields),
+        http2: http2(&router.client.http2),
+    }
+}
+
+/// Bounds on heads: a list that HTTP/2 may send is not refused for its size afterwards, nor is a path in it.
+fn heads(router: &config::Router, http2: &config::Http2, fields: usize) -> message::Limits {
+    let listed = http2.max_header_list.map_or(0, |bytes| bytes as usize);
+    message::Limits {
+        line: listed.max(router.max_initial_line_kb * 1024),
+        fields_bytes: listed.max(router.max_headers_kb * 1024),
+        fields,
+    }
+}
+
+fn listener(router: &config::Router, server: &config::Server) -> ListenerSettings {
+    let policy = context::Config {
+        trust: server.trust,
+        router: router.label.clone(),
+        max_call_depth: server.max_call_depth,
+        forwarded: server.add_forwarded_header.clone(),
+        timestamp_header: server.timestamp_header.clone(),
+        ..context::Config::default()
+    };
+    ListenerSettings {
+        policy,
+        limits: limits(router, server),
+        http2: Http2 { max_streams: server.max_streams, ..http2(&server.http2) },
+        max_concurrent_requests: server.max_concurrent_requests,
+        max_connections: server.max_connections,
+    }
+}
+
+fn limits(router: &config::Router, server: &config::Server) -> Limits {
+    let default = Limits::default();
+    let options = &server.socket_options;
+    let stalled = [options.read_timeout, options.write_timeout].into_iter().flatten().min();
+    Limits {
+        heads: heads(router, &server.http2, server.max_headers),
+        head: server.headers_timeout,
+        idle: server.session.idle.or(options.read_timeout).unwrap_or(default.idle),
+        life: server.session.life,
+        request: server.timeout,
+        stalled: stalled.unwrap_or(default.stalled),
+        error_bytes: router.max_err_response_kb * 1024,
+    }
+}
+
+/// What is said over HTTP/2, the rest as the proxy has it.
+fn http2(said: &config::Http2) -> Http2 {
+    let default = Http2::default();
+    Http2 {
+        stream_window: said.stream_window.unwrap_or(default.stream_window),
+        header_table: said.header_table.unwrap_or(default.header_table),
+        max_frame: said.max_frame.unwrap_or(default.max_frame),
+        max_header_list: said.max_header_list,
+        ..default
+    }
+}
+
+/// The options of a listening socket: they cannot change while it is open.
+pub(super) fn socket(options: &config::SocketOptions) -> SocketOptions {
+    let default = SocketOptions::default();
+    SocketOptions {
+        no_delay: options.no_delay,
+        reuse_port: options.reuse_port,
+        keep_alive: options.keep_alive.unwrap_or(default.keep_alive),
+        backlog: options.backlog.and_then(|backlog| backlog.try_into().ok()).unwrap_or(default.backlog),
+    }
+}

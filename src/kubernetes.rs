@@ -1,0 +1,30 @@
+//! The API server of Kubernetes: one client, and watches that keep what it says.
+//!
+//! A [`Watch`](Watches) lists a resource and follows its changes, in one namespace or in all of them, for as long as
+//! anybody wants to know. Whatever goes wrong ends in a new list, which replaces all that was known: what was deleted
+//! meanwhile is gone then. Until that list is complete the old answers stay, marked as [stale](View::stale). What a
+//! resource means is not known here: its owner says what is [kept](Kept) of an object, and the name of the group that
+//! the object is looked for under.
+//!
+//! Lists and watches are `kube`'s, the loop around them is not: its own watcher repeats the same version for ever when
+//! the server answers a watch with 410, does not go back to plain lists when a server cannot stream them, and tells
+//! nobody when it last heard from the server.
+//!
+//! What is absent: writing, and single objects.
+
+mod backoff;
+mod client;
+mod config;
+mod failure;
+mod kept;
+mod metrics;
+mod state;
+mod store;
+mod task;
+mod watches;
+
+pub use self::client::Client;
+pub use self::config::{Config, Error};
+pub use self::kept::{Kept, Known, View};
+pub use self::metrics::Metrics;
+pub use self::watches::{IDLE, MAX_WATCHES, Scope, Watches};

@@ -1,0 +1,82 @@
+//! How long to wait after a failure.
+
+use std::time::Duration;
+
+/// The pause after a first failure at most; it doubles.
+const FIRST: Duration = Duration::from_millis(200);
+
+/// The longest pause while the server cannot be reached: short, because such attempts cost it nothing, and what
+/// waited for its return should not wait long.
+const UNREACHED: Duration = Duration::from_secs(3);
+
+/// The longest pause while the server refuses.
+const REFUSED: Duration = Duration::from_secs(10);
+
+/// Whether the server was reached when something failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// It answered, but not as it should.
+    Yes,
+    /// No answer came, or it broke off.
+    No,
+}
+
+/// Failures in a row.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    last: Option<Reached>,
+    /// Of the same sort.
+    in_a_row: u32,
+}
+
+impl Backoff {
+    /// Returns how long to wait after one more failure: between half and all of a pause that doubles, so that those who
+    /// failed together do not come back together.
+    pub(super) fn next(&mut self, reached: Reached) -> Duration {
+        if self.last.replace(reached) != Some(reached) {
+            // A server that answers again, be it with an error, is about to be well: begin with short pauses.
+            self.in_a_row = 0;
+        }
+        let longest = match reached {
+            Reached::Yes => REFUSED,
+            Reached::No => UNREACHED,
+        };
+        let pause = FIRST.saturating_mul(1 << self.in_a_row.min(16)).min(longest);
+        self.in_a_row += 1;
+        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// Forgets the failures.
+    pub(super) fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Backoff, FIRST, REFUSED, Reached, UNREACHED};
+
+    #[test]
+    fn pauses_double_up_to_a_limit() {
+        for (reached, longest) in [(Reached::No, UNREACHED), (Reached::Yes, REFUSED)] {
+            let mut backoff = Backoff::default();
+            let mut expected = FIRST;
+            for _ in 0..40 {
+                let pause = backoff.next(reached);
+                assert!(pause <= expected && pause >= expected / 2, "{pause:?} for {expected:?}");
+                expected = (expected * 2).min(longest);
+            }
+            backoff.reset();
+            assert!(backoff.next(reached) <= FIRST);
+        }
+    }
+
+    #[test]
+    fn another_sort_of_failure_begins_anew() {
+        let mut backoff = Backoff::default();
+        for _ in 0..10 {
+            backoff.next(Reached::No);
+        }
+        assert!(backoff.next(Reached::Yes) <= FIRST);
+    }
+}

@@ -1,0 +1,134 @@
+//! One client of the API server.
+
+use super::Config;
+use super::config::Error;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::ConfigExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tower::{BoxError, ServiceBuilder};
+
+/// How long a TCP connection may take to open.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// When a silent connection is probed, how often, and how many probes may be lost: a peer that is gone without a word
+/// is found out within half a minute, though a watch may be silent for minutes.
+const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+
+/// How long a connection without a request is kept.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// One client of the API server, with the credentials of its configuration. Cheap to clone.
+///
+/// It connects when it is first used. Credentials are read again, and connections made anew, after a failure, so that
+/// neither a token that was replaced nor a connection that died is used twice; a token in a file is read again each
+/// minute besides.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    made: Mutex<Made>,
+    /// Whether lists are asked for as streams.
+    streams: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    /// How often one was made.
+    generation: u64,
+    client: Option<Debugless>,
+}
+
+/// `kube`'s client, which cannot be shown.
+#[derive(Clone)]
+struct Debugless(kube::Client);
+
+impl std::fmt::Debug for Debugless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// A client that may still be good.
+#[derive(Clone)]
+pub(super) struct Connected {
+    pub(super) kube: kube::Client,
+    generation: u64,
+}
+
+impl Client {
+    /// Makes a client that will be configured so.
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(Shared { config, made: Mutex::default(), streams: AtomicBool::new(true) }))
+    }
+
+    /// Returns the client, made from credentials that are read now if there is none.
+    pub(super) async fn connected(&self) -> Result<Connected, Error> {
+        let mut made = self.0.made.lock().await;
+        let client = match &made.client {
+            Some(client) => client.clone(),
+            None => {
+                let config = self.0.config.clone();
+                let runtime = Handle::current();
+                // Files are read, and the program that a kubeconfig names for credentials is run.
+                let making = spawn_blocking(move || runtime.block_on(make(&config))).await;
+                let client = Debugless(making.map_err(Error::Unmade)??);
+                made.generation += 1;
+                made.client = Some(client.clone());
+                client
+            }
+        };
+        Ok(Connected { kube: client.0, generation: made.generation })
+    }
+
+    /// Says that something failed with this client: the next one is made anew.
+    pub(super) async fn failed(&self, client: &Connected) {
+        let mut made = self.0.made.lock().await;
+        if made.generation == client.generation {
+            made.client = None;
+        }
+    }
+
+    /// Returns whether the server is believed to be able to stream lists.
+    pub(super) fn streams_lists(&self) -> bool {
+        self.0.streams.load(Relaxed)
+    }
+
+    /// Says that the server cannot stream lists: none is asked for again.
+    pub(super) fn cannot_stream_lists(&self) {
+        self.0.streams.store(false, Relaxed);
+    }
+}
+
+/// Makes a client. Not `kube`'s own stack: it would repeat requests unseen and log each failure as an error.
+async fn make(config: &Config) -> Result<kube::Client, Error> {
+    let config = config.load().await?;
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    let (time, interval, retries) = KEEP_ALIVE;
+    tcp.set_keepalive(Some(time));
+    tcp.set_keepalive_interval(Some(interval));
+    tcp.set_keepalive_retries(Some(retries));
+    let connector = config.rustls_https_connector_with_connector(tcp)?;
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http);
+    tracing::info!(server = %config.cluster_url, "connecting to the Kubernetes API");
+    Ok(kube::Client::new(service, config.default_namespace))
+}

@@ -1,0 +1,171 @@
+//! Where the API server is, and as whom it is asked.
+
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use std::path::PathBuf;
+
+/// Where `kubectl proxy` listens, and Linkerd 1 asked: localhost, port 8001.
+const PROXY: (&str, u16) = ("localhost", 8001);
+
+/// Where the API server is, and as whom it is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Config {
+    /// In a pod, the API server of its cluster, as its service account; elsewhere what the user's kubeconfig says
+    /// (`$KUBECONFIG`, `~/.kube/config`); and without one, `localhost:8001` as Linkerd 1. The default.
+    #[default]
+    Found,
+    /// Plain HTTP, without credentials, as through `kubectl proxy`.
+    Plain {
+        /// A host name or an address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// What a kubeconfig says.
+    Kubeconfig {
+        /// The file; the user's when it is not given.
+        file: Option<PathBuf>,
+        /// The context in it; its current one when it is not given.
+        context: Option<String>,
+    },
+}
+
+/// Why the API server cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kubeconfig cannot be read, or lacks something.
+    #[error("kubeconfig: {0}")]
+    Kubeconfig(#[from] KubeconfigError),
+    /// The pod's service account is not to be found.
+    #[error("service account: {0}")]
+    ServiceAccount(#[from] kube::config::InClusterError),
+    /// The host is not one.
+    #[error("`{0}` is not a host")]
+    Host(String),
+    /// The connection cannot be set up: certificates or credentials are wrong.
+    #[error("credentials: {0}")]
+    Credentials(#[from] kube::Error),
+    /// The client was not made to the end.
+    #[error("making the client: {0}")]
+    Unmade(tokio::task::JoinError),
+    /// The kubeconfig wants a proxy.
+    #[error("kubeconfig: `proxy-url` is not supported: name the API server itself")]
+    Proxy,
+}
+
+impl Config {
+    /// Returns the configuration that `host` and `port` give, with Linkerd's defaults for what is absent.
+    pub fn plain(host: Option<String>, port: Option<u16>) -> Self {
+        Self::Plain { host: host.unwrap_or_else(|| PROXY.0.to_owned()), port: port.unwrap_or(PROXY.1) }
+    }
+
+    /// Checks what can be checked without asking anybody. Reads files.
+    ///
+    /// # Errors
+    ///
+    /// A kubeconfig that was named cannot be read or does not have the context, or the host is not one.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Found => Ok(()),
+            Self::Plain { host, port } => url(host, *port).map(drop),
+            Self::Kubeconfig { file, context } => {
+                let kubeconfig = read(file.as_ref())?;
+                let wanted = context.as_ref().or(kubeconfig.current_context.as_ref());
+                let wanted = wanted.ok_or(KubeconfigError::CurrentContextNotSet)?;
+                let found = kubeconfig.contexts.iter().any(|context| context.name == *wanted);
+                if found { Ok(()) } else { Err(KubeconfigError::LoadContext(wanted.clone()).into()) }
+            }
+        }
+    }
+
+    /// Reads the configuration for `kube`, credentials and all. May block.
+    pub(super) async fn load(&self) -> Result<kube::Config, Error> {
+        match self {
+            Self::Found => found().await,
+            Self::Plain { host, port } => Ok(kube::Config::new(url(host, *port)?)),
+            Self::Kubeconfig { file, context } => from_file(read(file.as_ref())?, context.clone()).await,
+        }
+    }
+}
+
+async fn found() -> Result<kube::Config, Error> {
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        return Ok(kube::Config::incluster()?);
+    }
+    match read(None) {
+        Ok(kubeconfig) => from_file(kubeconfig, None).await,
+        Err(Error::Kubeconfig(KubeconfigError::FindPath)) => Ok(kube::Config::new(url(PROXY.0, PROXY.1)?)),
+        Err(Error::Kubeconfig(KubeconfigError::ReadConfig(error, _)))
+            if error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(kube::Config::new(url(PROXY.0, PROXY.1)?))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read(file: Option<&PathBuf>) -> Result<Kubeconfig, Error> {
+    Ok(file.map_or_else(Kubeconfig::read, Kubeconfig::read_from)?)
+}
+
+async fn from_file(kubeconfig: Kubeconfig, context: Option<String>) -> Result<kube::Config, Error> {
+    let proxies = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref()?.proxy_url.as_ref());
+    if proxies.into_iter().any(|proxy| !proxy.is_empty()) {
+        return Err(Error::Proxy);
+    }
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    Ok(kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?)
+}
+
+fn url(host: &str, port: u16) -> Result<http::Uri, Error> {
+    let host = match host.parse::<std::net::Ipv6Addr>() {
+        Ok(ip) => format!("[{ip}]"),
+        Err(_) => host.to_owned(),
+    };
+    format!("http://{host}:{port}/")
+        .parse::<http::Uri>()
+        .ok()
+        .filter(|url| url.port_u16() == Some(port) && url.host() == Some(&host) && url.path() == "/")
+        .filter(|_| !host.is_empty())
+        .ok_or(Error::Host(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, Error, url};
+
+    #[test]
+    fn plain_is_where_kubectl_proxy_listens() {
+        let Config::Plain { host, port } = Config::plain(None, None) else { panic!("plain") };
+        assert_eq!(url(&host, port).unwrap(), "http://localhost:8001/");
+        assert_eq!(url("::1", 1).unwrap(), "http://[::1]:1/");
+        assert_eq!(url("10.0.0.1", 65535).unwrap(), "http://10.0.0.1:65535/");
+        for host in ["", "a b", "a/b", "u@h", "a?b", "http://a"] {
+            assert!(matches!(url(host, 80), Err(Error::Host(_))), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_kubeconfig_is_read_when_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        let named = |context: Option<&str>| Config::Kubeconfig {
+            file: Some(file.clone()),
+            context: context.map(str::to_owned),
+        };
+        let error = named(None).check().unwrap_err().to_string();
+        assert!(error.contains("failed to read kubeconfig"), "{error}");
+        let text = "clusters: [{name: c, cluster: {server: 'https://10.0.0.1:6443'}}]\ncontexts: [{name: x, context: {cluster: c}}]\n";
+        std::fs::write(&file, text).unwrap();
+        assert!(named(Some("x")).check().is_ok());
+        assert!(matches!(named(None).check(), Err(Error::Kubeconfig(_))), "there is no current context");
+        let error = named(Some("y")).check().unwrap_err().to_string();
+        assert!(error.contains("failed to load current context: y"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_refused() {
+        let text = "clusters: [{name: c, cluster: {server: 'https://a', proxy-url: 'http://p'}}]\ncontexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n";
+        let kubeconfig = kube::config::Kubeconfig::from_yaml(text).unwrap();
+        assert!(matches!(super::from_file(kubeconfig, None).await, Err(Error::Proxy)));
+    }
+}

@@ -1,0 +1,149 @@
+//! What can go wrong between here and the API server.
+
+use super::backoff::Reached;
+use super::config::Error;
+use kube::Resource;
+use kube::core::Status;
+use std::error::Error as _;
+use std::time::Duration;
+
+/// What went wrong, once.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) kind: Kind,
+    /// For people.
+    pub(super) text: String,
+}
+
+/// What a failure means for what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// No answer came, or it broke off.
+    Unreached,
+    /// The credentials are not accepted, or may not do this: 401 and 403. Waiting alone does not help.
+    Forbidden,
+    /// The version is too old to go on from: 410. A new list helps at once.
+    Expired,
+    /// The server does not know what it was asked: 400 and its like.
+    NotUnderstood,
+    /// Anything else that the server answered.
+    Refused,
+}
+
+impl Failure {
+    pub(super) fn unreached(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Unreached, text: text.into() }
+    }
+
+    pub(super) fn too_slow(what: &str, limit: Duration) -> Self {
+        Self::unreached(format!("{what} for {} s", limit.as_secs()))
+    }
+
+    /// Of credentials or files, before anything is sent.
+    pub(super) fn unmade(error: &Error) -> Self {
+        Self { kind: Kind::Forbidden, text: error.to_string() }
+    }
+
+    /// Of a list or watch of this resource.
+    pub(super) fn of<K: Resource<DynamicType = ()>>(error: kube::Error, namespace: Option<&str>) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::of_status::<K>(&status, namespace),
+            kube::Error::SerdeError(error) => {
+                Self { kind: Kind::Refused, text: format!("an answer that cannot be read: {error}") }
+            }
+            kube::Error::Auth(error) => Self { kind: Kind::Forbidden, text: format!("credentials: {error}") },
+            error => Self::unreached(chain(&error)),
+        }
+    }
+
+    /// Of a status that the server answered with, or sent inside of a watch.
+    pub(super) fn of_status<K: Resource<DynamicType = ()>>(status: &Status, namespace: Option<&str>) -> Self {
+        let said = format!("{} {}: {}", status.code, status.reason, status.message);
+        let (kind, advice) = match status.code {
+            401 => (Kind::Forbidden, "; the credentials are read again".to_owned()),
+            403 => (Kind::Forbidden, format!("; {}", missing_right::<K>(namespace))),
+            410 => (Kind::Expired, String::new()),
+            // Too many requests: the server asks to be asked less.
+            429 => (Kind::Refused, String::new()),
+            400..=499 => (Kind::NotUnderstood, String::new()),
+            _ => (Kind::Refused, String::new()),
+        };
+        Self { kind, text: said + &advice }
+    }
+
+    pub(super) const fn reached(&self) -> Reached {
+        match self.kind {
+            Kind::Unreached => Reached::No,
+            _ => Reached::Yes,
+        }
+    }
+}
+
+/// What RBAC has to grant.
+fn missing_right<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
+    let (resource, group) = (K::plural(&()), K::group(&()));
+    let place = match namespace {
+        Some(namespace) => format!("in the namespace {namespace}"),
+        None => "in all namespaces (a ClusterRole)".to_owned(),
+    };
+    format!("grant the verbs list and watch on resource `{resource}` of apiGroup \"{group}\" {place}")
+}
+
+/// An error with what caused it: the outermost one seldom says what matters.
+fn chain(error: &kube::Error) -> String {
+    let mut text = match error {
+        kube::Error::Service(error) => error.to_string(),
+        kube::Error::ReadEvents(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, Kind};
+    use k8s_openapi::api::core::v1::Service;
+    use k8s_openapi::api::discovery::v1::EndpointSlice;
+    use kube::core::Status;
+
+    #[test]
+    fn statuses() {
+        let cases = [
+            (400, Kind::NotUnderstood),
+            (401, Kind::Forbidden),
+            (403, Kind::Forbidden),
+            (404, Kind::NotUnderstood),
+            (410, Kind::Expired),
+            (422, Kind::NotUnderstood),
+            (429, Kind::Refused),
+            (500, Kind::Refused),
+            (503, Kind::Refused),
+        ];
+        for (code, kind) in cases {
+            let status = Status::failure("said", "Reason").with_code(code);
+            let failure = Failure::of_status::<Service>(&status, None);
+            assert_eq!(failure.kind, kind, "{code}");
+            assert!(failure.text.starts_with(&format!("{code} Reason: said")), "{}", failure.text);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let status = Status::failure("no", "Forbidden").with_code(403);
+        let one = Failure::of_status::<EndpointSlice>(&status, Some("prod")).text;
+        assert!(one.ends_with("grant the verbs list and watch on resource `endpointslices` of apiGroup \"discovery.k8s.io\" in the namespace prod"), "{one}");
+        let all = Failure::of_status::<Service>(&status, None).text;
+        assert!(
+            all.ends_with("on resource `services` of apiGroup \"\" in all namespaces (a ClusterRole)"),
+            "{all}"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! What is kept of a resource, and what is known of a group of its objects.
+
+use kube::Resource;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// What is kept of each object of a resource: the resource's owner says.
+pub trait Kept: PartialEq + Send + Sync + Sized + 'static {
+    /// The object as the API server gives it.
+    type Object: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + 'static;
+
+    /// Takes what is to be kept.
+    fn keep(object: Self::Object) -> Self;
+}
+
+/// What is known of a group of objects.
+#[derive(Debug)]
+pub enum Known<T> {
+    /// No list was complete yet.
+    Pending,
+    /// No list was complete yet, and there is no use in waiting for one: the server refuses, for this reason.
+    Failed(Arc<str>),
+    /// The objects of the last complete list, and every change that was heard of since.
+    Found(View<T>),
+}
+
+/// The objects of a group.
+#[derive(Debug)]
+pub struct View<T> {
+    /// In the order of their names; there may be none.
+    pub objects: Arc<[Arc<T>]>,
+    /// Why an object of the group could not be read that was never read before.
+    pub unreadable: Option<Arc<str>>,
+    /// Whether the server cannot be asked now, so that these are the last good ones.
+    pub stale: bool,
+}
+
+impl<T> View<T> {
+    /// Returns the only object of a group that has one at most, such as a name's.
+    pub fn one(&self) -> Option<&T> {
+        self.objects.first().map(AsRef::as_ref)
+    }
+}
+
+impl<T> Clone for Known<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Pending => Self::Pending,
+            Self::Failed(reason) => Self::Failed(Arc::clone(reason)),
+            Self::Found(view) => Self::Found(view.clone()),
+        }
+    }
+}
+
+impl<T> Clone for View<T> {
+    fn clone(&self) -> Self {
+        Self { objects: Arc::clone(&self.objects), unreadable: self.unreadable.clone(), stale: self.stale }
+    }
+}
+
+impl<T: PartialEq> PartialEq for Known<T> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pending, Self::Pending) => true,
+            (Self::Failed(reason), Self::Failed(other)) => reason == other,
+            (Self::Found(view), Self::Found(other)) => view == other,
+            _ => false,
+        }
+    }
+}
+
+impl<T: PartialEq> PartialEq for View<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.stale, &self.unreadable) == (other.stale, &other.unreadable) && self.objects == other.objects
+    }
+}

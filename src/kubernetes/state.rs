@@ -1,0 +1,123 @@
+//! How a watch is doing, for people.
+
+use super::failure::{Failure, Kind};
+use super::store::Unreadable;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Unreadable objects that are shown; more are only counted.
+const SHOWN: usize = 10;
+
+/// How often a failure that goes on is logged.
+const REMIND: Duration = Duration::from_secs(60);
+
+/// How a watch is doing.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) phase: Phase,
+    /// When a list was last complete.
+    pub(super) listed: Option<Instant>,
+    /// When anything was last heard.
+    pub(super) heard: Option<Instant>,
+    /// Since when the server cannot be asked.
+    pub(super) lost: Option<Instant>,
+    pub(super) lists: u64,
+    pub(super) events: u64,
+    /// Failures since the last list.
+    pub(super) failures: u64,
+    /// What went wrong last.
+    trouble: Option<String>,
+    /// When that was logged.
+    logged: Option<Instant>,
+}
+
+/// What a watch is doing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Connecting,
+    Listing,
+    Watching,
+    Waiting,
+}
+
+impl Progress {
+    pub(super) const fn new() -> Self {
+        Self {
+            phase: Phase::Connecting,
+            listed: None,
+            heard: None,
+            lost: None,
+            lists: 0,
+            events: 0,
+            failures: 0,
+            trouble: None,
+            logged: None,
+        }
+    }
+
+    /// A list is complete.
+    pub(super) fn listed(&mut self, what: &str) {
+        if self.logged.take().is_some() {
+            tracing::info!("{what}: listed again, all is up to date");
+        }
+        let now = Instant::now();
+        self.phase = Phase::Watching;
+        (self.listed, self.heard, self.lost) = (Some(now), Some(now), None);
+        self.lists += 1;
+        self.failures = 0;
+        self.trouble = None;
+    }
+
+    /// Something was heard in a watch.
+    pub(super) fn heard(&mut self) {
+        self.heard = Some(Instant::now());
+    }
+
+    /// Something failed. Says so once, and each minute while it goes on.
+    pub(super) fn failed(&mut self, what: &str, failure: &Failure, keeps: bool) {
+        let now = Instant::now();
+        self.phase = Phase::Waiting;
+        self.lost.get_or_insert(now);
+        self.failures += 1;
+        let new = self.trouble.as_ref() != Some(&failure.text);
+        if failure.kind == Kind::Expired {
+            tracing::debug!("{what}: {}", failure.text);
+        } else if new || self.logged.is_none_or(|logged| now.duration_since(logged) >= REMIND) {
+            let meanwhile = if keeps { "; what was known last stays in use" } else { "" };
+            tracing::warn!("{what}: {}{meanwhile}", failure.text);
+            self.logged = Some(now);
+        }
+        self.trouble = Some(failure.text.clone());
+    }
+
+    /// The state, with how many objects there are and which cannot be read.
+    pub(super) fn json(&self, objects: usize, unreadable: &[Unreadable]) -> Value {
+        let now = Instant::now();
+        let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then).as_secs_f64());
+        let mut json = json!({
+            "state": match self.phase {
+                Phase::Connecting => "connecting",
+                Phase::Listing => "listing",
+                Phase::Watching => "watching",
+                Phase::Waiting => "waiting",
+            },
+            "objects": objects,
+            "lists": self.lists,
+            "events": self.events,
+            "listedSecondsAgo": ago(self.listed),
+            "heardSecondsAgo": ago(self.heard),
+            "staleSeconds": ago(self.lost),
+        });
+        if let Some(trouble) = &self.trouble {
+            json["failures"] = self.failures.into();
+            json["trouble"] = trouble.as_str().into();
+        }
+        if !unreadable.is_empty() {
+            let shown = |object: &Unreadable| json!({ "name": object.name, "reason": &*object.reason });
+            json["unreadable"] = unreadable.iter().take(SHOWN).map(shown).collect();
+            json["unreadableCount"] = unreadable.len().into();
+        }
+        json
+    }
+}

@@ -1,0 +1,277 @@
+//! What one watch knows, and who wants to know it.
+
+use super::kept::{Kept, Known, View};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DeserializeGuard, Resource as _};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Where a group is: its namespace and its name.
+pub(super) type Place = (Arc<str>, Arc<str>);
+
+/// Which object it is: its namespace and its name.
+type Id = (Arc<str>, Arc<str>);
+
+/// Says under which name an object is looked for; one that has none is not kept.
+pub(super) type Group = Arc<dyn Fn(&ObjectMeta) -> Option<String> + Send + Sync>;
+
+/// An object as it came: one that could not be read has its metadata alone.
+pub(super) type Came<T> = DeserializeGuard<<T as Kept>::Object>;
+
+/// The objects of one watch, by group and name.
+pub(super) struct Store<T> {
+    objects: Objects<T>,
+    wanted: HashMap<Place, watch::Sender<Known<T>>>,
+    knows: Knows,
+}
+
+/// How far the answers can be relied on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Knows {
+    /// No list was complete yet.
+    Nothing,
+    /// Nor will one be, for this reason.
+    Refused(Arc<str>),
+    /// Everything, until now.
+    All,
+    /// Everything, until the server could not be asked any more.
+    Once,
+}
+
+/// The objects of one list and what changed since.
+pub(super) struct Objects<T> {
+    groups: HashMap<Place, BTreeMap<Arc<str>, Entry<T>>>,
+    /// In which group an object is.
+    places: HashMap<Id, Place>,
+    /// How many cannot be read.
+    unreadable: usize,
+    group: Group,
+}
+
+/// One object.
+struct Entry<T> {
+    /// What it was when it could last be read.
+    good: Option<Arc<T>>,
+    /// Why it cannot be read now.
+    unreadable: Option<Arc<str>>,
+}
+
+/// An object that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    /// `namespace/name`.
+    pub(super) name: String,
+    pub(super) reason: Arc<str>,
+}
+
+impl<T: Kept> Objects<T> {
+    pub(super) fn new(group: Group) -> Self {
+        Self { groups: HashMap::new(), places: HashMap::new(), unreadable: 0, group }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Takes an object that was added or changed. Returns the groups that may differ now.
+    fn apply(&mut self, came: Came<T>) -> [Option<Place>; 2] {
+        let Some(id) = id(came.meta()) else { return [None, None] };
+        let place = (self.group)(came.meta()).map(|group| (Arc::clone(&id.0), Arc::from(group)));
+        let (left, old) = self.remove(&id).unzip();
+        if let Some(place) = &place {
+            let entry = match came.0 {
+                Ok(object) => Entry { good: Some(Arc::new(T::keep(object))), unreadable: None },
+                Err(error) => {
+                    Entry { good: old.and_then(|old| old.good), unreadable: Some(error.error.into()) }
+                }
+            };
+            self.unreadable += usize::from(entry.unreadable.is_some());
+            self.groups.entry(place.clone()).or_default().insert(Arc::clone(&id.1), entry);
+            self.places.insert(id, place.clone());
+        }
+        [left.filter(|left| Some(left) != place.as_ref()), place]
+    }
+
+    /// Forgets an object. Returns the group it was in, and what it was.
+    fn remove(&mut self, id: &Id) -> Option<(Place, Entry<T>)> {
+        let place = self.places.remove(id)?;
+        let entries = self.groups.get_mut(&place)?;
+        let old = entries.remove(&id.1)?;
+        if entries.is_empty() {
+            self.groups.remove(&place);
+        }
+        self.unreadable -= usize::from(old.unreadable.is_some());
+        Some((place, old))
+    }
+
+    /// Adds an object to a list that is not complete yet.
+    pub(super) fn add(&mut self, came: Came<T>) {
+        self.apply(came);
+    }
+
+    /// Removes an object from a list that is not complete yet.
+    pub(super) fn delete(&mut self, came: &Came<T>) {
+        if let Some(id) = id(came.meta()) {
+            self.remove(&id);
+        }
+    }
+
+    /// Takes over the last good form of what cannot be read in this newer list.
+    fn inherit(&mut self, older: &Self) {
+        for (place, entries) in &mut self.groups {
+            for (name, entry) in entries.iter_mut().filter(|(_, entry)| entry.good.is_none()) {
+                let before = older.groups.get(place).and_then(|entries| entries.get(name));
+                entry.good = before.and_then(|before| before.good.clone());
+            }
+        }
+    }
+
+    fn view(&self, place: &Place, stale: bool) -> View<T> {
+        let entries = || self.groups.get(place).into_iter().flat_map(BTreeMap::values);
+        View {
+            objects: entries().filter_map(|entry| entry.good.clone()).collect(),
+            unreadable: entries()
+                .filter(|entry| entry.good.is_none())
+                .find_map(|entry| entry.unreadable.clone()),
+            stale,
+        }
+    }
+
+    /// The objects that cannot be read, with or without a last good form.
+    fn unreadable(&self) -> impl Iterator<Item = Unreadable> {
+        self.groups.iter().flat_map(|((namespace, _), entries)| {
+            entries.iter().filter_map(move |(name, entry)| {
+                let reason = entry.unreadable.clone()?;
+                Some(Unreadable { name: format!("{namespace}/{name}"), reason })
+            })
+        })
+    }
+}
+
+/// Returns which object it is. One without a name is none.
+fn id(meta: &ObjectMeta) -> Option<Id> {
+    Some((meta.namespace.as_deref().unwrap_or_default().into(), meta.name.as_deref()?.into()))
+}
+
+impl<T: Kept> Store<T> {
+    pub(super) fn new(group: Group) -> Self {
+        Self { objects: Objects::new(group), wanted: HashMap::new(), knows: Knows::Nothing }
+    }
+
+    /// An empty list, to be filled and then handed to [`Store::replace`].
+    pub(super) fn empty(&self) -> Objects<T> {
+        Objects::new(Arc::clone(&self.objects.group))
+    }
+
+    /// Starts or joins those who want to know of a group.
+    pub(super) fn follow(&mut self, place: Place) -> watch::Receiver<Known<T>> {
+        if let Some(sender) = self.wanted.get(&place) {
+            return sender.subscribe();
+        }
+        let (sender, receiver) = watch::channel(self.known(&place));
+        self.wanted.insert(place, sender);
+        receiver
+    }
+
+    /// Takes a complete list in the place of all that was known.
+    pub(super) fn replace(&mut self, mut objects: Objects<T>) {
+        objects.inherit(&self.objects);
+        self.objects = objects;
+        self.knows = Knows::All;
+        self.publish_all();
+    }
+
+    /// Takes an object that was added or changed.
+    pub(super) fn apply(&mut self, came: Came<T>) {
+        for place in self.objects.apply(came).into_iter().flatten() {
+            self.publish(&place);
+        }
+    }
+
+    /// Takes that an object was deleted.
+    pub(super) fn delete(&mut self, came: &Came<T>) {
+        let Some(id) = id(came.meta()) else { return };
+        if let Some((place, _)) = self.objects.remove(&id) {
+            self.publish(&place);
+        }
+    }
+
+    /// Says that the server cannot be asked now. `for_good` says that waiting does not help.
+    pub(super) fn lost(&mut self, reason: &Arc<str>, for_good: bool) {
+        let knows = match self.knows {
+            Knows::All | Knows::Once => Knows::Once,
+            Knows::Nothing | Knows::Refused(_) if for_good => Knows::Refused(Arc::clone(reason)),
+            // Whoever asked while the server refused has been told; that it is away now is no news to wait for.
+            Knows::Nothing => Knows::Nothing,
+            Knows::Refused(_) => return,
+        };
+        if self.knows != knows {
+            self.knows = knows;
+            self.publish_all();
+        }
+    }
+
+    /// Whether the answers are old ones.
+    pub(super) fn is_stale(&self) -> bool {
+        self.knows == Knows::Once
+    }
+
+    /// Whether a list was ever complete.
+    pub(super) const fn is_complete(&self) -> bool {
+        matches!(self.knows, Knows::All | Knows::Once)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// How many objects cannot be read.
+    pub(super) const fn unreadable_count(&self) -> usize {
+        self.objects.unreadable
+    }
+
+    /// The objects that cannot be read.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = Unreadable> {
+        self.objects.unreadable()
+    }
+
+    /// Drops what nobody wants any more; returns whether anything is wanted.
+    pub(super) fn sweep(&mut self) -> bool {
+        self.wanted.retain(|_, sender| sender.receiver_count() > 0);
+        !self.wanted.is_empty()
+    }
+
+    fn known(&self, place: &Place) -> Known<T> {
+        match &self.knows {
+            Knows::Nothing => Known::Pending,
+            Knows::Refused(reason) => Known::Failed(Arc::clone(reason)),
+            Knows::All => Known::Found(self.objects.view(place, false)),
+            Knows::Once => Known::Found(self.objects.view(place, true)),
+        }
+    }
+
+    fn publish(&self, place: &Place) {
+        if let Some(sender) = self.wanted.get(place) {
+            give(sender, self.known(place));
+        }
+    }
+
+    fn publish_all(&self) {
+        for (place, sender) in &self.wanted {
+            give(sender, self.known(place));
+        }
+    }
+}
+
+/// Publishes what differs: the same would wake everybody for nothing.
+fn give<T: Kept>(sender: &watch::Sender<Known<T>>, new: Known<T>) {
+    sender.send_if_modified(|known| {
+        let changed = *known != new;
+        *known = new;
+        changed
+    });
+}
+
+#[cfg(test)]
+mod tests;

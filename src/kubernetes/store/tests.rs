@@ -1,0 +1,133 @@
+use super::{Came, Objects, Place, Store};
+use crate::kubernetes::{Kept, Known};
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Of a ConfigMap, the values of its data.
+#[derive(Debug, PartialEq)]
+struct Values(Vec<String>);
+
+impl Kept for Values {
+    type Object = ConfigMap;
+
+    fn keep(object: ConfigMap) -> Self {
+        Self(object.data.unwrap_or_default().into_values().collect())
+    }
+}
+
+/// An object of the group that its label names, with one value; a number is no value of a ConfigMap.
+fn object(name: &str, group: &str, value: impl Into<Value>) -> Came<Values> {
+    let labels = if group.is_empty() { json!({}) } else { json!({ "group": group }) };
+    let metadata = json!({ "namespace": "ns", "name": name, "labels": labels });
+    serde_json::from_value(json!({ "metadata": metadata, "data": { "k": value.into() } })).unwrap()
+}
+
+fn store() -> Store<Values> {
+    Store::new(Arc::new(|meta| meta.labels.as_ref()?.get("group").cloned()))
+}
+
+fn place(group: &str) -> Place {
+    ("ns".into(), group.into())
+}
+
+fn list(store: &Store<Values>, objects: impl IntoIterator<Item = Came<Values>>) -> Objects<Values> {
+    let mut list = store.empty();
+    objects.into_iter().for_each(|object| list.add(object));
+    list
+}
+
+/// What is known, in short: `Pending`, `Failed: why`, or the values, with `?` for what cannot be read and `stale`.
+fn short(known: &watch::Receiver<Known<Values>>) -> String {
+    match &*known.borrow() {
+        Known::Pending => "Pending".into(),
+        Known::Failed(reason) => format!("Failed: {reason}"),
+        Known::Found(view) => {
+            let values: Vec<_> = view.objects.iter().flat_map(|values| values.0.clone()).collect();
+            let unreadable = if view.unreadable.is_some() { "?" } else { "" };
+            let stale = if view.stale { " stale" } else { "" };
+            values.join(",") + unreadable + stale
+        }
+    }
+}
+
+#[test]
+fn groups_follow_their_objects() {
+    let mut store = store();
+    let (a, b) = (store.follow(place("a")), store.follow(place("b")));
+    assert_eq!((short(&a), short(&b)), ("Pending".into(), "Pending".into()));
+    store.replace(list(&store, [object("x", "a", "1"), object("w", "a", "2")]));
+    assert_eq!((short(&a), short(&b)), ("2,1".into(), String::new()), "in the order of names");
+    store.apply(object("x", "b", "3"));
+    assert_eq!((short(&a), short(&b)), ("2".into(), "3".into()), "it has moved");
+    store.apply(object("x", "", "3"));
+    assert_eq!((short(&a), short(&b)), ("2".into(), String::new()), "it is in no group");
+    store.delete(&object("w", "a", "2"));
+    store.delete(&object("w", "a", "2"));
+    assert_eq!((short(&a), store.len()), (String::new(), 0));
+    assert_eq!(short(&store.follow(place("late"))), "");
+}
+
+#[test]
+fn a_list_replaces_all() {
+    let mut store = store();
+    let mut a = store.follow(place("a"));
+    store.replace(list(&store, [object("x", "a", "1"), object("y", "b", "1")]));
+    a.mark_unchanged();
+    store.replace(list(&store, [object("x", "a", "1")]));
+    assert!(!a.has_changed().unwrap(), "nothing is different for it");
+    assert_eq!(store.len(), 1);
+    store.replace(list(&store, []));
+    assert_eq!((short(&a), store.len()), (String::new(), 0));
+}
+
+#[test]
+fn what_cannot_be_read_stays_as_it_was_and_is_told() {
+    let mut store = store();
+    let a = store.follow(place("a"));
+    store.replace(list(&store, [object("x", "a", "1"), object("y", "a", 5)]));
+    assert_eq!((short(&a), store.unreadable_count()), ("1?".into(), 1));
+    store.apply(object("x", "a", 5));
+    assert_eq!((short(&a), store.unreadable_count()), ("1?".into(), 2));
+    store.replace(list(&store, [object("x", "a", 5)]));
+    assert_eq!((short(&a), store.unreadable_count()), ("1".into(), 1), "in a new list, too");
+    let told: Vec<_> = store.unreadable().collect();
+    assert_eq!(told[0].name, "ns/x");
+    assert!(told[0].reason.contains("Expected a string"), "{}", told[0].reason);
+    store.apply(object("x", "a", "2"));
+    assert_eq!((short(&a), store.unreadable_count()), ("2".into(), 0));
+    store.apply(object("x", "a", 5));
+    store.delete(&object("x", "a", 5));
+    assert_eq!((short(&a), store.unreadable_count()), (String::new(), 0));
+}
+
+#[test]
+fn what_is_lost_is_pending_failed_or_stale() {
+    let mut store = store();
+    let a = store.follow(place("a"));
+    let reason: Arc<str> = "403".into();
+    store.lost(&reason, false);
+    assert_eq!(short(&a), "Pending");
+    store.lost(&reason, true);
+    assert_eq!(short(&a), "Failed: 403");
+    store.lost(&"away".into(), false);
+    assert_eq!(short(&a), "Failed: 403", "what was refused is not waited for");
+    store.replace(list(&store, [object("x", "a", "1")]));
+    assert_eq!((short(&a), store.is_stale()), ("1".into(), false));
+    store.lost(&reason, true);
+    assert_eq!((short(&a), store.is_stale()), ("1 stale".into(), true));
+    assert_eq!(short(&store.follow(place("b"))), " stale");
+    store.replace(list(&store, []));
+    assert_eq!((short(&a), store.is_stale()), (String::new(), false));
+}
+
+#[test]
+fn what_nobody_wants_is_dropped() {
+    let mut store = store();
+    let (a, b) = (store.follow(place("a")), store.follow(place("b")));
+    drop(a);
+    assert!(store.sweep());
+    drop(b);
+    assert!(!store.sweep());
+}

@@ -1,0 +1,349 @@
+//! One watch: a list, then its changes, then again from the beginning.
+//!
+//! Where it stands is where the program stands: [`Task::run`] is the whole of it.
+
+use super::backoff::Backoff;
+use super::client::Client;
+use super::failure::{Failure, Kind};
+use super::kept::Kept;
+use super::metrics::Metrics;
+use super::state::{Phase, Progress};
+use super::store::{Came, Objects, Store};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use kube::Api;
+use kube::Resource as _;
+use kube::api::{ListParams, WatchParams};
+use kube::core::WatchEvent;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// How long a watch lasts before the server ends it, in seconds: from the first on, some more by chance, so that watches
+/// do not all begin anew at one time. It is short because a connection that died in silence is found out at its end.
+const LIFE: (u32, u32) = (90, 30);
+
+/// How much longer than that nothing may be heard.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// How long an answer, or a page of a list, may take.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a list that is streamed may pause before its end: less than a name may take to be bound, because a server
+/// that cannot stream lists may not say so.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// A watch that the server ends sooner than this has failed: a proxy that closes each at once must not be asked in a
+/// hot loop.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// A watch that lasted this long is forgiven what failed before it.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// Objects in a page of a list.
+const PAGE: u32 = 500;
+
+/// Marks the end of a list that is streamed.
+const END_OF_LIST: &str = "k8s.io/initial-events-end";
+
+/// What a watch shares with those who ask it.
+pub(super) struct Shared<T>(Mutex<Inner<T>>);
+
+pub(super) struct Inner<T> {
+    pub(super) store: Store<T>,
+    pub(super) progress: Progress,
+}
+
+/// The one who keeps a watch up.
+pub(super) struct Task<T: Kept> {
+    client: Client,
+    /// All namespaces if there is none.
+    namespace: Option<Arc<str>>,
+    /// Which objects, by label; all if there is none.
+    selector: Option<String>,
+    shared: Arc<Shared<T>>,
+    metrics: Metrics,
+    backoff: Backoff,
+    /// What it has counted in the gauges.
+    counted: Counted,
+}
+
+/// A task's share of the gauges, which it takes back when it ends.
+struct Counted {
+    metrics: Metrics,
+    stale: i64,
+    unreadable: i64,
+}
+
+impl Counted {
+    fn new(metrics: Metrics) -> Self {
+        metrics.watches.add(1);
+        Self { metrics, stale: 0, unreadable: 0 }
+    }
+
+    fn become_now(&mut self, stale: i64, unreadable: usize) {
+        let unreadable = unreadable.try_into().unwrap_or(i64::MAX);
+        self.metrics.stale.add(stale - self.stale);
+        self.metrics.unreadable.add(unreadable - self.unreadable);
+        (self.stale, self.unreadable) = (stale, unreadable);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.become_now(0, 0);
+        self.metrics.watches.add(-1);
+    }
+}
+
+/// A watch while it is open.
+struct Events<T: Kept> {
+    stream: BoxStream<'static, kube::Result<WatchEvent<Came<T>>>>,
+    opened: Instant,
+    /// By then the server should have ended it.
+    until: Instant,
+}
+
+impl<T: Kept> Shared<T> {
+    pub(super) fn new(store: Store<T>) -> Self {
+        Self(Mutex::new(Inner { store, progress: Progress::new() }))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Kept> Task<T> {
+    pub(super) fn new(
+        client: Client,
+        namespace: Option<Arc<str>>,
+        selector: Option<String>,
+        shared: Arc<Shared<T>>,
+        metrics: Metrics,
+    ) -> Self {
+        let counted = Counted::new(metrics.clone());
+        Self { client, namespace, selector, shared, metrics, backoff: Backoff::default(), counted }
+    }
+
+    /// Lists, watches, and when anything fails waits a while and begins anew; for ever.
+    pub(super) async fn run(mut self) -> Infallible {
+        loop {
+            let began = Instant::now();
+            let Err(failure) = self.attempt().await;
+            let watched = self.shared.lock().progress.listed.filter(|listed| *listed >= began);
+            if watched.is_some_and(|listed| listed.elapsed() >= HEALTHY) {
+                self.backoff.reset();
+            }
+            self.lost(&failure);
+            sleep(self.backoff.next(failure.reached())).await;
+        }
+    }
+
+    /// Keeps the watch up until something fails.
+    async fn attempt(&mut self) -> Result<Infallible, Failure> {
+        self.shared.lock().progress.phase = Phase::Connecting;
+        let client = self.client.connected().await.map_err(|error| Failure::unmade(&error))?;
+        let ended = self.follow(&client.kube).await;
+        if let Err(Failure { kind: Kind::Unreached | Kind::Forbidden, .. }) = &ended {
+            self.client.failed(&client).await;
+        }
+        ended
+    }
+
+    /// Lists, then watches from there on, again from where it was each time that the server ends the watch.
+    async fn follow(&mut self, client: &kube::Client) -> Result<Infallible, Failure> {
+        let api = match &self.namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        self.shared.lock().progress.phase = Phase::Listing;
+        let (mut version, mut events) = match self.streamed_list(&api).await? {
+            Some(listed) => listed,
+            None => {
+                let version = self.paged_list(&api).await?;
+                let events = self.open(&api, Some(&version)).await?;
+                (version, events)
+            }
+        };
+        loop {
+            self.read(&mut events, &mut version).await?;
+            events = self.open(&api, Some(&version)).await?;
+        }
+    }
+
+    /// Asks for all objects and then their changes in one answer. None when the server does not know how.
+    async fn streamed_list(&mut self, api: &Api<Came<T>>) -> Result<Option<(String, Events<T>)>, Failure> {
+        if !self.client.streams_lists() {
+            return Ok(None);
+        }
+        let mut events = match self.open(api, None).await {
+            Err(Failure { kind: Kind::NotUnderstood, .. }) => {
+                self.client.cannot_stream_lists();
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        let mut objects = self.shared.lock().store.empty();
+        loop {
+            let Ok(next) = timeout(SILENCE, events.stream.next()).await else {
+                // An old server takes it for a plain watch, which has no end of the list.
+                self.client.cannot_stream_lists();
+                return Ok(None);
+            };
+            match next.ok_or_else(|| Failure::unreached("the list broke off"))? {
+                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => objects.add(object),
+                Ok(WatchEvent::Deleted(object)) => objects.delete(&object),
+                Ok(WatchEvent::Bookmark(mark)) => {
+                    if mark.metadata.annotations.get(END_OF_LIST).is_some_and(|end| end == "true") {
+                        self.replace(objects);
+                        return Ok(Some((mark.metadata.resource_version, events)));
+                    }
+                }
+                Ok(WatchEvent::Error(status)) => return Err(self.refused(&status)),
+                Err(error) => return Err(self.failure(error)),
+            }
+        }
+    }
+
+    /// Asks for all objects page by page. Returns the version they are of.
+    async fn paged_list(&mut self, api: &Api<Came<T>>) -> Result<String, Failure> {
+        let mut params =
+            ListParams { label_selector: self.selector.clone(), limit: Some(PAGE), ..ListParams::default() };
+        let mut objects = self.shared.lock().store.empty();
+        loop {
+            let page = timeout(ANSWER, api.list(&params)).await;
+            let page = page.map_err(|_| Failure::too_slow("no list came", ANSWER))?;
+            let page = page.map_err(|error| self.failure(error))?;
+            page.items.into_iter().for_each(|object| objects.add(object));
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                let version = page.metadata.resource_version.filter(|version| !version.is_empty());
+                let version = version.ok_or_else(|| Failure {
+                    kind: Kind::Refused,
+                    text: "a list without a version, from which it cannot be watched".to_owned(),
+                })?;
+                self.replace(objects);
+                return Ok(version);
+            }
+        }
+    }
+
+    /// Begins a watch at a version, or with a list that is streamed.
+    async fn open(&self, api: &Api<Came<T>>, version: Option<&str>) -> Result<Events<T>, Failure> {
+        let (least, more) = LIFE;
+        let life = least + fastrand::u32(0..=more);
+        let params = WatchParams {
+            label_selector: self.selector.clone(),
+            field_selector: None,
+            timeout: Some(life),
+            bookmarks: true,
+            send_initial_events: version.is_none(),
+        };
+        let opened = Instant::now();
+        let until = opened + Duration::from_secs(life.into()) + SLACK;
+        let answer = timeout(ANSWER, api.watch(&params, version.unwrap_or_default())).await;
+        let answer = answer.map_err(|_| Failure::too_slow("no watch began", ANSWER))?;
+        let stream = answer.map_err(|error| self.failure(error))?.boxed();
+        Ok(Events { stream, opened, until })
+    }
+
+    /// Takes over what a watch tells, until the server ends it.
+    async fn read(&mut self, events: &mut Events<T>, version: &mut String) -> Result<(), Failure> {
+        loop {
+            let next = timeout_at(events.until, events.stream.next()).await;
+            let next = next
+                .map_err(|_| Failure::unreached("the watch did not end in time: its connection is dead"))?;
+            let Some(event) = next else { break };
+            match event.map_err(|error| self.failure(error))? {
+                WatchEvent::Error(status) => return Err(self.refused(&status)),
+                WatchEvent::Bookmark(mark) => {
+                    self.shared.lock().progress.heard();
+                    *version = mark.metadata.resource_version;
+                }
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    follow_version(version, &object);
+                    self.change(|store| store.apply(object));
+                }
+                WatchEvent::Deleted(object) => {
+                    follow_version(version, &object);
+                    self.change(|store| store.delete(&object));
+                }
+            }
+        }
+        if events.opened.elapsed() < SHORTEST {
+            return Err(Failure::unreached("the watch ended as soon as it began"));
+        }
+        Ok(())
+    }
+
+    /// Takes over one event.
+    fn change(&mut self, change: impl FnOnce(&mut Store<T>)) {
+        let mut inner = self.shared.lock();
+        inner.progress.heard();
+        inner.progress.events += 1;
+        change(&mut inner.store);
+        drop(inner);
+        self.metrics.events.increment();
+        self.count();
+    }
+
+    /// Takes over a complete list.
+    fn replace(&mut self, objects: Objects<T>) {
+        let mut inner = self.shared.lock();
+        inner.store.replace(objects);
+        inner.progress.listed(&self.what());
+        drop(inner);
+        self.metrics.lists.increment();
+        self.count();
+    }
+
+    /// Makes a failure known.
+    fn lost(&mut self, failure: &Failure) {
+        let mut inner = self.shared.lock();
+        let what = self.what();
+        let keeps = inner.store.is_complete();
+        inner.progress.failed(&what, failure, keeps);
+        let for_good = matches!(failure.kind, Kind::Forbidden | Kind::NotUnderstood);
+        inner.store.lost(&format!("{what}: {}", failure.text).into(), for_good);
+        drop(inner);
+        self.metrics.failures.increment();
+        self.count();
+    }
+
+    /// Keeps the gauges true.
+    fn count(&mut self) {
+        let inner = self.shared.lock();
+        self.counted.become_now(i64::from(inner.store.is_stale()), inner.store.unreadable_count());
+    }
+
+    fn failure(&self, error: kube::Error) -> Failure {
+        Failure::of::<T::Object>(error, self.namespace.as_deref())
+    }
+
+    fn refused(&self, status: &kube::core::Status) -> Failure {
+        Failure::of_status::<T::Object>(status, self.namespace.as_deref())
+    }
+
+    /// What is watched, in words.
+    fn what(&self) -> String {
+        what::<T>(self.namespace.as_deref())
+    }
+}
+
+/// What is watched, in words: `endpointslices in default`.
+pub(super) fn what<T: Kept>(namespace: Option<&str>) -> String {
+    let resource = T::Object::plural(&());
+    match namespace {
+        Some(namespace) => format!("{resource} in {namespace}"),
+        None => format!("{resource} in all namespaces"),
+    }
+}
+
+/// The version to go on from after this object's event.
+fn follow_version<K: kube::Resource>(version: &mut String, object: &K) {
+    if let Some(new) = &object.meta().resource_version {
+        version.clone_from(new);
+    }
+}

@@ -1,0 +1,157 @@
+//! The watches of one resource, each started when it is first needed.
+
+use super::client::Client;
+use super::kept::{Kept, Known};
+use super::metrics::Metrics;
+use super::store::{Group, Store};
+use super::task::{Shared, Task, what};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How long a watch is kept that nobody needs: 60 s, or up to 10 s more.
+pub const IDLE: Duration = Duration::from_secs(60);
+
+/// Watches of one resource at one time: 500. A namespace more is refused, and does not look as if it were empty.
+pub const MAX_WATCHES: usize = 500;
+
+/// How often it is looked whether a watch is needed.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// What one watch covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Scope {
+    /// A namespace: there is one watch for each that is asked for, and rights are needed in these alone. The default.
+    #[default]
+    Namespace,
+    /// All namespaces: there is one watch, which hears of every change in the cluster.
+    Cluster,
+}
+
+/// The watches of one resource. Cheap to clone.
+pub struct Watches<T: Kept>(Arc<Table<T>>);
+
+struct Table<T: Kept> {
+    client: Client,
+    scope: Scope,
+    /// Which objects, by label; all if there is none.
+    selector: Option<String>,
+    group: Group,
+    metrics: Metrics,
+    control: Handle,
+    /// By namespace; all of them if there is none.
+    held: Mutex<Held<T>>,
+}
+
+/// The watches that are kept up, by namespace.
+type Held<T> = HashMap<Option<Arc<str>>, Arc<Shared<T>>>;
+
+impl<T: Kept> Clone for Watches<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Kept> std::fmt::Debug for Watches<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watches").field("scope", &self.0.scope).finish_non_exhaustive()
+    }
+}
+
+impl<T: Kept> Watches<T> {
+    /// Makes the watches of a resource, none of which is started yet; they run on `control`.
+    ///
+    /// `group` says under which name an object is looked for; one without such a name is not kept. With a `selector`,
+    /// in the API's own notation, the server leaves out the objects whose labels do not match.
+    pub fn new(
+        client: Client,
+        scope: Scope,
+        selector: Option<String>,
+        group: impl Fn(&ObjectMeta) -> Option<String> + Send + Sync + 'static,
+        metrics: Metrics,
+        control: &Handle,
+    ) -> Self {
+        let (group, control, held) = (Arc::new(group), control.clone(), Mutex::default());
+        Self(Arc::new(Table { client, scope, selector, group, metrics, control, held }))
+    }
+
+    /// Follows the objects of a group in a namespace, and starts the watch that tells of them if there is none. It goes
+    /// on while anybody has a receiver, and for [`IDLE`] after.
+    pub fn follow(&self, namespace: &Arc<str>, group: &Arc<str>) -> watch::Receiver<Known<T>> {
+        let scope = match self.0.scope {
+            Scope::Namespace => Some(Arc::clone(namespace)),
+            Scope::Cluster => None,
+        };
+        let place = (Arc::clone(namespace), Arc::clone(group));
+        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = held.get(&scope) {
+            return shared.lock().store.follow(place);
+        }
+        if held.len() >= MAX_WATCHES {
+            let reason = format!("more than {MAX_WATCHES} namespaces are watched: use `watch: cluster`");
+            return watch::channel(Known::Failed(reason.into())).1;
+        }
+        let shared = Arc::new(Shared::new(Store::new(Arc::clone(&self.0.group))));
+        let receiver = shared.lock().store.follow(place);
+        held.insert(scope.clone(), Arc::clone(&shared));
+        self.0.control.spawn(keep(Arc::clone(&self.0), scope, shared));
+        receiver
+    }
+
+    /// Describes each watch, for people: `{"endpointslices in default": {"state": "watching", ...}}`.
+    pub fn state(&self) -> serde_json::Map<String, serde_json::Value> {
+        let held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let describe = |(namespace, shared): (&Option<Arc<str>>, &Arc<Shared<T>>)| {
+            let inner = shared.lock();
+            let unreadable: Vec<_> = inner.store.unreadable().collect();
+            (what::<T>(namespace.as_deref()), inner.progress.json(inner.store.len(), &unreadable))
+        };
+        held.iter().map(describe).collect()
+    }
+}
+
+impl<T: Kept> Table<T> {
+    /// Removes a watch; returns false when somebody has joined it meanwhile.
+    fn forget(&self, scope: &Option<Arc<str>>, shared: &Shared<T>) -> bool {
+        // New receivers are made under the same lock.
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let unheld = !shared.lock().store.sweep();
+        if unheld {
+            held.remove(scope);
+        }
+        unheld
+    }
+}
+
+/// Keeps a watch up until nobody has needed it for a while.
+async fn keep<T: Kept>(table: Arc<Table<T>>, scope: Option<Arc<str>>, shared: Arc<Shared<T>>) {
+    let task = Task::new(
+        table.client.clone(),
+        scope.clone(),
+        table.selector.clone(),
+        Arc::clone(&shared),
+        table.metrics.clone(),
+    );
+    let idle = async {
+        let mut sweeps = interval(SWEEP);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut needed = Instant::now();
+        loop {
+            let now = sweeps.tick().await;
+            if shared.lock().store.sweep() {
+                needed = now;
+            } else if now.duration_since(needed) >= IDLE && table.forget(&scope, &shared) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        never = task.run() => match never {},
+        () = idle => {}
+    }
+}

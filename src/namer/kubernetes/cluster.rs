@@ -1,0 +1,136 @@
+//! The watches of one cluster, which all names in it share.
+
+use super::Kubernetes;
+use super::pod::Pod;
+use super::service::Service;
+use super::slice::{Slice, Subsets};
+use crate::kubernetes::{Client, Metrics, Scope, Watches};
+use crate::telemetry::Registry;
+use kube::api::ObjectMeta;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::runtime::Handle;
+
+/// The label of an EndpointSlice that names its service.
+const SERVICE: &str = "kubernetes.io/service-name";
+
+/// The watches of one cluster, as one client sees it.
+#[derive(Debug)]
+pub(in crate::namer) struct Cluster {
+    client: Client,
+    scope: Scope,
+    metrics: ClusterMetrics,
+    pub(super) control: Handle,
+    /// By name.
+    pub(super) services: Watches<Service>,
+    /// By the name of their service.
+    pub(super) slices: Watches<Slice>,
+    /// By name, which is that of their service.
+    pub(super) endpoints: Watches<Subsets>,
+}
+
+/// What the watches of each resource count.
+#[derive(Clone, Debug)]
+struct ClusterMetrics {
+    services: Metrics,
+    slices: Metrics,
+    endpoints: Metrics,
+    pods: Metrics,
+}
+
+/// The clusters that namers use, each shared by all that are configured alike. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(in crate::namer) struct Clusters(Arc<Mutex<Table>>);
+
+#[derive(Debug)]
+struct Table {
+    registry: Registry,
+    /// Made with the first cluster: whoever has none should see none.
+    metrics: Option<ClusterMetrics>,
+    used: Vec<(Key, Weak<Cluster>)>,
+}
+
+/// What namers that share a cluster agree in.
+type Key = (crate::kubernetes::Config, Scope);
+
+impl Clusters {
+    /// Makes an empty table, whose clusters will count in `registry`.
+    pub(in crate::namer) fn new(registry: &Registry) -> Self {
+        let table = Table { registry: registry.clone(), metrics: None, used: Vec::new() };
+        Self(Arc::new(Mutex::new(table)))
+    }
+
+    /// Returns the cluster of a namer, whose watches run on `control`.
+    pub(in crate::namer) fn of(&self, config: &Kubernetes, control: &Handle) -> Arc<Cluster> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.used.retain(|(_, cluster)| cluster.strong_count() > 0);
+        let key = (config.client.clone(), config.watch);
+        let alike = |same: &dyn Fn(&Key) -> bool| {
+            table.used.iter().find(|(known, _)| same(known)).and_then(|(_, cluster)| cluster.upgrade())
+        };
+        if let Some(cluster) = alike(&|known| *known == key) {
+            return cluster;
+        }
+        // Watches differ in their scope, the client does not.
+        let client = alike(&|known| known.0 == key.0).map(|cluster| cluster.client.clone());
+        let client = client.unwrap_or_else(|| Client::new(config.client.clone()));
+        let registry = table.registry.clone();
+        let metrics = table.metrics.get_or_insert_with(|| ClusterMetrics::new(&registry)).clone();
+        let cluster = Arc::new(Cluster::new(client, config.watch, metrics, control));
+        table.used.push((key, Arc::downgrade(&cluster)));
+        cluster
+    }
+}
+
+impl ClusterMetrics {
+    fn new(registry: &Registry) -> Self {
+        let of = |resource| Metrics::new(registry, resource);
+        Self {
+            services: of("services"),
+            slices: of("endpointslices"),
+            endpoints: of("endpoints"),
+            pods: of("pods"),
+        }
+    }
+}
+
+impl Cluster {
+    fn new(client: Client, scope: Scope, metrics: ClusterMetrics, control: &Handle) -> Self {
+        let (of_service, all) = (Some(SERVICE.to_owned()), || None);
+        let (services, slices) = (metrics.services.clone(), metrics.slices.clone());
+        let endpoints = metrics.endpoints.clone();
+        Self {
+            services: Watches::new(client.clone(), scope, all(), own_name, services, control),
+            slices: Watches::new(client.clone(), scope, of_service, service_name, slices, control),
+            endpoints: Watches::new(client.clone(), scope, all(), own_name, endpoints, control),
+            client,
+            scope,
+            metrics,
+            control: control.clone(),
+        }
+    }
+
+    /// Makes the watches of the pods that have a label, by its value; the server leaves out all others.
+    pub(super) fn pods(&self, label: &str) -> Watches<Pod> {
+        let (selector, metrics) = (Some(label.to_owned()), self.metrics.pods.clone());
+        let label: Arc<str> = label.into();
+        // Names are in lower case.
+        let value = move |meta: &ObjectMeta| Some(meta.labels.as_ref()?.get(&*label)?.to_ascii_lowercase());
+        Watches::new(self.client.clone(), self.scope, selector, value, metrics, &self.control)
+    }
+
+    /// Describes the watches that are kept up.
+    pub(super) fn state(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut watches = self.services.state();
+        watches.extend(self.slices.state());
+        watches.extend(self.endpoints.state());
+        watches
+    }
+}
+
+fn own_name(meta: &ObjectMeta) -> Option<String> {
+    meta.name.clone()
+}
+
+fn service_name(meta: &ObjectMeta) -> Option<String> {
+    meta.labels.as_ref()?.get(SERVICE).cloned()
+}

@@ -1,0 +1,108 @@
+//! The configuration of the namers of services.
+
+use super::name::is_dns_name;
+use crate::kubernetes::{Config, Scope};
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
+use std::sync::Arc;
+
+/// The keys of `io.l5d.k8s`, `io.l5d.k8s.ns` and `io.l5d.k8s.external`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// Where endpoints come from; `io.l5d.k8s.external` is [`Source::External`].
+    pub source: Source,
+    /// `envVar`, of `io.l5d.k8s.ns` alone: the variable of the environment that holds the namespace of all names.
+    pub env_var: Option<String>,
+    /// `host` and `port`, or `kubeconfig` and `context`, or none of them: where the API server is.
+    pub client: Config,
+    /// `watch`: what one watch covers; a namespace by default.
+    pub watch: Scope,
+    /// `labelSelector`: a label whose value stands behind the service in names; none by default.
+    pub label_selector: Option<String>,
+}
+
+/// Where endpoints come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The pods of a service.
+    Pods(EndpointsApi),
+    /// Its load balancer.
+    External,
+}
+
+/// `endpoints`: which resource lists the pods of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EndpointsApi {
+    /// `discovery.k8s.io/v1`: EndpointSlices. The default.
+    #[default]
+    Slices,
+    /// `v1`: Endpoints, which hold 1000 addresses at most and know nothing of zones and of ending pods.
+    Endpoints,
+}
+
+impl Kubernetes {
+    /// The variable that holds the namespace when the configuration does not say which: as in Linkerd.
+    pub const ENV_VAR: &str = "POD_NAMESPACE";
+
+    /// Returns the namespace of all names, if `envVar` says that there is one; the variable's name if it holds none.
+    pub(in crate::namer) fn namespace(&self) -> Result<Option<Arc<str>>, String> {
+        let Some(variable) = &self.env_var else { return Ok(None) };
+        let namespace = std::env::var(variable).ok().filter(|namespace| is_dns_name(namespace));
+        namespace.map(|namespace| Some(namespace.into())).ok_or_else(|| variable.clone())
+    }
+
+    /// Returns the kind, as it is written in the configuration.
+    pub const fn kind(&self) -> &'static str {
+        match (self.source, &self.env_var) {
+            (Source::External, _) => "io.l5d.k8s.external",
+            (Source::Pods(_), Some(_)) => "io.l5d.k8s.ns",
+            (Source::Pods(_), None) => "io.l5d.k8s",
+        }
+    }
+}
+
+impl EndpointsApi {
+    /// Both, as they are written in the configuration.
+    pub const ALL: [(&str, Self); 2] = [("discovery.k8s.io/v1", Self::Slices), ("v1", Self::Endpoints)];
+
+    /// Returns it as it is written in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Slices => Self::ALL[0].0,
+            Self::Endpoints => Self::ALL[1].0,
+        }
+    }
+}
+
+impl Serialize for Kubernetes {
+    /// As the keys of the configuration.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut keys = serializer.serialize_map(None)?;
+        match &self.client {
+            Config::Found => {}
+            Config::Plain { host, port } => {
+                keys.serialize_entry("host", host)?;
+                keys.serialize_entry("port", port)?;
+            }
+            Config::Kubeconfig { file, context } => {
+                if let Some(file) = file {
+                    keys.serialize_entry("kubeconfig", file)?;
+                }
+                if let Some(context) = context {
+                    keys.serialize_entry("context", context)?;
+                }
+            }
+        }
+        if let Source::Pods(api) = self.source {
+            keys.serialize_entry("endpoints", api.name())?;
+        }
+        if let Some(variable) = &self.env_var {
+            keys.serialize_entry("envVar", variable)?;
+        }
+        keys.serialize_entry("watch", &self.watch)?;
+        if let Some(label) = &self.label_selector {
+            keys.serialize_entry("labelSelector", label)?;
+        }
+        keys.end()
+    }
+}

@@ -1,0 +1,114 @@
+use super::follow;
+use crate::interpret::{Answer, Leaf, State, Target};
+use crate::kubernetes::{Kept as _, Known, View};
+use crate::name::{NameTree, Path};
+use crate::namer::dns::tests::Scripted;
+use crate::namer::kubernetes::follow::Follower;
+use crate::namer::kubernetes::held::HeldNames;
+use crate::namer::kubernetes::name::Name;
+use crate::namer::kubernetes::service::Service;
+use crate::namer::published::Published;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// A list with one service, whose load balancer is at these places.
+fn known(ingress: impl Into<Value>, stale: bool) -> Known<Service> {
+    let service = json!({
+        "metadata": { "labels": { "version": "v2" } },
+        "spec": { "ports": [{ "name": "http", "port": 80 }] },
+        "status": { "loadBalancer": { "ingress": ingress.into() } },
+    });
+    let service = Service::keep(serde_json::from_value(service).unwrap());
+    Known::Found(View { objects: Arc::new([Arc::new(service)]), unreadable: None, stale })
+}
+
+/// Follows a name; what is known comes through the sender.
+fn start(dns: &Scripted, path: &str, label: Option<&str>) -> (watch::Sender<Known<Service>>, Answer) {
+    let path: Path = path.parse().unwrap();
+    let name = Name::of(&path, None, label.is_some()).unwrap();
+    let (writer, answer) = Answer::pending();
+    let published = Published::new(name.elems.clone(), Path::empty(), writer);
+    let follower = Follower { published, held: HeldNames::default().join(path) };
+    let (sender, services) = watch::channel(Known::Pending);
+    tokio::spawn(follow(follower, name, label.map(Arc::from), services, dns.dns()));
+    (sender, answer)
+}
+
+/// An answer as text.
+fn show(answer: &mut Answer) -> String {
+    let current = answer.look();
+    let shown = match &current.state {
+        State::Pending => "pending".into(),
+        State::Ready(NameTree::Neg) => "neg".into(),
+        State::Failed(reason) => format!("failed: {reason}"),
+        State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
+            let Target::Endpoints(endpoints) = &bound.target else { panic!("no endpoints") };
+            let addresses: Vec<_> = endpoints.borrow().iter().map(|e| e.address.to_string()).collect();
+            addresses.join(",")
+        }
+        other => panic!("{other:?}"),
+    };
+    if current.stale_since.is_some() { shown + " stale" } else { shown }
+}
+
+async fn becomes(answer: &mut Answer, expected: &str) {
+    for _ in 0..1000 {
+        if show(answer) == expected {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("expected {expected}, it is {}", show(answer));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_places_of_a_load_balancer() {
+    let dns = Scripted::default();
+    dns.host("lb.example.org", Ok(&["10.0.0.1", "10.0.0.3"]));
+    let (services, mut answer) = start(&dns, "/default/http/web", None);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(show(&mut answer), "pending");
+    services.send_replace(known(json!([{ "hostname": "LB.example.org" }, { "ip": "10.0.0.2" }]), false));
+    becomes(&mut answer, "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80").await;
+    dns.host("lb.example.org", Ok(&["10.0.0.9"]));
+    becomes(&mut answer, "10.0.0.2:80,10.0.0.9:80").await;
+    services.send_replace(known(json!([{ "hostname": "lb.example.org" }]), true));
+    becomes(&mut answer, "10.0.0.9:80 stale").await;
+    services.send_replace(known(json!([]), false));
+    becomes(&mut answer, "neg").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_cannot_be_looked_up_is_no_reason_to_fall_back() {
+    let dns = Scripted::default();
+    dns.host("lb", Err("no answer"));
+    let (services, mut answer) = start(&dns, "/default/80/web", None);
+    services.send_replace(known(json!([{ "hostname": "lb" }]), false));
+    becomes(&mut answer, "failed: looking up lb: no answer").await;
+    dns.host("lb", Ok(&[]));
+    becomes(&mut answer, "neg").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_neg() {
+    let dns = Scripted::default();
+    let there = json!([{ "ip": "10.0.0.2" }]);
+    for (path, label, expected) in [
+        ("/default/80/web", None, "10.0.0.2:80"),
+        ("/default/81/web", None, "neg"),
+        ("/default/https/web", None, "neg"),
+        ("/default/http/web/v2", Some("version"), "10.0.0.2:80"),
+        ("/default/http/web/v1", Some("version"), "neg"),
+        ("/default/http/web/v2", Some("other"), "neg"),
+    ] {
+        let (services, mut answer) = start(&dns, path, label);
+        services.send_replace(known(there.clone(), false));
+        becomes(&mut answer, expected).await;
+        services.send_replace(Known::Failed("why".into()));
+        let after = if expected == "neg" { "failed: why".to_owned() } else { format!("{expected} stale") };
+        becomes(&mut answer, &after).await;
+    }
+}

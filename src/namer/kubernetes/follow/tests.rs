@@ -1,0 +1,94 @@
+use super::verdict;
+use crate::kubernetes::{Kept as _, Known, View};
+use crate::namer::kubernetes::name::Port;
+use crate::namer::kubernetes::pod::Pod;
+use crate::namer::kubernetes::service::Service;
+use crate::namer::kubernetes::slice::Slice;
+use crate::namer::published::Verdict;
+use serde_json::json;
+use std::sync::Arc;
+
+fn found<T>(objects: Vec<T>, unreadable: Option<&str>, stale: bool) -> Known<T> {
+    let objects = objects.into_iter().map(Arc::new).collect();
+    Known::Found(View { objects, unreadable: unreadable.map(Arc::from), stale })
+}
+
+fn service() -> Service {
+    let service = json!({
+        "metadata": { "labels": { "version": "v3" } },
+        "spec": { "ports": [{ "name": "http", "port": 80 }] },
+    });
+    Service::keep(serde_json::from_value(service).unwrap())
+}
+
+fn slice() -> Slice {
+    let endpoint = |address: &str, pod: &str| json!({ "addresses": [address], "targetRef": { "kind": "Pod", "name": pod } });
+    let slice = json!({
+        "addressType": "IPv4",
+        "ports": [{ "name": "http", "port": 1 }],
+        "endpoints": [endpoint("10.0.0.1", "a"), endpoint("10.0.0.2", "b")],
+    });
+    Slice::keep(serde_json::from_value(slice).unwrap())
+}
+
+/// A verdict in short.
+fn short(verdict: Verdict) -> String {
+    let with = |text: String, stale| if stale { text + " stale" } else { text };
+    match verdict {
+        Verdict::Pending => "pending".into(),
+        Verdict::Failed(reason) => format!("failed: {reason}"),
+        Verdict::Neg { stale } => with("neg".into(), stale),
+        Verdict::Endpoints { set, stale } => {
+            let addresses: Vec<_> = set.iter().map(|endpoint| endpoint.address.ip().to_string()).collect();
+            with(addresses.join(","), stale)
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_services_and_slices() {
+    let services = |stale| found(vec![service()], None, stale);
+    let slices = |stale| found(vec![slice()], None, stale);
+    let none = || found::<Service>(vec![], None, false);
+    let empty = |unreadable| found::<Slice>(vec![], unreadable, false);
+    let both = "10.0.0.1,10.0.0.2";
+    let cases = [
+        (services(false), slices(false), both.to_owned()),
+        (services(true), slices(false), format!("{both} stale")),
+        (services(false), slices(true), format!("{both} stale")),
+        (Known::Pending, slices(false), "pending".into()),
+        (services(false), Known::Pending, "pending".into()),
+        (Known::Pending, Known::Failed("why".into()), "failed: why".into()),
+        (Known::Failed("why".into()), Known::Pending, "failed: why".into()),
+        (Known::Failed("why".into()), slices(false), "failed: why".into()),
+        (none(), slices(false), "neg".into()),
+        (none(), slices(true), "neg stale".into()),
+        (found(vec![], Some("broken"), false), slices(false), "failed: broken".into()),
+        (services(false), empty(None), "neg".into()),
+        (services(true), empty(None), "neg stale".into()),
+        (services(false), empty(Some("broken")), "failed: broken".into()),
+        (services(false), found(vec![slice()], Some("broken"), false), both.to_owned()),
+    ];
+    for (services, slices, expected) in cases {
+        let said = short(verdict(&Port::Number(80), &services, &slices, None));
+        assert_eq!(said, expected, "{services:?} {slices:?}");
+    }
+}
+
+#[test]
+fn what_a_label_chooses() {
+    let pods = |stale| found(vec![Pod("b".into())], None, stale);
+    let cases = [
+        ("v3", Known::Pending, "10.0.0.1,10.0.0.2"),
+        ("v2", pods(false), "10.0.0.2"),
+        ("v2", pods(true), "10.0.0.2 stale"),
+        ("v2", found(vec![], None, false), "neg"),
+        ("v2", Known::Pending, "pending"),
+        ("v2", Known::Failed("why".into()), "failed: why"),
+    ];
+    for (value, pods, expected) in cases {
+        let (services, slices) = (found(vec![service()], None, false), found(vec![slice()], None, false));
+        let said = verdict(&Port::Name("http".into()), &services, &slices, Some(("version", value, pods)));
+        assert_eq!(short(said), expected, "{value}");
+    }
+}

@@ -1,0 +1,17 @@
+//! What is kept of a Pod.
+
+use crate::kubernetes::Kept;
+use k8s_openapi::api::core::v1 as core;
+use kube::core::PartialObjectMeta;
+
+/// What is kept of a Pod: its name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pod(pub(super) Box<str>);
+
+impl Kept for Pod {
+    type Object = PartialObjectMeta<core::Pod>;
+
+    fn keep(pod: Self::Object) -> Self {
+        Self(pod.metadata.name.unwrap_or_default().into())
+    }
+}

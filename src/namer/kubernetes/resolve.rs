@@ -1,0 +1,67 @@
+//! From slices to endpoints: pure.
+
+use super::name::Port;
+use super::service::Service;
+use super::slice::{Backend, Condition, Slice, SlicePort};
+use crate::interpret::{Endpoint, EndpointSet, Hint};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Returns the endpoints of a port of a service, in the order of their addresses: those that are ready, or if there are
+/// none, those that are about to end and still serve.
+///
+/// `wanted` chooses among the endpoints by the name of their pod. An endpoint may stand in several slices while they
+/// change; the best thing said of it counts.
+pub(super) fn resolve<'a>(
+    service: &Service,
+    port: &Port,
+    slices: impl Iterator<Item = &'a Slice>,
+    wanted: impl Fn(Option<&str>) -> bool,
+) -> EndpointSet {
+    let mut merged: BTreeMap<SocketAddr, (&Backend, Option<Hint>)> = BTreeMap::new();
+    for slice in slices {
+        let Some((number, hint)) = choose(service, port, slice.ports.as_deref()) else { continue };
+        for backend in slice.backends.iter().filter(|backend| wanted(backend.pod.as_deref())) {
+            let address = SocketAddr::new(backend.address, number);
+            let entry = merged.entry(address).or_insert((backend, hint));
+            if backend.condition < entry.0.condition {
+                *entry = (backend, hint);
+            }
+        }
+    }
+    let best = merged.values().map(|(backend, _)| backend.condition).min();
+    let usable = merged.into_iter().filter(|(_, (backend, _))| Some(backend.condition) == best);
+    let endpoints = usable.map(|(address, (backend, hint))| Endpoint {
+        node: backend.node.clone(),
+        zone: backend.zone.clone(),
+        hint,
+        terminating: backend.condition == Condition::Ending,
+        ..Endpoint::at(address)
+    });
+    EndpointSet::new(endpoints.collect())
+}
+
+/// Returns the port of a slice, as its pods number it.
+///
+/// The port of a slice has the name of the service's port, so a number is looked for among the ports of the service
+/// first; a named `targetPort` may be another number in each slice. What the service does not number may still be the
+/// only port, without a name, of slices that somebody wrote by hand.
+fn choose(service: &Service, wanted: &Port, ports: Option<&[SlicePort]>) -> Option<(u16, Option<Hint>)> {
+    let name = match wanted {
+        Port::Name(name) => Some(&**name),
+        Port::Number(number) => service.name_of(*number),
+    };
+    let found = match (name, wanted, ports) {
+        (Some(name), _, Some(ports)) => ports.iter().find(|port| port.name.eq_ignore_ascii_case(name)),
+        (None, Port::Number(number), Some([port])) if port.name.is_empty() && port.number == *number => {
+            Some(port)
+        }
+        // A slice that names no ports stands for all of them.
+        (_, Port::Number(number), None) => return Some((*number, None)),
+        _ => None,
+    };
+    found.map(|port| (port.number, port.hint))
+}
+
+#[cfg(test)]
+mod tests;

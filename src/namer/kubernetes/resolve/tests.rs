@@ -1,0 +1,197 @@
+use super::{Port, Service, resolve};
+use crate::interpret::{Endpoint, Hint};
+use crate::kubernetes::Kept;
+use crate::namer::kubernetes::slice::{Slice, Slices, Subsets};
+use serde_json::{Value, json};
+
+fn kept<T: Kept>(object: Value) -> T {
+    let said = object.to_string();
+    T::keep(serde_json::from_value(object).unwrap_or_else(|error| panic!("{said}: {error}")))
+}
+
+/// A service whose port 80 is called `http`, 8081 `metrics`, and nothing else.
+fn service() -> Service {
+    kept(json!({ "spec": { "ports": [
+        { "name": "http", "port": 80, "targetPort": "web" },
+        { "name": "metrics", "port": 8081, "targetPort": 9 },
+    ] } }))
+}
+
+/// A service whose only port, 80, has no name.
+fn unnamed() -> Service {
+    kept(json!({ "spec": { "ports": [{ "port": 80, "targetPort": 8080 }] } }))
+}
+
+fn slice(ports: impl Into<Value>, endpoints: impl Into<Value>) -> Value {
+    json!({ "addressType": "IPv4", "ports": ports.into(), "endpoints": endpoints.into() })
+}
+
+fn at(port: &str) -> Port {
+    port.parse().map_or_else(|_| Port::Name(port.into()), Port::Number)
+}
+
+/// The addresses, with `~` before those that are about to end.
+fn addresses<T: Slices>(service: &Service, port: &str, objects: &[Value]) -> Vec<String> {
+    let objects: Vec<T> = objects.iter().cloned().map(kept).collect();
+    let slices = objects.iter().flat_map(|object| object.slices());
+    let show =
+        |endpoint: &Endpoint| format!("{}{}", if endpoint.terminating { "~" } else { "" }, endpoint.address);
+    resolve(service, &at(port), slices, |_| true).iter().map(show).collect()
+}
+
+#[test]
+fn ports_by_name_and_by_number() {
+    let named = [
+        slice(json!([{ "name": "http", "port": 8080 }]), json!([{ "addresses": ["10.0.0.1"] }])),
+        // A named targetPort is another number in each pod template.
+        slice(
+            json!([{ "name": "http", "port": 8090 }, { "name": "metrics", "port": 9 }]),
+            json!([{ "addresses": ["10.0.0.2"] }]),
+        ),
+        slice(
+            json!([{ "name": "http", "port": 1, "protocol": "UDP" }]),
+            json!([{ "addresses": ["10.0.0.3"] }]),
+        ),
+        slice(json!([{ "name": "http", "port": 70000 }]), json!([{ "addresses": ["10.0.0.4"] }])),
+        slice(json!([{ "name": "http" }]), json!([{ "addresses": ["10.0.0.5"] }])),
+        slice(json!([]), json!([{ "addresses": ["10.0.0.6"] }])),
+    ];
+    let cases: [(&str, &[&str]); 6] = [
+        ("http", &["10.0.0.1:8080", "10.0.0.2:8090"]),
+        ("80", &["10.0.0.1:8080", "10.0.0.2:8090"]),
+        ("metrics", &["10.0.0.2:9"]),
+        ("8081", &["10.0.0.2:9"]),
+        ("8080", &[]),
+        ("grpc", &[]),
+    ];
+    for (port, expected) in cases {
+        assert_eq!(addresses::<Slice>(&service(), port, &named), expected, "{port}");
+    }
+}
+
+#[test]
+fn a_port_without_a_name_has_a_number() {
+    for name in [json!(null), json!("")] {
+        let slices = [slice(json!([{ "name": name, "port": 8080 }]), json!([{ "addresses": ["10.0.0.1"] }]))];
+        for (port, expected) in [("80", vec!["10.0.0.1:8080"]), ("81", vec![]), ("http", vec![])] {
+            assert_eq!(addresses::<Slice>(&unnamed(), port, &slices), expected, "{port}");
+        }
+        // By hand, for a service that says nothing of its ports.
+        assert_eq!(addresses::<Slice>(&Service::default(), "8080", &slices), ["10.0.0.1:8080"]);
+        assert!(addresses::<Slice>(&Service::default(), "80", &slices).is_empty());
+    }
+    let all = [slice(json!(null), json!([{ "addresses": ["10.0.0.1"] }]))];
+    assert_eq!(addresses::<Slice>(&Service::default(), "7", &all), ["10.0.0.1:7"]);
+    assert!(addresses::<Slice>(&Service::default(), "http", &all).is_empty());
+}
+
+#[test]
+fn who_can_take_a_request() {
+    let conditions = |ready: Value, serving: Value, terminating: Value| json!({ "ready": ready, "serving": serving, "terminating": terminating });
+    let null = || json!(null);
+    let ready = conditions(true.into(), true.into(), false.into());
+    let ending = conditions(false.into(), true.into(), true.into());
+    let ended = conditions(false.into(), false.into(), true.into());
+    let unready = conditions(false.into(), false.into(), false.into());
+    let published_anyway = conditions(true.into(), false.into(), true.into());
+    let unknown = conditions(null(), null(), null());
+    let old_unready = conditions(false.into(), null(), null());
+    let cases: [(&[&Value], &[&str]); 9] = [
+        (&[&ready, &unready], &["10.0.0.1:1"]),
+        (&[&ready, &ending], &["10.0.0.1:1"]),
+        (&[&ending, &unready, &ending, &ended], &["~10.0.0.1:1", "~10.0.0.3:1"]),
+        (&[&unready, &ended], &[]),
+        (&[&unknown], &["10.0.0.1:1"]),
+        (&[&null()], &["10.0.0.1:1"]),
+        (&[&published_anyway], &["10.0.0.1:1"]),
+        (&[&old_unready], &[]),
+        (&[], &[]),
+    ];
+    for (conditions, expected) in cases {
+        let endpoint = |(at, conditions): (usize, &&Value)| json!({ "addresses": [format!("10.0.0.{}", at + 1)], "conditions": conditions });
+        let endpoints: Value = conditions.iter().enumerate().map(endpoint).collect();
+        let slices = [slice(json!([{ "name": "http", "port": 1 }]), endpoints)];
+        assert_eq!(addresses::<Slice>(&service(), "http", &slices), expected, "{conditions:?}");
+    }
+}
+
+#[test]
+fn slices_are_merged_and_the_best_said_counts() {
+    let port = || json!([{ "name": "http", "port": 1 }]);
+    let ending = json!({ "ready": false, "serving": true, "terminating": true });
+    let slices = [
+        slice(
+            port(),
+            json!([{ "addresses": ["10.0.0.2"] }, { "addresses": ["10.0.0.1"], "conditions": ending }]),
+        ),
+        slice(
+            port(),
+            json!([{ "addresses": ["10.0.0.1"] }, { "addresses": ["10.0.0.2"], "conditions": ending }]),
+        ),
+        slice(port(), json!([{ "addresses": ["fd00::1"] }])),
+        slice(json!([{ "name": "http", "port": 2 }]), json!([{ "addresses": ["10.0.0.1"] }])),
+        slice(port(), json!([{ "addresses": ["web.example.org"] }, { "addresses": [] }])),
+        slice(port(), json!(null)),
+    ];
+    let expected = ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1", "[fd00::1]:1"];
+    assert_eq!(addresses::<Slice>(&service(), "http", &slices), expected);
+}
+
+#[test]
+fn what_is_known_of_an_endpoint() {
+    for (app, hint) in [
+        ("kubernetes.io/h2c", Some(Hint::H2c)),
+        ("kubernetes.io/ws", Some(Hint::Ws)),
+        ("kubernetes.io/wss", None),
+        ("http", None),
+    ] {
+        let object = slice(
+            json!([{ "name": "http", "port": 1, "appProtocol": app }]),
+            json!([{ "addresses": ["10.0.0.1"], "nodeName": "n1", "zone": "z1" }]),
+        );
+        let slices: Slice = kept(object);
+        let endpoints = resolve(&service(), &at("http"), slices.slices().iter(), |_| true);
+        let [endpoint] = &*endpoints else { panic!("{endpoints:?}") };
+        assert_eq!(endpoint.hint, hint, "{app}");
+        assert_eq!((endpoint.node.as_deref(), endpoint.zone.as_deref()), (Some("n1"), Some("z1")));
+    }
+}
+
+#[test]
+fn ports_are_resolved_in_each_subset() {
+    let endpoints = json!({ "subsets": [
+        {
+            "addresses": [{ "ip": "10.0.0.1" }, { "ip": "wrong" }],
+            "notReadyAddresses": [{ "ip": "10.0.0.9" }],
+            "ports": [{ "name": "http", "port": 8080 }, { "name": "metrics", "port": 9 }],
+        },
+        { "addresses": [{ "ip": "10.0.0.2" }], "ports": [{ "name": "http", "port": 8090 }] },
+        { "addresses": [{ "ip": "10.0.0.3" }] },
+        { "ports": [{ "name": "http", "port": 1 }] },
+        { "addresses": null, "ports": null },
+    ] });
+    let objects = [endpoints];
+    assert_eq!(addresses::<Subsets>(&service(), "http", &objects), ["10.0.0.1:8080", "10.0.0.2:8090"]);
+    assert_eq!(addresses::<Subsets>(&service(), "80", &objects), ["10.0.0.1:8080", "10.0.0.2:8090"]);
+    assert_eq!(addresses::<Subsets>(&service(), "metrics", &objects), ["10.0.0.1:9"]);
+    for nothing in [json!({}), json!({ "subsets": null }), json!({ "subsets": [] })] {
+        assert!(addresses::<Subsets>(&service(), "http", &[nothing]).is_empty());
+    }
+}
+
+#[test]
+fn pods_are_chosen_by_name() {
+    let object = slice(
+        json!([{ "name": "http", "port": 1 }]),
+        json!([
+            { "addresses": ["10.0.0.1"], "targetRef": { "kind": "Pod", "name": "a" } },
+            { "addresses": ["10.0.0.2"], "targetRef": { "kind": "Pod", "name": "b" } },
+            { "addresses": ["10.0.0.3"], "targetRef": { "kind": "Node", "name": "a" } },
+            { "addresses": ["10.0.0.4"] },
+        ]),
+    );
+    let slices: Slice = kept(object);
+    let endpoints = resolve(&service(), &at("http"), slices.slices().iter(), |pod| pod == Some("a"));
+    let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
+    assert_eq!(addresses, ["10.0.0.1:1"]);
+}

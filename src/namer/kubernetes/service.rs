@@ -1,0 +1,144 @@
+//! What is kept of a Service.
+
+use super::name::Port;
+use crate::kubernetes::Kept;
+use crate::namer::address::{is_host_name, literal};
+use k8s_openapi::api::core::v1 as core;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What is kept of a Service.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Service {
+    /// Those of TCP.
+    ports: Vec<ServicePort>,
+    labels: BTreeMap<String, String>,
+    /// Where its load balancer can be reached from outside.
+    pub(super) ingress: Vec<Ingress>,
+}
+
+#[derive(Debug, PartialEq)]
+struct ServicePort {
+    /// Empty for the only port of a service, which needs no name.
+    name: String,
+    number: u16,
+}
+
+/// One place of a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ingress {
+    Address(IpAddr),
+    /// In lower case.
+    Host(Arc<str>),
+}
+
+impl Service {
+    /// Returns the name of the port with this number, which is also its name in slices.
+    pub(super) fn name_of(&self, number: u16) -> Option<&str> {
+        self.ports.iter().find(|port| port.number == number).map(|port| port.name.as_str())
+    }
+
+    /// Returns the number of a port.
+    pub(super) fn number_of(&self, wanted: &Port) -> Option<u16> {
+        let found = self.ports.iter().find(|port| match wanted {
+            Port::Number(number) => port.number == *number,
+            Port::Name(name) => port.name.eq_ignore_ascii_case(name),
+        });
+        found.map(|port| port.number)
+    }
+
+    /// Returns whether a label has this value; case does not count, because names are in lower case.
+    pub(super) fn has_label(&self, key: &str, value: &str) -> bool {
+        self.labels.get(key).is_some_and(|label| label.eq_ignore_ascii_case(value))
+    }
+}
+
+/// Whether a port is one of TCP, which it is unless it says otherwise.
+pub(super) fn is_tcp(protocol: Option<&str>) -> bool {
+    protocol.is_none_or(|protocol| protocol.is_empty() || protocol == "TCP")
+}
+
+impl Kept for Service {
+    type Object = core::Service;
+
+    fn keep(service: core::Service) -> Self {
+        let port = |port: core::ServicePort| {
+            let number = u16::try_from(port.port).ok().filter(|_| is_tcp(port.protocol.as_deref()))?;
+            Some(ServicePort { name: port.name.unwrap_or_default(), number })
+        };
+        let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+        let balancer = service.status.and_then(|status| status.load_balancer);
+        let ingress = balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
+        Self {
+            ports: ports.into_iter().filter_map(port).collect(),
+            labels: service.metadata.labels.unwrap_or_default(),
+            ingress: ingress.into_iter().filter_map(|ingress| place(&ingress)).collect(),
+        }
+    }
+}
+
+fn place(ingress: &core::LoadBalancerIngress) -> Option<Ingress> {
+    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    if let Some(address) = text(&ingress.ip).and_then(|ip| ip.parse().ok()) {
+        return Some(Ingress::Address(address));
+    }
+    let host = text(&ingress.hostname)?;
+    match literal(&host) {
+        Some(address) => Some(Ingress::Address(address)),
+        None => is_host_name(&host).then(|| Ingress::Host(host.to_ascii_lowercase().into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ingress, Port, Service};
+    use crate::kubernetes::Kept as _;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_kept() {
+        let service = json!({
+            "metadata": { "name": "dns", "labels": { "version": "V2" } },
+            "spec": { "ports": [
+                { "name": "dns", "port": 53, "protocol": "UDP" },
+                { "name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": "x" },
+                { "port": 80 },
+                { "name": "wrong", "port": 70000 },
+            ] },
+            "status": { "loadBalancer": { "ingress": [
+                { "ip": "10.0.0.1" }, { "hostname": "LB.example.org" }, { "ip": "::1", "hostname": "x" },
+                { "hostname": "10.0.0.2" }, { "hostname": "a b" }, {},
+            ] } },
+        });
+        let service = Service::keep(serde_json::from_value(service).unwrap());
+        assert_eq!(
+            (service.name_of(53), service.name_of(80), service.name_of(81)),
+            (Some("dns-tcp"), Some(""), None)
+        );
+        let number = |port: Port| service.number_of(&port);
+        assert_eq!(
+            (number(Port::Name("dns-tcp".into())), number(Port::Name("dns".into()))),
+            (Some(53), None)
+        );
+        assert_eq!((number(Port::Number(80)), number(Port::Number(81))), (Some(80), None));
+        assert!(service.has_label("version", "v2") && !service.has_label("version", "v1"));
+        let address = |text: &str| Ingress::Address(text.parse().unwrap());
+        let host = Ingress::Host("lb.example.org".into());
+        assert_eq!(service.ingress, [address("10.0.0.1"), host, address("::1"), address("10.0.0.2")]);
+    }
+
+    #[test]
+    fn everything_may_be_absent_or_null() {
+        for text in [
+            "{}",
+            r#"{"spec": null, "status": null}"#,
+            r#"{"spec": {"ports": null}, "status": {"loadBalancer": null}}"#,
+            r#"{"metadata": {"labels": null}, "status": {"loadBalancer": {"ingress": null}}}"#,
+        ] {
+            let service =
+                Service::keep(serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}")));
+            assert_eq!(service, Service::default(), "{text}");
+        }
+    }
+}

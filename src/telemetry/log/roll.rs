@@ -1,0 +1,170 @@
+//! When a log's file is moved aside.
+
+use jiff::civil::{DateTime, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use std::fmt;
+use std::str::FromStr;
+
+/// When a log's file is moved aside and a new one begun. Times are UTC.
+///
+/// It is written as in Linkerd 1, whatever the case: `never`, `hourly`, `daily`, `weekly(n)` with the day of the week
+/// from 1, which is Sunday, to 7; or a size in powers of 1024, such as `10.megabytes`. `sighup` is `never`: every log
+/// is opened anew on that signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Roll {
+    /// Not by itself.
+    #[default]
+    Never,
+    /// When an hour begins.
+    Hourly,
+    /// At midnight.
+    Daily,
+    /// When this day begins.
+    Weekly(Weekday),
+    /// Before it would have more than so many bytes. A single line that is longer has a file of its own.
+    Size(u64),
+}
+
+impl Roll {
+    /// When a file that was begun at `began` is moved aside, if that is a matter of time.
+    pub(super) fn next(self, began: Timestamp) -> Option<Timestamp> {
+        let time = TimeZone::UTC.to_datetime(began);
+        let midnight = |date: jiff::civil::Date| date.at(0, 0, 0, 0);
+        let next: DateTime = match self {
+            Self::Never | Self::Size(_) => return None,
+            Self::Hourly => time.date().at(time.hour(), 0, 0, 0).checked_add(1.hour()).ok()?,
+            Self::Daily => midnight(time.date().tomorrow().ok()?),
+            Self::Weekly(day) => midnight(time.date().nth_weekday(1, day).ok()?),
+        };
+        TimeZone::UTC.to_timestamp(next).ok()
+    }
+
+    /// The time in the name of a file that is moved aside, which was begun at `began`: as in Linkerd 1.
+    pub(super) fn stamp(self, began: Timestamp) -> String {
+        let format = match self {
+            Self::Never | Self::Daily | Self::Weekly(_) => "%Y%m%d",
+            Self::Hourly => "%Y%m%d-%H",
+            Self::Size(_) => "%Y%m%d-%H%M%S",
+        };
+        began.strftime(format).to_string()
+    }
+}
+
+/// Says that a text is no [`Roll`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "`never`, `hourly`, `daily`, `weekly(n)` with n from 1 (Sunday) to 7, or a size such as `10.megabytes`"
+)]
+pub struct NoRoll;
+
+impl FromStr for Roll {
+    type Err = NoRoll;
+
+    fn from_str(text: &str) -> Result<Self, NoRoll> {
+        let text = text.to_ascii_lowercase();
+        match text.as_str() {
+            "never" | "sighup" => Ok(Self::Never),
+            "hourly" => Ok(Self::Hourly),
+            "daily" => Ok(Self::Daily),
+            _ => weekly(&text).or_else(|| size(&text)).ok_or(NoRoll),
+        }
+    }
+}
+
+fn weekly(text: &str) -> Option<Roll> {
+    let day = text.strip_prefix("weekly(")?.strip_suffix(')')?.parse().ok()?;
+    Weekday::from_sunday_one_offset(day).ok().map(Roll::Weekly)
+}
+
+/// A number and a unit, with a dot between them: `10.megabytes`, `1.gigabyte`.
+fn size(text: &str) -> Option<Roll> {
+    let (number, unit) = text.split_once('.')?;
+    let shift = match unit.strip_suffix('s').unwrap_or(unit) {
+        "byte" => 0,
+        "kilobyte" => 10,
+        "megabyte" => 20,
+        "gigabyte" => 30,
+        "terabyte" => 40,
+        "petabyte" => 50,
+        "exabyte" => 60,
+        _ => return None,
+    };
+    let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+    (bytes > 0).then_some(Roll::Size(bytes))
+}
+
+impl fmt::Display for Roll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str("never"),
+            Self::Hourly => f.write_str("hourly"),
+            Self::Daily => f.write_str("daily"),
+            Self::Weekly(day) => write!(f, "weekly({})", day.to_sunday_one_offset()),
+            Self::Size(bytes) => write!(f, "{bytes}.bytes"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_read_as_linkerd_reads_them() {
+        let table = [
+            ("never", Roll::Never),
+            ("SigHup", Roll::Never),
+            ("Hourly", Roll::Hourly),
+            ("DAILY", Roll::Daily),
+            ("weekly(1)", Roll::Weekly(Weekday::Sunday)),
+            ("Weekly(7)", Roll::Weekly(Weekday::Saturday)),
+            ("1.byte", Roll::Size(1)),
+            ("3.kilobytes", Roll::Size(3 << 10)),
+            ("1.megabytes", Roll::Size(1 << 20)),
+            ("2.Gigabyte", Roll::Size(2 << 30)),
+            ("15.exabytes", Roll::Size(15 << 60)),
+        ];
+        for (text, roll) in table {
+            assert_eq!(text.parse(), Ok(roll), "{text}");
+            assert_eq!(roll.to_string().parse(), Ok(roll), "{roll}");
+        }
+        for text in [
+            "",
+            "monthly",
+            "weekly",
+            "weekly()",
+            "weekly(0)",
+            "weekly(8)",
+            "weekly(12)",
+            "1",
+            "1megabyte",
+            "1.5.megabytes",
+            "-1.megabytes",
+            "0.bytes",
+            "16.exabytes",
+            "1.parsec",
+        ] {
+            assert_eq!(text.parse::<Roll>(), Err(NoRoll), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_hour_day_and_week() {
+        // A Saturday.
+        let began: Timestamp = "2026-11-21T23:59:59.5Z".parse().unwrap();
+        let table = [
+            (Roll::Hourly, Some("2026-11-22T00:00:00Z"), "20261121-23"),
+            (Roll::Daily, Some("2026-11-22T00:00:00Z"), "20261121"),
+            (Roll::Weekly(Weekday::Sunday), Some("2026-11-22T00:00:00Z"), "20261121"),
+            (Roll::Weekly(Weekday::Saturday), Some("2026-11-28T00:00:00Z"), "20261121"),
+            (Roll::Size(1), None, "20261121-235959"),
+            (Roll::Never, None, "20261121"),
+        ];
+        for (roll, next, stamp) in table {
+            assert_eq!(roll.next(began), next.map(|text| text.parse().unwrap()), "{roll}");
+            assert_eq!(roll.stamp(began), stamp, "{roll}");
+        }
+        assert_eq!(Roll::Daily.next(Timestamp::MAX), None);
+    }
+}

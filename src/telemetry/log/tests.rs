@@ -1,0 +1,75 @@
+use super::*;
+use std::fs;
+
+fn file(path: &Path) -> LogTarget {
+    LogTarget::File(LogFile { path: path.to_owned(), roll: Roll::Never, append: true, keep: None })
+}
+
+#[tokio::test]
+async fn all_that_was_handed_over_is_written_in_order_before_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.log");
+    let mut logs = Logs::default();
+    let lines = logs.open(&file(&path), &Registry::default()).expect("it opens");
+    let expected: String = (0..10_000).map(|number| format!("line {number}\n")).collect();
+    for line in expected.split_inclusive('\n') {
+        assert!(lines.write(line.into()));
+    }
+    drop(lines);
+    logs.ended().await;
+    assert!(fs::read_to_string(&path).expect("a text") == expected);
+}
+
+#[tokio::test]
+async fn one_file_has_one_writer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.log");
+    let mut logs = Logs::default();
+    let registry = Registry::default();
+    let one = logs.open(&file(&path), &registry).expect("it opens");
+    let same = logs.open(&file(&folder.path().join("./a.log")), &registry).expect("it is open");
+    let other = logs.open(&file(&folder.path().join("b.log")), &registry).expect("it opens");
+    assert_eq!(logs.0.len(), 2);
+    assert!(one.write(b"one\n".into()) && same.write(b"two\n".into()) && other.write(b"other\n".into()));
+    drop((one, same, other));
+    logs.ended().await;
+    assert_eq!(fs::read_to_string(&path).expect("a text"), "one\ntwo\n");
+}
+
+/// The queue has a bound in bytes: whoever reaches it loses lines, and is held up by nothing.
+#[test]
+fn a_full_queue_drops_lines() {
+    let (sender, mut messages) = mpsc::unbounded_channel();
+    let lines = Lines { sender, queued: Arc::default() };
+    let line = || vec![b'x'; 1 << 20];
+    let taken = (0..100).take_while(|_| lines.write(line())).count();
+    assert_eq!(taken, 7, "with their overhead eight would be more than 8 MiB");
+    assert!(lines.write(b"a short one\n".into()));
+    assert!(!lines.write(line()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let LogTarget::File(log) = file(&folder.path().join("a.log")) else { panic!("a file") };
+    let output = Output::File(RollingFile::open(log, Timestamp::now()).expect("it opens"));
+    let mut writer = Writer::new("a".to_owned(), output, Counter::default());
+    writer.take(messages.try_recv().expect("a line waits"), &lines.queued);
+    assert!(lines.write(line()), "there is room again");
+    drop(messages);
+    let before = lines.queued.load(Relaxed);
+    assert!(!lines.write(b"nobody writes it\n".into()));
+    assert_eq!(lines.queued.load(Relaxed), before);
+}
+
+// Other systems have no such device.
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_that_cannot_be_written_are_counted() {
+    let log = LogFile { path: "/dev/full".into(), roll: Roll::Never, append: true, keep: None };
+    let output = Output::File(RollingFile::open(log, Timestamp::now()).expect("it opens"));
+    let registry = Registry::default();
+    let mut writer = Writer::new("full".to_owned(), output, registry.counter(UNWRITTEN.0, &[]));
+    for _ in 0..2 {
+        writer.add(b"one\n", Timestamp::now());
+        writer.add(b"two\n", Timestamp::now());
+        writer.flush();
+    }
+    assert_eq!(registry.total(UNWRITTEN.0, &[]), 4);
+}
