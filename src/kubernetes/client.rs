@@ -79,7 +79,11 @@ impl Client {
                 let runtime = Handle::current();
                 // Files are read, and the program that a kubeconfig names for credentials is run.
                 let making = spawn_blocking(move || runtime.block_on(make(&config))).await;
-                let client = Debugless(making.map_err(Error::Unmade)??);
+                let (client, server) = making.map_err(Error::Unmade)??;
+                let client = Debugless(client);
+                if made.generation == 0 {
+                    tracing::info!(server = %server, "connecting to the Kubernetes API");
+                }
                 made.generation += 1;
                 made.client = Some(client.clone());
                 client
@@ -108,7 +112,8 @@ impl Client {
 }
 
 /// Makes a client. Not `kube`'s own stack: it would repeat requests unseen and log each failure as an error.
-async fn make(config: &Config) -> Result<kube::Client, Error> {
+/// Returns the server as well.
+async fn make(config: &Config) -> Result<(kube::Client, http::Uri), Error> {
     let config = config.load().await?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -129,6 +134,5 @@ async fn make(config: &Config) -> Result<kube::Client, Error> {
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(http);
-    tracing::info!(server = %config.cluster_url, "connecting to the Kubernetes API");
-    Ok(kube::Client::new(service, config.default_namespace))
+    Ok((kube::Client::new(service, config.default_namespace), config.cluster_url))
 }

@@ -108,8 +108,12 @@ fn read(file: Option<&PathBuf>) -> Result<Kubeconfig, Error> {
 }
 
 async fn from_file(kubeconfig: Kubeconfig, context: Option<String>) -> Result<kube::Config, Error> {
-    let proxies = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref()?.proxy_url.as_ref());
-    if proxies.into_iter().any(|proxy| !proxy.is_empty()) {
+    let wanted = context.as_ref().or(kubeconfig.current_context.as_ref());
+    let context_of = kubeconfig.contexts.iter().find(|named| Some(&named.name) == wanted);
+    let cluster = context_of.and_then(|named| Some(&named.context.as_ref()?.cluster));
+    let cluster = kubeconfig.clusters.iter().find(|named| Some(&named.name) == cluster);
+    let proxy = cluster.and_then(|named| named.cluster.as_ref()?.proxy_url.as_ref());
+    if proxy.is_some_and(|proxy| !proxy.is_empty()) {
         return Err(Error::Proxy);
     }
     let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
@@ -164,8 +168,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_is_refused() {
-        let text = "clusters: [{name: c, cluster: {server: 'https://a', proxy-url: 'http://p'}}]\ncontexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n";
+        let text = "clusters: [{name: c, cluster: {server: 'https://a', proxy-url: 'http://p'}}, {name: d, cluster: {server: 'https://d'}}]\ncontexts: [{name: x, context: {cluster: c}}, {name: y, context: {cluster: d}}]\ncurrent-context: x\n";
         let kubeconfig = kube::config::Kubeconfig::from_yaml(text).unwrap();
-        assert!(matches!(super::from_file(kubeconfig, None).await, Err(Error::Proxy)));
+        assert!(matches!(super::from_file(kubeconfig.clone(), None).await, Err(Error::Proxy)));
+        assert!(super::from_file(kubeconfig, Some("y".into())).await.is_ok());
     }
 }

@@ -23,8 +23,13 @@ pub(super) type Came<T> = DeserializeGuard<<T as Kept>::Object>;
 pub(super) struct Store<T> {
     objects: Objects<T>,
     wanted: HashMap<Place, watch::Sender<Known<T>>>,
+    /// How many may be wanted before those that nobody wants any more are looked for.
+    room: usize,
     knows: Knows,
 }
+
+/// Groups that are wanted at one time before it is first looked whether they still are.
+const ROOM: usize = 1024;
 
 /// How far the answers can be relied on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +161,7 @@ fn id(meta: &ObjectMeta) -> Option<Id> {
 
 impl<T: Kept> Store<T> {
     pub(super) fn new(group: Group) -> Self {
-        Self { objects: Objects::new(group), wanted: HashMap::new(), knows: Knows::Nothing }
+        Self { objects: Objects::new(group), wanted: HashMap::new(), room: ROOM, knows: Knows::Nothing }
     }
 
     /// An empty list, to be filled and then handed to [`Store::replace`].
@@ -168,6 +173,11 @@ impl<T: Kept> Store<T> {
     pub(super) fn follow(&mut self, place: Place) -> watch::Receiver<Known<T>> {
         if let Some(sender) = self.wanted.get(&place) {
             return sender.subscribe();
+        }
+        // Strangers may ask for names faster than those are forgotten.
+        if self.wanted.len() >= self.room {
+            self.sweep();
+            self.room = (self.wanted.len() * 2).max(ROOM);
         }
         let (sender, receiver) = watch::channel(self.known(&place));
         self.wanted.insert(place, sender);

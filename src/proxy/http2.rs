@@ -31,7 +31,8 @@ pub struct Http2 {
     pub max_streams: u32,
     /// How many bytes of a body may come before some are passed on: `initialStreamWindowBytes`.
     pub stream_window: u32,
-    /// How many bytes of all the connection's bodies may.
+    /// How many bytes of all the bodies on a caller's connection may; an endpoint's has no such bound, for many callers
+    /// share it.
     pub connection_window: u32,
     /// The size of the table of compressed fields that the peer may use: `headerTableBytes`.
     pub header_table: u32,
@@ -76,8 +77,15 @@ fn io_error(error: h2::Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// The code with which a peer reset the stream, if that is what went wrong.
+/// The code with which a peer ended the stream, if that is what went wrong.
+///
+/// A peer that went away before it looked at the stream has refused it: that may be sent again, by who still has it
+/// (RFC 9113 8.7).
 pub(crate) fn reset_code(error: &io::Error) -> Option<Reason> {
     let error = error.get_ref()?.downcast_ref::<h2::Error>()?;
-    if error.is_reset() && error.is_remote() { error.reason() } else { None }
+    match error.is_remote() {
+        true if error.is_go_away() => Some(Reason::REFUSED_STREAM),
+        true if error.is_reset() => error.reason(),
+        _ => None,
+    }
 }

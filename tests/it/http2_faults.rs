@@ -322,6 +322,18 @@ async fn an_endpoint_that_refuses_everything_is_asked_a_few_times_only() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_body_that_was_not_looked_at_is_its_callers_to_send_again() {
+    let (app, upstream, mut client) = scene(Http2).await;
+    let mut exchange = client.begin(post(), true).await;
+    exchange.send("hi", true).await;
+    let mut conn = Frames::accept(&upstream, &[]).await;
+    conn.next_of(kind::HEADERS, 1).await;
+    conn.send(Frame::goaway(0, 0)).await;
+    assert_eq!(exchange.refused().await, Reason::REFUSED_STREAM);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn an_endpoint_that_cannot_be_reached_is_passed_by() {
     let service = H2Service::saying("hi").await;
     let (dead, _held) = dead_address();

@@ -1,7 +1,8 @@
 //! Linkerd 1's examples: `examples/linkerd1` runs, and the table in its README is true.
 
 use crate::support::http2::{H2Service, one};
-use crate::support::{Names, Service, TestApp, read};
+use crate::support::{ApiServer, Names, Service, TestApp, read, service, slice};
+use serde_json::json;
 use signpost::app::Threads;
 use signpost::config::{self, Config, Http2, Protocol};
 use signpost::identify::{self, HeaderToken};
@@ -29,9 +30,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("curator", "namers: [{kind: io.l5d.curator, experimental: true}]", ""),
     ("disable-tls", "", "client: {kind: io.l5d.static, configs: [{prefix: /$/inet, tls: {enabled: false}}]}"),
     ("disable-tls", "", "client: {tls: {enabled: false}}"),
-    ("k8s", "namers: [{kind: io.l5d.k8s}]", ""),
-    ("k8s", "namers: [{kind: io.l5d.k8s.external, experimental: true}]", ""),
-    ("k8s-servicemesh", "namers: [{kind: io.l5d.k8s}]", ""),
     ("k8s-servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.k8s.localnode}]}"),
     ("loadbalancer", "", "client: {loadBalancer: {kind: p2c, maxEffort: 10}}"),
     (
@@ -193,6 +191,8 @@ struct Stage {
     over_http2: H2Service,
     /// Stands at `127.1/7777`, and is the service hello in files.
     hello: Service,
+    /// Stands at `localhost:8001`, and has the service hello inside, main outside.
+    api: ApiServer,
 }
 
 impl Stage {
@@ -201,8 +201,13 @@ impl Stage {
         let over_http2 = H2Service::saying("over HTTP/2").await;
         let names = Names::new();
         names.write("hello", &[hello.address()]);
+        let api = ApiServer::start().await;
+        api.put(slice("default", "hello", "http", hello.address()));
+        let mut service = service("default", "hello", &[("http", main.address().port())]);
+        service["status"] = json!({ "loadBalancer": { "ingress": [{ "ip": main.address().ip() }] } });
+        api.put(service);
         names.write("over-http2", &[over_http2.address()]);
-        Self { names, main, over_http2, hello }
+        Self { names, main, over_http2, hello, api }
     }
 
     /// Reads an example, with this stage in place of what it names, and ports of its own.
@@ -212,6 +217,7 @@ impl Stage {
         let is_http2 = text.contains("protocol: h2");
         let main = if is_http2 { self.over_http2.address() } else { self.main.address() };
         let text = text
+            .replace("port: 8001", &format!("port: {}", self.api.address().port()))
             .replace("examples/names", self.names.path())
             .replace("logs/", &format!("{}/logs/", self.names.path()))
             .replace("127.1/9999", &port(main))
@@ -251,6 +257,7 @@ async fn every_example_is_started_and_answers() {
             "access-logs" => access_logs(&stage).await,
             "admin" => admin(&stage).await,
             "http" => http(&stage).await,
+            "k8s" => k8s(&stage).await,
             "proxy" => proxy(&stage).await,
             "servicemesh" => servicemesh(&stage).await,
             "static_namer" => static_namer(&stage).await,
@@ -299,6 +306,14 @@ async fn http(stage: &Stage) {
     client.get("any", "").await.assert_status(400);
     let long = format!("GET /{} HTTP/1.1\r\nHost: any\r\n\r\n", "x".repeat(8 * 1024));
     app.client().await.ask(long).await.assert_status(414);
+    app.stop().await;
+}
+
+async fn k8s(stage: &Stage) {
+    let app = stage.run("k8s").await;
+    for (router, said) in [("int", "hello"), ("ext", "main")] {
+        assert_eq!(app.client_of(router, 0).await.get("hello", "").await.text(), said, "{router}");
+    }
     app.stop().await;
 }
 

@@ -1,4 +1,4 @@
-use super::{Came, Objects, Place, Store};
+use super::{Came, Objects, Place, ROOM, Store};
 use crate::kubernetes::{Kept, Known};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
@@ -130,4 +130,10 @@ fn what_nobody_wants_is_dropped() {
     assert!(store.sweep());
     drop(b);
     assert!(!store.sweep());
+    for group in 0..100 * ROOM {
+        drop(store.follow(place(&group.to_string())));
+        assert!(store.wanted.len() <= ROOM);
+    }
+    let held: Vec<_> = (0..3 * ROOM).map(|group| store.follow(place(&group.to_string()))).collect();
+    assert!(store.wanted.len() >= held.len(), "what is held stays");
 }

@@ -1,0 +1,193 @@
+//! A kubelet whose pods are sockets: a pod is a server at an address of its own, which answers with the pod's name.
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
+use kube::core::WatchEvent;
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinHandle, spawn_local};
+use tokio::time::sleep;
+
+/// The port of every pod.
+const PORT: u16 = 8080;
+
+/// How long a pod that is to end still serves: as long as its template grants. The EndpointSlice controller may take
+/// more than a second to say that it is to end, because it repeats what it did on stale knowledge only after one.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// The only node.
+const NODE: &str = "node-1";
+
+/// A kubelet; it and its pods end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Kubelet(JoinHandle<()>);
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The pods that run, by UID.
+#[derive(Clone)]
+struct Pods {
+    client: kube::Client,
+    running: Rc<RefCell<HashMap<String, AbortHandle>>>,
+    last_address: Rc<Cell<u16>>,
+}
+
+impl Kubelet {
+    /// Registers the node and runs its pods from now on.
+    pub(crate) async fn start(client: kube::Client) -> Self {
+        let node = json!({
+            "metadata": { "name": NODE, "labels": { "topology.kubernetes.io/zone": "zone-1" } },
+        });
+        let node: Node = serde_json::from_value(node).expect("a node");
+        Api::all(client.clone()).create(&PostParams::default(), &node).await.expect("nodes can be created");
+        let pods = Pods { client, running: Rc::default(), last_address: Rc::new(Cell::new(10)) };
+        Self(spawn_local(async move {
+            loop {
+                // An error is an API server that is away.
+                if pods.follow().await.is_err() {
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }))
+    }
+}
+
+impl Pods {
+    async fn follow(&self) -> kube::Result<()> {
+        let api = Api::<Pod>::all(self.client.clone());
+        let list = api.list(&ListParams::default()).await?;
+        list.items.into_iter().for_each(|pod| self.see(&pod));
+        let version = list.metadata.resource_version.unwrap_or_default();
+        let mut events = api.watch(&WatchParams::default().timeout(60), &version).await?.boxed();
+        while let Some(event) = events.try_next().await? {
+            match event {
+                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => self.see(&pod),
+                WatchEvent::Error(error) => return Err(kube::Error::Api(error)),
+                WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a pod that is new, and ends one that is to end.
+    fn see(&self, pod: &Pod) {
+        let uid = pod.uid().expect("the server gives UIDs");
+        let known = self.running.borrow().contains_key(&uid);
+        let (namespace, name) = (pod.namespace().expect("pods have namespaces"), pod.name_any());
+        match (pod.metadata.deletion_timestamp.is_some(), known) {
+            (false, false) => {
+                let address = self.last_address.get() + 1;
+                self.last_address.set(address);
+                let [high, low] = address.to_be_bytes();
+                let address = SocketAddr::new(Ipv4Addr::new(10, 244, high + 1, low).into(), PORT);
+                let server = spawn_local(serve(address, name.clone()));
+                self.running.borrow_mut().insert(uid, server.abort_handle());
+                let pods = self.clone();
+                spawn_local(async move { pods.begin(&namespace, &name, address.ip()).await });
+            }
+            (true, true) => {
+                let server = self.running.borrow_mut().remove(&uid).expect("it is known");
+                let pods = self.clone();
+                spawn_local(async move {
+                    // First it is not ready any more, as a server that has been told to end says of itself: what is
+                    // used last must not be used until it is gone.
+                    sleep(GRACE / 2).await;
+                    pods.report(&namespace, &name, &json!({ "status": { "conditions": conditions(false) } }))
+                        .await;
+                    sleep(GRACE / 2).await;
+                    server.abort();
+                    pods.remove(&namespace, &name).await;
+                });
+            }
+            (true, false) | (false, true) => {}
+        }
+    }
+
+    /// Takes a pod and says that it runs and is ready.
+    async fn begin(&self, namespace: &str, name: &str, address: IpAddr) {
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name },
+            "target": { "apiVersion": "v1", "kind": "Node", "name": NODE },
+        });
+        self.insist(async || {
+            api.create_subresource::<_, Value>("binding", name, &PostParams::default(), &binding).await
+        })
+        .await;
+        let status = json!({ "status": {
+            "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }],
+            "conditions": conditions(true),
+            "containerStatuses": [{
+                "name": "main", "ready": true, "started": true, "restartCount": 0, "image": "none", "imageID": "",
+                "state": { "running": {} },
+            }],
+        } });
+        self.report(namespace, name, &status).await;
+    }
+
+    /// Says how a pod is doing.
+    async fn report(&self, namespace: &str, name: &str, status: &Value) {
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        self.insist(async || api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await)
+            .await;
+    }
+
+    /// Removes a pod that has ended.
+    async fn remove(&self, namespace: &str, name: &str) {
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        self.insist(async || api.delete(name, &now).await).await;
+    }
+
+    /// Asks until the server has taken it, or knows better: the pod is gone, or was taken already.
+    async fn insist<T>(&self, ask: impl AsyncFn() -> kube::Result<T>) {
+        loop {
+            match ask().await {
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
+                Ok(_) => return,
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+}
+
+/// The conditions of a pod that runs.
+fn conditions(ready: bool) -> Value {
+    let status = if ready { "True" } else { "False" };
+    json!([{ "type": "Ready", "status": status }, { "type": "ContainersReady", "status": status }])
+}
+
+/// Answers every request with this text, until it is aborted; then its connections end.
+pub(crate) async fn serve(address: SocketAddr, text: String) {
+    let listener = TcpListener::bind(address).await.expect("the address is free");
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.expect("files are left");
+        let text = Bytes::from(text.clone());
+        let answer = service_fn(move |_| {
+            let response = hyper::Response::new(Full::new(text.clone()));
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new());
+        connections.spawn_local(server.serve_connection(TokioIo::new(stream), answer));
+        while connections.try_join_next().is_some() {}
+    }
+}

@@ -1,0 +1,124 @@
+//! Requests at a steady pace, of which every answer is counted.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// Connections, each of which has one request under way at a time.
+const CONNECTIONS: u32 = 8;
+
+/// Requests a second, over all connections; and how many there must be in the end.
+const RATE: u32 = 600;
+const LEAST_RATE: u32 = 500;
+
+/// What came back: how often each text, and what failed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers {
+    pub(crate) texts: BTreeMap<String, usize>,
+    pub(crate) failures: Vec<String>,
+}
+
+/// A load that goes on until it is stopped.
+#[derive(Debug)]
+pub(crate) struct Load {
+    answers: Rc<RefCell<Answers>>,
+    stopping: Rc<Cell<bool>>,
+    connections: JoinSet<()>,
+    began: Instant,
+    taken: usize,
+}
+
+impl Load {
+    /// Sends GETs for a path to the router.
+    pub(crate) fn start(router: SocketAddr, path: &str) -> Self {
+        let (answers, stopping) = (Rc::<RefCell<Answers>>::default(), Rc::<Cell<bool>>::default());
+        let mut connections = JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let (answers, stopping, path) = (Rc::clone(&answers), Rc::clone(&stopping), path.to_owned());
+            connections.spawn_local(async move {
+                let mut client = Client::connect(router).await;
+                let mut ticks = interval(Duration::from_secs(1) * CONNECTIONS / RATE);
+                // What a slow answer has delayed is caught up with.
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+                while !stopping.get() {
+                    ticks.tick().await;
+                    match client.get(&path).await {
+                        Ok((200, text)) => *answers.borrow_mut().texts.entry(text).or_default() += 1,
+                        Ok((status, text)) => answers.borrow_mut().failures.push(format!("{status}: {text}")),
+                        Err(error) => {
+                            answers.borrow_mut().failures.push(error.to_string());
+                            client = Client::connect(router).await;
+                        }
+                    }
+                }
+            });
+        }
+        Self { answers, stopping, connections, began: Instant::now(), taken: 0 }
+    }
+
+    /// The answers since this was last called.
+    pub(crate) fn take(&mut self) -> Answers {
+        let answers = self.answers.take();
+        self.taken += answers.count();
+        answers
+    }
+
+    /// Ends when every request was answered.
+    pub(crate) async fn stop(mut self) -> Answers {
+        self.stopping.set(true);
+        while let Some(ended) = self.connections.join_next().await {
+            ended.expect("no connection panics");
+        }
+        let answers = self.take();
+        let least = self.began.elapsed().as_secs() * u64::from(LEAST_RATE);
+        assert!(self.taken as u64 >= least, "{} requests are too few: {least} were to be sent", self.taken);
+        answers
+    }
+}
+
+impl Answers {
+    /// How many there were.
+    pub(crate) fn count(&self) -> usize {
+        self.texts.values().sum::<usize>() + self.failures.len()
+    }
+
+    /// Fails unless every request was answered well.
+    pub(crate) fn assert_good(&self) -> &Self {
+        let shown: Vec<_> = self.failures.iter().take(5).collect();
+        assert!(self.failures.is_empty(), "{} of {} failed: {shown:#?}", self.failures.len(), self.count());
+        self
+    }
+}
+
+/// One connection to the router.
+pub(crate) struct Client(http1::SendRequest<Empty<Bytes>>);
+
+impl Client {
+    pub(crate) async fn connect(router: SocketAddr) -> Self {
+        let stream = TcpStream::connect(router).await.expect("the router accepts");
+        stream.set_nodelay(true).expect("it is open");
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("it is open");
+        // Its error is the request's as well.
+        spawn_local(async move { drop(connection.await) });
+        Self(sender)
+    }
+
+    /// Sends a GET; returns status and body.
+    pub(crate) async fn get(&mut self, path: &str) -> hyper::Result<(u16, String)> {
+        let request = hyper::Request::get(path).header("host", "test").body(Empty::new()).expect("a request");
+        self.0.ready().await?;
+        let response = self.0.send_request(request).await?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+}

@@ -1,0 +1,89 @@
+//! The router, as its users run it.
+
+use super::load::Client;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Where it listens; the network is the suite's own.
+pub(crate) const ROUTER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4140);
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9990);
+
+/// What serves when a service has no endpoint.
+pub(crate) const REST: &str = "10.244.0.1:9000";
+
+/// A running router; it is killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Router {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        // An error says that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Router {
+    /// Starts it: `/namespace/port/service` of a request's path names a service, and what has no endpoint is served by
+    /// [`REST`].
+    pub(crate) async fn start(folder: &Path, kubeconfig: &Path) -> Self {
+        let (file, log) = (folder.join("router.yaml"), folder.join("router.log"));
+        let (host, port) = REST.split_once(':').expect("an address");
+        let yaml = format!(
+            "namers: [{{kind: io.l5d.k8s, kubeconfig: '{}'}}]\nrouters:\n- protocol: http\n  \
+             identifier: {{kind: io.l5d.path, segments: 3}}\n  dtab: /rest => /$/inet/{host}/{port}; /svc => /#/io.l5d.k8s | /rest\n  \
+             servers: [{{port: {}}}]\n",
+            kubeconfig.display(),
+            ROUTER.port(),
+        );
+        std::fs::write(&file, yaml).expect("there is room for files");
+        let output = std::fs::File::create(&log).expect("there is room for files");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
+        command.arg("run").arg(&file).stdin(Stdio::null()).stderr(output);
+        let mut router = Self { child: command.spawn().expect("the router can be run"), log };
+        let began = Instant::now();
+        while tokio::net::TcpStream::connect(ADMIN).await.is_err() || admin("/admin/ready").await.0 != 200 {
+            let ended = router.child.try_wait().expect("it is a child");
+            assert!(ended.is_none() && began.elapsed() < Duration::from_secs(30), "{}", router.said());
+            sleep(Duration::from_millis(20)).await;
+        }
+        router
+    }
+
+    /// What it has logged.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What it knows of names and watches.
+    pub(crate) async fn state(&self) -> serde_json::Value {
+        serde_json::from_str(&admin("/namer_state/io.l5d.k8s.json").await.1).expect("it is JSON")
+    }
+
+    /// Stops it in order.
+    pub(crate) async fn stop(mut self) {
+        let stopped = Command::new("kill").arg(self.child.id().to_string()).status();
+        assert!(stopped.is_ok_and(|status| status.success()), "kill can be run");
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is a child") {
+                assert!(status.success(), "{status}: {}", self.said());
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "it does not end: {}", self.said());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Asks the admin server.
+async fn admin(path: &str) -> (u16, String) {
+    Client::connect(ADMIN).await.get(path).await.expect("the admin server answers")
+}
