@@ -68,10 +68,12 @@ impl Upstream {
     }
 
     async fn connect_http2(&self) -> Result<http2::SendRequest<Incoming>, Error> {
+        // As the router's.
+        const MOST: u32 = (1 << 31) - 1;
         let settings = Http2::default();
         let (sender, connection) = http2::Builder::new(OnThisThread)
             .initial_stream_window_size(settings.stream_window)
-            .initial_connection_window_size(settings.connection_window)
+            .initial_connection_window_size(MOST)
             .handshake(self.connect().await?)
             .await?;
         tokio::task::spawn_local(connection);
