@@ -11,10 +11,12 @@
 mod body;
 mod client;
 mod server;
+mod tasks;
 
 pub(crate) use self::body::{Data, Incoming, Outgoing};
 pub(crate) use self::client::{Connections, Exchange, send};
-pub(crate) use self::server::{PREFACE, Reply, serve_connection};
+pub(crate) use self::server::{PREFACE, Reply, Stream, serve_connection};
+pub(crate) use self::tasks::Tasks;
 
 use crate::message::Limits;
 use bytes::Bytes;

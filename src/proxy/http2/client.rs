@@ -117,7 +117,9 @@ impl Connections {
                 }
             }
             let opening = Rc::clone(self.opening.borrow_mut().get_or_insert_default());
-            let opened = opening.get_or_init(|| Connection::open(address, tools, &self.freed)).await;
+            // Boxed, so that requests for which a connection is open do not pay for its size.
+            let opened =
+                opening.get_or_init(|| Box::pin(Connection::open(address, tools, &self.freed))).await;
             let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
             let connection = opened.as_ref().map_err(again)?;
             // Who waited beside the first takes what room is left on it.
