@@ -204,7 +204,9 @@ impl Policy {
         let hop_by_hop = head.strip_hop_by_hop();
         head.append_known(Known::Via, via_entry(head.version()));
         if !context.trusted {
-            head.remove_where(|field| field.known.is_steering());
+            head.remove_where(|field| {
+                field.known.is_steering() || (blank_body && tells_of_a_failed_call(field.name))
+            });
         }
         Answered { hop_by_hop, blank_body }
     }
@@ -224,6 +226,13 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// Returns whether a field says in words what gRPC's status says as a number: there it stands for the body.
+fn tells_of_a_failed_call(name: &[u8]) -> bool {
+    [b"grpc-message".as_slice(), b"grpc-status-details-bin"]
+        .iter()
+        .any(|told| name.eq_ignore_ascii_case(told))
 }
 
 /// Removes every field that steers and counts the overrides among them.

@@ -90,6 +90,15 @@ pub(crate) enum Upload {
     Refused,
 }
 
+impl Upload {
+    /// Drives it to its end, whichever that is.
+    pub(crate) async fn end(&mut self) {
+        if let Self::Going(sending) = self {
+            *self = if sending.as_mut().await.is_ok() { Self::Done } else { Self::Refused };
+        }
+    }
+}
+
 /// A response on its way to the caller, with what must be held until it has been delivered.
 pub(crate) struct Response {
     pub(crate) head: Loan<Head>,

@@ -31,7 +31,8 @@ pub struct Http2 {
     pub max_streams: u32,
     /// How many bytes of a body may come before some are passed on: `initialStreamWindowBytes`.
     pub stream_window: u32,
-    /// How many bytes of all the connection's bodies may.
+    /// How many bytes of all the bodies on a caller's connection may; an endpoint's has no such bound, for many callers
+    /// share it.
     pub connection_window: u32,
     /// The size of the table of compressed fields that the peer may use: `headerTableBytes`.
     pub header_table: u32,

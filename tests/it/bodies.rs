@@ -1,6 +1,7 @@
 //! Bodies: framed anew, streamed both ways at once, and never more of them held than fits a few buffers.
 
 use crate::support::{TestApp, Upstream, Wire, Writer, ok, routing_to, time_flies};
+use std::time::Duration;
 
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -259,6 +260,28 @@ async fn an_early_answer_does_not_cut_the_request_off() {
     conn.request().await;
     conn.send(ok("next")).await;
     assert_eq!(client.response().await.text(), "next");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_that_ends_behind_its_answer_holds_nobody_up() {
+    let (app, upstream, mut client) = scene().await;
+    client.send(post(6)).await;
+    client.send("abc").await;
+    let mut conn = upstream.accept().await;
+    conn.head().await;
+    conn.send(ok("early")).await;
+    assert_eq!(client.response().await.text(), "early");
+    let next = async {
+        client.send("def").await;
+        conn.expect(b"abcdef").await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        conn.request().await;
+        conn.send(ok("next")).await;
+        assert_eq!(client.response().await.text(), "next");
+    };
+    let ((), passed) = time_flies(next).await;
+    assert!(passed < Duration::from_secs(1), "{passed:?}");
     app.stop().await;
 }
 

@@ -18,6 +18,7 @@ mod grpc;
 mod http2;
 mod http2_faults;
 mod http2_frames;
+mod http2_shared;
 mod in_step;
 mod kit;
 mod kubernetes_faults;

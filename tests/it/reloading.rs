@@ -1,11 +1,16 @@
 //! A configuration that changes under a running app: what is asked next is served by the new one, nothing is lost.
 
-use crate::support::{Message, Names, Service, TestApp, Upstream, Wire, ok, one_router, until};
+use crate::support::{Message, Names, Service, TestApp, Upstream, Wire, http2, ok, one_router, until};
+use bytes::Bytes;
+use h2::client::SendRequest;
 use signpost::config::read;
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// A router with these keys beside its one server's.
 fn router(dtab: &str, server: &str, more: &[&str]) -> String {
@@ -282,10 +287,19 @@ struct Load {
 }
 
 impl Load {
-    const CLIENTS: usize = 8;
+    /// Of each protocol.
+    const CLIENTS: usize = 4;
 
-    /// Asks until the answer says that it is the last; every answer has to be one of `service`.
-    async fn client(self, mut wire: Wire) {
+    /// Counts an answer, which has to be one of the services'.
+    fn take(&self, status: u16, text: &str) {
+        self.answered.set(self.answered.get() + 1);
+        if status != 200 || !["one", "two"].contains(&text) {
+            self.lost.borrow_mut().push(format!("{status} {text}"));
+        }
+    }
+
+    /// Asks until the answer says that it is the last.
+    async fn http1(self, mut wire: Wire) {
         for at in 0.. {
             let body = format!("{at}");
             let request = match at % 3 {
@@ -295,14 +309,40 @@ impl Load {
                 _ => "GET / HTTP/1.1\r\nHost: world\r\nl5d-dtab: /nowhere => /x\r\n\r\n".to_owned(),
             };
             let answer = wire.ask(request).await;
-            self.answered.set(self.answered.get() + 1);
-            if answer.status() != 200 || !["one", "two"].contains(&answer.text()) {
-                self.lost.borrow_mut().push(format!("{answer:?}"));
-            }
+            self.take(answer.status(), answer.text());
             if answer.field("connection") == Some("close") {
                 return self.last.set(self.last.get() + 1);
             }
         }
+    }
+
+    /// Asks until the connection says goodbye; what was begun before that has to be answered.
+    async fn http2(self, address: SocketAddr) {
+        let stream = TcpStream::connect(address).await.expect("it accepts");
+        let (mut requests, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+        let connection = tokio::task::spawn_local(connection);
+        let goodbye = loop {
+            match self.http2_request(&mut requests).await {
+                Ok((status, body)) => self.take(status, &body),
+                Err(error) => break error,
+            }
+        };
+        // By its code it tells that what was not answered was not begun, either.
+        let is_goodbye = goodbye.is_go_away() && goodbye.reason() == Some(h2::Reason::NO_ERROR);
+        assert!(is_goodbye, "{goodbye:?}");
+        drop(requests);
+        connection.await.expect("it is our task").expect("the connection ends in order");
+        self.last.set(self.last.get() + 1);
+    }
+
+    async fn http2_request(&self, requests: &mut SendRequest<Bytes>) -> Result<(u16, String), h2::Error> {
+        poll_fn(|cx| requests.poll_ready(cx)).await?;
+        let request = http::Request::get("http://world/").body(()).expect("it is a request");
+        let (response, _) = requests.send_request(request, true)?;
+        let response = response.await?;
+        let status = response.status().as_u16();
+        let (body, _) = http2::read(&mut response.into_body()).await?;
+        Ok((status, String::from_utf8(body).expect("it is text")))
     }
 
     /// Waits until there are so many more answers.
@@ -351,7 +391,8 @@ async fn a_load_through_reloads_and_a_stop_loses_nothing() {
     let load = Load::default();
     let mut clients = Vec::new();
     for _ in 0..Load::CLIENTS {
-        clients.push(tokio::task::spawn_local(load.clone().client(app.client().await)));
+        clients.push(tokio::task::spawn_local(load.clone().http1(app.client().await)));
+        clients.push(tokio::task::spawn_local(load.clone().http2(app.first_address())));
     }
     for round in 0..10 {
         load.go_on(50).await;
@@ -367,6 +408,6 @@ async fn a_load_through_reloads_and_a_stop_loses_nothing() {
     }
     let lost = load.lost.borrow();
     assert!(lost.is_empty(), "{} of {}: {}", lost.len(), load.answered.get(), lost[0]);
-    assert_eq!(load.last.get(), Load::CLIENTS, "each was told that it is over");
+    assert_eq!(load.last.get(), 2 * Load::CLIENTS, "each was told that it is over");
     assert_eq!(one.count() + two.count(), load.answered.get(), "each request was sent once");
 }

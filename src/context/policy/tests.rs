@@ -356,6 +356,17 @@ fn an_answer_tells_a_stranger_nothing_of_the_inside() {
     assert!(answered.blank_body);
     assert_eq!(fields(&head), ["Via: 1.1 world", "Content-Type: text/plain", "Via: 1.1 signpost"]);
 
+    // Trailers-only of gRPC: what a router says of itself is in the head.
+    let call = ["l5d-err: no", "grpc-status: 14", "Grpc-Message: /svc/inside", "grpc-status-details-bin: AA"];
+    let mut head = response(&call);
+    assert!(policy(Trust::Nobody).answer(&mut head, &Context::new()).blank_body);
+    assert_eq!(fields(&head), ["grpc-status: 14", "Via: 1.1 signpost"]);
+    let mut head = response(&call[1..]);
+    assert!(!policy(Trust::Nobody).answer(&mut head, &Context::new()).blank_body);
+    let own =
+        ["grpc-status: 14", "Grpc-Message: /svc/inside", "grpc-status-details-bin: AA", "Via: 1.1 signpost"];
+    assert_eq!(fields(&head), own, "a service's own message is the caller's");
+
     let mut head = response(&["l5d-success-class: 1.0"]);
     assert!(!policy(Trust::Nobody).answer(&mut head, &Context::new()).blank_body);
 }

@@ -290,8 +290,7 @@ async fn respond(
     }
     if keep && matches!(response.upload, Upload::Going(_)) {
         // The endpoint has answered, and may read on to the end.
-        let for_ever = pin!(std::future::pending::<()>());
-        let _ = timeout(LINGER, beside(&mut response.upload, for_ever)).await;
+        let _ = timeout(LINGER, response.upload.end()).await;
     }
     let uploaded = matches!(response.upload, Upload::Done);
     response.finish();

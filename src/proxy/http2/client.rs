@@ -20,15 +20,30 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::sync::{Notify, OnceCell};
+use tokio::time::{Instant, timeout};
 
 /// How many connections a worker has to one endpoint: the second and those behind it serve what is beyond the streams
 /// that the endpoint allows on one.
 const MOST_CONNECTIONS: usize = 8;
+
+/// How many streams a connection may have before its endpoint has said how many: what RFC 9113 6.5.2 wants it to allow.
+const STREAMS_UNTIL_SAID: usize = 100;
+
+/// How many bytes of all bodies an endpoint may send on one connection before some are passed on: as many as can be said.
+///
+/// Each stream has a bound of its own. One for all of them would let callers that do not read stop the others.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// How many streams that were given up a connection remembers for a second: what an endpoint had sent on them before it
+/// heard of it is no fault of its own.
+const MOST_GIVEN_UP: usize = 10_000;
+
+/// How often a request that waits for a stream looks whether the endpoint allows more of them.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a connection without streams is kept.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +54,10 @@ pub(crate) struct Connections {
     open: RefCell<Vec<Rc<Connection>>>,
     /// The connection that is being made: one, however many requests wait for it.
     opening: RefCell<Option<Rc<Opening>>>,
+    /// Told of every stream that ends: requests wait for one when all connections are full.
+    ///
+    /// They wait here and not in the library's queue, which sends even what was given up meanwhile.
+    freed: Rc<Notify>,
 }
 
 type Opening = OnceCell<Result<Rc<Connection>, Error>>;
@@ -53,6 +72,7 @@ pub(crate) struct Connection {
     ended: Rc<Cell<bool>>,
     /// When a sweep first saw it without streams.
     idle: Cell<Option<Instant>>,
+    freed: Rc<Notify>,
 }
 
 /// One exchange; its drop ends what is not finished, with the code that the caller gave.
@@ -68,6 +88,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let streams = &self.connection.streams;
         streams.set(streams.get().saturating_sub(1));
+        self.connection.freed.notify_one();
         if let Caller::Http2(reply) = &self.caller
             && let Some(reason) = reply.given_up()
         {
@@ -79,31 +100,39 @@ impl Drop for Exchange {
 impl Connections {
     /// A connection with room for one more stream: one that is there, or a new one.
     async fn connection(&self, address: SocketAddr, tools: &Tools<'_>) -> Result<Rc<Connection>, Error> {
-        if let Some(connection) = self.roomy() {
-            return Ok(connection);
-        }
-        let opening = Rc::clone(self.opening.borrow_mut().get_or_insert_default());
-        let opened = opening.get_or_init(|| Connection::open(address, tools)).await;
-        let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
-        match opened {
-            Ok(connection) => {
-                if first {
-                    self.open.borrow_mut().push(Rc::clone(connection));
+        loop {
+            if let Some(least) = self.least_busy() {
+                if least.has_room() {
+                    return Ok(least);
                 }
-                Ok(Rc::clone(connection))
+                if self.open.borrow().len() >= MOST_CONNECTIONS {
+                    let _ = timeout(LOOK_AGAIN, self.freed.notified()).await;
+                    continue;
+                }
             }
-            Err(error) => Err(again(error)),
+            let opening = Rc::clone(self.opening.borrow_mut().get_or_insert_default());
+            let opened = opening.get_or_init(|| Connection::open(address, tools, &self.freed)).await;
+            let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
+            let connection = opened.as_ref().map_err(again)?;
+            // Who waited beside the first takes what room is left on it.
+            if first {
+                self.open.borrow_mut().push(Rc::clone(connection));
+                return Ok(Rc::clone(connection));
+            }
         }
     }
 
-    /// The connection with the fewest streams, unless all are full and another may be opened.
-    fn roomy(&self) -> Option<Rc<Connection>> {
+    /// The connection with the fewest streams, of those that take more.
+    fn least_busy(&self) -> Option<Rc<Connection>> {
         let mut open = self.open.borrow_mut();
-        open.retain(|connection| !connection.ended.get());
-        let may_grow = open.len() < MOST_CONNECTIONS;
-        let least = open.iter().min_by_key(|connection| connection.streams.get())?;
-        let room = least.streams.get() < least.sender.current_max_send_streams();
-        (room || !may_grow).then(|| Rc::clone(least))
+        loop {
+            open.retain(|connection| !connection.ended.get());
+            let least = open.iter().min_by_key(|connection| connection.streams.get())?;
+            if least.takes_more() {
+                return Some(Rc::clone(least));
+            }
+            least.ended.set(true);
+        }
     }
 
     /// Closes the connections that had no stream for a while.
@@ -121,25 +150,42 @@ impl Connections {
 }
 
 impl Connection {
-    async fn open(address: SocketAddr, tools: &Tools<'_>) -> Result<Rc<Self>, Error> {
+    async fn open(address: SocketAddr, tools: &Tools<'_>, freed: &Rc<Notify>) -> Result<Rc<Self>, Error> {
         let settings = &tools.upstreams.http2;
         let stream = connect::open(address).await?;
         let mut builder = Builder::new();
         builder
             .enable_push(false)
             .initial_window_size(settings.stream_window)
-            .initial_connection_window_size(settings.connection_window)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .header_table_size(settings.header_table)
             .max_frame_size(settings.max_frame)
             .max_header_list_size(settings.header_list(&tools.upstreams.heads))
-            .max_send_buffer_size(SEND_BUFFER);
+            .max_send_buffer_size(SEND_BUFFER)
+            .initial_max_send_streams(STREAMS_UNTIL_SAID)
+            .max_concurrent_reset_streams(MOST_GIVEN_UP)
+            // Faults of streams, counted over the life of the connection, would end it for everybody on it.
+            .max_local_error_reset_streams(None);
         let (sender, driver) = builder
             .handshake(stream)
             .await
             .map_err(|error| Error::Connecting { address, source: io_error(error) })?;
         let ended = Rc::new(Cell::new(false));
         tokio::task::spawn_local(drive(driver, address, Rc::clone(&ended)));
-        Ok(Rc::new(Self { sender, streams: Cell::new(0), ended, idle: Cell::new(None) }))
+        let freed = Rc::clone(freed);
+        Ok(Rc::new(Self { sender, streams: Cell::new(0), ended, idle: Cell::new(None), freed }))
+    }
+
+    /// Whether it takes streams still: its endpoint has not said goodbye.
+    fn takes_more(&self) -> bool {
+        // A sender without a stream of its own never waits.
+        let ready = self.sender.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
+        !matches!(ready, Poll::Ready(Err(_)))
+    }
+
+    /// Whether the endpoint allows one more stream on it.
+    fn has_room(&self) -> bool {
+        self.streams.get() < self.sender.current_max_send_streams()
     }
 }
 
@@ -179,15 +225,11 @@ pub(crate) async fn send(
     let reset = |error: h2::Error, unsent| Error::Reset { address, source: io_error(error), unsent };
     let sent = request.head.to_http2_request(request.takes_trailers)?;
     let connection = member.http2.connection(address, tools).await?;
-    let mut sender = connection.sender.clone();
-    if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
-        connection.ended.set(true);
-        return Err(reset(error, true));
-    }
     let whole = request.body.is_done();
-    let (response, stream) = sender.send_request(sent, whole).map_err(|error| reset(error, true))?;
-    drop(sender);
+    let (response, stream) =
+        connection.sender.clone().send_request(sent, whole).map_err(|error| reset(error, true))?;
     connection.streams.set(connection.streams.get() + 1);
+    connection.idle.set(None);
     let stream = Rc::new(RefCell::new(stream));
     let exchange =
         Exchange { stream: Rc::clone(&stream), caller: request.caller.clone(), connection, _load: load };

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use std::cell::{Cell, RefCell};
-use std::future::{Future as _, pending, poll_fn};
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -45,6 +45,11 @@ const PREMATURE: Duration = Duration::from_secs(1);
 /// How many such streams, less those that were answered, end a connection.
 const MOST_PREMATURE: u32 = 500;
 
+/// How much memory small frames that wait to be read may take, in connection windows: a frame takes some 256 bytes
+/// beside its content. It is enough to fill the window with messages of 15 bytes, so that those who stream messages are
+/// made to wait as others are, and their connection does not end.
+const SMALL_FRAMES: usize = 16;
+
 /// Serves one connection until it ends; the caller's preface is what `io` gives first.
 pub(crate) async fn serve_connection<T>(
     listener: Rc<Listener>,
@@ -59,14 +64,18 @@ pub(crate) async fn serve_connection<T>(
     let service = listener.service();
     let limits = &service.limits;
     let settings = &service.http2;
+    // One stream may use its whole window.
+    let connection_window = settings.connection_window.max(settings.stream_window);
     let handshake = Builder::new()
         .initial_window_size(settings.stream_window)
-        .initial_connection_window_size(settings.connection_window)
+        .initial_connection_window_size(connection_window)
+        .data_frame_budget(SMALL_FRAMES.saturating_mul(connection_window as usize))
         .header_table_size(settings.header_table)
         .max_frame_size(settings.max_frame)
         .max_header_list_size(settings.header_list(&limits.heads))
         .max_concurrent_streams(settings.max_streams)
         .max_pending_accept_reset_streams(MOST_UNSEEN)
+        .max_concurrent_reset_streams(settings.max_streams as usize)
         .max_send_buffer_size(SEND_BUFFER)
         .handshake(io);
     let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else {
@@ -425,9 +434,7 @@ async fn deliver(
         return reply.reset(Reason::INTERNAL_ERROR);
     };
     if !whole {
-        // As with requests: only what has a length may not be silent.
-        let bounded = matches!(response.framing, Framing::Length(_));
-        let outgoing = Outgoing::new(stream, bounded.then(|| Rc::clone(waits)));
+        let outgoing = Outgoing::new(stream, Some(Rc::clone(waits)));
         let mut counted = Counted::new(outgoing, entry.as_deref());
         let carrying = pin!(carry(&mut response.body, &mut counted));
         match beside(&mut response.upload, carrying).await {
@@ -444,8 +451,7 @@ async fn deliver(
     }
     if matches!(response.upload, Upload::Going(_)) {
         // The endpoint has answered, and may read on to the end.
-        let for_ever = pin!(pending::<()>());
-        let _ = timeout(LINGER, beside(&mut response.upload, for_ever)).await;
+        let _ = timeout(LINGER, response.upload.end()).await;
     }
     response.finish();
 }
