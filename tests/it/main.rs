@@ -34,4 +34,5 @@ mod reloading;
 mod starting;
 mod stored_live;
 mod support;
+mod trusting;
 mod upgrading;
