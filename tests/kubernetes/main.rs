@@ -12,6 +12,7 @@ mod load;
 mod network;
 mod router;
 mod scenarios;
+mod stored;
 
 use self::cluster::Cluster;
 use self::control_plane::ControlPlane;

@@ -20,6 +20,7 @@ pub(crate) const REST: &str = "10.244.0.1:9000";
 pub(crate) struct Router {
     child: Child,
     log: PathBuf,
+    admin: SocketAddr,
 }
 
 impl Drop for Router {
@@ -34,7 +35,6 @@ impl Router {
     /// Starts it: `/namespace/port/service` of a request's path names a service, and what has no endpoint is served by
     /// [`REST`].
     pub(crate) async fn start(folder: &Path, kubeconfig: &Path) -> Self {
-        let (file, log) = (folder.join("router.yaml"), folder.join("router.log"));
         let (host, port) = REST.split_once(':').expect("an address");
         let yaml = format!(
             "namers: [{{kind: io.l5d.k8s, kubeconfig: '{}'}}]\nrouters:\n- protocol: http\n  \
@@ -43,13 +43,21 @@ impl Router {
             kubeconfig.display(),
             ROUTER.port(),
         );
+        Self::run(folder, "router", &yaml, ADMIN).await
+    }
+
+    /// Starts one with a configuration of its own, which says that its admin server is at `admin`.
+    pub(crate) async fn run(folder: &Path, name: &str, yaml: &str, admin: SocketAddr) -> Self {
+        let (file, log) = (folder.join(format!("{name}.yaml")), folder.join(format!("{name}.log")));
         std::fs::write(&file, yaml).expect("there is room for files");
         let output = std::fs::File::create(&log).expect("there is room for files");
         let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
         command.arg("run").arg(&file).stdin(Stdio::null()).stderr(output);
-        let mut router = Self { child: command.spawn().expect("the router can be run"), log };
+        let mut router = Self { child: command.spawn().expect("the router can be run"), log, admin };
         let began = Instant::now();
-        while tokio::net::TcpStream::connect(ADMIN).await.is_err() || admin("/admin/ready").await.0 != 200 {
+        while tokio::net::TcpStream::connect(admin).await.is_err()
+            || router.ask("/admin/ready").await.0 != 200
+        {
             let ended = router.child.try_wait().expect("it is a child");
             assert!(ended.is_none() && began.elapsed() < Duration::from_secs(30), "{}", router.said());
             sleep(Duration::from_millis(20)).await;
@@ -64,7 +72,16 @@ impl Router {
 
     /// What it knows of names and watches.
     pub(crate) async fn state(&self) -> serde_json::Value {
-        serde_json::from_str(&admin("/namer_state/io.l5d.k8s.json").await.1).expect("it is JSON")
+        self.json("/namer_state/io.l5d.k8s.json").await
+    }
+
+    /// What its admin server says.
+    pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&self.ask(path).await.1).expect("it is JSON")
+    }
+
+    async fn ask(&self, path: &str) -> (u16, String) {
+        Client::connect(self.admin).await.get(path).await.expect("the admin server answers")
     }
 
     /// Stops it in order.
@@ -81,9 +98,4 @@ impl Router {
             sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-/// Asks the admin server.
-async fn admin(path: &str) -> (u16, String) {
-    Client::connect(ADMIN).await.get(path).await.expect("the admin server answers")
 }

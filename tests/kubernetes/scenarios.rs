@@ -22,6 +22,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("rollout_restart", |cluster| Box::pin(rollout_restart(cluster))),
     ("delete_and_recreate_the_service", |cluster| Box::pin(delete_and_recreate_the_service(cluster))),
     ("delete_and_recreate_the_namespace", |cluster| Box::pin(delete_and_recreate_the_namespace(cluster))),
+    ("stored_dtabs", |cluster| Box::pin(super::stored::stored_dtabs(cluster))),
     ("restart_of_the_api_server", |cluster| Box::pin(restart_of_the_api_server(cluster))),
 ];
 
