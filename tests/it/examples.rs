@@ -27,6 +27,8 @@ async fn every_example_does_what_it_says() {
             Some("names") => continue,
             // The examples of Linkerd 1 have a test of their own.
             Some("linkerd1") => continue,
+            // The manifests are applied by the suite `kubernetes`.
+            Some("kubernetes") => continue,
             Some("staging.yaml") => staging(&file).await,
             other => panic!("{other:?} is an example without a test"),
         }
