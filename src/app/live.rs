@@ -3,6 +3,7 @@
 use super::base::{self, Base};
 use super::{Error, reload, settings};
 use crate::config::{Config, Warning};
+use crate::identify::{self, Ingresses};
 use crate::interpret::{Namers, Naming};
 use crate::proxy::RouterSettings;
 use crate::telemetry::{Counter, Gauge, Registry};
@@ -16,6 +17,7 @@ pub(super) struct Live {
     config: Config,
     control: Handle,
     namers: namer::Built,
+    ingresses: Ingresses,
     /// In the order of the routers.
     bases: Vec<Base>,
     settings: watch::Sender<Vec<RouterSettings>>,
@@ -53,17 +55,19 @@ impl Live {
             let stored = base::stored(router, control).await?;
             bases.push(Base::new(router, stored, namers.namers(), control));
         }
+        let ingresses = Ingresses::new(registry, control).rebuilt(identifiers(&config)).await;
         let shown = ShownLive {
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(shown_routers(&config, &bases)),
             namers: watch::Sender::new(namers.namers().clone()),
         };
         Ok(Self {
-            settings: watch::Sender::new(settings::routers(&config)),
+            settings: watch::Sender::new(settings::routers(&config, &ingresses)),
             control: control.clone(),
             reloads: Reloads::new(registry),
             config,
             namers,
+            ingresses,
             bases,
             shown,
         })
@@ -117,16 +121,22 @@ impl Live {
             let changed = router.store != before.store;
             stores.push(if changed { Some(base::stored(router, &self.control).await?) } else { None });
         }
+        let ingresses = self.ingresses.rebuilt(identifiers(&config)).await;
         for ((base, router), stored) in self.bases.iter().zip(&config.routers).zip(stores) {
             base.change(router, stored, namers.namers());
         }
-        self.settings.send_replace(settings::routers(&config));
+        self.settings.send_replace(settings::routers(&config, &ingresses));
         self.shown.config.send_replace(config.to_json());
         self.shown.routers.send_replace(shown_routers(&config, &self.bases));
         self.shown.namers.send_replace(namers.namers().clone());
-        (self.config, self.namers) = (config, namers);
+        (self.config, self.namers, self.ingresses) = (config, namers, ingresses);
         Ok(left)
     }
+}
+
+/// The identifiers of all routers.
+fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
+    config.routers.iter().flat_map(|router| &router.identifiers)
 }
 
 /// What is shown of the routers.

@@ -1,6 +1,7 @@
 //! Where the API server is, and as whom it is asked.
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use std::path::PathBuf;
 
 /// Where `kubectl proxy` listens, and Linkerd 1 asked: localhost, port 8001.
@@ -50,6 +51,29 @@ pub enum Error {
     /// The kubeconfig wants a proxy.
     #[error("kubeconfig: `proxy-url` is not supported: name the API server itself")]
     Proxy,
+}
+
+impl Serialize for Config {
+    /// As the keys of the configuration: none of them for what is found.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut keys = serializer.serialize_map(None)?;
+        match self {
+            Self::Found => {}
+            Self::Plain { host, port } => {
+                keys.serialize_entry("host", host)?;
+                keys.serialize_entry("port", port)?;
+            }
+            Self::Kubeconfig { file, context } => {
+                if let Some(file) = file {
+                    keys.serialize_entry("kubeconfig", file)?;
+                }
+                if let Some(context) = context {
+                    keys.serialize_entry("context", context)?;
+                }
+            }
+        }
+        keys.end()
+    }
 }
 
 impl Config {

@@ -1,6 +1,8 @@
-//! Reads the namers of Kubernetes.
+//! Reads what asks Kubernetes.
 
+use super::super::router::non_empty;
 use super::Reader;
+use crate::identify::Ingress;
 use crate::kubernetes::{Config, Scope};
 use crate::namer::{EndpointsApi, Kubernetes, Source};
 
@@ -25,6 +27,18 @@ pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes 
     let watch = reader.one_of("watch", &[("namespace", Scope::Namespace), ("cluster", Scope::Cluster)]);
     let label_selector = label(&mut reader);
     Kubernetes { source, env_var, client, watch: watch.unwrap_or_default(), label_selector }
+}
+
+/// Reads the identifier `io.l5d.ingress`.
+pub(super) fn ingress(reader: &mut Reader<'_, '_>) -> Ingress {
+    let node = reader.node().clone();
+    let mut reader = Reader::new(&node, &["identifier io.l5d.ingress"], reader.report());
+    Ingress {
+        client: client(&mut reader),
+        namespace: non_empty(&mut reader, "namespace"),
+        class: non_empty(&mut reader, "ingressClassAnnotation").unwrap_or_else(|| Ingress::CLASS.to_owned()),
+        ignore_default_backends: reader.flag("ignoreDefaultBackends").unwrap_or_default(),
+    }
 }
 
 /// Reads where the API server is.

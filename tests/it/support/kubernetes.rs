@@ -3,7 +3,7 @@
 
 mod cluster;
 
-pub(crate) use self::cluster::{endpoints, pod, service, slice};
+pub(crate) use self::cluster::{endpoints, ingress, pod, service, slice};
 
 use self::cluster::{Cluster, Question, Told};
 use super::{Message, Upstream, Wire};
