@@ -19,6 +19,7 @@ mod policy;
 mod properties;
 mod target;
 mod trace;
+mod trust;
 mod via;
 
 pub use self::carried::Context;
@@ -30,13 +31,5 @@ pub use self::peer::Peer;
 pub use self::policy::{Answered, Config, Leaving, Policy, Refusal};
 pub use self::target::Target;
 pub use self::trace::Trace;
+pub use self::trust::{Range, RangeError, Trust};
 pub use self::via::count_via;
-
-/// Whom a listener trusts to steer requests.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Trust {
-    /// `trust: nobody`, `clearContext: true`, or nothing said and not on loopback.
-    Nobody,
-    /// `trust: everybody`, or nothing said and on loopback.
-    Everybody,
-}

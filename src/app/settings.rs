@@ -51,7 +51,7 @@ fn heads(router: &config::Router, http2: &config::Http2, fields: usize) -> messa
 
 fn listener(router: &config::Router, server: &config::Server) -> ListenerSettings {
     let policy = context::Config {
-        trust: server.trust,
+        trust: server.trust.clone(),
         router: router.label.clone(),
         max_call_depth: server.max_call_depth,
         forwarded: server.add_forwarded_header.clone(),

@@ -42,6 +42,8 @@ pub(crate) enum Holds {
     List(&'static str),
     /// A mapping of this section, or a list of such.
     OneOrList(&'static str),
+    /// A scalar, or a mapping of this section.
+    ValueOrOne(&'static str),
 }
 
 /// One row: a key, or a kind.

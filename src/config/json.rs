@@ -6,7 +6,7 @@
 use super::resolved::{
     AccessLog, Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, Session, SocketOptions,
 };
-use crate::context::{Forwarded, Labeler, Trust};
+use crate::context::{Forwarded, Labeler, Range, Trust};
 use crate::proxy::AccessFormat;
 use crate::telemetry::{LogFile, LogTarget};
 use crate::{identify, namer, store};
@@ -123,8 +123,9 @@ fn server_json(server: &Server, protocol: Protocol) -> Value {
         socket_options,
     } = server;
     let trust = match trust {
-        Trust::Everybody => "everybody",
-        Trust::Nobody => "nobody",
+        Trust::Everybody => json!("everybody"),
+        Trust::Nobody => json!("nobody"),
+        Trust::From(ranges) => json!({ "from": ranges.iter().map(Range::to_string).collect::<Vec<_>>() }),
     };
     let common = json!({
         "ip": ip,
@@ -299,6 +300,7 @@ routers:
     timestampHeader: x-when
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
   - {port: 0, addForwardedHeader: {by: {kind: router}}}
+  - {port: 0, trust: {from: [10.0.0.0/8, 127.0.0.1, "::1", "::ffff:10.0.0.0/104"]}}
 - protocol: h2
   h2AccessLog: h2.log
   h2AccessLogFormat: json

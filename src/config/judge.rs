@@ -108,6 +108,8 @@ impl Judge<'_> {
             Holds::One(section) => (section, false),
             Holds::List(section) => (section, true),
             Holds::OneOrList(section) => (section, value.is_list()),
+            Holds::ValueOrOne(section) if value.is_mapping() => (section, false),
+            Holds::ValueOrOne(_) => return,
         };
         if !is_list {
             return self.mapping(value, section);

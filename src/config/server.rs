@@ -4,7 +4,7 @@ use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
 use super::resolved::{Http2, LOOPBACK, Protocol, Server, Session};
 use super::router::non_empty;
-use crate::context::{Forwarded, HostParameter, Labeler, Trust};
+use crate::context::{Forwarded, HostParameter, Labeler, Range, RangeError, Trust};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -93,42 +93,87 @@ const fn sections(protocol: Protocol) -> &'static [&'static str] {
 
 /// Decides whom a listener trusts: `trust` says it, or `clearContext`, or else its address.
 fn trust(reader: &mut Reader<'_, '_>, ip: IpAddr) -> (Trust, String) {
-    let said = word(reader);
+    let said = said(reader);
     let clear = reader.flag("clearContext");
-    match (said, clear) {
+    let contradiction = match (&said, clear) {
         (Some(Trust::Everybody), Some(true)) | (Some(Trust::Nobody), Some(false)) => {
-            let message =
-                "`trust` and `clearContext` contradict each other: `clearContext: true` is `trust: nobody`";
-            let trust = reader.get("trust");
-            reader.error(trust.as_ref(), message);
-            (Trust::Nobody, "trusts nobody".to_owned())
+            Some("`trust` and `clearContext` contradict each other: `clearContext: true` is `trust: nobody`")
         }
-        (Some(Trust::Nobody), _) => (Trust::Nobody, "trusts nobody: `trust: nobody` is said".to_owned()),
-        (Some(Trust::Everybody), _) => {
-            (Trust::Everybody, "trusts everybody: `trust: everybody` is said".to_owned())
+        (Some(Trust::From(_)), Some(_)) => {
+            Some("`trust` says whom already, and `clearContext` says all or nobody: remove `clearContext`")
         }
-        (None, Some(true)) => (Trust::Nobody, "trusts nobody: `clearContext: true` is said".to_owned()),
-        (None, Some(false)) => {
-            (Trust::Everybody, "trusts everybody: `clearContext: false` is said".to_owned())
+        _ => None,
+    };
+    if let Some(message) = contradiction {
+        let trust = reader.get("trust");
+        reader.error(trust.as_ref(), message);
+        return (Trust::Nobody, "trusts nobody".to_owned());
+    }
+    let nobody = |why: &str| (Trust::Nobody, format!("trusts nobody: {why}"));
+    let everybody = |why: &str| (Trust::Everybody, format!("trusts everybody: {why}"));
+    match (said, clear) {
+        (Some(Trust::Nobody), _) => nobody("`trust: nobody` is said"),
+        (Some(Trust::Everybody), _) => everybody("`trust: everybody` is said"),
+        (Some(from @ Trust::From(_)), _) => {
+            let reason = format!("trusts {}: callers from elsewhere are strangers", listed(&from));
+            (from, reason)
         }
+        (None, Some(true)) => nobody("`clearContext: true` is said"),
+        (None, Some(false)) => everybody("`clearContext: false` is said"),
         (None, None) if ip.to_canonical().is_loopback() => {
-            (Trust::Everybody, format!("trusts everybody: nothing is said and {ip} is loopback"))
+            everybody(&format!("nothing is said and {ip} is loopback"))
         }
-        (None, None) => (Trust::Nobody, format!("trusts nobody: nothing is said and {ip} is not loopback")),
+        (None, None) => nobody(&format!("nothing is said and {ip} is not loopback")),
     }
 }
 
+/// The ranges of callers that are trusted.
+fn listed(trust: &Trust) -> String {
+    let Trust::From(ranges) = trust else { return String::new() };
+    ranges.iter().map(Range::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Reads `trust`.
-fn word(reader: &mut Reader<'_, '_>) -> Option<Trust> {
+fn said(reader: &mut Reader<'_, '_>) -> Option<Trust> {
     let node = reader.get("trust")?;
+    if node.is_mapping() {
+        return ranges(&node, reader.report());
+    }
     match reader.text("trust")? {
         "nobody" => Some(Trust::Nobody),
         "everybody" => Some(Trust::Everybody),
         _ => {
-            reader.report().error(node.unexpected("`nobody` or `everybody`"));
+            reader.report().error(node.unexpected("`nobody`, `everybody` or `{from: [10.244.0.0/16]}`"));
             None
         }
     }
+}
+
+/// Reads `trust: {from: [...]}`.
+fn ranges(trust: &Node<'_>, report: &mut Report) -> Option<Trust> {
+    let mut reader = Reader::new(trust, &["trust"], report);
+    let Some(from) = reader.get("from") else {
+        reader.missing("from");
+        return None;
+    };
+    let nodes = reader.report().check(from.list())?;
+    if nodes.is_empty() {
+        reader.error(
+            Some(&from),
+            "this list is empty: nobody would be trusted; write `trust: nobody` for that",
+        );
+    }
+    let ranges = report.each(&nodes, |node, report| {
+        let text = report.check(node.text())?;
+        let range = text.parse::<Range>().map_err(|error| match error {
+            RangeError::NotARange => {
+                node.unexpected("a range of addresses such as 10.244.0.0/16 or fd00::/8, or an address")
+            }
+            RangeError::Inside(..) => node.error(error.to_string()),
+        });
+        report.check(range)
+    });
+    Some(Trust::From(ranges.into()))
 }
 
 /// Reads `addForwardedHeader`.

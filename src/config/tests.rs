@@ -172,7 +172,7 @@ fn every_key_that_works_ends_in_its_field() {
         socket_options: options,
     };
     assert_eq!(first, &expected);
-    assert_eq!((second.label.as_deref(), second.port, second.trust), (None, 4140, Trust::Nobody));
+    assert_eq!((second.label.as_deref(), second.port, &second.trust), (None, 4140, &Trust::Nobody));
     assert_eq!(second.add_forwarded_header, Some(Forwarded::default()));
     assert_eq!(
         (second.max_connections, second.max_headers, second.headers_timeout.as_millis()),
@@ -256,7 +256,7 @@ routers:
     };
     assert_eq!(router.client.http2, http2(1, 2, 16384, 3));
     let [server] = router.servers.as_slice() else { panic!("one server") };
-    assert_eq!((server.port, server.trust, server.max_call_depth), (4142, Trust::Nobody, 6));
+    assert_eq!((server.port, &server.trust, server.max_call_depth), (4142, &Trust::Nobody, 6));
     assert_eq!((server.timeout, server.max_streams), (Some(Duration::from_millis(5)), 7));
     assert_eq!(server.http2, http2(i32::MAX as u32, 0, (1 << 24) - 1, 9));
     let forwarded =
@@ -394,6 +394,13 @@ fn whom_a_listener_trusts() {
         ("trust: nobody", Trust::Nobody, "trusts nobody: `trust: nobody` is said"),
         ("trust: nobody, clearContext: true", Trust::Nobody, "trusts nobody: `trust: nobody` is said"),
         ("trust: everybody, ip: 0.0.0.0", Trust::Everybody, "trusts everybody: `trust: everybody` is said"),
+        (
+            r#"trust: {from: [10.244.0.0/16, "fd00::/8", 127.0.0.1]}"#,
+            Trust::From(
+                ["10.244.0.0/16", "fd00::/8", "127.0.0.1/32"].map(|range| range.parse().unwrap()).into(),
+            ),
+            "trusts 10.244.0.0/16, fd00::/8, 127.0.0.1/32: callers from elsewhere are strangers",
+        ),
     ] {
         assert_eq!(trust(keys), (trusted, reason.to_owned()), "{keys}");
     }

@@ -108,18 +108,14 @@ impl Policy {
 
     /// Returns whether a caller may steer its requests; asked also for answers to what never was a request.
     ///
-    /// So far a listener trusts all of its callers or none.
-    pub fn trusts(&self, _peer: &Peer) -> bool {
-        match self.config.trust {
-            Trust::Nobody => false,
-            Trust::Everybody => true,
-        }
+    /// What counts is where the connection comes from, not what a field such as `Forwarded` says of it.
+    pub fn trusts(&self, peer: &Peer) -> bool {
+        self.config.trust.includes(peer.remote)
     }
 
     /// Judges a request that came in and writes what it carries into `context`, which is cleared first.
     ///
-    /// What a caller who is not trusted sent to steer is removed unread, so it cannot even be malformed. Every caller of
-    /// a listener is trusted alike: the peer itself is not looked at.
+    /// What a caller who is not trusted sent to steer is removed unread, so it cannot even be malformed.
     ///
     /// # Errors
     ///

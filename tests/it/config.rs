@@ -66,7 +66,12 @@ const CASES: &[Case] = &[
     ),
     (
         "routers:\n- protocol: http\n  servers:\n  - trust: me\n",
-        &[(4, 12, "routers[0].servers[0].trust", "expected `nobody` or `everybody`, found `me`")],
+        &[(
+            4,
+            12,
+            "routers[0].servers[0].trust",
+            "expected `nobody`, `everybody` or `{from: [10.244.0.0/16]}`, found `me`",
+        )],
     ),
     (
         "routers:\n- protocol: http\n  servers:\n  - {trust: everybody, clearContext: true}\n",
@@ -75,6 +80,46 @@ const CASES: &[Case] = &[
     (
         "routers:\n- protocol: http\n  servers:\n  - {trust: nobody, clearContext: false}\n",
         &[(4, 13, "routers[0].servers[0].trust", "contradict each other")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - {clearContext: true, trust: {from: [10.0.0.0/8]}}\n",
+        &[(4, 33, "routers[0].servers[0].trust", "`trust` says whom already")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - trust: {from: [10.0.0.0/8, pods, 10.244.1.2/16]}\n",
+        &[
+            (
+                4,
+                32,
+                "routers[0].servers[0].trust.from[1]",
+                "expected a range of addresses such as 10.244.0.0/16 or fd00::/8, or an address, found `pods`",
+            ),
+            (
+                4,
+                38,
+                "routers[0].servers[0].trust.from[2]",
+                "the range is `10.244.0.0/16`: write that, or `10.244.1.2` for this address alone",
+            ),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - trust: {from: []}\n",
+        &[(4, 19, "routers[0].servers[0].trust.from", "write `trust: nobody`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - trust: {}\n",
+        &[(4, 12, "routers[0].servers[0].trust", "the key `from` is missing")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - trust: {to: [10.0.0.0/8]}\n",
+        &[
+            (4, 12, "routers[0].servers[0].trust", "the key `from` is missing"),
+            (4, 13, "routers[0].servers[0].trust.to", "unknown key"),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - trust: {from: 10.0.0.0/8}\n",
+        &[(4, 19, "routers[0].servers[0].trust.from", "expected a list")],
     ),
     (
         "routers:\n- protocol: http\n  servers:\n  - clearContext: 1\n",

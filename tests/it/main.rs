@@ -34,4 +34,5 @@ mod reference;
 mod reloading;
 mod starting;
 mod support;
+mod trusting;
 mod upgrading;

@@ -16,8 +16,8 @@ fn example() -> &'static str {
 fn the_example_configuration_is_read_as_the_text_says() {
     let config = config::read("README.md", example()).unwrap();
     let routers: Vec<_> =
-        config.routers.iter().map(|router| (router.label.as_str(), router.servers[0].trust)).collect();
-    assert_eq!(routers, [("ingress", Trust::Nobody), ("outgoing", Trust::Everybody)]);
+        config.routers.iter().map(|router| (router.label.as_str(), &router.servers[0].trust)).collect();
+    assert_eq!(routers, [("ingress", &Trust::Nobody), ("outgoing", &Trust::Everybody)]);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

@@ -113,7 +113,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("port", Works),
             key("ip", Works),
             key("label", Works),
-            key("trust", Works),
+            Key { name: "trust", fate: Works, holds: Holds::ValueOrOne("trust") },
             key("clearContext", Works),
             key("maxConcurrentRequests", Works),
             key("maxConnections", Works),
@@ -179,6 +179,8 @@ pub(super) const SECTIONS: &[Section] = &[
             key("writeTimeoutMs", Works),
         ],
     ),
+    // Not in Linkerd 1.
+    section("trust", &[key("from", Works)]),
     section("session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),
     section("forwarded header", &[one("by", Works, "labeler"), one("for", Works, "labeler")]),
     sorted("labeler", &[]),

@@ -52,6 +52,7 @@ impl Case {
             Holds::Value => json!(1),
             Holds::One(_) | Holds::OneOrList(_) => json!({}),
             Holds::List(_) => json!([]),
+            Holds::ValueOrOne(_) => json!("nobody"),
         }
     }
 
@@ -123,7 +124,11 @@ impl Walk {
                 let levels = [levels, &[(others.clone(), row.name, row.holds)]].concat();
                 self.cases.push(Case { levels: levels.clone(), row: *row, is_kind: false, covered });
                 let inside = covered || !matches!(row.fate, Fate::Works | Fate::Inside);
-                if let Holds::One(name) | Holds::List(name) | Holds::OneOrList(name) = row.holds {
+                if let Holds::One(name)
+                | Holds::List(name)
+                | Holds::OneOrList(name)
+                | Holds::ValueOrOne(name) = row.holds
+                {
                     self.section(name, protocol, inside, &levels);
                 }
             }

@@ -3,11 +3,11 @@
 use super::{Message, within};
 use socket2::SockRef;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// One connection. Its halves can be borrowed apart, to send and receive at once.
 #[derive(Debug)]
@@ -16,6 +16,14 @@ pub(crate) struct Wire {
     pub(crate) reader: Reader,
     /// What goes out.
     pub(crate) writer: Writer,
+}
+
+/// Connects to `address` from an address of this machine.
+pub(super) async fn connect_from(local: IpAddr, address: SocketAddr) -> TcpStream {
+    let socket = if local.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.expect("sockets are left");
+    socket.bind(SocketAddr::new(local, 0)).expect("the machine has this address");
+    within("connecting", socket.connect(address)).await.expect("it accepts connections")
 }
 
 /// What comes in on a connection.
@@ -35,6 +43,11 @@ impl Wire {
     /// Connects to `address`.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::new(within("connecting", TcpStream::connect(address)).await.expect("it accepts connections"))
+    }
+
+    /// Connects to `address` from another address of this machine.
+    pub(crate) async fn connect_from(local: IpAddr, address: SocketAddr) -> Self {
+        Self::new(connect_from(local, address).await)
     }
 
     pub(crate) fn new(stream: TcpStream) -> Self {

@@ -1,13 +1,14 @@
 //! The caller's end, on the h2 crate.
 
 use super::{one, read, write};
+use crate::support::wire::connect_from;
 use crate::support::within;
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -43,6 +44,15 @@ impl H2Client {
     /// As [`H2Client::connect`], with settings of its own.
     pub(crate) async fn connect_with(address: SocketAddr, settings: &Builder) -> Self {
         let stream = within("connecting", TcpStream::connect(address)).await.expect("it accepts connections");
+        Self::on(stream, settings).await
+    }
+
+    /// As [`H2Client::connect`], from another address of this machine.
+    pub(crate) async fn connect_from(local: IpAddr, address: SocketAddr) -> Self {
+        Self::on(connect_from(local, address).await, &Builder::new()).await
+    }
+
+    async fn on(stream: TcpStream, settings: &Builder) -> Self {
         stream.set_nodelay(true).expect("the socket is open");
         let (send, connection) =
             within("the handshake", settings.handshake(stream)).await.expect("it speaks HTTP/2");

@@ -1,0 +1,151 @@
+//! Whom a listener trusts to steer requests.
+
+use ipnet::{IpNet, Ipv4Net};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Whom a listener trusts to steer requests. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// `trust: nobody`, `clearContext: true`, or nothing said and not on loopback.
+    Nobody,
+    /// `trust: everybody`, or nothing said and on loopback.
+    Everybody,
+    /// `trust: {from: [...]}`: those whose address is in one of these ranges; never empty in a configuration.
+    From(Arc<[Range]>),
+}
+
+impl Trust {
+    /// Returns whether a caller whose connection comes from this address is trusted.
+    ///
+    /// A caller that a socket for both families shows as `::ffff:10.0.0.1` counts as 10.0.0.1.
+    pub fn includes(&self, caller: SocketAddr) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Everybody => true,
+            Self::From(ranges) => {
+                let address = caller.ip().to_canonical();
+                ranges.iter().any(|range| range.contains(address))
+            }
+        }
+    }
+}
+
+/// A range of addresses of one family, such as `10.244.0.0/16` or `fd00::/8` (RFC 4632, 3.1; RFC 4291, 2.3).
+///
+/// Displayed with its length, also when it is a single address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Range(IpNet);
+
+impl Range {
+    /// Returns whether an address is in it. Addresses of the other family are not, whatever the length: `::/0` has no
+    /// IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Range {
+    type Err = RangeError;
+
+    /// Reads a range, or a single address. One of IPv4 addresses that are written as IPv6 (`::ffff:10.0.0.0/104`) is
+    /// that of the IPv4 addresses.
+    fn from_str(text: &str) -> Result<Self, RangeError> {
+        let single = |_| text.parse::<IpAddr>().map(IpNet::from);
+        let net = text.parse::<IpNet>().or_else(single).map_err(|_| RangeError::NotARange)?;
+        if net.trunc() != net {
+            return Err(RangeError::Inside(Self(net.trunc()), net.addr()));
+        }
+        Ok(Self(unmapped(net)))
+    }
+}
+
+/// The same range of IPv4 addresses, where all of it is such.
+fn unmapped(net: IpNet) -> IpNet {
+    const MAPPED: u8 = 96;
+    let IpNet::V6(v6) = net else { return net };
+    let address = v6.addr().to_ipv4_mapped();
+    let v4 = address.zip(v6.prefix_len().checked_sub(MAPPED));
+    v4.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(net, IpNet::V4)
+}
+
+/// Why a text is no range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RangeError {
+    /// It is something else.
+    #[error("not a range of addresses")]
+    NotARange,
+    /// It is an address of a range, with the range's length.
+    #[error("the range is `{0}`: write that, or `{1}` for this address alone")]
+    Inside(Range, IpAddr),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(text: &str) -> Range {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn ranges_and_what_is_in_them() {
+        for (text, printed, inside, outside) in [
+            ("10.244.0.0/16", "10.244.0.0/16", "10.244.255.255", "10.245.0.0"),
+            ("127.0.0.2", "127.0.0.2/32", "127.0.0.2", "127.0.0.3"),
+            ("0.0.0.0/0", "0.0.0.0/0", "255.255.255.255", "::1"),
+            ("fd00::/8", "fd00::/8", "fdff::1", "fe00::"),
+            ("::1", "::1/128", "::1", "::2"),
+            ("::/0", "::/0", "ffff::", "127.0.0.1"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8", "10.1.2.3", "11.0.0.0"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32", "10.0.0.1", "10.0.0.2"),
+            ("::ffff:0:0/96", "0.0.0.0/0", "1.2.3.4", "::2"),
+        ] {
+            let range = range(text);
+            assert_eq!(range.to_string(), printed);
+            assert_eq!(printed.parse(), Ok(range));
+            assert!(range.contains(inside.parse().unwrap()), "{text} has {inside}");
+            assert!(!range.contains(outside.parse().unwrap()), "{text} has not {outside}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_range() {
+        for text in
+            ["", "pods", "10.0.0/8", "10.0.0.0/33", "10.0.0.0/", " 10.0.0.0/8", "::1%lo", "10.0.0.0-10.0.0.9"]
+        {
+            assert_eq!(text.parse::<Range>(), Err(RangeError::NotARange), "{text}");
+        }
+        let inside = "10.244.1.2/16".parse::<Range>().unwrap_err();
+        assert_eq!(
+            inside.to_string(),
+            "the range is `10.244.0.0/16`: write that, or `10.244.1.2` for this address alone"
+        );
+    }
+
+    #[test]
+    fn callers_are_trusted_by_their_address() {
+        let pods = Trust::From([range("10.244.0.0/16"), range("fd00::/8")].into());
+        for (caller, trusted) in [
+            ("10.244.3.4:1", true),
+            ("10.245.3.4:1", false),
+            ("[::ffff:10.244.3.4]:1", true),
+            ("[::ffff:10.245.3.4]:1", false),
+            ("[fd00::1]:1", true),
+            ("[fe80::1]:1", false),
+        ] {
+            let caller: SocketAddr = caller.parse().unwrap();
+            assert_eq!(pods.includes(caller), trusted, "{caller}");
+            assert!(Trust::Everybody.includes(caller) && !Trust::Nobody.includes(caller));
+        }
+        assert!(!Trust::From([].into()).includes("127.0.0.1:1".parse().unwrap()));
+    }
+}
