@@ -3,6 +3,7 @@
 use super::base::Base;
 use super::{Error, reload, settings};
 use crate::config::{Config, Router, Warning};
+use crate::identify::{self, Ingresses};
 use crate::interpret::{Namers, Naming};
 use crate::proxy::RouterSettings;
 use crate::store::{Store, Stores};
@@ -17,6 +18,7 @@ pub(super) struct Live {
     config: Config,
     namers: namer::Built,
     stores: Stores,
+    ingresses: Ingresses,
     /// In the order of the routers.
     bases: Vec<Base>,
     settings: watch::Sender<Vec<RouterSettings>>,
@@ -55,17 +57,19 @@ impl Live {
             Base::new(router, store.as_ref().map(Store::stored), namers.namers(), control)
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
+        let ingresses = Ingresses::new(registry, control).rebuilt(identifiers(&config)).await;
         let shown = ShownLive {
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(shown_routers(&config, &bases, opened)),
             namers: watch::Sender::new(namers.namers().clone()),
         };
         Ok(Self {
-            settings: watch::Sender::new(settings::routers(&config)),
+            settings: watch::Sender::new(settings::routers(&config, &ingresses)),
             reloads: Reloads::new(registry),
             config,
             namers,
             stores,
+            ingresses,
             bases,
             shown,
         })
@@ -115,16 +119,22 @@ impl Live {
         // Whatever can fail comes first, so that all of it is taken over or nothing.
         let namers = self.namers.rebuilt(&config.namers)?;
         let opened = open_stores(&self.stores, &config.routers).await?;
+        let ingresses = self.ingresses.rebuilt(identifiers(&config)).await;
         for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
             base.change(router, store.as_ref().map(Store::stored), namers.namers());
         }
-        self.settings.send_replace(settings::routers(&config));
+        self.settings.send_replace(settings::routers(&config, &ingresses));
         self.shown.config.send_replace(config.to_json());
         self.shown.routers.send_replace(shown_routers(&config, &self.bases, opened));
         self.shown.namers.send_replace(namers.namers().clone());
-        (self.config, self.namers) = (config, namers);
+        (self.config, self.namers, self.ingresses) = (config, namers, ingresses);
         Ok(left)
     }
+}
+
+/// The identifiers of all routers.
+fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
+    config.routers.iter().flat_map(|router| &router.identifiers)
 }
 
 /// Opens the stores of the routers, in their order; those that are open stay so.

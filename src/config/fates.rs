@@ -166,7 +166,6 @@ const CLASSIFIERS: &str = "response classifiers";
 const CONNECTIONS: &str = "limits on the number and the life of connections";
 const CONSUL: &str = "Consul";
 const IDENTIFIER_PORT: &str = "the identifier port";
-const INGRESS: &str = "the Ingress identifier";
 const PER_CLIENT: &str = "settings per client";
 const PER_SERVICE: &str = "settings per service";
 const RECENT: &str = "the page of recent requests";

@@ -60,6 +60,7 @@ fn identifier(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Optio
             }
             identify::Config::Static(identify::Static { path: path(&mut reader, "path")? })
         }
+        "io.l5d.ingress" => identify::Config::Ingress(kubernetes::ingress(&mut reader)),
         _ => return None,
     };
     let wrong = wrong_identifier(&config, node);
@@ -80,7 +81,9 @@ fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error>
             header_error(header).or_else(|| segments_error(segments.unwrap_or(1)))
         }
         identify::Config::Path(identify::PathSegments { segments, .. }) => segments_error(*segments),
-        identify::Config::Static(_) | identify::Config::MethodAndHost(_) => None,
+        identify::Config::Static(_) | identify::Config::MethodAndHost(_) | identify::Config::Ingress(_) => {
+            None
+        }
     }
 }
 

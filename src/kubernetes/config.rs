@@ -1,7 +1,7 @@
 //! Where the API server is, and as whom it is asked.
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use serde::ser::SerializeMap;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::path::PathBuf;
 
 /// Where `kubectl proxy` listens, and Linkerd 1 asked: localhost, port 8001.
@@ -51,6 +51,15 @@ pub enum Error {
     /// The kubeconfig wants a proxy.
     #[error("kubeconfig: `proxy-url` is not supported: name the API server itself")]
     Proxy,
+}
+
+impl Serialize for Config {
+    /// As the keys of the configuration: none of them for what is found.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut keys = serializer.serialize_map(None)?;
+        self.serialize_keys(&mut keys)?;
+        keys.end()
+    }
 }
 
 impl Config {

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::kept::{Kept, Known};
 use super::metrics::Metrics;
-use super::store::{Group, Store};
+use super::store::{Group, Place, Store};
 use super::task::{Shared, Task, what};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::HashMap;
@@ -103,8 +103,28 @@ impl<T: Kept> Watches<T> {
         metrics: Metrics,
         control: &Handle,
     ) -> Self {
+        let group = move |meta: &ObjectMeta| {
+            let namespace = meta.namespace.as_deref().unwrap_or_default();
+            Some((namespace.into(), group(meta)?.into()))
+        };
         let (group, control, held) = (Arc::new(group), control.clone(), Mutex::default());
         Self(Arc::new(Table { client, scope, selector, group, metrics, control, held }))
+    }
+
+    /// Follows all objects of a resource in a namespace, or in all of them if there is none, as one group; on `control`,
+    /// by a watch of its own that begins at once. It goes on while anybody has a receiver, and for [`IDLE`] after.
+    pub fn follow_all(
+        client: Client,
+        namespace: Option<&str>,
+        metrics: Metrics,
+        control: &Handle,
+    ) -> watch::Receiver<Known<T>> {
+        let nowhere = || -> Place { ("".into(), "".into()) };
+        let (group, control, held) =
+            (Arc::new(move |_: &ObjectMeta| Some(nowhere())), control.clone(), Mutex::default());
+        let (scope, selector) = (Scope::Cluster, Selector::All);
+        let watches = Self(Arc::new(Table { client, scope, selector, group, metrics, control, held }));
+        watches.join(namespace.map(Into::into), nowhere())
     }
 
     /// Follows the objects of a group in a namespace, and starts the watch that tells of them if there is none. It goes
@@ -114,7 +134,11 @@ impl<T: Kept> Watches<T> {
             Scope::Namespace => Some(Arc::clone(namespace)),
             Scope::Cluster => None,
         };
-        let place = (Arc::clone(namespace), Arc::clone(group));
+        self.join(scope, (Arc::clone(namespace), Arc::clone(group)))
+    }
+
+    /// Follows a group in the watch of a namespace, or of all of them, and starts that watch if there is none.
+    fn join(&self, scope: Option<Arc<str>>, place: Place) -> watch::Receiver<Known<T>> {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = held.get(&scope) {
             return shared.lock().store.follow(place);

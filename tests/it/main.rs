@@ -20,6 +20,7 @@ mod http2_faults;
 mod http2_frames;
 mod http2_shared;
 mod in_step;
+mod ingress_live;
 mod kit;
 mod kubernetes_faults;
 mod kubernetes_live;

@@ -41,14 +41,14 @@ pub(super) const SECTIONS: &[Section] = &[
     ),
     section("namer io.l5d.fs", &[key("rootDir", Works)]),
     section("namer io.l5d.rewrite", &[key("pattern", Works), key("name", Works)]),
-    section("namer io.l5d.k8s", &[key("endpoints", Works)]).with(&["kubernetes client"]),
+    section("namer io.l5d.k8s", &[key("endpoints", Works)]).with(&["kubernetes names"]),
     section("namer io.l5d.k8s.ns", &[key("envVar", Works), key("endpoints", Works)])
+        .with(&["kubernetes names"]),
+    section("namer io.l5d.k8s.external", &[]).with(&["kubernetes names"]),
+    section("kubernetes names", &[key("watch", Works), key("labelSelector", Works)])
         .with(&["kubernetes client"]),
-    section("namer io.l5d.k8s.external", &[]).with(&["kubernetes client"]),
-    section("kubernetes client", &[key("watch", Works), key("labelSelector", Works)])
-        .with(&["kubernetes server"]),
     section(
-        "kubernetes server",
+        "kubernetes client",
         &[key("host", Works), key("port", Works), key("kubeconfig", Works), key("context", Works)],
     ),
     section(
@@ -104,12 +104,12 @@ pub(super) const SECTIONS: &[Section] = &[
         "interpreter io.l5d.k8s.configMap",
         &[key("namespace", Works), key("name", Works), key("filename", Works)],
     )
-    .with(&["kubernetes server"]),
+    .with(&["kubernetes client"]),
     section(
         "interpreter io.l5d.k8s.dtab",
         &[key("namespace", Works), key("name", Works), key("apiVersion", Works)],
     )
-    .with(&["kubernetes server"]),
+    .with(&["kubernetes client"]),
     section(
         "interpreter io.l5d.consul.interpreter",
         &[

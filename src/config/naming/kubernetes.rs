@@ -1,6 +1,8 @@
-//! Reads the namers and the interpreters of Kubernetes.
+//! Reads what asks Kubernetes.
 
+use super::super::router::non_empty;
 use super::Reader;
+use crate::identify::Ingress;
 use crate::kubernetes::{Config, Scope};
 use crate::namer::{EndpointsApi, Kubernetes, Source};
 use crate::store;
@@ -74,6 +76,18 @@ fn is_label(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends = text.bytes().next().is_some_and(inside) && text.bytes().next_back().is_some_and(inside);
     ends && text.len() <= 63 && text.bytes().all(|byte| inside(byte) || byte == b'-')
+}
+
+/// Reads the identifier `io.l5d.ingress`.
+pub(super) fn ingress(reader: &mut Reader<'_, '_>) -> Ingress {
+    let node = reader.node().clone();
+    let mut reader = Reader::new(&node, &["identifier io.l5d.ingress"], reader.report());
+    Ingress {
+        client: client(&mut reader),
+        namespace: non_empty(&mut reader, "namespace"),
+        class: non_empty(&mut reader, "ingressClassAnnotation").unwrap_or_else(|| Ingress::CLASS.to_owned()),
+        ignore_default_backends: reader.flag("ignoreDefaultBackends").unwrap_or_default(),
+    }
 }
 
 /// Reads where the API server is.

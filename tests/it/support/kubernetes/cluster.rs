@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 
 /// The resources: kind, plural and version.
-const RESOURCES: [(&str, &str, &str); 7] = [
+const RESOURCES: [(&str, &str, &str); 8] = [
     ("Service", "services", "v1"),
     ("Endpoints", "endpoints", "v1"),
     ("Pod", "pods", "v1"),
@@ -15,6 +15,7 @@ const RESOURCES: [(&str, &str, &str); 7] = [
     ("ConfigMap", "configmaps", "v1"),
     ("Dtab", "dtabs", "signpost.dev/v1alpha1"),
     ("DTab", "dtabs", "l5d.io/v1alpha1"),
+    ("Ingress", "ingresses", "networking.k8s.io/v1"),
 ];
 
 /// A Service with named ports.
@@ -47,6 +48,11 @@ pub(crate) fn endpoints(namespace: &str, name: &str, port: &str, addresses: &[So
     let subset = |address: &SocketAddr| json!({ "addresses": [{ "ip": address.ip() }], "ports": [{ "name": port, "port": address.port() }] });
     let subsets: Vec<Value> = addresses.iter().map(subset).collect();
     json!({ "kind": "Endpoints", "metadata": { "namespace": namespace, "name": name }, "subsets": subsets })
+}
+
+/// An Ingress.
+pub(crate) fn ingress(namespace: &str, name: &str, spec: &Value) -> Value {
+    json!({ "kind": "Ingress", "metadata": { "namespace": namespace, "name": name }, "spec": spec })
 }
 
 /// The pod of a slice, with a label.
