@@ -1,4 +1,5 @@
-//! What names mean to a router, live: the dtab of its store, then that of the configuration, and the namers.
+//! What names mean to a router, live: the dtab of its store, then that of the configuration, and the namers behind its
+//! transformers.
 
 use crate::config::Router;
 use crate::interpret::{Namers, Naming};
@@ -55,10 +56,10 @@ impl Base {
     pub(super) fn new(
         router: &Router,
         stored: Option<watch::Receiver<Dtab>>,
-        namers: &Namers,
+        namers: Namers,
         control: &Handle,
     ) -> Self {
-        let mut parts = Parts { stored, configured: router.dtab.clone(), namers: namers.clone() };
+        let mut parts = Parts { stored, configured: router.dtab.clone(), namers };
         let (sender, whole) = watch::channel(parts.whole());
         let (parts, receiver) = watch::channel(parts);
         control.spawn(follow(receiver, sender));
@@ -75,11 +76,11 @@ impl Base {
         &self,
         router: &Router,
         stored: Option<Option<watch::Receiver<Dtab>>>,
-        namers: &Namers,
+        namers: Namers,
     ) {
         self.parts.send_modify(|parts| {
             parts.configured = router.dtab.clone();
-            parts.namers = namers.clone();
+            parts.namers = namers;
             if let Some(stored) = stored {
                 parts.stored = stored;
             }
@@ -132,29 +133,29 @@ mod tests {
     async fn the_store_comes_first_and_each_part_can_change() {
         let (first, stored) = watch::channel(dtab("/a => /stored"));
         let control = Handle::current();
-        let base = Base::new(&router("/a => /b"), Some(stored), &Namers::default(), &control);
+        let base = Base::new(&router("/a => /b"), Some(stored), Namers::default(), &control);
         let mut whole = base.naming();
         let mut expect = async |expected: &str| {
             whole.wait_for(|naming| naming.dtab == dtab(expected)).await.expect("it is followed");
         };
         // At once, before anything could follow.
-        base.change(&router("/a => /0"), None, &Namers::default());
+        base.change(&router("/a => /0"), None, Namers::default());
         expect("/a => /stored; /a => /0").await;
-        base.change(&router("/a => /b"), None, &Namers::default());
+        base.change(&router("/a => /b"), None, Namers::default());
         expect("/a => /stored; /a => /b").await;
         first.send_replace(dtab("/a => /changed"));
         expect("/a => /changed; /a => /b").await;
-        base.change(&router("/a => /c"), None, &Namers::default());
+        base.change(&router("/a => /c"), None, Namers::default());
         expect("/a => /changed; /a => /c").await;
         let (second, stored) = watch::channel(dtab("/other => /store"));
-        base.change(&router("/a => /d"), Some(Some(stored)), &Namers::default());
+        base.change(&router("/a => /d"), Some(Some(stored)), Namers::default());
         expect("/other => /store; /a => /d").await;
         assert!(first.is_closed(), "the store that is gone is followed no longer");
         // The last word of a store that ends counts.
         second.send_replace(dtab("/last => /word"));
         drop(second);
         expect("/last => /word; /a => /d").await;
-        base.change(&router("/a => /e"), Some(None), &Namers::default());
+        base.change(&router("/a => /e"), Some(None), Namers::default());
         expect("/a => /e").await;
     }
 }

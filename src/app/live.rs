@@ -47,11 +47,11 @@ impl Live {
     ///
     /// A namer cannot be made, or a store has no good dtab.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
-        let namers = namer::build(&config.namers, registry, control)?;
+        let namers = namer::build(&config.namers, config.interpreters(), registry, control)?;
         let mut bases = Vec::new();
         for router in &config.routers {
             let stored = base::stored(router, control).await?;
-            bases.push(Base::new(router, stored, namers.namers(), control));
+            bases.push(Base::new(router, stored, namers.namers_behind(&router.transformers), control));
         }
         let shown = ShownLive {
             config: watch::Sender::new(config.to_json()),
@@ -111,14 +111,14 @@ impl Live {
     async fn take_over(&mut self, new: &Config) -> Result<Vec<Warning>, Error> {
         let (config, left) = reload::merge(&self.config, new);
         // Whatever can fail comes first, so that all of it is taken over or nothing.
-        let namers = self.namers.rebuilt(&config.namers)?;
+        let namers = self.namers.rebuilt(&config.namers, config.interpreters())?;
         let mut stores = Vec::new();
         for (router, before) in config.routers.iter().zip(&self.config.routers) {
             let changed = router.store != before.store;
             stores.push(if changed { Some(base::stored(router, &self.control).await?) } else { None });
         }
         for ((base, router), stored) in self.bases.iter().zip(&config.routers).zip(stores) {
-            base.change(router, stored, namers.namers());
+            base.change(router, stored, namers.namers_behind(&router.transformers));
         }
         self.settings.send_replace(settings::routers(&config));
         self.shown.config.send_replace(config.to_json());

@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let dtab = stored.concat(&router.dtab).concat(&dtab);
     control(async {
         let wait = Duration::from_secs(arguments.wait);
-        match explain(&config, &dtab, &path, wait).await {
+        match explain(&config, router, &dtab, &path, wait).await {
             Ok(delegation) => show(&delegation, arguments.json),
             Err(error) => failed(&error),
         }
@@ -87,14 +87,16 @@ fn choose<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Router, Str
 /// Delegates as the router would, and goes on where it would stop.
 async fn explain(
     config: &Config,
+    router: &Router,
     dtab: &Dtab,
     path: &Path,
     wait: Duration,
 ) -> Result<Delegation, namer::Error> {
-    let built = namer::build(&config.namers, &Registry::default(), &Handle::current())?;
+    let interpreters = [&*router.transformers];
+    let built = namer::build(&config.namers, interpreters, &Registry::default(), &Handle::current())?;
     let (keeper, asker) = Keeper::new(wait);
     tokio::spawn(keeper.run());
-    let mut held = Held::new(asker, built.namers().clone());
+    let mut held = Held::new(asker, built.namers_behind(&router.transformers));
     match timeout(wait, settle(dtab, path, Explore::All, &mut held)).await {
         Ok(delegation) => Ok(delegation),
         Err(_) => Ok(delegate(dtab, path, &mut held, Explore::All)),

@@ -1,11 +1,12 @@
 //! Linkerd 1's examples: `examples/linkerd1` runs, and the table in its README is true.
 
 use crate::support::http2::{H2Service, one};
-use crate::support::{ApiServer, Names, Service, TestApp, read, service, slice};
+use crate::support::{ApiServer, Names, Service, TestApp, read, service, slice, until};
 use serde_json::json;
 use signpost::app::Threads;
 use signpost::config::{self, Config, Http2, Protocol};
 use signpost::identify::{self, HeaderToken};
+use signpost::namer::Transformer;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -64,8 +65,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "service: {kind: io.l5d.static, configs: [{prefix: /svc/a, totalTimeoutMs: 500}]}",
     ),
     ("service-options", "", "service: {totalTimeoutMs: 500}"),
-    ("servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.port, port: 4141}]}"),
-    ("servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.localhost}]}"),
     ("socket-options", "", "client: {socketOptions: {keepAlive: true}}"),
     ("thrift", "", "protocol: thrift"),
     ("thriftmux", "", "protocol: thriftmux"),
@@ -337,15 +336,31 @@ async fn proxy(stage: &Stage) {
 }
 
 async fn servicemesh(stage: &Stage) {
-    let app = stage.run("servicemesh").await;
-    stage.names.replace("hello", &[app.address("incoming", 0)]);
-    let response = app.client_of("outgoing", 0).await.get("hello", "").await;
-    assert_eq!(response.text(), "main");
-    for router in ["outgoing", "incoming"] {
-        assert_eq!(app.total("requests", &[("router", router)]), 1, "{router}");
+    let mut config = stage.config("servicemesh");
+    assert_eq!(config.routers[0].transformers, [Transformer::Port { port: 4141 }]);
+    let mut app = TestApp::start_config(config.clone(), Threads::Here).await;
+    let port = app.address("incoming", 0).port();
+    config.routers[0].transformers = vec![Transformer::Port { port }];
+    app.reload_config(config).await;
+    // Another node's endpoint is nothing that `incoming` would send to: nobody has this address (RFC 5737).
+    let far = SocketAddr::from(([192, 0, 2, 1], 1));
+    stage.names.replace("hello", &[stage.hello.address(), far]);
+    let mut incoming = app.client_of("incoming", 0).await;
+    for _ in 0..4 {
+        assert_eq!(incoming.get("hello", "").await.text(), "hello");
     }
-    app.stop().await;
     stage.names.replace("hello", &[stage.hello.address()]);
+    let asked = async || {
+        stage.hello.take_requests();
+        let mut client = app.client_of("outgoing", 0).await;
+        let response = client.get("hello", "").await;
+        response.text() == "hello"
+    };
+    until("each router has its part", asked).await;
+    let request = stage.hello.take_requests().pop().expect("it was asked");
+    assert_eq!(request.all("via").len(), 2, "{request:?}");
+    assert_eq!(request.field("l5d-dst-client"), Some("/%/io.l5d.localhost/#/io.l5d.fs/hello"));
+    app.stop().await;
 }
 
 async fn static_namer(stage: &Stage) {

@@ -33,5 +33,6 @@ mod reference;
 mod reloading;
 mod starting;
 mod support;
+mod transforming;
 mod trusting;
 mod upgrading;

@@ -18,7 +18,7 @@ pub(super) const SECTIONS: &[Section] = &[
         &[
             key("prefix", Works),
             key("experimental", NoEffect(NO_EXPERIMENT)),
-            list("transformers", NotYet(TRANSFORMERS), "transformer"),
+            list("transformers", Works, "transformer"),
         ],
     ),
     section(
@@ -84,10 +84,7 @@ pub(super) const SECTIONS: &[Section] = &[
     ),
     sorted(
         "interpreter",
-        &[
-            key("experimental", NoEffect(NO_EXPERIMENT)),
-            list("transformers", NotYet(TRANSFORMERS), "transformer"),
-        ],
+        &[key("experimental", NoEffect(NO_EXPERIMENT)), list("transformers", Works, "transformer")],
     )
     .defaults_to("default"),
     section(
@@ -134,17 +131,17 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "transformer kind",
         &[
-            key("io.l5d.localhost", NotYet(TRANSFORMERS)),
-            key("io.l5d.specificHost", NotYet(TRANSFORMERS)),
-            key("io.l5d.port", NotYet(TRANSFORMERS)),
+            key("io.l5d.localhost", Works),
+            key("io.l5d.specificHost", Works),
+            key("io.l5d.port", Works),
             key("io.l5d.k8s.daemonset", NotYet(TRANSFORMERS)),
             key("io.l5d.k8s.localnode", NotYet(TRANSFORMERS)),
-            key("io.l5d.replace", NotYet(TRANSFORMERS)),
-            key("io.l5d.const", NotYet(TRANSFORMERS)),
+            key("io.l5d.replace", Works),
+            key("io.l5d.const", Works),
         ],
     ),
-    section("transformer io.l5d.specificHost", &[key("host", NotYet(TRANSFORMERS))]),
-    section("transformer io.l5d.port", &[key("port", NotYet(TRANSFORMERS))]),
+    section("transformer io.l5d.specificHost", &[key("host", Works)]),
+    section("transformer io.l5d.port", &[key("port", Works)]),
     section(
         "transformer io.l5d.k8s.daemonset",
         &[
@@ -157,6 +154,6 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     section("transformer io.l5d.k8s.localnode", &[key("hostNetwork", NotYet(TRANSFORMERS))]),
-    section("transformer io.l5d.replace", &[key("path", NotYet(TRANSFORMERS))]),
-    section("transformer io.l5d.const", &[key("path", NotYet(TRANSFORMERS))]),
+    section("transformer io.l5d.replace", &[key("path", Works)]),
+    section("transformer io.l5d.const", &[key("path", Works)]),
 ];

@@ -1,0 +1,55 @@
+//! Reads transformers.
+
+use super::super::errors::Report;
+use super::super::reader::Reader;
+use super::super::router::{non_empty, path};
+use crate::namer::Transformer;
+use crate::source::node::Node;
+
+/// Reads `transformers` of an interpreter or a namer.
+pub(super) fn transformers(reader: &mut Reader<'_, '_>) -> Vec<Transformer> {
+    let list = reader.get("transformers");
+    let nodes = list.map_or_else(Vec::new, |list| list.list().unwrap_or_default());
+    reader.report().each(&nodes, transformer)
+}
+
+fn transformer(node: &Node<'_>, report: &mut Report) -> Option<Transformer> {
+    let kind = Reader::new(node, &["transformer"], report).get("kind")?.text().ok()?;
+    let sections: &'static [&'static str] = match kind {
+        "io.l5d.specificHost" => &["transformer io.l5d.specificHost"],
+        "io.l5d.port" => &["transformer io.l5d.port"],
+        "io.l5d.const" => &["transformer io.l5d.const"],
+        "io.l5d.replace" => &["transformer io.l5d.replace"],
+        _ => &["transformer"],
+    };
+    let mut reader = Reader::new(node, sections, report);
+    let made = match kind {
+        "io.l5d.localhost" => Transformer::Localhost,
+        "io.l5d.specificHost" => {
+            need(&mut reader, "host");
+            Transformer::SpecificHost { host: non_empty(&mut reader, "host")? }
+        }
+        "io.l5d.port" => {
+            need(&mut reader, "port");
+            Transformer::Port { port: reader.number("port", 1..=u64::from(u16::MAX))? }
+        }
+        "io.l5d.const" | "io.l5d.replace" => {
+            need(&mut reader, "path");
+            let path = path(&mut reader, "path")?;
+            if kind == "io.l5d.const" { Transformer::Const { path } } else { Transformer::Replace { path } }
+        }
+        _ => return None,
+    };
+    if let Some((key, reason)) = made.wrong() {
+        let at = node.get(key).unwrap_or_else(|| node.clone());
+        report.error(at.error(reason));
+    }
+    Some(made)
+}
+
+/// Reports that a key is absent, if it is.
+fn need(reader: &mut Reader<'_, '_>, key: &str) {
+    if reader.get(key).is_none() {
+        reader.missing(key);
+    }
+}
