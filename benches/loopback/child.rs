@@ -97,11 +97,26 @@ impl Child {
 
     /// Its resident memory in bytes.
     pub(crate) fn resident(&self) -> Result<u64, Error> {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("/proc has no VmRSS")?;
-        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kilobytes * 1024)
+        resident(self.process.id())
     }
+
+    /// The most it has had of it so far, in bytes.
+    pub(crate) fn most_resident(&self) -> Result<u64, Error> {
+        status(self.process.id(), "VmHWM:")
+    }
+}
+
+/// The resident memory of a process in bytes.
+pub(crate) fn resident(process: u32) -> Result<u64, Error> {
+    status(process, "VmRSS:")
+}
+
+/// A number of kilobytes that the kernel says of a process, in bytes.
+fn status(process: u32, name: &str) -> Result<u64, Error> {
+    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("/proc has an unknown form")?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes * 1024)
 }
 
 impl Drop for Child {

@@ -1,74 +1,71 @@
-//! The callers: keep-alive connections from raw sockets, each with one request under way at a time.
+//! The callers: each has one request under way at a time, on a keep-alive connection of its own over HTTP/1, on one of
+//! the streams of a connection over HTTP/2.
 
-use super::child::{Error, commands, on_one_thread};
-use super::upstream::{BODY, STABLE, STAGED};
-use std::fmt;
-use std::str::FromStr;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+mod http1;
+mod http2;
+
+use super::child::{Child, Core, Error, commands, on_one_thread};
+use super::exchange::{Exchange, Protocol};
 use tokio::task::JoinSet;
 
-/// What is asked.
+/// The process that makes the requests.
+pub(crate) struct Load {
+    process: Child,
+    callers: usize,
+}
+
+/// Who makes them: as many as there are streams, over HTTP/1 as there are connections.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    /// The service as everyone gets it.
-    Plain,
-    /// Its other version, by an override of 30 bytes.
-    Overriding,
+pub(crate) struct Callers {
+    pub(crate) exchange: Exchange,
+    pub(crate) connections: usize,
+    /// How many each connection has; one, over HTTP/1.
+    pub(crate) streams: usize,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain => "plain",
-            Self::Overriding => "overriding",
-        })
+impl Load {
+    pub(crate) fn start() -> Result<Self, Error> {
+        Ok(Self { process: Child::start(Core::Others, &["load"])?, callers: 0 })
+    }
+
+    /// Opens connections, beside those that are there; each caller asks once.
+    pub(crate) fn open(&mut self, address: &str, protocol: Protocol, callers: Callers) -> Result<(), Error> {
+        let Callers { exchange, connections, streams } = callers;
+        self.callers += connections * streams;
+        let protocol = protocol.name();
+        self.process.ask(&format!("open {address} {protocol} {exchange} {connections} {streams}"))
+    }
+
+    /// Makes about so many requests, each caller as many as the others; says how many it were.
+    pub(crate) fn run(&mut self, requests: usize) -> Result<usize, Error> {
+        let each = (requests / self.callers).max(1);
+        self.process.ask(&format!("run {each}"))?;
+        Ok(each * self.callers)
+    }
+
+    pub(crate) fn close(&mut self) -> Result<(), Error> {
+        self.callers = 0;
+        self.process.ask("close")
     }
 }
 
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "plain" => Ok(Self::Plain),
-            "overriding" => Ok(Self::Overriding),
-            _ => Err(format!("unknown kind of request: {text}")),
-        }
-    }
+/// Who makes one request after the other.
+enum Caller {
+    Http1(http1::Caller),
+    Http2(http2::Caller),
 }
 
-impl Kind {
-    fn request(self) -> &'static [u8] {
+impl Caller {
+    /// Makes one request and reads its answer.
+    async fn ask(&mut self) -> Result<(), Error> {
         match self {
-            Self::Plain => {
-                b"GET /a/path HTTP/1.1\r\nHost: world\r\nUser-Agent: loopback\r\nAccept: */*\r\n\
-                Accept-Encoding: gzip\r\n\r\n"
-            }
-            Self::Overriding => {
-                b"GET /a/path HTTP/1.1\r\nHost: world\r\nUser-Agent: loopback\r\nAccept: */*\r\n\
-                Accept-Encoding: gzip\r\nl5d-dtab: /host/world => /srv/world-v2;\r\n\r\n"
-            }
-        }
-    }
-
-    /// What the answer's body consists of.
-    fn version(self) -> u8 {
-        match self {
-            Self::Plain => STABLE,
-            Self::Overriding => STAGED,
+            Self::Http1(caller) => caller.ask().await,
+            Self::Http2(caller) => caller.ask().await,
         }
     }
 }
 
-/// One keep-alive connection.
-struct Caller {
-    stream: TcpStream,
-    kind: Kind,
-    answer: Vec<u8>,
-}
-
-/// Does what it is told: `open <address> <kind> <count>`, `run <requests>`, `close`.
+/// Does what a [`Load`] tells it.
 pub(crate) fn run() -> Result<(), Error> {
     let mut commands = commands();
     on_one_thread(async {
@@ -85,22 +82,25 @@ pub(crate) fn run() -> Result<(), Error> {
 
 async fn obey(command: &str, callers: &mut Vec<Caller>) -> Result<(), Error> {
     match command.split(' ').collect::<Vec<_>>()[..] {
-        ["open", address, kind, count] => {
-            for _ in 0..count.parse()? {
-                let mut caller = Caller::connect(address, kind.parse()?).await?;
-                caller.ask().await?;
-                callers.push(caller);
+        ["open", address, protocol, exchange, connections, streams] => {
+            let (protocol, exchange) = (protocol.parse()?, exchange.parse()?);
+            for _ in 0..connections.parse()? {
+                let mut opened = open(address, protocol, exchange, streams.parse()?).await?;
+                for caller in &mut opened {
+                    caller.ask().await?;
+                }
+                callers.append(&mut opened);
             }
         }
-        ["run", requests] => {
-            let each = requests.parse::<usize>()? / callers.len();
+        ["run", each] => {
+            let each = each.parse()?;
             let mut running = JoinSet::new();
             for mut caller in callers.drain(..) {
                 running.spawn_local(async move {
                     for _ in 0..each {
                         caller.ask().await?;
                     }
-                    Ok::<_, String>(caller)
+                    Ok::<_, Error>(caller)
                 });
             }
             while let Some(ended) = running.join_next().await {
@@ -113,29 +113,18 @@ async fn obey(command: &str, callers: &mut Vec<Caller>) -> Result<(), Error> {
     Ok(())
 }
 
-impl Caller {
-    async fn connect(address: &str, kind: Kind) -> Result<Self, Error> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, kind, answer: Vec::with_capacity(4096) })
-    }
-
-    /// Makes one request and reads its answer.
-    async fn ask(&mut self) -> Result<(), String> {
-        self.answer.clear();
-        let said = |error: std::io::Error| error.to_string();
-        self.stream.write_all(self.kind.request()).await.map_err(said)?;
-        loop {
-            if self.stream.read_buf(&mut self.answer).await.map_err(said)? == 0 {
-                return Err("the connection was closed".to_owned());
-            }
-            let head = self.answer.windows(4).position(|end| end == b"\r\n\r\n");
-            if head.is_some_and(|head| self.answer.len() >= head + 4 + BODY) {
-                break;
-            }
+/// The callers of one connection.
+async fn open(
+    address: &str,
+    protocol: Protocol,
+    exchange: Exchange,
+    streams: usize,
+) -> Result<Vec<Caller>, Error> {
+    Ok(match protocol {
+        Protocol::Http1 => vec![Caller::Http1(http1::Caller::connect(address, exchange).await?)],
+        Protocol::Http2 => {
+            let caller = http2::Caller::connect(address, exchange).await?;
+            std::iter::repeat_n(caller, streams).map(Caller::Http2).collect()
         }
-        let right =
-            self.answer.starts_with(b"HTTP/1.1 200 ") && self.answer.ends_with(&[self.kind.version()]);
-        right.then_some(()).ok_or_else(|| format!("an unexpected answer: {}", self.answer.escape_ascii()))
-    }
+    })
 }

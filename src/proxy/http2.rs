@@ -11,10 +11,12 @@
 mod body;
 mod client;
 mod server;
+mod tasks;
 
 pub(crate) use self::body::{Data, Incoming, Outgoing};
 pub(crate) use self::client::{Connections, Exchange, send};
-pub(crate) use self::server::{PREFACE, Reply, serve_connection};
+pub(crate) use self::server::{PREFACE, Reply, Stream, serve_connection};
+pub(crate) use self::tasks::Tasks;
 
 use crate::message::Limits;
 use bytes::Bytes;
@@ -47,7 +49,8 @@ impl Default for Http2 {
         Self {
             max_streams: 1000,
             stream_window: 65_535,
-            connection_window: 1 << 20,
+            // Some 250 bodies whose endpoints take nothing must not stop the others of a router in front.
+            connection_window: 16 << 20,
             header_table: 4096,
             max_frame: 16_384,
             max_header_list: None,
@@ -64,7 +67,7 @@ impl Http2 {
 }
 
 /// How many bytes of one stream wait to be written, beside what the peer's window bounds.
-const SEND_BUFFER: usize = 128 * 1024;
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// The sending half of a stream, shared by who writes the body and who may have to reset it.
 type Sending = Rc<RefCell<SendStream<Bytes>>>;
@@ -77,15 +80,20 @@ fn io_error(error: h2::Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// The code with which a peer ended the stream, if that is what went wrong.
-///
-/// A peer that went away before it looked at the stream has refused it: that may be sent again, by who still has it
-/// (RFC 9113 8.7).
-pub(crate) fn reset_code(error: &io::Error) -> Option<Reason> {
+/// The code with which a peer reset the stream, if that is what went wrong.
+fn reset_code(error: &io::Error) -> Option<Reason> {
     let error = error.get_ref()?.downcast_ref::<h2::Error>()?;
-    match error.is_remote() {
-        true if error.is_go_away() => Some(Reason::REFUSED_STREAM),
-        true if error.is_reset() => error.reason(),
-        _ => None,
+    if error.is_remote() && error.is_reset() { error.reason() } else { None }
+}
+
+/// The code with which a peer ended a stream that it has not answered.
+///
+/// One that went away before it looked at the stream has refused it: that may be sent again, by who still has it (RFC
+/// 9113 8.7).
+fn refusal_code(error: &io::Error) -> Option<Reason> {
+    let went_away = |error: &h2::Error| error.is_remote() && error.is_go_away();
+    match error.get_ref()?.downcast_ref::<h2::Error>() {
+        Some(error) if went_away(error) => Some(Reason::REFUSED_STREAM),
+        _ => reset_code(error),
     }
 }

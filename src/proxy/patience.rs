@@ -91,7 +91,7 @@ impl Waits {
     }
 
     /// Whether nothing goes on until the peer sends bytes, or takes some.
-    fn for_peer(&self) -> bool {
+    pub(crate) fn for_peer(&self) -> bool {
         self.for_bytes.get() || self.for_room.get()
     }
 }
@@ -110,6 +110,11 @@ impl Stall {
         patience.begin(limit);
         waits.forget();
         Self { limit, before: None }
+    }
+
+    /// Begins to watch a peer that is awaited already, with a timer made for it.
+    pub(crate) fn now(limit: Duration) -> (Self, Patience) {
+        (Self { limit, before: None }, Patience::new(limit))
     }
 
     /// Whether the peer has stalled: said between once and twice the limit after it stopped.

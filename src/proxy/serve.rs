@@ -5,7 +5,7 @@ use super::bind::Bindings;
 use super::body::Body;
 use super::error::Error;
 use super::exchange::{Request, Response, Upload};
-use super::http2::Http2;
+use super::http2::{Http2, Stream, Tasks};
 use super::lend::{Buffer, Lender, Reuse};
 use super::listen::{Limits, Permit, Permits};
 use super::metrics::Counters;
@@ -42,6 +42,7 @@ pub(crate) struct Service {
     pub(crate) buffers: Lender<Buffer>,
     pub(crate) heads: Lender<Head>,
     pub(crate) scratch: Lender<Scratch>,
+    pub(crate) streams: Tasks<Stream>,
     pub(crate) bell: Rc<Bell>,
 }
 

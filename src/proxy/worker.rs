@@ -3,6 +3,7 @@
 use super::access::AccessLogger;
 use super::arrive::serve_connection;
 use super::bind::Bindings;
+use super::http2::Tasks;
 use super::lend::Lender;
 use super::listen::{Accepted, Counts, Permits};
 use super::metrics::Counters;
@@ -158,6 +159,7 @@ fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec
                 buffers: Lender::default(),
                 heads: Lender::default(),
                 scratch: Lender::default(),
+                streams: Tasks::default(),
                 bell: Rc::clone(bell),
             };
             (Listener::new(service), counts.clone())

@@ -23,7 +23,7 @@ pub(crate) struct ControlPlane {
     api_port: u16,
     etcd: Process,
     api_server: Process,
-    controllers: Process,
+    controllers: Option<Process>,
 }
 
 /// A process that is killed when it is dropped.
@@ -58,11 +58,10 @@ impl ControlPlane {
         fs::write(folder.join("router.kubeconfig"), kubeconfig_of(&folder, api_port, ROUTER))
             .expect("there is room for files");
         let binary = binary.to_owned();
-        let controllers = controllers(&binary, &folder);
-        let mut plane = Self { binary, folder, etcd_port, api_port, etcd, api_server, controllers };
+        let mut plane = Self { binary, folder, etcd_port, api_port, etcd, api_server, controllers: None };
         plane.ready().await;
-        // They give up when the API server is not there in time; now it is.
-        plane.controllers = controllers_of(&plane);
+        // They would give up without an API server.
+        plane.controllers = Some(controllers(&plane.binary, &plane.folder));
         plane
     }
 
@@ -178,10 +177,6 @@ fn api_server(binary: &Path, folder: &Path, etcd_port: u16, port: u16) -> Proces
             "--advertise-address=10.96.0.1".into(),
         ],
     )
-}
-
-fn controllers_of(plane: &ControlPlane) -> Process {
-    controllers(&plane.binary, &plane.folder)
 }
 
 fn controllers(binary: &Path, folder: &Path) -> Process {

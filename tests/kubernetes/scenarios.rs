@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long the controllers may take on a machine that is busy.
-const ROLLOUT: Duration = Duration::from_secs(60);
+/// How long the controllers may take on a machine that is busy; after an outage they wait for up to half a minute.
+const ROLLOUT: Duration = Duration::from_secs(120);
 
 /// How long the router may take after the API server has returned.
 const CONVERGED: Duration = Duration::from_secs(5);

@@ -1,13 +1,18 @@
 //! Heads and trailers of HTTP/2: from a list of fields, and to one (RFC 9113 8.2 and 8.3).
 
-use super::{Head, HeadError, Limits, Version, validate_host};
+use super::{Head, HeadError, Limits, Span, Version, validate_host};
 use crate::message::{Field, Known, may_trail};
+use bytes::Bytes;
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, StatusCode, request, response};
 
 /// What every field counts beside its name and its value: the colon, the blank and the line end it has in HTTP/1.
 const SEPARATORS: usize = ": \r\n".len();
+
+/// The most bytes of a head that its fields share when they become HTTP/2's. A peer's compression table keeps fields,
+/// and with each the bytes that it shares: of a larger head, each has a copy of its own.
+const MOST_SHARED: usize = 2 * 1024;
 
 impl Head {
     /// Makes the head that of an HTTP/2 request, in the form in which it is routed; what it held before is forgotten.
@@ -88,14 +93,15 @@ impl Head {
     pub fn to_http2_request(&self, trailers: bool) -> Result<http::Request<()>, HeadError> {
         const UNFIT: HeadError = HeadError::Malformed("the request target cannot be carried over HTTP/2");
         let mut request = http::Request::new(());
-        let target = PathAndQuery::try_from(self.target());
+        let bytes = Shared::new(&self.bytes);
+        let target = PathAndQuery::from_maybe_shared(bytes.get(self.target));
         let mut uri = http::uri::Parts::default();
         uri.path_and_query =
             Some(target.or_else(|_| PathAndQuery::try_from(encoded(self.target()))).map_err(|_| UNFIT)?);
-        match self.get(Known::Host) {
-            Some(host) if !host.is_empty() => {
+        match self.lines.iter().find(|line| line.known == Known::Host) {
+            Some(host) if !host.value.is_empty() => {
                 uri.authority = Some(
-                    Authority::try_from(host)
+                    Authority::from_maybe_shared(bytes.get(host.value))
                         .map_err(|_| HeadError::Malformed("the host cannot be carried over HTTP/2"))?,
                 );
                 uri.scheme = Some(Scheme::HTTP);
@@ -107,7 +113,7 @@ impl Head {
         *request.uri_mut() = Uri::from_parts(uri).map_err(|_| UNFIT)?;
         *request.method_mut() = Method::from_bytes(self.method())
             .map_err(|_| HeadError::Malformed("the method cannot be carried over HTTP/2"))?;
-        *request.headers_mut() = self.to_fields()?;
+        *request.headers_mut() = self.to_fields(&bytes)?;
         if trailers {
             request.headers_mut().insert(http::header::TE, HeaderValue::from_static("trailers"));
         }
@@ -123,23 +129,55 @@ impl Head {
         let mut response = http::Response::new(());
         *response.status_mut() = StatusCode::from_u16(self.status())
             .map_err(|_| HeadError::Malformed("the status cannot be carried over HTTP/2"))?;
-        *response.headers_mut() = self.to_fields()?;
+        *response.headers_mut() = self.to_fields(&Shared::new(&self.bytes))?;
         Ok(response)
     }
 
-    fn to_fields(&self) -> Result<HeaderMap, HeadError> {
+    fn to_fields(&self, bytes: &Shared<'_>) -> Result<HeaderMap, HeadError> {
         let mut fields = HeaderMap::with_capacity(self.lines.len());
         for line in &self.lines {
-            let Field { name, value, known } = line.field(&self.bytes);
+            let known = line.known;
             if known == Known::Host || known.is_hop_by_hop() {
                 continue;
             }
-            let (name, mut value) = to_field(name, value)?;
-            value.set_sensitive(line.never_indexed);
+            let name = own_name(known).map_or_else(|| to_name(line.name().of(&self.bytes)), Ok)?;
+            let mut value = HeaderValue::from_maybe_shared(bytes.get(line.value)).map_err(|_| UNFIT_FIELD)?;
+            value.set_sensitive(line.never_indexed || is_never_repeated(known));
             fields.try_append(name, value).map_err(|_| HeadError::TooManyFields)?;
         }
         Ok(fields)
     }
+}
+
+/// The bytes of a head, shared by what outlives it.
+struct Shared<'a> {
+    head: &'a [u8],
+    /// None of a head that is too large.
+    bytes: Option<Bytes>,
+}
+
+impl<'a> Shared<'a> {
+    fn new(head: &'a [u8]) -> Self {
+        Self { head, bytes: (head.len() <= MOST_SHARED).then(|| Bytes::copy_from_slice(head)) }
+    }
+
+    fn get(&self, span: Span) -> Bytes {
+        match &self.bytes {
+            Some(bytes) => bytes.slice(span.start as usize..span.end as usize),
+            None => Bytes::copy_from_slice(span.of(self.head)),
+        }
+    }
+}
+
+/// The name of a field that the library does not know but the router does: it need not be copied.
+fn own_name(known: Known) -> Option<HeaderName> {
+    let ours = known == Known::Baggage || (known.is_steering() && !known.name().is_empty());
+    ours.then(|| HeaderName::from_static(known.name()))
+}
+
+/// Whether each request has a value of its own there: in a compression table, it would drive out what is repeated.
+fn is_never_repeated(known: Known) -> bool {
+    matches!(known, Known::L5dCtxTrace | Known::L5dReqid | Known::L5dCtxDeadline)
 }
 
 /// A target whose bytes that a client should have percent-encoded are so.
@@ -168,10 +206,10 @@ fn host(parts: &request::Parts) -> Result<Option<&[u8]>, HeadError> {
     }
 }
 
-fn to_field(name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), HeadError> {
-    let unfit = HeadError::Malformed("a field cannot be carried over HTTP/2");
-    let name = HeaderName::from_bytes(name).map_err(|_| unfit)?;
-    Ok((name, HeaderValue::from_bytes(value).map_err(|_| unfit)?))
+const UNFIT_FIELD: HeadError = HeadError::Malformed("a field cannot be carried over HTTP/2");
+
+fn to_name(name: &[u8]) -> Result<HeaderName, HeadError> {
+    HeaderName::from_bytes(name).map_err(|_| UNFIT_FIELD)
 }
 
 /// Removes from the trailers of HTTP/2 what may not come behind a body from one hop to the next: what steers the
@@ -215,7 +253,7 @@ pub fn trailer_fields(lines: &[u8]) -> HeaderMap {
     for line in lines.split(|&byte| byte == b'\n') {
         let Some(colon) = memchr::memchr(b':', line) else { continue };
         let (name, value) = line.split_at(colon);
-        if let Ok((name, value)) = to_field(name, value[1..].trim_ascii()) {
+        if let (Ok(name), Ok(value)) = (to_name(name), HeaderValue::from_bytes(value[1..].trim_ascii())) {
             // The lines are bounded: their number is far below what a map can hold.
             let _ = fields.try_append(name, value);
         }

@@ -7,7 +7,7 @@ use crate::proxy::body::{Body, carry};
 use crate::proxy::connect;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Request, Response, Upload, Upstream, beside};
-use crate::proxy::http1::{MOST_INTERIM, relay_interim};
+use crate::proxy::http1::{MOST_INTERIM, relay_interim, repeatable};
 use crate::proxy::lend::Loan;
 use crate::proxy::route::Tools;
 use bytes::Bytes;
@@ -62,10 +62,16 @@ pub(crate) struct Connections {
 
 type Opening = OnceCell<Result<Rc<Connection>, Error>>;
 
+/// How much larger than its bound a field list may be until the connection ends, with everybody's streams: up to
+/// there it is only its own stream's fault.
+const LISTS: u32 = 4;
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
+    /// Whether an exchange was begun on it before.
+    used: Cell<bool>,
     /// Exchanges under way on it.
     streams: Cell<usize>,
     /// Whether it takes no more of them.
@@ -111,7 +117,9 @@ impl Connections {
                 }
             }
             let opening = Rc::clone(self.opening.borrow_mut().get_or_insert_default());
-            let opened = opening.get_or_init(|| Connection::open(address, tools, &self.freed)).await;
+            // Boxed, so that requests for which a connection is open do not pay for its size.
+            let opened =
+                opening.get_or_init(|| Box::pin(Connection::open(address, tools, &self.freed))).await;
             let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
             let connection = opened.as_ref().map_err(again)?;
             // Who waited beside the first takes what room is left on it.
@@ -160,7 +168,7 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .header_table_size(settings.header_table)
             .max_frame_size(settings.max_frame)
-            .max_header_list_size(settings.header_list(&tools.upstreams.heads))
+            .max_header_list_size(settings.header_list(&tools.upstreams.heads).saturating_mul(LISTS))
             .max_send_buffer_size(SEND_BUFFER)
             .initial_max_send_streams(STREAMS_UNTIL_SAID)
             .max_concurrent_reset_streams(MOST_GIVEN_UP)
@@ -173,7 +181,14 @@ impl Connection {
         let ended = Rc::new(Cell::new(false));
         tokio::task::spawn_local(drive(driver, address, Rc::clone(&ended)));
         let freed = Rc::clone(freed);
-        Ok(Rc::new(Self { sender, streams: Cell::new(0), ended, idle: Cell::new(None), freed }))
+        Ok(Rc::new(Self {
+            sender,
+            used: Cell::new(false),
+            streams: Cell::new(0),
+            ended,
+            idle: Cell::new(None),
+            freed,
+        }))
     }
 
     /// Whether it takes streams still: its endpoint has not said goodbye.
@@ -226,6 +241,7 @@ pub(crate) async fn send(
     let sent = request.head.to_http2_request(request.takes_trailers)?;
     let connection = member.http2.connection(address, tools).await?;
     let whole = request.body.is_done();
+    let reused = connection.used.replace(true);
     let (response, stream) =
         connection.sender.clone().send_request(sent, whole).map_err(|error| reset(error, true))?;
     connection.streams.set(connection.streams.get() + 1);
@@ -239,7 +255,9 @@ pub(crate) async fn send(
         let read = beside(&mut upload, reading).await.map_err(Error::RequestBody)?;
         read.map_err(|failed| match failed {
             Failed::Stream(error) => {
-                let unsent = whole && is_unprocessed(&error);
+                // The end of a connection that waited crosses a request, as over HTTP/1.
+                let crossed = reused && error.is_io() && repeatable(request);
+                let unsent = whole && (crossed || is_unprocessed(&error));
                 reset(error, unsent)
             }
             Failed::Interim => bad(address, format!("more than {MOST_INTERIM} interim responses")),

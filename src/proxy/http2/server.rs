@@ -1,6 +1,7 @@
 //! The caller's side over HTTP/2: streams are accepted, each is one request and its response.
 
-use super::{Incoming, Outgoing, SEND_BUFFER, Sending, io_error, reset_code};
+use super::tasks::Work;
+use super::{Incoming, Outgoing, SEND_BUFFER, Sending, io_error, refusal_code, reset_code};
 use crate::context::Peer;
 use crate::message::{Framing, Head, Known, request_framing};
 use crate::proxy::access::{Counted, Entry};
@@ -17,10 +18,9 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// The bytes every HTTP/2 connection begins with (RFC 9113 3.4).
@@ -45,10 +45,10 @@ const PREMATURE: Duration = Duration::from_secs(1);
 /// How many such streams, less those that were answered, end a connection.
 const MOST_PREMATURE: u32 = 500;
 
-/// How much memory small frames that wait to be read may take, in connection windows: a frame takes some 256 bytes
-/// beside its content. It is enough to fill the window with messages of 15 bytes, so that those who stream messages are
-/// made to wait as others are, and their connection does not end.
-const SMALL_FRAMES: usize = 16;
+/// How much memory small frames that wait to be read may take on a connection: a frame takes some 256 bytes beside its
+/// content. It is enough for a dozen streams to fill their windows with messages of 15 bytes, so that those who stream
+/// messages are made to wait as others are, and their connection does not end.
+const SMALL_FRAMES: usize = 16 << 20;
 
 /// Serves one connection until it ends; the caller's preface is what `io` gives first.
 pub(crate) async fn serve_connection<T>(
@@ -69,7 +69,7 @@ pub(crate) async fn serve_connection<T>(
     let handshake = Builder::new()
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(connection_window)
-        .data_frame_budget(SMALL_FRAMES.saturating_mul(connection_window as usize))
+        .data_frame_budget(SMALL_FRAMES)
         .header_table_size(settings.header_table)
         .max_frame_size(settings.max_frame)
         .max_header_list_size(settings.header_list(&limits.heads))
@@ -88,12 +88,12 @@ pub(crate) async fn serve_connection<T>(
         opened,
         peer: Rc::new(peer),
         connection,
-        streams: JoinSet::new(),
+        streams: Rc::default(),
+        busy: false,
         hearer,
         patience,
         liveness,
         leaving: false,
-        premature: 0,
     };
     session.run().await;
 }
@@ -105,14 +105,30 @@ struct Session<T> {
     opened: Instant,
     peer: Rc<Peer>,
     connection: Connection<T, Bytes>,
-    streams: JoinSet<Ended>,
+    streams: Rc<Streams>,
+    /// Whether there were streams when it was last looked.
+    busy: bool,
     hearer: Hearer,
     patience: Patience,
     liveness: Liveness,
     /// Whether goodbye was said.
     leaving: bool,
-    /// Streams that were reset as soon as they began, less those that were answered.
-    premature: u32,
+}
+
+/// The streams of a connection.
+#[derive(Debug, Default)]
+struct Streams {
+    open: Cell<usize>,
+    /// Those that were reset as soon as they began, less those that were answered.
+    premature: Cell<u32>,
+    /// Who is told when none is left, or too many were premature.
+    session: RefCell<Option<Waker>>,
+}
+
+/// One stream that is open; its drop says that it is over.
+struct Open {
+    streams: Rc<Streams>,
+    ended: Ended,
 }
 
 /// How a stream ended.
@@ -148,16 +164,26 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 }
                 continue;
             }
-            match self.streams.poll_join_next(cx) {
-                Poll::Ready(Some(ended)) => self.take_ended(ended),
-                Poll::Ready(None) => return self.poll_idle(cx),
-                Poll::Pending => return self.liveness.poll_gone(cx),
+            if self.streams.premature.get() >= MOST_PREMATURE {
+                self.streams.premature.set(0);
+                self.listener.service().counters.reset_floods.increment();
+                self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                continue;
             }
+            if self.streams.open.get() == 0 {
+                return self.poll_idle(cx);
+            }
+            self.streams.tell(cx);
+            return self.liveness.poll_gone(cx);
         }
     }
 
     /// Says goodbye to a caller that has begun no stream for too long, and gives it up when it does not hear.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.busy) {
+            let limits = self.listener.service().limits;
+            self.patience.begin(if self.leaving { LINGER } else { limits.wait(self.opened) });
+        }
         ready!(self.patience.poll_over(cx));
         if self.leaving {
             return Poll::Ready(());
@@ -170,31 +196,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let (service, peer) = (self.listener.service(), Rc::clone(&self.peer));
         let is_old = service.limits.life.is_some_and(|life| self.opened.elapsed() >= life);
-        self.streams.spawn_local(serve_stream(service, peer, request, respond));
+        self.busy = true;
+        let (tasks, open) = (service.streams.clone(), Open::new(&self.streams));
+        tasks.spawn(Stream { service, peer, request, respond, open });
         if is_old && !self.leaving {
             self.say_goodbye();
-        }
-    }
-
-    fn take_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
-        match ended {
-            Ok(Ended::Answered) => self.premature = self.premature.saturating_sub(1),
-            Ok(Ended::Reset) => {}
-            Ok(Ended::Premature) => {
-                self.premature += 1;
-                if self.premature == MOST_PREMATURE {
-                    self.listener.service().counters.reset_floods.increment();
-                    self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                }
-            }
-            Err(error) if error.is_panic() => {
-                tracing::error!(%error, "a stream was given up: this is a defect of the router");
-            }
-            Err(_) => {}
-        }
-        if self.streams.is_empty() {
-            let limits = self.listener.service().limits;
-            self.patience.begin(if self.leaving { LINGER } else { limits.wait(self.opened) });
         }
     }
 
@@ -203,6 +209,43 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
         self.leaving = true;
         self.connection.graceful_shutdown();
         self.patience.begin(LINGER);
+    }
+}
+
+impl Streams {
+    /// Sees to it that the session's task is woken when it has to do something.
+    fn tell(&self, cx: &Context<'_>) {
+        let mut session = self.session.borrow_mut();
+        if !session.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *session = Some(cx.waker().clone());
+        }
+    }
+}
+
+impl Open {
+    fn new(streams: &Rc<Streams>) -> Self {
+        streams.open.set(streams.open.get() + 1);
+        Self { streams: Rc::clone(streams), ended: Ended::Reset }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a stream was given up: this is a defect of the router");
+        }
+        let Streams { open, premature, session } = &*self.streams;
+        open.set(open.get() - 1);
+        match self.ended {
+            Ended::Answered => premature.set(premature.get().saturating_sub(1)),
+            Ended::Premature => premature.set(premature.get() + 1),
+            Ended::Reset => {}
+        }
+        if (open.get() == 0 || premature.get() >= MOST_PREMATURE)
+            && let Some(session) = session.take()
+        {
+            session.wake();
+        }
     }
 }
 
@@ -296,6 +339,22 @@ impl Reply {
     }
 }
 
+/// A stream that was begun, for the task that serves it.
+pub(crate) struct Stream {
+    service: Rc<Service>,
+    peer: Rc<Peer>,
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    open: Open,
+}
+
+impl Work for Stream {
+    async fn run(self) {
+        let Self { service, peer, request, respond, mut open } = self;
+        open.ended = serve_stream(service, peer, request, respond).await;
+    }
+}
+
 /// Serves one stream.
 async fn serve_stream(
     service: Rc<Service>,
@@ -306,8 +365,8 @@ async fn serve_stream(
     let began = Instant::now();
     let reply = Reply::new(respond);
     let waits = Rc::<Waits>::default();
-    let mut patience = Patience::new(service.limits.stalled);
-    let mut stall = Stall::new(&waits, &mut patience, service.limits.stalled);
+    // Made when the caller is awaited for the first time: most streams never wait for it.
+    let mut stall = None;
     let mut work = pin!(exchange(&service, &peer, request, &reply, &waits, began));
     poll_fn(|cx| {
         // Before the work, which would see only that a body has broken off.
@@ -318,9 +377,12 @@ async fn serve_stream(
         if work.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ended::Answered);
         }
-        if stall.poll_stalled(&waits, &mut patience, cx).is_ready() {
-            reply.reset(Reason::CANCEL);
-            return Poll::Ready(Ended::Reset);
+        if stall.is_some() || waits.for_peer() {
+            let (stall, patience) = stall.get_or_insert_with(|| Stall::now(service.limits.stalled));
+            if stall.poll_stalled(&waits, patience, cx).is_ready() {
+                reply.reset(Reason::CANCEL);
+                return Poll::Ready(Ended::Reset);
+            }
         }
         Poll::Pending
     })
@@ -349,7 +411,7 @@ async fn exchange(
             service.count_error(&error);
             request.note(|entry| entry.failed(&error));
             if let Error::Reset { source, unsent: false, .. } = &error
-                && let Some(reason) = reset_code(source)
+                && let Some(reason) = refusal_code(source)
             {
                 return reply.reset(reason);
             }
