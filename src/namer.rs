@@ -19,7 +19,7 @@ mod tests;
 pub use self::fs::{BadLine, FileState, FsNamer};
 pub use self::kubernetes::{EndpointsApi, Kubernetes, Source};
 pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
-pub use self::transform::Transformer;
+pub use self::transform::{DaemonSet, Transformer};
 
 use self::address::is_host_name;
 use self::dns::{Dns, EXPECTED_SERVER, Server};
@@ -164,6 +164,11 @@ pub enum Cause {
         "envVar: the variable `{0}` of the environment holds no namespace: the pod's manifest should set it from `metadata.namespace`"
     )]
     EnvVar(String),
+    /// `envVar` of `io.l5d.k8s.localnode` names a variable that holds no node.
+    #[error(
+        "io.l5d.k8s.localnode: the variable `{0}` of the environment holds no node: the pod's manifest should set it from `spec.nodeName`"
+    )]
+    NodeName(String),
     /// `pattern` is not a pattern.
     #[error("pattern: {0}")]
     Pattern(PatternError),

@@ -6,14 +6,16 @@ mod config;
 mod local;
 mod replacement;
 
-pub use self::config::Transformer;
+pub use self::config::{DaemonSet, Transformer};
 
 use self::addresses::{Addresses, Change, on_port};
 use self::beside::Beside;
 use self::local::is_local;
 use self::replacement::{Fixed, Passing, Replacement};
+use super::kubernetes::{EndpointsApi, Kubernetes, Source};
 use super::{Built, Cause};
-use crate::interpret::{self, Namer, Transformed};
+use crate::interpret::{self, Endpoint, Namer, Transformed};
+use crate::kubernetes::Scope;
 use crate::name::Path;
 use std::sync::Arc;
 
@@ -51,6 +53,18 @@ impl Built {
                 let port = *port;
                 addresses(&[&port.to_string()], None, Arc::new(move |all, _| on_port(all, port)))
             }
+            Transformer::LocalNode { env_var } => {
+                let node = std::env::var(env_var).ok().filter(|node| !node.trim().is_empty());
+                let node = node.ok_or_else(|| Cause::NodeName(env_var.clone()))?;
+                let here = node.clone();
+                let is_here = move |one: &Endpoint| one.node.as_deref() == Some(&*here);
+                addresses(&[&node], None, Arc::new(move |all, _| addresses::kept(all, &is_here)))
+            }
+            Transformer::DaemonSet(config) => {
+                let DaemonSet { namespace, port, service, .. } = config;
+                let beside = Beside::new(self.daemon_set(config)?, config.path());
+                addresses(&[namespace, port, service], Some(beside), Arc::new(addresses::on_nodes))
+            }
             Transformer::Const { path } => {
                 let fixed = Arc::new(Fixed::new(Arc::clone(&self.system), system_path(config.kind(), path)?));
                 let passing = Arc::new(Passing::new(prefix(&[])));
@@ -61,6 +75,19 @@ impl Built {
                 Made::Names(Arc::new(Replacement::new(prefix(&[]), Arc::clone(&self.system), path)))
             }
         })
+    }
+
+    /// Makes the namer of a daemon set's pods. It shares the watches of namers that are configured alike.
+    fn daemon_set(&self, config: &DaemonSet) -> Result<Arc<dyn Namer>, Cause> {
+        let kubernetes = Kubernetes {
+            source: Source::Pods(EndpointsApi::Slices),
+            env_var: None,
+            client: config.client.clone(),
+            watch: Scope::Namespace,
+            label_selector: None,
+        };
+        let prefix = Path::from_elems(["#", kubernetes.kind()]);
+        Ok(Arc::new(self.kubernetes(prefix, &kubernetes)?))
     }
 
     /// Puts transformers behind a namer, in their order.

@@ -80,6 +80,20 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        "routers:\n- protocol: http\n  servers: [{port: 0}]\n  interpreter:\n    transformers:\n    - {kind: io.l5d.k8s.daemonset, namespace: default, port: incoming}\n    - {kind: io.l5d.k8s.daemonset, namespace: de_fault, port: incoming, service: l5d}\n    - {kind: io.l5d.k8s.daemonset, namespace: default, port: 0, service: l5d, k8sPort: 0}\n",
+        &[
+            (6, 7, "routers[0].interpreter.transformers[0]", "the key `service` is missing"),
+            (7, 47, "routers[0].interpreter.transformers[1].namespace", "expected the name of a namespace"),
+            (
+                8,
+                62,
+                "routers[0].interpreter.transformers[2].port",
+                "expected the name or the number of a port",
+            ),
+            (8, 88, "routers[0].interpreter.transformers[2].k8sPort", "expected a number from 1"),
+        ],
+    ),
+    (
         "routers:\n- protocol: http\n  servers:\n  - trust: me\n",
         &[(
             4,

@@ -31,7 +31,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("curator", "namers: [{kind: io.l5d.curator, experimental: true}]", ""),
     ("disable-tls", "", "client: {kind: io.l5d.static, configs: [{prefix: /$/inet, tls: {enabled: false}}]}"),
     ("disable-tls", "", "client: {tls: {enabled: false}}"),
-    ("k8s-servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.k8s.localnode}]}"),
     ("loadbalancer", "", "client: {loadBalancer: {kind: p2c, maxEffort: 10}}"),
     (
         "loadbalancer",
@@ -216,7 +215,7 @@ impl Stage {
         let is_http2 = text.contains("protocol: h2");
         let main = if is_http2 { self.over_http2.address() } else { self.main.address() };
         let text = text
-            .replace("port: 8001", &format!("port: {}", self.api.address().port()))
+            .replace("ort: 8001", &format!("ort: {}", self.api.address().port()))
             .replace("examples/names", self.names.path())
             .replace("logs/", &format!("{}/logs/", self.names.path()))
             .replace("127.1/9999", &port(main))
@@ -257,6 +256,7 @@ async fn every_example_is_started_and_answers() {
             "admin" => admin(&stage).await,
             "http" => http(&stage).await,
             "k8s" => k8s(&stage).await,
+            "k8s-servicemesh" => k8s_servicemesh(&stage).await,
             "proxy" => proxy(&stage).await,
             "servicemesh" => servicemesh(&stage).await,
             "static_namer" => static_namer(&stage).await,
@@ -312,6 +312,30 @@ async fn k8s(stage: &Stage) {
     let app = stage.run("k8s").await;
     for (router, said) in [("int", "hello"), ("ext", "main")] {
         assert_eq!(app.client_of(router, 0).await.get("hello", "").await.text(), said, "{router}");
+    }
+    app.stop().await;
+}
+
+async fn k8s_servicemesh(stage: &Stage) {
+    let mut config = stage.config("k8s-servicemesh");
+    let [local] = config.routers[1].transformers.as_mut_slice() else { panic!("one transformer") };
+    assert_eq!(*local, Transformer::LocalNode { env_var: Transformer::NODE_NAME.to_owned() });
+    // Cargo sets this one for every test.
+    *local = Transformer::LocalNode { env_var: "CARGO_PKG_NAME".to_owned() };
+    let node = env!("CARGO_PKG_NAME");
+    let app = TestApp::start_config(config, Threads::Here).await;
+    let on_node = |name, port, address| {
+        let mut slice = slice("default", name, port, address);
+        slice["endpoints"][0]["nodeName"] = node.into();
+        slice
+    };
+    stage.api.put(on_node("hello", "http", stage.hello.address()));
+    stage.api.put(service("default", "l5d", &[("incoming", 4141)]));
+    stage.api.put(on_node("l5d", "incoming", app.address("incoming", 0)));
+    let response = app.client_of("outgoing", 0).await.get("hello", "").await;
+    assert_eq!((response.status(), response.text()), (200, "hello"), "{response:?}");
+    for router in ["outgoing", "incoming"] {
+        assert_eq!(app.total("requests", &[("router", router)]), 1, "{router}");
     }
     app.stop().await;
 }

@@ -34,5 +34,6 @@ mod reloading;
 mod starting;
 mod support;
 mod transforming;
+mod transforming_kubernetes;
 mod trusting;
 mod upgrading;

@@ -1,10 +1,14 @@
 //! Namers, interpreters, transformers.
 
 use super::Fate::{NoEffect, NotYet, Refused, Works};
-use super::{CONSUL, DTAB_CONFIGMAP, Section, TRANSFORMERS, key, list, one, section, sorted};
+use super::{CONSUL, DTAB_CONFIGMAP, Section, key, list, one, section, sorted};
 
 /// Of `experimental`, which many things accept.
 pub(super) const NO_EXPERIMENT: &str = "what is built may be used without it";
+
+/// Of `hostNetwork`, without which Linkerd compared the first 24 bits of addresses.
+const BY_NODE: &str =
+    "nodes are told apart by their names, whether or not pods use the network of their host";
 
 const ZOOKEEPER: &str = "ZooKeeper is not asked for names: write them to files for `io.l5d.fs`";
 const SCHEDULER: &str = "this scheduler is not asked for names: write them to files for `io.l5d.fs`";
@@ -134,8 +138,8 @@ pub(super) const SECTIONS: &[Section] = &[
             key("io.l5d.localhost", Works),
             key("io.l5d.specificHost", Works),
             key("io.l5d.port", Works),
-            key("io.l5d.k8s.daemonset", NotYet(TRANSFORMERS)),
-            key("io.l5d.k8s.localnode", NotYet(TRANSFORMERS)),
+            key("io.l5d.k8s.daemonset", Works),
+            key("io.l5d.k8s.localnode", Works),
             key("io.l5d.replace", Works),
             key("io.l5d.const", Works),
         ],
@@ -145,15 +149,18 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "transformer io.l5d.k8s.daemonset",
         &[
-            key("k8sHost", NotYet(TRANSFORMERS)),
-            key("k8sPort", NotYet(TRANSFORMERS)),
-            key("namespace", NotYet(TRANSFORMERS)),
-            key("service", NotYet(TRANSFORMERS)),
-            key("port", NotYet(TRANSFORMERS)),
-            key("hostNetwork", NotYet(TRANSFORMERS)),
+            key("k8sHost", Works),
+            key("k8sPort", Works),
+            key("namespace", Works),
+            key("service", Works),
+            key("port", Works),
+            key("hostNetwork", NoEffect(BY_NODE)),
         ],
     ),
-    section("transformer io.l5d.k8s.localnode", &[key("hostNetwork", NotYet(TRANSFORMERS))]),
+    section(
+        "transformer io.l5d.k8s.localnode",
+        &[key("envVar", Works), key("hostNetwork", NoEffect(BY_NODE))],
+    ),
     section("transformer io.l5d.replace", &[key("path", Works)]),
     section("transformer io.l5d.const", &[key("path", Works)]),
 ];

@@ -3,7 +3,8 @@
 use super::super::errors::Report;
 use super::super::reader::Reader;
 use super::super::router::{non_empty, path};
-use crate::namer::Transformer;
+use super::kubernetes::plain_client;
+use crate::namer::{DaemonSet, Transformer};
 use crate::source::node::Node;
 
 /// Reads `transformers` of an interpreter or a namer.
@@ -18,6 +19,8 @@ fn transformer(node: &Node<'_>, report: &mut Report) -> Option<Transformer> {
     let sections: &'static [&'static str] = match kind {
         "io.l5d.specificHost" => &["transformer io.l5d.specificHost"],
         "io.l5d.port" => &["transformer io.l5d.port"],
+        "io.l5d.k8s.localnode" => &["transformer io.l5d.k8s.localnode"],
+        "io.l5d.k8s.daemonset" => &["transformer io.l5d.k8s.daemonset"],
         "io.l5d.const" => &["transformer io.l5d.const"],
         "io.l5d.replace" => &["transformer io.l5d.replace"],
         _ => &["transformer"],
@@ -33,6 +36,11 @@ fn transformer(node: &Node<'_>, report: &mut Report) -> Option<Transformer> {
             need(&mut reader, "port");
             Transformer::Port { port: reader.number("port", 1..=u64::from(u16::MAX))? }
         }
+        "io.l5d.k8s.localnode" => {
+            let said = non_empty(&mut reader, "envVar");
+            Transformer::LocalNode { env_var: said.unwrap_or_else(|| Transformer::NODE_NAME.to_owned()) }
+        }
+        "io.l5d.k8s.daemonset" => Transformer::DaemonSet(daemon_set(&mut reader)?),
         "io.l5d.const" | "io.l5d.replace" => {
             need(&mut reader, "path");
             let path = path(&mut reader, "path")?;
@@ -45,6 +53,14 @@ fn transformer(node: &Node<'_>, report: &mut Report) -> Option<Transformer> {
         report.error(at.error(reason));
     }
     Some(made)
+}
+
+fn daemon_set(reader: &mut Reader<'_, '_>) -> Option<DaemonSet> {
+    ["namespace", "port", "service"].iter().for_each(|key| need(reader, key));
+    let mut text = |key| reader.text(key).map(str::to_owned);
+    let (namespace, port, service) = (text("namespace"), text("port"), text("service"));
+    let client = plain_client(reader, "k8sHost", "k8sPort").unwrap_or_default();
+    Some(DaemonSet { client, namespace: namespace?, port: port?, service: service? })
 }
 
 /// Reports that a key is absent, if it is.

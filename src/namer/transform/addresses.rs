@@ -4,7 +4,7 @@ use super::beside::{Beside, changes};
 use crate::interpret::{Answer, Bound, Endpoint, EndpointSet, Leaf, State, Target, Transformer};
 use crate::name::{NameTree, Path};
 use crate::namer::published::{Published, Verdict};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -118,10 +118,29 @@ pub(super) fn on_port(endpoints: &[Endpoint], port: u16) -> Vec<Endpoint> {
     merged(endpoints.iter().map(there))
 }
 
+/// The gateways on the nodes where endpoints are. Those of a node have the share of its endpoints together.
+pub(super) fn on_nodes(endpoints: &[Endpoint], gateways: &[Endpoint]) -> Vec<Endpoint> {
+    let mut shares: HashMap<&str, f64> = HashMap::new();
+    for endpoint in endpoints {
+        if let Some(node) = &endpoint.node {
+            *shares.entry(node).or_default() += endpoint.weight;
+        }
+    }
+    let mut counts: HashMap<&str, f64> = HashMap::new();
+    for node in gateways.iter().filter_map(|gateway| gateway.node.as_deref()) {
+        *counts.entry(node).or_default() += 1.0;
+    }
+    let shared = |gateway: &Endpoint| {
+        let node = gateway.node.as_deref()?;
+        Some(Endpoint { weight: shares.get(node)? / counts.get(node)?, ..gateway.clone() })
+    };
+    gateways.iter().filter_map(shared).collect()
+}
+
 /// Each address once: where several have come to be one, it has the share of all.
 pub(super) fn merged(endpoints: impl Iterator<Item = Endpoint>) -> Vec<Endpoint> {
     let mut merged: Vec<Endpoint> = Vec::new();
-    let mut places = std::collections::HashMap::new();
+    let mut places = HashMap::new();
     for endpoint in endpoints {
         let at = *places.entry(endpoint.address).or_insert(merged.len());
         match merged.get_mut(at) {

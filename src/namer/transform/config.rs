@@ -1,12 +1,16 @@
 //! The configuration of transformers.
 
 use crate::interpret::{Leaf, State};
+use crate::kubernetes::Config;
 use crate::name::{NameTree, Path};
 use crate::namer::address::{is_host_name, literal};
+use crate::namer::kubernetes::is_service_name;
 use crate::namer::system::SystemNamer;
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 
 /// One entry of `transformers:`, as configured.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Transformer {
     /// `io.l5d.localhost`: keeps endpoints at addresses of this machine.
@@ -21,6 +25,14 @@ pub enum Transformer {
         /// From 1.
         port: u16,
     },
+    /// `io.l5d.k8s.localnode`: keeps endpoints on the node that the process runs on.
+    #[serde(rename_all = "camelCase")]
+    LocalNode {
+        /// The variable of the environment that holds the node's name; [`Transformer::NODE_NAME`] by default.
+        env_var: String,
+    },
+    /// `io.l5d.k8s.daemonset`: sends to the pods of a daemon set on the nodes where endpoints are.
+    DaemonSet(DaemonSet),
     /// `io.l5d.const`: whatever is asked for stands for one name.
     Const {
         /// The name, which begins with `/$`.
@@ -33,13 +45,66 @@ pub enum Transformer {
     },
 }
 
+/// The keys of `io.l5d.k8s.daemonset`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonSet {
+    /// `k8sHost` and `k8sPort`, or none of them: where the API server is.
+    pub client: Config,
+    /// The namespace of the daemon set's service.
+    pub namespace: String,
+    /// The name or the number of a port of that service.
+    pub port: String,
+    /// The service of the daemon set.
+    pub service: String,
+}
+
+impl DaemonSet {
+    /// Returns the name of the service's endpoints, behind the namer's prefix.
+    pub(super) fn path(&self) -> Path {
+        Path::from_elems([&self.namespace, &self.port, &self.service])
+    }
+
+    /// Returns the first key whose value can be nothing in Kubernetes, and what is expected there.
+    fn wrong(&self) -> Option<(&'static str, String)> {
+        let Self { client: _, namespace, port, service } = self;
+        let cases = [
+            ("namespace", "the name of a namespace", [namespace, "http", "a"]),
+            ("port", "the name or the number of a port of the service", ["a", port, "a"]),
+            ("service", "the name of a service", ["a", "http", service]),
+        ];
+        let wrong = cases.into_iter().find(|(.., elems)| !is_service_name(&Path::from_elems(elems)));
+        wrong.map(|(key, expected, _)| (key, format!("expected {expected}")))
+    }
+}
+
+impl Serialize for DaemonSet {
+    /// As the keys of the configuration.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { client, namespace, port, service } = self;
+        let mut keys = serializer.serialize_map(None)?;
+        if let Config::Plain { host, port } = client {
+            keys.serialize_entry("k8sHost", host)?;
+            keys.serialize_entry("k8sPort", port)?;
+        }
+        keys.serialize_entry("namespace", namespace)?;
+        keys.serialize_entry("port", port)?;
+        keys.serialize_entry("service", service)?;
+        keys.end()
+    }
+}
+
 impl Transformer {
+    /// The variable that holds the name of the node when the configuration does not say which: as in Linkerd.
+    pub const NODE_NAME: &str = "NODE_NAME";
+
     /// Returns its kind, as it is written in the configuration.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Localhost => "io.l5d.localhost",
             Self::SpecificHost { .. } => "io.l5d.specificHost",
             Self::Port { .. } => "io.l5d.port",
+            Self::LocalNode { .. } => "io.l5d.k8s.localnode",
+            Self::DaemonSet(_) => "io.l5d.k8s.daemonset",
             Self::Const { .. } => "io.l5d.const",
             Self::Replace { .. } => "io.l5d.replace",
         }
@@ -56,7 +121,8 @@ impl Transformer {
             Self::Const { path } | Self::Replace { path } => {
                 system_path(path).err().map(|reason| ("path", reason))
             }
-            Self::Localhost | Self::Port { .. } => None,
+            Self::DaemonSet(daemon_set) => daemon_set.wrong(),
+            Self::Localhost | Self::Port { .. } | Self::LocalNode { .. } => None,
         }
     }
 }

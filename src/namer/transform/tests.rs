@@ -1,5 +1,5 @@
 use super::Transformer;
-use super::addresses::{kept, merged, on_hosts, on_port};
+use super::addresses::{kept, merged, on_hosts, on_nodes, on_port};
 use crate::interpret::{Bound, Endpoint, EndpointSet, Explore, Held, Hint, Keeper, Outcome, Target, settle};
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer::{Cause, Config, Error, Fs, Kind, build};
@@ -45,6 +45,26 @@ fn an_address_that_several_have_is_about_to_end_when_all_are() {
     let one = merged([ending.clone(), endpoint("10.0.0.1:80")].into_iter());
     assert!(one.len() == 1 && !one[0].terminating);
     assert!(merged([ending.clone(), ending].into_iter())[0].terminating);
+}
+
+#[test]
+fn gateways_are_those_of_the_same_nodes() {
+    let on = |address: &str, node: &str| Endpoint {
+        node: (!node.is_empty()).then(|| node.into()),
+        ..endpoint(address)
+    };
+    let pods =
+        [on("10.0.0.1:80", "a"), on("10.0.0.2:80", "a"), on("10.0.1.1:80", "b"), on("10.0.2.1:80", "")];
+    let gateways = [
+        on("10.1.0.1:4141", "a"),
+        on("10.1.1.1:4141", "b"),
+        on("10.1.1.2:4141", "b"),
+        on("10.1.2.1:4141", "c"),
+    ];
+    let shared = on_nodes(&pods, &gateways);
+    assert_eq!(shown(&shared), ["10.1.0.1:4141 * 2", "10.1.1.1:4141 * 0.5", "10.1.1.2:4141 * 0.5"]);
+    assert!(on_nodes(&pods[3..], &gateways).is_empty());
+    assert!(on_nodes(&pods, &[on("10.1.0.1:4141", "")]).is_empty());
 }
 
 fn path(text: &str) -> Path {
@@ -187,4 +207,15 @@ async fn what_cannot_be_made_is_said() {
         assert!(matches!(&error, Error::Interpreter(Cause::Path(..))), "{error:?}");
         assert!(error.to_string().starts_with(expected), "{error}");
     }
+    let local = Config {
+        prefix: path("/fs"),
+        kind: Kind::Fs(Fs { root_dir: "names".into() }),
+        transformers: vec![Transformer::LocalNode { env_var: "NO_NODE_IS_IN_HERE".into() }],
+    };
+    let Err(error) = build(&[local], [], &Registry::default(), &Handle::current()) else {
+        panic!("there is no such node")
+    };
+    let expected =
+        "namer /#/fs: io.l5d.k8s.localnode: the variable `NO_NODE_IS_IN_HERE` of the environment holds";
+    assert!(error.to_string().starts_with(expected), "{error}");
 }
