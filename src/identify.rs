@@ -9,59 +9,101 @@
 //! query, `:method` the method. `:scheme` is `http`: listeners have no TLS by now, and a caller's word for it is not kept.
 
 mod config;
+mod ingress;
 
 pub use self::config::{Config, Header, HeaderPath, HeaderToken, MethodAndHost, PathSegments, Static};
+pub use self::ingress::{FIRST_LIST, Ingress, Ingresses, LiveRules};
+
+use self::ingress::Rules;
 
 use crate::context::Target;
 use crate::message::{Head, Known, Version};
 use crate::name::{Path, PathBuf};
 use std::fmt;
+use std::sync::Arc;
 
 /// The identifiers of a router, tried in order.
 #[derive(Clone, Debug)]
 pub struct Identifiers {
-    configs: Vec<Config>,
+    identifiers: Vec<Ready>,
     prefix: Path,
+}
+
+/// One identifier of a router, with what it has to know beside the request: [`Ingresses::identifiers`] says that.
+#[derive(Clone, Debug)]
+pub enum Identifier {
+    /// One that reads nothing but the head; `io.l5d.ingress` among these knows no rules.
+    Head(Config),
+    /// `io.l5d.ingress`.
+    Ingress(LiveRules),
+}
+
+/// One identifier on one worker.
+#[derive(Clone, Debug)]
+enum Ready {
+    Head(Config),
+    Ingress(Rules),
 }
 
 impl Identifiers {
     /// Makes the identifiers of a router whose names begin with `prefix` (`dstPrefix`). None configured is the
     /// default one.
-    pub fn new(configs: &[Config], prefix: &Path) -> Self {
-        let configs = if configs.is_empty() { vec![Config::default()] } else { configs.to_vec() };
-        Self { configs, prefix: prefix.clone() }
+    pub fn new(identifiers: &[Identifier], prefix: &Path) -> Self {
+        let ready = |identifier: &Identifier| match identifier {
+            Identifier::Head(config) => Ready::Head(config.clone()),
+            Identifier::Ingress(rules) => Ready::Ingress(Rules::new(rules)),
+        };
+        let mut identifiers: Vec<Ready> = identifiers.iter().map(ready).collect();
+        if identifiers.is_empty() {
+            identifiers.push(Ready::Head(Config::default()));
+        }
+        Self { identifiers, prefix: prefix.clone() }
     }
 
     /// Writes the request's name into `name`, which is cleared first.
     ///
-    /// Names depend on nothing but the head; its target is expected in origin form. The host is lower-cased where it
+    /// Names depend on the head, and with `io.l5d.ingress` on its rules; a target is expected in origin form. The host is lower-cased where it
     /// is read, and with `consume` the segments leave the target, which costs a copy of it. Nothing else is
     /// allocated once `name` has grown.
     ///
     /// # Errors
     ///
-    /// When no identifier names the request. The last one's reason is kept, as in Linkerd.
+    /// When no identifier names the request. The last one's reason is kept, as in Linkerd. One that cannot say because
+    /// its rules are not known yet is the last one: those behind it would name what it may be going to name.
     pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Unidentified> {
         let mut last = None;
-        for config in &self.configs {
+        for identifier in &self.identifiers {
             name.clear();
             name.extend(&self.prefix);
-            match config.identify(head, name) {
+            match identifier.identify(head, name) {
                 Ok(()) => return Ok(()),
-                Err(reason) => last = Some(reason),
+                Err(missing @ Missing::Unknown(_)) => return Err(Unidentified::NotYet(missing.to_string())),
+                Err(missing) => last = Some(missing),
             }
         }
         // There is always an identifier, so there is always a reason.
-        Err(Unidentified { reason: last.map(|reason| reason.to_string()).unwrap_or_default() })
+        Err(Unidentified::Unnamed(last.map(|missing| missing.to_string()).unwrap_or_default()))
     }
 }
 
-/// Why no identifier named a request: a 400 whose body says the reason.
+/// Why no identifier named a request.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct Unidentified {
-    /// What the last identifier missed.
-    pub reason: String,
+pub enum Unidentified {
+    /// None of them does: a 400, with what the last identifier missed.
+    #[error("{0}")]
+    Unnamed(String),
+    /// It cannot be said yet: a 503, with what is not known.
+    #[error("{0}")]
+    NotYet(String),
+}
+
+impl Ready {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+        match self {
+            Self::Head(config) => config.identify(head, name),
+            Self::Ingress(rules) => rules.identify(head, name),
+        }
+    }
 }
 
 /// What an identifier missed. It becomes text only when no later identifier succeeds.
@@ -71,6 +113,12 @@ enum Missing<'a> {
     Segments(usize),
     Path(&'a str),
     Host,
+    /// No rule of an ingress, and no default backend.
+    Rule,
+    /// A rule that leads to something else.
+    Service,
+    /// The rules of ingresses are not known, for a reason if there is one besides that they were not listed yet.
+    Unknown(Option<Arc<str>>),
 }
 
 impl fmt::Display for Missing<'_> {
@@ -81,6 +129,10 @@ impl fmt::Display for Missing<'_> {
             Self::Segments(segments) => write!(f, "not enough segments in path: {segments} needed"),
             Self::Path(header) => write!(f, "no segments in {header}"),
             Self::Host => write!(f, "request missing hostname"),
+            Self::Rule => write!(f, "no ingress rule matches"),
+            Self::Service => write!(f, "the ingress rule that matches leads to no service"),
+            Self::Unknown(None) => write!(f, "the ingress rules are not known yet"),
+            Self::Unknown(Some(reason)) => write!(f, "the ingress rules are not known: {reason}"),
         }
     }
 }
@@ -107,6 +159,7 @@ impl Config {
                 name.extend(&config.path);
                 Ok(())
             }
+            Self::Ingress(_) => Err(Missing::Unknown(None)),
         }
     }
 }

@@ -77,7 +77,7 @@ pub struct RouterSettings {
     /// How endpoints are spoken to.
     pub upstreams: Upstreams,
     /// How requests are named, tried in order.
-    pub identifiers: Vec<identify::Config>,
+    pub identifiers: Vec<identify::Identifier>,
     /// How long a name may take to be resolved: `bindingTimeoutMs`.
     pub binding_timeout: Duration,
     /// How much each worker remembers.

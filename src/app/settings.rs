@@ -1,5 +1,6 @@
 //! What the configuration says, in the proxy's terms.
 
+use crate::identify::Ingresses;
 use crate::proxy::{
     CacheConfig, Http2, Limits, ListenerSettings, Protocol, RouterSettings, SocketOptions, Upstreams,
 };
@@ -7,16 +8,16 @@ use crate::{config, context, message};
 use std::num::NonZeroUsize;
 
 /// What can change of the routers while they run, in their order.
-pub(super) fn routers(config: &config::Config) -> Vec<RouterSettings> {
-    config.routers.iter().map(router).collect()
+pub(super) fn routers(config: &config::Config, ingresses: &Ingresses) -> Vec<RouterSettings> {
+    config.routers.iter().map(|one| router(one, ingresses)).collect()
 }
 
-fn router(router: &config::Router) -> RouterSettings {
+fn router(router: &config::Router, ingresses: &Ingresses) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     RouterSettings {
         prefix: router.dst_prefix.clone(),
         upstreams: upstreams(router),
-        identifiers: router.identifiers.clone(),
+        identifiers: ingresses.identifiers(&router.identifiers),
         binding_timeout: router.binding_timeout,
         caches: CacheConfig {
             names: at_least_one(router.binding_cache.paths),

@@ -99,9 +99,7 @@ fn access_log_json(protocol: &str, log: &AccessLog) -> Value {
 
 fn interpreter_json(store: Option<&store::Config>, transformers: &[namer::Transformer]) -> Value {
     let interpreter = match store {
-        Some(store::Config::Fs(store::Fs { dtab_file })) => {
-            json!({ "kind": "io.l5d.fs", "dtabFile": dtab_file })
-        }
+        Some(store) => store_json(store),
         None if transformers.is_empty() => return Value::Null,
         None => json!({ "kind": "default" }),
     };
@@ -112,6 +110,15 @@ fn interpreter_json(store: Option<&store::Config>, transformers: &[namer::Transf
 fn transformers_json(transformers: &[namer::Transformer]) -> Value {
     let transformers: Vec<_> = transformers.iter().map(|one| with_kind(one.kind(), one)).collect();
     if transformers.is_empty() { Value::Null } else { transformers.into() }
+}
+
+fn store_json(store: &store::Config) -> Value {
+    let mut keys = match store {
+        store::Config::Fs(store::Fs { dtab_file }) => json!({ "dtabFile": dtab_file }),
+        store::Config::Kubernetes(kubernetes) => json!(kubernetes),
+    };
+    keys["kind"] = store.kind().into();
+    keys
 }
 
 fn server_json(server: &Server, protocol: Protocol) -> Value {
@@ -300,8 +307,18 @@ routers:
   interpreter: {transformers: [{kind: io.l5d.port, port: 4141}, {kind: io.l5d.localhost}]}
   servers: [{port: 0}]
 - protocol: http
-  label: stored
+  label: through file
   interpreter: {kind: io.l5d.fs, dtabFile: dtab, transformers: [{kind: io.l5d.localhost}]}
+  servers: [{port: 0}]
+- {protocol: http, label: file, interpreter: {kind: io.l5d.fs, dtabFile: routes.dtab}, servers: [{port: 0}]}
+- protocol: http
+  label: map
+  interpreter: {kind: io.l5d.k8s.configMap, kubeconfig: c, context: x, namespace: n, name: m, filename: f}
+  servers: [{port: 0}]
+- {protocol: http, label: own, interpreter: {kind: io.l5d.k8s.dtab, name: m}, servers: [{port: 0}]}
+- protocol: http
+  label: old
+  interpreter: {kind: io.l5d.k8s.dtab, host: h, name: m, apiVersion: l5d.io/v1alpha1}
   servers: [{port: 0}]
 - {protocol: http, label: logged, httpAccessLog: /dev/stdout, servers: [{port: 0}]}
 - {protocol: http, label: logged too, httpAccessLog: a.log, httpAccessLogRollPolicy: 1.kilobyte, servers: [{port: 0}]}

@@ -61,6 +61,7 @@ fn identifier(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Optio
             }
             identify::Config::Static(identify::Static { path: path(&mut reader, "path")? })
         }
+        "io.l5d.ingress" => identify::Config::Ingress(kubernetes::ingress(&mut reader)),
         _ => return None,
     };
     let wrong = wrong_identifier(&config, node);
@@ -81,7 +82,9 @@ fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error>
             header_error(header).or_else(|| segments_error(segments.unwrap_or(1)))
         }
         identify::Config::Path(identify::PathSegments { segments, .. }) => segments_error(*segments),
-        identify::Config::Static(_) | identify::Config::MethodAndHost(_) => None,
+        identify::Config::Static(_) | identify::Config::MethodAndHost(_) | identify::Config::Ingress(_) => {
+            None
+        }
     }
 }
 
@@ -93,6 +96,9 @@ pub(super) fn interpreter(router: &mut Reader<'_, '_>) -> (Option<store::Config>
     let kind = reader.get("kind").and_then(|kind| kind.text().ok());
     let store = match kind {
         Some("io.l5d.fs") => reader.rest("interpreter io.l5d.fs").map(store::Config::Fs),
+        Some(kind @ ("io.l5d.k8s.configMap" | "io.l5d.k8s.dtab")) => {
+            kubernetes::store(&mut reader, kind).map(store::Config::Kubernetes)
+        }
         _ => None,
     };
     (store, transformers)

@@ -1,3 +1,4 @@
+use super::Ingress;
 use crate::name::Path;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub enum Config {
     MethodAndHost(MethodAndHost),
     /// `io.l5d.static`
     Static(Static),
+    /// `io.l5d.ingress`
+    Ingress(Ingress),
 }
 
 impl Config {
@@ -29,6 +32,7 @@ impl Config {
             Self::Path(_) => "io.l5d.path",
             Self::MethodAndHost(_) => "io.l5d.methodAndHost",
             Self::Static(_) => "io.l5d.static",
+            Self::Ingress(_) => "io.l5d.ingress",
         }
     }
 }

@@ -27,7 +27,8 @@ fn name(configs: &[Config], text: &str) -> Result<Path, String> {
 }
 
 fn name_of(configs: &[Config], head: &mut Head) -> Result<Path, String> {
-    let identifiers = Identifiers::new(configs, &path("/svc"));
+    let identifiers: Vec<_> = configs.iter().cloned().map(Identifier::Head).collect();
+    let identifiers = Identifiers::new(&identifiers, &path("/svc"));
     let mut name = PathBuf::default();
     name.push(b"left over");
     identifiers.identify(head, &mut name).map(|()| name.to_path()).map_err(|error| error.to_string())
@@ -217,7 +218,7 @@ fn consume_removes_the_segments_and_nothing_else() {
     ];
     for (count, target, expected) in table {
         let mut head = head(&format!("GET {target} HTTP/1.1\nHost: hello"));
-        let identifiers = Identifiers::new(&[segments(count, true)], &path("/svc"));
+        let identifiers = Identifiers::new(&[Identifier::Head(segments(count, true))], &path("/svc"));
         identifiers.identify(&mut head, &mut PathBuf::default()).unwrap();
         assert_eq!(head.target().escape_ascii().to_string(), expected, "{target}");
     }
@@ -227,7 +228,8 @@ fn consume_removes_the_segments_and_nothing_else() {
 fn a_target_stays_when_nothing_is_consumed() {
     for (config, target) in [(segments(1, false), "/foo/bar?x"), (segments(3, true), "/foo/bar?x")] {
         let mut head = head(&format!("GET {target} HTTP/1.1\nHost: hello"));
-        let _ = Identifiers::new(&[config], &path("/svc")).identify(&mut head, &mut PathBuf::default());
+        let _ = Identifiers::new(&[Identifier::Head(config)], &path("/svc"))
+            .identify(&mut head, &mut PathBuf::default());
         assert_eq!(head.target(), target.as_bytes());
     }
 }

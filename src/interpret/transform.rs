@@ -166,7 +166,7 @@ fn replaced(
     prefix: &Path,
 ) -> NameTree<Leaf> {
     match tree {
-        NameTree::Leaf(Leaf::Bound(_)) => prefixed(trees.next().unwrap_or(NameTree::Neg), prefix),
+        NameTree::Leaf(Leaf::Bound(_)) => trees.next().map_or(NameTree::Neg, |tree| prefixed(&tree, prefix)),
         NameTree::Alt(arms) => NameTree::Alt(arms.iter().map(|arm| replaced(arm, trees, prefix)).collect()),
         NameTree::Union(branches) => {
             let branch = |branch: &Weighted<Leaf>| Weighted {
@@ -179,7 +179,7 @@ fn replaced(
     }
 }
 
-fn prefixed(tree: NameTree<Leaf>, prefix: &Path) -> NameTree<Leaf> {
+fn prefixed(tree: &NameTree<Leaf>, prefix: &Path) -> NameTree<Leaf> {
     tree.map(&mut |leaf: &Leaf| match leaf {
         Leaf::Bound(bound) => Leaf::Bound(Bound { id: prefix.concat(&bound.id), ..bound.clone() }),
         Leaf::Path(path) => Leaf::Path(path.clone()),

@@ -13,8 +13,8 @@ pub(super) type Place = (Arc<str>, Arc<str>);
 /// Which object it is: its namespace and its name.
 type Id = (Arc<str>, Arc<str>);
 
-/// Says under which name an object is looked for; one that has none is not kept.
-pub(super) type Group = Arc<dyn Fn(&ObjectMeta) -> Option<String> + Send + Sync>;
+/// Says where an object is looked for; one that is nowhere is not kept.
+pub(super) type Group = Arc<dyn Fn(&ObjectMeta) -> Option<Place> + Send + Sync>;
 
 /// An object as it came: one that could not be read has its metadata alone.
 pub(super) type Came<T> = DeserializeGuard<<T as Kept>::Object>;
@@ -46,7 +46,7 @@ enum Knows {
 
 /// The objects of one list and what changed since.
 pub(super) struct Objects<T> {
-    groups: HashMap<Place, BTreeMap<Arc<str>, Entry<T>>>,
+    groups: HashMap<Place, BTreeMap<Id, Entry<T>>>,
     /// In which group an object is.
     places: HashMap<Id, Place>,
     /// How many cannot be read.
@@ -82,7 +82,7 @@ impl<T: Kept> Objects<T> {
     /// Takes an object that was added or changed. Returns the groups that may differ now.
     fn apply(&mut self, came: Came<T>) -> [Option<Place>; 2] {
         let Some(id) = id(came.meta()) else { return [None, None] };
-        let place = (self.group)(came.meta()).map(|group| (Arc::clone(&id.0), Arc::from(group)));
+        let place = (self.group)(came.meta());
         let (left, old) = self.remove(&id).unzip();
         if let Some(place) = &place {
             let entry = match came.0 {
@@ -92,7 +92,7 @@ impl<T: Kept> Objects<T> {
                 }
             };
             self.unreadable += usize::from(entry.unreadable.is_some());
-            self.groups.entry(place.clone()).or_default().insert(Arc::clone(&id.1), entry);
+            self.groups.entry(place.clone()).or_default().insert(id.clone(), entry);
             self.places.insert(id, place.clone());
         }
         [left.filter(|left| Some(left) != place.as_ref()), place]
@@ -102,7 +102,7 @@ impl<T: Kept> Objects<T> {
     fn remove(&mut self, id: &Id) -> Option<(Place, Entry<T>)> {
         let place = self.places.remove(id)?;
         let entries = self.groups.get_mut(&place)?;
-        let old = entries.remove(&id.1)?;
+        let old = entries.remove(id)?;
         if entries.is_empty() {
             self.groups.remove(&place);
         }
@@ -125,8 +125,8 @@ impl<T: Kept> Objects<T> {
     /// Takes over the last good form of what cannot be read in this newer list.
     fn inherit(&mut self, older: &Self) {
         for (place, entries) in &mut self.groups {
-            for (name, entry) in entries.iter_mut().filter(|(_, entry)| entry.good.is_none()) {
-                let before = older.groups.get(place).and_then(|entries| entries.get(name));
+            for (id, entry) in entries.iter_mut().filter(|(_, entry)| entry.good.is_none()) {
+                let before = older.groups.get(place).and_then(|entries| entries.get(id));
                 entry.good = before.and_then(|before| before.good.clone());
             }
         }
@@ -145,11 +145,9 @@ impl<T: Kept> Objects<T> {
 
     /// The objects that cannot be read, with or without a last good form.
     fn unreadable(&self) -> impl Iterator<Item = Unreadable> {
-        self.groups.iter().flat_map(|((namespace, _), entries)| {
-            entries.iter().filter_map(move |(name, entry)| {
-                let reason = entry.unreadable.clone()?;
-                Some(Unreadable { name: format!("{namespace}/{name}"), reason })
-            })
+        self.groups.values().flatten().filter_map(|((namespace, name), entry)| {
+            let reason = entry.unreadable.clone()?;
+            Some(Unreadable { name: format!("{namespace}/{name}"), reason })
         })
     }
 }

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::kept::{Kept, Known};
 use super::metrics::Metrics;
-use super::store::{Group, Store};
+use super::store::{Group, Place, Store};
 use super::task::{Shared, Task, what};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::HashMap;
@@ -33,14 +33,42 @@ pub enum Scope {
     Cluster,
 }
 
+/// Which objects of a resource are asked for; the server leaves out all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// All.
+    All,
+    /// Those whose labels match, in the API's own notation.
+    Labels(String),
+    /// The one of this name: rights that RBAC limits by `resourceNames` are enough for it.
+    Name(String),
+}
+
+impl Selector {
+    /// Returns it as the parameter `labelSelector`.
+    pub(super) fn labels(&self) -> Option<String> {
+        match self {
+            Self::Labels(labels) => Some(labels.clone()),
+            Self::All | Self::Name(_) => None,
+        }
+    }
+
+    /// Returns it as the parameter `fieldSelector`.
+    pub(super) fn fields(&self) -> Option<String> {
+        match self {
+            Self::Name(name) => Some(format!("metadata.name={name}")),
+            Self::All | Self::Labels(_) => None,
+        }
+    }
+}
+
 /// The watches of one resource. Cheap to clone.
 pub struct Watches<T: Kept>(Arc<Table<T>>);
 
 struct Table<T: Kept> {
     client: Client,
     scope: Scope,
-    /// Which objects, by label; all if there is none.
-    selector: Option<String>,
+    selector: Selector,
     group: Group,
     metrics: Metrics,
     control: Handle,
@@ -66,18 +94,37 @@ impl<T: Kept> std::fmt::Debug for Watches<T> {
 impl<T: Kept> Watches<T> {
     /// Makes the watches of a resource, none of which is started yet; they run on `control`.
     ///
-    /// `group` says under which name an object is looked for; one without such a name is not kept. With a `selector`,
-    /// in the API's own notation, the server leaves out the objects whose labels do not match.
+    /// `group` says under which name an object is looked for; one without such a name is not kept.
     pub fn new(
         client: Client,
         scope: Scope,
-        selector: Option<String>,
+        selector: Selector,
         group: impl Fn(&ObjectMeta) -> Option<String> + Send + Sync + 'static,
         metrics: Metrics,
         control: &Handle,
     ) -> Self {
+        let group = move |meta: &ObjectMeta| {
+            let namespace = meta.namespace.as_deref().unwrap_or_default();
+            Some((namespace.into(), group(meta)?.into()))
+        };
         let (group, control, held) = (Arc::new(group), control.clone(), Mutex::default());
         Self(Arc::new(Table { client, scope, selector, group, metrics, control, held }))
+    }
+
+    /// Follows all objects of a resource in a namespace, or in all of them if there is none, as one group; on `control`,
+    /// by a watch of its own that begins at once. It goes on while anybody has a receiver, and for [`IDLE`] after.
+    pub fn follow_all(
+        client: Client,
+        namespace: Option<&str>,
+        metrics: Metrics,
+        control: &Handle,
+    ) -> watch::Receiver<Known<T>> {
+        let nowhere = || -> Place { ("".into(), "".into()) };
+        let (group, control, held) =
+            (Arc::new(move |_: &ObjectMeta| Some(nowhere())), control.clone(), Mutex::default());
+        let (scope, selector) = (Scope::Cluster, Selector::All);
+        let watches = Self(Arc::new(Table { client, scope, selector, group, metrics, control, held }));
+        watches.join(namespace.map(Into::into), nowhere())
     }
 
     /// Follows the objects of a group in a namespace, and starts the watch that tells of them if there is none. It goes
@@ -87,7 +134,11 @@ impl<T: Kept> Watches<T> {
             Scope::Namespace => Some(Arc::clone(namespace)),
             Scope::Cluster => None,
         };
-        let place = (Arc::clone(namespace), Arc::clone(group));
+        self.join(scope, (Arc::clone(namespace), Arc::clone(group)))
+    }
+
+    /// Follows a group in the watch of a namespace, or of all of them, and starts that watch if there is none.
+    fn join(&self, scope: Option<Arc<str>>, place: Place) -> watch::Receiver<Known<T>> {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = held.get(&scope) {
             return shared.lock().store.follow(place);

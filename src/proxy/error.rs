@@ -2,6 +2,7 @@
 
 use crate::context::{OverrideError, Refusal};
 use crate::fault::{Blame, Fault, Status};
+use crate::identify;
 use crate::message::{FramingError, HeadError};
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,12 @@ pub enum Error {
     #[error("Unknown destination: {reason}")]
     Unidentified {
         /// Why the last identifier did not.
+        reason: String,
+    },
+    /// It cannot be named yet.
+    #[error("the request cannot be named: {reason}")]
+    NotIdentifiedYet {
+        /// What is not known.
         reason: String,
     },
     /// Its name leads nowhere.
@@ -99,6 +106,15 @@ pub enum Error {
     },
 }
 
+impl From<identify::Unidentified> for Error {
+    fn from(unidentified: identify::Unidentified) -> Self {
+        match unidentified {
+            identify::Unidentified::Unnamed(reason) => Self::Unidentified { reason },
+            identify::Unidentified::NotYet(reason) => Self::NotIdentifiedYet { reason },
+        }
+    }
+}
+
 /// The rows of the table of statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Row {
@@ -144,7 +160,9 @@ impl Error {
             }
             Self::Unroutable(_) => Row::Unroutable,
             Self::Naming(_) => Row::Naming,
-            Self::BindingTimeout { .. } | Self::Busy { .. } => Row::Unavailable,
+            Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => {
+                Row::Unavailable
+            }
             Self::Connecting { .. } | Self::Reset { .. } | Self::BadResponse { .. } => Row::Upstream,
             Self::ConnectTimeout { .. } | Self::Timeout { .. } => Row::TooLate,
         }
@@ -187,7 +205,7 @@ impl Fault for Error {
 
     fn retryable(&self) -> bool {
         match self {
-            Self::BindingTimeout { .. } | Self::Busy { .. } => true,
+            Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => true,
             Self::Connecting { .. } => true,
             Self::Reset { unsent, .. } => *unsent,
             _ => false,

@@ -91,9 +91,7 @@ impl Service {
         if is_last_stop(&mut request.head)? {
             return Ok(route::made_here(200, self.heads.lend()));
         }
-        self.identifiers
-            .identify(&mut request.head, name)
-            .map_err(|unidentified| Error::Unidentified { reason: unidentified.reason })?;
+        self.identifiers.identify(&mut request.head, name)?;
         request.note(|entry| entry.named(name));
         let overrides = self.bindings.overrides(context.overrides(), &self.policy.override_limits())?;
         let limit = self.time_limit(context)?;

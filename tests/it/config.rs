@@ -408,8 +408,11 @@ const CASES: &[Case] = &[
         &[(3, 46, "routers[0].identifier.path", "not a path: expected")],
     ),
     (
-        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.ingress}\n  servers: [{}]\n",
-        &[(3, 22, "routers[0].identifier.kind", "feature: the Ingress identifier")],
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.ingress, namespace: '', host: a, context: b}\n  servers: [{}]\n",
+        &[
+            (3, 49, "routers[0].identifier.namespace", "a text"),
+            (3, 71, "routers[0].identifier.context", "name an API server already"),
+        ],
     ),
     (
         "routers:\n- protocol: http\n  identifier: {header: a}\n  servers: [{}]\n",

@@ -1,7 +1,7 @@
 //! Routers, their servers, identifiers and binding caches.
 
 use super::Fate::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
-use super::{Holds, INGRESS, Key, NOTHING, Section, TLS, TRACES, key, list, one, section, sorted};
+use super::{Holds, Key, NOTHING, Section, TLS, TRACES, key, list, one, section, sorted};
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
 const STREAMED: &str = "bodies are always streamed, whatever their length";
@@ -219,7 +219,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("io.l5d.path", Works),
             key("io.l5d.methodAndHost", Works),
             key("io.l5d.static", Works),
-            key("io.l5d.ingress", NotYet(INGRESS)),
+            key("io.l5d.ingress", Works),
             key("io.l5d.k8s.istio", Refused(ISTIO)),
             key("io.l5d.k8s.istio-ingress", Refused(ISTIO)),
         ],
@@ -232,12 +232,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section("identifier io.l5d.header.path", &[key("header", Works), key("segments", Works)]),
     section(
         "identifier io.l5d.ingress",
-        &[
-            key("namespace", NotYet(INGRESS)),
-            key("ingressClassAnnotation", NotYet(INGRESS)),
-            key("ignoreDefaultBackends", NotYet(INGRESS)),
-            key("host", NotYet(INGRESS)),
-            key("port", NotYet(INGRESS)),
-        ],
-    ),
+        &[key("namespace", Works), key("ingressClassAnnotation", Works), key("ignoreDefaultBackends", Works)],
+    )
+    .with(&["kubernetes client"]),
 ];

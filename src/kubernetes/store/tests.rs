@@ -25,7 +25,10 @@ fn object(name: &str, group: &str, value: impl Into<Value>) -> Came<Values> {
 }
 
 fn store() -> Store<Values> {
-    Store::new(Arc::new(|meta| meta.labels.as_ref()?.get("group").cloned()))
+    Store::new(Arc::new(|meta| {
+        let group = meta.labels.as_ref()?.get("group")?;
+        Some((meta.namespace.as_deref()?.into(), group.as_str().into()))
+    }))
 }
 
 fn place(group: &str) -> Place {

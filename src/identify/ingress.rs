@@ -1,0 +1,47 @@
+//! Names requests by the Ingress resources of a cluster: `io.l5d.ingress`.
+//!
+//! The rules of all ingresses are compiled to one [`Table`] whenever one of them changes, on control; workers hold the
+//! table that they last saw. How a request finds its rule, and what is another thing than in Linkerd, is said there.
+
+mod config;
+mod kept;
+mod table;
+mod watch;
+
+pub use self::config::Ingress;
+pub(super) use self::watch::Rules;
+pub use self::watch::{FIRST_LIST, Ingresses, LiveRules};
+
+use self::table::Table;
+use super::Missing;
+use crate::context::Target;
+use crate::message::{Head, Known};
+use crate::name::PathBuf;
+
+impl Rules {
+    /// Appends `/<namespace>/<port>/<service>` of the backend that the request's host and path lead to.
+    pub(super) fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'static>> {
+        head.lower_host();
+        let host = without_port(head.get(Known::Host).unwrap_or_default());
+        let path = Target::split(head.target()).path;
+        self.look(|table| match table.find(host, path) {
+            Some(Some(backend)) => {
+                name.extend(backend);
+                Ok(())
+            }
+            Some(None) => Err(Missing::Service),
+            None => Err(Missing::Rule),
+        })
+    }
+}
+
+/// Returns a host without its port; the colons of an IPv6 address stand in brackets (RFC 3986, 3.2.2).
+fn without_port(host: &[u8]) -> &[u8] {
+    let literal = host.starts_with(b"[").then(|| host.iter().position(|&byte| byte == b']')).flatten();
+    let from = literal.unwrap_or(0);
+    let port = host.iter().skip(from).position(|&byte| byte == b':');
+    port.and_then(|at| host.get(..from + at)).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! What is kept of an Ingress.
+
+use crate::kubernetes;
+use crate::name::Path;
+use k8s_openapi::api::networking::v1 as networking;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// The annotation that said the class before there was `ingressClassName`.
+const CLASS: &str = "kubernetes.io/ingress.class";
+
+/// What is kept of an Ingress.
+#[derive(Debug, PartialEq)]
+pub(super) struct Kept {
+    /// When it was made, its namespace and its name: of two that want the same the first in this order gets it.
+    pub(super) age: (Option<Time>, String, String),
+    /// What it says of its class, if anything.
+    pub(super) class: Option<String>,
+    pub(super) default: Option<Backend>,
+    /// In their order.
+    pub(super) rules: Vec<Rule>,
+}
+
+/// Where requests are led: `/<namespace>/<port>/<service>`, or nothing if it is no service.
+pub(super) type Backend = Option<Path>;
+
+/// A path of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Rule {
+    /// In lower case; empty for all.
+    pub(super) host: String,
+    /// As it was written; empty for all.
+    pub(super) path: String,
+    /// Whether a request's path has to be this one, and not only to begin with it.
+    pub(super) exact: bool,
+    pub(super) backend: Backend,
+}
+
+impl kubernetes::Kept for Kept {
+    type Object = networking::Ingress;
+
+    fn keep(ingress: networking::Ingress) -> Self {
+        let metadata = ingress.metadata;
+        let spec = ingress.spec.unwrap_or_default();
+        let namespace = metadata.namespace.unwrap_or_default();
+        let said = |class: &String| !class.is_empty();
+        let annotation = metadata.annotations.and_then(|mut all| all.remove(CLASS)).filter(said);
+        let rules = spec.rules.unwrap_or_default().into_iter();
+        Self {
+            class: annotation.or(spec.ingress_class_name.filter(said)),
+            default: spec.default_backend.map(|default| backend(&namespace, default)),
+            rules: rules.flat_map(|rule| paths(&namespace, rule)).collect(),
+            age: (metadata.creation_timestamp, namespace, metadata.name.unwrap_or_default()),
+        }
+    }
+}
+
+fn paths(namespace: &str, rule: networking::IngressRule) -> impl Iterator<Item = Rule> {
+    let host = rule.host.unwrap_or_default().to_ascii_lowercase();
+    let paths = rule.http.map(|http| http.paths).unwrap_or_default().into_iter();
+    paths.map(move |path| Rule {
+        host: host.clone(),
+        path: path.path.unwrap_or_default(),
+        exact: path.path_type == "Exact",
+        backend: backend(namespace, path.backend),
+    })
+}
+
+fn backend(namespace: &str, backend: networking::IngressBackend) -> Backend {
+    let service = backend.service?;
+    let port = service.port?;
+    let port = port.name.filter(|name| !name.is_empty()).or(port.number.map(|number| number.to_string()))?;
+    Some(Path::from_elems([namespace, &port, &service.name]))
+}

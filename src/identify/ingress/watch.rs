@@ -1,0 +1,155 @@
+//! From the API server to the workers: the tables, live.
+
+use super::kept::Kept;
+use super::{Ingress, Table};
+use crate::identify::{Config, Identifier, Missing};
+use crate::kubernetes::{Client, Known, Metrics, Watches};
+use crate::telemetry::Registry;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// How long a start, and a reload, wait for the first list of ingresses: 2 s. An API server that is away longer is not
+/// waited for, and requests are refused until it is there.
+pub const FIRST_LIST: Duration = Duration::from_secs(2);
+
+/// What is known of the rules.
+#[derive(Clone, Debug, Default)]
+enum State {
+    /// No list was complete yet.
+    #[default]
+    Pending,
+    /// Nor will one be, for this reason.
+    Failed(Arc<str>),
+    /// Those of the last complete list, and every change that was heard of since.
+    Known(Arc<Table>),
+}
+
+/// The ingresses that identifiers ask for, each with its table, on control.
+#[derive(Clone, Debug)]
+pub struct Ingresses {
+    registry: Registry,
+    /// Made with the first one: whoever has none should see none.
+    metrics: Option<Metrics>,
+    control: Handle,
+    followed: Vec<(Ingress, watch::Receiver<State>)>,
+}
+
+impl Ingresses {
+    /// Makes them without any; what they count goes to `registry`, and they will be followed on `control`.
+    pub fn new(registry: &Registry, control: &Handle) -> Self {
+        Self { registry: registry.clone(), metrics: None, control: control.clone(), followed: Vec::new() }
+    }
+
+    /// Returns those that these identifiers ask for: what was followed already goes on, and the rest is waited for, up
+    /// to [`FIRST_LIST`]. What nobody asks for any more ends when the last worker has let go of it.
+    pub async fn rebuilt(&self, configs: impl Iterator<Item = &Config>) -> Self {
+        let mut rebuilt = Self { followed: Vec::new(), ..self.clone() };
+        for config in configs {
+            let Config::Ingress(wanted) = config else { continue };
+            if rebuilt.of(wanted).is_none() {
+                let state = self.of(wanted).unwrap_or_else(|| rebuilt.follow(wanted));
+                rebuilt.followed.push((wanted.clone(), state));
+            }
+        }
+        let first = async {
+            for (_, state) in &mut rebuilt.followed {
+                // One that has ended will never say more.
+                let _ = state.wait_for(|state| !matches!(state, State::Pending)).await;
+            }
+        };
+        // Late is not wrong: requests are told so, each.
+        let _ = timeout(FIRST_LIST, first).await;
+        rebuilt
+    }
+
+    /// Returns identifiers with what they have to know beside the request.
+    pub fn identifiers(&self, configs: &[Config]) -> Vec<Identifier> {
+        let live = |config: &Config| match config {
+            Config::Ingress(ingress) => self.of(ingress).map(|live| Identifier::Ingress(LiveRules(live))),
+            config => Some(Identifier::Head(config.clone())),
+        };
+        configs.iter().filter_map(live).collect()
+    }
+
+    fn of(&self, wanted: &Ingress) -> Option<watch::Receiver<State>> {
+        let found = self.followed.iter().find(|(followed, _)| followed == wanted);
+        found.map(|(_, state)| state.clone())
+    }
+
+    fn follow(&mut self, ingress: &Ingress) -> watch::Receiver<State> {
+        let registry = &self.registry;
+        let metrics = self.metrics.get_or_insert_with(|| Metrics::new(registry, "ingresses")).clone();
+        let client = Client::new(ingress.client.clone());
+        let namespace = ingress.namespace.as_deref();
+        let known = Watches::follow_all(client, namespace, metrics, &self.control);
+        let (sender, state) = watch::channel(State::Pending);
+        self.control.spawn(follow(ingress.clone(), known, sender));
+        state
+    }
+}
+
+/// Compiles a table whenever an ingress changes, until nobody looks at it any more.
+async fn follow(config: Ingress, mut known: watch::Receiver<Known<Kept>>, sender: watch::Sender<State>) {
+    loop {
+        let new = match &*known.borrow_and_update() {
+            Known::Pending => State::Pending,
+            Known::Failed(reason) => State::Failed(Arc::clone(reason)),
+            Known::Found(view) => {
+                let ingresses = view.objects.iter().map(AsRef::as_ref);
+                let table = Table::new(ingresses, &config.class, config.ignore_default_backends);
+                State::Known(Arc::new(table))
+            }
+        };
+        sender.send_replace(new);
+        let changed = tokio::select! {
+            changed = known.changed() => changed,
+            () = sender.closed() => return,
+        };
+        // A watch that ended says nothing more.
+        if changed.is_err() {
+            return sender.closed().await;
+        }
+    }
+}
+
+/// The rules of an identifier, live.
+#[derive(Clone, Debug)]
+pub struct LiveRules(watch::Receiver<State>);
+
+/// The rules as one worker last saw them.
+#[derive(Clone, Debug)]
+pub(in crate::identify) struct Rules(RefCell<Seen>);
+
+#[derive(Clone, Debug)]
+struct Seen {
+    live: watch::Receiver<State>,
+    state: State,
+}
+
+impl Rules {
+    pub(in crate::identify) fn new(LiveRules(live): &LiveRules) -> Self {
+        let mut live = live.clone();
+        let state = live.borrow_and_update().clone();
+        Self(RefCell::new(Seen { live, state }))
+    }
+
+    /// Lets `look` have the table as it is now. Takes a lock only when it has changed.
+    pub(super) fn look<T>(
+        &self,
+        look: impl FnOnce(&Table) -> Result<T, Missing<'static>>,
+    ) -> Result<T, Missing<'static>> {
+        let Seen { live, state } = &mut *self.0.borrow_mut();
+        if live.has_changed().is_ok_and(|changed| changed) {
+            *state = live.borrow_and_update().clone();
+        }
+        match state {
+            State::Pending => Err(Missing::Unknown(None)),
+            State::Failed(reason) => Err(Missing::Unknown(Some(Arc::clone(reason)))),
+            State::Known(table) => look(table),
+        }
+    }
+}
