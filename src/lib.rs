@@ -42,10 +42,10 @@
 //! | 1 | [`message`] | A message head as its bytes plus edits; HTTP/1 framing rules as pure functions. | sockets, what a field means |
 //! | 2 | [`kubernetes`] | One client; watches with state, backoff and staleness. | which resource means what |
 //! | 2 | [`context`] | What a request carries: peer, headers decoded, judged, stripped, re-encoded. | routing |
-//! | 2 | [`interpret`] | Turn a path and a dtab into a live tree of bound names, with its trace; owns the `Namer` trait. | which namers exist; HTTP |
+//! | 2 | [`interpret`] | Turn a path and a dtab into a live tree of bound names, with its trace; owns the `Namer` and `Transformer` traits. | which namers exist; HTTP |
 //! | 3 | [`identify`] | Name a request: head in, path out. | what the path will mean |
 //! | 3 | `sandbox` | To come: a tenant key adds dtab entries; who consumes which message. | where requests go |
-//! | 3 | [`namer`] | Implementations of `Namer`, and the one place that names them all. | dtabs, HTTP routing |
+//! | 3 | [`namer`] | Implementations of `Namer` and `Transformer`, and the one place that names them all. | dtabs, HTTP routing |
 //! | 3 | [`store`] | Where live dtabs come from. | who uses them |
 //! | 4 | [`proxy`] | Carry a request to an endpoint and back. | config files, concrete namers |
 //! | 5 | [`admin`] | Show the state; gets what it shows as values. | how to change routing |
@@ -53,7 +53,7 @@
 //! | 7 | [`app`] | The only place that knows every part: build all, bind all, run. | argv |
 //! | 8 | [`command`] | `run`, `check`, `delegate`, `fmt` and `demo`, one file each. | |
 //!
-//! The consumer owns the trait: [`interpret::Namer`] lives with the interpreter, [`namer`] implements it, and only
+//! The consumer owns the trait: [`interpret::Namer`] and [`interpret::Transformer`] live with the interpreter, [`namer`] implements them, and only
 //! [`app`] sees both. Each module owns its configuration, its metrics and its errors; there is no central error type.
 //!
 //! # The idea at the centre: evaluate, remember, wait

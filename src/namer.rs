@@ -10,6 +10,7 @@ mod published;
 mod rewrite;
 mod srv;
 mod system;
+mod transform;
 mod utility;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 pub use self::fs::{BadLine, FileState, FsNamer};
 pub use self::kubernetes::{EndpointsApi, Kubernetes, Source};
 pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
+pub use self::transform::{DaemonSet, Transformer};
 
 use self::address::is_host_name;
 use self::dns::{Dns, EXPECTED_SERVER, Server};
@@ -25,6 +27,7 @@ use self::kubernetes::{Clusters, KubernetesNamer};
 use self::rewrite::RewriteNamer;
 use self::srv::SrvNamer;
 use self::system::SystemNamer;
+use self::transform::Made;
 use crate::interpret::{Namer, Namers};
 use crate::name::Path;
 use crate::telemetry::Registry;
@@ -41,6 +44,8 @@ pub struct Config {
     pub prefix: Path,
     /// What it is.
     pub kind: Kind,
+    /// What the names that it binds go through, in this order.
+    pub transformers: Vec<Transformer>,
 }
 
 /// The kinds of namers, each with its own keys.
@@ -121,16 +126,22 @@ pub struct Rewrite {
     pub name: String,
 }
 
-/// Why a namer cannot be made of its configuration.
+/// Why namers cannot be made of their configuration.
 #[derive(Debug, thiserror::Error)]
-#[error("namer /#{prefix}: {cause}")]
-pub struct Error {
-    /// Its position in the configuration, from 0.
-    pub at: usize,
-    /// Its prefix, without the leading `/#`.
-    pub prefix: Path,
-    /// What is wrong.
-    pub cause: Cause,
+pub enum Error {
+    /// Of a namer, or of its transformers.
+    #[error("namer /#{prefix}: {cause}")]
+    Namer {
+        /// Its position in the configuration, from 0.
+        at: usize,
+        /// Its prefix, without the leading `/#`.
+        prefix: Path,
+        /// What is wrong.
+        cause: Cause,
+    },
+    /// Of the transformers of an interpreter.
+    #[error("interpreter: {0}")]
+    Interpreter(Cause),
 }
 
 /// What is wrong with the configuration of a namer.
@@ -153,12 +164,20 @@ pub enum Cause {
         "envVar: the variable `{0}` of the environment holds no namespace: the pod's manifest should set it from `metadata.namespace`"
     )]
     EnvVar(String),
+    /// `envVar` of `io.l5d.k8s.localnode` names a variable that holds no node.
+    #[error(
+        "io.l5d.k8s.localnode: the variable `{0}` of the environment holds no node: the pod's manifest should set it from `spec.nodeName`"
+    )]
+    NodeName(String),
     /// `pattern` is not a pattern.
     #[error("pattern: {0}")]
     Pattern(PatternError),
     /// `name` is not a template for the pattern.
     #[error("name: {0}")]
     Name(PatternError),
+    /// The `path` of a transformer of this kind stands for nothing by itself.
+    #[error("{0}: path: {1}")]
+    Path(&'static str, String),
 }
 
 /// The namers of a configuration as they run.
@@ -168,23 +187,40 @@ pub struct Built {
     entries: Vec<(Config, Arc<dyn Namer>)>,
     system: Arc<dyn Namer>,
     namers: Namers,
+    interpreters: Vec<Interpreter>,
     dns: Dns,
     clusters: Clusters,
     control: Handle,
 }
 
+/// The namers as an interpreter with transformers asks them.
+#[derive(Clone)]
+struct Interpreter {
+    configs: Vec<Transformer>,
+    transformers: Vec<Made>,
+    /// Each namer with what it is behind the transformers.
+    behind: Vec<(Arc<dyn Namer>, Arc<dyn Namer>)>,
+    namers: Namers,
+}
+
 /// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches,
-/// which count in `registry`.
+/// which count in `registry`. `interpreters` are the transformers of each interpreter, those without any among them.
 ///
 /// # Errors
 ///
-/// Says which namer cannot be made, and why.
-pub fn build(configs: &[Config], registry: &Registry, control: &Handle) -> Result<Built, Error> {
+/// Says which namer or transformer cannot be made, and why.
+pub fn build<'a>(
+    configs: &[Config],
+    interpreters: impl IntoIterator<Item = &'a [Transformer]>,
+    registry: &Registry,
+    control: &Handle,
+) -> Result<Built, Error> {
     let dns = Dns::of_system(control);
     let system = Arc::new(SystemNamer::new(dns.clone(), control));
     let clusters = Clusters::new(registry);
     let (entries, namers, control) = (Vec::new(), Namers::default(), control.clone());
-    Built { entries, system, namers, dns, clusters, control }.rebuilt(configs)
+    let built = Built { entries, system, namers, interpreters: Vec::new(), dns, clusters, control };
+    built.rebuilt(configs, interpreters)
 }
 
 impl Built {
@@ -193,20 +229,34 @@ impl Built {
         &self.namers
     }
 
+    /// Returns the namers as an interpreter with these transformers asks them. One that was not named when they were
+    /// made has no names at all.
+    pub fn namers_behind(&self, transformers: &[Transformer]) -> Namers {
+        if transformers.is_empty() {
+            return self.namers.clone();
+        }
+        let known = self.interpreters.iter().find(|known| known.configs == transformers);
+        known.map(|known| known.namers.clone()).unwrap_or_default()
+    }
+
     /// Makes the namers of a configuration that has taken the place of this one. Those of which it says the same stay
-    /// as they are, with all they watch.
+    /// as they are, with all they watch, and so do transformers.
     ///
     /// # Errors
     ///
-    /// Says which namer cannot be made, and why.
-    pub fn rebuilt(&self, configs: &[Config]) -> Result<Self, Error> {
+    /// Says which namer or transformer cannot be made, and why.
+    pub fn rebuilt<'a>(
+        &self,
+        configs: &[Config],
+        interpreters: impl IntoIterator<Item = &'a [Transformer]>,
+    ) -> Result<Self, Error> {
         let mut before = self.entries.clone();
         let mut entries = Vec::new();
         for (at, config) in configs.iter().enumerate() {
             let namer = match before.iter().position(|(known, _)| known == config) {
                 // What is said twice stands for two namers.
                 Some(known) => before.swap_remove(known).1,
-                None => self.build_one(config).map_err(|cause| Error {
+                None => self.build_one(config).map_err(|cause| Error::Namer {
                     at,
                     prefix: config.prefix.clone(),
                     cause,
@@ -217,12 +267,47 @@ impl Built {
         let system = [(Path::from_elems([b"$"]), Arc::clone(&self.system))];
         let configured = entries.iter().map(|(config, namer)| (config.full_prefix(), Arc::clone(namer)));
         let namers = self.namers.replaced_by(system.into_iter().chain(configured).collect());
-        Ok(Self { entries, namers, ..self.clone() })
+        let mut built = Self { entries, namers, interpreters: Vec::new(), ..self.clone() };
+        for configs in interpreters {
+            let is_known = built.interpreters.iter().any(|known| known.configs == configs);
+            if !configs.is_empty() && !is_known {
+                let interpreter = self.interpreter(configs, &built.namers).map_err(Error::Interpreter)?;
+                built.interpreters.push(interpreter);
+            }
+        }
+        Ok(built)
+    }
+
+    /// Puts all namers behind the transformers of an interpreter.
+    fn interpreter(&self, configs: &[Transformer], namers: &Namers) -> Result<Interpreter, Cause> {
+        let before = self.interpreters.iter().find(|known| known.configs == configs);
+        let transformers = match before {
+            Some(before) => before.transformers.clone(),
+            None => self.transformers(configs)?,
+        };
+        let known = before.map_or(&[][..], |before| &before.behind);
+        let behind = |namer: &Arc<dyn Namer>| {
+            let same = known.iter().find(|(other, _)| Arc::ptr_eq(other, namer));
+            let made = || self.behind(Arc::clone(namer), &transformers);
+            (Arc::clone(namer), same.map_or_else(made, |(_, behind)| Arc::clone(behind)))
+        };
+        let behind: Vec<_> = namers.iter().map(|(_, namer)| behind(namer)).collect();
+        let prefixes = namers.iter().map(|(prefix, _)| prefix.clone());
+        let mut entries: Vec<_> = prefixes.zip(behind.iter().map(|(_, namer)| Arc::clone(namer))).collect();
+        if transformers.iter().any(|transformer| matches!(transformer, Made::Everything(_)))
+            && let Some((_, namer)) = entries.first().cloned()
+        {
+            // It answers also for what no namer knows. Asked last.
+            entries.insert(0, (Path::empty(), namer));
+        }
+        let base = before.map_or(namers, |before| &before.namers);
+        Ok(Interpreter { configs: configs.to_vec(), transformers, behind, namers: base.replaced_by(entries) })
     }
 
     fn build_one(&self, config: &Config) -> Result<Arc<dyn Namer>, Cause> {
         let (prefix, Self { dns, control, .. }) = (config.full_prefix(), self);
-        Ok(match &config.kind {
+        let transformers = self.transformers(&config.transformers)?;
+        let namer: Arc<dyn Namer> = match &config.kind {
             Kind::Fs(Fs { root_dir }) => {
                 let root = std::path::absolute(root_dir).map_err(Cause::RootDir)?;
                 Arc::new(FsNamer::new(prefix, root, dns.clone(), control))
@@ -234,7 +319,8 @@ impl Built {
                 let template = Template::compile(name, &matcher).map_err(Cause::Name)?;
                 Arc::new(RewriteNamer::new(matcher, template))
             }
-        })
+        };
+        Ok(self.behind(namer, &transformers))
     }
 
     fn kubernetes(&self, prefix: Path, config: &Kubernetes) -> Result<KubernetesNamer, Cause> {

@@ -1,4 +1,5 @@
-//! What names mean to a router, live: the dtab of its store, then that of the configuration, and the namers.
+//! What names mean to a router, live: the dtab of its store, then that of the configuration, and the namers behind its
+//! transformers.
 
 use crate::config::Router;
 use crate::interpret::{Answer, Namer, Namers, Naming, State};

@@ -50,11 +50,12 @@ impl Live {
     ///
     /// A namer cannot be made, or a store has no good dtab.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
-        let namers = namer::build(&config.namers, registry, control)?;
+        let namers = namer::build(&config.namers, config.interpreters(), registry, control)?;
         let stores = Stores::new(registry, control);
         let opened = open_stores(&stores, &config.routers).await?;
-        let base = |(router, store): (_, &Option<Store>)| {
-            Base::new(router, store.as_ref().map(Store::stored), namers.namers(), control)
+        let base = |(router, store): (&Router, &Option<Store>)| {
+            let namers = namers.namers_behind(&router.transformers);
+            Base::new(router, store.as_ref().map(Store::stored), &namers, control)
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
         let ingresses = Ingresses::new(registry, control).rebuilt(identifiers(&config)).await;
@@ -117,11 +118,12 @@ impl Live {
     async fn take_over(&mut self, new: &Config) -> Result<Vec<Warning>, Error> {
         let (config, left) = reload::merge(&self.config, new);
         // Whatever can fail comes first, so that all of it is taken over or nothing.
-        let namers = self.namers.rebuilt(&config.namers)?;
+        let namers = self.namers.rebuilt(&config.namers, config.interpreters())?;
         let opened = open_stores(&self.stores, &config.routers).await?;
         let ingresses = self.ingresses.rebuilt(identifiers(&config)).await;
         for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
-            base.change(router, store.as_ref().map(Store::stored), namers.namers());
+            let namers = namers.namers_behind(&router.transformers);
+            base.change(router, store.as_ref().map(Store::stored), &namers);
         }
         self.settings.send_replace(settings::routers(&config, &ingresses));
         self.shown.config.send_replace(config.to_json());

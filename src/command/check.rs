@@ -18,7 +18,9 @@ pub(super) fn run(file: &str) -> Exit {
     };
     control(async {
         // Namers are made as the start makes them, and dropped again.
-        if let Err(error) = namer::build(&config.namers, &Registry::default(), &Handle::current()) {
+        if let Err(error) =
+            namer::build(&config.namers, config.interpreters(), &Registry::default(), &Handle::current())
+        {
             return failed(&error);
         }
         for store in config.routers.iter().filter_map(|router| router.store.as_ref()) {

@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             Err(text) => return failed(&text),
         };
         let dtab = stored.concat(&router.dtab).concat(&dtab);
-        match explain(&config, &dtab, &path, wait).await {
+        match explain(&config, router, &dtab, &path, wait).await {
             Ok(delegation) => show(&delegation, arguments.json),
             Err(error) => failed(&error),
         }
@@ -102,14 +102,16 @@ async fn stored(router: &Router, wait: Duration) -> Result<Dtab, String> {
 /// Delegates as the router would, and goes on where it would stop.
 async fn explain(
     config: &Config,
+    router: &Router,
     dtab: &Dtab,
     path: &Path,
     wait: Duration,
 ) -> Result<Delegation, namer::Error> {
-    let built = namer::build(&config.namers, &Registry::default(), &Handle::current())?;
+    let interpreters = [&*router.transformers];
+    let built = namer::build(&config.namers, interpreters, &Registry::default(), &Handle::current())?;
     let (keeper, asker) = Keeper::new(wait);
     tokio::spawn(keeper.run());
-    let mut held = Held::new(asker, built.namers().clone());
+    let mut held = Held::new(asker, built.namers_behind(&router.transformers));
     match timeout(wait, settle(dtab, path, Explore::All, &mut held)).await {
         Ok(delegation) => Ok(delegation),
         Err(_) => Ok(delegate(dtab, path, &mut held, Explore::All)),

@@ -173,7 +173,6 @@ const RETRIES: &str = "the settings of retries";
 const TIMEOUTS: &str = "timeouts per attempt and per service";
 const TLS: &str = "TLS";
 const TRACES: &str = "traces";
-const TRANSFORMERS: &str = "transformers";
 
 #[cfg(test)]
 mod tests;

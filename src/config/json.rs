@@ -42,6 +42,7 @@ fn router_json(router: &Router) -> Value {
         label,
         dtab,
         store,
+        transformers,
         dst_prefix,
         identifiers,
         binding_timeout,
@@ -57,7 +58,7 @@ fn router_json(router: &Router) -> Value {
         "protocol": protocol.name(),
         "label": label,
         "dtab": format!("{dtab:#}"),
-        "interpreter": store.as_ref().map(store_json),
+        "interpreter": interpreter_json(store.as_ref(), transformers),
         "dstPrefix": dst_prefix.to_string(),
         "identifier": identifiers.iter().map(identifier_json).collect::<Vec<_>>(),
         "bindingTimeoutMs": millis(*binding_timeout),
@@ -94,6 +95,21 @@ fn access_log_json(protocol: &str, log: &AccessLog) -> Value {
             key("RotateCount"): keep.map_or(json!(-1), |keep| json!(keep)),
         }),
     }
+}
+
+fn interpreter_json(store: Option<&store::Config>, transformers: &[namer::Transformer]) -> Value {
+    let interpreter = match store {
+        Some(store) => store_json(store),
+        None if transformers.is_empty() => return Value::Null,
+        None => json!({ "kind": "default" }),
+    };
+    said(both(interpreter, json!({ "transformers": transformers_json(transformers) })))
+}
+
+/// Null when there are none.
+fn transformers_json(transformers: &[namer::Transformer]) -> Value {
+    let transformers: Vec<_> = transformers.iter().map(|one| with_kind(one.kind(), one)).collect();
+    if transformers.is_empty() { Value::Null } else { transformers.into() }
 }
 
 fn store_json(store: &store::Config) -> Value {
@@ -203,10 +219,11 @@ fn identifier_json(identifier: &identify::Config) -> Value {
 }
 
 fn namer_json(namer: &namer::Config) -> Value {
-    let namer::Config { prefix, kind } = namer;
+    let namer::Config { prefix, kind, transformers } = namer;
     let mut json = with_kind(kind.name(), kind);
     json["prefix"] = prefix.to_string().into();
-    json
+    json["transformers"] = transformers_json(transformers);
+    said(json)
 }
 
 /// The keys of a kind, with the kind. A value that is no JSON, such as a directory whose name is not UTF-8, is absent.
@@ -269,8 +286,29 @@ namers:
 - {kind: io.l5d.k8s, prefix: /k, host: localhost, labelSelector: example.org/version, endpoints: v1, watch: cluster}
 - {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: /k/config, context: dev, endpoints: discovery.k8s.io/v1}
 - {kind: io.l5d.k8s.external, port: 8002}
+- kind: io.l5d.fs
+  prefix: /through
+  rootDir: names
+  transformers:
+  - {kind: io.l5d.localhost}
+  - {kind: io.l5d.specificHost, host: localhost}
+  - {kind: io.l5d.port, port: 4141}
+  - {kind: io.l5d.k8s.localnode}
+  - {kind: io.l5d.k8s.localnode, envVar: NODE}
+  - {kind: io.l5d.k8s.daemonset, namespace: default, port: incoming, service: l5d}
+  - {kind: io.l5d.k8s.daemonset, k8sHost: "::1", k8sPort: 3, namespace: default, port: 4141, service: l5d}
+  - {kind: io.l5d.replace, path: /$/inet/127.1/4140}
+  - {kind: io.l5d.const, path: "/$/io.buoyant.http.status/204"}
 routers:
 - protocol: http
+  servers: [{port: 0}]
+- protocol: http
+  label: transforming
+  interpreter: {transformers: [{kind: io.l5d.port, port: 4141}, {kind: io.l5d.localhost}]}
+  servers: [{port: 0}]
+- protocol: http
+  label: through file
+  interpreter: {kind: io.l5d.fs, dtabFile: dtab, transformers: [{kind: io.l5d.localhost}]}
   servers: [{port: 0}]
 - {protocol: http, label: file, interpreter: {kind: io.l5d.fs, dtabFile: routes.dtab}, servers: [{port: 0}]}
 - protocol: http

@@ -1,6 +1,7 @@
 //! Reads identifiers and namers.
 
 mod kubernetes;
+mod transformers;
 
 use super::errors::Report;
 use super::fates;
@@ -88,16 +89,19 @@ fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error>
 }
 
 /// Reads `interpreter`: the default one has no store.
-pub(super) fn store(router: &mut Reader<'_, '_>) -> Option<store::Config> {
-    let node = router.get("interpreter")?;
+pub(super) fn interpreter(router: &mut Reader<'_, '_>) -> (Option<store::Config>, Vec<namer::Transformer>) {
+    let Some(node) = router.get("interpreter") else { return (None, Vec::new()) };
     let mut reader = Reader::new(&node, &["interpreter"], router.report());
-    match reader.get("kind")?.text().ok()? {
-        "io.l5d.fs" => Some(store::Config::Fs(reader.rest("interpreter io.l5d.fs")?)),
-        kind @ ("io.l5d.k8s.configMap" | "io.l5d.k8s.dtab") => {
+    let transformers = transformers::transformers(&mut reader);
+    let kind = reader.get("kind").and_then(|kind| kind.text().ok());
+    let store = match kind {
+        Some("io.l5d.fs") => reader.rest("interpreter io.l5d.fs").map(store::Config::Fs),
+        Some(kind @ ("io.l5d.k8s.configMap" | "io.l5d.k8s.dtab")) => {
             kubernetes::store(&mut reader, kind).map(store::Config::Kubernetes)
         }
         _ => None,
-    }
+    };
+    (store, transformers)
 }
 
 /// Reads `namers`.
@@ -120,6 +124,7 @@ fn namer(
 ) -> Option<namer::Config> {
     let mut reader = Reader::new(node, &["namer"], report);
     let kind_name = reader.get("kind")?.text().ok()?;
+    let transformers = transformers::transformers(&mut reader);
     let (kind, prefix) = match kind_name {
         "io.l5d.fs" => {
             let prefix = prefix(&mut reader).or_else(|| Some(Path::from_elems([kind_name])));
@@ -153,7 +158,7 @@ fn namer(
         }
         _ => return None,
     };
-    Some(namer::Config { prefix: prefix?, kind: kind? })
+    Some(namer::Config { prefix: prefix?, kind: kind?, transformers })
 }
 
 /// Returns what is wrong with the values of a namer of services.

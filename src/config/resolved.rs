@@ -27,6 +27,13 @@ pub struct Config {
     pub warnings: Vec<Warning>,
 }
 
+impl Config {
+    /// Returns the transformers of each router's interpreter.
+    pub fn interpreters(&self) -> impl Iterator<Item = &[namer::Transformer]> {
+        self.routers.iter().map(|router| &*router.transformers)
+    }
+}
+
 /// Where the parts of a configuration stand in its file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Places {
@@ -135,6 +142,8 @@ pub struct Router {
     pub dtab: Dtab,
     /// `interpreter`: where more of the dtab is stored, which comes before [`Router::dtab`]; nowhere by default.
     pub store: Option<store::Config>,
+    /// `interpreter.transformers`: what all names go through, in this order; none by default.
+    pub transformers: Vec<namer::Transformer>,
     /// `dstPrefix`: what identifiers put before their names; `/svc` by default.
     pub dst_prefix: Path,
     /// `identifier`: tried in order; `io.l5d.header.token` by default, of `Host`, which `h2` calls `:authority`.

@@ -53,7 +53,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         ports: servers.iter().map(|(_, places)| places.port).collect(),
         access_log: access_log_place.unwrap_or_default(),
     };
-    let store = naming::store(&mut reader);
+    let (store, transformers) = naming::interpreter(&mut reader);
     let mut kilobytes = |key, least, usual| match protocol {
         Protocol::Http => reader.number(key, least..=MAX_KB).unwrap_or(usual),
         Protocol::H2 => usual,
@@ -66,6 +66,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         label,
         dtab,
         store,
+        transformers,
         dst_prefix: path(&mut reader, "dstPrefix").unwrap_or_else(|| Path::from_elems(["svc"])),
         identifiers: naming::identifiers(&mut reader, protocol),
         binding_timeout: reader.millis("bindingTimeoutMs").unwrap_or(Duration::from_secs(10)),

@@ -108,14 +108,19 @@ fn every_key_that_works_ends_in_its_field() {
     let fs = namer::Config {
         prefix: path("/io.l5d.fs"),
         kind: namer::Kind::Fs(namer::Fs { root_dir: "names".into() }),
+        transformers: Vec::new(),
     };
     let rewrite = namer::Rewrite { pattern: "/{a}".into(), name: "/b/{a}".into() };
-    let rewrite = namer::Config { prefix: path("/re/write"), kind: namer::Kind::Rewrite(rewrite) };
+    let rewrite = namer::Config {
+        prefix: path("/re/write"),
+        kind: namer::Kind::Rewrite(rewrite),
+        transformers: Vec::new(),
+    };
     let srv = |prefix, refresh_interval_seconds, dns_hosts: &[&str], domain: Option<&str>| {
         let dns_hosts = dns_hosts.iter().copied().map(str::to_owned).collect();
         let domain = domain.map(str::to_owned);
         let srv = namer::DnsSrv { refresh_interval_seconds, dns_hosts, domain };
-        namer::Config { prefix: path(prefix), kind: namer::Kind::DnsSrv(srv) }
+        namer::Config { prefix: path(prefix), kind: namer::Kind::DnsSrv(srv), transformers: Vec::new() }
     };
     let usual = srv("/io.l5d.dnssrv", 5, &[], None);
     let other = srv("/srv", 60, &["10.0.0.10", "ns:54"], Some("a.b"));
@@ -347,6 +352,7 @@ routers: [{protocol: http, servers: [{}]}]
     let config = |(prefix, kubernetes)| namer::Config {
         prefix: path(prefix),
         kind: namer::Kind::Kubernetes(kubernetes),
+        transformers: Vec::new(),
     };
     assert_eq!(self::config(text).namers, all.map(config));
 }

@@ -4,6 +4,7 @@ use super::{Answer, State};
 use crate::name::{Dtab, Path};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Says what a path stands for, now and whenever that changes.
 ///
@@ -38,12 +39,12 @@ pub trait Namer: Send + Sync {
 /// The namers of a configuration, each under its prefix and with a number of its own. Cheap to clone.
 ///
 /// The number is what answers are known by. It stays with a namer when others come and go around it, and is never given
-/// to another one.
+/// to another one, neither in this list nor in those that were made from it.
 #[derive(Clone, Default)]
 pub struct Namers {
     entries: Arc<[Entry]>,
-    /// The number of the next namer.
-    next: usize,
+    /// The number of the next namer of this list and of all that come of it.
+    next: Arc<AtomicUsize>,
 }
 
 struct Entry {
@@ -62,22 +63,16 @@ impl Namers {
     /// Takes other namers in the place of these, as [`Namers::new`] does. One that is here already, under the same
     /// prefix, keeps its number, and with it every answer that was given.
     pub fn replaced_by(&self, entries: Vec<(Path, Arc<dyn Namer>)>) -> Self {
-        let mut next = self.next;
-        let mut number = |prefix: &Path, namer: &Arc<dyn Namer>| {
+        let number = |prefix: &Path, namer: &Arc<dyn Namer>| {
             let same = |entry: &&Entry| entry.prefix == *prefix && Arc::ptr_eq(&entry.namer, namer);
-            self.entries.iter().find(same).map_or_else(
-                || {
-                    next += 1;
-                    next - 1
-                },
-                |entry| entry.number,
-            )
+            let known = self.entries.iter().find(same);
+            known.map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), |entry| entry.number)
         };
         let entries = entries
             .into_iter()
             .map(|(prefix, namer)| Entry { number: number(&prefix, &namer), prefix, namer })
             .collect();
-        Self { entries, next }
+        Self { entries, next: Arc::clone(&self.next) }
     }
 
     /// Returns the namers whose prefix `path` starts with in the order they are asked, each with its number and the

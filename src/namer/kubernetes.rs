@@ -35,6 +35,11 @@ use crate::kubernetes::Watches;
 use crate::name::{NameTree, Path};
 use std::sync::Arc;
 
+/// Returns whether a path is a name of a service: `/<namespace>/<port>/<service>`.
+pub(super) fn is_service_name(path: &Path) -> bool {
+    Name::of(path, None, false).is_some_and(|name| name.elems.len() == path.len())
+}
+
 /// A namer of services in one cluster.
 #[derive(Debug)]
 pub(super) struct KubernetesNamer {

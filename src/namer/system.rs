@@ -28,6 +28,14 @@ impl SystemNamer {
     pub(super) fn new(dns: Dns, control: &Handle) -> Self {
         Self { hosts: Hosts::new(dns, control) }
     }
+
+    /// Returns what can be said of a path without asking anybody.
+    pub(super) fn immediately(path: &Path) -> Option<State> {
+        match asked(path) {
+            Asked::State(state) => Some(state),
+            Asked::Host(..) => None,
+        }
+    }
 }
 
 impl Namer for SystemNamer {
@@ -39,10 +47,7 @@ impl Namer for SystemNamer {
     }
 
     fn immediate(&self, path: &Path) -> Option<State> {
-        match asked(path) {
-            Asked::State(state) => Some(state),
-            Asked::Host(..) => None,
-        }
+        Self::immediately(path)
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 fn rewrite(prefix: &str, pattern: &str, name: &str) -> Config {
     let kind = Kind::Rewrite(Rewrite { pattern: pattern.into(), name: name.into() });
-    Config { prefix: prefix.parse().unwrap(), kind }
+    Config { prefix: prefix.parse().unwrap(), kind, transformers: Vec::new() }
 }
 
 /// The path that the first namer asked gives at once.
@@ -28,7 +28,7 @@ async fn builds_each_under_its_prefix() {
         rewrite("/rewrite", "/later", "/x"),
         rewrite("/two/elements", "/*/v1", "/y"),
     ];
-    let built = build(&configs, &Registry::default(), &Handle::current()).unwrap();
+    let built = build(&configs, [], &Registry::default(), &Handle::current()).unwrap();
     let namers = built.namers();
     let cases = [
         ("/#/rewrite/later/rest/of/it", Some("/x/rest/of/it")),
@@ -63,19 +63,20 @@ async fn what_says_the_same_stays_and_the_rest_is_made_anew() {
     let (a, b, twice) = (rewrite("/a", "/x", "/y"), rewrite("/b", "/x", "/y"), rewrite("/t", "/x", "/y"));
     let built = build(
         &[a.clone(), b.clone(), twice.clone(), twice.clone()],
+        [],
         &Registry::default(),
         &Handle::current(),
     )
     .unwrap();
     assert_eq!([numbers(&built, "/#/a"), numbers(&built, "/#/t")], [vec![1], vec![4, 3]]);
     let other = rewrite("/b", "/x", "/z");
-    let again = built.rebuilt(&[twice.clone(), other, a.clone(), twice.clone(), twice]).unwrap();
+    let again = built.rebuilt(&[twice.clone(), other, a.clone(), twice.clone(), twice], []).unwrap();
     assert_eq!(numbers(&again, "/$"), [0], "the system namers stay");
     assert_eq!(numbers(&again, "/#/a"), [1], "it has moved, and is the same");
     assert_eq!(numbers(&again, "/#/t"), [6, 4, 3], "one more of the same is another one");
     assert_eq!(numbers(&again, "/#/b"), [5], "it says something else");
-    assert_eq!(numbers(&again.rebuilt(&[b]).unwrap(), "/#/b"), [7], "what came back is new");
-    assert!(again.rebuilt(&[a, rewrite("/c", "/{", "/")]).is_err());
+    assert_eq!(numbers(&again.rebuilt(&[b], []).unwrap(), "/#/b"), [7], "what came back is new");
+    assert!(again.rebuilt(&[a, rewrite("/c", "/{", "/")], []).is_err());
 }
 
 /// A configuration, what is wrong with it, and how that is said.
@@ -91,6 +92,7 @@ async fn says_which_namer_is_wrong_and_why() {
             dns_hosts: vec![host.into()],
             domain: domain.map(str::to_owned),
         }),
+        transformers: Vec::new(),
     };
     let cases: [Wrong; 5] = [
         (
@@ -114,17 +116,17 @@ async fn says_which_namer_is_wrong_and_why() {
             "namer /#/b/c: name: `{y}` is not captured by the pattern",
         ),
         (
-            Config { prefix: "/fs".parse().unwrap(), kind: fs },
+            Config { prefix: "/fs".parse().unwrap(), kind: fs, transformers: Vec::new() },
             |cause| matches!(cause, Cause::RootDir(_)),
             "namer /#/fs: rootDir: ",
         ),
     ];
     for (config, is_cause, text) in cases {
         let configs = [rewrite("/good", "/a", "/b"), config];
-        let Err(error) = build(&configs, &Registry::default(), &Handle::current()) else {
+        let Err(error) = build(&configs, [], &Registry::default(), &Handle::current()) else {
             panic!("{text}: no error")
         };
-        let Error { at, cause, .. } = &error;
+        let Error::Namer { at, cause, .. } = &error else { panic!("{error:?}") };
         assert!(*at == 1 && is_cause(cause), "{error:?}");
         assert!(error.to_string().starts_with(text), "{error}");
     }

@@ -440,3 +440,16 @@ fn fmt_lays_a_dtab_out() {
     assert_eq!(run(&["fmt", "--write", &file], "").0, 0);
     assert_eq!(fs::read_to_string(&file).expect("it is there"), neat);
 }
+
+#[test]
+fn the_environment_says_which_node_this_is() {
+    let file = "examples/linkerd1/k8s-servicemesh.yaml";
+    let output = signpost(&["check", file]).env_remove("NODE_NAME").output().expect("the binary is there");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let expected =
+        "interpreter: io.l5d.k8s.localnode: the variable `NODE_NAME` of the environment holds no node";
+    assert!(error.contains(expected), "{error}");
+    let output = signpost(&["check", file]).env("NODE_NAME", "node-1").output().expect("the binary is there");
+    assert!(output.status.success(), "{output:?}");
+}

@@ -65,6 +65,35 @@ const CASES: &[Case] = &[
         &[(4, 9, "routers[0].servers[0].ip", "expected an IP address such as 127.0.0.1")],
     ),
     (
+        "routers:\n- protocol: http\n  servers: [{port: 0}]\n  interpreter: {transformers: [{kind: io.l5d.port}]}\n",
+        &[(4, 32, "routers[0].interpreter.transformers[0]", "the key `port` is missing")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers: [{port: 0}]\n  interpreter: {transformers: [{kind: io.l5d.prot}]}\n",
+        &[(4, 39, "routers[0].interpreter.transformers[0].kind", "did you mean `io.l5d.port`")],
+    ),
+    (
+        "namers:\n- kind: io.l5d.rewrite\n  prefix: /r\n  pattern: /a\n  name: /b\n  transformers:\n  - {kind: io.l5d.specificHost, host: a b}\n  - {kind: io.l5d.replace, path: /#/io.l5d.fs/a}\nrouters: [{protocol: http, servers: [{port: 0}]}]\n",
+        &[
+            (7, 39, "namers[0].transformers[0].host", "expected an address such as 10.0.0.7"),
+            (8, 34, "namers[0].transformers[1].path", "expected a name that begins with `/$`"),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers: [{port: 0}]\n  interpreter:\n    transformers:\n    - {kind: io.l5d.k8s.daemonset, namespace: default, port: incoming}\n    - {kind: io.l5d.k8s.daemonset, namespace: de_fault, port: incoming, service: l5d}\n    - {kind: io.l5d.k8s.daemonset, namespace: default, port: 0, service: l5d, k8sPort: 0}\n",
+        &[
+            (6, 7, "routers[0].interpreter.transformers[0]", "the key `service` is missing"),
+            (7, 47, "routers[0].interpreter.transformers[1].namespace", "expected the name of a namespace"),
+            (
+                8,
+                62,
+                "routers[0].interpreter.transformers[2].port",
+                "expected the name or the number of a port",
+            ),
+            (8, 88, "routers[0].interpreter.transformers[2].k8sPort", "expected a number from 1"),
+        ],
+    ),
+    (
         "routers:\n- protocol: http\n  servers:\n  - trust: me\n",
         &[(
             4,
@@ -446,10 +475,6 @@ const CASES: &[Case] = &[
     (
         "namers:\n- {kind: io.l5d.fs, rootDir: a, prefix: '/#/fs'}\nrouters: [{protocol: http, servers: [{}]}]\n",
         &[(2, 41, "namers[0].prefix", "leave it out here")],
-    ),
-    (
-        "namers:\n- {kind: io.l5d.fs, rootDir: a, transformers: [{kind: io.l5d.port, port: 1}]}\nrouters: [{protocol: http, servers: [{}]}]\n",
-        &[(2, 33, "namers[0].transformers", "feature: transformers")],
     ),
     (
         "namers:\n- {kind: io.l5d.rewrite, pattern: '/{a}', name: '/b'}\nrouters: [{protocol: http, servers: [{}]}]\n",

@@ -1,11 +1,12 @@
 //! Linkerd 1's examples: `examples/linkerd1` runs, and the table in its README is true.
 
 use crate::support::http2::{H2Service, one};
-use crate::support::{ApiServer, Names, Service, TestApp, read, service, slice};
+use crate::support::{ApiServer, Names, Service, TestApp, read, service, slice, until};
 use serde_json::json;
 use signpost::app::Threads;
 use signpost::config::{self, Config, Http2, Protocol};
 use signpost::identify::{self, HeaderToken};
+use signpost::namer::Transformer;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -30,7 +31,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("curator", "namers: [{kind: io.l5d.curator, experimental: true}]", ""),
     ("disable-tls", "", "client: {kind: io.l5d.static, configs: [{prefix: /$/inet, tls: {enabled: false}}]}"),
     ("disable-tls", "", "client: {tls: {enabled: false}}"),
-    ("k8s-servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.k8s.localnode}]}"),
     ("loadbalancer", "", "client: {loadBalancer: {kind: p2c, maxEffort: 10}}"),
     (
         "loadbalancer",
@@ -64,8 +64,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "service: {kind: io.l5d.static, configs: [{prefix: /svc/a, totalTimeoutMs: 500}]}",
     ),
     ("service-options", "", "service: {totalTimeoutMs: 500}"),
-    ("servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.port, port: 4141}]}"),
-    ("servicemesh", "", "interpreter: {transformers: [{kind: io.l5d.localhost}]}"),
     ("socket-options", "", "client: {socketOptions: {keepAlive: true}}"),
     ("thrift", "", "protocol: thrift"),
     ("thriftmux", "", "protocol: thriftmux"),
@@ -217,7 +215,7 @@ impl Stage {
         let is_http2 = text.contains("protocol: h2");
         let main = if is_http2 { self.over_http2.address() } else { self.main.address() };
         let text = text
-            .replace("port: 8001", &format!("port: {}", self.api.address().port()))
+            .replace("ort: 8001", &format!("ort: {}", self.api.address().port()))
             .replace("examples/names", self.names.path())
             .replace("logs/", &format!("{}/logs/", self.names.path()))
             .replace("127.1/9999", &port(main))
@@ -258,6 +256,7 @@ async fn every_example_is_started_and_answers() {
             "admin" => admin(&stage).await,
             "http" => http(&stage).await,
             "k8s" => k8s(&stage).await,
+            "k8s-servicemesh" => k8s_servicemesh(&stage).await,
             "proxy" => proxy(&stage).await,
             "servicemesh" => servicemesh(&stage).await,
             "static_namer" => static_namer(&stage).await,
@@ -317,6 +316,30 @@ async fn k8s(stage: &Stage) {
     app.stop().await;
 }
 
+async fn k8s_servicemesh(stage: &Stage) {
+    let mut config = stage.config("k8s-servicemesh");
+    let [local] = config.routers[1].transformers.as_mut_slice() else { panic!("one transformer") };
+    assert_eq!(*local, Transformer::LocalNode { env_var: Transformer::NODE_NAME.to_owned() });
+    // Cargo sets this one for every test.
+    *local = Transformer::LocalNode { env_var: "CARGO_PKG_NAME".to_owned() };
+    let node = env!("CARGO_PKG_NAME");
+    let app = TestApp::start_config(config, Threads::Here).await;
+    let on_node = |name, port, address| {
+        let mut slice = slice("default", name, port, address);
+        slice["endpoints"][0]["nodeName"] = node.into();
+        slice
+    };
+    stage.api.put(on_node("hello", "http", stage.hello.address()));
+    stage.api.put(service("default", "l5d", &[("incoming", 4141)]));
+    stage.api.put(on_node("l5d", "incoming", app.address("incoming", 0)));
+    let response = app.client_of("outgoing", 0).await.get("hello", "").await;
+    assert_eq!((response.status(), response.text()), (200, "hello"), "{response:?}");
+    for router in ["outgoing", "incoming"] {
+        assert_eq!(app.total("requests", &[("router", router)]), 1, "{router}");
+    }
+    app.stop().await;
+}
+
 async fn proxy(stage: &Stage) {
     let app = stage.run("proxy").await;
     let mut client = app.client().await;
@@ -337,15 +360,31 @@ async fn proxy(stage: &Stage) {
 }
 
 async fn servicemesh(stage: &Stage) {
-    let app = stage.run("servicemesh").await;
-    stage.names.replace("hello", &[app.address("incoming", 0)]);
-    let response = app.client_of("outgoing", 0).await.get("hello", "").await;
-    assert_eq!(response.text(), "main");
-    for router in ["outgoing", "incoming"] {
-        assert_eq!(app.total("requests", &[("router", router)]), 1, "{router}");
+    let mut config = stage.config("servicemesh");
+    assert_eq!(config.routers[0].transformers, [Transformer::Port { port: 4141 }]);
+    let mut app = TestApp::start_config(config.clone(), Threads::Here).await;
+    let port = app.address("incoming", 0).port();
+    config.routers[0].transformers = vec![Transformer::Port { port }];
+    app.reload_config(config).await;
+    // Another node's endpoint is nothing that `incoming` would send to: nobody has this address (RFC 5737).
+    let far = SocketAddr::from(([192, 0, 2, 1], 1));
+    stage.names.replace("hello", &[stage.hello.address(), far]);
+    let mut incoming = app.client_of("incoming", 0).await;
+    for _ in 0..4 {
+        assert_eq!(incoming.get("hello", "").await.text(), "hello");
     }
-    app.stop().await;
     stage.names.replace("hello", &[stage.hello.address()]);
+    let asked = async || {
+        stage.hello.take_requests();
+        let mut client = app.client_of("outgoing", 0).await;
+        let response = client.get("hello", "").await;
+        response.text() == "hello"
+    };
+    until("each router has its part", asked).await;
+    let request = stage.hello.take_requests().pop().expect("it was asked");
+    assert_eq!(request.all("via").len(), 2, "{request:?}");
+    assert_eq!(request.field("l5d-dst-client"), Some("/%/io.l5d.localhost/#/io.l5d.fs/hello"));
+    app.stop().await;
 }
 
 async fn static_namer(stage: &Stage) {

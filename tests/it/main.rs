@@ -35,5 +35,7 @@ mod reloading;
 mod starting;
 mod stored_live;
 mod support;
+mod transforming;
+mod transforming_kubernetes;
 mod trusting;
 mod upgrading;

@@ -1,10 +1,14 @@
 //! Namers, interpreters, transformers.
 
 use super::Fate::{NoEffect, NotYet, Refused, Works};
-use super::{CONSUL, Section, TRANSFORMERS, key, list, one, section, sorted};
+use super::{CONSUL, Section, key, list, one, section, sorted};
 
 /// Of `experimental`, which many things accept.
 pub(super) const NO_EXPERIMENT: &str = "what is built may be used without it";
+
+/// Of `hostNetwork`, without which Linkerd compared the first 24 bits of addresses.
+const BY_NODE: &str =
+    "nodes are told apart by their names, whether or not pods use the network of their host";
 
 const ZOOKEEPER: &str = "ZooKeeper is not asked for names: write them to files for `io.l5d.fs`";
 const SCHEDULER: &str = "this scheduler is not asked for names: write them to files for `io.l5d.fs`";
@@ -18,7 +22,7 @@ pub(super) const SECTIONS: &[Section] = &[
         &[
             key("prefix", Works),
             key("experimental", NoEffect(NO_EXPERIMENT)),
-            list("transformers", NotYet(TRANSFORMERS), "transformer"),
+            list("transformers", Works, "transformer"),
         ],
     ),
     section(
@@ -79,10 +83,7 @@ pub(super) const SECTIONS: &[Section] = &[
     ),
     sorted(
         "interpreter",
-        &[
-            key("experimental", NoEffect(NO_EXPERIMENT)),
-            list("transformers", NotYet(TRANSFORMERS), "transformer"),
-        ],
+        &[key("experimental", NoEffect(NO_EXPERIMENT)), list("transformers", Works, "transformer")],
     )
     .defaults_to("default"),
     section(
@@ -130,29 +131,32 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "transformer kind",
         &[
-            key("io.l5d.localhost", NotYet(TRANSFORMERS)),
-            key("io.l5d.specificHost", NotYet(TRANSFORMERS)),
-            key("io.l5d.port", NotYet(TRANSFORMERS)),
-            key("io.l5d.k8s.daemonset", NotYet(TRANSFORMERS)),
-            key("io.l5d.k8s.localnode", NotYet(TRANSFORMERS)),
-            key("io.l5d.replace", NotYet(TRANSFORMERS)),
-            key("io.l5d.const", NotYet(TRANSFORMERS)),
+            key("io.l5d.localhost", Works),
+            key("io.l5d.specificHost", Works),
+            key("io.l5d.port", Works),
+            key("io.l5d.k8s.daemonset", Works),
+            key("io.l5d.k8s.localnode", Works),
+            key("io.l5d.replace", Works),
+            key("io.l5d.const", Works),
         ],
     ),
-    section("transformer io.l5d.specificHost", &[key("host", NotYet(TRANSFORMERS))]),
-    section("transformer io.l5d.port", &[key("port", NotYet(TRANSFORMERS))]),
+    section("transformer io.l5d.specificHost", &[key("host", Works)]),
+    section("transformer io.l5d.port", &[key("port", Works)]),
     section(
         "transformer io.l5d.k8s.daemonset",
         &[
-            key("k8sHost", NotYet(TRANSFORMERS)),
-            key("k8sPort", NotYet(TRANSFORMERS)),
-            key("namespace", NotYet(TRANSFORMERS)),
-            key("service", NotYet(TRANSFORMERS)),
-            key("port", NotYet(TRANSFORMERS)),
-            key("hostNetwork", NotYet(TRANSFORMERS)),
+            key("k8sHost", Works),
+            key("k8sPort", Works),
+            key("namespace", Works),
+            key("service", Works),
+            key("port", Works),
+            key("hostNetwork", NoEffect(BY_NODE)),
         ],
     ),
-    section("transformer io.l5d.k8s.localnode", &[key("hostNetwork", NotYet(TRANSFORMERS))]),
-    section("transformer io.l5d.replace", &[key("path", NotYet(TRANSFORMERS))]),
-    section("transformer io.l5d.const", &[key("path", NotYet(TRANSFORMERS))]),
+    section(
+        "transformer io.l5d.k8s.localnode",
+        &[key("envVar", Works), key("hostNetwork", NoEffect(BY_NODE))],
+    ),
+    section("transformer io.l5d.replace", &[key("path", Works)]),
+    section("transformer io.l5d.const", &[key("path", Works)]),
 ];

@@ -85,6 +85,10 @@ fn required(section: &str, kind: &str) -> Map<String, Value> {
         "io.l5d.k8s.configMap" => json!({ "name": "routes", "filename": "dtab" }),
         "io.l5d.rewrite" => json!({ "prefix": "/p", "pattern": "/{a}", "name": "/b/{a}" }),
         "io.l5d.static" => json!({ "path": "/a" }),
+        "io.l5d.specificHost" => json!({ "host": "localhost" }),
+        "io.l5d.port" => json!({ "port": 1 }),
+        "io.l5d.k8s.daemonset" => json!({ "namespace": "a", "port": "b", "service": "c" }),
+        "io.l5d.const" | "io.l5d.replace" => json!({ "path": "/$/nil" }),
         "static" => json!({ "label": "a" }),
         _ => json!({}),
     };

@@ -92,22 +92,13 @@ pub(super) fn ingress(reader: &mut Reader<'_, '_>) -> Ingress {
 
 /// Reads where the API server is.
 fn client(reader: &mut Reader<'_, '_>) -> Config {
-    let host = reader.text("host").map(str::to_owned);
-    let port = reader.number("port", 1..=u64::from(u16::MAX));
     let file = reader.text("kubeconfig").map(Into::into);
     let context = reader.text("context").map(str::to_owned);
-    let plain = reader.get("host").or_else(|| reader.get("port"));
     let named = reader.get("kubeconfig").or_else(|| reader.get("context"));
+    let plain = plain_client(reader, "host", "port");
     match (plain, named) {
         (None, None) => Config::Found,
-        (Some(plain), None) => {
-            let config = Config::plain(host, port);
-            // Of a plain address nothing but its form is checked.
-            if let Err(error) = config.check() {
-                reader.error(Some(&plain), error.to_string());
-            }
-            config
-        }
+        (Some(plain), None) => plain,
         (None, Some(_)) => Config::Kubeconfig { file, context },
         (Some(_), Some(named)) => {
             let message = "`host` and `port` name an API server already: keep them, or this";
@@ -115,6 +106,18 @@ fn client(reader: &mut Reader<'_, '_>) -> Config {
             Config::Found
         }
     }
+}
+
+/// Reads the address of an API server that is spoken to over plain HTTP, if these two keys say that there is one.
+pub(super) fn plain_client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Option<Config> {
+    let said = reader.get(host).or_else(|| reader.get(port))?;
+    let host = reader.text(host).map(str::to_owned);
+    let config = Config::plain(host, reader.number(port, 1..=u64::from(u16::MAX)));
+    // Of a plain address nothing but its form is checked.
+    if let Err(error) = config.check() {
+        reader.error(Some(&said), error.to_string());
+    }
+    Some(config)
 }
 
 /// Reads the key of a label.

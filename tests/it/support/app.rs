@@ -61,6 +61,13 @@ impl TestApp {
         left.unwrap_or_else(|error| panic!("the configuration is right: {error}\n{yaml}"))
     }
 
+    /// Reloads a configuration that was read, and perhaps changed; nothing in it takes a restart.
+    pub(crate) async fn reload_config(&mut self, config: Config) {
+        let running = self.running.as_mut().expect("it has not been stopped");
+        let left = within("reloading", running.reload(Ok(config))).await.expect("the configuration is right");
+        assert!(left.is_empty(), "{left:?}");
+    }
+
     /// Reloads the configuration from a text that may be wrong.
     pub(crate) async fn try_reload(&mut self, yaml: &str) -> Result<Vec<String>, String> {
         let running = self.running.as_mut().expect("it has not been stopped");

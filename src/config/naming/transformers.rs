@@ -1,0 +1,71 @@
+//! Reads transformers.
+
+use super::super::errors::Report;
+use super::super::reader::Reader;
+use super::super::router::{non_empty, path};
+use super::kubernetes::plain_client;
+use crate::namer::{DaemonSet, Transformer};
+use crate::source::node::Node;
+
+/// Reads `transformers` of an interpreter or a namer.
+pub(super) fn transformers(reader: &mut Reader<'_, '_>) -> Vec<Transformer> {
+    let list = reader.get("transformers");
+    let nodes = list.map_or_else(Vec::new, |list| list.list().unwrap_or_default());
+    reader.report().each(&nodes, transformer)
+}
+
+fn transformer(node: &Node<'_>, report: &mut Report) -> Option<Transformer> {
+    let kind = Reader::new(node, &["transformer"], report).get("kind")?.text().ok()?;
+    let sections: &'static [&'static str] = match kind {
+        "io.l5d.specificHost" => &["transformer io.l5d.specificHost"],
+        "io.l5d.port" => &["transformer io.l5d.port"],
+        "io.l5d.k8s.localnode" => &["transformer io.l5d.k8s.localnode"],
+        "io.l5d.k8s.daemonset" => &["transformer io.l5d.k8s.daemonset"],
+        "io.l5d.const" => &["transformer io.l5d.const"],
+        "io.l5d.replace" => &["transformer io.l5d.replace"],
+        _ => &["transformer"],
+    };
+    let mut reader = Reader::new(node, sections, report);
+    let made = match kind {
+        "io.l5d.localhost" => Transformer::Localhost,
+        "io.l5d.specificHost" => {
+            need(&mut reader, "host");
+            Transformer::SpecificHost { host: non_empty(&mut reader, "host")? }
+        }
+        "io.l5d.port" => {
+            need(&mut reader, "port");
+            Transformer::Port { port: reader.number("port", 1..=u64::from(u16::MAX))? }
+        }
+        "io.l5d.k8s.localnode" => {
+            let said = non_empty(&mut reader, "envVar");
+            Transformer::LocalNode { env_var: said.unwrap_or_else(|| Transformer::NODE_NAME.to_owned()) }
+        }
+        "io.l5d.k8s.daemonset" => Transformer::DaemonSet(daemon_set(&mut reader)?),
+        "io.l5d.const" | "io.l5d.replace" => {
+            need(&mut reader, "path");
+            let path = path(&mut reader, "path")?;
+            if kind == "io.l5d.const" { Transformer::Const { path } } else { Transformer::Replace { path } }
+        }
+        _ => return None,
+    };
+    if let Some((key, reason)) = made.wrong() {
+        let at = node.get(key).unwrap_or_else(|| node.clone());
+        report.error(at.error(reason));
+    }
+    Some(made)
+}
+
+fn daemon_set(reader: &mut Reader<'_, '_>) -> Option<DaemonSet> {
+    ["namespace", "port", "service"].iter().for_each(|key| need(reader, key));
+    let mut text = |key| reader.text(key).map(str::to_owned);
+    let (namespace, port, service) = (text("namespace"), text("port"), text("service"));
+    let client = plain_client(reader, "k8sHost", "k8sPort").unwrap_or_default();
+    Some(DaemonSet { client, namespace: namespace?, port: port?, service: service? })
+}
+
+/// Reports that a key is absent, if it is.
+fn need(reader: &mut Reader<'_, '_>, key: &str) {
+    if reader.get(key).is_none() {
+        reader.missing(key);
+    }
+}

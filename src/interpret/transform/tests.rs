@@ -1,0 +1,246 @@
+use super::{Transformed, Transformer};
+use crate::interpret::{
+    Answer, Bound, EndpointSet, Explore, Held, Keeper, Leaf, Namer, Namers, Outcome, State, Target, Writer,
+    settle,
+};
+use crate::name::{Dtab, NameTree, Path, Weighted};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+fn path(text: &str) -> Path {
+    text.parse().expect("a path")
+}
+
+fn bound(id: &str) -> Bound {
+    let target = Target::Endpoints(watch::channel(EndpointSet::default()).1);
+    Bound { id: path(id), residual: path("/rest"), target }
+}
+
+fn leaf(id: &str) -> NameTree<Leaf> {
+    NameTree::Leaf(Leaf::Bound(bound(id)))
+}
+
+/// A namer with one answer, which a test writes, and a transformer whose answers it writes as well.
+struct Stage {
+    source: Writer,
+    answer: Answer,
+    transformed: Arc<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    prefix: Option<Path>,
+    asked: Mutex<Vec<(String, Writer)>>,
+}
+
+struct Source(Answer);
+
+impl Namer for Source {
+    fn lookup(&self, _: &Path) -> Answer {
+        self.0.clone()
+    }
+
+    fn immediate(&self, path: &Path) -> Option<State> {
+        match path.len() {
+            0 => Some(State::Ready(NameTree::Neg)),
+            1 => Some(State::Ready(leaf("/here"))),
+            _ => None,
+        }
+    }
+}
+
+impl Transformer for Table {
+    fn prefix(&self) -> &Path {
+        self.prefix.as_ref().expect("it has one")
+    }
+
+    fn transform(&self, bound: &Bound) -> Answer {
+        let (writer, answer) = Answer::pending();
+        self.asked.lock().unwrap().push((bound.id.to_string(), writer));
+        answer
+    }
+}
+
+impl Stage {
+    fn start() -> Self {
+        let transformed = Arc::new(Table { prefix: Some(path("/%/t")), asked: Mutex::default() });
+        let (source, answer) = Answer::pending();
+        let namer = Transformed::new(
+            Arc::new(Source(answer)),
+            Arc::clone(&transformed) as Arc<dyn Transformer>,
+            &Handle::current(),
+        );
+        let answer = namer.lookup(&path("/a/b"));
+        Self { source, answer, transformed }
+    }
+
+    /// What the transformer says of the name that was asked for at that position.
+    fn say(&self, at: usize, state: State) {
+        self.transformed.asked.lock().unwrap()[at].1.publish(state);
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.transformed.asked.lock().unwrap().iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Waits for a change, and returns what is said then.
+    async fn next(&mut self) -> String {
+        timeout(Duration::from_secs(1), self.answer.changed()).await.expect("a change");
+        let current = self.answer.look();
+        let stale = if current.stale_since.is_some() { " stale" } else { "" };
+        match current.state {
+            State::Ready(tree) => {
+                let names = tree.map(&mut |leaf: &Leaf| match leaf {
+                    Leaf::Bound(bound) => bound.id.concat(&bound.residual),
+                    Leaf::Path(path) => path.clone(),
+                });
+                format!("{names:#}{stale}")
+            }
+            other => format!("{other:?}{stale}"),
+        }
+    }
+
+    async fn nothing(&mut self) {
+        let wait = timeout(Duration::from_secs(1), self.answer.changed()).await;
+        assert!(wait.is_err(), "{:?}", self.answer.look().state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_in_the_place_of_a_name_is_live_and_has_the_prefix() {
+    let mut stage = Stage::start();
+    stage.source.publish(State::Ready(leaf("/a")));
+    stage.nothing().await;
+    assert_eq!(stage.asked(), ["/a"]);
+    stage.say(0, State::Ready(leaf("/a")));
+    assert_eq!(stage.next().await, "/%/t/a/rest");
+    stage.say(0, State::Ready(NameTree::Neg));
+    assert_eq!(stage.next().await, "~");
+    stage.say(0, State::Ready(leaf("/other")));
+    assert_eq!(stage.next().await, "/%/t/other/rest");
+    stage.say(0, State::Failed("why".into()));
+    assert_eq!(stage.next().await, r#"Failed("why")"#);
+    assert_eq!(stage.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_bound_passes() {
+    let mut stage = Stage::start();
+    for (state, said) in [
+        (State::Ready(NameTree::Neg), "~"),
+        (State::Ready(NameTree::Fail), "!"),
+        (State::Ready(NameTree::Empty), "$"),
+        (State::Ready(NameTree::Leaf(Leaf::Path(path("/svc/a")))), "/svc/a"),
+        (State::Failed("why".into()), r#"Failed("why")"#),
+    ] {
+        stage.source.publish(state);
+        assert_eq!(stage.next().await, said);
+    }
+    assert!(stage.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_bound_name_of_a_tree_is_replaced_in_its_place() {
+    let mut stage = Stage::start();
+    let half = |tree| Weighted { weight: 0.5, tree };
+    let alt = NameTree::Alt(vec![NameTree::Leaf(Leaf::Path(path("/p"))), leaf("/b")]);
+    stage.source.publish(State::Ready(NameTree::Union(vec![half(leaf("/a")), half(alt)])));
+    stage.nothing().await;
+    stage.say(1, State::Ready(leaf("/b")));
+    stage.nothing().await;
+    stage.say(0, State::Ready(NameTree::Neg));
+    assert_eq!(stage.next().await, "0.5*~ & 0.5*(/p | /%/t/b/rest)");
+    assert_eq!(stage.asked(), ["/a", "/b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_endpoints_behind_the_same_name_are_taken_over() {
+    let mut stage = Stage::start();
+    let first = leaf("/a");
+    stage.source.publish(State::Ready(first.clone()));
+    stage.nothing().await;
+    stage.say(0, State::Ready(leaf("/a")));
+    assert_eq!(stage.next().await, "/%/t/a/rest");
+    // The same is no news.
+    stage.source.publish(State::Ready(first));
+    stage.nothing().await;
+    assert_eq!(stage.asked().len(), 1);
+    stage.source.publish(State::Ready(leaf("/a")));
+    assert_eq!(stage.next().await, "Pending");
+    stage.say(1, State::Ready(leaf("/a")));
+    assert_eq!(stage.next().await, "/%/t/a/rest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_is_said_to_be() {
+    let mut stage = Stage::start();
+    stage.source.publish(State::Ready(leaf("/a")));
+    stage.nothing().await;
+    stage.say(0, State::Ready(leaf("/a")));
+    assert_eq!(stage.next().await, "/%/t/a/rest");
+    stage.source.stale();
+    assert_eq!(stage.next().await, "/%/t/a/rest stale");
+    stage.transformed.asked.lock().unwrap()[0].1.stale();
+    stage.nothing().await;
+    stage.source.publish(State::Ready(NameTree::Neg));
+    assert_eq!(stage.next().await, "~");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_released_with_the_last_who_holds_it() {
+    let Stage { source, mut answer, transformed } = Stage::start();
+    source.publish(State::Ready(leaf("/a")));
+    assert!(timeout(Duration::from_secs(1), answer.changed()).await.is_err());
+    drop(answer);
+    let writer = transformed.asked.lock().unwrap().remove(0).1;
+    timeout(Duration::from_secs(1), writer.closed()).await.expect("it is let go of");
+    timeout(Duration::from_secs(1), source.closed()).await.expect("and so is the source");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_bound_takes_a_watch() {
+    let transformer = Arc::new(Table { prefix: Some(path("/%/t")), asked: Mutex::default() });
+    let source = Arc::new(Source(Answer::fixed(State::Pending)));
+    let namer = Transformed::new(source, transformer, &Handle::current());
+    assert_eq!(namer.immediate(&path("/")), Some(State::Ready(NameTree::Neg)));
+    assert_eq!(namer.immediate(&path("/a")), None);
+    assert_eq!(namer.immediate(&path("/a/b")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_does_not_pass_falls_back() {
+    let stage = Stage::start();
+    stage.source.publish(State::Ready(leaf("/a")));
+    let other = Arc::new(Source(Answer::fixed(State::Ready(leaf("/other")))));
+    struct Watched(Answer);
+    impl Namer for Watched {
+        fn lookup(&self, _: &Path) -> Answer {
+            self.0.clone()
+        }
+    }
+    let namers = Namers::new(vec![
+        (path("/other"), other as Arc<dyn Namer>),
+        (path("/first"), Arc::new(Watched(stage.answer.clone()))),
+    ]);
+    let (keeper, asker) = Keeper::new(Duration::from_secs(60));
+    tokio::spawn(keeper.run());
+    let mut held = Held::new(asker, namers);
+    let dtab: Dtab = "/svc => /first/x/y | /other/x/y".parse().unwrap();
+    let name = path("/svc");
+    for (state, expected) in [
+        (State::Ready(NameTree::Neg), "/other/rest"),
+        (State::Ready(leaf("/a")), "/%/t/a/rest"),
+        (State::Ready(NameTree::Neg), "/other/rest"),
+    ] {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        stage.say(0, state);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let delegation = settle(&dtab, &name, Explore::Deciding, &mut held).await;
+        let Outcome::Bound(tree) = &delegation.outcome else { panic!("{delegation:?}") };
+        let names = tree.map(&mut |bound: &Bound| bound.id.concat(&bound.residual));
+        assert_eq!(format!("{names:#}"), expected);
+    }
+}

@@ -1,0 +1,155 @@
+//! Transformers that change the addresses behind a name, and go on doing so.
+
+use super::beside::{Beside, changes};
+use crate::interpret::{Answer, Bound, Endpoint, EndpointSet, Leaf, State, Target, Transformer};
+use crate::name::{NameTree, Path};
+use crate::namer::published::{Published, Verdict};
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+/// What becomes of the endpoints of a name, and of those of another name beside it, if there is one. Nothing left is
+/// Neg.
+pub(super) type Change = Arc<dyn Fn(&[Endpoint], &[Endpoint]) -> Vec<Endpoint> + Send + Sync>;
+
+/// Changes the addresses behind names.
+pub(super) struct Addresses {
+    prefix: Path,
+    beside: Option<Beside>,
+    change: Change,
+    control: Handle,
+}
+
+impl Addresses {
+    pub(super) fn new(prefix: Path, beside: Option<Beside>, change: Change, control: &Handle) -> Self {
+        Self { prefix, beside, change, control: control.clone() }
+    }
+}
+
+impl Transformer for Addresses {
+    fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    fn transform(&self, bound: &Bound) -> Answer {
+        let Target::Endpoints(source) = &bound.target else {
+            // It is answered here and goes to no address.
+            return Answer::fixed(State::Ready(NameTree::Leaf(Leaf::Bound(bound.clone()))));
+        };
+        let (writer, answer) = Answer::pending();
+        let published = Published::new(bound.id.clone(), bound.residual.clone(), writer);
+        let beside = self.beside.as_ref().map(Beside::join);
+        let mut following =
+            Following { source: source.clone(), beside, change: Arc::clone(&self.change), published };
+        // What is known already need not be waited for.
+        following.say();
+        self.control.spawn(following.run());
+        answer
+    }
+}
+
+/// A name whose addresses are changed for as long as anybody wants to know.
+struct Following {
+    source: watch::Receiver<EndpointSet>,
+    beside: Option<super::beside::Joined>,
+    change: Change,
+    published: Published,
+}
+
+impl Following {
+    async fn run(mut self) {
+        loop {
+            let beside = async {
+                match &mut self.beside {
+                    Some(beside) => beside.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = changes(&mut self.source) => {}
+                () = beside => {}
+                () = self.published.released() => return,
+            }
+            self.say();
+        }
+    }
+
+    fn say(&mut self) {
+        let verdict = self.verdict();
+        self.published.say(verdict);
+    }
+
+    fn verdict(&mut self) -> Verdict {
+        let (others, stale) = match self.beside.as_mut().map(|beside| beside.look()) {
+            None => (EndpointSet::default(), false),
+            Some(Ok(known)) => known,
+            Some(Err(verdict)) => return verdict,
+        };
+        let left = (self.change)(&self.source.borrow_and_update(), &others);
+        if left.is_empty() {
+            Verdict::Neg { stale }
+        } else {
+            Verdict::Endpoints { set: EndpointSet::new(left), stale }
+        }
+    }
+}
+
+/// Those that are wanted.
+pub(super) fn kept(endpoints: &[Endpoint], wanted: impl Fn(&Endpoint) -> bool) -> Vec<Endpoint> {
+    endpoints.iter().filter(|endpoint| wanted(endpoint)).cloned().collect()
+}
+
+/// Those at the addresses of `hosts`, whose ports do not count.
+pub(super) fn on_hosts(endpoints: &[Endpoint], hosts: &[Endpoint]) -> Vec<Endpoint> {
+    let ip = |endpoint: &Endpoint| endpoint.address.ip().to_canonical();
+    let hosts: HashSet<IpAddr> = hosts.iter().map(ip).collect();
+    kept(endpoints, |endpoint| hosts.contains(&ip(endpoint)))
+}
+
+/// The same addresses with another port. What is known of the port that a name had says nothing of this one.
+pub(super) fn on_port(endpoints: &[Endpoint], port: u16) -> Vec<Endpoint> {
+    let there = |endpoint: &Endpoint| Endpoint {
+        address: SocketAddr::new(endpoint.address.ip(), port),
+        hint: None,
+        ..endpoint.clone()
+    };
+    merged(endpoints.iter().map(there))
+}
+
+/// The gateways on the nodes where endpoints are. Those of a node have the share of its endpoints together.
+pub(super) fn on_nodes(endpoints: &[Endpoint], gateways: &[Endpoint]) -> Vec<Endpoint> {
+    let mut shares: HashMap<&str, f64> = HashMap::new();
+    for endpoint in endpoints {
+        if let Some(node) = &endpoint.node {
+            *shares.entry(node).or_default() += endpoint.weight;
+        }
+    }
+    let mut counts: HashMap<&str, f64> = HashMap::new();
+    for node in gateways.iter().filter_map(|gateway| gateway.node.as_deref()) {
+        *counts.entry(node).or_default() += 1.0;
+    }
+    let shared = |gateway: &Endpoint| {
+        let node = gateway.node.as_deref()?;
+        Some(Endpoint { weight: shares.get(node)? / counts.get(node)?, ..gateway.clone() })
+    };
+    gateways.iter().filter_map(shared).collect()
+}
+
+/// Each address once: where several have come to be one, it has the share of all.
+pub(super) fn merged(endpoints: impl Iterator<Item = Endpoint>) -> Vec<Endpoint> {
+    let mut merged: Vec<Endpoint> = Vec::new();
+    let mut places = HashMap::new();
+    for endpoint in endpoints {
+        let at = *places.entry(endpoint.address).or_insert(merged.len());
+        match merged.get_mut(at) {
+            Some(known) => {
+                known.weight += endpoint.weight;
+                known.terminating &= endpoint.terminating;
+            }
+            None => merged.push(endpoint),
+        }
+    }
+    merged
+}

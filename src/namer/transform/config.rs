@@ -1,0 +1,140 @@
+//! The configuration of transformers.
+
+use crate::interpret::{Leaf, State};
+use crate::kubernetes::Config;
+use crate::name::{NameTree, Path};
+use crate::namer::address::{is_host_name, literal};
+use crate::namer::kubernetes::is_service_name;
+use crate::namer::system::SystemNamer;
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
+
+/// One entry of `transformers:`, as configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Transformer {
+    /// `io.l5d.localhost`: keeps endpoints at addresses of this machine.
+    Localhost,
+    /// `io.l5d.specificHost`: keeps endpoints at the addresses of a host.
+    SpecificHost {
+        /// An address, or a host name, which is looked up again when its time to live is over.
+        host: String,
+    },
+    /// `io.l5d.port`: sends to another port of the same addresses.
+    Port {
+        /// From 1.
+        port: u16,
+    },
+    /// `io.l5d.k8s.localnode`: keeps endpoints on the node that the process runs on.
+    #[serde(rename_all = "camelCase")]
+    LocalNode {
+        /// The variable of the environment that holds the node's name; [`Transformer::NODE_NAME`] by default.
+        env_var: String,
+    },
+    /// `io.l5d.k8s.daemonset`: sends to the pods of a daemon set on the nodes where endpoints are.
+    DaemonSet(DaemonSet),
+    /// `io.l5d.const`: whatever is asked for stands for one name.
+    Const {
+        /// The name, which begins with `/$`.
+        path: Path,
+    },
+    /// `io.l5d.replace`: whatever is bound stands for one name.
+    Replace {
+        /// The name, which begins with `/$`.
+        path: Path,
+    },
+}
+
+/// The keys of `io.l5d.k8s.daemonset`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonSet {
+    /// `k8sHost` and `k8sPort`, or none of them: where the API server is.
+    pub client: Config,
+    /// The namespace of the daemon set's service.
+    pub namespace: String,
+    /// The name or the number of a port of that service.
+    pub port: String,
+    /// The service of the daemon set.
+    pub service: String,
+}
+
+impl DaemonSet {
+    /// Returns the name of the service's endpoints, behind the namer's prefix.
+    pub(super) fn path(&self) -> Path {
+        Path::from_elems([&self.namespace, &self.port, &self.service])
+    }
+
+    /// Returns the first key whose value can be nothing in Kubernetes, and what is expected there.
+    fn wrong(&self) -> Option<(&'static str, String)> {
+        let Self { client: _, namespace, port, service } = self;
+        let cases = [
+            ("namespace", "the name of a namespace", [namespace, "http", "a"]),
+            ("port", "the name or the number of a port of the service", ["a", port, "a"]),
+            ("service", "the name of a service", ["a", "http", service]),
+        ];
+        let wrong = cases.into_iter().find(|(.., elems)| !is_service_name(&Path::from_elems(elems)));
+        wrong.map(|(key, expected, _)| (key, format!("expected {expected}")))
+    }
+}
+
+impl Serialize for DaemonSet {
+    /// As the keys of the configuration.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { client, namespace, port, service } = self;
+        let mut keys = serializer.serialize_map(None)?;
+        if let Config::Plain { host, port } = client {
+            keys.serialize_entry("k8sHost", host)?;
+            keys.serialize_entry("k8sPort", port)?;
+        }
+        keys.serialize_entry("namespace", namespace)?;
+        keys.serialize_entry("port", port)?;
+        keys.serialize_entry("service", service)?;
+        keys.end()
+    }
+}
+
+impl Transformer {
+    /// The variable that holds the name of the node when the configuration does not say which: as in Linkerd.
+    pub const NODE_NAME: &str = "NODE_NAME";
+
+    /// Returns its kind, as it is written in the configuration.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Localhost => "io.l5d.localhost",
+            Self::SpecificHost { .. } => "io.l5d.specificHost",
+            Self::Port { .. } => "io.l5d.port",
+            Self::LocalNode { .. } => "io.l5d.k8s.localnode",
+            Self::DaemonSet(_) => "io.l5d.k8s.daemonset",
+            Self::Const { .. } => "io.l5d.const",
+            Self::Replace { .. } => "io.l5d.replace",
+        }
+    }
+
+    /// Returns the key whose value is wrong, and what is wrong with it.
+    pub fn wrong(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::SpecificHost { host } => {
+                let expected = "expected an address such as 10.0.0.7, or a host name";
+                let good = literal(host).is_some() || is_host_name(host);
+                (!good).then(|| ("host", format!("{expected}, found `{}`", host.escape_debug())))
+            }
+            Self::Const { path } | Self::Replace { path } => {
+                system_path(path).err().map(|reason| ("path", reason))
+            }
+            Self::DaemonSet(daemon_set) => daemon_set.wrong(),
+            Self::Localhost | Self::Port { .. } | Self::LocalNode { .. } => None,
+        }
+    }
+}
+
+/// Returns what follows `/$` in a path that stands for what the system namers can bind by themselves, as Linkerd has
+/// it for `io.l5d.const` and `io.l5d.replace`: no other namer is asked, and no dtab.
+pub(super) fn system_path(path: &Path) -> Result<Path, String> {
+    let expected = || "expected a name that begins with `/$`, such as `/$/inet/127.1/4140`".to_owned();
+    let rest = path.drop_prefix(&Path::from_elems(["$"])).ok_or_else(expected)?;
+    match SystemNamer::immediately(&rest) {
+        Some(State::Failed(reason)) => Err(reason.to_string()),
+        Some(State::Ready(NameTree::Leaf(Leaf::Path(_)) | NameTree::Neg)) => Err(expected()),
+        _ => Ok(rest),
+    }
+}
