@@ -26,6 +26,7 @@ use crate::drain::{Stage, Stages};
 use crate::interpret::{Asker, Namers, Naming};
 use crate::name::Path;
 use crate::proxy::Loads;
+use crate::store::Store;
 use crate::telemetry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -61,6 +62,8 @@ pub struct Router {
     pub prefix: Path,
     /// What names mean when the request says nothing; live.
     pub naming: watch::Receiver<Naming>,
+    /// Where more of its dtab is stored, if anywhere.
+    pub store: Option<Store>,
 }
 
 /// Whether the routers are ready for requests: not before their listeners serve, and not while they drain.

@@ -10,7 +10,7 @@
 //! the server answers a watch with 410, does not go back to plain lists when a server cannot stream them, and tells
 //! nobody when it last heard from the server.
 //!
-//! What is absent: writing, and single objects.
+//! What is written is little: the status of an object, and events.
 
 mod backoff;
 mod client;
@@ -22,9 +22,11 @@ mod state;
 mod store;
 mod task;
 mod watches;
+mod write;
 
 pub use self::client::Client;
 pub use self::config::{Config, Error};
 pub use self::kept::{Kept, Known, View};
 pub use self::metrics::Metrics;
-pub use self::watches::{IDLE, MAX_WATCHES, Scope, Watches};
+pub use self::watches::{IDLE, MAX_WATCHES, Scope, Selector, Watches};
+pub use self::write::{WriteError, Written};

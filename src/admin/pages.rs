@@ -22,6 +22,7 @@ enum Page {
     Config,
     BoundNames,
     NamerState,
+    InterpreterState,
     ClientState,
     Routers,
     Delegator,
@@ -70,6 +71,12 @@ const PAGES: &[Row] = &[
     row("/config.json", Page::Config, GET, "the configuration, every default in place; takes pretty=1"),
     row("/bound-names.json", Page::BoundNames, GET, "names that namers can list, and those in use"),
     row("/namer_state/<prefix>.json", Page::NamerState, GET, "what a namer knows of the names in use"),
+    row(
+        "/interpreter_state/<router>.json",
+        Page::InterpreterState,
+        GET,
+        "what a router knows of the dtab that is stored for it",
+    ),
     row("/client_state.json", Page::ClientState, GET, "the endpoints in use"),
 ];
 
@@ -117,6 +124,7 @@ pub(super) async fn answer(request: Request<Incoming>, shown: &Shown) -> Answer 
         Page::Config => json(StatusCode::OK, &*shown.config.borrow(), query.flag("pretty")),
         Page::BoundNames => state::bound_names(shown).await,
         Page::NamerState => state::namer_state(&shown.namers.borrow(), variable),
+        Page::InterpreterState => state::interpreter_state(&shown.routers.borrow(), variable),
         Page::ClientState => state::client_state(&shown.loads),
         Page::Routers => state::routers(&shown.routers.borrow()),
         Page::Delegator => delegator::explain(request, shown).await,

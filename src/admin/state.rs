@@ -42,6 +42,20 @@ pub(super) fn namer_state(namers: &Namers, prefix: &str) -> Answer {
     )
 }
 
+/// Answers `/interpreter_state/<router>.json`.
+pub(super) fn interpreter_state(routers: &[Router], label: &str) -> Answer {
+    let stores = || routers.iter().filter_map(|router| Some((&*router.label, router.store.as_ref()?)));
+    if let Some((_, store)) = stores().find(|(found, _)| *found == label) {
+        return json(StatusCode::OK, &store.state(), false);
+    }
+    let known: Vec<&str> = stores().map(|(label, _)| label).collect();
+    let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+    text(
+        StatusCode::NOT_FOUND,
+        &format!("no router of that label has a stored dtab; those that have one: {known}"),
+    )
+}
+
 /// Answers `/routers.json`.
 pub(super) fn routers(routers: &[Router]) -> Answer {
     let entry = |dentry: &Dentry| serde_json::json!({ "prefix": dentry.prefix.to_string(), "dst": format!("{:#}", dentry.dst) });

@@ -1,9 +1,10 @@
 //! What names mean to a router, live: the dtab of its store, then that of the configuration, and the namers.
 
 use crate::config::Router;
-use crate::interpret::{Namers, Naming};
-use crate::name::Dtab;
-use crate::store;
+use crate::interpret::{Answer, Namer, Namers, Naming, State};
+use crate::name::{Dtab, Path};
+use crate::store::Stored;
+use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -19,34 +20,47 @@ pub(super) struct Base {
 #[derive(Clone, Debug)]
 struct Parts {
     /// Comes first, so that the configuration has precedence.
-    stored: Option<watch::Receiver<Dtab>>,
+    stored: Option<watch::Receiver<Stored>>,
     configured: Dtab,
     namers: Namers,
 }
 
-impl Parts {
-    fn whole(&mut self) -> Naming {
-        let dtab = match &mut self.stored {
-            None => self.configured.clone(),
-            Some(stored) => stored.borrow_and_update().concat(&self.configured),
-        };
-        Naming { dtab, namers: self.namers.clone() }
+/// A namer that says one thing of every name.
+struct Always(State);
+
+impl Namer for Always {
+    fn lookup(&self, _: &Path) -> Answer {
+        Answer::fixed(self.0.clone())
+    }
+
+    fn immediate(&self, _: &Path) -> Option<State> {
+        Some(self.0.clone())
     }
 }
 
-/// Opens a router's store, when it has one.
-///
-/// # Errors
-///
-/// There is no good dtab in it.
-pub(super) async fn stored(
-    router: &Router,
-    control: &Handle,
-) -> Result<Option<watch::Receiver<Dtab>>, store::Error> {
-    match &router.store {
-        None => Ok(None),
-        Some(config) => store::open(config, control).await.map(Some),
+impl Parts {
+    fn whole(&mut self) -> Naming {
+        let stored = self.stored.as_mut().map(|stored| stored.borrow_and_update().clone());
+        let (dtab, unknown) = match stored {
+            None => (self.configured.clone(), None),
+            Some(Stored::Dtab(stored)) => (stored.concat(&self.configured), None),
+            Some(Stored::Pending) => (self.configured.clone(), Some(State::Pending)),
+            Some(Stored::Failed(reason)) => (self.configured.clone(), Some(State::Failed(reason))),
+        };
+        let namers = match unknown {
+            None => self.namers.clone(),
+            Some(state) => all_are(state, &self.namers),
+        };
+        Naming { dtab, namers }
     }
+}
+
+/// While it is not known what is stored, no name is: half a dtab must not send requests where the whole would not.
+fn all_are(state: State, namers: &Namers) -> Namers {
+    let known = namers.iter().map(|(prefix, namer)| (prefix.clone(), Arc::clone(namer)));
+    // The last one is asked first.
+    let always: (Path, Arc<dyn Namer>) = (Path::empty(), Arc::new(Always(state)));
+    namers.replaced_by(known.chain([always]).collect())
 }
 
 impl Base {
@@ -54,7 +68,7 @@ impl Base {
     /// them runs on `control`.
     pub(super) fn new(
         router: &Router,
-        stored: Option<watch::Receiver<Dtab>>,
+        stored: Option<watch::Receiver<Stored>>,
         namers: &Namers,
         control: &Handle,
     ) -> Self {
@@ -70,19 +84,12 @@ impl Base {
         self.whole.clone()
     }
 
-    /// Puts other parts in the place of those there are, all at once; the store stays when `stored` is nothing.
-    pub(super) fn change(
-        &self,
-        router: &Router,
-        stored: Option<Option<watch::Receiver<Dtab>>>,
-        namers: &Namers,
-    ) {
+    /// Puts other parts in the place of those there are, all at once.
+    pub(super) fn change(&self, router: &Router, stored: Option<watch::Receiver<Stored>>, namers: &Namers) {
         self.parts.send_modify(|parts| {
             parts.configured = router.dtab.clone();
             parts.namers = namers.clone();
-            if let Some(stored) = stored {
-                parts.stored = stored;
-            }
+            parts.stored = stored;
         });
     }
 }
@@ -130,31 +137,49 @@ mod tests {
 
     #[tokio::test]
     async fn the_store_comes_first_and_each_part_can_change() {
-        let (first, stored) = watch::channel(dtab("/a => /stored"));
+        let (first, stored) = watch::channel(Stored::Dtab(dtab("/a => /stored")));
         let control = Handle::current();
+        let same = || Some(first.subscribe());
         let base = Base::new(&router("/a => /b"), Some(stored), &Namers::default(), &control);
         let mut whole = base.naming();
         let mut expect = async |expected: &str| {
             whole.wait_for(|naming| naming.dtab == dtab(expected)).await.expect("it is followed");
         };
         // At once, before anything could follow.
-        base.change(&router("/a => /0"), None, &Namers::default());
+        base.change(&router("/a => /0"), same(), &Namers::default());
         expect("/a => /stored; /a => /0").await;
-        base.change(&router("/a => /b"), None, &Namers::default());
+        base.change(&router("/a => /b"), same(), &Namers::default());
         expect("/a => /stored; /a => /b").await;
-        first.send_replace(dtab("/a => /changed"));
+        first.send_replace(Stored::Dtab(dtab("/a => /changed")));
         expect("/a => /changed; /a => /b").await;
-        base.change(&router("/a => /c"), None, &Namers::default());
+        base.change(&router("/a => /c"), same(), &Namers::default());
         expect("/a => /changed; /a => /c").await;
-        let (second, stored) = watch::channel(dtab("/other => /store"));
-        base.change(&router("/a => /d"), Some(Some(stored)), &Namers::default());
+        let (second, stored) = watch::channel(Stored::Dtab(dtab("/other => /store")));
+        base.change(&router("/a => /d"), Some(stored), &Namers::default());
         expect("/other => /store; /a => /d").await;
         assert!(first.is_closed(), "the store that is gone is followed no longer");
         // The last word of a store that ends counts.
-        second.send_replace(dtab("/last => /word"));
+        second.send_replace(Stored::Dtab(dtab("/last => /word")));
         drop(second);
         expect("/last => /word; /a => /d").await;
-        base.change(&router("/a => /e"), Some(None), &Namers::default());
+        base.change(&router("/a => /e"), None, &Namers::default());
         expect("/a => /e").await;
+    }
+    #[tokio::test]
+    async fn no_name_is_known_until_it_is_known_what_is_stored() {
+        let (sender, stored) = watch::channel(Stored::Pending);
+        let base = Base::new(&router("/a => /b"), Some(stored), &Namers::default(), &Handle::current());
+        let mut whole = base.naming();
+        let says = |naming: &Naming| {
+            let path = Path::from_elems(["#", "any"]);
+            naming.namers.of(&path).next().and_then(|(_, namer, rest)| namer.immediate(&rest))
+        };
+        assert_eq!(says(&whole.borrow_and_update()), Some(State::Pending));
+        let failed = State::Failed("forbidden".into());
+        sender.send_replace(Stored::Failed("forbidden".into()));
+        whole.wait_for(|naming| says(naming).as_ref() == Some(&failed)).await.expect("it is followed");
+        sender.send_replace(Stored::Dtab(dtab("/a => /c")));
+        let known = whole.wait_for(|naming| says(naming).is_none()).await.expect("it is followed");
+        assert_eq!(known.dtab, dtab("/a => /c; /a => /b"));
     }
 }

@@ -1,11 +1,12 @@
 //! What of the app can change while it runs.
 
-use super::base::{self, Base};
+use super::base::Base;
 use super::{Error, reload, settings};
-use crate::config::{Config, Warning};
+use crate::config::{Config, Router, Warning};
 use crate::identify::{self, Ingresses};
 use crate::interpret::{Namers, Naming};
 use crate::proxy::RouterSettings;
+use crate::store::{Store, Stores};
 use crate::telemetry::{Counter, Gauge, Registry};
 use crate::{admin, namer};
 use tokio::runtime::Handle;
@@ -15,8 +16,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Live {
     config: Config,
-    control: Handle,
     namers: namer::Built,
+    stores: Stores,
     ingresses: Ingresses,
     /// In the order of the routers.
     bases: Vec<Base>,
@@ -50,23 +51,24 @@ impl Live {
     /// A namer cannot be made, or a store has no good dtab.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
         let namers = namer::build(&config.namers, registry, control)?;
-        let mut bases = Vec::new();
-        for router in &config.routers {
-            let stored = base::stored(router, control).await?;
-            bases.push(Base::new(router, stored, namers.namers(), control));
-        }
+        let stores = Stores::new(registry, control);
+        let opened = open_stores(&stores, &config.routers).await?;
+        let base = |(router, store): (_, &Option<Store>)| {
+            Base::new(router, store.as_ref().map(Store::stored), namers.namers(), control)
+        };
+        let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
         let ingresses = Ingresses::new(registry, control).rebuilt(identifiers(&config)).await;
         let shown = ShownLive {
             config: watch::Sender::new(config.to_json()),
-            routers: watch::Sender::new(shown_routers(&config, &bases)),
+            routers: watch::Sender::new(shown_routers(&config, &bases, opened)),
             namers: watch::Sender::new(namers.namers().clone()),
         };
         Ok(Self {
             settings: watch::Sender::new(settings::routers(&config, &ingresses)),
-            control: control.clone(),
             reloads: Reloads::new(registry),
             config,
             namers,
+            stores,
             ingresses,
             bases,
             shown,
@@ -116,18 +118,14 @@ impl Live {
         let (config, left) = reload::merge(&self.config, new);
         // Whatever can fail comes first, so that all of it is taken over or nothing.
         let namers = self.namers.rebuilt(&config.namers)?;
-        let mut stores = Vec::new();
-        for (router, before) in config.routers.iter().zip(&self.config.routers) {
-            let changed = router.store != before.store;
-            stores.push(if changed { Some(base::stored(router, &self.control).await?) } else { None });
-        }
+        let opened = open_stores(&self.stores, &config.routers).await?;
         let ingresses = self.ingresses.rebuilt(identifiers(&config)).await;
-        for ((base, router), stored) in self.bases.iter().zip(&config.routers).zip(stores) {
-            base.change(router, stored, namers.namers());
+        for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
+            base.change(router, store.as_ref().map(Store::stored), namers.namers());
         }
         self.settings.send_replace(settings::routers(&config, &ingresses));
         self.shown.config.send_replace(config.to_json());
-        self.shown.routers.send_replace(shown_routers(&config, &self.bases));
+        self.shown.routers.send_replace(shown_routers(&config, &self.bases, opened));
         self.shown.namers.send_replace(namers.namers().clone());
         (self.config, self.namers, self.ingresses) = (config, namers, ingresses);
         Ok(left)
@@ -139,12 +137,25 @@ fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
     config.routers.iter().flat_map(|router| &router.identifiers)
 }
 
-/// What is shown of the routers.
-fn shown_routers(config: &Config, bases: &[Base]) -> Vec<admin::Router> {
-    let shown = config.routers.iter().zip(bases).map(|(router, base)| admin::Router {
+/// Opens the stores of the routers, in their order; those that are open stay so.
+async fn open_stores(stores: &Stores, routers: &[Router]) -> Result<Vec<Option<Store>>, Error> {
+    let mut opened = Vec::new();
+    for router in routers {
+        opened.push(match &router.store {
+            Some(config) => Some(stores.open(config).await?),
+            None => None,
+        });
+    }
+    Ok(opened)
+}
+
+/// What is shown of the routers. It holds their stores open, too.
+fn shown_routers(config: &Config, bases: &[Base], stores: Vec<Option<Store>>) -> Vec<admin::Router> {
+    let shown = config.routers.iter().zip(bases).zip(stores).map(|((router, base), store)| admin::Router {
         label: router.label.clone(),
         prefix: router.dst_prefix.clone(),
         naming: base.naming(),
+        store,
     });
     shown.collect()
 }

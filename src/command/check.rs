@@ -5,8 +5,8 @@ mod entries;
 use super::Exit;
 use super::run::{control, failed};
 use crate::config::{self, Config};
+use crate::namer;
 use crate::telemetry::Registry;
-use crate::{namer, store};
 use std::path::Path;
 use tokio::runtime::Handle;
 
@@ -22,7 +22,7 @@ pub(super) fn run(file: &str) -> Exit {
             return failed(&error);
         }
         for store in config.routers.iter().filter_map(|router| router.store.as_ref()) {
-            if let Err(error) = store::read(store) {
+            if let Err(error) = store.check() {
                 return failed(&error);
             }
         }

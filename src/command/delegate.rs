@@ -6,8 +6,9 @@ use crate::config::{self, Config, Router};
 use crate::interpret::show::{Colours, draw, json};
 use crate::interpret::{Delegation, Explore, Held, Keeper, Outcome, delegate, settle};
 use crate::name::{Dtab, NameTree, Path};
+use crate::namer;
+use crate::store::{Stored, Stores};
 use crate::telemetry::Registry;
-use crate::{namer, store};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -58,13 +59,13 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(dtab) => dtab,
         Err(error) => return failed(&format_args!("the dtab: {error}")),
     };
-    let stored = match router.store.as_ref().map_or_else(|| Ok(Dtab::empty()), store::read) {
-        Ok(stored) => stored,
-        Err(error) => return failed(&error),
-    };
-    let dtab = stored.concat(&router.dtab).concat(&dtab);
     control(async {
         let wait = Duration::from_secs(arguments.wait);
+        let stored = match stored(router, wait).await {
+            Ok(stored) => stored,
+            Err(text) => return failed(&text),
+        };
+        let dtab = stored.concat(&router.dtab).concat(&dtab);
         match explain(&config, &dtab, &path, wait).await {
             Ok(delegation) => show(&delegation, arguments.json),
             Err(error) => failed(&error),
@@ -81,6 +82,20 @@ fn choose<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Router, Str
             .iter()
             .find(|router| router.label == label)
             .ok_or_else(|| format!("there is no router {label}: the file has {}", labels())),
+    }
+}
+
+/// Returns what is stored for a router.
+async fn stored(router: &Router, wait: Duration) -> Result<Dtab, String> {
+    let Some(config) = &router.store else { return Ok(Dtab::empty()) };
+    let stores = Stores::new(&Registry::default(), &Handle::current());
+    let store = stores.open(config).await.map_err(|error| error.to_string())?;
+    let mut stored = store.stored();
+    let known = timeout(wait, stored.wait_for(|stored| *stored != Stored::Pending)).await;
+    match known.as_ref().map(|known| known.as_deref()) {
+        Ok(Ok(Stored::Dtab(dtab))) => Ok(dtab.clone()),
+        Ok(Ok(Stored::Failed(reason))) => Err(format!("the stored dtab: {reason}")),
+        _ => Err(format!("the stored dtab ({config}) is not known after {} s", wait.as_secs())),
     }
 }
 

@@ -165,7 +165,6 @@ const ACCRUAL: &str = "failure accrual";
 const CLASSIFIERS: &str = "response classifiers";
 const CONNECTIONS: &str = "limits on the number and the life of connections";
 const CONSUL: &str = "Consul";
-const DTAB_CONFIGMAP: &str = "dtabs kept in a ConfigMap";
 const IDENTIFIER_PORT: &str = "the identifier port";
 const PER_CLIENT: &str = "settings per client";
 const PER_SERVICE: &str = "settings per service";

@@ -97,8 +97,12 @@ fn access_log_json(protocol: &str, log: &AccessLog) -> Value {
 }
 
 fn store_json(store: &store::Config) -> Value {
-    let store::Config::Fs(store::Fs { dtab_file }) = store;
-    json!({ "kind": "io.l5d.fs", "dtabFile": dtab_file })
+    let mut keys = match store {
+        store::Config::Fs(store::Fs { dtab_file }) => json!({ "dtabFile": dtab_file }),
+        store::Config::Kubernetes(kubernetes) => json!(kubernetes),
+    };
+    keys["kind"] = store.kind().into();
+    keys
 }
 
 fn server_json(server: &Server, protocol: Protocol) -> Value {
@@ -267,6 +271,16 @@ namers:
 - {kind: io.l5d.k8s.external, port: 8002}
 routers:
 - protocol: http
+  servers: [{port: 0}]
+- {protocol: http, label: file, interpreter: {kind: io.l5d.fs, dtabFile: routes.dtab}, servers: [{port: 0}]}
+- protocol: http
+  label: map
+  interpreter: {kind: io.l5d.k8s.configMap, kubeconfig: c, context: x, namespace: n, name: m, filename: f}
+  servers: [{port: 0}]
+- {protocol: http, label: own, interpreter: {kind: io.l5d.k8s.dtab, name: m}, servers: [{port: 0}]}
+- protocol: http
+  label: old
+  interpreter: {kind: io.l5d.k8s.dtab, host: h, name: m, apiVersion: l5d.io/v1alpha1}
   servers: [{port: 0}]
 - {protocol: http, label: logged, httpAccessLog: /dev/stdout, servers: [{port: 0}]}
 - {protocol: http, label: logged too, httpAccessLog: a.log, httpAccessLogRollPolicy: 1.kilobyte, servers: [{port: 0}]}

@@ -93,6 +93,9 @@ pub(super) fn store(router: &mut Reader<'_, '_>) -> Option<store::Config> {
     let mut reader = Reader::new(&node, &["interpreter"], router.report());
     match reader.get("kind")?.text().ok()? {
         "io.l5d.fs" => Some(store::Config::Fs(reader.rest("interpreter io.l5d.fs")?)),
+        kind @ ("io.l5d.k8s.configMap" | "io.l5d.k8s.dtab") => {
+            kubernetes::store(&mut reader, kind).map(store::Config::Kubernetes)
+        }
         _ => None,
     }
 }

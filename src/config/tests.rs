@@ -3,7 +3,7 @@ use crate::context::{Forwarded, HostParameter, Labeler, Trust};
 use crate::kubernetes::{Config as Access, Scope};
 use crate::proxy::AccessFormat;
 use crate::telemetry::{LogFile, LogTarget, Roll};
-use crate::{identify, namer};
+use crate::{identify, namer, store};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -349,6 +349,53 @@ routers: [{protocol: http, servers: [{}]}]
         kind: namer::Kind::Kubernetes(kubernetes),
     };
     assert_eq!(self::config(text).namers, all.map(config));
+}
+
+/// The store of a router with this interpreter.
+fn store(interpreter: &str) -> Result<store::Config, Errors> {
+    let text = format!("routers: [{{protocol: http, interpreter: {{{interpreter}}}, servers: [{{}}]}}]");
+    read("f", &text).map(|mut config| config.routers.remove(0).store.expect("a store"))
+}
+
+#[test]
+fn every_key_of_the_stores_in_kubernetes_ends_in_its_field() {
+    let usual = store::Kubernetes {
+        client: Access::Found,
+        namespace: "default".into(),
+        name: "routes".into(),
+        object: store::Object::ConfigMap { filename: "dtab".into() },
+    };
+    let other = store::Kubernetes {
+        client: Access::Plain { host: "a".into(), port: 1 },
+        namespace: "prod".into(),
+        name: "our.routes".into(),
+        object: store::Object::ConfigMap { filename: "dtab".into() },
+    };
+    let map = "kind: io.l5d.k8s.configMap, filename: dtab";
+    let dtab = "kind: io.l5d.k8s.dtab, name: routes";
+    let of = |object| store::Kubernetes { object, ..usual.clone() };
+    for (keys, expected) in [
+        (format!("{map}, name: routes"), usual.clone()),
+        (format!("{map}, host: a, port: 1, namespace: prod, name: our.routes"), other),
+        ("kind: io.l5d.k8s.dtab, name: routes".to_owned(), of(store::Object::Dtab)),
+        (format!("{dtab}, apiVersion: signpost.dev/v1alpha1"), of(store::Object::Dtab)),
+        (format!("{dtab}, apiVersion: l5d.io/v1alpha1"), of(store::Object::LinkerdDtab)),
+    ] {
+        assert_eq!(store(&keys).unwrap(), store::Config::Kubernetes(expected), "{keys}");
+    }
+    for (keys, expected) in [
+        (map.to_owned(), "the key `name` is missing"),
+        ("kind: io.l5d.k8s.configMap, name: a".to_owned(), "the key `filename` is missing"),
+        ("kind: io.l5d.k8s.dtab".to_owned(), "the key `name` is missing"),
+        (format!("{dtab}, apiVersion: v1"), "`l5d.io/v1alpha1`"),
+        (format!("{map}, name: A"), "expected a name, in Kubernetes' letters"),
+        (format!("{map}, name: a/b"), "expected a name, in Kubernetes' letters"),
+        (format!("{map}, name: a, namespace: a.b"), "expected a name, in Kubernetes' letters"),
+        (format!("{map}, name: a, watch: cluster"), "unknown key"),
+    ] {
+        let errors = store(&keys).unwrap_err().to_string();
+        assert!(errors.contains(expected), "{keys}: {errors}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Where the API server is, and as whom it is asked.
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::path::PathBuf;
 
 /// Where `kubectl proxy` listens, and Linkerd 1 asked: localhost, port 8001.
@@ -57,21 +57,7 @@ impl Serialize for Config {
     /// As the keys of the configuration: none of them for what is found.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut keys = serializer.serialize_map(None)?;
-        match self {
-            Self::Found => {}
-            Self::Plain { host, port } => {
-                keys.serialize_entry("host", host)?;
-                keys.serialize_entry("port", port)?;
-            }
-            Self::Kubeconfig { file, context } => {
-                if let Some(file) = file {
-                    keys.serialize_entry("kubeconfig", file)?;
-                }
-                if let Some(context) = context {
-                    keys.serialize_entry("context", context)?;
-                }
-            }
-        }
+        self.serialize_keys(&mut keys)?;
         keys.end()
     }
 }
@@ -80,6 +66,25 @@ impl Config {
     /// Returns the configuration that `host` and `port` give, with Linkerd's defaults for what is absent.
     pub fn plain(host: Option<String>, port: Option<u16>) -> Self {
         Self::Plain { host: host.unwrap_or_else(|| PROXY.0.to_owned()), port: port.unwrap_or(PROXY.1) }
+    }
+
+    /// Adds the keys of the configuration that say the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize_keys<S: SerializeMap>(&self, keys: &mut S) -> Result<(), S::Error> {
+        match self {
+            Self::Found => Ok(()),
+            Self::Plain { host, port } => {
+                keys.serialize_entry("host", host)?;
+                keys.serialize_entry("port", port)
+            }
+            Self::Kubeconfig { file, context } => {
+                file.iter().try_for_each(|file| keys.serialize_entry("kubeconfig", file))?;
+                context.iter().try_for_each(|context| keys.serialize_entry("context", context))
+            }
+        }
     }
 
     /// Checks what can be checked without asking anybody. Reads files.

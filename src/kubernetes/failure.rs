@@ -62,6 +62,7 @@ impl Failure {
         let (kind, advice) = match status.code {
             401 => (Kind::Forbidden, "; the credentials are read again".to_owned()),
             403 => (Kind::Forbidden, format!("; {}", missing_right::<K>(namespace))),
+            404 => (Kind::NotUnderstood, unknown_resource::<K>()),
             410 => (Kind::Expired, String::new()),
             // Too many requests: the server asks to be asked less.
             429 => (Kind::Refused, String::new()),
@@ -77,6 +78,12 @@ impl Failure {
             _ => Reached::Yes,
         }
     }
+}
+
+/// What it means that there is nothing to list.
+fn unknown_resource<K: Resource<DynamicType = ()>>() -> String {
+    let (resource, group) = (K::plural(&()), K::group(&()));
+    format!("; the server has no resource `{resource}` of apiGroup \"{group}\": is its definition applied?")
 }
 
 /// What RBAC has to grant.

@@ -9,6 +9,7 @@ use super::kept::Kept;
 use super::metrics::Metrics;
 use super::state::{Phase, Progress};
 use super::store::{Came, Objects, Store};
+use super::watches::Selector;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use kube::Api;
@@ -60,8 +61,7 @@ pub(super) struct Task<T: Kept> {
     client: Client,
     /// All namespaces if there is none.
     namespace: Option<Arc<str>>,
-    /// Which objects, by label; all if there is none.
-    selector: Option<String>,
+    selector: Selector,
     shared: Arc<Shared<T>>,
     metrics: Metrics,
     backoff: Backoff,
@@ -119,7 +119,7 @@ impl<T: Kept> Task<T> {
     pub(super) fn new(
         client: Client,
         namespace: Option<Arc<str>>,
-        selector: Option<String>,
+        selector: Selector,
         shared: Arc<Shared<T>>,
         metrics: Metrics,
     ) -> Self {
@@ -209,8 +209,12 @@ impl<T: Kept> Task<T> {
 
     /// Asks for all objects page by page. Returns the version they are of.
     async fn paged_list(&mut self, api: &Api<Came<T>>) -> Result<String, Failure> {
-        let mut params =
-            ListParams { label_selector: self.selector.clone(), limit: Some(PAGE), ..ListParams::default() };
+        let mut params = ListParams {
+            label_selector: self.selector.labels(),
+            field_selector: self.selector.fields(),
+            limit: Some(PAGE),
+            ..ListParams::default()
+        };
         let mut objects = self.shared.lock().store.empty();
         loop {
             let page = timeout(ANSWER, api.list(&params)).await;
@@ -235,8 +239,8 @@ impl<T: Kept> Task<T> {
         let (least, more) = LIFE;
         let life = least + fastrand::u32(0..=more);
         let params = WatchParams {
-            label_selector: self.selector.clone(),
-            field_selector: None,
+            label_selector: self.selector.labels(),
+            field_selector: self.selector.fields(),
             timeout: Some(life),
             bookmarks: true,
             send_initial_events: version.is_none(),

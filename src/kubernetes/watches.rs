@@ -33,14 +33,42 @@ pub enum Scope {
     Cluster,
 }
 
+/// Which objects of a resource are asked for; the server leaves out all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// All.
+    All,
+    /// Those whose labels match, in the API's own notation.
+    Labels(String),
+    /// The one of this name: rights that RBAC limits by `resourceNames` are enough for it.
+    Name(String),
+}
+
+impl Selector {
+    /// Returns it as the parameter `labelSelector`.
+    pub(super) fn labels(&self) -> Option<String> {
+        match self {
+            Self::Labels(labels) => Some(labels.clone()),
+            Self::All | Self::Name(_) => None,
+        }
+    }
+
+    /// Returns it as the parameter `fieldSelector`.
+    pub(super) fn fields(&self) -> Option<String> {
+        match self {
+            Self::Name(name) => Some(format!("metadata.name={name}")),
+            Self::All | Self::Labels(_) => None,
+        }
+    }
+}
+
 /// The watches of one resource. Cheap to clone.
 pub struct Watches<T: Kept>(Arc<Table<T>>);
 
 struct Table<T: Kept> {
     client: Client,
     scope: Scope,
-    /// Which objects, by label; all if there is none.
-    selector: Option<String>,
+    selector: Selector,
     group: Group,
     metrics: Metrics,
     control: Handle,
@@ -66,12 +94,11 @@ impl<T: Kept> std::fmt::Debug for Watches<T> {
 impl<T: Kept> Watches<T> {
     /// Makes the watches of a resource, none of which is started yet; they run on `control`.
     ///
-    /// `group` says under which name an object is looked for; one without such a name is not kept. With a `selector`,
-    /// in the API's own notation, the server leaves out the objects whose labels do not match.
+    /// `group` says under which name an object is looked for; one without such a name is not kept.
     pub fn new(
         client: Client,
         scope: Scope,
-        selector: Option<String>,
+        selector: Selector,
         group: impl Fn(&ObjectMeta) -> Option<String> + Send + Sync + 'static,
         metrics: Metrics,
         control: &Handle,
@@ -95,7 +122,7 @@ impl<T: Kept> Watches<T> {
         let nowhere = || -> Place { ("".into(), "".into()) };
         let (group, control, held) =
             (Arc::new(move |_: &ObjectMeta| Some(nowhere())), control.clone(), Mutex::default());
-        let (scope, selector) = (Scope::Cluster, None);
+        let (scope, selector) = (Scope::Cluster, Selector::All);
         let watches = Self(Arc::new(Table { client, scope, selector, group, metrics, control, held }));
         watches.join(namespace.map(Into::into), nowhere())
     }

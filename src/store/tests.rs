@@ -1,6 +1,10 @@
 use super::*;
+use crate::telemetry::Registry;
+use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 fn in_file(text: &str) -> (TempDir, Config) {
     let folder = TempDir::new().unwrap();
@@ -10,49 +14,86 @@ fn in_file(text: &str) -> (TempDir, Config) {
 }
 
 fn write(config: &Config, text: &str) {
-    let Config::Fs(Fs { dtab_file }) = config;
+    let Config::Fs(Fs { dtab_file }) = config else { panic!("a file") };
     // Replaced by renaming, as editors and mounted ConfigMaps do.
     let new = dtab_file.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(new, dtab_file).unwrap();
 }
 
-async fn next(dtab: &mut watch::Receiver<Dtab>) -> String {
-    tokio::time::timeout(Duration::from_secs(20), dtab.changed())
+fn stores() -> Stores {
+    Stores::new(&Registry::default(), &Handle::current())
+}
+
+fn dtab(stored: &Stored) -> String {
+    let Stored::Dtab(dtab) = stored else { panic!("{stored:?}") };
+    dtab.to_string()
+}
+
+async fn next(stored: &mut watch::Receiver<Stored>) -> String {
+    tokio::time::timeout(Duration::from_secs(20), stored.changed())
         .await
         .expect("in time")
         .expect("it is followed");
-    dtab.borrow_and_update().to_string()
+    dtab(&stored.borrow_and_update())
 }
 
 #[tokio::test]
 async fn a_store_follows_its_file() {
     let (_folder, config) = in_file("# The first.\n/svc => /a;\n");
-    let mut dtab = open(&config, &Handle::current()).await.unwrap();
-    assert_eq!(dtab.borrow_and_update().to_string(), "/svc=>/a");
+    let store = stores().open(&config).await.unwrap();
+    let mut stored = store.stored();
+    assert_eq!(dtab(&stored.borrow_and_update()), "/svc=>/a");
     write(&config, "/svc => /b");
-    assert_eq!(next(&mut dtab).await, "/svc=>/b");
+    assert_eq!(next(&mut stored).await, "/svc=>/b");
     write(&config, "/svc = /c");
     write(&config, "/svc => /d");
-    assert_eq!(next(&mut dtab).await, "/svc=>/d", "what is no dtab was passed over");
+    assert_eq!(next(&mut stored).await, "/svc=>/d", "what is no dtab was passed over");
 }
 
 #[tokio::test]
-async fn a_bad_edit_keeps_the_last_good_one() {
+async fn a_bad_edit_keeps_the_last_good_one_and_is_shown() {
     let (_folder, config) = in_file("/svc => /a");
-    let mut dtab = open(&config, &Handle::current()).await.unwrap();
+    let store = stores().open(&config).await.unwrap();
+    let mut stored = store.stored();
+    assert_eq!(dtab(&stored.borrow_and_update()), "/svc=>/a");
+    assert!(store.state()["rejected"].is_null());
     write(&config, "/svc = /b");
-    let error = read(&config).unwrap_err().to_string();
+    let error = config.check().unwrap_err().to_string();
     assert!(error.contains("dtab:1:6: expected '=>', found '='\n"), "{error}");
+    let shown = async || {
+        while store.state()["rejected"].is_null() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), shown()).await.expect("in time");
+    let state = store.state();
+    assert_eq!((&state["rejected"]["line"], &state["rejected"]["column"]), (&1.into(), &6.into()));
+    assert_eq!((&state["state"], &state["entries"]), (&"ready".into(), &1.into()));
     write(&config, "/svc => /c");
-    assert_eq!(next(&mut dtab).await, "/svc=>/c", "what was wrong was never published");
+    assert_eq!(next(&mut stored).await, "/svc=>/c", "what was wrong was never published");
+    assert!(store.state()["rejected"].is_null());
 }
 
 #[tokio::test]
 async fn there_must_be_a_good_one_to_begin_with() {
     let (folder, config) = in_file("/svc => ");
-    assert!(open(&config, &Handle::current()).await.unwrap_err().to_string().contains(":1:"));
+    assert!(stores().open(&config).await.unwrap_err().to_string().contains(":1:"));
     drop(folder);
-    let error = open(&config, &Handle::current()).await.unwrap_err().to_string();
+    let error = stores().open(&config).await.unwrap_err().to_string();
     assert!(error.contains("cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn stores_that_are_configured_alike_are_one() {
+    let (_folder, config) = in_file("/svc => /a");
+    let (_other_folder, other) = in_file("/svc => /b");
+    let stores = stores();
+    let (first, second) = (stores.open(&config).await.unwrap(), stores.open(&config).await.unwrap());
+    assert!(first.stored().same_channel(&second.stored()));
+    assert!(!first.stored().same_channel(&stores.open(&other).await.unwrap().stored()));
+    let gone = first.stored();
+    drop((first, second));
+    let anew = stores.open(&config).await.unwrap();
+    assert!(!gone.same_channel(&anew.stored()), "a store that nobody has is opened anew");
 }

@@ -33,6 +33,7 @@ mod readme;
 mod reference;
 mod reloading;
 mod starting;
+mod stored_live;
 mod support;
 mod trusting;
 mod upgrading;

@@ -16,7 +16,9 @@ mod wire;
 
 pub(crate) use self::app::{TestApp, one_router, read, routing_to, speaking, with_servers};
 pub(crate) use self::dns::DnsServer;
-pub(crate) use self::kubernetes::{ApiServer, Streams, endpoints, ingress, pod, service, slice};
+pub(crate) use self::kubernetes::{
+    ApiServer, Streams, config_map, dtab, endpoints, ingress, pod, service, slice,
+};
 pub(crate) use self::message::Message;
 pub(crate) use self::names::{Names, dead_address};
 pub(crate) use self::upstream::{Service, Upstream, ok};

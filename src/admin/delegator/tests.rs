@@ -29,7 +29,7 @@ async fn ask(dtab: &str) -> (StatusCode, String) {
     let silent: Arc<dyn Namer> = Arc::new(Silent::default());
     let namers = Namers::new(vec![(Path::from_elems(["#"]), silent)]);
     let naming = watch::channel(Naming { dtab: dtab.parse().unwrap(), namers }).1;
-    let routers = [Router { label: "http".into(), prefix: Path::from_elems(["svc"]), naming }];
+    let routers = [Router { label: "http".into(), prefix: Path::from_elems(["svc"]), naming, store: None }];
     let asked = Asked { path: Some("/svc".into()), ..Asked::default() };
     let answer = answered(asked, &routers, &asker()).await.unwrap();
     let status = answer.status();

@@ -1,7 +1,7 @@
 //! Namers, interpreters, transformers.
 
 use super::Fate::{NoEffect, NotYet, Refused, Works};
-use super::{CONSUL, DTAB_CONFIGMAP, Section, TRANSFORMERS, key, list, one, section, sorted};
+use super::{CONSUL, Section, TRANSFORMERS, key, list, one, section, sorted};
 
 /// Of `experimental`, which many things accept.
 pub(super) const NO_EXPERIMENT: &str = "what is built may be used without it";
@@ -90,7 +90,8 @@ pub(super) const SECTIONS: &[Section] = &[
         &[
             key("default", Works),
             key("io.l5d.fs", Works),
-            key("io.l5d.k8s.configMap", NotYet(DTAB_CONFIGMAP)),
+            key("io.l5d.k8s.configMap", Works),
+            key("io.l5d.k8s.dtab", Works),
             key("io.l5d.consul.interpreter", NotYet(CONSUL)),
             key("io.l5d.namerd", Refused(NAMERD)),
             key("io.l5d.namerd.http", Refused(NAMERD)),
@@ -101,14 +102,14 @@ pub(super) const SECTIONS: &[Section] = &[
     section("interpreter io.l5d.fs", &[key("dtabFile", Works)]),
     section(
         "interpreter io.l5d.k8s.configMap",
-        &[
-            key("host", NotYet(DTAB_CONFIGMAP)),
-            key("port", NotYet(DTAB_CONFIGMAP)),
-            key("namespace", NotYet(DTAB_CONFIGMAP)),
-            key("name", NotYet(DTAB_CONFIGMAP)),
-            key("filename", NotYet(DTAB_CONFIGMAP)),
-        ],
-    ),
+        &[key("namespace", Works), key("name", Works), key("filename", Works)],
+    )
+    .with(&["kubernetes client"]),
+    section(
+        "interpreter io.l5d.k8s.dtab",
+        &[key("namespace", Works), key("name", Works), key("apiVersion", Works)],
+    )
+    .with(&["kubernetes client"]),
     section(
         "interpreter io.l5d.consul.interpreter",
         &[

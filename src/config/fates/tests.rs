@@ -81,6 +81,8 @@ fn required(section: &str, kind: &str) -> Map<String, Value> {
     let keys = match kind {
         "io.l5d.fs" if section == "interpreter" => json!({ "dtabFile": "dtab" }),
         "io.l5d.fs" => json!({ "rootDir": "names" }),
+        "io.l5d.k8s.dtab" => json!({ "name": "routes" }),
+        "io.l5d.k8s.configMap" => json!({ "name": "routes", "filename": "dtab" }),
         "io.l5d.rewrite" => json!({ "prefix": "/p", "pattern": "/{a}", "name": "/b/{a}" }),
         "io.l5d.static" => json!({ "path": "/a" }),
         "static" => json!({ "label": "a" }),

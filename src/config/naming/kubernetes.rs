@@ -5,6 +5,7 @@ use super::Reader;
 use crate::identify::Ingress;
 use crate::kubernetes::{Config, Scope};
 use crate::namer::{EndpointsApi, Kubernetes, Source};
+use crate::store;
 
 /// Reads a namer of this kind.
 pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes {
@@ -27,6 +28,54 @@ pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes 
     let watch = reader.one_of("watch", &[("namespace", Scope::Namespace), ("cluster", Scope::Cluster)]);
     let label_selector = label(&mut reader);
     Kubernetes { source, env_var, client, watch: watch.unwrap_or_default(), label_selector }
+}
+
+/// Reads an interpreter of this kind.
+pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::Kubernetes> {
+    let node = reader.node().clone();
+    let is_map = kind == "io.l5d.k8s.configMap";
+    let sections: &'static [&'static str] =
+        if is_map { &["interpreter io.l5d.k8s.configMap"] } else { &["interpreter io.l5d.k8s.dtab"] };
+    let mut reader = Reader::new(&node, sections, reader.report());
+    let client = client(&mut reader);
+    let namespace = part(&mut reader, "namespace", is_label);
+    let namespace = namespace.unwrap_or_else(|| store::Kubernetes::NAMESPACE.to_owned());
+    let name = required(&mut reader, "name", |name| name.len() <= 253 && name.split('.').all(is_label));
+    let object = if is_map {
+        let filename = required(&mut reader, "filename", |key| !key.is_empty());
+        store::Object::ConfigMap { filename: filename? }
+    } else {
+        let [(usual, _), (linkerd, _)] = store::Object::API_VERSIONS;
+        let is_linkerd = reader.one_of("apiVersion", &[(usual, false), (linkerd, true)]);
+        if is_linkerd.unwrap_or(false) { store::Object::LinkerdDtab } else { store::Object::Dtab }
+    };
+    Some(store::Kubernetes { client, namespace, name: name?, object })
+}
+
+/// Reads the name of something, which must be there.
+fn required(reader: &mut Reader<'_, '_>, key: &str, is_good: fn(&str) -> bool) -> Option<String> {
+    if reader.get(key).is_none() {
+        reader.missing(key);
+    }
+    part(reader, key, is_good)
+}
+
+/// Reads the name of something.
+fn part(reader: &mut Reader<'_, '_>, key: &str, is_good: fn(&str) -> bool) -> Option<String> {
+    let text = reader.text(key)?;
+    if is_good(text) {
+        return Some(text.to_owned());
+    }
+    let error = reader.get(key)?.unexpected("a name, in Kubernetes' letters: lower case, digits and `-`");
+    reader.report().error(error);
+    None
+}
+
+/// Whether it is a label of DNS, as Kubernetes names its objects.
+fn is_label(text: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = text.bytes().next().is_some_and(inside) && text.bytes().next_back().is_some_and(inside);
+    ends && text.len() <= 63 && text.bytes().all(|byte| inside(byte) || byte == b'-')
 }
 
 /// Reads the identifier `io.l5d.ingress`.

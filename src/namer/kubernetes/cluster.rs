@@ -4,7 +4,7 @@ use super::Kubernetes;
 use super::pod::Pod;
 use super::service::Service;
 use super::slice::{Slice, Subsets};
-use crate::kubernetes::{Client, Metrics, Scope, Watches};
+use crate::kubernetes::{Client, Metrics, Scope, Selector, Watches};
 use crate::telemetry::Registry;
 use kube::api::ObjectMeta;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -95,7 +95,7 @@ impl ClusterMetrics {
 
 impl Cluster {
     fn new(client: Client, scope: Scope, metrics: ClusterMetrics, control: &Handle) -> Self {
-        let (of_service, all) = (Some(SERVICE.to_owned()), || None);
+        let (of_service, all) = (Selector::Labels(SERVICE.to_owned()), || Selector::All);
         let (services, slices) = (metrics.services.clone(), metrics.slices.clone());
         let endpoints = metrics.endpoints.clone();
         Self {
@@ -111,7 +111,7 @@ impl Cluster {
 
     /// Makes the watches of the pods that have a label, by its value; the server leaves out all others.
     pub(super) fn pods(&self, label: &str) -> Watches<Pod> {
-        let (selector, metrics) = (Some(label.to_owned()), self.metrics.pods.clone());
+        let (selector, metrics) = (Selector::Labels(label.to_owned()), self.metrics.pods.clone());
         let label: Arc<str> = label.into();
         // Names are in lower case.
         let value = move |meta: &ObjectMeta| Some(meta.labels.as_ref()?.get(&*label)?.to_ascii_lowercase());

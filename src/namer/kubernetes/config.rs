@@ -78,21 +78,7 @@ impl Serialize for Kubernetes {
     /// As the keys of the configuration.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut keys = serializer.serialize_map(None)?;
-        match &self.client {
-            Config::Found => {}
-            Config::Plain { host, port } => {
-                keys.serialize_entry("host", host)?;
-                keys.serialize_entry("port", port)?;
-            }
-            Config::Kubeconfig { file, context } => {
-                if let Some(file) = file {
-                    keys.serialize_entry("kubeconfig", file)?;
-                }
-                if let Some(context) = context {
-                    keys.serialize_entry("context", context)?;
-                }
-            }
-        }
+        self.client.serialize_keys(&mut keys)?;
         if let Source::Pods(api) = self.source {
             keys.serialize_entry("endpoints", api.name())?;
         }

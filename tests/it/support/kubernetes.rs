@@ -3,7 +3,7 @@
 
 mod cluster;
 
-pub(crate) use self::cluster::{endpoints, ingress, pod, service, slice};
+pub(crate) use self::cluster::{config_map, dtab, endpoints, ingress, pod, service, slice};
 
 use self::cluster::{Cluster, Question, Told};
 use super::{Message, Upstream, Wire};
@@ -31,6 +31,8 @@ pub(crate) struct Manners {
     pub(crate) refuses: Option<u16>,
     /// Answers every watch with this status, streamed lists among them where there are such.
     pub(crate) refuses_watches: Option<u16>,
+    /// Answers everything that would write with this status.
+    pub(crate) refuses_writes: Option<u16>,
     /// Accepts no other token.
     pub(crate) token: Option<&'static str>,
     /// What becomes of streamed lists.
@@ -62,6 +64,7 @@ impl Default for Manners {
             away: false,
             refuses: None,
             refuses_watches: None,
+            refuses_writes: None,
             token: None,
             streams: Streams::Yes,
             bookmarks: true,
@@ -77,6 +80,8 @@ struct Shared {
     cluster: RefCell<Cluster>,
     manners: RefCell<Manners>,
     requests: RefCell<Vec<String>>,
+    /// The events that were created, and the statuses that were applied.
+    written: RefCell<Vec<Value>>,
     /// One for each connection; aborting them cuts all.
     connections: RefCell<JoinSet<()>>,
     accepted: Cell<usize>,
@@ -114,6 +119,11 @@ impl ApiServer {
     pub(crate) fn namer(&self, kind: &str, keys: &str) -> String {
         let (host, port) = (self.address.ip(), self.address.port());
         format!("namers: [{{kind: {kind}, host: {host}, port: {port}{keys}}}]\n")
+    }
+
+    /// The keys `host` and `port` that lead to it.
+    pub(crate) fn keys(&self) -> String {
+        format!("host: {}, port: {}", self.address.ip(), self.address.port())
     }
 
     /// Creates or changes an object, and tells the watches.
@@ -166,6 +176,18 @@ impl ApiServer {
     /// The targets of the requests that came since this was last called.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.requests.take()
+    }
+}
+
+impl ApiServer {
+    /// An object, as it is now.
+    pub(crate) fn object(&self, kind: &str, namespace: &str, name: &str) -> Value {
+        self.shared.cluster.borrow().object(kind, namespace, name)
+    }
+
+    /// What was written since this was last called: statuses with their objects, and events.
+    pub(crate) fn written(&self) -> Vec<Value> {
+        self.shared.written.take()
     }
 }
 
@@ -233,6 +255,9 @@ async fn watch(wire: &mut Wire, mut told: mpsc::UnboundedReceiver<Told>) -> bool
 
 fn answer(shared: &Shared, request: &Message, target: &str) -> Answer {
     let manners = shared.manners.borrow().clone();
+    if request.method() != "GET" && manners.refuses.is_none() {
+        return write(shared, request, target, manners.refuses_writes);
+    }
     let mut cluster = shared.cluster.borrow_mut();
     let question = Question::of(target);
     let authorized = manners.token.is_none_or(|token| {
@@ -253,6 +278,23 @@ fn answer(shared: &Shared, request: &Message, target: &str) -> Answer {
             let told = cluster.watch(&question, &manners);
             Answer::Watch(told)
         }
+    }
+}
+
+/// Takes a status, or an event.
+fn write(shared: &Shared, request: &Message, target: &str, refuses: Option<u16>) -> Answer {
+    let body: Value = serde_json::from_slice(&request.body).expect("what is written is JSON");
+    let written = match refuses {
+        Some(code) => Err(code),
+        None if request.method() == "PATCH" => shared.cluster.borrow_mut().apply_status(target, &body),
+        None => Ok(body.clone()),
+    };
+    match written {
+        Ok(object) => {
+            shared.written.borrow_mut().push(body);
+            Answer::Json(if request.method() == "POST" { 201 } else { 200 }, object)
+        }
+        Err(code) => status(code, if code == 403 { "Forbidden" } else { "Refused" }, "refused by the test"),
     }
 }
 

@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 
 /// The resources: kind, plural and version.
-const RESOURCES: [(&str, &str, &str); 5] = [
+const RESOURCES: [(&str, &str, &str); 8] = [
     ("Service", "services", "v1"),
     ("Endpoints", "endpoints", "v1"),
     ("Pod", "pods", "v1"),
     ("EndpointSlice", "endpointslices", "discovery.k8s.io/v1"),
+    ("ConfigMap", "configmaps", "v1"),
+    ("Dtab", "dtabs", "signpost.dev/v1alpha1"),
+    ("DTab", "dtabs", "l5d.io/v1alpha1"),
     ("Ingress", "ingresses", "networking.k8s.io/v1"),
 ];
 
@@ -58,10 +61,22 @@ pub(crate) fn pod(namespace: &str, address: SocketAddr, label: (&str, &str)) -> 
     json!({ "kind": "Pod", "metadata": { "namespace": namespace, "name": name, "labels": { label.0: label.1 } } })
 }
 
+/// A ConfigMap with one key.
+pub(crate) fn config_map(namespace: &str, name: &str, key: &str, text: &str) -> Value {
+    json!({ "kind": "ConfigMap", "metadata": { "namespace": namespace, "name": name }, "data": { key: text } })
+}
+
+/// A `Dtab` of our own group.
+pub(crate) fn dtab(namespace: &str, name: &str, text: &str) -> Value {
+    json!({ "kind": "Dtab", "metadata": { "namespace": namespace, "name": name }, "spec": { "dtab": text } })
+}
+
 /// What a request asks for.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     plural: String,
+    /// `v1`, `discovery.k8s.io/v1`
+    version: String,
     namespace: Option<String>,
     parameters: HashMap<String, String>,
     pub(super) watch: bool,
@@ -77,8 +92,14 @@ impl Question {
             segments.iter().position(|segment| *segment == "namespaces").map(|at| segments[at + 1]);
         let parameters: HashMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let is = |name: &str| parameters.get(name).is_some_and(|value| value == "true");
+        let version = match segments.as_slice() {
+            ["", "api", version, ..] => (*version).to_owned(),
+            ["", "apis", group, version, ..] => format!("{group}/{version}"),
+            _ => String::new(),
+        };
         Self {
             plural: segments.last().copied().unwrap_or_default().to_owned(),
+            version,
             namespace: namespace.map(str::to_owned),
             watch: is("watch"),
             stream: is("sendInitialEvents"),
@@ -98,8 +119,27 @@ impl Question {
         let metadata = &object["metadata"];
         let here = self.namespace.as_ref().is_none_or(|namespace| metadata["namespace"] == **namespace);
         let label = self.parameters.get("labelSelector").is_none_or(|key| !metadata["labels"][key].is_null());
-        plural(object) == self.plural && here && label
+        let name = self
+            .parameters
+            .get("fieldSelector")
+            .is_none_or(|selector| metadata["name"].as_str() == selector.strip_prefix("metadata.name="));
+        plural(object) == self.plural && object["apiVersion"] == *self.version && here && label && name
     }
+}
+
+/// Which object it is: kind, namespace and name.
+fn key(object: &Value) -> (String, String, String) {
+    let text = |value: &Value| value.as_str().expect("objects have names").to_owned();
+    let metadata = &object["metadata"];
+    (text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"]))
+}
+
+/// The namespace and the name of the object whose status this is.
+fn status_of(target: &str) -> Option<(String, String)> {
+    let path = target.split('?').next()?.strip_suffix("/status")?;
+    let mut segments = path.rsplit('/');
+    let (name, _, namespace) = (segments.next()?, segments.next()?, segments.next()?);
+    Some((namespace.to_owned(), name.to_owned()))
 }
 
 fn resource(kind: &str) -> (&'static str, &'static str) {
@@ -133,20 +173,47 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
+    /// Takes an object; without a status it keeps the one it has.
     pub(super) fn put(&mut self, mut object: Value) {
+        let old = self.objects.get(&key(&object));
+        let generation = old.map(|old| old["metadata"]["generation"].as_u64().expect("a generation") + 1);
+        object["metadata"]["generation"] = generation.unwrap_or(1).into();
+        if let (None, Some(status)) = (object.get("status"), old.and_then(|old| old.get("status"))) {
+            object["status"] = status.clone();
+        }
+        self.change(object);
+    }
+
+    pub(super) fn object(&self, kind: &str, namespace: &str, name: &str) -> Value {
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.objects.get(&key).expect("it is there").clone()
+    }
+
+    /// Applies a status; says with which status this is refused, if it is.
+    pub(super) fn apply_status(&mut self, target: &str, patch: &Value) -> Result<Value, u16> {
+        let (namespace, name) = status_of(target).ok_or(404_u16)?;
+        let kind = patch["kind"].as_str().unwrap_or_default().to_owned();
+        let old = self.objects.get(&(kind, namespace, name)).ok_or(404_u16)?;
+        if patch["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"] {
+            return Err(409);
+        }
+        let mut object = old.clone();
+        object["status"] = patch["status"].clone();
+        self.change(object.clone());
+        Ok(object)
+    }
+
+    fn change(&mut self, mut object: Value) {
         self.version += 1;
         object["apiVersion"] = resource(object["kind"].as_str().expect("an object has a kind")).1.into();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        let text = |value: &Value| value.as_str().expect("objects have names").to_owned();
-        let metadata = &object["metadata"];
-        let key = (plural(&object).to_owned(), text(&metadata["namespace"]), text(&metadata["name"]));
-        let old = self.objects.insert(key, object.clone());
+        let old = self.objects.insert(key(&object), object.clone());
         self.happen(if old.is_some() { "MODIFIED" } else { "ADDED" }, object);
     }
 
     pub(super) fn delete(&mut self, kind: &str, namespace: &str, name: &str) {
         self.version += 1;
-        let key = (resource(kind).0.to_owned(), namespace.to_owned(), name.to_owned());
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
         let mut object = self.objects.remove(&key).expect("it is there");
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.happen("DELETED", object);

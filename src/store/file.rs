@@ -1,0 +1,74 @@
+//! A dtab in a file of its own.
+
+use super::Error;
+use super::open::Publisher;
+use crate::files::Watch;
+use crate::name::Dtab;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+use tokio::runtime::Handle;
+
+/// A dtab in a file of its own.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Fs {
+    /// The file: one dtab in its usual notation, comments and all.
+    pub dtab_file: PathBuf,
+}
+
+/// How many bytes a file may have.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+impl Fs {
+    /// Reads what is stored now, without following it.
+    pub(super) fn read(&self) -> Result<Dtab, Error> {
+        let file = &self.dtab_file;
+        let text = read_text(file).map_err(|source| Error::Io { file: file.clone(), source })?;
+        text.parse().map_err(|error| Error::Parse { file: file.clone(), error: Box::new(error) })
+    }
+
+    /// Begins to follow the file; the first dtab must be a good one. The task that goes on runs on `control`.
+    pub(super) async fn open(&self, mut publisher: Publisher, control: &Handle) -> Result<(), Error> {
+        let watch = Watch::new(control);
+        // Followed before it is read, so that no change falls between the two.
+        watch.follow([self.dtab_file.clone()]).await;
+        publisher.accept(self.read()?);
+        control.spawn(follow(self.clone(), watch, publisher));
+        Ok(())
+    }
+}
+
+/// Publishes each good change until nobody is interested any more.
+async fn follow(fs: Fs, mut watch: Watch, mut publisher: Publisher) {
+    loop {
+        tokio::select! {
+            () = watch.changed() => {}
+            () = publisher.closed() => return,
+        }
+        match fs.read() {
+            Ok(dtab) => publisher.accept(dtab),
+            Err(error) => publisher.reject(&error.to_string(), place(&error)),
+        }
+    }
+}
+
+/// The line and the column of what is wrong in the file.
+fn place(error: &Error) -> Option<(usize, usize)> {
+    match error {
+        Error::Parse { error, .. } => Some((error.line, error.column)),
+        Error::Io { .. } | Error::Kubernetes { .. } => None,
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64;
+    if read > MAX_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {MAX_BYTES} bytes"),
+        ));
+    }
+    Ok(text)
+}

@@ -1,0 +1,59 @@
+//! A dtab in a ConfigMap.
+
+use super::follow::{Holder, Wrong};
+use super::{Kubernetes, Object};
+use crate::kubernetes::Kept;
+use crate::name::Dtab;
+use k8s_openapi::api::core::v1 as core;
+use std::collections::BTreeMap;
+
+/// What is kept of a ConfigMap: its texts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ConfigMap(BTreeMap<String, String>);
+
+impl Kept for ConfigMap {
+    type Object = core::ConfigMap;
+
+    fn keep(map: Self::Object) -> Self {
+        Self(map.data.unwrap_or_default())
+    }
+}
+
+impl Holder for ConfigMap {
+    fn dtab(&self, config: &Kubernetes) -> Result<Option<Dtab>, Wrong> {
+        let text = match &config.object {
+            Object::ConfigMap { filename } => self.0.get(filename),
+            Object::Dtab | Object::LinkerdDtab => None,
+        };
+        text.map(|text| text.parse().map_err(|error| Wrong::at_its_place(&error))).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(data: &serde_json::Value) -> Result<Option<String>, Wrong> {
+        let object = Object::ConfigMap { filename: "dtab".into() };
+        let client = crate::kubernetes::Config::Found;
+        let config = Kubernetes { client, namespace: "default".into(), name: "routes".into(), object };
+        let map = serde_json::from_value(serde_json::json!({ "data": data })).unwrap();
+        ConfigMap::keep(map).dtab(&config).map(|dtab| dtab.map(|dtab| dtab.to_string()))
+    }
+
+    #[test]
+    fn one_key_is_the_dtab() {
+        let data = serde_json::json!({ "dtab": "# Ours.\n/svc => /a;\n", "other": "!" });
+        assert_eq!(read(&data).unwrap().as_deref(), Some("/svc=>/a"));
+        assert_eq!(read(&serde_json::json!({ "dtab": "" })).unwrap().as_deref(), Some(""));
+        assert_eq!(read(&serde_json::json!({ "other": "/svc => /a" })).unwrap(), None);
+        assert_eq!(read(&serde_json::Value::Null).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_dtab_has_a_place() {
+        let wrong = read(&serde_json::json!({ "dtab": "/svc => /a;\n/svc = /b" })).unwrap_err();
+        assert_eq!(wrong.place, Some((2, 6)));
+        assert!(wrong.text.starts_with("line 2, column 6: expected '=>', found '='\n"), "{}", wrong.text);
+    }
+}

@@ -1,0 +1,116 @@
+//! A dtab in Linkerd's custom resource: `DTab`, group `l5d.io`, where namerd stored it. It is read, never written.
+
+use super::Kubernetes;
+use super::follow::{Holder, Wrong};
+use crate::kubernetes::Kept;
+use crate::name::{Dentry, Dtab, NameTree, ParseError, Path, Prefix};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+/// A `DTab`, as it is in the API server.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct LinkerdResource {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    dentries: Vec<Entry>,
+}
+
+/// One entry of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Entry {
+    prefix: String,
+    dst: String,
+}
+
+impl k8s_openapi::Resource for LinkerdResource {
+    const API_VERSION: &'static str = "l5d.io/v1alpha1";
+    const GROUP: &'static str = "l5d.io";
+    const KIND: &'static str = "DTab";
+    const VERSION: &'static str = "v1alpha1";
+    const URL_PATH_SEGMENT: &'static str = "dtabs";
+    type Scope = NamespaceResourceScope;
+}
+
+impl k8s_openapi::Metadata for LinkerdResource {
+    type Ty = ObjectMeta;
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// What is kept of a `DTab`: its entries.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LinkerdDtab(Vec<Entry>);
+
+impl Kept for LinkerdDtab {
+    type Object = LinkerdResource;
+
+    fn keep(object: Self::Object) -> Self {
+        Self(object.dentries)
+    }
+}
+
+impl Holder for LinkerdDtab {
+    fn dtab(&self, _: &Kubernetes) -> Result<Option<Dtab>, Wrong> {
+        let dentry = |(at, entry): (usize, &Entry)| {
+            let wrong = |key, error: &ParseError| {
+                let wrong = Wrong::at_its_place(error);
+                // A place in one of many texts is no place in the whole.
+                Wrong { text: format!("dentries[{at}].{key}: {}", wrong.text), place: None }
+            };
+            let prefix: Prefix = entry.prefix.parse().map_err(|error| wrong("prefix", &error))?;
+            let dst: NameTree<Path> = entry.dst.parse().map_err(|error| wrong("dst", &error))?;
+            Ok(Dentry { prefix, dst })
+        };
+        self.0.iter().enumerate().map(dentry).collect::<Result<Dtab, Wrong>>().map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Object;
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(dentries: &Value) -> Result<String, String> {
+        let client = crate::kubernetes::Config::Found;
+        let object = Object::LinkerdDtab;
+        let config = Kubernetes { client, namespace: "default".into(), name: "routes".into(), object };
+        let resource = json!({
+            "apiVersion": "l5d.io/v1alpha1", "kind": "DTab", "metadata": {}, "dentries": dentries,
+        });
+        let kept = LinkerdDtab::keep(serde_json::from_value(resource).unwrap());
+        match kept.dtab(&config) {
+            Ok(dtab) => Ok(dtab.expect("it is there").to_string()),
+            Err(wrong) => Err(wrong.line().to_owned()),
+        }
+    }
+
+    #[test]
+    fn entries_are_a_dtab() {
+        let dentries = json!([
+            { "prefix": "/srv", "dst": "/#/io.l5d.k8s/default/http" },
+            { "prefix": "/host/*", "dst": "/a | 2 * /b & 8 * /c" },
+        ]);
+        assert_eq!(
+            read(&dentries).unwrap(),
+            "/srv=>/#/io.l5d.k8s/default/http;/host/*=>/a | 2.00*/b & 8.00*/c"
+        );
+        assert_eq!(read(&json!([])).unwrap(), "");
+    }
+
+    #[test]
+    fn a_wrong_entry_is_named() {
+        let wrong = read(&json!([{ "prefix": "/a", "dst": "/b" }, { "prefix": "/a", "dst": "/b |" }]));
+        let wrong = wrong.unwrap_err();
+        assert!(wrong.starts_with("dentries[1].dst: line 1, column 5: expected"), "{wrong}");
+        let wrong = read(&json!([{ "prefix": "a", "dst": "/b" }])).unwrap_err();
+        assert!(wrong.starts_with("dentries[0].prefix: line 1, column 1: expected"), "{wrong}");
+    }
+}
