@@ -1,9 +1,10 @@
-//! `run check delegate fmt demo`: one file each.
+//! `run check delegate fmt demo probe`: one file each.
 
 mod check;
 mod delegate;
 mod demo;
 mod fmt;
+mod probe;
 mod run;
 
 use clap::{Args, Parser, Subcommand};
@@ -45,7 +46,8 @@ impl From<Exit> for ExitCode {
 
 Exit codes:
   0  done
-  1  a file, a dtab or a path is wrong, the router cannot start, or `fmt --check` found something to format
+  1  a file, a dtab or a path is wrong, the router cannot start, `fmt --check` found something to format, or `probe`
+     was told no
   2  the command line cannot be read
   3  delegate: the name leads nowhere, failed, or was not resolved in time
 
@@ -72,6 +74,8 @@ enum Command {
     Fmt(fmt::Arguments),
     /// Run the staging story: two routers, three services, and the curls to try
     Demo(demo::Arguments),
+    /// Ask a running router whether it is ready, or alive: for containers without any other client
+    Probe(probe::Arguments),
 }
 
 /// A configuration file.
@@ -94,6 +98,7 @@ impl Arguments {
             (Some(Command::Delegate(arguments)), _) => delegate::run(&arguments),
             (Some(Command::Fmt(arguments)), _) => fmt::run(&arguments),
             (Some(Command::Demo(arguments)), _) => demo::run(&arguments),
+            (Some(Command::Probe(arguments)), _) => probe::run(&arguments),
             // clap requires a file where there is no command.
             (None, None) => Exit::Failed,
         };

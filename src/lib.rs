@@ -51,7 +51,7 @@
 //! | 5 | [`admin`] | Show the state; gets what it shows as values. | how to change routing |
 //! | 6 | [`config`] | Read, check and split the configuration file. | how anything runs |
 //! | 7 | [`app`] | The only place that knows every part: build all, bind all, run. | argv |
-//! | 8 | [`command`] | `run`, `check`, `delegate`, `fmt` and `demo`, one file each. | |
+//! | 8 | [`command`] | `run`, `check`, `delegate`, `fmt`, `demo` and `probe`, one file each. | |
 //!
 //! The consumer owns the trait: [`interpret::Namer`] and [`interpret::Transformer`] live with the interpreter, [`namer`] implements them, and only
 //! [`app`] sees both. Each module owns its configuration, its metrics and its errors; there is no central error type.

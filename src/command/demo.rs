@@ -7,7 +7,7 @@ use super::Exit;
 use super::run::{Signals, Stop, announce, control, end, failed};
 use crate::app::{self, App, Running, Threads};
 use crate::config::Config;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::{fs, io};
 use tempfile::TempDir;
@@ -17,12 +17,19 @@ const EXAMPLE: &str = include_str!("../../examples/staging.yaml");
 
 /// What `signpost demo` is asked to do.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   signpost demo
   signpost demo --ingress-port 8140 --public-port 8141 --node-port 8142 --admin-port 8990
+  signpost demo hello --listen 0.0.0.0:8080 --router 10.0.0.7:4142
+  signpost demo world --listen 0.0.0.0:8080 --says earth
 
-A port of 0 lets the system choose one.")]
+A port of 0 lets the system choose one."
+)]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    one: Option<One>,
     /// The port of the ingress router, which follows its callers' overrides
     #[arg(long, value_name = "PORT", default_value_t = 4140)]
     ingress_port: u16,
@@ -35,6 +42,38 @@ pub(super) struct Arguments {
     /// The port of the admin server
     #[arg(long, value_name = "PORT", default_value_t = 9990)]
     admin_port: u16,
+}
+
+/// One of the services by itself, for a cluster.
+#[derive(Debug, clap::Subcommand)]
+enum One {
+    /// Run the service `hello` alone: it asks `world` through a router
+    Hello {
+        /// Where it listens
+        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+        /// The router through which it asks
+        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4142")]
+        router: String,
+    },
+    /// Run the service `world` alone
+    World {
+        /// Where it listens
+        #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+        /// Which world it says that it is
+        #[arg(long, value_name = "TEXT", default_value = "world")]
+        says: String,
+    },
+}
+
+impl One {
+    async fn start(&self) -> io::Result<Service> {
+        match self {
+            Self::Hello { listen, router } => Service::hello(*listen, Node::new(router.clone().into())).await,
+            Self::World { listen, says } => Service::world(*listen, says).await,
+        }
+    }
 }
 
 /// The demo while it runs.
@@ -64,6 +103,18 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             Ok(signals) => signals,
             Err(error) => return failed(&error),
         };
+        if let Some(one) = &arguments.one {
+            return match one.start().await {
+                Ok(service) => {
+                    println!("listening on {}", service.address);
+                    signals.stop().await;
+                    Exit::Done
+                }
+                Err(error) => {
+                    failed(&format!("the service cannot listen: {error}. Choose another place with --listen"))
+                }
+            };
+        }
         match Demo::start(arguments, Threads::per_core()).await {
             Ok(demo) => {
                 println!("{}", demo.story());
@@ -84,10 +135,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 impl Demo {
     async fn start(arguments: &Arguments, threads: Threads) -> Result<Self, Error> {
         let node = Node::default();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let services = [
-            Service::hello(Node::clone(&node)).await?,
-            Service::world("world").await?,
-            Service::world("earth").await?,
+            Service::hello(any, Node::clone(&node)).await?,
+            Service::world(any, "world").await?,
+            Service::world(any, "earth").await?,
         ];
         let names = TempDir::with_prefix("signpost-demo-")?;
         for (service, name) in services.iter().zip(["hello", "world-v1", "world-v2"]) {
@@ -96,7 +148,7 @@ impl Demo {
         let running = App::start(config(arguments, names.path())?, threads).await.map_err(port_taken)?;
         // The third listener of the example is the per-node router's.
         if let Some(listener) = running.listeners().get(2) {
-            node.get_or_init(|| listener.address);
+            node.get_or_init(|| listener.address.to_string());
         }
         Ok(Self { running, _services: services, _names: names })
     }

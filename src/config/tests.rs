@@ -585,3 +585,27 @@ fn routers_share_an_access_log_only_if_they_keep_it_alike() {
         assert!(two(&format!("httpAccessLog: a.log, httpAccessLog{key}")).is_err(), "{key}");
     }
 }
+
+#[test]
+fn ingresses_are_asked_for_as_is_said() {
+    let identifiers = [
+        identify::Config::Ingress(identify::Ingress {
+            client: Access::Plain { host: "api".into(), port: 8 },
+            namespace: Some("n".into()),
+            class: "c".into(),
+            ignore_default_backends: true,
+        }),
+        identify::Config::Ingress(identify::Ingress {
+            client: Access::Found,
+            namespace: None,
+            class: "linkerd".into(),
+            ignore_default_backends: false,
+        }),
+    ];
+    let text = "routers:\n- protocol: http\n  servers: [{}]\n  identifier:\n  - {kind: io.l5d.ingress, host: api, port: 8, \
+                namespace: n, ingressClassAnnotation: c, ignoreDefaultBackends: true}\n  - {kind: io.l5d.ingress}\n";
+    let config = read("f", text).expect("it is right");
+    assert_eq!(config.routers[0].identifiers, identifiers);
+    let again = read("f", &config.to_json().to_string()).expect("what is shown is a configuration");
+    assert_eq!(again.routers[0].identifiers, identifiers);
+}

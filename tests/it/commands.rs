@@ -176,6 +176,25 @@ async fn the_demo_works_as_printed() {
     assert_eq!(demo.end("INT").await, Some(0));
 }
 
+#[tokio::test(flavor = "local")]
+async fn each_service_of_the_demo_runs_by_itself() {
+    let mut world = Serving::start(&["demo", "world", "--listen", "127.0.0.1:0", "--says", "moon"]);
+    let at = address(&world.until("listening on ").await, "listening on ");
+    // Its router is here a world itself: whoever answers is asked for `world`.
+    let mut hello =
+        Serving::start(&["demo", "hello", "--listen", "127.0.0.1:0", "--router", &at.to_string()]);
+    let asked = address(&hello.until("listening on ").await, "listening on ");
+    let answer = Wire::connect(asked).await.get("hello", "").await;
+    assert_eq!(answer.text(), format!("Hello ({asked}) moon ({at})!!"));
+    assert_eq!(world.end("TERM").await, Some(0));
+    Wire::connect(asked).await.get("hello", "").await.assert_status(502);
+
+    let (code, stdout, stderr) = run(&["demo", "world", "--listen", &asked.to_string()], "");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("--listen"), "{stderr}");
+    assert_eq!(hello.end("TERM").await, Some(0));
+}
+
 #[test]
 fn a_demo_without_its_port_says_how_to_choose_another() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
@@ -205,6 +224,32 @@ async fn a_file_is_run_until_it_is_told_to_stop() {
         client.get("done", "").await.assert_status(204);
         assert_eq!(serving.end(signal).await, Some(0));
     }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_probe_says_whether_the_router_is_ready() {
+    let yaml = "admin: {port: 0}\nrouters:\n- protocol: http\n  servers: [{port: 0}]\n";
+    let names = Names::new();
+    let file = format!("{}/config.yaml", names.path());
+    fs::write(&file, yaml).expect("the folder is there");
+    let mut serving = Serving::start(&["run", &file]);
+    let admin = address(&serving.until(" admin address=").await, " admin address=").to_string();
+    let probe = |page: &[&str]| run(&[&["probe", &admin][..], page].concat(), "");
+    assert_eq!(probe(&[]), (0, String::new(), String::new()));
+    assert_eq!(probe(&["/admin/live"]), (0, String::new(), String::new()));
+    let (code, _, stderr) = probe(&["/none"]);
+    assert!(code == 1 && stderr.contains("404"), "{stderr}");
+    // It waits for whoever sends requests here to hear of it.
+    serving.signal("TERM");
+    serving.until("leaving").await;
+    let (code, _, stderr) = probe(&[]);
+    assert!(code == 1 && stderr.contains("503"), "{stderr}");
+    assert_eq!(probe(&["/admin/live"]).0, 0);
+    assert_eq!(serving.end("TERM").await, Some(0));
+    let (code, _, stderr) = probe(&[]);
+    assert!(code == 1 && stderr.contains(&admin), "{stderr}");
+    let (code, _, stderr) = probe(&["ready"]);
+    assert!(code == 2 && stderr.contains("/admin/ready"), "{stderr}");
 }
 
 /// The address at the end of the first line with this text.

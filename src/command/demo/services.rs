@@ -11,30 +11,39 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
-/// A service that listens on a port of its own until it is dropped.
+/// How long is waited after a connection could not be accepted.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// A service that listens until it is dropped.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) address: SocketAddr,
     task: JoinHandle<()>,
 }
 
-/// Where `hello` finds the per-node router, once that listens.
-pub(super) type Node = Arc<OnceLock<SocketAddr>>;
+/// Where `hello` finds the per-node router, `host:port`, once that listens.
+pub(super) type Node = Arc<OnceLock<String>>;
 
 impl Service {
     /// A version of `world`: says which world it is.
-    pub(super) async fn world(world: &'static str) -> io::Result<Self> {
-        Self::start(move |_, address| async move { text(StatusCode::OK, format!("{world} ({address})!!")) })
-            .await
+    pub(super) async fn world(listen: SocketAddr, world: &str) -> io::Result<Self> {
+        let world: Arc<str> = world.into();
+        let answer = move |_, address| {
+            let world = Arc::clone(&world);
+            async move { text(StatusCode::OK, format!("{world} ({address})!!")) }
+        };
+        Self::start(listen, answer).await
     }
 
     /// `hello`: greets, followed by what it gets from `world` through the per-node router.
-    pub(super) async fn hello(node: Node) -> io::Result<Self> {
-        Self::start(move |request, address| {
-            let node = node.get().copied();
+    pub(super) async fn hello(listen: SocketAddr, node: Node) -> io::Result<Self> {
+        Self::start(listen, move |request, address| {
+            let node = node.get().cloned();
             async move {
                 match ask_world(node, request).await {
                     Ok((status, answer)) if status == StatusCode::OK => {
@@ -50,18 +59,23 @@ impl Service {
         .await
     }
 
-    async fn start<F, A>(answer: F) -> io::Result<Self>
+    async fn start<F, A>(listen: SocketAddr, answer: F) -> io::Result<Self>
     where
         F: Fn(Request<Incoming>, SocketAddr) -> A + Clone + Send + 'static,
         A: Future<Output = Response<Full<Bytes>>> + Send,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            loop {
+                let Ok((stream, local)) = accept(&listener).await else {
+                    // Files that others hold come back, and so does the listener's turn.
+                    sleep(AFTER_FAILURE).await;
+                    continue;
+                };
                 let answer = answer.clone();
                 let service = service_fn(move |request| {
-                    let answering = answer(request, address);
+                    let answering = answer(request, local);
                     async move { Ok::<_, Infallible>(answering.await) }
                 });
                 tokio::spawn(
@@ -73,6 +87,14 @@ impl Service {
     }
 }
 
+/// Accepts a connection; returns where it was accepted, which is one of the machine's addresses also when it listens on
+/// all of them.
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, _) = listener.accept().await?;
+    let local = stream.local_addr()?;
+    Ok((stream, local))
+}
+
 impl Drop for Service {
     fn drop(&mut self) {
         self.task.abort();
@@ -81,7 +103,7 @@ impl Drop for Service {
 
 /// Asks `world` as the request at hand was asked: same method, and the `l5d-ctx-*` headers that carry its context.
 async fn ask_world(
-    node: Option<SocketAddr>,
+    node: Option<String>,
     request: Request<Incoming>,
 ) -> Result<(StatusCode, String), Box<dyn Error + Send + Sync>> {
     let node = node.ok_or("the router is not there yet")?;
