@@ -86,7 +86,8 @@ async fn a_connection_waits_as_long_as_is_said() {
         let (mut new, mut used) = (app.client().await, app.client().await);
         used.get("a", "").await.assert_status(200);
         let (_, passed) = time_flies(async { tokio::join!(new.assert_ended(), used.assert_ended()) }).await;
-        assert!((seconds..seconds + 2).contains(&passed.as_secs()), "{keys}: {passed:?}");
+        // The wait began before the clock was looked at.
+        assert!((seconds - 1..seconds + 2).contains(&passed.as_secs()), "{keys}: {passed:?}");
         app.stop().await;
     }
 }
