@@ -39,7 +39,7 @@
 //! | 0 | [`telemetry`] | Logging, the metric registry, the writing of logs kept in files. | what metrics and lines mean |
 //! | 0 | [`files`] | Watch a file for change by its parent directory, debounced. | what is in it |
 //! | 1 | [`name`] | Paths, name trees and dtabs as values: parse, print, look up. | async, sockets, config |
-//! | 1 | [`message`] | A message head as its bytes plus edits; HTTP/1 framing rules as pure functions. | sockets, what a field means |
+//! | 1 | [`message`] | A message head as its bytes plus edits, from HTTP/1 and HTTP/2 and to either; HTTP/1 framing rules as pure functions. | sockets, what a field means |
 //! | 2 | [`kubernetes`] | One client; watches with state, backoff and staleness. | which resource means what |
 //! | 2 | [`context`] | What a request carries: peer, headers decoded, judged, stripped, re-encoded. | routing |
 //! | 2 | [`interpret`] | Turn a path and a dtab into a live tree of bound names, with its trace; owns the `Namer` and `Transformer` traits. | which namers exist; HTTP |
@@ -53,8 +53,8 @@
 //! | 7 | [`app`] | The only place that knows every part: build all, bind all, run. | argv |
 //! | 8 | [`command`] | `run`, `check`, `delegate`, `fmt`, `demo` and `probe`, one file each. | |
 //!
-//! The consumer owns the trait: [`interpret::Namer`] and [`interpret::Transformer`] live with the interpreter, [`namer`] implements them, and only
-//! [`app`] sees both. Each module owns its configuration, its metrics and its errors; there is no central error type.
+//! The consumer owns the trait: [`interpret::Namer`] and [`interpret::Transformer`] live with the interpreter, [`namer`]
+//! implements them, and only [`app`] sees both. Each module owns its configuration, its metrics and its errors; there is no central error type.
 //!
 //! # The idea at the centre: evaluate, remember, wait
 //!
