@@ -11,11 +11,13 @@
 mod body;
 mod client;
 mod server;
+mod stream;
 mod tasks;
 
 pub(crate) use self::body::{Data, Incoming, Outgoing};
 pub(crate) use self::client::{Connections, Exchange, send};
-pub(crate) use self::server::{PREFACE, Reply, Stream, serve_connection};
+pub(crate) use self::server::{PREFACE, serve_connection};
+pub(crate) use self::stream::{Reply, Stream};
 pub(crate) use self::tasks::Tasks;
 
 use crate::message::Limits;
@@ -24,6 +26,7 @@ use h2::{Reason, SendStream};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What is said to a peer, and bounded, on every HTTP/2 connection of a listener or of a router's upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,10 @@ impl Http2 {
 
 /// How many bytes of one stream wait to be written, beside what the peer's window bounds.
 const SEND_BUFFER: usize = 32 * 1024;
+
+/// How long a connection that was said goodbye to may take to end when it has no stream, and a body to arrive that an
+/// endpoint has answered already.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The sending half of a stream, shared by who writes the body and who may have to reset it.
 type Sending = Rc<RefCell<SendStream<Bytes>>>;

@@ -1,22 +1,16 @@
-//! The caller's side over HTTP/2: streams are accepted, each is one request and its response.
+//! The caller's side over HTTP/2: connections, whose streams are accepted and given to tasks.
 
-use super::tasks::Work;
-use super::{Incoming, Outgoing, SEND_BUFFER, Sending, io_error, refusal_code, reset_code};
+use super::stream::Stream;
+use super::{LINGER, SEND_BUFFER};
 use crate::context::Peer;
-use crate::message::{Framing, Head, Known, request_framing};
-use crate::proxy::access::{Counted, Entry};
-use crate::proxy::body::{Body, Broken, carry};
-use crate::proxy::error::Error;
-use crate::proxy::exchange::{Caller, Request, Response, Upload, beside};
-use crate::proxy::patience::{Hearer, Patience, Stall, Waits};
-use crate::proxy::serve::{Listener, Service};
+use crate::proxy::patience::{Hearer, Patience};
+use crate::proxy::serve::Listener;
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use std::cell::{Cell, RefCell};
 use std::future::{Future as _, poll_fn};
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -25,10 +19,6 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// The bytes every HTTP/2 connection begins with (RFC 9113 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How long a connection that was said goodbye to may take to end when it has no stream, and a body to arrive that an
-/// endpoint has answered already.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// How often a caller with open streams is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -39,10 +29,7 @@ const PING_ANSWER: Duration = Duration::from_secs(20);
 /// How many streams may be reset before they were looked at: a burst of calls that are given up at once is no attack.
 const MOST_UNSEEN: usize = 200;
 
-/// How soon after its beginning a stream must be reset to count as one that was never meant.
-const PREMATURE: Duration = Duration::from_secs(1);
-
-/// How many such streams, less those that were answered, end a connection.
+/// How many streams that were reset as soon as they began, less those that were answered, end a connection.
 const MOST_PREMATURE: u32 = 500;
 
 /// How much memory small frames that wait to be read may take on a connection: a frame takes some 256 bytes beside its
@@ -126,14 +113,14 @@ struct Streams {
 }
 
 /// One stream that is open; its drop says that it is over.
-struct Open {
+pub(super) struct Open {
     streams: Rc<Streams>,
-    ended: Ended,
+    pub(super) ended: Ended,
 }
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
+pub(super) enum Ended {
     Answered,
     /// Its caller reset it as soon as it had begun it.
     Premature,
@@ -277,255 +264,5 @@ impl Liveness {
             self.asked = true;
             self.timer.as_mut().reset(Instant::now() + PING_ANSWER);
         }
-    }
-}
-
-/// The way back to the caller of one stream.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    respond: RefCell<SendResponse<Bytes>>,
-    /// Once the head of the response was sent.
-    stream: RefCell<Option<Sending>>,
-    /// The code with which the caller gave the stream up.
-    given_up: Cell<Option<Reason>>,
-}
-
-impl Reply {
-    fn new(respond: SendResponse<Bytes>) -> Rc<Self> {
-        Rc::new(Self {
-            respond: RefCell::new(respond),
-            stream: RefCell::default(),
-            given_up: Cell::default(),
-        })
-    }
-
-    /// The code with which the caller gave the stream up.
-    pub(crate) fn given_up(&self) -> Option<Reason> {
-        self.given_up.get()
-    }
-
-    /// Sends an interim response.
-    pub(crate) fn interim(&self, head: &Head) {
-        if let Ok(head) = head.to_http2_response() {
-            // A stream that is gone is noticed by who waits for it.
-            let _ = self.respond.borrow_mut().send_informational(head);
-        }
-    }
-
-    /// Sends the head of the response; `whole` if nothing follows it.
-    fn begin(&self, head: &Head, whole: bool) -> io::Result<Sending> {
-        let head = head.to_http2_response().map_err(io::Error::other)?;
-        let stream = self.respond.borrow_mut().send_response(head, whole).map_err(io_error)?;
-        let stream = Rc::new(RefCell::new(stream));
-        *self.stream.borrow_mut() = Some(Rc::clone(&stream));
-        Ok(stream)
-    }
-
-    fn reset(&self, reason: Reason) {
-        match &*self.stream.borrow() {
-            Some(stream) => stream.borrow_mut().send_reset(reason),
-            None => self.respond.borrow_mut().send_reset(reason),
-        }
-    }
-
-    /// Notices that the caller gave the stream up.
-    fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let reset = match &*self.stream.borrow() {
-            Some(stream) => stream.borrow_mut().poll_reset(cx),
-            None => self.respond.borrow_mut().poll_reset(cx),
-        };
-        self.given_up.set(Some(ready!(reset).unwrap_or(Reason::CANCEL)));
-        Poll::Ready(())
-    }
-}
-
-/// A stream that was begun, for the task that serves it.
-pub(crate) struct Stream {
-    service: Rc<Service>,
-    peer: Rc<Peer>,
-    request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-    open: Open,
-}
-
-impl Work for Stream {
-    async fn run(self) {
-        let Self { service, peer, request, respond, mut open } = self;
-        open.ended = serve_stream(service, peer, request, respond).await;
-    }
-}
-
-/// Serves one stream.
-async fn serve_stream(
-    service: Rc<Service>,
-    peer: Rc<Peer>,
-    request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-) -> Ended {
-    let began = Instant::now();
-    let reply = Reply::new(respond);
-    let waits = Rc::<Waits>::default();
-    // Made when the caller is awaited for the first time: most streams never wait for it.
-    let mut stall = None;
-    let mut work = pin!(exchange(&service, &peer, request, &reply, &waits, began));
-    poll_fn(|cx| {
-        // Before the work, which would see only that a body has broken off.
-        if reply.poll_given_up(cx).is_ready() {
-            let premature = reply.stream.borrow().is_none() && began.elapsed() < PREMATURE;
-            return Poll::Ready(if premature { Ended::Premature } else { Ended::Reset });
-        }
-        if work.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Ended::Answered);
-        }
-        if stall.is_some() || waits.for_peer() {
-            let (stall, patience) = stall.get_or_insert_with(|| Stall::now(service.limits.stalled));
-            if stall.poll_stalled(&waits, patience, cx).is_ready() {
-                reply.reset(Reason::CANCEL);
-                return Poll::Ready(Ended::Reset);
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// Carries one request and its response.
-async fn exchange(
-    service: &Service,
-    peer: &Peer,
-    request: http::Request<RecvStream>,
-    reply: &Rc<Reply>,
-    waits: &Rc<Waits>,
-    began: Instant,
-) {
-    let (mut request, judged) = take(service, peer, request, reply, waits);
-    let served = match judged {
-        Ok(()) => service.serve(peer, &mut request).await,
-        Err(error) => Err(error),
-    };
-    let response = match served {
-        Ok(response) => response,
-        // The caller broke its own request off.
-        Err(Error::RequestBody(_)) => return reply.reset(Reason::PROTOCOL_ERROR),
-        Err(error) => {
-            service.count_error(&error);
-            request.note(|entry| entry.failed(&error));
-            if let Error::Reset { source, unsent: false, .. } = &error
-                && let Some(reason) = refusal_code(source)
-            {
-                return reply.reset(reason);
-            }
-            service.error_response(peer, &error, Some(&request))
-        }
-    };
-    service.counters.answered(response.head.status(), began);
-    deliver(response, reply, waits, request.entry.take()).await;
-}
-
-/// Makes of what the stream brought a request, and judges it.
-fn take(
-    service: &Service,
-    peer: &Peer,
-    request: http::Request<RecvStream>,
-    reply: &Rc<Reply>,
-    waits: &Rc<Waits>,
-) -> (Request, Result<(), Error>) {
-    let (parts, body) = request.into_parts();
-    let entry = service.access.as_ref().map(|log| log.begin_http2(&parts, peer));
-    let mut head = service.heads.lend();
-    let whole = body.is_end_stream();
-    let framing = judge(&mut head, &parts, whole, service);
-    // A body without a length may be a stream of messages, silent as long as it likes.
-    let waits = matches!(framing, Ok(Framing::Length(_))).then(|| Rc::clone(waits));
-    let value = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
-    let request = Request {
-        head,
-        framing: *framing.as_ref().unwrap_or(&Framing::None),
-        body: if whole { Body::Empty } else { Body::Http2(Incoming::new(body, waits)) },
-        caller: Caller::Http2(Rc::clone(reply)),
-        takes_interim: true,
-        takes_trailers: value(http::header::TE) == Some(b"trailers"),
-        grpc: value(http::header::CONTENT_TYPE).is_some_and(is_grpc),
-        unbound: None,
-        upgrade: None,
-        entry,
-    };
-    (request, framing.map(drop))
-}
-
-/// Checks a head and puts it into the form in which it is routed.
-fn judge(
-    head: &mut Head,
-    parts: &http::request::Parts,
-    whole: bool,
-    service: &Service,
-) -> Result<Framing, Error> {
-    if parts.method == http::Method::CONNECT {
-        return Err(Error::Connect);
-    }
-    head.take_http2_request(parts, &service.limits.heads)?;
-    match request_framing(head)? {
-        Framing::Length(length) => {
-            head.set_content_length(length);
-            Ok(Framing::Length(length))
-        }
-        _ if whole => Ok(Framing::None),
-        _ => Ok(Framing::Chunked),
-    }
-}
-
-/// Whether a content type is gRPC's own: `application/grpc`, alone or with a format or parameters behind it.
-fn is_grpc(content_type: &[u8]) -> bool {
-    let rest = content_type.strip_prefix(b"application/grpc");
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
-/// Writes a response and the body behind it.
-async fn deliver(
-    mut response: Response,
-    reply: &Rc<Reply>,
-    waits: &Rc<Waits>,
-    mut entry: Option<Box<Entry>>,
-) {
-    settle_length(&mut response);
-    if let Some(entry) = &mut entry {
-        entry.answered(&response.head);
-    }
-    let whole = response.body.is_done();
-    let Ok(stream) = reply.begin(&response.head, whole) else {
-        return reply.reset(Reason::INTERNAL_ERROR);
-    };
-    if !whole {
-        let outgoing = Outgoing::new(stream, Some(Rc::clone(waits)));
-        let mut counted = Counted::new(outgoing, entry.as_deref());
-        let carrying = pin!(carry(&mut response.body, &mut counted));
-        match beside(&mut response.upload, carrying).await {
-            Ok(Ok(())) => {}
-            Ok(Err(Broken::Source(error))) => {
-                return reply.reset(reset_code(&error).unwrap_or(Reason::INTERNAL_ERROR));
-            }
-            Ok(Err(Broken::Sink(_))) => return,
-            Err(_) => return reply.reset(Reason::CANCEL),
-        }
-    }
-    if let Some(entry) = entry {
-        entry.complete();
-    }
-    if matches!(response.upload, Upload::Going(_)) {
-        // The endpoint has answered, and may read on to the end.
-        let _ = timeout(LINGER, response.upload.end()).await;
-    }
-    response.finish();
-}
-
-/// Leaves `Content-Length` only where it says what the frames will: one length, none on a 204 (RFC 9110 8.6).
-fn settle_length(response: &mut Response) {
-    match response.framing {
-        Framing::Length(length) if response.head.contains(Known::ContentLength) => {
-            response.head.set_content_length(length);
-        }
-        Framing::Length(_) => {}
-        Framing::None if response.head.status() != 204 => {}
-        _ => _ = response.head.remove(Known::ContentLength),
     }
 }
