@@ -84,9 +84,12 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     /// What one read may bring: a head with a small body, or a good piece of a large one.
-    const ROOM: usize = 16 * 1024;
+    ///
+    /// A little less than 64 KiB, which is what the kernel sends in one go: the few bytes of a piece that were beyond it
+    /// would make a packet of their own, which costs as much as a large one.
+    const ROOM: usize = 60 * 1024;
     /// A buffer that grew beyond this, for a large head, is not kept.
-    const MOST_KEPT: usize = 64 * 1024;
+    const MOST_KEPT: usize = 128 * 1024;
 
     pub(crate) fn data(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
