@@ -30,7 +30,7 @@ pub use self::balance::Loads;
 pub use self::bind::{Binding, Bindings, CacheConfig};
 pub use self::error::Error;
 pub use self::http2::Http2;
-pub use self::listen::{Limits, SocketOptions, bind};
+pub use self::listen::{Limits, SocketOptions, bind, pause_after};
 pub use self::route::{Protocol, Route, Upstreams};
 
 use self::listen::{Acceptor, Counts, Mailbox};

@@ -2,6 +2,7 @@
 
 use super::{Shown, pages};
 use crate::drain::{Guard, Stage};
+use crate::proxy::pause_after;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,10 +31,7 @@ pub async fn serve(listener: TcpListener, shown: Shown, mut guard: Guard) {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&shown), guard.clone()))),
-                Err(error) => {
-                    tracing::warn!(%error, "no admin connection can be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                Err(error) => pause_after(&error).await,
             },
             Some(_) = connections.join_next() => {}
             () = guard.reached(Stage::Stopping) => break,

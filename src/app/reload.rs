@@ -69,49 +69,35 @@ fn merge_routers(running: &Config, new: &Config, left: &mut Left<'_>) -> Vec<Rou
 }
 
 fn merge_router(running: &Router, new: &Router, places: &RouterPlaces, left: &mut Left<'_>) -> Router {
-    // Taken apart by name, so that a new key cannot be forgotten here.
+    let mut merged = new.clone();
+    // Taken apart by name, so that a new key cannot be forgotten here: what is left as it is changes at once.
     let Router {
-        protocol,
-        label,
-        dtab,
-        store,
-        transformers,
-        dst_prefix,
-        identifiers,
-        binding_timeout,
-        binding_cache,
-        servers: _,
-        client,
-        max_headers_kb,
-        max_initial_line_kb,
-        max_err_response_kb,
+        protocol: _,
+        label: _,
+        dtab: _,
+        store: _,
+        transformers: _,
+        dst_prefix: _,
+        identifiers: _,
+        binding_timeout: _,
+        binding_cache: _,
+        servers,
+        client: _,
+        max_headers_kb: _,
+        max_initial_line_kb: _,
+        max_err_response_kb: _,
         access_log,
-    } = new.clone();
-    if running.access_log != access_log {
+    } = &mut merged;
+    if running.access_log != *access_log {
         let (key, place) = match &places.access_log {
             (key, place) if access_log.is_some() => (key, *place),
             _ => (&places.key, places.router),
         };
         left.add(place, key, "the access log stays until a restart".to_owned());
+        access_log.clone_from(&running.access_log);
     }
-    let servers = merge_servers(running, new, places, left);
-    Router {
-        protocol,
-        label,
-        dtab,
-        store,
-        transformers,
-        dst_prefix,
-        identifiers,
-        binding_timeout,
-        binding_cache,
-        servers,
-        client,
-        max_headers_kb,
-        max_initial_line_kb,
-        max_err_response_kb,
-        access_log: running.access_log.clone(),
-    }
+    *servers = merge_servers(running, new, places, left);
+    merged
 }
 
 /// Merges each server with the one that has its address now; of several with one address, each with another.
@@ -143,61 +129,43 @@ fn merge_servers(running: &Router, new: &Router, places: &RouterPlaces, left: &m
 }
 
 fn merge_server(running: &Server, new: &Server, (place, key): (Place, &str), left: &mut Left<'_>) -> Server {
-    if running.label != new.label {
+    let mut merged = new.clone();
+    // Taken apart by name, as routers are.
+    let Server {
+        ip: _,
+        port: _,
+        label,
+        trust: _,
+        trust_is_said: _,
+        trust_reason: _,
+        max_concurrent_requests: _,
+        max_connections: _,
+        max_headers: _,
+        headers_timeout: _,
+        session: _,
+        timeout: _,
+        max_call_depth: _,
+        add_forwarded_header: _,
+        max_streams: _,
+        http2: _,
+        timestamp_header: _,
+        socket_options,
+    } = &mut merged;
+    if running.label != *label {
         left.add(place, format!("{key}.label"), "the label in metrics stays until a restart".to_owned());
+        label.clone_from(&running.label);
     }
-    let socket_options = SocketOptions {
-        read_timeout: new.socket_options.read_timeout,
-        write_timeout: new.socket_options.write_timeout,
+    let kept = SocketOptions {
+        read_timeout: socket_options.read_timeout,
+        write_timeout: socket_options.write_timeout,
         ..running.socket_options.clone()
     };
-    if socket_options != new.socket_options {
-        left.add(
-            place,
-            format!("{key}.socketOptions"),
-            "the options of the socket stay until a restart".to_owned(),
-        );
+    if *socket_options != kept {
+        let message = "the options of the socket stay until a restart".to_owned();
+        left.add(place, format!("{key}.socketOptions"), message);
+        *socket_options = kept;
     }
-    let Server {
-        ip,
-        port,
-        label: _,
-        trust,
-        trust_is_said,
-        trust_reason,
-        max_concurrent_requests,
-        max_connections,
-        max_headers,
-        headers_timeout,
-        session,
-        timeout,
-        max_call_depth,
-        add_forwarded_header,
-        max_streams,
-        http2,
-        timestamp_header,
-        socket_options: _,
-    } = new.clone();
-    Server {
-        ip,
-        port,
-        label: running.label.clone(),
-        trust,
-        trust_is_said,
-        trust_reason,
-        max_concurrent_requests,
-        max_connections,
-        max_headers,
-        headers_timeout,
-        session,
-        timeout,
-        max_call_depth,
-        add_forwarded_header,
-        max_streams,
-        http2,
-        timestamp_header,
-        socket_options,
-    }
+    merged
 }
 
 #[cfg(test)]

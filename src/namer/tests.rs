@@ -1,9 +1,26 @@
 use super::{Cause, Config, DnsSrv, Error, Fs, Kind, Rewrite, build};
-use crate::interpret::{Leaf, Namer, Namers, State};
+use crate::interpret::{Answer, Bound, EndpointSet, Leaf, Namer, Namers, State, Target};
 use crate::name::{NameTree, Path};
 use crate::telemetry::Registry;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+
+/// An answer as text: `pending`, `neg`, `failed: ...`, or how a bound name with its endpoints is shown, with `stale`
+/// where it is.
+pub(super) fn show(answer: &mut Answer, bound_as: impl FnOnce(&Bound, &EndpointSet) -> String) -> String {
+    let current = answer.look();
+    let shown = match &current.state {
+        State::Pending => "pending".into(),
+        State::Ready(NameTree::Neg) => "neg".into(),
+        State::Failed(reason) => format!("failed: {reason}"),
+        State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
+            let Target::Endpoints(endpoints) = &bound.target else { panic!("no endpoints") };
+            bound_as(bound, &endpoints.borrow())
+        }
+        other => panic!("{other:?}"),
+    };
+    if current.stale_since.is_some() { shown + " stale" } else { shown }
+}
 
 fn rewrite(prefix: &str, pattern: &str, name: &str) -> Config {
     let kind = Kind::Rewrite(Rewrite { pattern: pattern.into(), name: name.into() });

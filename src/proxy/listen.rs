@@ -255,7 +255,7 @@ fn hand_over(mut accepted: Accepted, workers: &mut Vec<Mailbox>) -> Option<()> {
 }
 
 /// Waits a little when the process is out of descriptors or memory: the next accept would fail at once, for ever.
-async fn pause_after(error: &io::Error) {
+pub async fn pause_after(error: &io::Error) {
     let of_one_connection = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted

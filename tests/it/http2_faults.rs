@@ -1,38 +1,19 @@
 //! HTTP/2 when a side fails, goes away, or is slow.
 
 use crate::support::either::Speaks::{Http1, Http2};
-use crate::support::either::{Speaks, router};
+use crate::support::either::{HTTP1_GET, played};
 use crate::support::http2::{
-    self, Call, Exchange, Frame, Frames, H2Client, H2Conn, H2Service, PREFACE, get, kind,
+    self, Call, Exchange, Frame, Frames, GET, H2Client, H2Conn, H2Service, PREFACE, get, kind, post,
 };
 use crate::support::{Names, TestApp, Upstream, dead_address, ok, speaking, time_flies, within};
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http::{Request, Response};
+use http::Response;
 use std::time::Duration;
-
-/// An app whose every request goes to an upstream that is played by the test, and a client.
-async fn scene(endpoint: Speaks) -> (TestApp, Upstream, H2Client) {
-    let upstream = Upstream::with_small_buffers().await;
-    let dtab = format!("/svc/* => {}", upstream.path());
-    let app = TestApp::start(&speaking(router(endpoint), &dtab, "")).await;
-    let client = app.h2_client().await;
-    (app, upstream, client)
-}
-
-fn post() -> Request<()> {
-    Request::post("http://web/").body(()).expect("it is one")
-}
-
-/// The pseudo-fields of a request that is served.
-const GET: [(&str, &str); 4] =
-    [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "web")];
-
-const HTTP1_GET: &str = "GET / HTTP/1.1\r\nHost: web\r\n\r\n";
 
 #[tokio::test(flavor = "local")]
 async fn a_reset_before_the_response_goes_on_to_the_caller() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let mut exchange = client.begin(get("web", &[]), false).await;
     let mut conn = H2Conn::accept(&upstream).await;
     for code in [
@@ -62,7 +43,7 @@ async fn a_reset_before_the_response_goes_on_to_the_caller() {
 
 #[tokio::test(flavor = "local")]
 async fn a_reset_after_the_head_goes_on_to_the_caller() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let mut exchange = client.begin(get("web", &[]), false).await;
     let mut conn = H2Conn::accept(&upstream).await;
     for code in [Reason::CANCEL, Reason::INTERNAL_ERROR, Reason::REFUSED_STREAM] {
@@ -91,7 +72,7 @@ async fn a_reset_after_the_head_goes_on_to_the_caller() {
 
 #[tokio::test(flavor = "local")]
 async fn a_caller_that_gives_up_is_heard_upstream() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let mut exchange = client.begin(post(), true).await;
     let mut conn = H2Conn::accept(&upstream).await;
     for (code, answered) in [
@@ -125,7 +106,7 @@ async fn a_caller_that_gives_up_is_heard_upstream() {
     assert_eq!(call.given_up().await, Reason::CANCEL);
     app.stop().await;
 
-    let (app, upstream, mut client) = scene(Http1).await;
+    let (app, upstream, mut client) = played(Http1).await;
     let mut exchange = client.begin(get("web", &[]), false).await;
     let mut conn = upstream.accept().await;
     conn.request().await;
@@ -141,7 +122,7 @@ async fn given_up(out: &mut SendStream<Bytes>) -> Reason {
 
 #[tokio::test(flavor = "local")]
 async fn an_early_refusal_reaches_the_caller() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let mut exchange = client.begin(post(), true).await;
     exchange.send("some of it", false).await;
     let mut conn = Frames::accept(&upstream, &[]).await;
@@ -170,7 +151,7 @@ async fn what_nobody_reads_takes_no_room_for_ever() {
     // Together more than the windows of any connection.
     const PIECE: usize = 60_000;
     const TIMES: usize = 40;
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let mut exchange = client.begin(post(), true).await;
     let mut conn = H2Conn::accept(&upstream).await;
     for _ in 0..TIMES {
@@ -203,7 +184,7 @@ async fn what_nobody_reads_takes_no_room_for_ever() {
 #[tokio::test(flavor = "local")]
 async fn an_endpoint_that_breaks_off_is_a_bad_gateway() {
     for endpoint in [Http1, Http2] {
-        let (app, upstream, mut client) = scene(endpoint).await;
+        let (app, upstream, mut client) = played(endpoint).await;
         // A POST, so that nobody tries again.
         let mut exchange = client.begin(post(), true).await;
         exchange.send("hi", true).await;
@@ -223,7 +204,7 @@ async fn an_endpoint_that_breaks_off_is_a_bad_gateway() {
 #[tokio::test(flavor = "local")]
 async fn half_an_answer_is_not_made_a_whole_one() {
     for endpoint in [Http1, Http2] {
-        let (app, upstream, mut client) = scene(endpoint).await;
+        let (app, upstream, mut client) = played(endpoint).await;
         let mut exchange = client.begin(get("web", &[]), false).await;
         let mut body;
         if endpoint == Http1 {
@@ -246,7 +227,7 @@ async fn half_an_answer_is_not_made_a_whole_one() {
 
 #[tokio::test(flavor = "local")]
 async fn an_endpoint_that_goes_away_finishes_its_streams() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let mut first = client.begin(get("web", &[]), false).await;
     let mut old = H2Conn::accept(&upstream).await;
     let call = old.call().await;
@@ -323,7 +304,7 @@ async fn an_endpoint_that_refuses_everything_is_asked_a_few_times_only() {
 
 #[tokio::test(flavor = "local")]
 async fn a_body_that_was_not_looked_at_is_its_callers_to_send_again() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let mut exchange = client.begin(post(), true).await;
     exchange.send("hi", true).await;
     let mut conn = Frames::accept(&upstream, &[]).await;
@@ -370,7 +351,7 @@ async fn an_endpoint_that_does_not_speak_http2_is_a_bad_gateway() {
 
 #[tokio::test(flavor = "local")]
 async fn a_drain_says_goodbye_and_finishes() {
-    let (app, upstream, client) = scene(Http2).await;
+    let (app, upstream, client) = played(Http2).await;
     let (mut busy, mut idle) = (app.frames().await, app.frames().await);
     busy.send(Frame::request(1, &GET)).await;
     let mut conn = H2Conn::accept(&upstream).await;
@@ -397,7 +378,7 @@ async fn a_drain_says_goodbye_and_finishes() {
 
 #[tokio::test(flavor = "local")]
 async fn a_request_behind_the_goodbye_is_not_served() {
-    let (app, upstream, _client) = scene(Http2).await;
+    let (app, upstream, _client) = played(Http2).await;
     let mut frames = app.frames().await;
     frames.send(Frame::request(1, &GET)).await;
     let mut conn = H2Conn::accept(&upstream).await;
@@ -444,7 +425,7 @@ const WINDOWS: usize = 1 << 20;
 
 #[tokio::test(flavor = "local")]
 async fn a_caller_that_does_not_read_stops_the_upstream() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let mut exchange = client.begin(get("web", &[]), false).await;
     let mut conn = H2Conn::accept(&upstream).await;
     let mut call = conn.call().await;
@@ -463,7 +444,7 @@ async fn a_caller_that_does_not_read_stops_the_upstream() {
 #[tokio::test(flavor = "local")]
 async fn an_upstream_that_does_not_read_stops_the_caller() {
     for endpoint in [Http1, Http2] {
-        let (app, upstream, mut client) = scene(endpoint).await;
+        let (app, upstream, mut client) = played(endpoint).await;
         let mut exchange = client.begin(post(), true).await;
         let most = if endpoint == Http1 { LONG / 2 } else { WINDOWS };
         if endpoint == Http1 {
@@ -490,7 +471,7 @@ async fn an_upstream_that_does_not_read_stops_the_caller() {
 
 #[tokio::test(flavor = "local")]
 async fn an_http1_caller_that_does_not_read_stops_the_upstream() {
-    let (app, upstream, _) = scene(Http2).await;
+    let (app, upstream, _) = played(Http2).await;
     let mut wire = app.client().await;
     wire.send(HTTP1_GET).await;
     let mut conn = H2Conn::accept(&upstream).await;
@@ -510,7 +491,7 @@ async fn an_http1_caller_that_does_not_read_stops_the_upstream() {
 #[tokio::test(flavor = "local")]
 async fn a_stream_that_is_stuck_stops_no_other() {
     const STUCK: usize = 5;
-    let (app, upstream, _client) = scene(Http2).await;
+    let (app, upstream, _client) = played(Http2).await;
     // Room on its connection is the caller's own affair.
     let mut settings = h2::client::Builder::new();
     settings.initial_connection_window_size(16 << 20);
@@ -534,7 +515,7 @@ async fn a_stream_that_is_stuck_stops_no_other() {
 
 #[tokio::test(flavor = "local")]
 async fn a_caller_that_ends_its_side_is_still_answered() {
-    let (app, upstream, _client) = scene(Http2).await;
+    let (app, upstream, _client) = played(Http2).await;
     let mut frames = app.frames().await;
     frames.send(Frame::request(1, &GET)).await;
     frames.send(Frame::goaway(0, 0)).await;
@@ -549,7 +530,7 @@ async fn a_caller_that_ends_its_side_is_still_answered() {
 
 #[tokio::test(flavor = "local")]
 async fn nobody_waits_for_a_connection_that_is_gone() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     // One request opens the connection, and it is kept.
     let (answer, conn) = tokio::join!(client.get("web", &[]), async {
         let mut conn = H2Conn::accept(&upstream).await;

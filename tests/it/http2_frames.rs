@@ -1,23 +1,13 @@
 //! HTTP/2 frame by frame: what keeps to the rules and is odd, what breaks them, and what is too much.
 
 use crate::support::either::Speaks::{Http1, Http2};
-use crate::support::either::{Speaks, router};
+use crate::support::either::{HTTP1_GET, played};
 use crate::support::http2::{
-    self, Frame, Frames, H2Client, H2Conn, H2Service, PREFACE, Refusal, block, flag, get, kind,
+    self, Frame, Frames, GET, H2Conn, H2Service, PREFACE, Refusal, block, flag, get, kind, post,
 };
 use crate::support::{TestApp, Upstream, speaking, time_flies};
 use h2::Reason;
-use http::Request;
 use std::time::Duration;
-
-/// An app whose every request goes to an upstream that is played by the test, and a client.
-async fn scene(endpoint: Speaks) -> (TestApp, Upstream, H2Client) {
-    let upstream = Upstream::with_small_buffers().await;
-    let dtab = format!("/svc/* => {}", upstream.path());
-    let app = TestApp::start(&speaking(router(endpoint), &dtab, "")).await;
-    let client = app.h2_client().await;
-    (app, upstream, client)
-}
 
 /// An app before a service over HTTP/2 that says `hi`, with more keys of its server, and a client of frames.
 async fn raw_scene(server: &str) -> (TestApp, H2Service, Frames) {
@@ -26,16 +16,6 @@ async fn raw_scene(server: &str) -> (TestApp, H2Service, Frames) {
     let frames = app.frames().await;
     (app, service, frames)
 }
-
-fn post() -> Request<()> {
-    Request::post("http://web/").body(()).expect("it is one")
-}
-
-/// The pseudo-fields of a request that is served.
-const GET: [(&str, &str); 4] =
-    [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "web")];
-
-const HTTP1_GET: &str = "GET / HTTP/1.1\r\nHost: web\r\n\r\n";
 
 /// A body that nobody should hold for somebody who does not read.
 const LONG: usize = 10 << 20;
@@ -109,7 +89,7 @@ async fn odd_targets_and_hosts_are_refused() {
 
 #[tokio::test(flavor = "local")]
 async fn a_request_whose_length_lies_is_broken_off() {
-    let (app, upstream, _client) = scene(Http2).await;
+    let (app, upstream, _client) = played(Http2).await;
     let mut frames = app.frames().await;
     let mut conn = None;
     let mut stream = 1;
@@ -134,7 +114,7 @@ async fn a_request_whose_length_lies_is_broken_off() {
 async fn a_response_whose_length_lies_is_broken_off() {
     for caller in [Http1, Http2] {
         for (said, body) in [("5", "hey"), ("2", "hey")] {
-            let (app, upstream, mut client) = scene(Http2).await;
+            let (app, upstream, mut client) = played(Http2).await;
             let mut wire = app.client().await;
             let mut exchange = None;
             match caller {
@@ -171,7 +151,7 @@ async fn a_response_whose_length_lies_is_broken_off() {
 
 #[tokio::test(flavor = "local")]
 async fn malformed_responses_are_the_endpoints_fault() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     for fields in [
         &[(":status", "200"), ("connection", "close")][..],
         &[(":status", "200"), ("transfer-encoding", "chunked")],
@@ -203,7 +183,7 @@ async fn malformed_responses_are_the_endpoints_fault() {
 
 #[tokio::test(flavor = "local")]
 async fn no_endpoint_over_http2_switches_protocols() {
-    let (app, upstream, _client) = scene(Http2).await;
+    let (app, upstream, _client) = played(Http2).await;
     let mut wire = app.client().await;
     wire.send("GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
     let mut conn = Frames::accept(&upstream, &[]).await;
@@ -215,7 +195,7 @@ async fn no_endpoint_over_http2_switches_protocols() {
 
 #[tokio::test(flavor = "local")]
 async fn heads_of_responses_are_bounded() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let (long, huge) = ("x".repeat(9 << 10), vec![b'x'; 16 << 10]);
     let status = [(":status", "200")];
     let endless = |first: Vec<u8>, more: &[u8]| {
@@ -256,7 +236,7 @@ async fn heads_of_responses_are_bounded() {
 
 #[tokio::test(flavor = "local")]
 async fn trailers_are_no_second_head() {
-    let (app, upstream, _client) = scene(Http2).await;
+    let (app, upstream, _client) = played(Http2).await;
     let mut frames = app.frames().await;
     frames.send(Frame::head(1, &GET)).await;
     let mut conn = H2Conn::accept(&upstream).await;
@@ -277,7 +257,7 @@ async fn trailers_are_no_second_head() {
 
 #[tokio::test(flavor = "local")]
 async fn frames_that_mean_nothing_are_passed_over() {
-    let (app, upstream, _client) = scene(Http2).await;
+    let (app, upstream, _client) = played(Http2).await;
     let mut frames = app.frames().await;
     let mut padded = vec![3];
     padded.extend([0, 0, 0, 0, 10]);
@@ -367,7 +347,7 @@ async fn what_breaks_the_protocol_ends_the_connection() {
 
 #[tokio::test(flavor = "local")]
 async fn windows_of_streams_are_bounded() {
-    let (app, upstream, _client) = scene(Http2).await;
+    let (app, upstream, _client) = played(Http2).await;
     let mut frames = app.frames().await;
     frames.send(Frame::head(1, &GET)).await;
     let mut conn = H2Conn::accept(&upstream).await;
@@ -454,7 +434,7 @@ async fn an_idle_connection_is_told_goodbye() {
 
 #[tokio::test(flavor = "local")]
 async fn a_caller_that_answers_no_ping_is_gone() {
-    let (app, upstream, mut client) = scene(Http2).await;
+    let (app, upstream, mut client) = played(Http2).await;
     let mut silent = app.frames().await;
     silent.send(Frame::request(1, &GET)).await;
     let mut conn = H2Conn::accept(&upstream).await;

@@ -1,6 +1,6 @@
 //! Callers that share an endpoint's connection: what one of them does is no other's matter.
 
-use crate::support::http2::{self, Exchange, Frame, Frames, H2Client, H2Conn, get, kind};
+use crate::support::http2::{self, Exchange, Frame, Frames, GET, H2Client, H2Conn, get, kind};
 use crate::support::{TestApp, Upstream, speaking, time_flies};
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
@@ -14,10 +14,6 @@ async fn scene() -> (TestApp, Upstream) {
     let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
     (app, upstream)
 }
-
-/// A request that is served.
-const GET: [(&str, &str); 4] =
-    [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "web")];
 
 /// Sends until nobody gives room for more. On a paused clock.
 async fn send_until_stuck(out: &mut SendStream<bytes::Bytes>) {

@@ -2,6 +2,7 @@ use super::{Host, Hosts, Wanted};
 use crate::interpret::{Answer, EndpointSet, Leaf, State, Target};
 use crate::name::{NameTree, Path};
 use crate::namer::dns::tests::Scripted;
+use crate::namer::tests;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -28,18 +29,9 @@ fn endpoints(answer: &mut Answer) -> Option<watch::Receiver<EndpointSet>> {
 
 /// An answer as text: `pending`, `neg`, `failed: ...`, or `ADDRESSES ID RESIDUAL`, with `stale` where it is.
 fn show(answer: &mut Answer) -> String {
-    let current = answer.look();
-    let shown = match &current.state {
-        State::Pending => "pending".into(),
-        State::Ready(NameTree::Neg) => "neg".into(),
-        State::Failed(reason) => format!("failed: {reason}"),
-        State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
-            let Target::Endpoints(endpoints) = &bound.target else { panic!("no endpoints") };
-            format!("{} {} {}", addresses(&endpoints.borrow()), bound.id, bound.residual)
-        }
-        other => panic!("{other:?}"),
-    };
-    if current.stale_since.is_some() { shown + " stale" } else { shown }
+    tests::show(answer, |bound, endpoints| {
+        format!("{} {} {}", addresses(endpoints), bound.id, bound.residual)
+    })
 }
 
 fn addresses(endpoints: &EndpointSet) -> String {

@@ -1,7 +1,8 @@
 use super::SrvNamer;
-use crate::interpret::{Answer, Leaf, Namer, State, Target};
+use crate::interpret::{Answer, Namer, State};
 use crate::name::{NameTree, Path};
 use crate::namer::dns::tests::Scripted;
+use crate::namer::tests;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
@@ -16,21 +17,11 @@ fn namer(dns: &Scripted, domain: Option<&str>) -> SrvNamer {
 
 /// An answer as text: `pending`, `neg`, `failed: ...`, or `ADDRESS*WEIGHT,... ID RESIDUAL`, with `stale` where it is.
 fn show(answer: &mut Answer) -> String {
-    let current = answer.look();
-    let shown = match &current.state {
-        State::Pending => "pending".into(),
-        State::Ready(NameTree::Neg) => "neg".into(),
-        State::Failed(reason) => format!("failed: {reason}"),
-        State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
-            let Target::Endpoints(endpoints) = &bound.target else { panic!("no endpoints") };
-            let endpoints = endpoints.borrow();
-            let endpoint = |e: &crate::interpret::Endpoint| format!("{}*{}", e.address, e.weight);
-            let endpoints: Vec<String> = endpoints.iter().map(endpoint).collect();
-            format!("{} {} {}", endpoints.join(","), bound.id, bound.residual)
-        }
-        other => panic!("{other:?}"),
-    };
-    if current.stale_since.is_some() { shown + " stale" } else { shown }
+    tests::show(answer, |bound, endpoints| {
+        let endpoint = |e: &crate::interpret::Endpoint| format!("{}*{}", e.address, e.weight);
+        let endpoints: Vec<String> = endpoints.iter().map(endpoint).collect();
+        format!("{} {} {}", endpoints.join(","), bound.id, bound.residual)
+    })
 }
 
 /// Waits until an answer is this, by changes of the tree or of the addresses.

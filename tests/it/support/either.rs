@@ -1,7 +1,7 @@
 //! Callers and a service over either protocol, for what must be the same whoever speaks which.
 
 use super::http2::{Call, H2Client, H2Service, fields, write};
-use super::{Message, Service, TestApp, Wire, speaking};
+use super::{Message, Service, TestApp, Upstream, Wire, speaking};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
@@ -23,6 +23,18 @@ pub(crate) fn router(endpoint: Speaks) -> &'static str {
         Http1 => "http",
         Http2 => "h2",
     }
+}
+
+/// A GET for `/` at `web` over HTTP/1.
+pub(crate) const HTTP1_GET: &str = "GET / HTTP/1.1\r\nHost: web\r\n\r\n";
+
+/// An app whose every request goes to an upstream that is played by the test, and a client over HTTP/2.
+pub(crate) async fn played(endpoint: Speaks) -> (TestApp, Upstream, H2Client) {
+    let upstream = Upstream::with_small_buffers().await;
+    let dtab = format!("/svc/* => {}", upstream.path());
+    let app = TestApp::start(&speaking(router(endpoint), &dtab, "")).await;
+    let client = app.h2_client().await;
+    (app, upstream, client)
 }
 
 /// A request, over whatever it goes.

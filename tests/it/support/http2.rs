@@ -6,8 +6,8 @@ mod client;
 mod frames;
 mod upstream;
 
-pub(crate) use self::client::{Exchange, H2Client, get};
-pub(crate) use self::frames::{Frame, Frames, PREFACE, Refusal, block, flag, kind};
+pub(crate) use self::client::{Exchange, H2Client, get, post};
+pub(crate) use self::frames::{Frame, Frames, GET, PREFACE, Refusal, block, flag, kind};
 pub(crate) use self::upstream::{Call, H2Conn, H2Service};
 
 use super::within;

@@ -1,13 +1,14 @@
 use super::follow;
-use crate::interpret::{Answer, Leaf, State, Target};
+use crate::interpret::Answer;
 use crate::kubernetes::{Kept as _, Known, View};
-use crate::name::{NameTree, Path};
+use crate::name::Path;
 use crate::namer::dns::tests::Scripted;
 use crate::namer::kubernetes::follow::Follower;
 use crate::namer::kubernetes::held::HeldNames;
 use crate::namer::kubernetes::name::Name;
 use crate::namer::kubernetes::service::Service;
 use crate::namer::published::Published;
+use crate::namer::tests;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,19 +40,10 @@ fn start(dns: &Scripted, path: &str, label: Option<&str>) -> (watch::Sender<Know
 
 /// An answer as text.
 fn show(answer: &mut Answer) -> String {
-    let current = answer.look();
-    let shown = match &current.state {
-        State::Pending => "pending".into(),
-        State::Ready(NameTree::Neg) => "neg".into(),
-        State::Failed(reason) => format!("failed: {reason}"),
-        State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
-            let Target::Endpoints(endpoints) = &bound.target else { panic!("no endpoints") };
-            let addresses: Vec<_> = endpoints.borrow().iter().map(|e| e.address.to_string()).collect();
-            addresses.join(",")
-        }
-        other => panic!("{other:?}"),
-    };
-    if current.stale_since.is_some() { shown + " stale" } else { shown }
+    tests::show(answer, |_, endpoints| {
+        let addresses: Vec<_> = endpoints.iter().map(|e| e.address.to_string()).collect();
+        addresses.join(",")
+    })
 }
 
 async fn becomes(answer: &mut Answer, expected: &str) {

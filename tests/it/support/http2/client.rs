@@ -105,6 +105,11 @@ impl H2Client {
     }
 }
 
+/// A POST for `/` at `web`.
+pub(crate) fn post() -> Request<()> {
+    Request::post("http://web/").body(()).expect("the request is one")
+}
+
 /// A GET for `/` at `host`.
 pub(crate) fn get(host: &str, fields: &[(&str, &str)]) -> Request<()> {
     let request = Request::get(format!("http://{host}/"));

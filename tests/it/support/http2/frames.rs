@@ -4,6 +4,10 @@ use crate::support::{Upstream, Wire, within};
 use std::fmt;
 use std::net::SocketAddr;
 
+/// The pseudo-fields of a request that is served: a GET for `/` at `web`.
+pub(crate) const GET: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "web")];
+
 /// What a connection begins with (RFC 9113 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
