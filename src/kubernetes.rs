@@ -24,7 +24,7 @@ mod task;
 mod watches;
 mod write;
 
-pub use self::client::Client;
+pub use self::client::{Client, Clients};
 pub use self::config::{Config, Error};
 pub use self::kept::{Kept, Known, View};
 pub use self::metrics::Metrics;

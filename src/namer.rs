@@ -29,6 +29,7 @@ use self::srv::SrvNamer;
 use self::system::SystemNamer;
 use self::transform::Made;
 use crate::interpret::{Namer, Namers};
+use crate::kubernetes::Clients;
 use crate::name::Path;
 use crate::telemetry::Registry;
 use std::fmt;
@@ -204,7 +205,8 @@ struct Interpreter {
 }
 
 /// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches,
-/// which count in `registry`. `interpreters` are the transformers of each interpreter, those without any among them.
+/// which ask by `clients` and count in `registry`. `interpreters` are the transformers of each interpreter, those without
+/// any among them.
 ///
 /// # Errors
 ///
@@ -212,12 +214,13 @@ struct Interpreter {
 pub fn build<'a>(
     configs: &[Config],
     interpreters: impl IntoIterator<Item = &'a [Transformer]>,
+    clients: &Clients,
     registry: &Registry,
     control: &Handle,
 ) -> Result<Built, Error> {
     let dns = Dns::of_system(control);
     let system = Arc::new(SystemNamer::new(dns.clone(), control));
-    let clusters = Clusters::new(registry);
+    let clusters = Clusters::new(clients, registry);
     let (entries, namers, control) = (Vec::new(), Namers::default(), control.clone());
     let built = Built { entries, system, namers, interpreters: Vec::new(), dns, clusters, control };
     built.rebuilt(configs, interpreters)

@@ -5,6 +5,7 @@ use super::{Error, reload, settings};
 use crate::config::{Config, Router, Warning};
 use crate::identify::{self, Ingresses};
 use crate::interpret::{Namers, Naming};
+use crate::kubernetes::Clients;
 use crate::proxy::RouterSettings;
 use crate::store::{Store, Stores};
 use crate::telemetry::{Counter, Gauge, Registry};
@@ -50,15 +51,16 @@ impl Live {
     ///
     /// A namer cannot be made, or a store has no good dtab.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
-        let namers = namer::build(&config.namers, config.interpreters(), registry, control)?;
-        let stores = Stores::new(registry, control);
+        let clients = Clients::default();
+        let namers = namer::build(&config.namers, config.interpreters(), &clients, registry, control)?;
+        let stores = Stores::new(&clients, registry, control);
         let opened = open_stores(&stores, &config.routers).await?;
         let base = |(router, store): (&Router, &Option<Store>)| {
             let namers = namers.namers_behind(&router.transformers);
             Base::new(router, store.as_ref().map(Store::stored), &namers, control)
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
-        let ingresses = Ingresses::new(registry, control).rebuilt(identifiers(&config)).await;
+        let ingresses = Ingresses::new(&clients, registry, control).rebuilt(identifiers(&config)).await;
         let shown = ShownLive {
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(shown_routers(&config, &bases, opened)),

@@ -5,6 +5,7 @@ use super::run::{control, failed};
 use crate::config::{self, Config, Router};
 use crate::interpret::show::{Colours, draw, json};
 use crate::interpret::{Delegation, Explore, Held, Keeper, Outcome, delegate, settle};
+use crate::kubernetes::Clients;
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer;
 use crate::store::{Stored, Stores};
@@ -88,7 +89,7 @@ fn choose<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Router, Str
 /// Returns what is stored for a router.
 async fn stored(router: &Router, wait: Duration) -> Result<Dtab, String> {
     let Some(config) = &router.store else { return Ok(Dtab::empty()) };
-    let stores = Stores::new(&Registry::default(), &Handle::current());
+    let stores = Stores::new(&Clients::default(), &Registry::default(), &Handle::current());
     let store = stores.open(config).await.map_err(|error| error.to_string())?;
     let mut stored = store.stored();
     let known = timeout(wait, stored.wait_for(|stored| *stored != Stored::Pending)).await;
@@ -108,7 +109,8 @@ async fn explain(
     wait: Duration,
 ) -> Result<Delegation, namer::Error> {
     let interpreters = [&*router.transformers];
-    let built = namer::build(&config.namers, interpreters, &Registry::default(), &Handle::current())?;
+    let (clients, registry, control) = (Clients::default(), Registry::default(), Handle::current());
+    let built = namer::build(&config.namers, interpreters, &clients, &registry, &control)?;
     let (keeper, asker) = Keeper::new(wait);
     tokio::spawn(keeper.run());
     let mut held = Held::new(asker, built.namers_behind(&router.transformers));

@@ -5,8 +5,8 @@ use super::config::Error;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::ConfigExt as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -30,6 +30,10 @@ const IDLE: Duration = Duration::from_secs(30);
 /// minute besides.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Shared>);
+
+/// The clients in use, one for each configuration, whoever asks by it: namers, stores and identifiers. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Clients(Arc<std::sync::Mutex<Vec<Weak<Shared>>>>);
 
 #[derive(Debug)]
 struct Shared {
@@ -63,12 +67,22 @@ pub(super) struct Connected {
     generation: u64,
 }
 
-impl Client {
-    /// Makes a client that will be configured so.
-    pub fn new(config: Config) -> Self {
-        Self(Arc::new(Shared { config, made: Mutex::default(), streams: AtomicBool::new(true) }))
+impl Clients {
+    /// Returns the client that is configured so: the one in use, or a new one.
+    pub fn of(&self, config: &Config) -> Client {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|client| client.strong_count() > 0);
+        let used = clients.iter().filter_map(Weak::upgrade).find(|client| client.config == *config);
+        Client(used.unwrap_or_else(|| {
+            let (config, streams) = (config.clone(), AtomicBool::new(true));
+            let client = Arc::new(Shared { config, made: Mutex::default(), streams });
+            clients.push(Arc::downgrade(&client));
+            client
+        }))
     }
+}
 
+impl Client {
     /// Returns the client, made from credentials that are read now if there is none.
     pub(super) async fn connected(&self) -> Result<Connected, Error> {
         let mut made = self.0.made.lock().await;
@@ -135,4 +149,21 @@ async fn make(config: &Config) -> Result<(kube::Client, http::Uri), Error> {
         .map_err(BoxError::from)
         .service(http);
     Ok((kube::Client::new(service, config.default_namespace), config.cluster_url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_configured_alike_shares_a_client() {
+        let clients = Clients::default();
+        let [here, there] = ["a", "b"].map(|host| Config::plain(Some(host.into()), None));
+        let first = clients.of(&here);
+        assert!(Arc::ptr_eq(&first.0, &clients.of(&here).0));
+        assert!(!Arc::ptr_eq(&first.0, &clients.of(&there).0));
+        drop(first);
+        let _there = clients.of(&there);
+        assert_eq!(clients.0.lock().unwrap().len(), 1, "one that nobody has is forgotten");
+    }
 }

@@ -92,12 +92,12 @@ impl Kubernetes {
     /// Begins to follow the object, on `control`.
     pub(super) fn open(
         &self,
+        client: Client,
         publisher: Publisher,
         metrics: &Metrics,
         control: &Handle,
     ) -> Result<Describe, Error> {
         self.check()?;
-        let client = Client::new(self.client.clone());
         Ok(match &self.object {
             Object::ConfigMap { .. } => {
                 let watches = self.watches::<ConfigMap>(client, metrics.config_maps.clone(), control);

@@ -1,6 +1,7 @@
 //! Stores that are followed: what is known of each, and who says it.
 
 use super::{Config, Error, Stored, kubernetes};
+use crate::kubernetes::Clients;
 use crate::name::Dtab;
 use crate::telemetry::{Gauge, Registry};
 use serde_json::{Map, Value, json};
@@ -16,6 +17,7 @@ pub struct Stores(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
+    clients: Clients,
     registry: Registry,
     control: Handle,
     rejected: Gauge,
@@ -65,12 +67,14 @@ pub(super) struct Publisher {
 }
 
 impl Stores {
-    /// Makes an empty table, whose stores will be followed on `control` and count in `registry`.
-    pub fn new(registry: &Registry, control: &Handle) -> Self {
+    /// Makes an empty table, whose stores will ask Kubernetes by `clients`, be followed on `control` and count in
+    /// `registry`.
+    pub fn new(clients: &Clients, registry: &Registry, control: &Handle) -> Self {
         let rejected = "stored_dtabs_rejected";
         registry.describe(rejected, "Stored dtabs that are wrong now, so that the last good ones are in use");
         Self(Arc::new(Table {
             rejected: registry.gauge(rejected, &[]),
+            clients: clients.clone(),
             registry: registry.clone(),
             control: control.clone(),
             watches: Mutex::default(),
@@ -100,7 +104,12 @@ impl Stores {
             }
             Config::Kubernetes(kubernetes) => {
                 let metrics = table.watch_metrics();
-                Some(kubernetes.open(publisher, &metrics, &table.control)?)
+                Some(kubernetes.open(
+                    table.clients.of(&kubernetes.client),
+                    publisher,
+                    &metrics,
+                    &table.control,
+                )?)
             }
         };
         let store = Arc::new(Open { config: config.clone(), stored, progress, watch });

@@ -1,4 +1,5 @@
 use super::*;
+use crate::kubernetes::Clients;
 use crate::telemetry::Registry;
 use std::fs;
 use std::time::Duration;
@@ -22,7 +23,7 @@ fn write(config: &Config, text: &str) {
 }
 
 fn stores() -> Stores {
-    Stores::new(&Registry::default(), &Handle::current())
+    Stores::new(&Clients::default(), &Registry::default(), &Handle::current())
 }
 
 fn dtab(stored: &Stored) -> String {

@@ -3,7 +3,7 @@
 use super::kept::Kept;
 use super::{Ingress, Table};
 use crate::identify::{Config, Identifier, Missing};
-use crate::kubernetes::{Client, Known, Metrics, Watches};
+use crate::kubernetes::{Clients, Known, Metrics, Watches};
 use crate::telemetry::Registry;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ enum State {
 /// The ingresses that identifiers ask for, each with its table, on control.
 #[derive(Clone, Debug)]
 pub struct Ingresses {
+    clients: Clients,
     registry: Registry,
     /// Made with the first one: whoever has none should see none.
     metrics: Option<Metrics>,
@@ -39,9 +40,10 @@ pub struct Ingresses {
 }
 
 impl Ingresses {
-    /// Makes them without any; what they count goes to `registry`, and they will be followed on `control`.
-    pub fn new(registry: &Registry, control: &Handle) -> Self {
-        Self { registry: registry.clone(), metrics: None, control: control.clone(), followed: Vec::new() }
+    /// Makes them without any; they will ask by `clients`, count in `registry`, and be followed on `control`.
+    pub fn new(clients: &Clients, registry: &Registry, control: &Handle) -> Self {
+        let (clients, registry, control) = (clients.clone(), registry.clone(), control.clone());
+        Self { clients, registry, metrics: None, control, followed: Vec::new() }
     }
 
     /// Returns those that these identifiers ask for: what was followed already goes on, and the rest is waited for, up
@@ -83,7 +85,7 @@ impl Ingresses {
     fn follow(&mut self, ingress: &Ingress) -> watch::Receiver<State> {
         let registry = &self.registry;
         let metrics = self.metrics.get_or_insert_with(|| Metrics::new(registry, "ingresses")).clone();
-        let client = Client::new(ingress.client.clone());
+        let client = self.clients.of(&ingress.client);
         let namespace = ingress.namespace.as_deref();
         let known = Watches::follow_all(client, namespace, metrics, &self.control);
         let (sender, state) = watch::channel(State::Pending);

@@ -4,7 +4,7 @@ use super::Kubernetes;
 use super::pod::Pod;
 use super::service::Service;
 use super::slice::{Slice, Subsets};
-use crate::kubernetes::{Client, Metrics, Scope, Selector, Watches};
+use crate::kubernetes::{Client, Clients, Metrics, Scope, Selector, Watches};
 use crate::telemetry::Registry;
 use kube::api::ObjectMeta;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -43,6 +43,7 @@ pub(in crate::namer) struct Clusters(Arc<Mutex<Table>>);
 
 #[derive(Debug)]
 struct Table {
+    clients: Clients,
     registry: Registry,
     /// Made with the first cluster: whoever has none should see none.
     metrics: Option<ClusterMetrics>,
@@ -53,9 +54,10 @@ struct Table {
 type Key = (crate::kubernetes::Config, Scope);
 
 impl Clusters {
-    /// Makes an empty table, whose clusters will count in `registry`.
-    pub(in crate::namer) fn new(registry: &Registry) -> Self {
-        let table = Table { registry: registry.clone(), metrics: None, used: Vec::new() };
+    /// Makes an empty table, whose clusters will be asked by `clients` and count in `registry`.
+    pub(in crate::namer) fn new(clients: &Clients, registry: &Registry) -> Self {
+        let (clients, registry) = (clients.clone(), registry.clone());
+        let table = Table { clients, registry, metrics: None, used: Vec::new() };
         Self(Arc::new(Mutex::new(table)))
     }
 
@@ -64,15 +66,11 @@ impl Clusters {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.used.retain(|(_, cluster)| cluster.strong_count() > 0);
         let key = (config.client.clone(), config.watch);
-        let alike = |same: &dyn Fn(&Key) -> bool| {
-            table.used.iter().find(|(known, _)| same(known)).and_then(|(_, cluster)| cluster.upgrade())
-        };
-        if let Some(cluster) = alike(&|known| *known == key) {
+        let used = table.used.iter().find(|(known, _)| *known == key);
+        if let Some(cluster) = used.and_then(|(_, cluster)| cluster.upgrade()) {
             return cluster;
         }
-        // Watches differ in their scope, the client does not.
-        let client = alike(&|known| known.0 == key.0).map(|cluster| cluster.client.clone());
-        let client = client.unwrap_or_else(|| Client::new(config.client.clone()));
+        let client = table.clients.of(&config.client);
         let registry = table.registry.clone();
         let metrics = table.metrics.get_or_insert_with(|| ClusterMetrics::new(&registry)).clone();
         let cluster = Arc::new(Cluster::new(client, config.watch, metrics, control));

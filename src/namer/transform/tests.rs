@@ -1,6 +1,7 @@
 use super::Transformer;
 use super::addresses::{kept, merged, on_hosts, on_nodes, on_port};
 use crate::interpret::{Bound, Endpoint, EndpointSet, Explore, Held, Hint, Keeper, Outcome, Target, settle};
+use crate::kubernetes::Clients;
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer::{Cause, Config, Error, Fs, Kind, build};
 use crate::telemetry::Registry;
@@ -78,7 +79,9 @@ async fn bound(name: &str, own: &[Transformer], interpreter: &[Transformer]) -> 
     fs::write(names.path().join("far"), "192.0.2.1 80\n").unwrap();
     let kind = Kind::Fs(Fs { root_dir: names.path().into() });
     let config = Config { prefix: path("/fs"), kind, transformers: own.to_vec() };
-    let built = build(&[config], [interpreter], &Registry::default(), &Handle::current()).unwrap();
+    let built =
+        build(&[config], [interpreter], &Clients::default(), &Registry::default(), &Handle::current())
+            .unwrap();
     let (keeper, asker) = Keeper::new(Duration::from_secs(1));
     let keeping = tokio::spawn(keeper.run());
     let mut held = Held::new(asker, built.namers_behind(interpreter));
@@ -179,7 +182,14 @@ async fn what_stays_keeps_its_numbers_and_nobody_has_the_number_of_another() {
         [numbers(built.namers()), numbers(&built.namers_behind(&port)), numbers(&built.namers_behind(&local))]
     };
     let control = Handle::current();
-    let built = build(&[fs("a")], [&port[..], &[], &local, &port], &Registry::default(), &control).unwrap();
+    let built = build(
+        &[fs("a")],
+        [&port[..], &[], &local, &port],
+        &Clients::default(),
+        &Registry::default(),
+        &control,
+    )
+    .unwrap();
     assert_eq!(all(&built), [[0, 1], [2, 3], [4, 5]]);
     let same = built.rebuilt(&[fs("a")], [&local[..], &port]).unwrap();
     assert_eq!(all(&same), all(&built));
@@ -201,7 +211,9 @@ async fn what_cannot_be_made_is_said() {
         ("/$/inet/127.1/0", "interpreter: io.l5d.replace: path: /$/inet/127.1/0: the port 0"),
     ] {
         let replace = [Transformer::Replace { path: path(wrong) }];
-        let Err(error) = build(&[], [&replace[..]], &Registry::default(), &Handle::current()) else {
+        let Err(error) =
+            build(&[], [&replace[..]], &Clients::default(), &Registry::default(), &Handle::current())
+        else {
             panic!("{wrong} is taken")
         };
         assert!(matches!(&error, Error::Interpreter(Cause::Path(..))), "{error:?}");
@@ -212,7 +224,8 @@ async fn what_cannot_be_made_is_said() {
         kind: Kind::Fs(Fs { root_dir: "names".into() }),
         transformers: vec![Transformer::LocalNode { env_var: "NO_NODE_IS_IN_HERE".into() }],
     };
-    let Err(error) = build(&[local], [], &Registry::default(), &Handle::current()) else {
+    let Err(error) = build(&[local], [], &Clients::default(), &Registry::default(), &Handle::current())
+    else {
         panic!("there is no such node")
     };
     let expected =
