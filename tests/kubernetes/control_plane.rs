@@ -1,7 +1,8 @@
 //! The processes of the control plane.
 
+use super::container::Host;
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -75,6 +76,20 @@ impl ControlPlane {
         self.folder.join(format!("{user}.kubeconfig"))
     }
 
+    /// The program with all its parts.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// What pods know of it, and where their files are.
+    pub(crate) fn host(&self) -> Host {
+        Host {
+            folder: self.folder.join("pods"),
+            api_server: (Ipv4Addr::LOCALHOST, self.api_port).into(),
+            authority: authority(&self.folder),
+        }
+    }
+
     /// Kills the API server, as if its machine had lost power.
     pub(crate) fn kill_api_server(&mut self) {
         self.api_server.0.kill().expect("it runs");
@@ -108,7 +123,7 @@ impl ControlPlane {
 
     async fn is_ready(&self) -> bool {
         // The certificate is made at the first start.
-        if !self.folder.join("apiserver/apiserver.crt").exists() {
+        if !authority(&self.folder).exists() {
             return false;
         }
         let client = self.client("admin").await;
@@ -130,8 +145,13 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
+/// The certificate of the API server, which vouches for itself.
+fn authority(folder: &Path) -> PathBuf {
+    folder.join("apiserver/apiserver.crt")
+}
+
 fn kubeconfig_of(folder: &Path, port: u16, token: &str) -> String {
-    let ca = folder.join("apiserver/apiserver.crt");
+    let ca = authority(folder);
     format!(
         "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{port}', certificate-authority: '{}'}}}}]\n\
          users: [{{name: u, user: {{token: {token}}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",

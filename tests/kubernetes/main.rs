@@ -6,9 +6,11 @@
 //! Scenarios run one after another; an argument chooses those whose name contains it.
 
 mod cluster;
+mod container;
 mod control_plane;
 mod kubelet;
 mod load;
+mod manifests;
 mod network;
 mod router;
 mod scenarios;

@@ -2,6 +2,7 @@
 
 use super::cluster::{Cluster, path, until};
 use super::load::Load;
+use super::manifests::manifests;
 use super::router::ROUTER;
 use std::future::Future;
 use std::pin::Pin;
@@ -22,6 +23,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("rollout_restart", |cluster| Box::pin(rollout_restart(cluster))),
     ("delete_and_recreate_the_service", |cluster| Box::pin(delete_and_recreate_the_service(cluster))),
     ("delete_and_recreate_the_namespace", |cluster| Box::pin(delete_and_recreate_the_namespace(cluster))),
+    ("manifests", |cluster| Box::pin(manifests(cluster))),
     ("stored_dtabs", |cluster| Box::pin(super::stored::stored_dtabs(cluster))),
     ("restart_of_the_api_server", |cluster| Box::pin(restart_of_the_api_server(cluster))),
 ];
