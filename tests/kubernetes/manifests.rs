@@ -40,6 +40,11 @@ pub(crate) async fn manifests(cluster: &Cluster) {
     let applied = shell.run(block("apply")).await;
     assert!(applied.contains("daemonset.apps/node-router created"), "{applied}");
 
+    // What is misspelt anywhere would not be applied.
+    let misspelt = "sed 's/nodeSelector/nodeSelektor/' examples/kubernetes/node-router/daemonset.yaml | kubectl apply --dry-run=server --filename - 2>&1 || true";
+    let misspelt = shell.run(misspelt).await;
+    assert!(misspelt.contains("unknown field \"spec.template.spec.nodeSelektor\""), "{misspelt}");
+
     let tried = shell.run(block("try")).await;
     let [everyone, stranger, pod] = &lines(&tried)[..] else { panic!("{tried}") };
     assert!(
