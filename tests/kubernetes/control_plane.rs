@@ -2,14 +2,24 @@
 
 use super::container::Host;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long a part may take to start on a machine that is busy.
+/// How long all parts may take to start on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long the end of a part that was just started is waited with, before it is started again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How much of a part's log is shown when it fails, in lines.
+const SHOWN: usize = 15;
+
+/// Where etcd and the API server listen: nobody else is in this network, and its systems choose higher ports by chance.
+const ETCD_PORT: u16 = 2379;
+const API_PORT: u16 = 6443;
 
 /// The administrator's token, and the router's.
 pub(crate) const ADMIN: &str = "admin-token";
@@ -18,24 +28,67 @@ pub(crate) const ROUTER: &str = "router-token";
 /// The running control plane; its end is theirs.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
-    binary: PathBuf,
     folder: PathBuf,
-    etcd_port: u16,
-    api_port: u16,
-    etcd: Process,
-    api_server: Process,
-    controllers: Option<Process>,
+    etcd: Part,
+    api_server: Part,
+    controllers: Part,
 }
 
-/// A process that is killed when it is dropped.
+/// A process of the control plane, which is killed when it is dropped.
 #[derive(Debug)]
-struct Process(Child);
+struct Part {
+    name: &'static str,
+    command: Command,
+    log: PathBuf,
+    running: Option<Child>,
+}
 
-impl Drop for Process {
+impl Drop for Part {
     fn drop(&mut self) {
-        // An error says that it has ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
+    }
+}
+
+impl Part {
+    fn new(binary: &Path, folder: &Path, name: &'static str, arguments: &[String]) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log).expect("there is room for files");
+        let errors = output.try_clone().expect("files are left");
+        let mut command = Command::new(binary);
+        command.arg(name).args(arguments).stdin(Stdio::null()).stdout(output).stderr(errors);
+        Self { name, command, log, running: None }
+    }
+
+    fn start(&mut self) {
+        self.running = Some(self.command.spawn().expect("the control plane can be run"));
+    }
+
+    /// Kills it, as if its machine had lost power; nothing happens when it does not run.
+    fn kill(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            // An error says that it has ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again if it has ended by itself, as a kubelet would: the API server gives up when etcd, or the machine,
+    /// takes too long. Returns whether it was running.
+    fn keep_up(&mut self) -> bool {
+        let ended = self.running.as_mut().and_then(|child| child.try_wait().expect("it is a child"));
+        if let Some(status) = ended {
+            println!("{} ended ({status}) and is started again; it said:\n{}", self.name, self.last_lines());
+            self.start();
+        }
+        ended.is_none()
+    }
+
+    /// Returns the end of its log.
+    fn last_lines(&self) -> String {
+        let log = fs::read(&self.log).expect("the log was made with it");
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(SHOWN)..].join("\n")
     }
 }
 
@@ -48,21 +101,22 @@ impl ControlPlane {
         }
         fs::create_dir_all(&folder).expect("there is room for files");
         let key = Command::new(binary).arg("key").output().expect("the control plane can be run");
+        assert!(key.status.success(), "no key was made: {}", String::from_utf8_lossy(&key.stderr));
         fs::write(folder.join("sa.key"), key.stdout).expect("there is room for files");
         let tokens = format!("{ADMIN},admin,admin,system:masters\n{ROUTER},router,router\n");
         fs::write(folder.join("tokens.csv"), tokens).expect("there is room for files");
-        let (etcd_port, api_port) = (free_port(), free_port());
-        let etcd = etcd(binary, &folder, etcd_port);
-        let api_server = api_server(binary, &folder, etcd_port, api_port);
-        let kubeconfig = folder.join("admin.kubeconfig");
-        fs::write(&kubeconfig, kubeconfig_of(&folder, api_port, ADMIN)).expect("there is room for files");
-        fs::write(folder.join("router.kubeconfig"), kubeconfig_of(&folder, api_port, ROUTER))
-            .expect("there is room for files");
-        let binary = binary.to_owned();
-        let mut plane = Self { binary, folder, etcd_port, api_port, etcd, api_server, controllers: None };
+        for (user, token) in [("admin", ADMIN), ("router", ROUTER)] {
+            fs::write(folder.join(format!("{user}.kubeconfig")), kubeconfig_of(&folder, token))
+                .expect("there is room for files");
+        }
+        let [etcd, api_server, controllers] =
+            [etcd, api_server, controllers].map(|part| part(binary, &folder));
+        let mut plane = Self { folder, etcd, api_server, controllers };
+        plane.etcd.start();
+        plane.api_server.start();
         plane.ready().await;
         // They would give up without an API server.
-        plane.controllers = Some(controllers(&plane.binary, &plane.folder));
+        plane.controllers.start();
         plane
     }
 
@@ -78,52 +132,48 @@ impl ControlPlane {
 
     /// The program with all its parts.
     pub(crate) fn binary(&self) -> &Path {
-        &self.binary
+        Path::new(self.etcd.command.get_program())
     }
 
     /// What pods know of it, and where their files are.
     pub(crate) fn host(&self) -> Host {
         Host {
             folder: self.folder.join("pods"),
-            api_server: (Ipv4Addr::LOCALHOST, self.api_port).into(),
+            api_server: (Ipv4Addr::LOCALHOST, API_PORT).into(),
             authority: authority(&self.folder),
         }
     }
 
     /// Kills the API server, as if its machine had lost power.
     pub(crate) fn kill_api_server(&mut self) {
-        self.api_server.0.kill().expect("it runs");
-        self.api_server.0.wait().expect("it was running");
+        self.api_server.kill();
     }
 
     /// Starts the API server again over the same store, and waits until it is ready.
     pub(crate) async fn revive_api_server(&mut self) {
-        self.api_server = api_server(&self.binary, &self.folder, self.etcd_port, self.api_port);
+        self.api_server.start();
         self.ready().await;
     }
 
     /// Waits until the API server says that it is ready.
     async fn ready(&mut self) {
         let began = Instant::now();
-        loop {
-            let ended =
-                [&mut self.etcd, &mut self.api_server].map(|part| part.0.try_wait().expect("it is a child"));
+        while !self.is_ready().await {
+            let kept_up = [&mut self.etcd, &mut self.api_server].map(Part::keep_up);
             assert!(
-                ended.iter().all(Option::is_none),
-                "a part ended: see the logs in {}",
-                self.folder.display()
+                began.elapsed() < PATIENCE,
+                "the API server is not ready after {} s; it said:\n{}\netcd said:\n{}",
+                PATIENCE.as_secs(),
+                self.api_server.last_lines(),
+                self.etcd.last_lines()
             );
-            if self.is_ready().await {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "not ready: see the logs in {}", self.folder.display());
-            sleep(Duration::from_millis(50)).await;
+            sleep(if kept_up == [true; 2] { Duration::from_millis(50) } else { PAUSE }).await;
         }
     }
 
     async fn is_ready(&self) -> bool {
-        // The certificate is made at the first start.
-        if !authority(&self.folder).exists() {
+        // The certificate is made at the first start, and its key written after it.
+        if !self.folder.join("apiserver/apiserver.key").exists() {
             return false;
         }
         let client = self.client("admin").await;
@@ -140,28 +190,23 @@ impl ControlPlane {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("it is bound").port()
-}
-
 /// The certificate of the API server, which vouches for itself.
 fn authority(folder: &Path) -> PathBuf {
     folder.join("apiserver/apiserver.crt")
 }
 
-fn kubeconfig_of(folder: &Path, port: u16, token: &str) -> String {
+fn kubeconfig_of(folder: &Path, token: &str) -> String {
     let ca = authority(folder);
     format!(
-        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{port}', certificate-authority: '{}'}}}}]\n\
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{API_PORT}', certificate-authority: '{}'}}}}]\n\
          users: [{{name: u, user: {{token: {token}}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",
         ca.display()
     )
 }
 
-fn etcd(binary: &Path, folder: &Path, port: u16) -> Process {
-    let url = format!("http://127.0.0.1:{port}");
-    start(
+fn etcd(binary: &Path, folder: &Path) -> Part {
+    let url = format!("http://127.0.0.1:{ETCD_PORT}");
+    Part::new(
         binary,
         folder,
         "etcd",
@@ -175,16 +220,16 @@ fn etcd(binary: &Path, folder: &Path, port: u16) -> Process {
     )
 }
 
-fn api_server(binary: &Path, folder: &Path, etcd_port: u16, port: u16) -> Process {
+fn api_server(binary: &Path, folder: &Path) -> Part {
     let file = |name: &str| folder.join(name).display().to_string();
-    start(
+    Part::new(
         binary,
         folder,
         "kube-apiserver",
         &[
-            format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
+            format!("--etcd-servers=http://127.0.0.1:{ETCD_PORT}"),
             "--bind-address=127.0.0.1".into(),
-            format!("--secure-port={port}"),
+            format!("--secure-port={API_PORT}"),
             format!("--cert-dir={}", file("apiserver")),
             format!("--token-auth-file={}", file("tokens.csv")),
             "--authorization-mode=RBAC".into(),
@@ -199,9 +244,9 @@ fn api_server(binary: &Path, folder: &Path, etcd_port: u16, port: u16) -> Proces
     )
 }
 
-fn controllers(binary: &Path, folder: &Path) -> Process {
+fn controllers(binary: &Path, folder: &Path) -> Part {
     let kubeconfig = folder.join("admin.kubeconfig").display().to_string();
-    start(binary, folder, "kube-controller-manager", &[
+    Part::new(binary, folder, "kube-controller-manager", &[
         format!("--kubeconfig={kubeconfig}"),
         format!("--authentication-kubeconfig={kubeconfig}"),
         format!("--authorization-kubeconfig={kubeconfig}"),
@@ -213,13 +258,4 @@ fn controllers(binary: &Path, folder: &Path) -> Process {
          endpointslice-controller,endpointslice-mirroring-controller,namespace-controller,garbage-collector-controller"
             .into(),
     ])
-}
-
-fn start(binary: &Path, folder: &Path, part: &str, arguments: &[String]) -> Process {
-    let log = File::options().create(true).append(true).open(folder.join(format!("{part}.log")));
-    let log = log.expect("there is room for files");
-    let errors = log.try_clone().expect("files are left");
-    let mut command = Command::new(binary);
-    command.arg(part).args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
-    Process(command.spawn().expect("the control plane can be run"))
 }
