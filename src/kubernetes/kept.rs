@@ -1,12 +1,15 @@
 //! What is kept of a resource, and what is known of a group of its objects.
 
 use kube::Resource;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 /// What is kept of each object of a resource: the resource's owner says.
-pub trait Kept: PartialEq + Send + Sync + Sized + 'static {
+///
+/// As serde writes it, so it is in snapshots; one that cannot be read any more is not used.
+pub trait Kept: PartialEq + Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     /// The object as the API server gives it.
     type Object: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + DeserializeOwned

@@ -2,6 +2,7 @@
 
 use super::failure::{Failure, Kind};
 use super::store::Unreadable;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,6 +23,8 @@ pub(super) struct Progress {
     pub(super) heard: Option<Instant>,
     /// Since when the server cannot be asked.
     pub(super) lost: Option<Instant>,
+    /// Of when what is served is, if it was known before the process began.
+    pub(super) restored: Option<Timestamp>,
     pub(super) lists: u64,
     pub(super) events: u64,
     /// Failures since the last list.
@@ -48,6 +51,7 @@ impl Progress {
             listed: None,
             heard: None,
             lost: None,
+            restored: None,
             lists: 0,
             events: 0,
             failures: 0,
@@ -58,7 +62,8 @@ impl Progress {
 
     /// A list is complete.
     pub(super) fn listed(&mut self, what: &str) {
-        if self.logged.take().is_some() {
+        let (logged, restored) = (self.logged.take(), self.restored.take());
+        if logged.is_some() || restored.is_some() {
             tracing::info!("{what}: listed again, all is up to date");
         }
         let now = Instant::now();
@@ -67,6 +72,15 @@ impl Progress {
         self.lists += 1;
         self.failures = 0;
         self.trouble = None;
+    }
+
+    /// What was known at that time is served.
+    pub(super) fn restored(&mut self, what: &str, time: Timestamp) {
+        let ago = seconds_since(time);
+        tracing::warn!(
+            "{what}: served from the snapshot of {time:.0}, {ago:.0} s ago, until there is a list"
+        );
+        self.restored = Some(time);
     }
 
     /// Something was heard in a watch.
@@ -107,8 +121,11 @@ impl Progress {
             "events": self.events,
             "listedSecondsAgo": ago(self.listed),
             "heardSecondsAgo": ago(self.heard),
-            "staleSeconds": ago(self.lost),
+            "staleSeconds": self.restored.map(seconds_since).or_else(|| ago(self.lost)),
         });
+        if let Some(time) = self.restored {
+            json["snapshot"] = format!("{time:.0}").into();
+        }
         if let Some(trouble) = &self.trouble {
             json["failures"] = self.failures.into();
             json["trouble"] = trouble.as_str().into();
@@ -120,4 +137,9 @@ impl Progress {
         }
         json
     }
+}
+
+/// How long ago a time is by the clock of the system; 0 if it is still to come.
+fn seconds_since(time: Timestamp) -> f64 {
+    Timestamp::now().duration_since(time).as_secs_f64().max(0.0)
 }

@@ -3,6 +3,7 @@
 use super::kept::{Kept, Known, View};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, Resource as _};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ pub(super) struct Store<T> {
     /// How many may be wanted before those that nobody wants any more are looked for.
     room: usize,
     knows: Knows,
+    /// Counts what the server told.
+    revision: u64,
 }
 
 /// Groups that are wanted at one time before it is first looked whether they still are.
@@ -62,6 +65,17 @@ struct Entry<T> {
     unreadable: Option<Arc<str>>,
 }
 
+/// One object, as a snapshot has it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record<T> {
+    id: Id,
+    place: Place,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    good: Option<Arc<T>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<Arc<str>>,
+}
+
 /// An object that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unreadable {
@@ -91,11 +105,16 @@ impl<T: Kept> Objects<T> {
                     Entry { good: old.and_then(|old| old.good), unreadable: Some(error.error.into()) }
                 }
             };
-            self.unreadable += usize::from(entry.unreadable.is_some());
-            self.groups.entry(place.clone()).or_default().insert(id.clone(), entry);
-            self.places.insert(id, place.clone());
+            self.insert(id, place.clone(), entry);
         }
         [left.filter(|left| Some(left) != place.as_ref()), place]
+    }
+
+    /// Takes an object that is not there.
+    fn insert(&mut self, id: Id, place: Place, entry: Entry<T>) {
+        self.unreadable += usize::from(entry.unreadable.is_some());
+        self.groups.entry(place.clone()).or_default().insert(id.clone(), entry);
+        self.places.insert(id, place);
     }
 
     /// Forgets an object. Returns the group it was in, and what it was.
@@ -143,6 +162,17 @@ impl<T: Kept> Objects<T> {
         }
     }
 
+    fn records(&self) -> impl Iterator<Item = Record<T>> {
+        self.groups.iter().flat_map(|(place, entries)| {
+            entries.iter().map(|(id, Entry { good, unreadable })| Record {
+                id: id.clone(),
+                place: place.clone(),
+                good: good.clone(),
+                unreadable: unreadable.clone(),
+            })
+        })
+    }
+
     /// The objects that cannot be read, with or without a last good form.
     fn unreadable(&self) -> impl Iterator<Item = Unreadable> {
         self.groups.values().flatten().filter_map(|((namespace, name), entry)| {
@@ -159,7 +189,13 @@ fn id(meta: &ObjectMeta) -> Option<Id> {
 
 impl<T: Kept> Store<T> {
     pub(super) fn new(group: Group) -> Self {
-        Self { objects: Objects::new(group), wanted: HashMap::new(), room: ROOM, knows: Knows::Nothing }
+        Self {
+            objects: Objects::new(group),
+            wanted: HashMap::new(),
+            room: ROOM,
+            knows: Knows::Nothing,
+            revision: 0,
+        }
     }
 
     /// An empty list, to be filled and then handed to [`Store::replace`].
@@ -187,11 +223,35 @@ impl<T: Kept> Store<T> {
         objects.inherit(&self.objects);
         self.objects = objects;
         self.knows = Knows::All;
+        self.revision += 1;
         self.publish_all();
+    }
+
+    /// Takes what was known before this process began, until there is a complete list.
+    pub(super) fn restore(&mut self, records: Vec<Record<T>>) {
+        let mut objects = self.empty();
+        for Record { id, place, good, unreadable } in records {
+            objects.remove(&id);
+            objects.insert(id, place, Entry { good, unreadable });
+        }
+        self.objects = objects;
+        self.knows = Knows::Once;
+        self.publish_all();
+    }
+
+    /// All objects, in no order.
+    pub(super) fn records(&self) -> Vec<Record<T>> {
+        self.objects.records().collect()
+    }
+
+    /// Counts what the server told; 0 before the first complete list, whatever was restored.
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Takes an object that was added or changed.
     pub(super) fn apply(&mut self, came: Came<T>) {
+        self.revision += 1;
         for place in self.objects.apply(came).into_iter().flatten() {
             self.publish(&place);
         }
@@ -199,6 +259,7 @@ impl<T: Kept> Store<T> {
 
     /// Takes that an object was deleted.
     pub(super) fn delete(&mut self, came: &Came<T>) {
+        self.revision += 1;
         let Some(id) = id(came.meta()) else { return };
         if let Some((place, _)) = self.objects.remove(&id) {
             self.publish(&place);
