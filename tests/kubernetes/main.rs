@@ -12,6 +12,7 @@ mod load;
 mod network;
 mod router;
 mod scenarios;
+mod snapshots;
 mod stored;
 
 use self::cluster::Cluster;
