@@ -28,6 +28,9 @@ const REFRESH: Duration = Duration::from_secs(600);
 /// When it is tried again after it could not be saved, and nothing has changed.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// How long a snapshot may take to be read. The server is asked again only then.
+const READING: Duration = Duration::from_secs(5);
+
 /// A folder for snapshots, with what one process has to know of it.
 #[derive(Debug)]
 pub(super) struct Snapshots {
@@ -140,38 +143,37 @@ impl<T: Kept> Saver<T> {
             return;
         }
         let what = what::<T>(self.namespace.as_deref());
-        let of = match self.client.server().await {
-            Ok(server) => self.identity(server),
-            Err(error) => {
-                return tracing::warn!(
-                    "{what}: no snapshot is used, for it is not known of which server: {error}"
-                );
+        let too_slow = |_| Err(format!("it is not read after {} s", READING.as_secs()));
+        match timeout(READING, self.read()).await.unwrap_or_else(too_slow) {
+            Ok(Some(snapshot)) => self.serve(&what, snapshot),
+            Ok(None) => {}
+            Err(trouble) => {
+                self.metrics.snapshot_failures.increment();
+                tracing::warn!("{what}: no snapshot is used: {trouble}");
             }
-        };
+        }
+    }
+
+    /// Reads the snapshot, if there is one; or says what is wrong.
+    async fn read(&self) -> Result<Option<Snapshot<T>>, String> {
+        let server = self.client.server().await;
+        let of = self.identity(server.map_err(|error| format!("of which server is not known: {error}"))?);
         let snapshots = Arc::clone(&self.snapshots);
         let file = snapshots.folder.file(&of);
-        let reading = spawn_blocking(move || snapshots.folder.read(&of));
-        let snapshot = match reading.await {
-            Ok(Ok(Some(snapshot))) => snapshot,
-            Ok(Ok(None)) => return tracing::debug!("{what}: there is no snapshot {}", file.display()),
-            Ok(Err(unusable)) => {
-                self.metrics.snapshot_failures.increment();
-                let file = file.display();
-                return tracing::warn!(
-                    "{what}: the snapshot {file} is not used: {unusable}. The next list replaces it; nothing is to be done"
-                );
-            }
-            Err(error) => return tracing::warn!("{what}: the snapshot was not read: {error}"),
-        };
+        let read =
+            spawn_blocking(move || snapshots.folder.read(&of)).await.map_err(|error| error.to_string())?;
+        let advice = "nothing is to be done: the next list replaces it";
+        read.map_err(|unusable| format!("{}: {unusable}; {advice}", file.display()))
+    }
+
+    fn serve(&self, what: &str, snapshot: Snapshot<T>) {
         let mut inner = self.shared.lock();
-        if inner.store.is_complete() {
-            return;
+        if !inner.store.is_complete() {
+            inner.progress.restored(what, snapshot.time);
+            inner.store.restore(snapshot.records);
+            inner.count();
+            self.metrics.snapshot_time.set(snapshot.time.as_second());
         }
-        inner.progress.restored(&what, snapshot.time);
-        inner.store.restore(snapshot.records);
-        inner.count();
-        drop(inner);
-        self.metrics.snapshot_time.set(snapshot.time.as_second());
     }
 
     /// Takes down what is known, with its revision, if it came from the server and has changed since this one.
