@@ -96,6 +96,11 @@ impl Live {
         self.settings.subscribe()
     }
 
+    /// By which API servers are watched.
+    pub(super) fn clients(&self) -> Clients {
+        self.clients.clone()
+    }
+
     /// What the admin server shows: the configuration, the routers, the namers.
     pub(super) fn shown(
         &self,

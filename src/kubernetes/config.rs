@@ -83,6 +83,15 @@ impl Serialize for Config {
     }
 }
 
+impl Serialize for Access {
+    /// As the keys of the configuration.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut keys = serializer.serialize_map(None)?;
+        self.serialize_keys(&mut keys, "host", "port")?;
+        keys.end()
+    }
+}
+
 impl From<Access> for Config {
     /// Without snapshots.
     fn from(access: Access) -> Self {
@@ -97,7 +106,21 @@ impl Config {
     ///
     /// Those of the serializer.
     pub fn serialize_keys<S: SerializeMap>(&self, keys: &mut S) -> Result<(), S::Error> {
-        self.access.serialize_keys(keys)?;
+        self.serialize_keys_as(keys, "host", "port")
+    }
+
+    /// As [`Config::serialize_keys`], where the keys `host` and `port` have other names.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize_keys_as<S: SerializeMap>(
+        &self,
+        keys: &mut S,
+        host: &'static str,
+        port: &'static str,
+    ) -> Result<(), S::Error> {
+        self.access.serialize_keys(keys, host, port)?;
         self.snapshot.iter().try_for_each(|folder| keys.serialize_entry("snapshot", folder))
     }
 
@@ -122,12 +145,17 @@ impl Access {
         Self::Plain { host: host.unwrap_or_else(|| PROXY.0.to_owned()), port: port.unwrap_or(PROXY.1) }
     }
 
-    fn serialize_keys<S: SerializeMap>(&self, keys: &mut S) -> Result<(), S::Error> {
+    fn serialize_keys<S: SerializeMap>(
+        &self,
+        keys: &mut S,
+        host_key: &'static str,
+        port_key: &'static str,
+    ) -> Result<(), S::Error> {
         match self {
             Self::Found => Ok(()),
             Self::Plain { host, port } => {
-                keys.serialize_entry("host", host)?;
-                keys.serialize_entry("port", port)
+                keys.serialize_entry(host_key, host)?;
+                keys.serialize_entry(port_key, port)
             }
             Self::Kubeconfig { file, context } => {
                 file.iter().try_for_each(|file| keys.serialize_entry("kubeconfig", file))?;

@@ -1,7 +1,7 @@
 //! The configuration of transformers.
 
 use crate::interpret::{Leaf, State};
-use crate::kubernetes::{Access, Config};
+use crate::kubernetes::Config;
 use crate::name::{NameTree, Path};
 use crate::namer::address::{is_host_name, literal};
 use crate::namer::kubernetes::is_service_name;
@@ -48,7 +48,7 @@ pub enum Transformer {
 /// The keys of `io.l5d.k8s.daemonset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonSet {
-    /// `k8sHost` and `k8sPort`, or none of them: where the API server is; and `snapshot`.
+    /// `k8sHost` and `k8sPort`, or `kubeconfig` and `context`, or none of them: where the API server is; and `snapshot`.
     pub client: Config,
     /// The namespace of the daemon set's service.
     pub namespace: String,
@@ -82,13 +82,7 @@ impl Serialize for DaemonSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { client, namespace, port, service } = self;
         let mut keys = serializer.serialize_map(None)?;
-        if let Access::Plain { host, port } = &client.access {
-            keys.serialize_entry("k8sHost", host)?;
-            keys.serialize_entry("k8sPort", port)?;
-        }
-        if let Some(folder) = &client.snapshot {
-            keys.serialize_entry("snapshot", folder)?;
-        }
+        client.serialize_keys_as(&mut keys, "k8sHost", "k8sPort")?;
         keys.serialize_entry("namespace", namespace)?;
         keys.serialize_entry("port", port)?;
         keys.serialize_entry("service", service)?;
