@@ -33,5 +33,6 @@ pub use self::client::{Client, Clients};
 pub use self::config::{Access, Config, Error};
 pub use self::kept::{Kept, Known, View};
 pub use self::metrics::Metrics;
+pub use self::state::seconds_since;
 pub use self::watches::{IDLE, MAX_WATCHES, Scope, Selector, Watches};
 pub use self::write::{WriteError, Written};

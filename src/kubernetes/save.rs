@@ -4,6 +4,7 @@ use super::client::Client;
 use super::kept::Kept;
 use super::metrics::Metrics;
 use super::snapshot::{Folder, Identity, Snapshot};
+use super::state::seconds_since;
 use super::task::{Shared, what};
 use super::watches::Selector;
 use crate::drain::{self, Drain, Guard, Stage};
@@ -166,13 +167,18 @@ impl<T: Kept> Saver<T> {
         read.map_err(|unusable| format!("{}: {unusable}; {advice}", file.display()))
     }
 
+    /// Serves a snapshot, if nothing newer is known.
     fn serve(&self, what: &str, snapshot: Snapshot<T>) {
         let mut inner = self.shared.lock();
         if !inner.store.is_complete() {
-            inner.progress.restored(what, snapshot.time);
-            inner.store.restore(snapshot.records);
+            let Snapshot { time, records } = snapshot;
+            let ago = seconds_since(time);
+            tracing::warn!(
+                "{what}: served from the snapshot of {time:.0}, {ago:.0} s ago, until there is a list"
+            );
+            inner.store.restore(time, records);
             inner.count();
-            self.metrics.snapshot_time.set(snapshot.time.as_second());
+            self.metrics.snapshot_time.set(time.as_second());
         }
     }
 

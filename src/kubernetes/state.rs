@@ -23,8 +23,6 @@ pub(super) struct Progress {
     pub(super) heard: Option<Instant>,
     /// Since when the server cannot be asked.
     pub(super) lost: Option<Instant>,
-    /// Of when what is served is, if it was known before the process began.
-    pub(super) restored: Option<Timestamp>,
     pub(super) lists: u64,
     pub(super) events: u64,
     /// Failures since the last list.
@@ -51,7 +49,6 @@ impl Progress {
             listed: None,
             heard: None,
             lost: None,
-            restored: None,
             lists: 0,
             events: 0,
             failures: 0,
@@ -60,10 +57,9 @@ impl Progress {
         }
     }
 
-    /// A list is complete.
-    pub(super) fn listed(&mut self, what: &str) {
-        let (logged, restored) = (self.logged.take(), self.restored.take());
-        if logged.is_some() || restored.is_some() {
+    /// A list is complete; `before` says whether what was known before the process began was served until now.
+    pub(super) fn listed(&mut self, what: &str, before: bool) {
+        if self.logged.take().is_some() || before {
             tracing::info!("{what}: listed again, all is up to date");
         }
         let now = Instant::now();
@@ -72,15 +68,6 @@ impl Progress {
         self.lists += 1;
         self.failures = 0;
         self.trouble = None;
-    }
-
-    /// What was known at that time is served.
-    pub(super) fn restored(&mut self, what: &str, time: Timestamp) {
-        let ago = seconds_since(time);
-        tracing::warn!(
-            "{what}: served from the snapshot of {time:.0}, {ago:.0} s ago, until there is a list"
-        );
-        self.restored = Some(time);
     }
 
     /// Something was heard in a watch.
@@ -105,8 +92,9 @@ impl Progress {
         self.trouble = Some(failure.text.clone());
     }
 
-    /// The state, with how many objects there are and which cannot be read.
-    pub(super) fn json(&self, objects: usize, unreadable: &[Unreadable]) -> Value {
+    /// The state, with how many objects there are, which cannot be read, and of when all is, if that was before the
+    /// process began.
+    pub(super) fn json(&self, objects: usize, unreadable: &[Unreadable], before: Option<Timestamp>) -> Value {
         let now = Instant::now();
         let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then).as_secs_f64());
         let mut json = json!({
@@ -121,9 +109,9 @@ impl Progress {
             "events": self.events,
             "listedSecondsAgo": ago(self.listed),
             "heardSecondsAgo": ago(self.heard),
-            "staleSeconds": self.restored.map(seconds_since).or_else(|| ago(self.lost)),
+            "staleSeconds": before.map(seconds_since).or_else(|| ago(self.lost)),
         });
-        if let Some(time) = self.restored {
+        if let Some(time) = before {
             json["snapshot"] = format!("{time:.0}").into();
         }
         if let Some(trouble) = &self.trouble {
@@ -139,7 +127,7 @@ impl Progress {
     }
 }
 
-/// How long ago a time is by the clock of the system; 0 if it is still to come.
-fn seconds_since(time: Timestamp) -> f64 {
+/// Returns how long ago a time is by the clock of the system, in seconds; 0 if it is still to come.
+pub fn seconds_since(time: Timestamp) -> f64 {
     Timestamp::now().duration_since(time).as_secs_f64().max(0.0)
 }

@@ -1,6 +1,7 @@
 //! What one watch knows, and who wants to know it.
 
 use super::kept::{Kept, Known, View};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, Resource as _};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,8 @@ enum Knows {
     All,
     /// Everything, until the server could not be asked any more.
     Once,
+    /// Everything, at this time, before the process began.
+    Before(Timestamp),
 }
 
 /// The objects of one list and what changed since.
@@ -151,7 +154,7 @@ impl<T: Kept> Objects<T> {
         }
     }
 
-    fn view(&self, place: &Place, stale: bool) -> View<T> {
+    fn view(&self, place: &Place, stale: bool, before: Option<Timestamp>) -> View<T> {
         let entries = || self.groups.get(place).into_iter().flat_map(BTreeMap::values);
         View {
             objects: entries().filter_map(|entry| entry.good.clone()).collect(),
@@ -159,6 +162,7 @@ impl<T: Kept> Objects<T> {
                 .filter(|entry| entry.good.is_none())
                 .find_map(|entry| entry.unreadable.clone()),
             stale,
+            before,
         }
     }
 
@@ -227,15 +231,15 @@ impl<T: Kept> Store<T> {
         self.publish_all();
     }
 
-    /// Takes what was known before this process began, until there is a complete list.
-    pub(super) fn restore(&mut self, records: Vec<Record<T>>) {
+    /// Takes what was known at a time before this process began, until there is a complete list.
+    pub(super) fn restore(&mut self, time: Timestamp, records: Vec<Record<T>>) {
         let mut objects = self.empty();
         for Record { id, place, good, unreadable } in records {
             objects.remove(&id);
             objects.insert(id, place, Entry { good, unreadable });
         }
         self.objects = objects;
-        self.knows = Knows::Once;
+        self.knows = Knows::Before(time);
         self.publish_all();
     }
 
@@ -270,6 +274,7 @@ impl<T: Kept> Store<T> {
     pub(super) fn lost(&mut self, reason: &Arc<str>, for_good: bool) {
         let knows = match self.knows {
             Knows::All | Knows::Once => Knows::Once,
+            Knows::Before(_) => return,
             Knows::Nothing | Knows::Refused(_) if for_good => Knows::Refused(Arc::clone(reason)),
             // Whoever asked while the server refused has been told; that it is away now is no news to wait for.
             Knows::Nothing => Knows::Nothing,
@@ -283,12 +288,20 @@ impl<T: Kept> Store<T> {
 
     /// Whether the answers are old ones.
     pub(super) fn is_stale(&self) -> bool {
-        self.knows == Knows::Once
+        matches!(self.knows, Knows::Once | Knows::Before(_))
     }
 
-    /// Whether a list was ever complete.
+    /// Of when the answers are, if that was before the process began.
+    pub(super) const fn before(&self) -> Option<Timestamp> {
+        match self.knows {
+            Knows::Before(time) => Some(time),
+            _ => None,
+        }
+    }
+
+    /// Whether a list was ever complete, be it before the process began.
     pub(super) const fn is_complete(&self) -> bool {
-        matches!(self.knows, Knows::All | Knows::Once)
+        matches!(self.knows, Knows::All | Knows::Once | Knows::Before(_))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -315,8 +328,9 @@ impl<T: Kept> Store<T> {
         match &self.knows {
             Knows::Nothing => Known::Pending,
             Knows::Refused(reason) => Known::Failed(Arc::clone(reason)),
-            Knows::All => Known::Found(self.objects.view(place, false)),
-            Knows::Once => Known::Found(self.objects.view(place, true)),
+            Knows::All | Knows::Once | Knows::Before(_) => {
+                Known::Found(self.objects.view(place, self.is_stale(), self.before()))
+            }
         }
     }
 

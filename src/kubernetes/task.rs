@@ -138,8 +138,8 @@ impl<T: Kept> Shared<T> {
 impl<T: Kept> Inner<T> {
     /// Keeps the gauges true.
     pub(super) fn count(&mut self) {
-        let (store, restored) = (&self.store, self.progress.restored.is_some());
-        self.counted.become_now(store.is_stale(), restored, store.unreadable_count());
+        let store = &self.store;
+        self.counted.become_now(store.is_stale(), store.before().is_some(), store.unreadable_count());
     }
 }
 
@@ -350,8 +350,9 @@ impl<T: Kept> Task<T> {
     /// Takes over a complete list.
     fn replace(&mut self, objects: Objects<T>) {
         let mut inner = self.shared.lock();
+        let before = inner.store.before().is_some();
         inner.store.replace(objects);
-        inner.progress.listed(&self.what());
+        inner.progress.listed(&self.what(), before);
         inner.server.clone_from(&self.server);
         inner.count();
         drop(inner);

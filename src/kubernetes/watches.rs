@@ -176,7 +176,8 @@ impl<T: Kept> Describe for Table<T> {
         let describe = |(namespace, shared): (&Option<Arc<str>>, &Arc<Shared<T>>)| {
             let inner = shared.lock();
             let unreadable: Vec<_> = inner.store.unreadable().collect();
-            (what::<T>(namespace.as_deref()), inner.progress.json(inner.store.len(), &unreadable))
+            let state = inner.progress.json(inner.store.len(), &unreadable, inner.store.before());
+            (what::<T>(namespace.as_deref()), state)
         };
         held.iter().map(describe).collect()
     }

@@ -133,16 +133,20 @@ fn what_is_restored_is_stale_until_there_is_a_list() {
     let mut store = store();
     let (a, b) = (store.follow(place("a")), store.follow(place("b")));
     store.lost(&"403".into(), true);
-    store.restore(before.records());
+    let time = "2026-01-02T03:04:05Z".parse().unwrap();
+    store.restore(time, before.records());
+    assert_eq!((store.before(), a.borrow().before()), (Some(time), Some(time)));
     assert_eq!((short(&a), short(&b)), ("1? stale".into(), "2 stale".into()));
     assert_eq!(short(&store.follow(place("c"))), " stale", "what was not there is not there");
     assert!(store.is_stale() && store.is_complete());
     assert_eq!((store.len(), store.unreadable_count(), store.revision()), (3, 1, 0));
     store.lost(&"403".into(), true);
-    assert_eq!(short(&a), "1? stale", "it stays in use");
+    assert_eq!((short(&a), store.before()), ("1? stale".into(), Some(time)), "it stays in use");
     store.replace(list(&store, [object("x", "a", 5)]));
     assert_eq!((short(&a), short(&b)), ("1".into(), String::new()), "its last good form, and nothing else");
-    assert_eq!((store.unreadable_count(), store.revision()), (1, 1));
+    assert_eq!((store.unreadable_count(), store.revision(), store.before()), (1, 1, None));
+    store.lost(&"away".into(), false);
+    assert_eq!((short(&a), a.borrow().before()), ("1 stale".into(), None), "the process has known it itself");
 }
 
 #[test]
