@@ -14,6 +14,7 @@ mod manifests;
 mod network;
 mod router;
 mod scenarios;
+mod snapshots;
 mod stored;
 
 use self::cluster::Cluster;

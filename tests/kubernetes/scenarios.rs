@@ -25,6 +25,9 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("delete_and_recreate_the_namespace", |cluster| Box::pin(delete_and_recreate_the_namespace(cluster))),
     ("manifests", |cluster| Box::pin(manifests(cluster))),
     ("stored_dtabs", |cluster| Box::pin(super::stored::stored_dtabs(cluster))),
+    ("start_without_the_api_server", |cluster| {
+        Box::pin(super::snapshots::start_without_the_api_server(cluster))
+    }),
     ("restart_of_the_api_server", |cluster| Box::pin(restart_of_the_api_server(cluster))),
 ];
 
