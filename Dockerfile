@@ -1,4 +1,5 @@
-# The image: one static binary, and nothing else. It runs as user 65532 and writes no file.
+# The image: one static binary, and nothing else. It runs as user 65532, on a root file system that may be
+# read-only.
 #
 #   docker build --tag signpost:0.1.0 .
 

@@ -7,12 +7,13 @@
 
 use super::kubelet::NODE_ADDRESS;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{self as core, ConfigMap, EnvVar, Pod, Probe, ServiceAccount, Volume};
+use k8s_openapi::api::core::v1::{self as core, ConfigMap, EnvVar, Pod, Probe, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -34,8 +35,9 @@ const SHARED: [&str; 3] = ["usr", "lib", "lib64"];
 
 /// Enters a container's file system and becomes its user: what a container runtime does.
 const ENTER: &str = r#"
-root=$1 binary=$2 identity=$3; shift 3
+root=$1 binary=$2 identity=$3 writable=$4; shift 4
 mount --bind "$root" "$root"
+for folder in $writable; do mount --bind "$root.writable/$folder" "$root/$folder"; done
 for folder in usr lib lib64; do
   [ -L "$root/$folder" ] || [ ! -d "$root/$folder" ] || mount --bind "/$folder" "$root/$folder"
 done
@@ -61,11 +63,21 @@ pub(crate) struct Container {
     child: Child,
     spec: core::Container,
     address: IpAddr,
-    root: PathBuf,
-    environment: Vec<(String, String)>,
-    identity: String,
+    inside: Inside,
     grace: Duration,
     log: PathBuf,
+}
+
+/// What a container's processes see, and who they are.
+#[derive(Debug)]
+struct Inside {
+    /// The folder that is the root of their file system.
+    root: PathBuf,
+    environment: Vec<(String, String)>,
+    /// Who they are, in the words of `setpriv`.
+    identity: String,
+    /// The folders in which they may write, with a space between them.
+    writable: String,
 }
 
 impl Drop for Container {
@@ -95,8 +107,19 @@ impl Container {
         let root = host.folder.join(pod.name_any());
         lay_out(&root);
         let namespace = pod.namespace().expect("pods have namespaces");
+        let mut writable = String::new();
         for volume in pod_spec.volumes.iter().flatten() {
-            put_volume(client, &namespace, &root, spec, volume).await?;
+            let mounts = spec.volume_mounts.iter().flatten();
+            let mount = mounts.into_iter().find(|mount| mount.name == volume.name).expect("it is mounted");
+            let folder = mount.mount_path.trim_start_matches('/');
+            fs::create_dir_all(root.join(folder)).expect("there is room for files");
+            if let Some(map) = &volume.config_map {
+                put_config_map(client, &namespace, &map.name, &root.join(folder)).await?;
+            } else {
+                assert!(volume.empty_dir.is_some(), "{}: this kubelet does not know it", volume.name);
+                make_empty(&root, folder, &pod_spec);
+                writable += &format!(" {folder}");
+            }
         }
         if pod_spec.automount_service_account_token != Some(false) {
             let account = pod_spec.service_account_name.as_deref().expect("it says as whom it asks");
@@ -111,15 +134,15 @@ impl Container {
         let log = host.folder.join(format!("{}.log", pod.name_any()));
         let arguments: Vec<_> = spec.args.iter().flatten().map(|text| expand(text, &environment)).collect();
         assert!(spec.command.is_none(), "the image has an entry point");
-        let identity = identity(&pod_spec, spec);
-        let mut command = enter(&root, &environment, &identity, "/signpost", &arguments);
+        let inside = Inside { root, environment, identity: identity(&pod_spec, spec), writable };
+        let mut command = inside.command("/signpost", &arguments);
         let output = File::create(&log).expect("there is room for files");
         let errors = output.try_clone().expect("files are left");
         let child =
             command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().expect("it can be run");
         let grace = pod_spec.termination_grace_period_seconds.expect("the API server has a default");
         let grace = Duration::from_secs(grace.unsigned_abs());
-        Ok(Self { child, spec: spec.clone(), address, root, environment, identity, grace, log })
+        Ok(Self { child, spec: spec.clone(), address, inside, grace, log })
     }
 
     /// Its name.
@@ -175,7 +198,7 @@ impl Container {
             Some(Probe { exec: Some(exec), timeout_seconds, .. }) => {
                 let command = exec.command.as_deref().unwrap_or_default();
                 let (program, arguments) = command.split_first().expect("a command");
-                let mut command = enter(&self.root, &self.environment, &self.identity, program, arguments);
+                let mut command = self.inside.command(program, arguments);
                 let began = Instant::now();
                 let status = spawn_blocking(move || command.output()).await.expect("nothing panics");
                 let limit = timeout_seconds.unwrap_or(1).unsigned_abs();
@@ -210,19 +233,17 @@ fn lay_out(root: &Path) {
     }
 }
 
-/// A command in a container.
-fn enter(
-    root: &Path,
-    environment: &[(String, String)],
-    identity: &str,
-    program: &str,
-    arguments: &[String],
-) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--", "sh", "-euc", ENTER, "sh"]).arg(root);
-    command.args([env!("CARGO_BIN_EXE_signpost"), identity, program]).args(arguments);
-    command.env_clear().envs(environment.iter().cloned());
-    command
+impl Inside {
+    /// A command in the container.
+    fn command(&self, program: &str, arguments: &[String]) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "sh", "-euc", ENTER, "sh"]).arg(&self.root);
+        command
+            .args([env!("CARGO_BIN_EXE_signpost"), &self.identity, &self.writable, program])
+            .args(arguments);
+        command.env_clear().envs(self.environment.iter().cloned());
+        command
+    }
 }
 
 /// Who a container is, in the words of `setpriv`. That it is as restricted as it can be is demanded.
@@ -252,24 +273,31 @@ fn exists(user: i64) -> bool {
     })
 }
 
-/// Puts a ConfigMap where a container finds it.
-async fn put_volume(
+/// Puts the texts of a ConfigMap in a folder.
+async fn put_config_map(
     client: &kube::Client,
     namespace: &str,
-    root: &Path,
-    container: &core::Container,
-    volume: &Volume,
+    name: &str,
+    folder: &Path,
 ) -> kube::Result<()> {
-    let source = volume.config_map.as_ref().unwrap_or_else(|| panic!("{}: a ConfigMap", volume.name));
-    let mounts = container.volume_mounts.iter().flatten();
-    let mount = mounts.into_iter().find(|mount| mount.name == volume.name).expect("a volume is mounted");
-    let folder = root.join(mount.mount_path.trim_start_matches('/'));
-    fs::create_dir_all(&folder).expect("there is room for files");
-    let map = Api::<ConfigMap>::namespaced(client.clone(), namespace).get(&source.name).await?;
+    let map = Api::<ConfigMap>::namespaced(client.clone(), namespace).get(name).await?;
     for (name, text) in map.data.unwrap_or_default() {
         fs::write(folder.join(name), text).expect("there is room for files");
     }
     Ok(())
+}
+
+/// Makes an empty folder for the pod's group.
+fn make_empty(root: &Path, folder: &str, pod: &core::PodSpec) {
+    let mut made = root.as_os_str().to_owned();
+    made.push(".writable/");
+    let made = PathBuf::from(made).join(folder);
+    fs::create_dir_all(&made).expect("there is room for files");
+    let group = pod.security_context.as_ref().and_then(|context| context.fs_group).expect("it says for whom");
+    if exists(group) {
+        std::os::unix::fs::chown(&made, None, u32::try_from(group).ok()).expect("there is such a group");
+    }
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o2775)).expect("it is ours");
 }
 
 /// Puts a token of a service account where a container finds it, as the admission controller and the kubelet would.
