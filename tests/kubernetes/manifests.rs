@@ -62,6 +62,10 @@ pub(crate) async fn manifests(cluster: &Cluster) {
     rollout(&shell).await;
     change(&shell).await;
     for router in ["ingress-router", "node-router"] {
+        // The one place where they may write.
+        let kept =
+            format!("ls \"$HOME\"/../pods/{router}-*.writable/var/lib/signpost/services.hello.*.jsonl");
+        shell.run(&format!("until {kept} 2>/dev/null; do sleep 0.2; done")).await;
         let said = cluster.kubelet.said(router);
         let refused = said.contains("403 Forbidden") || said.contains("grant the verb");
         assert!(said.contains("serving router") && !refused && !said.contains(" ERROR "), "{said}");
