@@ -11,10 +11,10 @@ use super::process::{Error, on_one_thread};
 use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
-use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::WriteHalf;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio::time::timeout;
 
 /// The API server, on a thread of its own that ends with the process.

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read, copy, sink};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// A process that serves. It is killed by its id when dropped.
 pub(crate) struct Started {

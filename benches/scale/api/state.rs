@@ -5,8 +5,8 @@ use crate::cluster::{Service, Size};
 use serde_json::json;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 /// What a watch is told.
 #[derive(Clone)]
