@@ -100,16 +100,17 @@ impl<T: Kept> Objects<T> {
     }
 
     /// Takes an object that was added or changed. Returns the groups that may differ now.
-    fn apply(&mut self, came: Came<T>) -> [Option<Place>; 2] {
+    ///
+    /// What is as it was before, here or in `older`, is not held twice.
+    fn apply(&mut self, came: Came<T>, older: Option<&Self>) -> [Option<Place>; 2] {
         let Some(id) = id(came.meta()) else { return [None, None] };
         let place = (self.group)(came.meta());
         let (left, old) = self.remove(&id).unzip();
+        let old = old.and_then(|old| old.good).or_else(|| older?.good(&id));
         if let Some(place) = &place {
             let entry = match came.0 {
-                Ok(object) => Entry { good: Some(Arc::new(T::keep(object))), unreadable: None },
-                Err(error) => {
-                    Entry { good: old.and_then(|old| old.good), unreadable: Some(error.error.into()) }
-                }
+                Ok(object) => Entry { good: Some(once(T::keep(object), old)), unreadable: None },
+                Err(error) => Entry { good: old, unreadable: Some(error.error.into()) },
             };
             self.insert(id, place.clone(), entry);
         }
@@ -137,9 +138,10 @@ impl<T: Kept> Objects<T> {
         Some((place, old))
     }
 
-    /// Adds an object to a list that is not complete yet.
-    pub(super) fn add(&mut self, came: Came<T>) {
-        self.apply(came);
+    /// What an object was when it could last be read.
+    fn good(&self, id: &Id) -> Option<Arc<T>> {
+        let entries = self.groups.get(self.places.get(id)?)?;
+        entries[find(entries, id).ok()?].1.good.clone()
     }
 
     /// Removes an object from a list that is not complete yet.
@@ -196,6 +198,11 @@ fn find<T>(entries: &[(Id, Entry<T>)], id: &Id) -> Result<usize, usize> {
     entries.binary_search_by(|(known, _)| known.cmp(id))
 }
 
+/// Returns the old one if the new one is as it was.
+fn once<T: PartialEq>(new: T, old: Option<Arc<T>>) -> Arc<T> {
+    old.filter(|old| **old == new).unwrap_or_else(|| Arc::new(new))
+}
+
 /// Returns which object it is. One without a name is none.
 fn id(meta: &ObjectMeta) -> Option<Id> {
     Some((meta.namespace.as_deref().unwrap_or_default().into(), meta.name.as_deref()?.into()))
@@ -215,6 +222,12 @@ impl<T: Kept> Store<T> {
     /// An empty list, to be filled and then handed to [`Store::replace`].
     pub(super) fn empty(&self) -> Objects<T> {
         Objects::new(Arc::clone(&self.objects.group))
+    }
+
+    /// Adds an object to a list that is not complete yet. What is as it was is shared with what is known: a large
+    /// cluster is listed anew in little more memory than it has.
+    pub(super) fn add(&self, list: &mut Objects<T>, came: Came<T>) {
+        list.apply(came, Some(&self.objects));
     }
 
     /// Starts or joins those who want to know of a group.
@@ -266,7 +279,7 @@ impl<T: Kept> Store<T> {
     /// Takes an object that was added or changed.
     pub(super) fn apply(&mut self, came: Came<T>) {
         self.revision += 1;
-        for place in self.objects.apply(came).into_iter().flatten() {
+        for place in self.objects.apply(came, None).into_iter().flatten() {
             self.publish(&place);
         }
     }

@@ -38,7 +38,7 @@ fn place(group: &str) -> Place {
 
 fn list(store: &Store<Values>, objects: impl IntoIterator<Item = Came<Values>>) -> Objects<Values> {
     let mut list = store.empty();
-    objects.into_iter().for_each(|object| list.add(object));
+    objects.into_iter().for_each(|object| store.add(&mut list, object));
     list
 }
 
@@ -84,6 +84,23 @@ fn a_list_replaces_all() {
     assert_eq!(store.len(), 1);
     store.replace(list(&store, []));
     assert_eq!((short(&a), store.len()), (String::new(), 0));
+}
+
+#[test]
+fn what_is_listed_again_is_held_once() {
+    let mut store = store();
+    let a = store.follow(place("a"));
+    let held = || match &*a.borrow() {
+        Known::Found(view) => Arc::clone(&view.objects[0]),
+        other => panic!("{other:?}"),
+    };
+    store.replace(list(&store, [object("x", "a", "1")]));
+    let first = held();
+    store.replace(list(&store, [object("x", "a", "1")]));
+    store.apply(object("x", "a", "1"));
+    assert!(Arc::ptr_eq(&first, &held()));
+    store.replace(list(&store, [object("x", "a", "2")]));
+    assert_eq!(held().0, ["2"]);
 }
 
 #[test]
