@@ -103,10 +103,14 @@ impl<T: Kept> Objects<T> {
     ///
     /// What is as it was before, here or in `older`, is not held twice.
     fn apply(&mut self, came: Came<T>, older: Option<&Self>) -> [Option<Place>; 2] {
-        let Some(id) = id(came.meta()) else { return [None, None] };
-        let place = (self.group)(came.meta());
+        let Some(mut id) = id(came.meta()) else { return [None, None] };
+        let mut place = (self.group)(came.meta());
         let (left, old) = self.remove(&id).unzip();
-        let old = old.and_then(|old| old.good).or_else(|| older?.good(&id));
+        let mut old = old.and_then(|old| old.good);
+        if let Some((known, at, good)) = older.and_then(|older| older.known(&id)) {
+            place = place.map(|place| if place == *at { at.clone() } else { place });
+            (id, old) = (known.clone(), old.or(good));
+        }
         if let Some(place) = &place {
             let entry = match came.0 {
                 Ok(object) => Entry { good: Some(once(T::keep(object), old)), unreadable: None },
@@ -138,10 +142,11 @@ impl<T: Kept> Objects<T> {
         Some((place, old))
     }
 
-    /// What an object was when it could last be read.
-    fn good(&self, id: &Id) -> Option<Arc<T>> {
-        let entries = self.groups.get(self.places.get(id)?)?;
-        entries[find(entries, id).ok()?].1.good.clone()
+    /// Which object it is, its group, and what it was when it could last be read.
+    fn known(&self, id: &Id) -> Option<(&Id, &Place, Option<Arc<T>>)> {
+        let (id, place) = self.places.get_key_value(id)?;
+        let entries = self.groups.get(place)?;
+        Some((id, place, entries[find(entries, id).ok()?].1.good.clone()))
     }
 
     /// Removes an object from a list that is not complete yet.
@@ -219,9 +224,12 @@ impl<T: Kept> Store<T> {
         }
     }
 
-    /// An empty list, to be filled and then handed to [`Store::replace`].
+    /// An empty list, to be filled and then handed to [`Store::replace`]; with room for what is known.
     pub(super) fn empty(&self) -> Objects<T> {
-        Objects::new(Arc::clone(&self.objects.group))
+        let mut list = Objects::new(Arc::clone(&self.objects.group));
+        list.groups.reserve(self.objects.groups.len());
+        list.places.reserve(self.objects.places.len());
+        list
     }
 
     /// Adds an object to a list that is not complete yet. What is as it was is shared with what is known: a large
