@@ -1,9 +1,10 @@
 //! What one watch knows, and who wants to know it.
 
+use super::guard::Guard;
 use super::kept::{Kept, Known, View};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{DeserializeGuard, Resource as _};
+use kube::Resource as _;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ type Id = (Arc<str>, Arc<str>);
 pub(super) type Group = Arc<dyn Fn(&ObjectMeta) -> Option<Place> + Send + Sync>;
 
 /// An object as it came: one that could not be read has its metadata alone.
-pub(super) type Came<T> = DeserializeGuard<<T as Kept>::Object>;
+pub(super) type Came<T> = Guard<<T as Kept>::Object>;
 
 /// The objects of one watch, by group and name.
 pub(super) struct Store<T> {
