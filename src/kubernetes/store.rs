@@ -383,7 +383,9 @@ impl<T: Kept> Store<T> {
 fn give<T: Kept>(sender: &watch::Sender<Known<T>>, new: Known<T>) {
     sender.send_if_modified(|known| {
         let changed = *known != new;
-        *known = new;
+        if changed {
+            *known = new;
+        }
         changed
     });
 }
