@@ -52,10 +52,9 @@ impl Api {
         lock(&self.state).change(service, generation)
     }
 
-    /// Ends every watch, and forgets all that was before: whoever goes on from there is told 410. Says how many
-    /// watches there were.
-    pub(crate) fn forget(&self) -> usize {
-        lock(&self.state).forget()
+    /// Ends every watch, and forgets all that was before: whoever goes on from there is told 410.
+    pub(crate) fn forget(&self) {
+        lock(&self.state).forget();
     }
 
     /// How many complete lists were sent so far.
@@ -113,8 +112,9 @@ async fn answer(stream: &mut TcpStream, status: &str, body: &str) -> Result<(), 
 async fn watch(stream: &mut TcpStream, question: &Question, state: &Mutex<State>) -> Result<(), Error> {
     let (reader, mut writer) = stream.split();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
-    writer.write_all(head.as_bytes()).await?;
+    // Whoever has seen the head misses no change.
     let (first, mut events) = lock(state).watch(question);
+    writer.write_all(head.as_bytes()).await?;
     for event in &first {
         send(&mut writer, event).await?;
     }

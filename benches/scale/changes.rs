@@ -1,11 +1,13 @@
 //! How long a change takes to be routed: services move from pod to pod, and callers ask for them all the while.
 
 use super::api::Api;
+use super::bare;
 use super::caller::Caller;
 use super::cluster::{CHANGING, Service, Size, generation_at};
 use super::process::Error;
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -22,7 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What was seen of the changes.
 pub(crate) struct Changes {
     /// How long each took, from when the API server wrote it to the first answer of the new pod; in order.
-    pub(crate) took: Vec<Duration>,
+    pub(crate) routed: Vec<Duration>,
+    /// How long each took to reach a bare watch; in order.
+    pub(crate) read: Vec<Duration>,
     /// Those of them that the next one overtook: that one was the first to be seen.
     pub(crate) overtaken: usize,
     /// Requests of all callers, and how long they took together.
@@ -56,46 +60,56 @@ pub(crate) async fn measure(
         let caller = Caller::connect(router).await?;
         callers.spawn_local(watch(at, caller, path(size, size.changing(at)), last, Rc::clone(&going)));
     }
-    let mut made: Vec<Change> = Vec::new();
+    let reads = bare::watch(api.address, CHANGING * usize::from(last - after))?;
+    let made = make(api, size, after + 1..=last).await;
+    let seen = tokio::select! {
+        seen = join(callers) => seen?,
+        never = async {
+            sleep(PATIENCE).await;
+            going.set(false);
+            std::future::pending().await
+        } => never,
+    };
+    let reads = reads.join().map_err(|_| "the bare watch has panicked")??;
+    let requests = seen.iter().map(|(_, requests)| requests).sum();
+    let (lasted, generation) = (began.elapsed(), last);
+    let mut changes =
+        Changes { routed: Vec::new(), read: Vec::new(), overtaken: 0, requests, lasted, generation };
+    for ((at, generation, written), read) in made.into_iter().zip(reads) {
+        let first = seen[at].0.iter().find(|(seen, _)| *seen >= generation);
+        let (seen, answered) = first.ok_or("a change was never routed")?;
+        let written = written.get().ok_or("a change was never told")?;
+        changes.routed.push(answered.saturating_duration_since(*written));
+        changes.read.push(read.saturating_duration_since(*written));
+        changes.overtaken += usize::from(*seen != generation);
+    }
+    changes.routed.sort();
+    changes.read.sort();
+    Ok(changes)
+}
+
+/// Moves each service in turn, generation by generation.
+async fn make(api: &Api, size: Size, generations: RangeInclusive<u16>) -> Vec<Change> {
+    let mut made = Vec::new();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for generation in after + 1..=last {
+    for generation in generations {
         for at in 0..CHANGING {
             ticks.tick().await;
             made.push((at, generation, api.change(size.changing(at), generation)));
         }
     }
-    let deadline = async {
-        sleep(PATIENCE).await;
-        going.set(false);
-        std::future::pending().await
-    };
-    let ended = async {
-        let mut seen: [Seen; CHANGING] = Default::default();
-        while let Some(ended) = callers.join_next().await {
-            let (at, of) = ended??;
-            seen[at] = of;
-        }
-        Ok::<_, Error>(seen)
-    };
-    let seen = tokio::select! {
-        seen = ended => seen?,
-        never = deadline => never,
-    };
-    let requests = seen.iter().map(|(_, requests)| requests).sum();
-    let mut changes =
-        Changes { took: Vec::new(), overtaken: 0, requests, lasted: began.elapsed(), generation: last };
-    for (at, generation, written) in made {
-        let first = seen[at].0.iter().find(|(seen, _)| *seen >= generation);
-        let (seen, answered) = first.ok_or("a change was never routed")?;
-        // What changed while nobody watched was in a list.
-        if let Some(written) = written.get() {
-            changes.took.push(answered.saturating_duration_since(*written));
-            changes.overtaken += usize::from(*seen != generation);
-        }
+    made
+}
+
+/// What each caller has seen, when all of them are done.
+async fn join(mut callers: JoinSet<Result<(usize, Seen), Error>>) -> Result<[Seen; CHANGING], Error> {
+    let mut seen: [Seen; CHANGING] = Default::default();
+    while let Some(ended) = callers.join_next().await {
+        let (at, of) = ended??;
+        seen[at] = of;
     }
-    changes.took.sort();
-    Ok(changes)
+    Ok(seen)
 }
 
 /// The path that leads to a service.

@@ -1,5 +1,6 @@
 //! The figures as a table.
 
+use super::changes::Changes;
 use super::cluster::{ENDPOINTS, Size};
 use super::median::median;
 use super::{Measured, Start};
@@ -25,22 +26,28 @@ pub(crate) fn case(measured: &Measured) {
     row("most until then", starts(&|start| megabytes(start.most)), "MB");
     row("resident after every name was asked for once", megabytes(measured.asked), "MB");
     row("most until then", megabytes(measured.asked_most), "MB");
-    if let Some(changes) = &measured.changes {
-        let quantile =
-            |part: f64| milliseconds(changes.took[((changes.took.len() - 1) as f64 * part) as usize]);
-        let requests = changes.requests as f64 / changes.lasted.as_secs_f64();
-        println!(
-            "  {} changes in {:.0} s, {requests:.0} requests/s meanwhile, {} overtaken by the next",
-            changes.took.len(),
-            changes.lasted.as_secs_f64(),
-            changes.overtaken
-        );
-        for (name, part) in [("median", 0.5), ("p99", 0.99), ("most", 1.0)] {
-            row(&format!("change to routed, {name}"), quantile(part), "ms");
-        }
+    if let Some(seen) = &measured.changes {
+        changes(seen);
     }
     row("most while all was listed anew", megabytes(measured.again_most), "MB");
     row("resident then", megabytes(measured.again), "MB");
+}
+
+/// The rows of changes: beside what the router takes, what a bare watch takes to read them.
+fn changes(changes: &Changes) {
+    let seconds = changes.lasted.as_secs_f64();
+    println!(
+        "  {} changes in {seconds:.0} s, {:.0} requests/s meanwhile, {} overtaken by the next",
+        changes.routed.len(),
+        changes.requests as f64 / seconds,
+        changes.overtaken
+    );
+    for (name, part) in [("median", 0.5), ("p99", 0.99), ("most", 1.0)] {
+        let quantile = |times: &[Duration]| milliseconds(times[((times.len() - 1) as f64 * part) as usize]);
+        let (routed, read) = (quantile(&changes.routed), quantile(&changes.read));
+        let name = format!("change to routed, {name}");
+        println!("  {name:<52}{routed:>8.1} ms; read by a bare watch {read:.1} ms");
+    }
 }
 
 fn megabytes(bytes: u64) -> f64 {

@@ -78,11 +78,11 @@ impl State {
         event.written
     }
 
-    pub(super) fn forget(&mut self) -> usize {
+    pub(super) fn forget(&mut self) {
         self.version += 1;
         self.forgotten = self.version;
         self.changes.clear();
-        self.watches.drain(..).filter(|(.., watch)| !watch.is_closed()).count()
+        self.watches.clear();
     }
 
     /// A page of a list.
