@@ -51,6 +51,11 @@ impl<K: Resource> Resource for Guard<K> {
         K::plural(of)
     }
 
+    /// Of what is kept by its metadata alone, nothing else is sent.
+    fn metadata_api() -> bool {
+        K::metadata_api()
+    }
+
     fn meta(&self) -> &ObjectMeta {
         self.0.as_ref().map_or_else(|invalid| &invalid.metadata, K::meta)
     }
@@ -63,13 +68,20 @@ impl<K: Resource> Resource for Guard<K> {
 #[cfg(test)]
 mod tests {
     use super::Guard;
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::api::core::v1::{ConfigMap, Pod};
     use kube::Resource as _;
+    use kube::core::PartialObjectMeta;
     use serde_json::{Value, json};
 
     fn read(data: &Value) -> Guard<ConfigMap> {
         let metadata = json!({ "name": "x", "managedFields": "of no use" });
         serde_json::from_value(json!({ "metadata": metadata, "data": data })).unwrap()
+    }
+
+    #[test]
+    fn of_metadata_nothing_else_is_asked_for() {
+        assert!(Guard::<PartialObjectMeta<Pod>>::metadata_api());
+        assert!(!Guard::<Pod>::metadata_api());
     }
 
     #[test]
