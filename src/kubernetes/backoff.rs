@@ -9,8 +9,9 @@ const FIRST: Duration = Duration::from_millis(200);
 /// waited for its return should not wait long.
 const UNREACHED: Duration = Duration::from_secs(3);
 
-/// The longest pause while the server refuses.
-const REFUSED: Duration = Duration::from_secs(10);
+/// The longest pause while the server refuses: longer, because it has to answer each attempt, but when a right is given
+/// back, or etcd returns behind it, all is to be up to date within 5 s.
+const REFUSED: Duration = Duration::from_secs(4);
 
 /// Whether the server was reached when something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
