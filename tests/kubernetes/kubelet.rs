@@ -28,8 +28,8 @@ const PORT: u16 = 8080;
 /// more than a second to say that it is to end, because it repeats what it did on stale knowledge only after one.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// The only node.
-const NODE: &str = "node-1";
+/// The nodes; pods that do not say where they are to run do so on the first.
+pub(crate) const NODES: [&str; 2] = ["node-1", "node-2"];
 
 /// A kubelet; it and its pods end when it is dropped.
 #[derive(Debug)]
@@ -50,13 +50,19 @@ struct Pods {
 }
 
 impl Kubelet {
-    /// Registers the node and runs its pods from now on.
+    /// Registers the nodes and runs their pods from now on.
     pub(crate) async fn start(client: kube::Client) -> Self {
-        let node = json!({
-            "metadata": { "name": NODE, "labels": { "topology.kubernetes.io/zone": "zone-1" } },
-        });
-        let node: Node = serde_json::from_value(node).expect("a node");
-        Api::all(client.clone()).create(&PostParams::default(), &node).await.expect("nodes can be created");
+        let api = Api::<Node>::all(client.clone());
+        for name in NODES {
+            let node = json!({
+                "metadata": { "name": name, "labels": { "topology.kubernetes.io/zone": "zone-1" } },
+            });
+            let node = serde_json::from_value(node).expect("a node");
+            api.create(&PostParams::default(), &node).await.expect("nodes can be created");
+            // Until somebody takes it away a new node has a taint, with which no daemon set may use it.
+            let untainted = Patch::Merge(json!({ "spec": { "taints": null } }));
+            api.patch(name, &PatchParams::default(), &untainted).await.expect("nodes can be changed");
+        }
         let pods = Pods { client, running: Rc::default(), last_address: Rc::new(Cell::new(10)) };
         Self(spawn_local(async move {
             loop {
@@ -99,8 +105,8 @@ impl Pods {
                 let address = SocketAddr::new(Ipv4Addr::new(10, 244, high + 1, low).into(), PORT);
                 let server = spawn_local(serve(address, name.clone()));
                 self.running.borrow_mut().insert(uid, server.abort_handle());
-                let pods = self.clone();
-                spawn_local(async move { pods.begin(&namespace, &name, address.ip()).await });
+                let (pods, node) = (self.clone(), node_of(pod));
+                spawn_local(async move { pods.begin(&namespace, &name, &node, address.ip()).await });
             }
             (true, true) => {
                 let server = self.running.borrow_mut().remove(&uid).expect("it is known");
@@ -121,11 +127,11 @@ impl Pods {
     }
 
     /// Takes a pod and says that it runs and is ready.
-    async fn begin(&self, namespace: &str, name: &str, address: IpAddr) {
+    async fn begin(&self, namespace: &str, name: &str, node: &str, address: IpAddr) {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let binding = json!({
             "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name },
-            "target": { "apiVersion": "v1", "kind": "Node", "name": NODE },
+            "target": { "apiVersion": "v1", "kind": "Node", "name": node },
         });
         self.insist(async || {
             api.create_subresource::<_, Value>("binding", name, &PostParams::default(), &binding).await
@@ -166,6 +172,18 @@ impl Pods {
             }
         }
     }
+}
+
+/// Where a pod is to run: a daemon set says it by affinity.
+fn node_of(pod: &Pod) -> String {
+    let spec = pod.spec.as_ref();
+    let by_affinity = || {
+        let affinity = spec?.affinity.as_ref()?.node_affinity.as_ref()?;
+        let terms =
+            &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+        terms.first()?.match_fields.as_ref()?.first()?.values.as_ref()?.first().cloned()
+    };
+    spec.and_then(|spec| spec.node_name.clone()).or_else(by_affinity).unwrap_or_else(|| NODES[0].to_owned())
 }
 
 /// The conditions of a pod that runs.

@@ -7,12 +7,15 @@
 
 mod cluster;
 mod control_plane;
+mod etcd;
+mod gate;
 mod kubelet;
 mod load;
 mod network;
 mod router;
 mod scenarios;
 mod stored;
+mod way;
 
 use self::cluster::Cluster;
 use self::control_plane::ControlPlane;
