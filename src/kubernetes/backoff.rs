@@ -55,11 +55,12 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backoff, FIRST, REFUSED, Reached, UNREACHED};
+    use super::{Backoff, Duration, FIRST, REFUSED, Reached, UNREACHED};
 
     #[test]
     fn pauses_double_up_to_a_limit() {
         for (reached, longest) in [(Reached::No, UNREACHED), (Reached::Yes, REFUSED)] {
+            assert!(longest < Duration::from_secs(5), "what has returned is to be up to date by then");
             let mut backoff = Backoff::default();
             let mut expected = FIRST;
             for _ in 0..40 {
