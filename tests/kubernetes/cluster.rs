@@ -7,11 +7,12 @@ use super::control_plane::ControlPlane;
 use super::kubelet::{Kubelet, serve};
 use super::router::{REST, Router};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_local};
@@ -31,7 +32,7 @@ impl Cluster {
     pub(crate) async fn new(control_plane: ControlPlane) -> Self {
         let client = control_plane.client("admin").await;
         let kubelet = Kubelet::start(client.clone()).await;
-        grant(&client, "router", "router", &reading_services()).await;
+        grant(&client, "router", &SERVICES).await;
         let rest = spawn_local(serve(REST.parse().expect("an address"), "rest".into())).abort_handle();
         let router = Router::start(control_plane.folder(), &control_plane.kubeconfig("router")).await;
         Self { control_plane: Mutex::new(control_plane), client, router, _kubelet: kubelet, rest }
@@ -96,30 +97,35 @@ impl Cluster {
         status.observed_generation == observed && all.iter().all(|count| count.unwrap_or(0) == replicas)
     }
 
-    /// Gives a user rights in all namespaces.
-    pub(crate) async fn grant(&self, name: &str, user: &str, rules: &[Value]) {
-        grant(&self.client, name, user, rules).await;
+    /// Gives a user rights to read in all namespaces, which it has then.
+    pub(crate) async fn grant(&self, user: &str, resources: &[Resource]) {
+        grant(&self.client, user, resources).await;
     }
 
-    /// Takes from a user what it was given under this name.
-    pub(crate) async fn revoke(&self, name: &str) {
-        let now = DeleteParams::default();
-        Api::<ClusterRoleBinding>::all(self.client.clone()).delete(name, &now).await.expect("it is there");
-        Api::<ClusterRole>::all(self.client.clone()).delete(name, &now).await.expect("it is there");
+    /// Takes these rights away, all of which it was given at once.
+    pub(crate) async fn revoke(&self, user: &str, resources: &[Resource]) {
+        let (name, now) = (name_of(user, resources), DeleteParams::default());
+        Api::<ClusterRoleBinding>::all(self.client.clone()).delete(&name, &now).await.expect("it is there");
+        Api::<ClusterRole>::all(self.client.clone()).delete(&name, &now).await.expect("it is there");
+        until_allowed(&self.client, user, resources, false).await;
     }
 }
 
-/// The rule that lets somebody read all objects of a resource.
-pub(crate) fn reading(group: &str, resource: &str) -> Value {
-    json!({ "apiGroups": [group], "resources": [resource], "verbs": ["list", "watch"] })
+/// The group of a resource, and its name.
+pub(crate) type Resource = (&'static str, &'static str);
+
+/// What the README says a router of services has to list and watch.
+pub(crate) const SERVICES: [Resource; 2] = [("", "services"), ("discovery.k8s.io", "endpointslices")];
+
+/// What the role is called that lets a user read these.
+fn name_of(user: &str, resources: &[Resource]) -> String {
+    resources.iter().fold(user.to_owned(), |name, (_, resource)| name + "-" + resource)
 }
 
-/// What the README says a router of services needs.
-pub(crate) fn reading_services() -> [Value; 2] {
-    [reading("", "services"), reading("discovery.k8s.io", "endpointslices")]
-}
-
-async fn grant(client: &kube::Client, name: &str, user: &str, rules: &[Value]) {
+async fn grant(client: &kube::Client, user: &str, resources: &[Resource]) {
+    let name = name_of(user, resources);
+    let rule = |(group, resource): &Resource| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["list", "watch"] });
+    let rules: Vec<_> = resources.iter().map(rule).collect();
     let role: ClusterRole = object(json!({ "metadata": { "name": name }, "rules": rules }));
     let binding: ClusterRoleBinding = object(json!({
         "metadata": { "name": name },
@@ -129,6 +135,22 @@ async fn grant(client: &kube::Client, name: &str, user: &str, rules: &[Value]) {
     let post = PostParams::default();
     Api::all(client.clone()).create(&post, &role).await.expect("it is created");
     Api::all(client.clone()).create(&post, &binding).await.expect("it is created");
+    until_allowed(client, user, resources, true).await;
+}
+
+/// Waits until the API server goes by what was changed.
+async fn until_allowed(client: &kube::Client, user: &str, resources: &[Resource], allowed: bool) {
+    let reviews = Api::<SubjectAccessReview>::all(client.clone());
+    for (group, resource) in resources {
+        let attributes = json!({ "group": group, "resource": resource, "verb": "watch" });
+        let review =
+            object(json!({ "metadata": {}, "spec": { "user": user, "resourceAttributes": attributes } }));
+        until(&format!("{user} may watch {resource}: {allowed}"), Duration::from_secs(30), async || {
+            let judged = reviews.create(&PostParams::default(), &review).await.expect("the server answers");
+            judged.status.is_some_and(|status| status.allowed == allowed)
+        })
+        .await;
+    }
 }
 
 /// Asks until it is so, and fails when that takes longer.

@@ -61,11 +61,6 @@ impl Gate {
     pub(crate) fn open(&self) {
         self.is_open.send_replace(true);
     }
-
-    /// How many watches, and other answers, are under way.
-    pub(crate) fn answers(&self) -> usize {
-        self.answers.receiver_count()
-    }
 }
 
 /// What it takes to pass a request on.

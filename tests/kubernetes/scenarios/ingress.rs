@@ -1,8 +1,8 @@
 //! Requests that are named by Ingress resources.
 
 use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, rest};
+use crate::cluster::Cluster;
 use crate::cluster::objects::{deployment, service};
-use crate::cluster::{Cluster, reading};
 use crate::load::Load;
 use crate::router::{Router, admin_at};
 use crate::way::Way;
@@ -35,7 +35,7 @@ pub(super) async fn ingress(cluster: &Cluster) {
         cluster.create::<Service>(namespace, service(app, app)).await;
         cluster.create::<Deployment>(namespace, deployment(app, 2, &json!({}))).await;
     }
-    cluster.grant("ingresses", "router", &[reading("networking.k8s.io", "ingresses")]).await;
+    cluster.grant("router", &[("networking.k8s.io", "ingresses")]).await;
     let router = router(cluster).await;
     let way = |host: &str, path: &str| Way::of(OWN, path).host(host);
     let (front, api, under) = (way("a.test", "/x"), way("a.test", "/api"), way("A.test:80", "/api/x"));

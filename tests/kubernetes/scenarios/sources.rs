@@ -2,7 +2,7 @@
 
 use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, rest};
 use crate::cluster::objects::{deployment, restarted, service};
-use crate::cluster::{Cluster, reading, until};
+use crate::cluster::{Cluster, until};
 use crate::kubelet::serve;
 use crate::load::Load;
 use crate::router::{Router, admin_at};
@@ -22,7 +22,7 @@ pub(super) async fn sources_of_endpoints(cluster: &Cluster) {
         let address = format!("{ip}:80").parse().expect("an address");
         spawn_local(serve(address, ip.to_owned())).abort_handle()
     });
-    cluster.grant("sources", "router", &[reading("", "endpoints"), reading("", "pods")]).await;
+    cluster.grant("router", &[("", "endpoints"), ("", "pods")]).await;
     cluster.namespace(namespace).await;
     let mut web = service("web", "web");
     web["spec"]["selector"] = json!({ "behind": "web" });
