@@ -24,6 +24,7 @@ pub use self::server::serve;
 
 use crate::drain::{Stage, Stages};
 use crate::interpret::{Asker, Namers, Naming};
+use crate::kubernetes::Clients;
 use crate::name::Path;
 use crate::proxy::Loads;
 use crate::store::Store;
@@ -47,6 +48,8 @@ pub struct Shown {
     pub routers: watch::Receiver<Vec<Router>>,
     /// The namers.
     pub namers: watch::Receiver<Namers>,
+    /// By which API servers are watched.
+    pub clients: Clients,
     /// By whom they are asked.
     pub asker: Asker,
     /// What the workers know of endpoints.

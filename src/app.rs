@@ -158,6 +158,7 @@ impl App {
             config,
             routers,
             namers,
+            clients: live.clients(),
             asker,
             loads: proxy.loads(),
         };

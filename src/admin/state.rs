@@ -23,23 +23,34 @@ pub(super) async fn bound_names(shown: &Shown) -> Answer {
     json(StatusCode::OK, &names, false)
 }
 
-/// Answers `/namer_state/<prefix>.json`; the prefix is without its `/#/`.
+/// Answers `/namer_state.json`: by prefix. Of namers with the same prefix, the one that is asked first is shown.
+pub(super) fn namer_states(namers: &Namers) -> Answer {
+    let mut shown = Map::new();
+    for (prefix, state) in states(namers) {
+        shown.entry(prefix).or_insert(state);
+    }
+    json(StatusCode::OK, &shown, false)
+}
+
+/// Answers `/namer_state/<prefix>.json`.
 pub(super) fn namer_state(namers: &Namers, prefix: &str) -> Answer {
-    let states = || {
-        namers.iter().rev().filter_map(|(path, namer)| {
-            let prefix = path.skip(1).to_string();
-            Some((prefix.trim_start_matches('/').to_owned(), namer.state()?))
-        })
-    };
-    if let Some((_, state)) = states().find(|(found, _)| found == prefix) {
+    if let Some((_, state)) = states(namers).find(|(found, _)| found == prefix) {
         return json(StatusCode::OK, &state, false);
     }
-    let known: Vec<String> = states().map(|(prefix, _)| prefix).collect();
+    let known: Vec<String> = states(namers).map(|(prefix, _)| prefix).collect();
     let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
     text(
         StatusCode::NOT_FOUND,
         &format!("no namer with a state has that prefix; those that have one: {known}"),
     )
+}
+
+/// The namers that have a state, the one that is asked first at the front; each by its prefix, without the `/#/`.
+fn states(namers: &Namers) -> impl Iterator<Item = (String, Value)> {
+    namers.iter().rev().filter_map(|(path, namer)| {
+        let prefix = path.skip(1).to_string();
+        Some((prefix.trim_start_matches('/').to_owned(), namer.state()?))
+    })
 }
 
 /// Answers `/interpreter_state/<router>.json`.

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Live {
     config: Config,
+    clients: Clients,
     namers: namer::Built,
     stores: Stores,
     ingresses: Ingresses,
@@ -70,6 +71,7 @@ impl Live {
             settings: watch::Sender::new(settings::routers(&config, &ingresses)),
             reloads: Reloads::new(registry),
             config,
+            clients,
             namers,
             stores,
             ingresses,
@@ -91,6 +93,11 @@ impl Live {
     /// What the routers are served by.
     pub(super) fn settings(&self) -> watch::Receiver<Vec<RouterSettings>> {
         self.settings.subscribe()
+    }
+
+    /// By which API servers are watched.
+    pub(super) fn clients(&self) -> Clients {
+        self.clients.clone()
     }
 
     /// What the admin server shows: the configuration, the routers, the namers.

@@ -5,6 +5,7 @@ use super::config::Error;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::ConfigExt as _;
+use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -35,29 +36,32 @@ pub struct Client(Arc<Shared>);
 #[derive(Clone, Debug, Default)]
 pub struct Clients(Arc<std::sync::Mutex<Vec<Weak<Shared>>>>);
 
-#[derive(Debug)]
 struct Shared {
     config: Config,
     made: Mutex<Made>,
     /// Whether lists are asked for as streams.
     streams: AtomicBool,
+    /// Whose watches it serves.
+    watches: std::sync::Mutex<Vec<Weak<dyn Describe>>>,
 }
 
-#[derive(Debug, Default)]
+/// Watches that can be described, for people.
+pub(super) trait Describe: Send + Sync {
+    /// Returns how each is doing, by what is watched.
+    fn describe(&self) -> Map<String, Value>;
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
 struct Made {
     /// How often one was made.
     generation: u64,
-    client: Option<Debugless>,
-}
-
-/// `kube`'s client, which cannot be shown.
-#[derive(Clone)]
-struct Debugless(kube::Client);
-
-impl std::fmt::Debug for Debugless {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Client")
-    }
+    client: Option<kube::Client>,
 }
 
 /// A client that may still be good.
@@ -75,14 +79,44 @@ impl Clients {
         let used = clients.iter().filter_map(Weak::upgrade).find(|client| client.config == *config);
         Client(used.unwrap_or_else(|| {
             let (config, streams) = (config.clone(), AtomicBool::new(true));
-            let client = Arc::new(Shared { config, made: Mutex::default(), streams });
+            let watches = std::sync::Mutex::default();
+            let client = Arc::new(Shared { config, made: Mutex::default(), streams, watches });
             clients.push(Arc::downgrade(&client));
             client
         }))
     }
+
+    /// Describes every watch that is kept up, for people:
+    /// `[{"watch": "endpointslices in default", "server": {}, "state": "watching", ...}]`. `server` has the keys of the
+    /// configuration that say which API server it is.
+    pub fn state(&self) -> Vec<Value> {
+        let clients = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        clients.iter().filter_map(Weak::upgrade).flat_map(|client| client.state()).collect()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> Vec<Value> {
+        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let described = watches.iter().filter_map(Weak::upgrade).flat_map(|watches| watches.describe());
+        let whole = |(watch, state): (String, Value)| {
+            let mut whole = Map::from_iter([("watch".to_owned(), watch.into())]);
+            whole.insert("server".to_owned(), json!(self.config));
+            whole.extend(state.as_object().cloned().unwrap_or_default());
+            Value::Object(whole)
+        };
+        described.map(whole).collect()
+    }
 }
 
 impl Client {
+    /// Takes note of watches that it serves, to be described with all others.
+    pub(super) fn serves(&self, watches: Weak<dyn Describe>) {
+        let mut known = self.0.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|watches| watches.strong_count() > 0);
+        known.push(watches);
+    }
+
     /// Returns the client, made from credentials that are read now if there is none.
     pub(super) async fn connected(&self) -> Result<Connected, Error> {
         let mut made = self.0.made.lock().await;
@@ -94,7 +128,6 @@ impl Client {
                 // Files are read, and the program that a kubeconfig names for credentials is run.
                 let making = spawn_blocking(move || runtime.block_on(make(&config))).await;
                 let (client, server) = making.map_err(Error::Unmade)??;
-                let client = Debugless(client);
                 if made.generation == 0 {
                     tracing::info!(server = %server, "connecting to the Kubernetes API");
                 }
@@ -103,7 +136,7 @@ impl Client {
                 client
             }
         };
-        Ok(Connected { kube: client.0, generation: made.generation })
+        Ok(Connected { kube: client, generation: made.generation })
     }
 
     /// Says that something failed with this client: the next one is made anew.

@@ -1,13 +1,14 @@
 //! The watches of one resource, each started when it is first needed.
 
-use super::client::Client;
+use super::client::{Client, Describe};
 use super::kept::{Kept, Known};
 use super::metrics::Metrics;
 use super::store::{Group, Place, Store};
 use super::task::{Shared, Task, what};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -108,7 +109,7 @@ impl<T: Kept> Watches<T> {
             Some((namespace.into(), group(meta)?.into()))
         };
         let (group, control, held) = (Arc::new(group), control.clone(), Mutex::default());
-        Self(Arc::new(Table { client, scope, selector, group, metrics, control, held }))
+        Self::of(Table { client, scope, selector, group, metrics, control, held })
     }
 
     /// Follows all objects of a resource in a namespace, or in all of them if there is none, as one group; on `control`,
@@ -123,7 +124,7 @@ impl<T: Kept> Watches<T> {
         let (group, control, held) =
             (Arc::new(move |_: &ObjectMeta| Some(nowhere())), control.clone(), Mutex::default());
         let (scope, selector) = (Scope::Cluster, Selector::All);
-        let watches = Self(Arc::new(Table { client, scope, selector, group, metrics, control, held }));
+        let watches = Self::of(Table { client, scope, selector, group, metrics, control, held });
         watches.join(namespace.map(Into::into), nowhere())
     }
 
@@ -155,8 +156,21 @@ impl<T: Kept> Watches<T> {
     }
 
     /// Describes each watch, for people: `{"endpointslices in default": {"state": "watching", ...}}`.
-    pub fn state(&self) -> serde_json::Map<String, serde_json::Value> {
-        let held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn state(&self) -> Map<String, Value> {
+        self.0.describe()
+    }
+
+    fn of(table: Table<T>) -> Self {
+        let table = Arc::new(table);
+        let described: Weak<Table<T>> = Arc::downgrade(&table);
+        table.client.serves(described);
+        Self(table)
+    }
+}
+
+impl<T: Kept> Describe for Table<T> {
+    fn describe(&self) -> Map<String, Value> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let describe = |(namespace, shared): (&Option<Arc<str>>, &Arc<Shared<T>>)| {
             let inner = shared.lock();
             let unreadable: Vec<_> = inner.store.unreadable().collect();

@@ -3,7 +3,7 @@
 use crate::support::{
     Message, Names, Service, TestApp, Wire, ok, one_router, read, routing_to, until, within,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Asks the admin server for a page.
 async fn get(app: &TestApp, target: &str) -> Message {
@@ -13,13 +13,6 @@ async fn get(app: &TestApp, target: &str) -> Message {
 /// Sends a request to the admin server.
 async fn ask(app: &TestApp, request: &str) -> Message {
     Wire::connect(app.running().admin()).await.ask(request).await
-}
-
-/// Asks the admin server for JSON.
-async fn get_json(app: &TestApp, target: &str) -> Value {
-    let answer = get(app, target).await;
-    assert_eq!((answer.status(), answer.field("content-type")), (200, Some("application/json")), "{target}");
-    serde_json::from_slice(&answer.body).expect("it is JSON")
 }
 
 #[tokio::test(flavor = "local")]
@@ -125,8 +118,8 @@ async fn what_is_counted_is_shown() {
         let address = app.address("http", 0);
         let server = format!("rt/http/server/{}/{}", address.ip(), address.port());
         let flat = format!("/admin/metrics.json?q={server}");
-        until("one connection is left", async || get_json(&app, &flat).await["connections"] == 1).await;
-        let shown = get_json(&app, &flat).await;
+        until("one connection is left", async || app.json(&flat).await["connections"] == 1).await;
+        let shown = app.json(&flat).await;
         for (name, count) in [
             ("connects", 2),
             ("requests", 4),
@@ -142,9 +135,9 @@ async fn what_is_counted_is_shown() {
         ] {
             assert_eq!(shown[name], count, "{name}: {shown}");
         }
-        let all = get_json(&app, "/admin/metrics.json?pretty=true").await;
+        let all = app.json("/admin/metrics.json?pretty=true").await;
         assert_eq!(all[&format!("{server}/requests")], 4);
-        let tree = get_json(&app, "/admin/metrics.json?tree=1&q=rt/http/server").await;
+        let tree = app.json("/admin/metrics.json?tree=1&q=rt/http/server").await;
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         assert_eq!(tree[ip][port]["requests"], json!({ "counter": 4 }));
         let missing = get(&app, "/admin/metrics.json?q=rt/%22none%22").await;
@@ -171,26 +164,23 @@ async fn names_and_endpoints_are_shown() {
             0 => TestApp::start(&yaml).await,
             workers => TestApp::start_workers(&yaml, workers).await,
         };
-        assert_eq!(
-            get_json(&app, "/bound-names.json").await,
-            json!(["/#/io.l5d.fs/api", "/#/io.l5d.fs/web"])
-        );
-        assert_eq!(get_json(&app, "/client_state.json").await, json!({}));
+        assert_eq!(app.json("/bound-names.json").await, json!(["/#/io.l5d.fs/api", "/#/io.l5d.fs/web"]));
+        assert_eq!(app.json("/client_state.json").await, json!({}));
         let mut client = app.client().await;
         assert_eq!(client.get("web", "").await.text(), "hi");
         client.get("direct", "").await.assert_status(502);
 
         let addresses = [service.address().to_string()];
         assert_eq!(
-            get_json(&app, "/client_state.json").await,
+            app.json("/client_state.json").await,
             json!({
                 "/#/io.l5d.fs/web": { "state": "bound", "addresses": addresses },
                 "/$/inet/127.0.0.1/1": { "state": "bound", "addresses": ["127.0.0.1:1"] },
             })
         );
         let all = json!(["/#/io.l5d.fs/api", "/#/io.l5d.fs/web", "/$/inet/127.0.0.1/1"]);
-        assert_eq!(get_json(&app, "/bound-names.json").await, all);
-        let state = get_json(&app, "/namer_state/io.l5d.fs.json").await;
+        assert_eq!(app.json("/bound-names.json").await, all);
+        let state = app.json("/namer_state/io.l5d.fs.json").await;
         assert_eq!(state["rootDir"], names.path());
         assert_eq!(state["files"], json!({ "/web": { "endpoints": 1, "bad": 0, "badLines": [] } }));
         let missing = get(&app, "/namer_state/io.l5d.none.json").await;
@@ -204,7 +194,7 @@ async fn names_and_endpoints_are_shown() {
 async fn the_configuration_is_shown() {
     let yaml = one_router("/svc => /host", ", trust: nobody");
     let app = TestApp::start(&yaml).await;
-    let shown = get_json(&app, "/config.json?pretty=1").await;
+    let shown = app.json("/config.json?pretty=1").await;
     assert_eq!(shown, read(&yaml).to_json());
     assert_eq!(shown["routers"][0]["dtab"], "/svc=>/host");
     app.stop().await;
@@ -266,7 +256,7 @@ async fn the_delegator_adds_the_routers_dtab_unless_another_is_sent() {
         let end = format!("\"outcome\":\"{outcome}\"}}");
         assert!(answer.status() == 200 && answer.text().ends_with(&end), "{target}: {}", answer.text());
     }
-    let shown = get_json(&app, "/routers.json").await;
+    let shown = app.json("/routers.json").await;
     assert_eq!((&shown[0]["label"], &shown[0]["dstPrefix"]), (&json!("http"), &json!("/svc")));
     assert_eq!(shown[0]["dtab"][3], json!({ "prefix": "/svc", "dst": "/a" }));
     app.stop().await;
@@ -323,7 +313,7 @@ async fn the_router_of_the_delegator_is_chosen_by_its_label() {
         + "- {protocol: http, label: other, dtab: /svc => /b, servers: [{port: 0}]}\n";
     let app = TestApp::start(&yaml).await;
     for (label, became) in [("http", "/a"), ("other", "/b")] {
-        let tree = get_json(&app, &format!("/delegator.json?namespace={label}&path=/svc")).await;
+        let tree = app.json(&format!("/delegator.json?namespace={label}&path=/svc")).await;
         assert_eq!(tree["delegate"]["path"], became, "{label}");
     }
     let refused = get(&app, "/delegator.json?path=/svc").await;

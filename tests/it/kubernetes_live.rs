@@ -4,6 +4,9 @@ use crate::support::{ApiServer, Service, TestApp, Wire, endpoints, one_router, p
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
+/// What the namer says of itself.
+const STATE: &str = "/namer_state/io.l5d.k8s.json";
+
 /// A router whose names are services in `default`, by port `http`, with what serves when there is none.
 fn config(api: &ApiServer, rest: &Service, keys: &str) -> String {
     one_router(&format!("/svc => /#/io.l5d.k8s/default/http | {}", rest.path()), "")
@@ -14,13 +17,6 @@ fn config(api: &ApiServer, rest: &Service, keys: &str) -> String {
 async fn until_answered(client: &mut Wire, host: &str, text: &str) {
     let what = format!("{host} is answered by {text}");
     until(&what, async || client.get(host, "").await.text() == text).await;
-}
-
-/// Asks the admin server what the namer knows.
-async fn state(app: &TestApp, prefix: &str) -> Value {
-    let mut admin = Wire::connect(app.running().admin()).await;
-    let target = format!("GET /namer_state/{prefix}.json HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    serde_json::from_slice(&admin.ask(target).await.body).expect("it is JSON")
 }
 
 #[tokio::test(flavor = "local")]
@@ -230,7 +226,7 @@ async fn what_is_known_is_shown_with_its_age() {
     client.get("web", "").await.assert_status(200);
     client.get("none", "").await.assert_status(200);
 
-    let now = state(&app, "io.l5d.k8s").await;
+    let now = app.json(STATE).await;
     let web = &now["names"]["/default/http/web"];
     assert_eq!(
         (&web["state"], &web["endpoints"], &web["staleSeconds"]),
@@ -243,10 +239,25 @@ async fn what_is_known_is_shown_with_its_age() {
         assert!(watch["heardSecondsAgo"].is_number() && watch["staleSeconds"].is_null(), "{now}");
     }
 
+    assert_eq!(
+        app.json("/namer_state.json").await["io.l5d.k8s"]["names"]["/default/http/web"]["state"],
+        "bound"
+    );
+    let watches = app.json("/watches.json").await;
+    let mut shown: Vec<_> =
+        watches.as_array().unwrap().iter().map(|watch| (&watch["watch"], &watch["state"])).collect();
+    shown.sort_by_key(|(watch, _)| watch.to_string());
+    let watching = Value::from("watching");
+    assert_eq!(
+        shown,
+        [(&"endpointslices in default".into(), &watching), (&"services in default".into(), &watching)]
+    );
+    assert_eq!(watches[0]["server"], json!({ "host": "127.0.0.1", "port": api.address().port() }));
+
     api.behave(|manners| manners.away = true);
     api.cut();
     let stale = async || {
-        let now = state(&app, "io.l5d.k8s").await;
+        let now = app.json(STATE).await;
         let watch = &now["watches"]["services in default"];
         now["names"]["/default/http/web"]["staleSeconds"].is_number()
             && now["names"]["/default/http/none"]["staleSeconds"].is_number()
@@ -259,7 +270,7 @@ async fn what_is_known_is_shown_with_its_age() {
     assert!(app.total("kubernetes_stale_watches", &[]) > 0);
     api.behave(|manners| manners.away = false);
     let fresh = async || {
-        let now = state(&app, "io.l5d.k8s").await;
+        let now = app.json(STATE).await;
         now["names"]["/default/http/web"]["staleSeconds"].is_null()
             && app.total("kubernetes_stale_watches", &[]) == 0
     };

@@ -5,6 +5,9 @@ use crate::support::{ApiServer, Service, TestApp, Wire, config_map, dtab, one_ro
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// What the router says of its stored dtab.
+const STATE: &str = "/interpreter_state/http.json";
+
 /// Three services, and the API server whose stored dtab says which of them serves.
 struct Scene {
     api: ApiServer,
@@ -60,13 +63,6 @@ async fn until_answered(client: &mut Wire, text: &str) {
     soon(async || client.get("web", "").await.text() == text).await;
 }
 
-/// What the admin server says of the stored dtab.
-async fn state(app: &TestApp) -> Value {
-    let mut admin = Wire::connect(app.running().admin()).await;
-    let answer = admin.ask("GET /interpreter_state/http.json HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    serde_json::from_slice(&answer.body).expect("it is JSON")
-}
-
 #[tokio::test(flavor = "local")]
 async fn a_config_map_is_followed() {
     let scene = Scene::new().await;
@@ -100,12 +96,12 @@ async fn what_is_no_dtab_keeps_the_last_good_one() {
     scene.store(&to(&scene.v1));
     let (app, mut client) = scene.app(CONFIG_MAP).await;
     assert_eq!(client.get("web", "").await.text(), "v1");
-    assert!(state(&app).await["rejected"].is_null());
+    assert!(app.json(STATE).await["rejected"].is_null());
 
     scene.store("/stored => /a;\n/stored = /b");
-    soon(async || !state(&app).await["rejected"].is_null()).await;
+    soon(async || !app.json(STATE).await["rejected"].is_null()).await;
     assert_eq!(client.get("web", "").await.text(), "v1");
-    let state_now = state(&app).await;
+    let state_now = app.json(STATE).await;
     let rejected = &state_now["rejected"];
     assert_eq!((&rejected["line"], &rejected["column"]), (&2.into(), &9.into()), "{state_now:#}");
     let reason = rejected["reason"].as_str().expect("a reason");
@@ -118,7 +114,7 @@ async fn what_is_no_dtab_keeps_the_last_good_one() {
 
     scene.store(&to(&scene.v2));
     until_answered(&mut client, "v2").await;
-    assert!(state(&app).await["rejected"].is_null());
+    assert!(app.json(STATE).await["rejected"].is_null());
     assert_eq!(app.total("stored_dtabs_rejected", &[]), 0);
     app.stop().await;
 }
@@ -145,7 +141,7 @@ async fn while_the_api_server_is_away_the_last_dtab_serves() {
     scene.api.behave(|manners| manners.away = true);
     scene.api.cut();
     scene.store(&to(&scene.v2));
-    soon(async || !state(&app).await["watches"]["configmaps in prod"]["staleSeconds"].is_null()).await;
+    soon(async || !app.json(STATE).await["watches"]["configmaps in prod"]["staleSeconds"].is_null()).await;
     assert_eq!(client.get("web", "").await.text(), "v1");
     scene.api.behave(|manners| manners.away = false);
     until_answered(&mut client, "v2").await;
@@ -158,9 +154,9 @@ async fn a_start_without_the_api_server_makes_requests_wait() {
     scene.store(&to(&scene.v1));
     scene.api.behave(|manners| manners.away = true);
     let (app, mut client) = scene.app(CONFIG_MAP).await;
-    assert_eq!(state(&app).await["state"], "pending");
+    assert_eq!(app.json(STATE).await["state"], "pending");
     client.writer.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").await;
-    soon(async || !state(&app).await["watches"]["configmaps in prod"]["trouble"].is_null()).await;
+    soon(async || !app.json(STATE).await["watches"]["configmaps in prod"]["trouble"].is_null()).await;
     scene.api.behave(|manners| manners.away = false);
     let answer = client.reader.next_response().await;
     assert_eq!(answer.text(), "v1", "it waited, and did not fall back");
@@ -191,7 +187,7 @@ async fn a_reload_opens_another_store() {
     assert_eq!(client.get("web", "").await.text(), "v1");
     app.reload(&scene.config(&CONFIG_MAP.replace("routes", "others"))).await;
     until_answered(&mut client, "v2").await;
-    assert_eq!(state(&app).await["stored"], "configmap prod/others, key dtab");
+    assert_eq!(app.json(STATE).await["stored"], "configmap prod/others, key dtab");
     app.reload(&scene.config(CONFIG_MAP)).await;
     until_answered(&mut client, "v1").await;
     app.stop().await;
@@ -242,7 +238,7 @@ async fn a_dtab_is_followed_and_told_what_became_of_it() {
     assert!(event["message"].as_str().expect("a message").starts_with(message), "{event:#}");
     assert_eq!(event["involvedObject"]["name"], "routes");
     assert_eq!(client.get("web", "").await.text(), "v1");
-    assert_eq!(state(&app).await["rejected"]["line"], 3);
+    assert_eq!(app.json(STATE).await["rejected"]["line"], 3);
 
     store(&to(&scene.v2));
     until_answered(&mut client, "v2").await;
@@ -318,8 +314,8 @@ async fn what_namerd_stored_is_read() {
     let (app, mut client) = scene.app(&format!("{DTAB}, apiVersion: l5d.io/v1alpha1")).await;
     assert_eq!(client.get("web", "").await.text(), "v1");
     store("/a |");
-    soon(async || !state(&app).await["rejected"].is_null()).await;
-    let reason = state(&app).await["rejected"]["reason"].as_str().expect("a reason").to_owned();
+    soon(async || !app.json(STATE).await["rejected"].is_null()).await;
+    let reason = app.json(STATE).await["rejected"]["reason"].as_str().expect("a reason").to_owned();
     assert!(
         reason.starts_with("dtab.l5d.io prod/routes: dentries[1].dst: line 1, column 5: expected"),
         "{reason}"

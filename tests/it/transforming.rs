@@ -1,7 +1,7 @@
 //! Transformers under a running app: what a request, its service and the admin server see of them.
 
 use crate::support::{Names, Service, TestApp, Wire, one_router, until};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::SocketAddr;
 
 /// Nobody has it (RFC 5737).
@@ -19,13 +19,6 @@ fn config(names: &Names, rest: &Service, transformers: &str) -> String {
 async fn until_answered(client: &mut Wire, host: &str, text: &str) {
     let what = format!("{host} is answered by {text}");
     until(&what, async || client.get(host, "").await.text() == text).await;
-}
-
-async fn get_json(app: &TestApp, target: &str) -> Value {
-    let mut admin = Wire::connect(app.running().admin()).await;
-    let answer = admin.ask(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
-    answer.assert_status(200);
-    serde_json::from_slice(&answer.body).expect("it is JSON")
 }
 
 #[tokio::test(flavor = "local")]
@@ -71,13 +64,13 @@ async fn another_port_is_asked_and_everybody_is_told_the_whole_name() {
     assert_eq!(answer.text(), "web");
     assert_eq!(web.take_requests()[0].field("l5d-dst-residual"), Some("/a/b"));
 
-    let clients = get_json(&app, "/client_state.json").await;
+    let clients = app.json("/client_state.json").await;
     assert_eq!(clients, json!({ &id: { "state": "bound", "addresses": [web.address().to_string()] } }));
-    let tree = get_json(&app, "/delegator.json?path=/svc/web").await;
+    let tree = app.json("/delegator.json?path=/svc/web").await;
     let leaf = &tree["alt"][0];
     assert_eq!(leaf["bound"]["id"], id, "{tree}");
     assert_eq!(leaf["bound"]["addr"]["addrs"][0]["port"], port, "{tree}");
-    let shown = get_json(&app, "/config.json").await;
+    let shown = app.json("/config.json").await;
     let expected = json!([{ "kind": "io.l5d.localhost" }, { "kind": "io.l5d.port", "port": port }]);
     assert_eq!(shown["routers"][0]["interpreter"]["transformers"], expected);
     app.stop().await;
@@ -125,7 +118,7 @@ async fn a_namer_has_transformers_of_its_own() {
     assert_eq!(client.get("plain", "").await.text(), "rest", "what it has not bound does not concern it");
     let told = web.take_requests();
     assert_eq!(told[0].field("l5d-dst-client"), Some("/%/io.l5d.localhost/#/near/web"));
-    let state = get_json(&app, "/namer_state/near.json").await;
+    let state = app.json("/namer_state/near.json").await;
     assert_eq!(state["files"]["/web"]["endpoints"], 2);
     app.stop().await;
 }

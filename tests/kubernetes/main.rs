@@ -29,7 +29,9 @@ const CONTROL_PLANE: &str = "SIGNPOST_CONTROL_PLANE";
 
 fn main() -> ExitCode {
     let Some(binary) = std::env::var_os(CONTROL_PLANE) else {
-        println!("\nleft to tests/run: the suite `kubernetes`, which needs a control plane\n");
+        println!(
+            "\nleft to tests/run: this suite, which needs a control plane, and tests/page/run, which needs a browser\n"
+        );
         return ExitCode::SUCCESS;
     };
     if !network::is_own() {

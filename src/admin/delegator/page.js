@@ -3,8 +3,9 @@
 
 const at = (id) => document.getElementById(id);
 
-// How many entries of a dtab, and addresses of a name, are shown; of the rest, the number.
+// How many entries of a dtab, rows of a table, and addresses of a name are shown; of the rest, the number.
 const MOST_ENTRIES = 500;
+const MOST_ROWS = 500;
 const MOST_ADDRESSES = 20;
 
 let routers = [];
@@ -45,8 +46,19 @@ function bound({ addr, id, path }) {
   return ["good", `bound to ${id}${rest}: ${addresses.join(", ")}`];
 }
 
+// How long it has been so with a name that a namer follows: [class, text]; nothing when it does not say.
+function age(path, namers) {
+  for (const [prefix, { names }] of Object.entries(namers)) {
+    const name = path.startsWith(`/#/${prefix}/`) && names?.[path.slice(prefix.length + 3)];
+    if (!name) continue;
+    if (name.staleSeconds !== null) return ["bad", `(stale: nothing was heard of it for ${seconds(name.staleSeconds)})`];
+    return ["soft", `(for ${seconds(name.sinceSeconds)})`];
+  }
+  return null;
+}
+
 // A step with what is below it. Of a step that was not taken, nothing below was.
-function step(node, base, before, aboveTaken) {
+function step(node, { base, namers }, before, aboveTaken) {
   const line = element("div", "");
   if (before) line.append(element("span", "weight", before), " ");
   line.append(element("code", "path", node.path));
@@ -57,9 +69,11 @@ function step(node, base, before, aboveTaken) {
   }
   const said = result(node);
   if (said) line.append(" ", element("span", said[0], said[1]));
+  const old = node.type === "delegate" ? null : age(node.path, namers);
+  if (old) line.append(" ", element("span", old[0], old[1]));
   if (!node.taken && aboveTaken) line.append(" ", element("span", "soft", "(not taken)"));
   const item = element("li", node.taken ? "taken" : "skipped", line);
-  const children = below(node).map(([child, weight]) => step(child, base, weight, node.taken));
+  const children = below(node).map(([child, weight]) => step(child, { base, namers }, weight, node.taken));
   if (children.length > 0) item.append(element("ul", "", ...children));
   return item;
 }
@@ -86,11 +100,52 @@ function clear() {
   showError("");
 }
 
-function draw(tree) {
+// "12 s", "3 min", "5 h".
+function seconds(count) {
+  if (count < 120) return `${Math.round(count)} s`;
+  return count < 7200 ? `${Math.round(count / 60)} min` : `${Math.round(count / 3600)} h`;
+}
+
+// What a member of a row says.
+function cell(key, value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "number" && /seconds/i.test(key)) return seconds(value);
+  return typeof value === "object" ? JSON.stringify(value) : `${value}`;
+}
+
+// A table of [name, members], with a column for each member that any of them has.
+function table(title, rows) {
+  const keys = [...new Set(rows.flatMap(([, members]) => Object.keys(members)))];
+  const words = (key) =>
+    key.replace(/^since/, "").replace(/Seconds(Ago)?/, (_, ago) => (ago ? " ago" : " for")).replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  const head = element("tr", "", ...[title, ...keys.map(words)].map((text) => element("th", "", text)));
+  const row = ([name, members]) => {
+    const cells = keys.map((key) => element("td", "", cell(key, members[key])));
+    return element("tr", members.staleSeconds ? "bad" : "", element("td", "", element("code", "", name)), ...cells);
+  };
+  const made = element("table", "", head, ...rows.slice(0, MOST_ROWS).map(row));
+  if (rows.length > MOST_ROWS) made.append(element("caption", "soft", `${rows.length - MOST_ROWS} more`));
+  return made;
+}
+
+const asked = async (page) => (await fetch(page)).json();
+
+// Draws what namers know, as far as there is anything.
+async function showKnown(namers) {
+  const watches = (await asked("watches.json")).map(({ watch, server, ...members }) => [watch, members]);
+  const tables = Object.entries(namers).flatMap(([prefix, state]) =>
+    ["names", "files"].map((kind) => [`${kind} of /#/${prefix}`, Object.entries(state[kind] ?? {})]),
+  );
+  const shown = [...tables, ["watches of Kubernetes", watches]].filter(([, rows]) => rows.length > 0);
+  at("states").replaceChildren(...shown.map(([title, rows]) => table(title, rows)));
+  if (shown.length === 0) at("states").textContent = "Nothing: no name is in use.";
+}
+
+function draw(tree, namers) {
   const base = new Set((chosen()?.dtab ?? []).map(arrow));
   const leads = !/^([~!$]|pending|failed)/.test(tree.outcome);
   at("outcome").replaceChildren("Leads to ", element("b", leads ? "good" : "bad", tree.outcome));
-  at("answer").replaceChildren(element("ul", "", step(tree, base, "", true)));
+  at("answer").replaceChildren(element("ul", "", step(tree, { base, namers }, "", true)));
   at("answer").hidden = false;
 }
 
@@ -112,8 +167,12 @@ async function ask() {
     const answer = isTree ? await response.json() : await response.text();
     if (asking !== mine) return;
     clear();
-    if (isTree) draw(answer);
-    else showError(answer.trimEnd());
+    if (isTree) {
+      const namers = await asked("namer_state.json");
+      if (asking !== mine) return;
+      draw(answer, namers);
+      await showKnown(namers);
+    } else showError(answer.trimEnd());
   } catch (error) {
     if (asking !== mine) return;
     clear();
@@ -160,9 +219,10 @@ function submit(event) {
 async function start() {
   at("question").addEventListener("submit", submit);
   at("router").addEventListener("change", showRouter);
+  at("known").addEventListener("toggle", async () => at("known").open && showKnown(await asked("namer_state.json")));
   addEventListener("hashchange", follow);
   try {
-    routers = await (await fetch("routers.json")).json();
+    routers = await asked("routers.json");
   } catch (error) {
     showError(`The router does not answer: ${error.message}`);
     return;

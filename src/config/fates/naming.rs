@@ -147,6 +147,8 @@ pub(super) const SECTIONS: &[Section] = &[
         &[
             key("k8sHost", Works),
             key("k8sPort", Works),
+            key("kubeconfig", Works),
+            key("context", Works),
             key("namespace", Works),
             key("service", Works),
             key("port", Works),

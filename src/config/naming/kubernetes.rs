@@ -24,7 +24,7 @@ pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes 
         let said = reader.text("envVar").map(str::to_owned);
         said.unwrap_or_else(|| Kubernetes::ENV_VAR.to_owned())
     });
-    let client = client(&mut reader);
+    let client = client(&mut reader, "host", "port");
     let watch = reader.one_of("watch", &[("namespace", Scope::Namespace), ("cluster", Scope::Cluster)]);
     let label_selector = label(&mut reader);
     Kubernetes { source, env_var, client, watch: watch.unwrap_or_default(), label_selector }
@@ -37,7 +37,7 @@ pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::Ku
     let sections: &'static [&'static str] =
         if is_map { &["interpreter io.l5d.k8s.configMap"] } else { &["interpreter io.l5d.k8s.dtab"] };
     let mut reader = Reader::new(&node, sections, reader.report());
-    let client = client(&mut reader);
+    let client = client(&mut reader, "host", "port");
     let namespace = part(&mut reader, "namespace", is_label);
     let namespace = namespace.unwrap_or_else(|| store::Kubernetes::NAMESPACE.to_owned());
     let name = required(&mut reader, "name", |name| name.len() <= 253 && name.split('.').all(is_label));
@@ -83,25 +83,25 @@ pub(super) fn ingress(reader: &mut Reader<'_, '_>) -> Ingress {
     let node = reader.node().clone();
     let mut reader = Reader::new(&node, &["identifier io.l5d.ingress"], reader.report());
     Ingress {
-        client: client(&mut reader),
+        client: client(&mut reader, "host", "port"),
         namespace: non_empty(&mut reader, "namespace"),
         class: non_empty(&mut reader, "ingressClassAnnotation").unwrap_or_else(|| Ingress::CLASS.to_owned()),
         ignore_default_backends: reader.flag("ignoreDefaultBackends").unwrap_or_default(),
     }
 }
 
-/// Reads where the API server is.
-fn client(reader: &mut Reader<'_, '_>) -> Config {
+/// Reads where the API server is; `host` and `port` are the keys of one that is spoken to over plain HTTP.
+pub(super) fn client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Config {
     let file = reader.text("kubeconfig").map(Into::into);
     let context = reader.text("context").map(str::to_owned);
     let named = reader.get("kubeconfig").or_else(|| reader.get("context"));
-    let plain = plain_client(reader, "host", "port");
+    let plain = plain_client(reader, host, port);
     match (plain, named) {
         (None, None) => Config::Found,
         (Some(plain), None) => plain,
         (None, Some(_)) => Config::Kubeconfig { file, context },
         (Some(_), Some(named)) => {
-            let message = "`host` and `port` name an API server already: keep them, or this";
+            let message = format!("`{host}` and `{port}` name an API server already: keep them, or this");
             reader.error(Some(&named), message);
             Config::Found
         }
@@ -109,7 +109,7 @@ fn client(reader: &mut Reader<'_, '_>) -> Config {
 }
 
 /// Reads the address of an API server that is spoken to over plain HTTP, if these two keys say that there is one.
-pub(super) fn plain_client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Option<Config> {
+fn plain_client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Option<Config> {
     let said = reader.get(host).or_else(|| reader.get(port))?;
     let host = reader.text(host).map(str::to_owned);
     let config = Config::plain(host, reader.number(port, 1..=u64::from(u16::MAX)));

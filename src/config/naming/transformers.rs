@@ -3,7 +3,7 @@
 use super::super::errors::Report;
 use super::super::reader::Reader;
 use super::super::router::{non_empty, path};
-use super::kubernetes::plain_client;
+use super::kubernetes::client;
 use crate::namer::{DaemonSet, Transformer};
 use crate::source::node::Node;
 
@@ -59,7 +59,7 @@ fn daemon_set(reader: &mut Reader<'_, '_>) -> Option<DaemonSet> {
     ["namespace", "port", "service"].iter().for_each(|key| need(reader, key));
     let mut text = |key| reader.text(key).map(str::to_owned);
     let (namespace, port, service) = (text("namespace"), text("port"), text("service"));
-    let client = plain_client(reader, "k8sHost", "k8sPort").unwrap_or_default();
+    let client = client(reader, "k8sHost", "k8sPort");
     Some(DaemonSet { client, namespace: namespace?, port: port?, service: service? })
 }
 

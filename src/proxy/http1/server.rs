@@ -57,15 +57,8 @@ pub(crate) async fn serve_connection(
         }
         // What may have changed while nothing came.
         let service = listener.service();
-        let after = match next_head(&service, &conn, &mut patience).await {
-            Ok(Some(head)) => serve_request(&service, &conn, &peer, &mut patience, head, opened).await,
-            Ok(None) => After::Close,
-            Err(error) => {
-                let access = service.access.as_ref();
-                let entry = access.map(|log| conn.look(|bytes| log.begin_malformed(bytes, &peer)));
-                refuse(&service, &conn, &peer, &error, entry).await
-            }
-        };
+        // Boxed while it lasts: a connection that waits for a request, as most do, does not hold the room to serve one.
+        let after = Box::pin(take_request(&service, &conn, &peer, &mut patience, opened)).await;
         match after {
             After::Again => {}
             After::Close => return,
@@ -89,6 +82,25 @@ async fn is_begun(conn: &Conn, hearer: &Hearer, patience: &mut Patience) -> bool
         Poll::Pending
     })
     .await
+}
+
+/// Serves the request that has begun.
+async fn take_request(
+    service: &Rc<Service>,
+    conn: &Rc<Conn>,
+    peer: &Peer,
+    patience: &mut Patience,
+    opened: Instant,
+) -> After {
+    match next_head(service, conn, patience).await {
+        Ok(Some(head)) => serve_request(service, conn, peer, patience, head, opened).await,
+        Ok(None) => After::Close,
+        Err(error) => {
+            let access = service.access.as_ref();
+            let entry = access.map(|log| conn.look(|bytes| log.begin_malformed(bytes, peer)));
+            refuse(service, conn, peer, &error, entry).await
+        }
+    }
 }
 
 /// Reads the head of a request that has begun; None when its end does not come.

@@ -2,6 +2,7 @@
 
 use super::http2::{Frames, H2Client};
 use super::{Wire, within};
+use serde_json::Value;
 use signpost::app::{App, Running, Threads};
 use signpost::config::{self, Config};
 use std::net::SocketAddr;
@@ -53,6 +54,18 @@ impl TestApp {
     /// The app itself.
     pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().expect("it has not been stopped")
+    }
+
+    /// Asks the admin server for JSON.
+    pub(crate) async fn json(&self, target: &str) -> Value {
+        let mut admin = Wire::connect(self.running().admin()).await;
+        let answer = admin.ask(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        assert_eq!(
+            (answer.status(), answer.field("content-type")),
+            (200, Some("application/json")),
+            "{target}"
+        );
+        serde_json::from_slice(&answer.body).expect("it is JSON")
     }
 
     /// Reloads the configuration from a text; returns what takes a restart.
