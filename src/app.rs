@@ -14,7 +14,7 @@ use crate::drain::{self, Drain, Stage};
 use crate::interpret::Keeper;
 use crate::proxy::{AccessLog, ListenerConfig, Proxy, RouterConfig, SocketOptions};
 use crate::telemetry::{Logs, Registry};
-use crate::{admin, config, namer, proxy, store};
+use crate::{admin, config, identify, namer, proxy, store};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -29,6 +29,9 @@ const ANSWER_IDLE: Duration = Duration::from_secs(60);
 /// How long the last workers may take to end after they were told to give up, and the admin server to give its last
 /// answers.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for snapshots to be written.
+const SAVING: Duration = Duration::from_secs(5);
 
 /// How long a connection that waits may still begin a request when a stop that was announced has come to its end: long
 /// enough for what was sent before the caller could know, so that it is answered and not lost.
@@ -62,6 +65,9 @@ pub enum Error {
     /// A stored dtab cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// An identifier does not lead to an API server.
+    #[error(transparent)]
+    Identifier(#[from] identify::Error),
     /// A listener cannot be bound.
     #[error("{what} cannot listen on {address}: {source}{}", advice(source))]
     Bind {
@@ -132,7 +138,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, a listener cannot be bound, an access log cannot be opened, or a thread cannot be started.
+    /// A namer cannot be made, a store or an identifier cannot be used, a listener cannot be bound, an access log cannot be opened, or a thread cannot be started.
     pub async fn start(config: Config, threads: Threads) -> Result<Running, Error> {
         let control = Handle::current();
         let registry = Registry::default();
@@ -195,8 +201,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// The configuration is wrong, a namer cannot be made, or a stored dtab cannot be used. Then everything stays as it
-    /// is.
+    /// The configuration is wrong, a namer cannot be made, or a stored dtab or an identifier cannot be used. Then
+    /// everything stays as it is.
     pub async fn reload(&mut self, read: Result<Config, Errors>) -> Result<Vec<Warning>, Error> {
         self.live.reload(read.map_err(Error::from)).await
     }
@@ -232,7 +238,12 @@ impl Running {
     pub async fn stop(self) -> bool {
         let announced = self.drain.stages().stage() >= Stage::Leaving;
         let last_call = if announced { LAST_CALL } else { Duration::ZERO };
-        let in_time = self.drain.drain(last_call, self.live.config().admin.shutdown_grace).await;
+        let drained = self.drain.drain(last_call, self.live.config().admin.shutdown_grace);
+        // Now, because whoever takes over may start without an API server, and nobody may wait for the end.
+        let (in_time, saved) = tokio::join!(drained, self.live.save(SAVING));
+        if !saved {
+            tracing::warn!("not all snapshots were written within {} s", SAVING.as_secs());
+        }
         self.workers.ended().await;
         // A log that nobody reads, such as a pipe, must not hold up the end.
         let _ = tokio::time::timeout(LAST_WORDS, self.logs.ended()).await;

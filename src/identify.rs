@@ -11,7 +11,7 @@
 mod config;
 mod ingress;
 
-pub use self::config::{Config, Header, HeaderPath, HeaderToken, MethodAndHost, PathSegments, Static};
+pub use self::config::{Config, Error, Header, HeaderPath, HeaderToken, MethodAndHost, PathSegments, Static};
 pub use self::ingress::{FIRST_LIST, Ingress, Ingresses, LiveRules};
 
 use self::ingress::Rules;

@@ -10,6 +10,9 @@
 //! the server answers a watch with 410, does not go back to plain lists when a server cannot stream them, and tells
 //! nobody when it last heard from the server.
 //!
+//! With a [folder for snapshots](Config::snapshot) the last good answers outlive the process: a start without the API
+//! server serves them, stale from the beginning, until there is a list.
+//!
 //! What is written is little: the status of an object, and events.
 
 mod backoff;
@@ -18,6 +21,8 @@ mod config;
 mod failure;
 mod kept;
 mod metrics;
+mod save;
+mod snapshot;
 mod state;
 mod store;
 mod task;
@@ -25,8 +30,9 @@ mod watches;
 mod write;
 
 pub use self::client::{Client, Clients};
-pub use self::config::{Config, Error};
+pub use self::config::{Access, Config, Error};
 pub use self::kept::{Kept, Known, View};
 pub use self::metrics::Metrics;
+pub use self::state::seconds_since;
 pub use self::watches::{IDLE, MAX_WATCHES, Scope, Selector, Watches};
 pub use self::write::{WriteError, Written};

@@ -40,7 +40,7 @@
 //! | 0 | [`files`] | Watch a file for change by its parent directory, debounced. | what is in it |
 //! | 1 | [`name`] | Paths, name trees and dtabs as values: parse, print, look up. | async, sockets, config |
 //! | 1 | [`message`] | A message head as its bytes plus edits, from HTTP/1 and HTTP/2 and to either; HTTP/1 framing rules as pure functions. | sockets, what a field means |
-//! | 2 | [`kubernetes`] | One client; watches with state, backoff and staleness. | which resource means what |
+//! | 2 | [`kubernetes`] | One client; watches with state, backoff, staleness and snapshot. | which resource means what |
 //! | 2 | [`context`] | What a request carries: peer, headers decoded, judged, stripped, re-encoded. | routing |
 //! | 2 | [`interpret`] | Turn a path and a dtab into a live tree of bound names, with its trace; owns the `Namer` and `Transformer` traits. | which namers exist; HTTP |
 //! | 3 | [`identify`] | Name a request: head in, path out. | what the path will mean |

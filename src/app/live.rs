@@ -10,6 +10,7 @@ use crate::proxy::RouterSettings;
 use crate::store::{Store, Stores};
 use crate::telemetry::{Counter, Gauge, Registry};
 use crate::{admin, namer};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -50,7 +51,7 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, or a store has no good dtab.
+    /// A namer cannot be made, a store has no good dtab, or an identifier does not lead to an API server.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
         let clients = Clients::default();
         let namers = namer::build(&config.namers, config.interpreters(), &clients, registry, control)?;
@@ -61,7 +62,7 @@ impl Live {
             Base::new(router, store.as_ref().map(Store::stored), &namers, control)
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
-        let ingresses = Ingresses::new(&clients, registry, control).rebuilt(identifiers(&config)).await;
+        let ingresses = Ingresses::new(&clients, registry, control).rebuilt(identifiers(&config)).await?;
         let shown = ShownLive {
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(shown_routers(&config, &bases, opened)),
@@ -108,13 +109,19 @@ impl Live {
         (self.shown.config.subscribe(), self.shown.routers.subscribe(), self.shown.namers.subscribe())
     }
 
+    /// Saves what is known from Kubernetes, where the configuration says so, for a start without it; waits up to `limit`.
+    pub(super) async fn save(&self, limit: Duration) -> bool {
+        self.clients.save(limit).await
+    }
+
     /// Takes over a configuration that was read, or counts that it could not be.
     ///
     /// Returns what takes a restart.
     ///
     /// # Errors
     ///
-    /// It is wrong, a namer cannot be made, or a store has no good dtab. Nothing has changed then.
+    /// It is wrong, a namer cannot be made, a store has no good dtab, or an identifier does not lead to an API server.
+    /// Nothing has changed then.
     pub(super) async fn reload(&mut self, read: Result<Config, Error>) -> Result<Vec<Warning>, Error> {
         let taken = match read {
             Ok(new) => self.take_over(&new).await,
@@ -129,7 +136,7 @@ impl Live {
         // Whatever can fail comes first, so that all of it is taken over or nothing.
         let namers = self.namers.rebuilt(&config.namers, config.interpreters())?;
         let opened = open_stores(&self.stores, &config.routers).await?;
-        let ingresses = self.ingresses.rebuilt(identifiers(&config)).await;
+        let ingresses = self.ingresses.rebuilt(identifiers(&config)).await?;
         for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
             let namers = namers.namers_behind(&router.transformers);
             base.change(router, store.as_ref().map(Store::stored), &namers);

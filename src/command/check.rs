@@ -29,6 +29,11 @@ pub(super) fn run(file: &str) -> Exit {
                 return failed(&error);
             }
         }
+        for identifier in config.routers.iter().flat_map(|router| &router.identifiers) {
+            if let Err(error) = identifier.check() {
+                return failed(&error);
+            }
+        }
         for note in config.notes() {
             println!("{note}");
         }

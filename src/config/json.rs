@@ -296,7 +296,7 @@ namers:
   - {kind: io.l5d.k8s.localnode}
   - {kind: io.l5d.k8s.localnode, envVar: NODE}
   - {kind: io.l5d.k8s.daemonset, namespace: default, port: incoming, service: l5d}
-  - {kind: io.l5d.k8s.daemonset, k8sHost: "::1", k8sPort: 3, namespace: default, port: 4141, service: l5d}
+  - {kind: io.l5d.k8s.daemonset, k8sHost: "::1", k8sPort: 3, snapshot: known, namespace: default, port: 4141, service: l5d}
   - {kind: io.l5d.k8s.daemonset, kubeconfig: c, context: x, namespace: default, port: 4141, service: l5d}
   - {kind: io.l5d.replace, path: /$/inet/127.1/4140}
   - {kind: io.l5d.const, path: "/$/io.buoyant.http.status/204"}

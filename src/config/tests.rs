@@ -1,6 +1,6 @@
 use super::*;
 use crate::context::{Forwarded, HostParameter, Labeler, Trust};
-use crate::kubernetes::{Config as Access, Scope};
+use crate::kubernetes::{Access, Config as ApiServer, Scope};
 use crate::proxy::AccessFormat;
 use crate::telemetry::{LogFile, LogTarget, Roll};
 use crate::{identify, namer, store};
@@ -321,18 +321,18 @@ namers:
 - {kind: io.l5d.k8s, prefix: /old, host: "::1", port: 3, endpoints: v1, watch: cluster}
 - {kind: io.l5d.k8s.ns}
 - {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: c, context: dev}
-- {kind: io.l5d.k8s.external, port: 4}
+- {kind: io.l5d.k8s.external, port: 4, snapshot: known/here}
 routers: [{protocol: http, servers: [{}]}]
 "#;
     let slices = namer::Source::Pods(namer::EndpointsApi::Slices);
     let usual = namer::Kubernetes {
         source: slices,
         env_var: None,
-        client: Access::Found,
+        client: ApiServer::default(),
         watch: Scope::Namespace,
         label_selector: None,
     };
-    let plain = |host: &str, port| Access::Plain { host: host.into(), port };
+    let plain = |host: &str, port| ApiServer::from(Access::Plain { host: host.into(), port });
     let old = namer::Kubernetes {
         source: namer::Source::Pods(namer::EndpointsApi::Endpoints),
         client: plain("::1", 3),
@@ -340,13 +340,13 @@ routers: [{protocol: http, servers: [{}]}]
         ..usual.clone()
     };
     let named = Access::Kubeconfig { file: Some("c".into()), context: Some("dev".into()) };
-    let external =
-        namer::Kubernetes { source: namer::Source::External, client: plain("localhost", 4), ..usual.clone() };
+    let saved = ApiServer { snapshot: Some("known/here".into()), ..plain("localhost", 4) };
+    let external = namer::Kubernetes { source: namer::Source::External, client: saved, ..usual.clone() };
     let all = [
         ("/io.l5d.k8s", namer::Kubernetes { label_selector: Some("version".into()), ..usual.clone() }),
         ("/old", old),
         ("/io.l5d.k8s.ns", namer::Kubernetes { env_var: Some("POD_NAMESPACE".into()), ..usual.clone() }),
-        ("/io.l5d.k8s.ns", namer::Kubernetes { env_var: Some("NS".into()), client: named, ..usual }),
+        ("/io.l5d.k8s.ns", namer::Kubernetes { env_var: Some("NS".into()), client: named.into(), ..usual }),
         ("/io.l5d.k8s.external", external),
     ];
     let config = |(prefix, kubernetes)| namer::Config {
@@ -366,13 +366,16 @@ fn store(interpreter: &str) -> Result<store::Config, Errors> {
 #[test]
 fn every_key_of_the_stores_in_kubernetes_ends_in_its_field() {
     let usual = store::Kubernetes {
-        client: Access::Found,
+        client: ApiServer::default(),
         namespace: "default".into(),
         name: "routes".into(),
         object: store::Object::ConfigMap { filename: "dtab".into() },
     };
     let other = store::Kubernetes {
-        client: Access::Plain { host: "a".into(), port: 1 },
+        client: ApiServer {
+            access: Access::Plain { host: "a".into(), port: 1 },
+            snapshot: Some("/var/known".into()),
+        },
         namespace: "prod".into(),
         name: "our.routes".into(),
         object: store::Object::ConfigMap { filename: "dtab".into() },
@@ -382,7 +385,7 @@ fn every_key_of_the_stores_in_kubernetes_ends_in_its_field() {
     let of = |object| store::Kubernetes { object, ..usual.clone() };
     for (keys, expected) in [
         (format!("{map}, name: routes"), usual.clone()),
-        (format!("{map}, host: a, port: 1, namespace: prod, name: our.routes"), other),
+        (format!("{map}, host: a, port: 1, snapshot: /var/known, namespace: prod, name: our.routes"), other),
         ("kind: io.l5d.k8s.dtab, name: routes".to_owned(), of(store::Object::Dtab)),
         (format!("{dtab}, apiVersion: signpost.dev/v1alpha1"), of(store::Object::Dtab)),
         (format!("{dtab}, apiVersion: l5d.io/v1alpha1"), of(store::Object::LinkerdDtab)),
@@ -590,20 +593,20 @@ fn routers_share_an_access_log_only_if_they_keep_it_alike() {
 fn ingresses_are_asked_for_as_is_said() {
     let identifiers = [
         identify::Config::Ingress(identify::Ingress {
-            client: Access::Plain { host: "api".into(), port: 8 },
+            client: Access::Plain { host: "api".into(), port: 8 }.into(),
             namespace: Some("n".into()),
             class: "c".into(),
             ignore_default_backends: true,
         }),
         identify::Config::Ingress(identify::Ingress {
-            client: Access::Found,
+            client: ApiServer { snapshot: Some("known".into()), ..ApiServer::default() },
             namespace: None,
             class: "linkerd".into(),
             ignore_default_backends: false,
         }),
     ];
     let text = "routers:\n- protocol: http\n  servers: [{}]\n  identifier:\n  - {kind: io.l5d.ingress, host: api, port: 8, \
-                namespace: n, ingressClassAnnotation: c, ignoreDefaultBackends: true}\n  - {kind: io.l5d.ingress}\n";
+                namespace: n, ingressClassAnnotation: c, ignoreDefaultBackends: true}\n  - {kind: io.l5d.ingress, snapshot: known}\n";
     let config = read("f", text).expect("it is right");
     assert_eq!(config.routers[0].identifiers, identifiers);
     let again = read("f", &config.to_json().to_string()).expect("what is shown is a configuration");

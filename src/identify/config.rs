@@ -1,4 +1,5 @@
 use super::Ingress;
+use crate::kubernetes;
 use crate::name::Path;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,30 @@ impl Config {
             Self::Ingress(_) => "io.l5d.ingress",
         }
     }
+
+    /// Checks what can be checked without asking anybody. Reads files.
+    ///
+    /// # Errors
+    ///
+    /// The kubeconfig that is named cannot be read or lacks the context, or the folder for snapshots cannot be used.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Ingress(ingress) => {
+                ingress.client.check().map_err(|source| Error { kind: self.kind(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why an identifier cannot ask Kubernetes.
+#[derive(Debug, thiserror::Error)]
+#[error("identifier {kind}: {source}")]
+pub struct Error {
+    /// Its kind.
+    pub kind: &'static str,
+    /// What is wrong.
+    pub source: kubernetes::Error,
 }
 
 impl Default for Config {

@@ -59,7 +59,8 @@ pub struct Endpoint {
 }
 
 /// The protocol an endpoint speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Hint {
     /// HTTP/1.1.
     H1,

@@ -2,6 +2,8 @@
 
 use super::Config;
 use super::config::Error;
+use super::save::{LastSave, Snapshots};
+use super::snapshot::Folder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::ConfigExt as _;
@@ -34,13 +36,18 @@ pub struct Client(Arc<Shared>);
 
 /// The clients in use, one for each configuration, whoever asks by it: namers, stores and identifiers. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Clients(Arc<std::sync::Mutex<Vec<Weak<Shared>>>>);
+pub struct Clients {
+    used: Arc<std::sync::Mutex<Vec<Weak<Shared>>>>,
+    last_save: LastSave,
+}
 
 struct Shared {
     config: Config,
     made: Mutex<Made>,
     /// Whether lists are asked for as streams.
     streams: AtomicBool,
+    snapshots: Option<Arc<Snapshots>>,
+    last_save: LastSave,
     /// Whose watches it serves.
     watches: std::sync::Mutex<Vec<Weak<dyn Describe>>>,
 }
@@ -61,36 +68,50 @@ impl std::fmt::Debug for Shared {
 struct Made {
     /// How often one was made.
     generation: u64,
-    client: Option<kube::Client>,
+    client: Option<(kube::Client, Arc<str>)>,
 }
 
 /// A client that may still be good.
 #[derive(Clone)]
 pub(super) struct Connected {
     pub(super) kube: kube::Client,
+    /// The URL of the server.
+    pub(super) server: Arc<str>,
     generation: u64,
 }
 
 impl Clients {
     /// Returns the client that is configured so: the one in use, or a new one.
     pub fn of(&self, config: &Config) -> Client {
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         clients.retain(|client| client.strong_count() > 0);
         let used = clients.iter().filter_map(Weak::upgrade).find(|client| client.config == *config);
         Client(used.unwrap_or_else(|| {
-            let (config, streams) = (config.clone(), AtomicBool::new(true));
-            let watches = std::sync::Mutex::default();
-            let client = Arc::new(Shared { config, made: Mutex::default(), streams, watches });
+            let folder = config.snapshot.clone().map(Folder::new);
+            let client = Arc::new(Shared {
+                config: config.clone(),
+                made: Mutex::default(),
+                streams: AtomicBool::new(true),
+                snapshots: folder.map(|folder| Arc::new(Snapshots::new(folder))),
+                last_save: self.last_save.clone(),
+                watches: std::sync::Mutex::default(),
+            });
             clients.push(Arc::downgrade(&client));
             client
         }))
+    }
+
+    /// Has every watch write the snapshot that is due, and none after: for the end of the process. Waits for it, up to
+    /// `limit`, and returns whether all was written.
+    pub async fn save(&self, limit: Duration) -> bool {
+        self.last_save.now(limit).await
     }
 
     /// Describes every watch that is kept up, for people:
     /// `[{"watch": "endpointslices in default", "server": {}, "state": "watching", ...}]`. `server` has the keys of the
     /// configuration that say which API server it is.
     pub fn state(&self) -> Vec<Value> {
-        let clients = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let clients = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
         clients.iter().filter_map(Weak::upgrade).flat_map(|client| client.state()).collect()
     }
 }
@@ -101,7 +122,7 @@ impl Shared {
         let described = watches.iter().filter_map(Weak::upgrade).flat_map(|watches| watches.describe());
         let whole = |(watch, state): (String, Value)| {
             let mut whole = Map::from_iter([("watch".to_owned(), watch.into())]);
-            whole.insert("server".to_owned(), json!(self.config));
+            whole.insert("server".to_owned(), json!(self.config.access));
             whole.extend(state.as_object().cloned().unwrap_or_default());
             Value::Object(whole)
         };
@@ -120,23 +141,41 @@ impl Client {
     /// Returns the client, made from credentials that are read now if there is none.
     pub(super) async fn connected(&self) -> Result<Connected, Error> {
         let mut made = self.0.made.lock().await;
-        let client = match &made.client {
-            Some(client) => client.clone(),
+        let (client, server) = match &made.client {
+            Some(made) => made.clone(),
             None => {
                 let config = self.0.config.clone();
                 let runtime = Handle::current();
                 // Files are read, and the program that a kubeconfig names for credentials is run.
                 let making = spawn_blocking(move || runtime.block_on(make(&config))).await;
                 let (client, server) = making.map_err(Error::Unmade)??;
+                let server = Arc::<str>::from(server.to_string());
                 if made.generation == 0 {
                     tracing::info!(server = %server, "connecting to the Kubernetes API");
                 }
                 made.generation += 1;
-                made.client = Some(client.clone());
-                client
+                made.client = Some((client.clone(), Arc::clone(&server)));
+                (client, server)
             }
         };
-        Ok(Connected { kube: client, generation: made.generation })
+        Ok(Connected { kube: client, server, generation: made.generation })
+    }
+
+    /// Returns the URL of the server, by what the configuration leads to now; asks nobody.
+    pub(super) async fn server(&self) -> Result<Arc<str>, Error> {
+        let (config, runtime) = (self.0.config.clone(), Handle::current());
+        let loading = spawn_blocking(move || runtime.block_on(config.access.load())).await;
+        Ok(loading.map_err(Error::Unmade)??.cluster_url.to_string().into())
+    }
+
+    /// Where snapshots are kept, if they are.
+    pub(super) fn snapshots(&self) -> Option<&Arc<Snapshots>> {
+        self.0.snapshots.as_ref()
+    }
+
+    /// What the end of the process waits for.
+    pub(super) fn last_save(&self) -> &LastSave {
+        &self.0.last_save
     }
 
     /// Says that something failed with this client: the next one is made anew.
@@ -161,7 +200,7 @@ impl Client {
 /// Makes a client. Not `kube`'s own stack: it would repeat requests unseen and log each failure as an error.
 /// Returns the server as well.
 async fn make(config: &Config) -> Result<(kube::Client, http::Uri), Error> {
-    let config = config.load().await?;
+    let config = config.access.load().await?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -187,16 +226,17 @@ async fn make(config: &Config) -> Result<(kube::Client, http::Uri), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::Access;
 
     #[test]
     fn who_is_configured_alike_shares_a_client() {
         let clients = Clients::default();
-        let [here, there] = ["a", "b"].map(|host| Config::plain(Some(host.into()), None));
+        let [here, there] = ["a", "b"].map(|host| Access::plain(Some(host.into()), None).into());
         let first = clients.of(&here);
         assert!(Arc::ptr_eq(&first.0, &clients.of(&here).0));
         assert!(!Arc::ptr_eq(&first.0, &clients.of(&there).0));
         drop(first);
         let _there = clients.of(&there);
-        assert_eq!(clients.0.lock().unwrap().len(), 1, "one that nobody has is forgotten");
+        assert_eq!(clients.used.lock().unwrap().len(), 1, "one that nobody has is forgotten");
     }
 }

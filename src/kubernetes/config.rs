@@ -1,15 +1,26 @@
-//! Where the API server is, and as whom it is asked.
+//! Where the API server is, as whom it is asked, and where its last good answers are kept.
 
+use super::snapshot;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::io;
 use std::path::PathBuf;
 
 /// Where `kubectl proxy` listens, and Linkerd 1 asked: localhost, port 8001.
 const PROXY: (&str, u16) = ("localhost", 8001);
 
+/// How an API server is asked, and where its last good answers are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Where it is, and as whom it is asked.
+    pub access: Access,
+    /// `snapshot`: the folder in which the last good answers are kept for a start without it; none unless given.
+    pub snapshot: Option<PathBuf>,
+}
+
 /// Where the API server is, and as whom it is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Config {
+pub enum Access {
     /// In a pod, the API server of its cluster, as its service account; elsewhere what the user's kubeconfig says
     /// (`$KUBECONFIG`, `~/.kube/config`); and without one, `localhost:8001` as Linkerd 1. The default.
     #[default]
@@ -48,6 +59,16 @@ pub enum Error {
     /// The client was not made to the end.
     #[error("making the client: {0}")]
     Unmade(tokio::task::JoinError),
+    /// The folder for snapshots is none, cannot be made, or may not be written to.
+    #[error(
+        "snapshot: {} cannot be used: {source}. Name a folder that this process may make or write to", folder.display()
+    )]
+    Snapshot {
+        /// As it is configured.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The kubeconfig wants a proxy.
     #[error("kubeconfig: `proxy-url` is not supported: name the API server itself")]
     Proxy,
@@ -62,23 +83,79 @@ impl Serialize for Config {
     }
 }
 
-impl Config {
-    /// Returns the configuration that `host` and `port` give, with Linkerd's defaults for what is absent.
-    pub fn plain(host: Option<String>, port: Option<u16>) -> Self {
-        Self::Plain { host: host.unwrap_or_else(|| PROXY.0.to_owned()), port: port.unwrap_or(PROXY.1) }
+impl Serialize for Access {
+    /// As the keys of the configuration.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut keys = serializer.serialize_map(None)?;
+        self.serialize_keys(&mut keys, "host", "port")?;
+        keys.end()
     }
+}
 
+impl From<Access> for Config {
+    /// Without snapshots.
+    fn from(access: Access) -> Self {
+        Self { access, snapshot: None }
+    }
+}
+
+impl Config {
     /// Adds the keys of the configuration that say the same.
     ///
     /// # Errors
     ///
     /// Those of the serializer.
     pub fn serialize_keys<S: SerializeMap>(&self, keys: &mut S) -> Result<(), S::Error> {
+        self.serialize_keys_as(keys, "host", "port")
+    }
+
+    /// As [`Config::serialize_keys`], where the keys `host` and `port` have other names.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize_keys_as<S: SerializeMap>(
+        &self,
+        keys: &mut S,
+        host: &'static str,
+        port: &'static str,
+    ) -> Result<(), S::Error> {
+        self.access.serialize_keys(keys, host, port)?;
+        self.snapshot.iter().try_for_each(|folder| keys.serialize_entry("snapshot", folder))
+    }
+
+    /// Checks what can be checked without asking anybody. Reads files, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// A kubeconfig that was named cannot be read or does not have the context, the host is not one, or there is no
+    /// writing to the folder for snapshots.
+    pub fn check(&self) -> Result<(), Error> {
+        self.access.check()?;
+        self.snapshot.iter().try_for_each(|folder| {
+            let failed = |source| Error::Snapshot { folder: folder.clone(), source };
+            snapshot::check(folder).map_err(failed)
+        })
+    }
+}
+
+impl Access {
+    /// Returns what `host` and `port` give, with Linkerd's defaults for what is absent.
+    pub fn plain(host: Option<String>, port: Option<u16>) -> Self {
+        Self::Plain { host: host.unwrap_or_else(|| PROXY.0.to_owned()), port: port.unwrap_or(PROXY.1) }
+    }
+
+    fn serialize_keys<S: SerializeMap>(
+        &self,
+        keys: &mut S,
+        host_key: &'static str,
+        port_key: &'static str,
+    ) -> Result<(), S::Error> {
         match self {
             Self::Found => Ok(()),
             Self::Plain { host, port } => {
-                keys.serialize_entry("host", host)?;
-                keys.serialize_entry("port", port)
+                keys.serialize_entry(host_key, host)?;
+                keys.serialize_entry(port_key, port)
             }
             Self::Kubeconfig { file, context } => {
                 file.iter().try_for_each(|file| keys.serialize_entry("kubeconfig", file))?;
@@ -124,7 +201,7 @@ async fn found() -> Result<kube::Config, Error> {
         Ok(kubeconfig) => from_file(kubeconfig, None).await,
         Err(Error::Kubeconfig(KubeconfigError::FindPath)) => Ok(kube::Config::new(url(PROXY.0, PROXY.1)?)),
         Err(Error::Kubeconfig(KubeconfigError::ReadConfig(error, _)))
-            if error.kind() == std::io::ErrorKind::NotFound =>
+            if error.kind() == io::ErrorKind::NotFound =>
         {
             Ok(kube::Config::new(url(PROXY.0, PROXY.1)?))
         }
@@ -164,11 +241,11 @@ fn url(host: &str, port: u16) -> Result<http::Uri, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Error, url};
+    use super::{Access, Error, url};
 
     #[test]
     fn plain_is_where_kubectl_proxy_listens() {
-        let Config::Plain { host, port } = Config::plain(None, None) else { panic!("plain") };
+        let Access::Plain { host, port } = Access::plain(None, None) else { panic!("plain") };
         assert_eq!(url(&host, port).unwrap(), "http://localhost:8001/");
         assert_eq!(url("::1", 1).unwrap(), "http://[::1]:1/");
         assert_eq!(url("10.0.0.1", 65535).unwrap(), "http://10.0.0.1:65535/");
@@ -181,7 +258,7 @@ mod tests {
     fn a_kubeconfig_is_read_when_it_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config");
-        let named = |context: Option<&str>| Config::Kubeconfig {
+        let named = |context: Option<&str>| Access::Kubeconfig {
             file: Some(file.clone()),
             context: context.map(str::to_owned),
         };

@@ -1,12 +1,16 @@
 //! What is kept of a resource, and what is known of a group of its objects.
 
+use jiff::Timestamp;
 use kube::Resource;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 /// What is kept of each object of a resource: the resource's owner says.
-pub trait Kept: PartialEq + Send + Sync + Sized + 'static {
+///
+/// As serde writes it, so it is in snapshots; one that cannot be read any more is not used.
+pub trait Kept: PartialEq + Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     /// The object as the API server gives it.
     type Object: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + DeserializeOwned
@@ -39,6 +43,18 @@ pub struct View<T> {
     pub unreadable: Option<Arc<str>>,
     /// Whether the server cannot be asked now, so that these are the last good ones.
     pub stale: bool,
+    /// Of when they are, if that was before the process began.
+    pub before: Option<Timestamp>,
+}
+
+impl<T> Known<T> {
+    /// Returns of when the objects are, if that was before the process began.
+    pub const fn before(&self) -> Option<Timestamp> {
+        match self {
+            Self::Found(view) => view.before,
+            Self::Pending | Self::Failed(_) => None,
+        }
+    }
 }
 
 impl<T> View<T> {
@@ -60,7 +76,8 @@ impl<T> Clone for Known<T> {
 
 impl<T> Clone for View<T> {
     fn clone(&self) -> Self {
-        Self { objects: Arc::clone(&self.objects), unreadable: self.unreadable.clone(), stale: self.stale }
+        let Self { objects, unreadable, stale, before } = self;
+        Self { objects: Arc::clone(objects), unreadable: unreadable.clone(), stale: *stale, before: *before }
     }
 }
 
@@ -77,6 +94,7 @@ impl<T: PartialEq> PartialEq for Known<T> {
 
 impl<T: PartialEq> PartialEq for View<T> {
     fn eq(&self, other: &Self) -> bool {
-        (self.stale, &self.unreadable) == (other.stale, &other.unreadable) && self.objects == other.objects
+        (self.stale, self.before, &self.unreadable) == (other.stale, other.before, &other.unreadable)
+            && self.objects == other.objects
     }
 }

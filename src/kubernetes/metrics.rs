@@ -11,10 +11,14 @@ pub struct Metrics {
     pub(super) events: Counter,
     pub(super) lists: Counter,
     pub(super) failures: Counter,
+    pub(super) restored: Gauge,
+    pub(super) snapshot_time: Gauge,
+    pub(super) snapshots: Counter,
+    pub(super) snapshot_failures: Counter,
 }
 
 /// What each series means.
-const MEANINGS: [(&str, &str); 6] = [
+const MEANINGS: [(&str, &str); 10] = [
     ("kubernetes_watches", "Watches of the Kubernetes API that are kept up now"),
     (
         "kubernetes_stale_watches",
@@ -24,6 +28,19 @@ const MEANINGS: [(&str, &str); 6] = [
     ("kubernetes_watch_events", "Changes of objects that the API server told of"),
     ("kubernetes_lists", "Complete lists of objects: one at a watch's start, and one after each failure"),
     ("kubernetes_watch_failures", "Failures to list or watch: each begins the watch anew"),
+    (
+        "kubernetes_snapshot_watches",
+        "Watches that serve what was known before the process began, because the API server has not listed it since",
+    ),
+    (
+        "kubernetes_snapshot_timestamp_seconds",
+        "Of when the snapshot is that was last begun to be served, in seconds since 1970; 0 if none was",
+    ),
+    ("kubernetes_snapshots_written", "Snapshots of watches that were written to disk"),
+    (
+        "kubernetes_snapshot_failures",
+        "Snapshots that could not be written, or were there and could not be used",
+    ),
 ];
 
 impl Metrics {
@@ -40,6 +57,10 @@ impl Metrics {
             events: registry.counter("kubernetes_watch_events", &labels),
             lists: registry.counter("kubernetes_lists", &labels),
             failures: registry.counter("kubernetes_watch_failures", &labels),
+            restored: registry.gauge("kubernetes_snapshot_watches", &labels),
+            snapshot_time: registry.gauge("kubernetes_snapshot_timestamp_seconds", &labels),
+            snapshots: registry.counter("kubernetes_snapshots_written", &labels),
+            snapshot_failures: registry.counter("kubernetes_snapshot_failures", &labels),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::failure::{Failure, Kind};
 use super::store::Unreadable;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -56,9 +57,9 @@ impl Progress {
         }
     }
 
-    /// A list is complete.
-    pub(super) fn listed(&mut self, what: &str) {
-        if self.logged.take().is_some() {
+    /// A list is complete; `before` says whether what was known before the process began was served until now.
+    pub(super) fn listed(&mut self, what: &str, before: bool) {
+        if self.logged.take().is_some() || before {
             tracing::info!("{what}: listed again, all is up to date");
         }
         let now = Instant::now();
@@ -91,8 +92,9 @@ impl Progress {
         self.trouble = Some(failure.text.clone());
     }
 
-    /// The state, with how many objects there are and which cannot be read.
-    pub(super) fn json(&self, objects: usize, unreadable: &[Unreadable]) -> Value {
+    /// The state, with how many objects there are, which cannot be read, and of when all is, if that was before the
+    /// process began.
+    pub(super) fn json(&self, objects: usize, unreadable: &[Unreadable], before: Option<Timestamp>) -> Value {
         let now = Instant::now();
         let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then).as_secs_f64());
         let mut json = json!({
@@ -107,8 +109,11 @@ impl Progress {
             "events": self.events,
             "listedSecondsAgo": ago(self.listed),
             "heardSecondsAgo": ago(self.heard),
-            "staleSeconds": ago(self.lost),
+            "staleSeconds": before.map(seconds_since).or_else(|| ago(self.lost)),
         });
+        if let Some(time) = before {
+            json["snapshot"] = format!("{time:.0}").into();
+        }
         if let Some(trouble) = &self.trouble {
             json["failures"] = self.failures.into();
             json["trouble"] = trouble.as_str().into();
@@ -120,4 +125,9 @@ impl Progress {
         }
         json
     }
+}
+
+/// Returns how long ago a time is by the clock of the system, in seconds; 0 if it is still to come.
+pub fn seconds_since(time: Timestamp) -> f64 {
+    Timestamp::now().duration_since(time).as_secs_f64().max(0.0)
 }

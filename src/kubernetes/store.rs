@@ -1,8 +1,10 @@
 //! What one watch knows, and who wants to know it.
 
 use super::kept::{Kept, Known, View};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, Resource as _};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -26,6 +28,8 @@ pub(super) struct Store<T> {
     /// How many may be wanted before those that nobody wants any more are looked for.
     room: usize,
     knows: Knows,
+    /// Counts what the server told.
+    revision: u64,
 }
 
 /// Groups that are wanted at one time before it is first looked whether they still are.
@@ -42,6 +46,8 @@ enum Knows {
     All,
     /// Everything, until the server could not be asked any more.
     Once,
+    /// Everything, at this time, before the process began.
+    Before(Timestamp),
 }
 
 /// The objects of one list and what changed since.
@@ -59,6 +65,17 @@ struct Entry<T> {
     /// What it was when it could last be read.
     good: Option<Arc<T>>,
     /// Why it cannot be read now.
+    unreadable: Option<Arc<str>>,
+}
+
+/// One object, as a snapshot has it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record<T> {
+    id: Id,
+    place: Place,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    good: Option<Arc<T>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<Arc<str>>,
 }
 
@@ -91,11 +108,16 @@ impl<T: Kept> Objects<T> {
                     Entry { good: old.and_then(|old| old.good), unreadable: Some(error.error.into()) }
                 }
             };
-            self.unreadable += usize::from(entry.unreadable.is_some());
-            self.groups.entry(place.clone()).or_default().insert(id.clone(), entry);
-            self.places.insert(id, place.clone());
+            self.insert(id, place.clone(), entry);
         }
         [left.filter(|left| Some(left) != place.as_ref()), place]
+    }
+
+    /// Takes an object that is not there.
+    fn insert(&mut self, id: Id, place: Place, entry: Entry<T>) {
+        self.unreadable += usize::from(entry.unreadable.is_some());
+        self.groups.entry(place.clone()).or_default().insert(id.clone(), entry);
+        self.places.insert(id, place);
     }
 
     /// Forgets an object. Returns the group it was in, and what it was.
@@ -132,7 +154,7 @@ impl<T: Kept> Objects<T> {
         }
     }
 
-    fn view(&self, place: &Place, stale: bool) -> View<T> {
+    fn view(&self, place: &Place, stale: bool, before: Option<Timestamp>) -> View<T> {
         let entries = || self.groups.get(place).into_iter().flat_map(BTreeMap::values);
         View {
             objects: entries().filter_map(|entry| entry.good.clone()).collect(),
@@ -140,7 +162,19 @@ impl<T: Kept> Objects<T> {
                 .filter(|entry| entry.good.is_none())
                 .find_map(|entry| entry.unreadable.clone()),
             stale,
+            before,
         }
+    }
+
+    fn records(&self) -> impl Iterator<Item = Record<T>> {
+        self.groups.iter().flat_map(|(place, entries)| {
+            entries.iter().map(|(id, Entry { good, unreadable })| Record {
+                id: id.clone(),
+                place: place.clone(),
+                good: good.clone(),
+                unreadable: unreadable.clone(),
+            })
+        })
     }
 
     /// The objects that cannot be read, with or without a last good form.
@@ -159,7 +193,13 @@ fn id(meta: &ObjectMeta) -> Option<Id> {
 
 impl<T: Kept> Store<T> {
     pub(super) fn new(group: Group) -> Self {
-        Self { objects: Objects::new(group), wanted: HashMap::new(), room: ROOM, knows: Knows::Nothing }
+        Self {
+            objects: Objects::new(group),
+            wanted: HashMap::new(),
+            room: ROOM,
+            knows: Knows::Nothing,
+            revision: 0,
+        }
     }
 
     /// An empty list, to be filled and then handed to [`Store::replace`].
@@ -187,11 +227,35 @@ impl<T: Kept> Store<T> {
         objects.inherit(&self.objects);
         self.objects = objects;
         self.knows = Knows::All;
+        self.revision += 1;
         self.publish_all();
+    }
+
+    /// Takes what was known at a time before this process began, until there is a complete list.
+    pub(super) fn restore(&mut self, time: Timestamp, records: Vec<Record<T>>) {
+        let mut objects = self.empty();
+        for Record { id, place, good, unreadable } in records {
+            objects.remove(&id);
+            objects.insert(id, place, Entry { good, unreadable });
+        }
+        self.objects = objects;
+        self.knows = Knows::Before(time);
+        self.publish_all();
+    }
+
+    /// All objects, in no order.
+    pub(super) fn records(&self) -> Vec<Record<T>> {
+        self.objects.records().collect()
+    }
+
+    /// Counts what the server told; 0 before the first complete list, whatever was restored.
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Takes an object that was added or changed.
     pub(super) fn apply(&mut self, came: Came<T>) {
+        self.revision += 1;
         for place in self.objects.apply(came).into_iter().flatten() {
             self.publish(&place);
         }
@@ -199,6 +263,7 @@ impl<T: Kept> Store<T> {
 
     /// Takes that an object was deleted.
     pub(super) fn delete(&mut self, came: &Came<T>) {
+        self.revision += 1;
         let Some(id) = id(came.meta()) else { return };
         if let Some((place, _)) = self.objects.remove(&id) {
             self.publish(&place);
@@ -209,6 +274,7 @@ impl<T: Kept> Store<T> {
     pub(super) fn lost(&mut self, reason: &Arc<str>, for_good: bool) {
         let knows = match self.knows {
             Knows::All | Knows::Once => Knows::Once,
+            Knows::Before(_) => return,
             Knows::Nothing | Knows::Refused(_) if for_good => Knows::Refused(Arc::clone(reason)),
             // Whoever asked while the server refused has been told; that it is away now is no news to wait for.
             Knows::Nothing => Knows::Nothing,
@@ -222,12 +288,20 @@ impl<T: Kept> Store<T> {
 
     /// Whether the answers are old ones.
     pub(super) fn is_stale(&self) -> bool {
-        self.knows == Knows::Once
+        matches!(self.knows, Knows::Once | Knows::Before(_))
     }
 
-    /// Whether a list was ever complete.
+    /// Of when the answers are, if that was before the process began.
+    pub(super) const fn before(&self) -> Option<Timestamp> {
+        match self.knows {
+            Knows::Before(time) => Some(time),
+            _ => None,
+        }
+    }
+
+    /// Whether a list was ever complete, be it before the process began.
     pub(super) const fn is_complete(&self) -> bool {
-        matches!(self.knows, Knows::All | Knows::Once)
+        matches!(self.knows, Knows::All | Knows::Once | Knows::Before(_))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -254,8 +328,9 @@ impl<T: Kept> Store<T> {
         match &self.knows {
             Knows::Nothing => Known::Pending,
             Knows::Refused(reason) => Known::Failed(Arc::clone(reason)),
-            Knows::All => Known::Found(self.objects.view(place, false)),
-            Knows::Once => Known::Found(self.objects.view(place, true)),
+            Knows::All | Knows::Once | Knows::Before(_) => {
+                Known::Found(self.objects.view(place, self.is_stale(), self.before()))
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::client::Client;
 use super::failure::{Failure, Kind};
 use super::kept::Kept;
 use super::metrics::Metrics;
+use super::save::Saver;
 use super::state::{Phase, Progress};
 use super::store::{Came, Objects, Store};
 use super::watches::Selector;
@@ -19,6 +20,7 @@ use kube::core::WatchEvent;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long a watch lasts before the server ends it, in seconds: from the first on, some more by chance, so that watches
@@ -45,15 +47,26 @@ const HEALTHY: Duration = Duration::from_secs(10);
 /// Objects in a page of a list.
 const PAGE: u32 = 500;
 
+/// How long the first list may take before the snapshot is served until then: a server that is well answers sooner.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Marks the end of a list that is streamed.
 const END_OF_LIST: &str = "k8s.io/initial-events-end";
 
 /// What a watch shares with those who ask it.
-pub(super) struct Shared<T>(Mutex<Inner<T>>);
+pub(super) struct Shared<T> {
+    inner: Mutex<Inner<T>>,
+    /// That the server has told something.
+    pub(super) changed: Notify,
+}
 
 pub(super) struct Inner<T> {
     pub(super) store: Store<T>,
     pub(super) progress: Progress,
+    /// Which server told all that is known, but for what was restored.
+    pub(super) server: Option<Arc<str>>,
+    /// What is counted of it in the gauges.
+    counted: Counted,
 }
 
 /// The one who keeps a watch up.
@@ -63,36 +76,41 @@ pub(super) struct Task<T: Kept> {
     namespace: Option<Arc<str>>,
     selector: Selector,
     shared: Arc<Shared<T>>,
+    /// Knows the snapshot, if there may be one.
+    saver: Option<Saver<T>>,
     metrics: Metrics,
     backoff: Backoff,
-    /// What it has counted in the gauges.
-    counted: Counted,
+    /// The server that is asked now.
+    server: Option<Arc<str>>,
 }
 
-/// A task's share of the gauges, which it takes back when it ends.
+/// A watch's share of the gauges, which it takes back when it ends.
 struct Counted {
     metrics: Metrics,
     stale: i64,
+    restored: i64,
     unreadable: i64,
 }
 
 impl Counted {
     fn new(metrics: Metrics) -> Self {
         metrics.watches.add(1);
-        Self { metrics, stale: 0, unreadable: 0 }
+        Self { metrics, stale: 0, restored: 0, unreadable: 0 }
     }
 
-    fn become_now(&mut self, stale: i64, unreadable: usize) {
+    fn become_now(&mut self, stale: bool, restored: bool, unreadable: usize) {
+        let (stale, restored) = (i64::from(stale), i64::from(restored));
         let unreadable = unreadable.try_into().unwrap_or(i64::MAX);
         self.metrics.stale.add(stale - self.stale);
+        self.metrics.restored.add(restored - self.restored);
         self.metrics.unreadable.add(unreadable - self.unreadable);
-        (self.stale, self.unreadable) = (stale, unreadable);
+        (self.stale, self.restored, self.unreadable) = (stale, restored, unreadable);
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.become_now(0, 0);
+        self.become_now(false, false, 0);
         self.metrics.watches.add(-1);
     }
 }
@@ -106,12 +124,22 @@ struct Events<T: Kept> {
 }
 
 impl<T: Kept> Shared<T> {
-    pub(super) fn new(store: Store<T>) -> Self {
-        Self(Mutex::new(Inner { store, progress: Progress::new() }))
+    pub(super) fn new(store: Store<T>, metrics: Metrics) -> Self {
+        let (progress, counted) = (Progress::new(), Counted::new(metrics));
+        let inner = Inner { store, progress, server: None, counted };
+        Self { inner: Mutex::new(inner), changed: Notify::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Kept> Inner<T> {
+    /// Keeps the gauges true.
+    pub(super) fn count(&mut self) {
+        let store = &self.store;
+        self.counted.become_now(store.is_stale(), store.before().is_some(), store.unreadable_count());
     }
 }
 
@@ -121,30 +149,55 @@ impl<T: Kept> Task<T> {
         namespace: Option<Arc<str>>,
         selector: Selector,
         shared: Arc<Shared<T>>,
+        saver: Option<Saver<T>>,
         metrics: Metrics,
     ) -> Self {
-        let counted = Counted::new(metrics.clone());
-        Self { client, namespace, selector, shared, metrics, backoff: Backoff::default(), counted }
+        let backoff = Backoff::default();
+        Self { client, namespace, selector, shared, saver, metrics, backoff, server: None }
     }
 
     /// Lists, watches, and when anything fails waits a while and begins anew; for ever.
     pub(super) async fn run(mut self) -> Infallible {
+        let mut began = Instant::now();
+        let mut failure = self.first_attempt().await;
         loop {
-            let began = Instant::now();
-            let Err(failure) = self.attempt().await;
             let watched = self.shared.lock().progress.listed.filter(|listed| *listed >= began);
             if watched.is_some_and(|listed| listed.elapsed() >= HEALTHY) {
                 self.backoff.reset();
             }
             self.lost(&failure);
             sleep(self.backoff.next(failure.reached())).await;
+            began = Instant::now();
+            Err(failure) = self.attempt().await;
         }
+    }
+
+    /// As [`Task::attempt`], but what was known before the process began is served when it fails, before anybody hears
+    /// of that, or does not come to a list soon.
+    async fn first_attempt(&mut self) -> Failure {
+        let Some(saver) = self.saver.clone() else {
+            let Err(failure) = self.attempt().await;
+            return failure;
+        };
+        let late = async {
+            sleep(GRACE).await;
+            saver.restore().await;
+            std::future::pending::<Infallible>().await
+        };
+        let failure = tokio::select! {
+            biased;
+            Err(failure) = self.attempt() => failure,
+            never = late => match never {},
+        };
+        saver.restore().await;
+        failure
     }
 
     /// Keeps the watch up until something fails.
     async fn attempt(&mut self) -> Result<Infallible, Failure> {
         self.shared.lock().progress.phase = Phase::Connecting;
         let client = self.client.connected().await.map_err(|error| Failure::unmade(&error))?;
+        self.server = Some(Arc::clone(&client.server));
         let ended = self.follow(&client.kube).await;
         if let Err(Failure { kind: Kind::Unreached | Kind::Forbidden, .. }) = &ended {
             self.client.failed(&client).await;
@@ -288,19 +341,23 @@ impl<T: Kept> Task<T> {
         inner.progress.heard();
         inner.progress.events += 1;
         change(&mut inner.store);
+        inner.count();
         drop(inner);
+        self.shared.changed.notify_one();
         self.metrics.events.increment();
-        self.count();
     }
 
     /// Takes over a complete list.
     fn replace(&mut self, objects: Objects<T>) {
         let mut inner = self.shared.lock();
+        let before = inner.store.before().is_some();
         inner.store.replace(objects);
-        inner.progress.listed(&self.what());
+        inner.progress.listed(&self.what(), before);
+        inner.server.clone_from(&self.server);
+        inner.count();
         drop(inner);
+        self.shared.changed.notify_one();
         self.metrics.lists.increment();
-        self.count();
     }
 
     /// Makes a failure known.
@@ -311,15 +368,9 @@ impl<T: Kept> Task<T> {
         inner.progress.failed(&what, failure, keeps);
         let for_good = matches!(failure.kind, Kind::Forbidden | Kind::NotUnderstood);
         inner.store.lost(&format!("{what}: {}", failure.text).into(), for_good);
+        inner.count();
         drop(inner);
         self.metrics.failures.increment();
-        self.count();
-    }
-
-    /// Keeps the gauges true.
-    fn count(&mut self) {
-        let inner = self.shared.lock();
-        self.counted.become_now(i64::from(inner.store.is_stale()), inner.store.unreadable_count());
     }
 
     fn failure(&self, error: kube::Error) -> Failure {

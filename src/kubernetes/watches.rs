@@ -3,6 +3,7 @@
 use super::client::{Client, Describe};
 use super::kept::{Kept, Known};
 use super::metrics::Metrics;
+use super::save::{Saver, Saving};
 use super::store::{Group, Place, Store};
 use super::task::{Shared, Task, what};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -35,7 +36,8 @@ pub enum Scope {
 }
 
 /// Which objects of a resource are asked for; the server leaves out all others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Selector {
     /// All.
     All,
@@ -148,7 +150,7 @@ impl<T: Kept> Watches<T> {
             let reason = format!("more than {MAX_WATCHES} namespaces are watched: use `watch: cluster`");
             return watch::channel(Known::Failed(reason.into())).1;
         }
-        let shared = Arc::new(Shared::new(Store::new(Arc::clone(&self.0.group))));
+        let shared = Arc::new(Shared::new(Store::new(Arc::clone(&self.0.group)), self.0.metrics.clone()));
         let receiver = shared.lock().store.follow(place);
         held.insert(scope.clone(), Arc::clone(&shared));
         self.0.control.spawn(keep(Arc::clone(&self.0), scope, shared));
@@ -174,7 +176,8 @@ impl<T: Kept> Describe for Table<T> {
         let describe = |(namespace, shared): (&Option<Arc<str>>, &Arc<Shared<T>>)| {
             let inner = shared.lock();
             let unreadable: Vec<_> = inner.store.unreadable().collect();
-            (what::<T>(namespace.as_deref()), inner.progress.json(inner.store.len(), &unreadable))
+            let state = inner.progress.json(inner.store.len(), &unreadable, inner.store.before());
+            (what::<T>(namespace.as_deref()), state)
         };
         held.iter().map(describe).collect()
     }
@@ -195,12 +198,16 @@ impl<T: Kept> Table<T> {
 
 /// Keeps a watch up until nobody has needed it for a while.
 async fn keep<T: Kept>(table: Arc<Table<T>>, scope: Option<Arc<str>>, shared: Arc<Shared<T>>) {
+    let Table { client, selector, metrics, .. } = &*table;
+    let saver = Saver::new(client, scope.clone(), selector.clone(), &shared, metrics);
+    let mut saving = saver.clone().map(Saving::new);
     let task = Task::new(
-        table.client.clone(),
+        client.clone(),
         scope.clone(),
-        table.selector.clone(),
+        selector.clone(),
         Arc::clone(&shared),
-        table.metrics.clone(),
+        saver,
+        metrics.clone(),
     );
     let idle = async {
         let mut sweeps = interval(SWEEP);
@@ -215,8 +222,18 @@ async fn keep<T: Kept>(table: Arc<Table<T>>, scope: Option<Arc<str>>, shared: Ar
             }
         }
     };
+    let save = async {
+        match &mut saving {
+            Some(saving) => saving.run().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         never = task.run() => match never {},
+        never = save => match never {},
         () = idle => {}
+    }
+    if let Some(saving) = &mut saving {
+        saving.save_if_due().await;
     }
 }

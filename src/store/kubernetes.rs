@@ -28,7 +28,7 @@ use tokio::sync::watch;
 /// A dtab in an object of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kubernetes {
-    /// `host` and `port`, or `kubeconfig` and `context`, or none of them: where the API server is.
+    /// `host` and `port`, or `kubeconfig` and `context`, or none of them: where the API server is; and `snapshot`.
     pub client: Config,
     /// `namespace`: the object's; `default` unless given, as in Linkerd.
     pub namespace: String,

@@ -487,6 +487,28 @@ fn fmt_lays_a_dtab_out() {
 }
 
 #[test]
+fn a_folder_for_snapshots_is_checked_and_not_made() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let known = folder.path().join("a/known");
+    let files =
+        ["interpreter: {kind: io.l5d.k8s.dtab, name: a", "identifier: {kind: io.l5d.ingress"].map(|key| {
+            let router = "routers:\n- protocol: http\n  servers: [{port: 0}]\n";
+            format!("{router}  {key}, snapshot: '{}'}}\n", known.display())
+        });
+    for text in &files {
+        let (code, stdout, stderr) = run(&["check", "-"], text);
+        assert_eq!(code, 0, "{stdout}{stderr}");
+        assert!(!folder.path().join("a").exists(), "nothing is made");
+    }
+    fs::write(folder.path().join("a"), "").expect("there is room");
+    for text in &files {
+        let (code, _, stderr) = run(&["check", "-"], text);
+        let expected = format!("snapshot: {} cannot be used: ", known.display());
+        assert!(code == 1 && stderr.contains(&expected) && stderr.contains("Name a folder"), "{stderr}");
+    }
+}
+
+#[test]
 fn the_environment_says_which_node_this_is() {
     let file = "examples/linkerd1/k8s-servicemesh.yaml";
     let output = signpost(&["check", file]).env_remove("NODE_NAME").output().expect("the binary is there");

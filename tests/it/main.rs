@@ -32,6 +32,7 @@ mod naming_live;
 mod readme;
 mod reference;
 mod reloading;
+mod snapshots;
 mod starting;
 mod stored_live;
 mod support;

@@ -28,8 +28,8 @@ const PORT: u16 = 8080;
 /// more than a second to say that it is to end, because it repeats what it did on stale knowledge only after one.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// The nodes; pods that do not say where they are to run do so on the first.
-pub(crate) const NODES: [&str; 2] = ["node-1", "node-2"];
+/// The only node, unless a scenario adds another one for its pods that say so.
+pub(crate) const NODE: &str = "node-1";
 
 /// A kubelet; it and its pods end when it is dropped.
 #[derive(Debug)]
@@ -50,19 +50,9 @@ struct Pods {
 }
 
 impl Kubelet {
-    /// Registers the nodes and runs their pods from now on.
+    /// Registers the node and runs its pods from now on.
     pub(crate) async fn start(client: kube::Client) -> Self {
-        let api = Api::<Node>::all(client.clone());
-        for name in NODES {
-            let node = json!({
-                "metadata": { "name": name, "labels": { "topology.kubernetes.io/zone": "zone-1" } },
-            });
-            let node = serde_json::from_value(node).expect("a node");
-            api.create(&PostParams::default(), &node).await.expect("nodes can be created");
-            // Until somebody takes it away a new node has a taint, with which no daemon set may use it.
-            let untainted = Patch::Merge(json!({ "spec": { "taints": null } }));
-            api.patch(name, &PatchParams::default(), &untainted).await.expect("nodes can be changed");
-        }
+        register(&client, NODE).await;
         let pods = Pods { client, running: Rc::default(), last_address: Rc::new(Cell::new(10)) };
         Self(spawn_local(async move {
             loop {
@@ -174,6 +164,16 @@ impl Pods {
     }
 }
 
+/// Registers a node, and says that it is ready by taking the taint away that it has until then.
+pub(crate) async fn register(client: &kube::Client, name: &str) {
+    let node = json!({ "metadata": { "name": name, "labels": { "topology.kubernetes.io/zone": "zone-1" } } });
+    let node: Node = serde_json::from_value(node).expect("a node");
+    let nodes = Api::all(client.clone());
+    nodes.create(&PostParams::default(), &node).await.expect("nodes can be created");
+    let ready = Patch::Merge(json!({ "spec": { "taints": null } }));
+    nodes.patch(name, &PatchParams::default(), &ready).await.expect("it is there");
+}
+
 /// Where a pod is to run: a daemon set says it by affinity.
 fn node_of(pod: &Pod) -> String {
     let spec = pod.spec.as_ref();
@@ -183,7 +183,7 @@ fn node_of(pod: &Pod) -> String {
             &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
         terms.first()?.match_fields.as_ref()?.first()?.values.as_ref()?.first().cloned()
     };
-    spec.and_then(|spec| spec.node_name.clone()).or_else(by_affinity).unwrap_or_else(|| NODES[0].to_owned())
+    spec.and_then(|spec| spec.node_name.clone()).or_else(by_affinity).unwrap_or_else(|| NODE.to_owned())
 }
 
 /// The conditions of a pod that runs.

@@ -5,6 +5,7 @@ mod ingress;
 mod nodes;
 mod outages;
 mod rights;
+mod snapshots;
 mod sources;
 mod workloads;
 
@@ -44,6 +45,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("daemon_set_and_local_node", |cluster| Box::pin(nodes::daemon_set_and_local_node(cluster))),
     ("ingress", |cluster| Box::pin(ingress::ingress(cluster))),
     ("stored_dtabs", |cluster| Box::pin(stored_dtabs(cluster))),
+    ("start_without_the_api_server", |cluster| Box::pin(snapshots::start_without_the_api_server(cluster))),
     ("rights_revoked_and_restored", |cluster| Box::pin(rights::rights_revoked_and_restored(cluster))),
     ("history_that_is_gone", |cluster| Box::pin(history::history_that_is_gone(cluster))),
     ("restart_of_etcd", |cluster| Box::pin(outages::restart_of_etcd(cluster))),

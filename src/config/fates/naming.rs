@@ -53,7 +53,13 @@ pub(super) const SECTIONS: &[Section] = &[
         .with(&["kubernetes client"]),
     section(
         "kubernetes client",
-        &[key("host", Works), key("port", Works), key("kubeconfig", Works), key("context", Works)],
+        &[
+            key("host", Works),
+            key("port", Works),
+            key("kubeconfig", Works),
+            key("context", Works),
+            key("snapshot", Works),
+        ],
     ),
     section(
         "namer io.l5d.consul",
@@ -152,6 +158,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("namespace", Works),
             key("service", Works),
             key("port", Works),
+            key("snapshot", Works),
             key("hostNetwork", NoEffect(BY_NODE)),
         ],
     ),

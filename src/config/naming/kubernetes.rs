@@ -3,7 +3,7 @@
 use super::super::router::non_empty;
 use super::Reader;
 use crate::identify::Ingress;
-use crate::kubernetes::{Config, Scope};
+use crate::kubernetes::{Access, Config, Scope};
 use crate::namer::{EndpointsApi, Kubernetes, Source};
 use crate::store;
 
@@ -90,34 +90,40 @@ pub(super) fn ingress(reader: &mut Reader<'_, '_>) -> Ingress {
     }
 }
 
-/// Reads where the API server is; `host` and `port` are the keys of one that is spoken to over plain HTTP.
+/// Reads where the API server is, and where its last good answers are kept; `host` and `port` are the keys of one that is
+/// spoken to over plain HTTP.
 pub(super) fn client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Config {
+    let snapshot = non_empty(reader, "snapshot").map(Into::into);
+    Config { access: access(reader, host, port), snapshot }
+}
+
+fn access(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Access {
     let file = reader.text("kubeconfig").map(Into::into);
     let context = reader.text("context").map(str::to_owned);
     let named = reader.get("kubeconfig").or_else(|| reader.get("context"));
     let plain = plain_client(reader, host, port);
     match (plain, named) {
-        (None, None) => Config::Found,
+        (None, None) => Access::Found,
         (Some(plain), None) => plain,
-        (None, Some(_)) => Config::Kubeconfig { file, context },
+        (None, Some(_)) => Access::Kubeconfig { file, context },
         (Some(_), Some(named)) => {
             let message = format!("`{host}` and `{port}` name an API server already: keep them, or this");
             reader.error(Some(&named), message);
-            Config::Found
+            Access::Found
         }
     }
 }
 
 /// Reads the address of an API server that is spoken to over plain HTTP, if these two keys say that there is one.
-fn plain_client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Option<Config> {
+fn plain_client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Option<Access> {
     let said = reader.get(host).or_else(|| reader.get(port))?;
     let host = reader.text(host).map(str::to_owned);
-    let config = Config::plain(host, reader.number(port, 1..=u64::from(u16::MAX)));
+    let access = Access::plain(host, reader.number(port, 1..=u64::from(u16::MAX)));
     // Of a plain address nothing but its form is checked.
-    if let Err(error) = config.check() {
+    if let Err(error) = access.check() {
         reader.error(Some(&said), error.to_string());
     }
-    Some(config)
+    Some(access)
 }
 
 /// Reads the key of a label.

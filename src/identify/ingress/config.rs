@@ -5,7 +5,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ingress {
-    /// `host` and `port`, or `kubeconfig` and `context`, or none of them: where the API server is.
+    /// `host` and `port`, or `kubeconfig` and `context`, or none of them: where the API server is; and `snapshot`.
     #[serde(flatten)]
     pub client: kubernetes::Config,
     /// The namespace whose ingresses are used; those of all namespaces unless given.

@@ -4,17 +4,19 @@ use crate::kubernetes;
 use crate::name::Path;
 use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The annotation that said the class before there was `ingressClassName`.
 const CLASS: &str = "kubernetes.io/ingress.class";
 
 /// What is kept of an Ingress.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Kept {
     /// When it was made, its namespace and its name: of two that want the same the first in this order gets it.
     pub(super) age: (Option<Time>, String, String),
     /// What it says of its class, if anything.
     pub(super) class: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "said")]
     pub(super) default: Option<Backend>,
     /// In their order.
     pub(super) rules: Vec<Rule>,
@@ -24,7 +26,7 @@ pub(super) struct Kept {
 pub(super) type Backend = Option<Path>;
 
 /// A path of a rule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rule {
     /// In lower case; empty for all.
     pub(super) host: String,
@@ -52,6 +54,11 @@ impl kubernetes::Kept for Kept {
             age: (metadata.creation_timestamp, namespace, metadata.name.unwrap_or_default()),
         }
     }
+}
+
+/// Reads a default backend that is no service, `null`, as one that is given.
+fn said<'de, D: Deserializer<'de>>(default: D) -> Result<Option<Backend>, D::Error> {
+    Backend::deserialize(default).map(Some)
 }
 
 fn paths(namespace: &str, rule: networking::IngressRule) -> impl Iterator<Item = Rule> {

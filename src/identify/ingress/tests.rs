@@ -43,6 +43,22 @@ fn service(table: &Table, host: &str, path: &str) -> Option<String> {
 }
 
 #[test]
+fn what_is_kept_is_the_same_in_a_snapshot() {
+    let default = |backend: Value| ingress("a", &json!({ "defaultBackend": backend }));
+    let all = [
+        ingress("a", &json!({ "rules": [rule("a", &[path("Prefix", "/a"), path("Exact", "/b")])] })),
+        ingress("a", &json!({})),
+        default(to("a")),
+        // It is given, and no service: that is another thing than none.
+        default(json!({ "resource": { "kind": "Bucket", "name": "a" } })),
+    ];
+    for kept in all.iter().map(keep) {
+        let text = serde_json::to_string(&kept).unwrap();
+        assert_eq!(serde_json::from_str::<Kept>(&text).unwrap(), kept, "{text}");
+    }
+}
+
+#[test]
 fn paths_match_as_kubernetes_documents_it() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
     // The table of "Examples" in Kubernetes' page on Ingress.

@@ -2,7 +2,7 @@
 
 use super::kept::Kept;
 use super::{Ingress, Table};
-use crate::identify::{Config, Identifier, Missing};
+use crate::identify::{Config, Error, Identifier, Missing};
 use crate::kubernetes::{Clients, Known, Metrics, Watches};
 use crate::telemetry::Registry;
 use std::cell::RefCell;
@@ -48,11 +48,16 @@ impl Ingresses {
 
     /// Returns those that these identifiers ask for: what was followed already goes on, and the rest is waited for, up
     /// to [`FIRST_LIST`]. What nobody asks for any more ends when the last worker has let go of it.
-    pub async fn rebuilt(&self, configs: impl Iterator<Item = &Config>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Config::check`].
+    pub async fn rebuilt<'a>(&self, configs: impl Iterator<Item = &'a Config>) -> Result<Self, Error> {
         let mut rebuilt = Self { followed: Vec::new(), ..self.clone() };
         for config in configs {
             let Config::Ingress(wanted) = config else { continue };
             if rebuilt.of(wanted).is_none() {
+                config.check()?;
                 let state = self.of(wanted).unwrap_or_else(|| rebuilt.follow(wanted));
                 rebuilt.followed.push((wanted.clone(), state));
             }
@@ -65,7 +70,7 @@ impl Ingresses {
         };
         // Late is not wrong: requests are told so, each.
         let _ = timeout(FIRST_LIST, first).await;
-        rebuilt
+        Ok(rebuilt)
     }
 
     /// Returns identifiers with what they have to know beside the request.

@@ -1,12 +1,13 @@
 use super::{Came, Objects, Place, ROOM, Store};
 use crate::kubernetes::{Kept, Known};
 use k8s_openapi::api::core::v1::ConfigMap;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Of a ConfigMap, the values of its data.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Values(Vec<String>);
 
 impl Kept for Values {
@@ -123,6 +124,29 @@ fn what_is_lost_is_pending_failed_or_stale() {
     assert_eq!(short(&store.follow(place("b"))), " stale");
     store.replace(list(&store, []));
     assert_eq!((short(&a), store.is_stale()), (String::new(), false));
+}
+
+#[test]
+fn what_is_restored_is_stale_until_there_is_a_list() {
+    let mut before = store();
+    before.replace(list(&before, [object("x", "a", "1"), object("y", "a", 5), object("z", "b", "2")]));
+    let mut store = store();
+    let (a, b) = (store.follow(place("a")), store.follow(place("b")));
+    store.lost(&"403".into(), true);
+    let time = "2026-01-02T03:04:05Z".parse().unwrap();
+    store.restore(time, before.records());
+    assert_eq!((store.before(), a.borrow().before()), (Some(time), Some(time)));
+    assert_eq!((short(&a), short(&b)), ("1? stale".into(), "2 stale".into()));
+    assert_eq!(short(&store.follow(place("c"))), " stale", "what was not there is not there");
+    assert!(store.is_stale() && store.is_complete());
+    assert_eq!((store.len(), store.unreadable_count(), store.revision()), (3, 1, 0));
+    store.lost(&"403".into(), true);
+    assert_eq!((short(&a), store.before()), ("1? stale".into(), Some(time)), "it stays in use");
+    store.replace(list(&store, [object("x", "a", 5)]));
+    assert_eq!((short(&a), short(&b)), ("1".into(), String::new()), "its last good form, and nothing else");
+    assert_eq!((store.unreadable_count(), store.revision(), store.before()), (1, 1, None));
+    store.lost(&"away".into(), false);
+    assert_eq!((short(&a), a.borrow().before()), ("1 stale".into(), None), "the process has known it itself");
 }
 
 #[test]

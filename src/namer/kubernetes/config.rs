@@ -13,7 +13,7 @@ pub struct Kubernetes {
     pub source: Source,
     /// `envVar`, of `io.l5d.k8s.ns` alone: the variable of the environment that holds the namespace of all names.
     pub env_var: Option<String>,
-    /// `host` and `port`, or `kubeconfig` and `context`, or none of them: where the API server is.
+    /// `host` and `port`, or `kubeconfig` and `context`, or none of them: where the API server is; and `snapshot`.
     pub client: Config,
     /// `watch`: what one watch covers; a namespace by default.
     pub watch: Scope,

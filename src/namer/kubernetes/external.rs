@@ -24,11 +24,13 @@ pub(super) async fn follow(
 ) {
     let mut hosts = HostSet::new(dns, MIN_PAUSE);
     loop {
-        let verdict = match complete(&services.borrow_and_update()) {
-            Ok(view) => verdict(&name, label.as_deref(), view, &mut hosts),
-            Err(verdict) => verdict,
+        let (verdict, before) = {
+            let known = services.borrow_and_update();
+            let verdict = complete(&known)
+                .map_or_else(|verdict| verdict, |view| verdict(&name, label.as_deref(), view, &mut hosts));
+            (verdict, known.before())
         };
-        follower.say(verdict);
+        follower.say(verdict, before);
         tokio::select! {
             changed = services.changed() => if changed.is_err() {
                 // A watch that was refused says nothing more.

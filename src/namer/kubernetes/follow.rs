@@ -8,6 +8,7 @@ use super::service::Service;
 use super::slice::Slices;
 use crate::kubernetes::{Known, View};
 use crate::namer::published::{Published, Verdict};
+use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -28,10 +29,10 @@ pub(super) struct Labelled {
 }
 
 impl Follower {
-    /// Says what has changed.
-    pub(super) fn say(&mut self, verdict: Verdict) {
+    /// Says what has changed; it rests on what was known at `before`, if that was before the process began.
+    pub(super) fn say(&mut self, verdict: Verdict, before: Option<Timestamp>) {
         self.published.say(verdict);
-        self.held.show(&self.published);
+        self.held.show(&self.published, before);
     }
 }
 
@@ -47,8 +48,13 @@ pub(super) async fn follow<T: Slices>(
         let chosen = labelled
             .as_mut()
             .map(|labelled| (&*labelled.key, &*labelled.value, labelled.pods.borrow_and_update().clone()));
-        let verdict = verdict(&name.port, &services.borrow_and_update(), &slices.borrow_and_update(), chosen);
-        follower.say(verdict);
+        let (verdict, before) = {
+            let (services, slices) = (services.borrow_and_update(), slices.borrow_and_update());
+            let pods = chosen.as_ref().and_then(|(.., pods)| pods.before());
+            let before = [services.before(), slices.before(), pods].into_iter().flatten().min();
+            (verdict(&name.port, &services, &slices, chosen), before)
+        };
+        follower.say(verdict, before);
         let pods = async {
             match &mut labelled {
                 Some(labelled) => labelled.pods.changed().await,

@@ -3,9 +3,10 @@
 use crate::kubernetes::Kept;
 use k8s_openapi::api::core::v1 as core;
 use kube::core::PartialObjectMeta;
+use serde::{Deserialize, Serialize};
 
 /// What is kept of a Pod: its name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pod(pub(super) Box<str>);
 
 impl Kept for Pod {

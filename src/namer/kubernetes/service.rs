@@ -4,12 +4,13 @@ use super::name::Port;
 use crate::kubernetes::Kept;
 use crate::namer::address::{is_host_name, literal};
 use k8s_openapi::api::core::v1 as core;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is kept of a Service.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Service {
     /// Those of TCP.
     ports: Vec<ServicePort>,
@@ -18,7 +19,7 @@ pub(super) struct Service {
     pub(super) ingress: Vec<Ingress>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct ServicePort {
     /// Empty for the only port of a service, which needs no name.
     name: String,
@@ -26,7 +27,7 @@ struct ServicePort {
 }
 
 /// One place of a load balancer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Ingress {
     Address(IpAddr),
     /// In lower case.
@@ -112,6 +113,8 @@ mod tests {
             ] } },
         });
         let service = Service::keep(serde_json::from_value(service).unwrap());
+        let saved = serde_json::to_value(&service).unwrap();
+        assert_eq!(serde_json::from_value::<Service>(saved).unwrap(), service, "in a snapshot, too");
         assert_eq!(
             (service.name_of(53), service.name_of(80), service.name_of(81)),
             (Some("dns-tcp"), Some(""), None)

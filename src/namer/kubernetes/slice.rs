@@ -5,11 +5,12 @@ use crate::interpret::Hint;
 use crate::kubernetes::Kept;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Endpoints with their ports: an EndpointSlice, or a subset of Endpoints.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Slice {
     /// Those of TCP; all ports there are, if it does not say.
     pub(super) ports: Option<Box<[SlicePort]>>,
@@ -17,7 +18,7 @@ pub(super) struct Slice {
 }
 
 /// A port as pods number it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct SlicePort {
     /// That of the service's port; empty for its only one, which needs no name.
     pub(super) name: Box<str>,
@@ -26,7 +27,7 @@ pub(super) struct SlicePort {
 }
 
 /// One endpoint.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Backend {
     pub(super) address: IpAddr,
     pub(super) condition: Condition,
@@ -37,7 +38,7 @@ pub(super) struct Backend {
 }
 
 /// Whether an endpoint can take a request, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Condition {
     /// It can.
     Ready,
@@ -46,7 +47,7 @@ pub(super) enum Condition {
 }
 
 /// All subsets of an Endpoints object.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Subsets(Vec<Slice>);
 
 /// What holds slices.

@@ -48,7 +48,7 @@ pub enum Transformer {
 /// The keys of `io.l5d.k8s.daemonset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonSet {
-    /// `k8sHost` and `k8sPort`, or `kubeconfig` and `context`, or none of them: where the API server is.
+    /// `k8sHost` and `k8sPort`, or `kubeconfig` and `context`, or none of them: where the API server is; and `snapshot`.
     pub client: Config,
     /// The namespace of the daemon set's service.
     pub namespace: String,
@@ -82,13 +82,7 @@ impl Serialize for DaemonSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { client, namespace, port, service } = self;
         let mut keys = serializer.serialize_map(None)?;
-        match client {
-            Config::Plain { host, port } => {
-                keys.serialize_entry("k8sHost", host)?;
-                keys.serialize_entry("k8sPort", port)?;
-            }
-            client => client.serialize_keys(&mut keys)?,
-        }
+        client.serialize_keys_as(&mut keys, "k8sHost", "k8sPort")?;
         keys.serialize_entry("namespace", namespace)?;
         keys.serialize_entry("port", port)?;
         keys.serialize_entry("service", service)?;

@@ -5,10 +5,11 @@ use super::{Kubernetes, Object};
 use crate::kubernetes::Kept;
 use crate::name::Dtab;
 use k8s_openapi::api::core::v1 as core;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What is kept of a ConfigMap: its texts.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ConfigMap(BTreeMap<String, String>);
 
 impl Kept for ConfigMap {
@@ -35,7 +36,7 @@ mod tests {
 
     fn read(data: &serde_json::Value) -> Result<Option<String>, Wrong> {
         let object = Object::ConfigMap { filename: "dtab".into() };
-        let client = crate::kubernetes::Config::Found;
+        let client = crate::kubernetes::Config::default();
         let config = Kubernetes { client, namespace: "default".into(), name: "routes".into(), object };
         let map = serde_json::from_value(serde_json::json!({ "data": data })).unwrap();
         ConfigMap::keep(map).dtab(&config).map(|dtab| dtab.map(|dtab| dtab.to_string()))

@@ -6,7 +6,7 @@ use crate::kubernetes::Kept;
 use crate::name::{Dentry, Dtab, NameTree, ParseError, Path, Prefix};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A `DTab`, as it is in the API server.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,7 +17,7 @@ pub(super) struct LinkerdResource {
 }
 
 /// One entry of it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct Entry {
     prefix: String,
     dst: String,
@@ -45,7 +45,7 @@ impl k8s_openapi::Metadata for LinkerdResource {
 }
 
 /// What is kept of a `DTab`: its entries.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LinkerdDtab(Vec<Entry>);
 
 impl Kept for LinkerdDtab {
@@ -79,7 +79,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(dentries: &Value) -> Result<String, String> {
-        let client = crate::kubernetes::Config::Found;
+        let client = crate::kubernetes::Config::default();
         let object = Object::LinkerdDtab;
         let config = Kubernetes { client, namespace: "default".into(), name: "routes".into(), object };
         let resource = json!({

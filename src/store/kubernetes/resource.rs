@@ -64,7 +64,7 @@ impl k8s_openapi::Metadata for DtabResource {
 }
 
 /// What is kept of a `Dtab`.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Deserialize, Serialize)]
 pub(super) struct OwnDtab {
     /// Counts the changes of what its owner says.
     pub(super) generation: Option<i64>,

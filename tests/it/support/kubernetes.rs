@@ -27,6 +27,8 @@ pub(crate) struct ApiServer {
 pub(crate) struct Manners {
     /// Closes each connection as soon as it is accepted.
     pub(crate) away: bool,
+    /// Accepts connections, and says nothing on them.
+    pub(crate) silent: bool,
     /// Answers every request with this status.
     pub(crate) refuses: Option<u16>,
     /// Answers every watch with this status, streamed lists among them where there are such.
@@ -62,6 +64,7 @@ impl Default for Manners {
     fn default() -> Self {
         Self {
             away: false,
+            silent: false,
             refuses: None,
             refuses_watches: None,
             refuses_writes: None,
@@ -201,7 +204,7 @@ impl Drop for ApiServer {
 async fn serve(shared: Rc<Shared>, mut wire: Wire, at: usize) {
     while let Some(request) = wire.reader.next_request().await {
         let is_dead = || at < shared.dead.get();
-        if is_dead() {
+        if is_dead() || shared.manners.borrow().silent {
             std::future::pending::<()>().await;
         }
         let target = request.first_line().split(' ').nth(1).unwrap_or_default().to_owned();

@@ -3,7 +3,7 @@
 use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, rest};
 use crate::cluster::objects::{deployment, restarted, service, template};
 use crate::cluster::{Cluster, until};
-use crate::kubelet::NODES;
+use crate::kubelet::{NODE, register};
 use crate::load::Load;
 use crate::router::{Router, admin_at};
 use crate::way::Way;
@@ -20,7 +20,8 @@ fn on_node(name: &str, node: &str) -> Value {
 }
 
 pub(super) async fn daemon_set_and_local_node(cluster: &Cluster) {
-    let [here, there] = NODES;
+    let (here, there) = (NODE, "node-2");
+    register(&cluster.client, there).await;
     cluster.namespace("nodes").await;
     let mut web = service("web", "web");
     web["spec"]["selector"] = json!({ "behind": "web" });

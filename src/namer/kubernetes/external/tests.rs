@@ -23,7 +23,7 @@ fn known(ingress: impl Into<Value>, stale: bool) -> Known<Service> {
         "status": { "loadBalancer": { "ingress": ingress.into() } },
     });
     let service = Service::keep(serde_json::from_value(service).unwrap());
-    Known::Found(View { objects: Arc::new([Arc::new(service)]), unreadable: None, stale })
+    Known::Found(View { objects: Arc::new([Arc::new(service)]), unreadable: None, stale, before: None })
 }
 
 /// Follows a name; what is known comes through the sender.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 fn found<T>(objects: Vec<T>, unreadable: Option<&str>, stale: bool) -> Known<T> {
     let objects = objects.into_iter().map(Arc::new).collect();
-    Known::Found(View { objects, unreadable: unreadable.map(Arc::from), stale })
+    Known::Found(View { objects, unreadable: unreadable.map(Arc::from), stale, before: None })
 }
 
 fn service() -> Service {

@@ -4,9 +4,14 @@ use crate::kubernetes::Kept;
 use crate::namer::kubernetes::slice::{Slice, Slices, Subsets};
 use serde_json::{Value, json};
 
+/// What is kept of an object, which is the same when it comes from a snapshot.
 fn kept<T: Kept>(object: Value) -> T {
     let said = object.to_string();
-    T::keep(serde_json::from_value(object).unwrap_or_else(|error| panic!("{said}: {error}")))
+    let kept = T::keep(serde_json::from_value(object).unwrap_or_else(|error| panic!("{said}: {error}")));
+    let saved = serde_json::to_string(&kept).unwrap();
+    let read = serde_json::from_str(&saved).unwrap_or_else(|error| panic!("{saved}: {error}"));
+    assert!(kept == read, "{saved}");
+    read
 }
 
 /// A service whose port 80 is called `http`, 8081 `metrics`, and nothing else.

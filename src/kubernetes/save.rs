@@ -1,0 +1,282 @@
+//! From what a watch knows to its snapshot, and back.
+
+use super::client::Client;
+use super::kept::Kept;
+use super::metrics::Metrics;
+use super::snapshot::{Folder, Identity, Snapshot};
+use super::state::seconds_since;
+use super::task::{Shared, what};
+use super::watches::Selector;
+use crate::drain::{self, Drain, Guard, Stage};
+use jiff::{SignedDuration, Timestamp};
+use std::convert::Infallible;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long after a change it is saved, so that many changes are saved as one.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A watch that takes long to save is saved less often: this many times as long passes in between at least.
+const SHARE: u32 = 100;
+
+/// How often a watch is saved without any change, so that its snapshot does not look older than what is in it, and is not
+/// the oldest when one has to go.
+const REFRESH: Duration = Duration::from_secs(600);
+
+/// When it is tried again after it could not be saved, and nothing has changed.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// How long a snapshot may take to be read. The server is asked again only then.
+const READING: Duration = Duration::from_secs(5);
+
+/// A folder for snapshots, with what one process has to know of it.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    folder: Folder,
+    /// Whether it was looked for what was left behind. Held by who writes: files are written one at a time, lest a change
+    /// that all watches see takes a thread for each.
+    tidied: tokio::sync::Mutex<bool>,
+}
+
+/// Lets whoever ends the process wait until all that is due is saved. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct LastSave(Arc<Mutex<Option<(Drain, Guard)>>>);
+
+impl Default for LastSave {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Some(drain::channel()))))
+    }
+}
+
+impl LastSave {
+    /// To be held while there may be something to save. None after the end has begun.
+    fn guard(&self) -> Option<Guard> {
+        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.as_ref().map(|(_, guard)| guard.clone())
+    }
+
+    /// Has everything saved that is due, and nothing more from then on. Returns whether that was done in time.
+    pub(super) async fn now(&self, limit: Duration) -> bool {
+        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((drain, guard)) = ends else { return true };
+        drop(guard);
+        // A disk that hangs must not hold up the end.
+        timeout(limit, drain.drain(Duration::ZERO, limit)).await.unwrap_or(false)
+    }
+}
+
+impl Snapshots {
+    pub(super) fn new(folder: Folder) -> Self {
+        Self { folder, tidied: tokio::sync::Mutex::default() }
+    }
+
+    /// Writes a snapshot; returns how long that took.
+    async fn write<T: Kept>(self: &Arc<Self>, of: Identity, snapshot: Snapshot<T>) -> io::Result<Duration> {
+        let mut tidied = self.tidied.lock().await;
+        let began = Instant::now();
+        let (snapshots, first) = (Arc::clone(self), !*tidied);
+        *tidied = true;
+        let writing = spawn_blocking(move || {
+            let folder = &snapshots.folder;
+            if first && let Err(error) = folder.tidy() {
+                tracing::debug!("{}: cannot be tidied: {error}", folder.path().display());
+            }
+            folder.write(&of, &snapshot)
+        });
+        writing.await.map_err(io::Error::other)??;
+        Ok(began.elapsed())
+    }
+}
+
+/// Saves what a watch knows, and restores it. Cheap to clone.
+pub(super) struct Saver<T: Kept> {
+    snapshots: Arc<Snapshots>,
+    client: Client,
+    namespace: Option<Arc<str>>,
+    selector: Selector,
+    shared: Arc<Shared<T>>,
+    metrics: Metrics,
+}
+
+impl<T: Kept> Clone for Saver<T> {
+    fn clone(&self) -> Self {
+        Self {
+            snapshots: Arc::clone(&self.snapshots),
+            client: self.client.clone(),
+            namespace: self.namespace.clone(),
+            selector: self.selector.clone(),
+            shared: Arc::clone(&self.shared),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+impl<T: Kept> Saver<T> {
+    /// Makes it, if the client's configuration names a folder.
+    pub(super) fn new(
+        client: &Client,
+        namespace: Option<Arc<str>>,
+        selector: Selector,
+        shared: &Arc<Shared<T>>,
+        metrics: &Metrics,
+    ) -> Option<Self> {
+        let (snapshots, shared) = (Arc::clone(client.snapshots()?), Arc::clone(shared));
+        Some(Self {
+            snapshots,
+            client: client.clone(),
+            namespace,
+            selector,
+            shared,
+            metrics: metrics.clone(),
+        })
+    }
+
+    fn identity(&self, server: Arc<str>) -> Identity {
+        Identity::new::<T>(server, self.namespace.clone(), self.selector.clone())
+    }
+
+    /// Serves what was known before this process began, if nothing newer is known.
+    pub(super) async fn restore(&self) {
+        if self.shared.lock().store.is_complete() {
+            return;
+        }
+        let what = what::<T>(self.namespace.as_deref());
+        let too_slow = |_| Err(format!("it is not read after {} s", READING.as_secs()));
+        match timeout(READING, self.read()).await.unwrap_or_else(too_slow) {
+            Ok(Some(snapshot)) => self.serve(&what, snapshot),
+            Ok(None) => {}
+            Err(trouble) => {
+                self.metrics.snapshot_failures.increment();
+                tracing::warn!("{what}: no snapshot is used: {trouble}");
+            }
+        }
+    }
+
+    /// Reads the snapshot, if there is one; or says what is wrong.
+    async fn read(&self) -> Result<Option<Snapshot<T>>, String> {
+        let server = self.client.server().await;
+        let of = self.identity(server.map_err(|error| format!("of which server is not known: {error}"))?);
+        let snapshots = Arc::clone(&self.snapshots);
+        let file = snapshots.folder.file(&of);
+        let read =
+            spawn_blocking(move || snapshots.folder.read(&of)).await.map_err(|error| error.to_string())?;
+        let advice = "nothing is to be done: the next list replaces it";
+        read.map_err(|unusable| format!("{}: {unusable}; {advice}", file.display()))
+    }
+
+    /// Serves a snapshot, if nothing newer is known.
+    fn serve(&self, what: &str, snapshot: Snapshot<T>) {
+        let mut inner = self.shared.lock();
+        if !inner.store.is_complete() {
+            let Snapshot { time, records } = snapshot;
+            let ago = seconds_since(time);
+            tracing::warn!(
+                "{what}: served from the snapshot of {time:.0}, {ago:.0} s ago, until there is a list"
+            );
+            inner.store.restore(time, records);
+            inner.count();
+            self.metrics.snapshot_time.set(time.as_second());
+        }
+    }
+
+    /// Takes down what is known, with its revision, if it came from the server and has changed since this one.
+    fn take_down(&self, saved: u64) -> Option<(u64, Identity, Snapshot<T>)> {
+        let inner = self.shared.lock();
+        let revision = Some(inner.store.revision()).filter(|&revision| revision != saved)?;
+        let of = self.identity(Arc::clone(inner.server.as_ref()?));
+        let age = inner.progress.lost.map_or(Duration::ZERO, |lost| lost.elapsed());
+        let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+        let time = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
+        Some((revision, of, Snapshot { time, records: inner.store.records() }))
+    }
+}
+
+/// Keeps the snapshot of a watch up to date.
+pub(super) struct Saving<T: Kept> {
+    saver: Saver<T>,
+    /// None when the end has come, and nothing is saved any more.
+    guard: Option<Guard>,
+    /// The revision that was saved last.
+    saved: u64,
+    /// How long to wait after a change.
+    pause: Duration,
+    /// How long to wait without one.
+    patience: Duration,
+    /// Whether it could not be written the last time.
+    is_failing: bool,
+}
+
+impl<T: Kept> Saving<T> {
+    pub(super) fn new(saver: Saver<T>) -> Self {
+        let guard = saver.client.last_save().guard();
+        Self { saver, guard, saved: 0, pause: PAUSE, patience: REFRESH, is_failing: false }
+    }
+
+    /// Saves what has changed, each time after a pause, and a last time when the process ends.
+    pub(super) async fn run(&mut self) -> Infallible {
+        while let Some(guard) = &mut self.guard {
+            let changed = async {
+                self.saver.shared.changed.notified().await;
+                sleep(self.pause).await;
+            };
+            tokio::select! {
+                () = guard.reached(Stage::Stopping) => {
+                    self.save_if_due().await;
+                    self.guard = None;
+                }
+                waited = timeout(self.patience, changed) => {
+                    if waited.is_err() {
+                        self.refresh();
+                    }
+                    self.save_if_due().await;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Lets what is up to date be saved though it has not changed.
+    fn refresh(&mut self) {
+        if !self.saver.shared.lock().store.is_stale() {
+            self.saved = 0;
+        }
+    }
+
+    /// Saves what is known if it has changed since.
+    pub(super) async fn save_if_due(&mut self) {
+        let changed = self.guard.as_ref().and_then(|_| self.saver.take_down(self.saved));
+        let Some((revision, of, snapshot)) = changed else { return };
+        let written = self.saver.snapshots.write(of, snapshot).await;
+        self.log(&written);
+        let metrics = &self.saver.metrics;
+        match written {
+            Ok(took) => {
+                metrics.snapshots.increment();
+                self.saved = revision;
+                (self.pause, self.patience) = (took.saturating_mul(SHARE).clamp(PAUSE, REFRESH), REFRESH);
+            }
+            Err(_) => {
+                metrics.snapshot_failures.increment();
+                self.patience = RETRY;
+            }
+        }
+    }
+
+    /// Says when writing begins to fail, and when it works again.
+    fn log(&mut self, written: &io::Result<Duration>) {
+        let what = what::<T>(self.saver.namespace.as_deref());
+        let folder = self.saver.snapshots.folder.path().display();
+        match written {
+            Ok(_) if self.is_failing => tracing::info!("{what}: the snapshot is written again, in {folder}"),
+            Err(error) if !self.is_failing => tracing::warn!(
+                "{what}: no snapshot can be written in {folder}: {error}. Routing goes on, but a start without the API \
+                 server would not know what is known now: make room there, or let this process write there"
+            ),
+            _ => {}
+        }
+        self.is_failing = written.is_err();
+    }
+}
