@@ -2,9 +2,11 @@
 
 use crate::support::{Message, Names, Service, TestApp, Wire, ok, read};
 use signpost::app::Threads;
+use signpost::context::{Range, Trust};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use std::{fs, path::Path};
 
 /// Starts an example on ports of its own, with its names in another folder.
@@ -28,13 +30,29 @@ async fn every_example_does_what_it_says() {
             // The examples of Linkerd 1 have a test of their own.
             Some("linkerd1") => continue,
             // The manifests are applied by the suite `kubernetes`.
-            Some("kubernetes") => continue,
+            Some("kubernetes") => kubernetes(&file),
             Some("staging.yaml") => staging(&file).await,
             other => panic!("{other:?} is an example without a test"),
         }
         ran += 1;
     }
     assert!(ran > 0);
+}
+
+/// The routers of a cluster trust whom they should, and are granted the time that their stop takes.
+fn kubernetes(folder: &Path) {
+    let pods: Range = "10.244.0.0/16".parse().expect("a range");
+    for (router, trust) in [("ingress-router", Trust::Nobody), ("node-router", Trust::From([pods].into()))] {
+        let text = |file: &str| fs::read_to_string(folder.join(router).join(file)).expect("it can be read");
+        let config = read(&text("linkerd.yaml"));
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+        assert_eq!(config.routers[0].servers[0].trust, trust);
+        let daemon_set = text("daemonset.yaml");
+        let (_, granted) = daemon_set.split_once("terminationGracePeriodSeconds: ").expect("it says so");
+        let granted: u64 = granted.lines().next().unwrap_or_default().parse().expect("a number");
+        let taken = config.admin.shutdown_delay + config.admin.shutdown_grace;
+        assert!(Duration::from_secs(granted) > taken, "{router}: {granted} s, {taken:?}");
+    }
 }
 
 /// The services of the staging story.

@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
     pub(crate) control_plane: Mutex<ControlPlane>,
     pub(crate) client: kube::Client,
     pub(crate) router: Router,
-    _kubelet: Kubelet,
+    pub(crate) kubelet: Kubelet,
     rest: AbortHandle,
 }
 
@@ -31,11 +31,11 @@ impl Cluster {
     /// Gives the router its rights, starts it, and a kubelet.
     pub(crate) async fn new(control_plane: ControlPlane) -> Self {
         let client = control_plane.client("admin").await;
-        let kubelet = Kubelet::start(client.clone()).await;
+        let kubelet = Kubelet::start(client.clone(), control_plane.host()).await;
         grant(&client, "router", &SERVICES).await;
         let rest = spawn_local(serve(REST.parse().expect("an address"), "rest".into())).abort_handle();
         let router = Router::start(control_plane.folder(), &control_plane.kubeconfig("router")).await;
-        Self { control_plane: Mutex::new(control_plane), client, router, _kubelet: kubelet, rest }
+        Self { control_plane: Mutex::new(control_plane), client, router, kubelet, rest }
     }
 
     /// Stops the router in order.

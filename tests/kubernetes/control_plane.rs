@@ -1,8 +1,10 @@
 //! The processes of the control plane.
 
 use super::cluster::until;
+use super::container::Host;
 use super::etcd;
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -135,6 +137,20 @@ impl ControlPlane {
         self.folder.join(format!("{user}.kubeconfig"))
     }
 
+    /// The program with all its parts.
+    pub(crate) fn binary(&self) -> &Path {
+        Path::new(self.etcd.command.get_program())
+    }
+
+    /// What pods know of it, and where their files are.
+    pub(crate) fn host(&self) -> Host {
+        Host {
+            folder: self.folder.join("pods"),
+            api_server: (Ipv4Addr::LOCALHOST, API_PORT).into(),
+            authority: authority(&self.folder),
+        }
+    }
+
     /// Kills the API server, as if its machine had lost power, and the controllers with it: alone they would wait for up
     /// to half a minute until they ask again.
     pub(crate) fn kill_api_server(&mut self) {
@@ -219,8 +235,13 @@ async fn is_ready(config: kube::Config) -> bool {
     client.request_text(request).await.is_ok()
 }
 
+/// The certificate of the API server, which vouches for itself.
+fn authority(folder: &Path) -> PathBuf {
+    folder.join("apiserver/apiserver.crt")
+}
+
 fn kubeconfig_of(folder: &Path, token: &str) -> String {
-    let ca = folder.join("apiserver/apiserver.crt");
+    let ca = authority(folder);
     format!(
         "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{API_PORT}', certificate-authority: '{}'}}}}]\n\
          users: [{{name: u, user: {{token: {token}}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",

@@ -1,5 +1,7 @@
-//! A kubelet whose pods are sockets: a pod is a server at an address of its own, which answers with the pod's name.
+//! A kubelet whose pods are sockets: a pod is a server at an address of its own, which answers with the pod's name. Pods
+//! of our own image are containers.
 
+use super::container::{self, Container, Host};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http_body_util::Full;
@@ -7,6 +9,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::core::WatchEvent;
 use kube::{Api, ResourceExt as _};
@@ -15,9 +19,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 use tokio::time::sleep;
 
@@ -28,16 +34,21 @@ const PORT: u16 = 8080;
 /// more than a second to say that it is to end, because it repeats what it did on stale knowledge only after one.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// The only node, unless a scenario adds another one for its pods that say so.
+/// The only node, unless a scenario adds another one for its pods that say so, and its address.
 pub(crate) const NODE: &str = "node-1";
+pub(crate) const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 18, 0, 2);
 
 /// A kubelet; it and its pods end when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Kubelet(JoinHandle<()>);
+pub(crate) struct Kubelet {
+    task: JoinHandle<()>,
+    logs: PathBuf,
+    failures: Rc<RefCell<Vec<String>>>,
+}
 
 impl Drop for Kubelet {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -45,23 +56,57 @@ impl Drop for Kubelet {
 #[derive(Clone)]
 struct Pods {
     client: kube::Client,
-    running: Rc<RefCell<HashMap<String, AbortHandle>>>,
+    host: Host,
+    running: Rc<RefCell<HashMap<String, Running>>>,
     last_address: Rc<Cell<u16>>,
+    failures: Rc<RefCell<Vec<String>>>,
+}
+
+/// What a pod is.
+enum Running {
+    /// A socket.
+    Serving(AbortHandle),
+    /// A container; it is told to end.
+    Container(oneshot::Sender<()>),
 }
 
 impl Kubelet {
     /// Registers the node and runs its pods from now on.
-    pub(crate) async fn start(client: kube::Client) -> Self {
-        register(&client, NODE).await;
-        let pods = Pods { client, running: Rc::default(), last_address: Rc::new(Cell::new(10)) };
-        Self(spawn_local(async move {
+    pub(crate) async fn start(client: kube::Client, host: Host) -> Self {
+        register(&client, NODE, &json!({ "kubernetes.io/os": "linux" })).await;
+        let addresses = json!([{ "type": "InternalIP", "address": NODE_ADDRESS }]);
+        let status = Patch::Merge(json!({ "status": { "addresses": addresses } }));
+        let nodes = Api::<Node>::all(client.clone());
+        nodes.patch_status(NODE, &PatchParams::default(), &status).await.expect("it is there");
+        let logs = host.folder.clone();
+        let (running, last_address, failures) = (Rc::default(), Rc::new(Cell::new(10)), Rc::default());
+        let pods = Pods { client, host, running, last_address, failures: Rc::clone(&failures) };
+        let task = spawn_local(async move {
             loop {
                 // An error is an API server that is away.
                 if pods.follow().await.is_err() {
                     sleep(Duration::from_millis(100)).await;
                 }
             }
-        }))
+        });
+        Self { task, logs, failures }
+    }
+
+    /// What the containers of pods have logged whose names begin so.
+    pub(crate) fn said(&self, prefix: &str) -> String {
+        let files = std::fs::read_dir(&self.logs)
+            .expect("pods were run")
+            .map(|file| file.expect("it can be read").path());
+        let is_wanted = |file: &PathBuf| {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with(prefix) && name.ends_with(".log")
+        };
+        files.filter(is_wanted).map(|file| std::fs::read_to_string(file).expect("it is text")).collect()
+    }
+
+    /// Containers that ended by themselves, or not as they should.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        self.failures.borrow().clone()
     }
 }
 
@@ -93,13 +138,31 @@ impl Pods {
                 self.last_address.set(address);
                 let [high, low] = address.to_be_bytes();
                 let address = SocketAddr::new(Ipv4Addr::new(10, 244, high + 1, low).into(), PORT);
+                let pods = self.clone();
+                if container::is_ours(pod) {
+                    let (end, told) = oneshot::channel();
+                    self.running.borrow_mut().insert(uid, Running::Container(end));
+                    let pod = pod.clone();
+                    spawn_local(async move { pods.run(&pod, address.ip(), told).await });
+                    return;
+                }
                 let server = spawn_local(serve(address, name.clone()));
-                self.running.borrow_mut().insert(uid, server.abort_handle());
-                let (pods, node) = (self.clone(), node_of(pod));
-                spawn_local(async move { pods.begin(&namespace, &name, &node, address.ip()).await });
+                self.running.borrow_mut().insert(uid, Running::Serving(server.abort_handle()));
+                let node = node_of(pod);
+                spawn_local(async move {
+                    pods.bind(&namespace, &name, &node).await;
+                    pods.begin(&namespace, &name, "main", address.ip()).await;
+                });
             }
             (true, true) => {
-                let server = self.running.borrow_mut().remove(&uid).expect("it is known");
+                let server = match self.running.borrow_mut().remove(&uid).expect("it is known") {
+                    Running::Serving(server) => server,
+                    // One that is not there any more has ended by itself, and is removed.
+                    Running::Container(end) => {
+                        let _ = end.send(());
+                        return;
+                    }
+                };
                 let pods = self.clone();
                 spawn_local(async move {
                     // First it is not ready any more, as a server that has been told to end says of itself: what is
@@ -116,8 +179,43 @@ impl Pods {
         }
     }
 
-    /// Takes a pod and says that it runs and is ready.
-    async fn begin(&self, namespace: &str, name: &str, node: &str, address: IpAddr) {
+    /// Runs the container of a pod to its end.
+    async fn run(&self, pod: &Pod, address: IpAddr, mut told: oneshot::Receiver<()>) {
+        let (namespace, name) = (pod.namespace().expect("pods have namespaces"), pod.name_any());
+        self.bind(&namespace, &name, &node_of(pod)).await;
+        let mut container = loop {
+            match Container::start(&self.client, &self.host, pod, address).await {
+                Ok(container) => break container,
+                // What it needs may still be on its way.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        };
+        let mut is_ready = false;
+        while told.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+            if let Some(status) = container.ended() {
+                self.fail(&name, &format!("{status}: {}", container.said()));
+                // As a kubelet that has given up: it is not started again.
+                drop(told.await);
+                return self.remove(&namespace, &name).await;
+            }
+            if !is_ready && container.is_ready().await {
+                is_ready = true;
+                self.begin(&namespace, &name, container.name(), address).await;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        let unready = json!({ "status": { "conditions": conditions(false) } });
+        let ended = container.stop(async || self.report(&namespace, &name, &unready).await).await;
+        ended.unwrap_or_else(|failure| self.fail(&name, &failure));
+        self.remove(&namespace, &name).await;
+    }
+
+    fn fail(&self, name: &str, failure: &str) {
+        self.failures.borrow_mut().push(format!("{name}: {failure}"));
+    }
+
+    /// Takes a pod.
+    async fn bind(&self, namespace: &str, name: &str, node: &str) {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let binding = json!({
             "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name },
@@ -127,11 +225,16 @@ impl Pods {
             api.create_subresource::<_, Value>("binding", name, &PostParams::default(), &binding).await
         })
         .await;
+    }
+
+    /// Says that a pod runs and is ready.
+    async fn begin(&self, namespace: &str, name: &str, container: &str, address: IpAddr) {
         let status = json!({ "status": {
             "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }],
+            "hostIP": NODE_ADDRESS, "hostIPs": [{ "ip": NODE_ADDRESS }],
             "conditions": conditions(true),
             "containerStatuses": [{
-                "name": "main", "ready": true, "started": true, "restartCount": 0, "image": "none", "imageID": "",
+                "name": container, "ready": true, "started": true, "restartCount": 0, "image": "none", "imageID": "",
                 "state": { "running": {} },
             }],
         } });
@@ -164,9 +267,15 @@ impl Pods {
     }
 }
 
-/// Registers a node, and says that it is ready by taking the taint away that it has until then.
-pub(crate) async fn register(client: &kube::Client, name: &str) {
-    let node = json!({ "metadata": { "name": name, "labels": { "topology.kubernetes.io/zone": "zone-1" } } });
+/// Registers a node with these labels, in a zone, and says that it is ready by taking the taint away that it has until
+/// then.
+pub(crate) async fn register(client: &kube::Client, name: &str, labels: &Value) {
+    let zone = json!({ "topology.kubernetes.io/zone": "zone-1" });
+    let mut node = json!({ "metadata": { "name": name, "labels": zone } });
+    node["metadata"]["labels"]
+        .as_object_mut()
+        .expect("a map")
+        .extend(labels.as_object().expect("a map").clone());
     let node: Node = serde_json::from_value(node).expect("a node");
     let nodes = Api::all(client.clone());
     nodes.create(&PostParams::default(), &node).await.expect("nodes can be created");
@@ -186,10 +295,13 @@ fn node_of(pod: &Pod) -> String {
     spec.and_then(|spec| spec.node_name.clone()).or_else(by_affinity).unwrap_or_else(|| NODE.to_owned())
 }
 
-/// The conditions of a pod that runs.
+/// The conditions of a pod that runs, as they are from now on.
 fn conditions(ready: bool) -> Value {
     let status = if ready { "True" } else { "False" };
-    json!([{ "type": "Ready", "status": status }, { "type": "ContainersReady", "status": status }])
+    ["Ready", "ContainersReady"]
+        .map(|kind| json!({ "type": kind, "status": status, "lastTransitionTime": Time(Timestamp::now()) }))
+        .into_iter()
+        .collect()
 }
 
 /// Answers every request with this text, until it is aborted; then its connections end.

@@ -6,11 +6,13 @@
 //! Scenarios run one after another; an argument chooses those whose name contains it.
 
 mod cluster;
+mod container;
 mod control_plane;
 mod etcd;
 mod gate;
 mod kubelet;
 mod load;
+mod manifests;
 mod network;
 mod router;
 mod scenarios;

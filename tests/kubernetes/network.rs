@@ -1,7 +1,12 @@
 //! A network of the suite's own, in which pods and services have addresses that lead nowhere else: the API server
 //! refuses endpoints on loopback.
 
+use super::kubelet::NODE_ADDRESS;
+use std::net::Ipv4Addr;
 use std::process::{Command, ExitCode};
+
+/// The address of somebody outside the cluster.
+pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 
 /// Tells the process that it runs in there.
 const INSIDE: &str = "SIGNPOST_INSIDE";
@@ -31,9 +36,17 @@ pub(crate) fn enter() -> ExitCode {
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Gives this network its addresses: those of pods, 10.244.0.0/16, those of services, and the pods' IPv6.
+/// Gives this network its addresses: those of pods, 10.244.0.0/16, those of services, that of the node, and that of somebody
+/// else. What is sent to the node without saying whence comes from the pods' network, as through their bridge.
 pub(crate) fn set_up() {
-    for arguments in ["link set lo up", "addr add 10.244.0.1/16 dev lo", "addr add 10.96.0.1/16 dev lo"] {
+    for arguments in [
+        "link set lo up",
+        "addr add 10.244.0.1/16 dev lo",
+        "addr add 10.96.0.1/16 dev lo",
+        &format!("addr add {NODE_ADDRESS}/32 dev lo"),
+        &format!("route replace local {NODE_ADDRESS} dev lo src 10.244.0.1 table local"),
+        &format!("addr add {STRANGER}/32 dev lo"),
+    ] {
         let done = Command::new("ip").args(arguments.split(' ')).status().expect("ip can be run");
         assert!(done.success(), "ip {arguments}");
     }

@@ -11,6 +11,7 @@ mod workloads;
 
 use super::cluster::{Cluster, until};
 use super::gate::Gate;
+use super::manifests::manifests;
 use super::router::{REST, Router, admin_at};
 use super::stored::stored_dtabs;
 use super::way::Way;
@@ -44,6 +45,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("sources_of_endpoints", |cluster| Box::pin(sources::sources_of_endpoints(cluster))),
     ("daemon_set_and_local_node", |cluster| Box::pin(nodes::daemon_set_and_local_node(cluster))),
     ("ingress", |cluster| Box::pin(ingress::ingress(cluster))),
+    ("manifests", |cluster| Box::pin(manifests(cluster))),
     ("stored_dtabs", |cluster| Box::pin(stored_dtabs(cluster))),
     ("start_without_the_api_server", |cluster| Box::pin(snapshots::start_without_the_api_server(cluster))),
     ("rights_revoked_and_restored", |cluster| Box::pin(rights::rights_revoked_and_restored(cluster))),

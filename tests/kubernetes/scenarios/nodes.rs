@@ -21,7 +21,7 @@ fn on_node(name: &str, node: &str) -> Value {
 
 pub(super) async fn daemon_set_and_local_node(cluster: &Cluster) {
     let (here, there) = (NODE, "node-2");
-    register(&cluster.client, there).await;
+    register(&cluster.client, there, &json!({})).await;
     cluster.namespace("nodes").await;
     let mut web = service("web", "web");
     web["spec"]["selector"] = json!({ "behind": "web" });
