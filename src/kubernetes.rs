@@ -19,6 +19,7 @@ mod backoff;
 mod client;
 mod config;
 mod failure;
+mod guard;
 mod kept;
 mod metrics;
 mod save;

@@ -1,11 +1,12 @@
 //! The parts as processes: how they are started, spoken to, measured and ended.
 
+pub(crate) use super::process::{Error, on_one_thread};
+
+use super::process;
 use std::io::{self, BufRead as _, BufReader, Lines, Write as _};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::{env, fs};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
-pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Which processor a part runs on, where there are two or more: the proxy has one for itself.
 #[derive(Clone, Copy)]
@@ -97,26 +98,13 @@ impl Child {
 
     /// Its resident memory in bytes.
     pub(crate) fn resident(&self) -> Result<u64, Error> {
-        resident(self.process.id())
+        process::resident(self.process.id())
     }
 
     /// The most it has had of it so far, in bytes.
     pub(crate) fn most_resident(&self) -> Result<u64, Error> {
-        status(self.process.id(), "VmHWM:")
+        process::most_resident(self.process.id())
     }
-}
-
-/// The resident memory of a process in bytes.
-pub(crate) fn resident(process: u32) -> Result<u64, Error> {
-    status(process, "VmRSS:")
-}
-
-/// A number of kilobytes that the kernel says of a process, in bytes.
-fn status(process: u32, name: &str) -> Result<u64, Error> {
-    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("/proc has an unknown form")?;
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kilobytes * 1024)
 }
 
 impl Drop for Child {
@@ -138,10 +126,4 @@ pub(crate) fn commands() -> UnboundedReceiver<String> {
         std::process::exit(0);
     });
     receiver
-}
-
-/// Runs a part on one thread.
-pub(crate) fn on_one_thread(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-    use tokio::runtime::{Builder, LocalOptions};
-    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?.block_on(work)
 }

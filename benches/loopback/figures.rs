@@ -1,6 +1,7 @@
 //! The figures as tables.
 
 use super::cost::{Case, Cost, Subject};
+use super::median::median;
 use super::memory::Memory;
 use super::start::Start;
 
@@ -67,11 +68,4 @@ pub(crate) fn memory(connections: usize, [bare, routed]: &[Memory; 2]) {
 
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
 }

@@ -11,10 +11,16 @@ mod cost;
 mod exchange;
 mod figures;
 mod load;
+#[path = "../shared/median.rs"]
+mod median;
 mod memory;
 mod passthrough;
+#[path = "../shared/process.rs"]
+mod process;
 mod signpost;
 mod start;
+#[path = "../shared/started.rs"]
+mod started;
 mod streams;
 mod upstream;
 

@@ -23,6 +23,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// is found out within half a minute, though a watch may be silent for minutes.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
 
+/// How much is read at once. hyper would make it up to 400 KiB for a list, and keep that for each watch.
+const READ: usize = 16 << 10;
+
 /// How long a connection without a request is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -213,6 +216,7 @@ async fn make(config: &Config) -> Result<(kube::Client, http::Uri), Error> {
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
+        .http1_read_buf_exact_size(READ)
         .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())

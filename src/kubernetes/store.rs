@@ -1,11 +1,12 @@
 //! What one watch knows, and who wants to know it.
 
+use super::guard::Guard;
 use super::kept::{Kept, Known, View};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{DeserializeGuard, Resource as _};
+use kube::Resource as _;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -19,7 +20,7 @@ type Id = (Arc<str>, Arc<str>);
 pub(super) type Group = Arc<dyn Fn(&ObjectMeta) -> Option<Place> + Send + Sync>;
 
 /// An object as it came: one that could not be read has its metadata alone.
-pub(super) type Came<T> = DeserializeGuard<<T as Kept>::Object>;
+pub(super) type Came<T> = Guard<<T as Kept>::Object>;
 
 /// The objects of one watch, by group and name.
 pub(super) struct Store<T> {
@@ -52,13 +53,16 @@ enum Knows {
 
 /// The objects of one list and what changed since.
 pub(super) struct Objects<T> {
-    groups: HashMap<Place, BTreeMap<Id, Entry<T>>>,
+    groups: HashMap<Place, Entries<T>>,
     /// In which group an object is.
     places: HashMap<Id, Place>,
     /// How many cannot be read.
     unreadable: usize,
     group: Group,
 }
+
+/// The objects of a group, in the order of their names. Most groups have one: a node of a tree would be ten times that.
+type Entries<T> = Vec<(Id, Entry<T>)>;
 
 /// One object.
 struct Entry<T> {
@@ -97,16 +101,21 @@ impl<T: Kept> Objects<T> {
     }
 
     /// Takes an object that was added or changed. Returns the groups that may differ now.
-    fn apply(&mut self, came: Came<T>) -> [Option<Place>; 2] {
-        let Some(id) = id(came.meta()) else { return [None, None] };
-        let place = (self.group)(came.meta());
+    ///
+    /// What is as it was before, here or in `older`, is not held twice.
+    fn apply(&mut self, came: Came<T>, older: Option<&Self>) -> [Option<Place>; 2] {
+        let Some(mut id) = id(came.meta()) else { return [None, None] };
+        let mut place = (self.group)(came.meta());
         let (left, old) = self.remove(&id).unzip();
+        let mut old = old.and_then(|old| old.good);
+        if let Some((known, at, good)) = older.and_then(|older| older.known(&id)) {
+            place = place.map(|place| if place == *at { at.clone() } else { place });
+            (id, old) = (known.clone(), old.or(good));
+        }
         if let Some(place) = &place {
             let entry = match came.0 {
-                Ok(object) => Entry { good: Some(Arc::new(T::keep(object))), unreadable: None },
-                Err(error) => {
-                    Entry { good: old.and_then(|old| old.good), unreadable: Some(error.error.into()) }
-                }
+                Ok(object) => Entry { good: Some(once(T::keep(object), old)), unreadable: None },
+                Err(error) => Entry { good: old, unreadable: Some(error.error.into()) },
             };
             self.insert(id, place.clone(), entry);
         }
@@ -116,7 +125,9 @@ impl<T: Kept> Objects<T> {
     /// Takes an object that is not there.
     fn insert(&mut self, id: Id, place: Place, entry: Entry<T>) {
         self.unreadable += usize::from(entry.unreadable.is_some());
-        self.groups.entry(place.clone()).or_default().insert(id.clone(), entry);
+        let entries = self.groups.entry(place.clone()).or_insert_with(|| Vec::with_capacity(1));
+        let (Ok(at) | Err(at)) = find(entries, &id);
+        entries.insert(at, (id.clone(), entry));
         self.places.insert(id, place);
     }
 
@@ -124,7 +135,7 @@ impl<T: Kept> Objects<T> {
     fn remove(&mut self, id: &Id) -> Option<(Place, Entry<T>)> {
         let place = self.places.remove(id)?;
         let entries = self.groups.get_mut(&place)?;
-        let old = entries.remove(id)?;
+        let (_, old) = entries.remove(find(entries, id).ok()?);
         if entries.is_empty() {
             self.groups.remove(&place);
         }
@@ -132,9 +143,11 @@ impl<T: Kept> Objects<T> {
         Some((place, old))
     }
 
-    /// Adds an object to a list that is not complete yet.
-    pub(super) fn add(&mut self, came: Came<T>) {
-        self.apply(came);
+    /// Which object it is, its group, and what it was when it could last be read.
+    fn known(&self, id: &Id) -> Option<(&Id, &Place, Option<Arc<T>>)> {
+        let (id, place) = self.places.get_key_value(id)?;
+        let entries = self.groups.get(place)?;
+        Some((id, place, entries[find(entries, id).ok()?].1.good.clone()))
     }
 
     /// Removes an object from a list that is not complete yet.
@@ -148,14 +161,14 @@ impl<T: Kept> Objects<T> {
     fn inherit(&mut self, older: &Self) {
         for (place, entries) in &mut self.groups {
             for (id, entry) in entries.iter_mut().filter(|(_, entry)| entry.good.is_none()) {
-                let before = older.groups.get(place).and_then(|entries| entries.get(id));
-                entry.good = before.and_then(|before| before.good.clone());
+                let before = older.groups.get(place).map_or(&[][..], Vec::as_slice);
+                entry.good = find(before, id).ok().and_then(|at| before[at].1.good.clone());
             }
         }
     }
 
     fn view(&self, place: &Place, stale: bool, before: Option<Timestamp>) -> View<T> {
-        let entries = || self.groups.get(place).into_iter().flat_map(BTreeMap::values);
+        let entries = || self.groups.get(place).into_iter().flatten().map(|(_, entry)| entry);
         View {
             objects: entries().filter_map(|entry| entry.good.clone()).collect(),
             unreadable: entries()
@@ -186,6 +199,16 @@ impl<T: Kept> Objects<T> {
     }
 }
 
+/// Finds an object in a group, or where it would be.
+fn find<T>(entries: &[(Id, Entry<T>)], id: &Id) -> Result<usize, usize> {
+    entries.binary_search_by(|(known, _)| known.cmp(id))
+}
+
+/// Returns the old one if the new one is as it was.
+fn once<T: PartialEq>(new: T, old: Option<Arc<T>>) -> Arc<T> {
+    old.filter(|old| **old == new).unwrap_or_else(|| Arc::new(new))
+}
+
 /// Returns which object it is. One without a name is none.
 fn id(meta: &ObjectMeta) -> Option<Id> {
     Some((meta.namespace.as_deref().unwrap_or_default().into(), meta.name.as_deref()?.into()))
@@ -202,9 +225,18 @@ impl<T: Kept> Store<T> {
         }
     }
 
-    /// An empty list, to be filled and then handed to [`Store::replace`].
+    /// An empty list, to be filled and then handed to [`Store::replace`]; with room for what is known.
     pub(super) fn empty(&self) -> Objects<T> {
-        Objects::new(Arc::clone(&self.objects.group))
+        let mut list = Objects::new(Arc::clone(&self.objects.group));
+        list.groups.reserve(self.objects.groups.len());
+        list.places.reserve(self.objects.places.len());
+        list
+    }
+
+    /// Adds an object to a list that is not complete yet. What is as it was is shared with what is known: a large
+    /// cluster is listed anew in little more memory than it has.
+    pub(super) fn add(&self, list: &mut Objects<T>, came: Came<T>) {
+        list.apply(came, Some(&self.objects));
     }
 
     /// Starts or joins those who want to know of a group.
@@ -256,7 +288,7 @@ impl<T: Kept> Store<T> {
     /// Takes an object that was added or changed.
     pub(super) fn apply(&mut self, came: Came<T>) {
         self.revision += 1;
-        for place in self.objects.apply(came).into_iter().flatten() {
+        for place in self.objects.apply(came, None).into_iter().flatten() {
             self.publish(&place);
         }
     }
@@ -351,7 +383,9 @@ impl<T: Kept> Store<T> {
 fn give<T: Kept>(sender: &watch::Sender<Known<T>>, new: Known<T>) {
     sender.send_if_modified(|known| {
         let changed = *known != new;
-        *known = new;
+        if changed {
+            *known = new;
+        }
         changed
     });
 }

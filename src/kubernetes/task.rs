@@ -246,7 +246,9 @@ impl<T: Kept> Task<T> {
                 return Ok(None);
             };
             match next.ok_or_else(|| Failure::unreached("the list broke off"))? {
-                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => objects.add(object),
+                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                    self.shared.lock().store.add(&mut objects, object);
+                }
                 Ok(WatchEvent::Deleted(object)) => objects.delete(&object),
                 Ok(WatchEvent::Bookmark(mark)) => {
                     if mark.metadata.annotations.get(END_OF_LIST).is_some_and(|end| end == "true") {
@@ -273,7 +275,9 @@ impl<T: Kept> Task<T> {
             let page = timeout(ANSWER, api.list(&params)).await;
             let page = page.map_err(|_| Failure::too_slow("no list came", ANSWER))?;
             let page = page.map_err(|error| self.failure(error))?;
-            page.items.into_iter().for_each(|object| objects.add(object));
+            for object in page.items {
+                self.shared.lock().store.add(&mut objects, object);
+            }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.filter(|version| !version.is_empty());

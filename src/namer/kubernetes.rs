@@ -18,6 +18,7 @@ mod name;
 mod pod;
 mod resolve;
 mod service;
+mod shared;
 mod slice;
 
 pub(super) use self::cluster::Clusters;

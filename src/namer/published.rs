@@ -118,7 +118,10 @@ impl Published {
     fn give(&self, new: EndpointSet) {
         self.endpoints.send_if_modified(|endpoints| {
             let changed = *endpoints != new;
-            *endpoints = new;
+            // Moved, all that is as it was would leave holes in the heap when everything is listed anew.
+            if changed {
+                *endpoints = new;
+            }
             changed
         });
     }

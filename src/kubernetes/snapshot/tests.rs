@@ -35,7 +35,8 @@ fn snapshot(objects: usize) -> Snapshot<Values> {
     for at in 0..objects {
         let value = if at > 0 && at + 1 == objects { json!(1) } else { json!("v\n") };
         let metadata = json!({ "namespace": "ns", "name": format!("n{at}") });
-        list.add(serde_json::from_value(json!({ "metadata": metadata, "data": { "k": value } })).unwrap());
+        let object = json!({ "metadata": metadata, "data": { "k": value } });
+        store.add(&mut list, serde_json::from_value(object).unwrap());
     }
     store.replace(list);
     Snapshot { time: "2026-01-02T03:04:05Z".parse().unwrap(), records: sorted(store.records()) }

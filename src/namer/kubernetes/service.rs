@@ -5,7 +5,6 @@ use crate::kubernetes::Kept;
 use crate::namer::address::{is_host_name, literal};
 use k8s_openapi::api::core::v1 as core;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use std::sync::Arc;
 pub(super) struct Service {
     /// Those of TCP.
     ports: Vec<ServicePort>,
-    labels: BTreeMap<String, String>,
+    labels: Box<[(Box<str>, Box<str>)]>,
     /// Where its load balancer can be reached from outside.
     pub(super) ingress: Vec<Ingress>,
 }
@@ -51,7 +50,7 @@ impl Service {
 
     /// Returns whether a label has this value; case does not count, because names are in lower case.
     pub(super) fn has_label(&self, key: &str, value: &str) -> bool {
-        self.labels.get(key).is_some_and(|label| label.eq_ignore_ascii_case(value))
+        self.labels.iter().any(|(known, label)| **known == *key && label.eq_ignore_ascii_case(value))
     }
 }
 
@@ -71,9 +70,10 @@ impl Kept for Service {
         let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
         let balancer = service.status.and_then(|status| status.load_balancer);
         let ingress = balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
+        let labels = service.metadata.labels.unwrap_or_default();
         Self {
             ports: ports.into_iter().filter_map(port).collect(),
-            labels: service.metadata.labels.unwrap_or_default(),
+            labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             ingress: ingress.into_iter().filter_map(|ingress| place(&ingress)).collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! What is kept of EndpointSlices and of Endpoints.
 
 use super::service::is_tcp;
+use super::shared::shared;
 use crate::interpret::Hint;
 use crate::kubernetes::Kept;
 use k8s_openapi::api::core::v1 as core;
@@ -95,8 +96,8 @@ fn backend(endpoint: discovery::Endpoint) -> Option<Backend> {
         // No meaning is defined for those after the first.
         address: endpoint.addresses.first()?.parse().ok()?,
         condition,
-        node: endpoint.node_name.map(Arc::from),
-        zone: endpoint.zone.map(Arc::from),
+        node: endpoint.node_name.map(shared),
+        zone: endpoint.zone.map(shared),
         pod: endpoint.target_ref.and_then(pod),
     })
 }
@@ -116,7 +117,7 @@ impl Kept for Subsets {
             Some(Backend {
                 address: address.ip.parse().ok()?,
                 condition: Condition::Ready,
-                node: address.node_name.map(Arc::from),
+                node: address.node_name.map(shared),
                 zone: None,
                 pod: address.target_ref.and_then(pod),
             })
