@@ -30,7 +30,8 @@ pub struct Bound {
 /// What stands behind a bound name.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// Live addresses.
+    /// Live addresses. A name that has none any more is Neg, and its last ones stay here for whoever has not heard of that
+    /// yet.
     Endpoints(watch::Receiver<EndpointSet>),
     /// `/$/io.buoyant.http.status/<code>`: an empty answer with this status, made here.
     Status(u16),
@@ -88,6 +89,12 @@ impl Endpoint {
     /// Makes an endpoint at `address` of which nothing else is known.
     pub const fn at(address: SocketAddr) -> Self {
         Self { address, weight: 1.0, node: None, zone: None, hint: None, terminating: false }
+    }
+
+    /// Returns those that requests are to be sent to: all that are not about to go away, or if there is no such, all.
+    pub fn preferred(endpoints: &[Self]) -> impl Iterator<Item = &Self> {
+        let all_end = endpoints.iter().all(|endpoint| endpoint.terminating);
+        endpoints.iter().filter(move |endpoint| all_end || !endpoint.terminating)
     }
 }
 

@@ -9,8 +9,9 @@ const FIRST: Duration = Duration::from_millis(200);
 /// waited for its return should not wait long.
 const UNREACHED: Duration = Duration::from_secs(3);
 
-/// The longest pause while the server refuses.
-const REFUSED: Duration = Duration::from_secs(10);
+/// The longest pause while the server refuses: longer, because it has to answer each attempt, but when a right is given
+/// back, or etcd returns behind it, all is to be up to date within 5 s.
+const REFUSED: Duration = Duration::from_secs(4);
 
 /// Whether the server was reached when something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +55,12 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backoff, FIRST, REFUSED, Reached, UNREACHED};
+    use super::{Backoff, Duration, FIRST, REFUSED, Reached, UNREACHED};
 
     #[test]
     fn pauses_double_up_to_a_limit() {
         for (reached, longest) in [(Reached::No, UNREACHED), (Reached::Yes, REFUSED)] {
+            assert!(longest < Duration::from_secs(5), "what has returned is to be up to date by then");
             let mut backoff = Backoff::default();
             let mut expected = FIRST;
             for _ in 0..40 {

@@ -74,8 +74,8 @@ impl Published {
             }
             Said::Neg { stale } => {
                 if !(*stale && self.said == Said::Neg { stale: false }) {
+                    // The endpoints stay: whoever drew the leaf just now, or has not heard of this yet, is on the way.
                     self.writer.publish(State::Ready(NameTree::Neg));
-                    self.give(EndpointSet::default());
                 }
                 if *stale {
                     self.writer.stale();
@@ -88,13 +88,12 @@ impl Published {
 
     /// Returns what is said now, for people, and how many endpoints there are.
     pub(super) fn shown(&self) -> (String, usize) {
-        let said = match &self.said {
-            Said::Nothing => "pending".to_owned(),
-            Said::Leaf { .. } => "bound".to_owned(),
-            Said::Neg { .. } => "neg".to_owned(),
-            Said::Failed(reason) => format!("failed: {reason}"),
-        };
-        (said, self.endpoints.borrow().len())
+        match &self.said {
+            Said::Nothing => ("pending".to_owned(), 0),
+            Said::Leaf { .. } => ("bound".to_owned(), self.endpoints.borrow().len()),
+            Said::Neg { .. } => ("neg".to_owned(), 0),
+            Said::Failed(reason) => (format!("failed: {reason}"), 0),
+        }
     }
 
     /// Returns whether what is said is only the last good answer.
@@ -157,7 +156,10 @@ mod tests {
         drop(answer);
         assert!(timeout(LONG, published.released()).await.is_err());
         published.say(Verdict::Neg { stale: false });
-        assert!(held.borrow().is_empty(), "they stay live");
+        assert!(!held.borrow().is_empty(), "who does not know it yet has somewhere to go");
+        let set = EndpointSet::new(vec![Endpoint::at("10.0.0.2:1".parse().unwrap())]);
+        published.say(Verdict::Endpoints { set: set.clone(), stale: false });
+        assert_eq!(*held.borrow(), set, "they stay live");
         drop(held);
         assert!(timeout(LONG, published.released()).await.is_ok());
     }

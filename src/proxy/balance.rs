@@ -5,7 +5,7 @@
 
 use super::http2;
 use super::pool::Idle;
-use crate::interpret::{EndpointSet, Hint};
+use crate::interpret::{Endpoint, EndpointSet, Hint};
 use crate::name::Path;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -119,7 +119,7 @@ impl Balancer {
             .flat_map(|class| class.members)
             .map(|member| ((member.address, member.hint), member))
             .collect();
-        for endpoint in set.iter() {
+        for endpoint in Endpoint::preferred(set) {
             let member = old.get(&(endpoint.address, endpoint.hint)).cloned().unwrap_or_else(|| {
                 Rc::new(Member {
                     address: endpoint.address,
@@ -158,7 +158,6 @@ impl Balancer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interpret::Endpoint;
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
@@ -185,6 +184,26 @@ mod tests {
     #[test]
     fn none_of_nothing() {
         assert!(balancer(&[]).pick(&[]).is_none());
+    }
+
+    #[test]
+    fn what_is_about_to_end_is_drawn_when_nothing_else_is_left() {
+        let set = |terminating: [bool; 2]| {
+            let endpoints = terminating
+                .into_iter()
+                .zip(1..)
+                .map(|(terminating, port)| Endpoint { terminating, ..Endpoint::at(address(port)) });
+            EndpointSet::new(endpoints.collect())
+        };
+        let mut balancer = Balancer::default();
+        for (terminating, ports) in
+            [([false, false], vec![1, 2]), ([true, false], vec![2]), ([true, true], vec![1, 2])]
+        {
+            balancer.update(&Path::empty(), &set(terminating), &Loads::default());
+            let mut drawn: Vec<_> = picks(&balancer, 100).into_keys().collect();
+            drawn.sort_unstable();
+            assert_eq!(drawn, ports);
+        }
     }
 
     #[test]

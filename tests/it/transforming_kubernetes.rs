@@ -1,7 +1,7 @@
 //! Transformers that know nodes, under a running app: pods and daemon sets that come, go and move.
 
 use crate::support::{ApiServer, Service, TestApp, Wire, one_router, service, slice, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 
 /// The variable that cargo sets for every test, and the node that it stands for here.
@@ -52,6 +52,11 @@ async fn pods_of_this_node_alone_are_asked() {
     // Nothing is known of where it runs.
     api.put(slice("default", "web", "http", two.address()));
     until_answered(&mut client, "rest").await;
+    // That others are ready elsewhere does not make it useless.
+    let mut ending = on(HERE, "web", "http", two.address());
+    ending["endpoints"][0]["conditions"] = json!({ "ready": false, "serving": true, "terminating": true });
+    api.put(ending);
+    until_answered(&mut client, "two").await;
     app.stop().await;
 }
 

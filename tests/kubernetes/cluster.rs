@@ -1,16 +1,18 @@
 //! The cluster of the suite: the control plane, a kubelet, and what scenarios do with them.
 
+pub(crate) mod objects;
+
+use self::objects::{deployment, object, restarted, service};
 use super::control_plane::ControlPlane;
-use super::kubelet::{GRACE, Kubelet, serve};
-use super::load::Client;
-use super::router::{REST, ROUTER, Router};
+use super::kubelet::{Kubelet, serve};
+use super::router::{REST, Router};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_local};
@@ -30,7 +32,7 @@ impl Cluster {
     pub(crate) async fn new(control_plane: ControlPlane) -> Self {
         let client = control_plane.client("admin").await;
         let kubelet = Kubelet::start(client.clone(), control_plane.host()).await;
-        grant(&client).await;
+        grant(&client, "router", &SERVICES).await;
         let rest = spawn_local(serve(REST.parse().expect("an address"), "rest".into())).abort_handle();
         let router = Router::start(control_plane.folder(), &control_plane.kubeconfig("router")).await;
         Self { control_plane: Mutex::new(control_plane), client, router, kubelet, rest }
@@ -61,129 +63,94 @@ impl Cluster {
         .await;
     }
 
-    /// Creates a service `web` whose port `http`, 80, is `web` of its pods.
+    /// Creates a service `web`.
     pub(crate) async fn service(&self, namespace: &str) {
-        let service: Service = object(json!({
-            "metadata": { "name": "web" },
-            "spec": { "selector": { "app": "web" }, "ports": [{ "name": "http", "port": 80, "targetPort": "web" }] },
-        }));
-        let api = Api::namespaced(self.client.clone(), namespace);
-        api.create(&PostParams::default(), &service).await.expect("it is created");
+        self.create::<Service>(namespace, service("web", "web")).await;
     }
 
     /// Deletes the service `web`.
     pub(crate) async fn delete_service(&self, namespace: &str) {
-        let api = Api::<Service>::namespaced(self.client.clone(), namespace);
-        api.delete("web", &DeleteParams::default()).await.expect("it is there");
+        self.delete::<Service>(namespace, "web").await;
     }
 
     /// Creates a deployment `web` of so many pods.
     pub(crate) async fn deployment(&self, namespace: &str, replicas: usize) {
-        let deployment: Deployment = object(json!({
-            "metadata": { "name": "web" },
-            "spec": {
-                "replicas": replicas,
-                "selector": { "matchLabels": { "app": "web" } },
-                "template": {
-                    "metadata": { "labels": { "app": "web" } },
-                    "spec": {
-                        "terminationGracePeriodSeconds": GRACE.as_secs(),
-                        "containers": [{
-                            "name": "main", "image": "none",
-                            "ports": [{ "name": "web", "containerPort": 8080 }],
-                        }],
-                    },
-                },
-            },
-        }));
-        let api = Api::namespaced(self.client.clone(), namespace);
-        api.create(&PostParams::default(), &deployment).await.expect("it is created");
+        self.create::<Deployment>(namespace, deployment("web", replicas, &json!({}))).await;
     }
 
     /// Scales the deployment `web`.
     pub(crate) async fn scale(&self, namespace: &str, replicas: usize) {
-        self.patch(namespace, json!({ "spec": { "replicas": replicas } })).await;
+        self.patch::<Deployment>(namespace, "web", json!({ "spec": { "replicas": replicas } })).await;
     }
 
-    /// Replaces every pod of the deployment `web`, as `kubectl rollout restart` does.
+    /// Replaces every pod of the deployment `web`.
     pub(crate) async fn restart(&self, namespace: &str, mark: &str) {
-        let annotations = json!({ "kubectl.kubernetes.io/restartedAt": mark });
-        self.patch(
-            namespace,
-            json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } }),
-        )
-        .await;
-    }
-
-    async fn patch(&self, namespace: &str, patch: Value) {
-        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace);
-        api.patch("web", &PatchParams::default(), &Patch::Merge(patch)).await.expect("it is patched");
+        self.patch::<Deployment>(namespace, "web", restarted(mark)).await;
     }
 
     /// Whether the deployment `web` has come to rest with so many pods.
     pub(crate) async fn is_rolled_out(&self, namespace: &str, replicas: i32) -> bool {
-        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace);
-        let deployment = api.get("web").await.expect("it is there");
+        let deployment = self.get::<Deployment>(namespace, "web").await;
         let (observed, status) = (deployment.metadata.generation, deployment.status.unwrap_or_default());
         let all =
             [status.replicas, status.updated_replicas, status.available_replicas, status.ready_replicas];
         status.observed_generation == observed && all.iter().all(|count| count.unwrap_or(0) == replicas)
     }
 
-    /// The pods that the router sends requests of a namespace to now, one request after the other.
-    pub(crate) async fn answers(&self, namespace: &str) -> Vec<String> {
-        let mut client = Client::connect(ROUTER).await;
-        let mut answers = Vec::new();
-        for _ in 0..100 {
-            let (status, text) = client.get(&path(namespace)).await.expect("the router answers");
-            assert_eq!(status, 200, "{text}");
-            if !answers.contains(&text) {
-                answers.push(text);
-            }
-        }
-        answers
+    /// Gives a user rights to read in all namespaces, which it has then.
+    pub(crate) async fn grant(&self, user: &str, resources: &[Resource]) {
+        grant(&self.client, user, resources).await;
     }
 
-    /// Waits until requests of a namespace are answered by so many pods, and by nothing else.
-    pub(crate) async fn until_served_by(&self, namespace: &str, pods: usize, limit: Duration) {
-        until(&format!("{pods} pods serve {namespace}"), limit, async || {
-            let answers = self.answers(namespace).await;
-            answers.len() == pods && answers.iter().all(|text| text.starts_with("web-"))
-        })
-        .await;
-    }
-
-    /// Waits until requests of a namespace fall back.
-    pub(crate) async fn until_rest(&self, namespace: &str, limit: Duration) {
-        until(&format!("{namespace} falls back"), limit, async || self.answers(namespace).await == ["rest"])
-            .await;
+    /// Takes these rights away, all of which it was given at once.
+    pub(crate) async fn revoke(&self, user: &str, resources: &[Resource]) {
+        let (name, now) = (name_of(user, resources), DeleteParams::default());
+        Api::<ClusterRoleBinding>::all(self.client.clone()).delete(&name, &now).await.expect("it is there");
+        Api::<ClusterRole>::all(self.client.clone()).delete(&name, &now).await.expect("it is there");
+        until_allowed(&self.client, user, resources, false).await;
     }
 }
 
-/// What requests ask for: the service `web` of a namespace.
-pub(crate) fn path(namespace: &str) -> String {
-    format!("/{namespace}/http/web")
+/// The group of a resource, and its name.
+pub(crate) type Resource = (&'static str, &'static str);
+
+/// What the README says a router of services has to list and watch.
+pub(crate) const SERVICES: [Resource; 2] = [("", "services"), ("discovery.k8s.io", "endpointslices")];
+
+/// What the role is called that lets a user read these.
+fn name_of(user: &str, resources: &[Resource]) -> String {
+    resources.iter().fold(user.to_owned(), |name, (_, resource)| name + "-" + resource)
 }
 
-/// Gives the router what the README says it needs.
-async fn grant(client: &kube::Client) {
-    let rule = |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["get", "list", "watch"] });
-    let role: ClusterRole = object(json!({
-        "metadata": { "name": "router" },
-        "rules": [rule("", "services"), rule("discovery.k8s.io", "endpointslices")],
-    }));
+async fn grant(client: &kube::Client, user: &str, resources: &[Resource]) {
+    let name = name_of(user, resources);
+    let rule = |(group, resource): &Resource| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["list", "watch"] });
+    let rules: Vec<_> = resources.iter().map(rule).collect();
+    let role: ClusterRole = object(json!({ "metadata": { "name": name }, "rules": rules }));
     let binding: ClusterRoleBinding = object(json!({
-        "metadata": { "name": "router" },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "router" },
-        "subjects": [{ "kind": "User", "name": "router", "apiGroup": "rbac.authorization.k8s.io" }],
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
+        "subjects": [{ "kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io" }],
     }));
     let post = PostParams::default();
     Api::all(client.clone()).create(&post, &role).await.expect("it is created");
     Api::all(client.clone()).create(&post, &binding).await.expect("it is created");
+    until_allowed(client, user, resources, true).await;
 }
 
-fn object<K: DeserializeOwned>(value: Value) -> K {
-    serde_json::from_value(value).expect("an object of its kind")
+/// Waits until the API server goes by what was changed.
+async fn until_allowed(client: &kube::Client, user: &str, resources: &[Resource], allowed: bool) {
+    let reviews = Api::<SubjectAccessReview>::all(client.clone());
+    for (group, resource) in resources {
+        let attributes = json!({ "group": group, "resource": resource, "verb": "watch" });
+        let review =
+            object(json!({ "metadata": {}, "spec": { "user": user, "resourceAttributes": attributes } }));
+        until(&format!("{user} may watch {resource}: {allowed}"), Duration::from_secs(30), async || {
+            let judged = reviews.create(&PostParams::default(), &review).await.expect("the server answers");
+            judged.status.is_some_and(|status| status.allowed == allowed)
+        })
+        .await;
+    }
 }
 
 /// Asks until it is so, and fails when that takes longer.

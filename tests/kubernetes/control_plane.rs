@@ -1,6 +1,8 @@
 //! The processes of the control plane.
 
+use super::cluster::until;
 use super::container::Host;
+use super::etcd;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -18,8 +20,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SHOWN: usize = 15;
 
 /// Where etcd and the API server listen: nobody else is in this network, and its systems choose higher ports by chance.
-const ETCD_PORT: u16 = 2379;
+pub(crate) const ETCD: &str = "http://127.0.0.1:2379";
 const API_PORT: u16 = 6443;
+const FORGETFUL_PORT: u16 = 6444;
 
 /// The administrator's token, and the router's.
 pub(crate) const ADMIN: &str = "admin-token";
@@ -31,6 +34,8 @@ pub(crate) struct ControlPlane {
     folder: PathBuf,
     etcd: Part,
     api_server: Part,
+    /// Another one over the same store, which has no memory of its own: what etcd has forgotten is forgotten.
+    forgetful: Part,
     controllers: Part,
 }
 
@@ -109,9 +114,11 @@ impl ControlPlane {
             fs::write(folder.join(format!("{user}.kubeconfig")), kubeconfig_of(&folder, token))
                 .expect("there is room for files");
         }
-        let [etcd, api_server, controllers] =
-            [etcd, api_server, controllers].map(|part| part(binary, &folder));
-        let mut plane = Self { folder, etcd, api_server, controllers };
+        let etcd = store(binary, &folder);
+        let forgetful = api_server(binary, &folder, FORGETFUL_PORT, &["--watch-cache=false"]);
+        let api_server = api_server(binary, &folder, API_PORT, &[]);
+        let controllers = controllers(binary, &folder);
+        let mut plane = Self { folder, etcd, api_server, forgetful, controllers };
         plane.etcd.start();
         plane.api_server.start();
         plane.ready().await;
@@ -144,19 +151,33 @@ impl ControlPlane {
         }
     }
 
-    /// Kills the API server, as if its machine had lost power.
+    /// Kills the API server, as if its machine had lost power, and the controllers with it: alone they would wait for up
+    /// to half a minute until they ask again.
     pub(crate) fn kill_api_server(&mut self) {
+        self.controllers.kill();
         self.api_server.kill();
     }
 
-    /// Starts the API server again over the same store, and waits until it is ready.
+    /// Starts the API server again over the same store, and waits until it is ready; the controllers follow.
     pub(crate) async fn revive_api_server(&mut self) {
         self.api_server.start();
         self.ready().await;
+        self.controllers.start();
+    }
+
+    /// Kills etcd, as if its machine had lost power.
+    pub(crate) fn kill_etcd(&mut self) {
+        self.etcd.kill();
+    }
+
+    /// Starts etcd again over the same data, and waits until it answers.
+    pub(crate) async fn revive_etcd(&mut self) {
+        self.etcd.start();
+        until("etcd answers", PATIENCE, etcd::answers).await;
     }
 
     /// Waits until the API server says that it is ready.
-    async fn ready(&mut self) {
+    pub(crate) async fn ready(&mut self) {
         let began = Instant::now();
         while !self.is_ready().await {
             let kept_up = [&mut self.etcd, &mut self.api_server].map(Part::keep_up);
@@ -171,23 +192,47 @@ impl ControlPlane {
         }
     }
 
-    async fn is_ready(&self) -> bool {
+    /// Whether the API server says that it is ready, etcd and all.
+    pub(crate) async fn is_ready(&self) -> bool {
         // The certificate is made at the first start, and its key written after it.
-        if !self.folder.join("apiserver/apiserver.key").exists() {
-            return false;
-        }
-        let client = self.client("admin").await;
-        let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
-        client.request_text(request).await.is_ok()
+        self.folder.join("apiserver/apiserver.key").exists() && is_ready(self.config("admin").await).await
+    }
+
+    /// Starts the API server that has no memory of its own, beside the other one. Returns how a user asks it.
+    pub(crate) async fn start_forgetful(&mut self, user: &str) -> kube::Config {
+        self.forgetful.start();
+        let mut config = self.config(user).await;
+        config.cluster_url = format!("https://127.0.0.1:{FORGETFUL_PORT}").parse().expect("an address");
+        until("it is ready", PATIENCE, async || {
+            self.forgetful.keep_up();
+            is_ready(config.clone()).await
+        })
+        .await;
+        config
+    }
+
+    /// Ends it.
+    pub(crate) fn kill_forgetful(&mut self) {
+        self.forgetful.kill();
+    }
+
+    /// How a user asks the API server.
+    pub(crate) async fn config(&self, user: &str) -> kube::Config {
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig(user)).expect("we wrote it");
+        let options = kube::config::KubeConfigOptions::default();
+        kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("we wrote it")
     }
 
     /// A client of the API server.
     pub(crate) async fn client(&self, user: &str) -> kube::Client {
-        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig(user)).expect("we wrote it");
-        let options = kube::config::KubeConfigOptions::default();
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("we wrote it");
-        kube::Client::try_from(config).expect("it is complete")
+        kube::Client::try_from(self.config(user).await).expect("it is complete")
     }
+}
+
+async fn is_ready(config: kube::Config) -> bool {
+    let client = kube::Client::try_from(config).expect("it is complete");
+    let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
+    client.request_text(request).await.is_ok()
 }
 
 /// The certificate of the API server, which vouches for itself.
@@ -204,44 +249,40 @@ fn kubeconfig_of(folder: &Path, token: &str) -> String {
     )
 }
 
-fn etcd(binary: &Path, folder: &Path) -> Part {
-    let url = format!("http://127.0.0.1:{ETCD_PORT}");
+fn store(binary: &Path, folder: &Path) -> Part {
     Part::new(
         binary,
         folder,
         "etcd",
         &[
             format!("--data-dir={}", folder.join("etcd").display()),
-            format!("--listen-client-urls={url}"),
-            format!("--advertise-client-urls={url}"),
+            format!("--listen-client-urls={ETCD}"),
+            format!("--advertise-client-urls={ETCD}"),
             "--listen-peer-urls=http://127.0.0.1:0".into(),
             "--unsafe-no-fsync".into(),
         ],
     )
 }
 
-fn api_server(binary: &Path, folder: &Path) -> Part {
+fn api_server(binary: &Path, folder: &Path, port: u16, more: &[&str]) -> Part {
     let file = |name: &str| folder.join(name).display().to_string();
-    Part::new(
-        binary,
-        folder,
-        "kube-apiserver",
-        &[
-            format!("--etcd-servers=http://127.0.0.1:{ETCD_PORT}"),
-            "--bind-address=127.0.0.1".into(),
-            format!("--secure-port={API_PORT}"),
-            format!("--cert-dir={}", file("apiserver")),
-            format!("--token-auth-file={}", file("tokens.csv")),
-            "--authorization-mode=RBAC".into(),
-            format!("--service-account-key-file={}", file("sa.key")),
-            format!("--service-account-signing-key-file={}", file("sa.key")),
-            "--service-account-issuer=https://kubernetes.default.svc".into(),
-            "--service-cluster-ip-range=10.96.0.0/16".into(),
-            "--disable-admission-plugins=ServiceAccount".into(),
-            "--endpoint-reconciler-type=none".into(),
-            "--advertise-address=10.96.0.1".into(),
-        ],
-    )
+    let mut arguments = vec![
+        format!("--etcd-servers={ETCD}"),
+        "--bind-address=127.0.0.1".into(),
+        format!("--secure-port={port}"),
+        format!("--cert-dir={}", file("apiserver")),
+        format!("--token-auth-file={}", file("tokens.csv")),
+        "--authorization-mode=RBAC".into(),
+        format!("--service-account-key-file={}", file("sa.key")),
+        format!("--service-account-signing-key-file={}", file("sa.key")),
+        "--service-account-issuer=https://kubernetes.default.svc".into(),
+        "--service-cluster-ip-range=10.96.0.0/16".into(),
+        "--disable-admission-plugins=ServiceAccount".into(),
+        "--endpoint-reconciler-type=none".into(),
+        "--advertise-address=10.96.0.1".into(),
+    ];
+    arguments.extend(more.iter().map(|&argument| argument.into()));
+    Part::new(binary, folder, "kube-apiserver", &arguments)
 }
 
 fn controllers(binary: &Path, folder: &Path) -> Part {

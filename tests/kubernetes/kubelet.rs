@@ -34,8 +34,8 @@ const PORT: u16 = 8080;
 /// more than a second to say that it is to end, because it repeats what it did on stale knowledge only after one.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// The only node, and its address.
-const NODE: &str = "node-1";
+/// The only node, unless a scenario adds another one for its pods that say so, and its address.
+pub(crate) const NODE: &str = "node-1";
 pub(crate) const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 18, 0, 2);
 
 /// A kubelet; it and its pods end when it is dropped.
@@ -73,16 +73,10 @@ enum Running {
 impl Kubelet {
     /// Registers the node and runs its pods from now on.
     pub(crate) async fn start(client: kube::Client, host: Host) -> Self {
-        let labels = json!({ "topology.kubernetes.io/zone": "zone-1", "kubernetes.io/os": "linux" });
-        let node = json!({ "metadata": { "name": NODE, "labels": labels } });
-        let node: Node = serde_json::from_value(node).expect("a node");
-        let nodes = Api::all(client.clone());
-        nodes.create(&PostParams::default(), &node).await.expect("nodes can be created");
-        // A node is tainted until its kubelet says that it is ready.
-        let ready = Patch::Merge(json!({ "spec": { "taints": null } }));
-        nodes.patch(NODE, &PatchParams::default(), &ready).await.expect("it is there");
+        register(&client, NODE, &json!({ "kubernetes.io/os": "linux" })).await;
         let addresses = json!([{ "type": "InternalIP", "address": NODE_ADDRESS }]);
         let status = Patch::Merge(json!({ "status": { "addresses": addresses } }));
+        let nodes = Api::<Node>::all(client.clone());
         nodes.patch_status(NODE, &PatchParams::default(), &status).await.expect("it is there");
         let logs = host.folder.clone();
         let (running, last_address, failures) = (Rc::default(), Rc::new(Cell::new(10)), Rc::default());
@@ -154,8 +148,9 @@ impl Pods {
                 }
                 let server = spawn_local(serve(address, name.clone()));
                 self.running.borrow_mut().insert(uid, Running::Serving(server.abort_handle()));
+                let node = node_of(pod);
                 spawn_local(async move {
-                    pods.bind(&namespace, &name).await;
+                    pods.bind(&namespace, &name, &node).await;
                     pods.begin(&namespace, &name, "main", address.ip()).await;
                 });
             }
@@ -187,7 +182,7 @@ impl Pods {
     /// Runs the container of a pod to its end.
     async fn run(&self, pod: &Pod, address: IpAddr, mut told: oneshot::Receiver<()>) {
         let (namespace, name) = (pod.namespace().expect("pods have namespaces"), pod.name_any());
-        self.bind(&namespace, &name).await;
+        self.bind(&namespace, &name, &node_of(pod)).await;
         let mut container = loop {
             match Container::start(&self.client, &self.host, pod, address).await {
                 Ok(container) => break container,
@@ -220,11 +215,11 @@ impl Pods {
     }
 
     /// Takes a pod.
-    async fn bind(&self, namespace: &str, name: &str) {
+    async fn bind(&self, namespace: &str, name: &str, node: &str) {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let binding = json!({
             "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name },
-            "target": { "apiVersion": "v1", "kind": "Node", "name": NODE },
+            "target": { "apiVersion": "v1", "kind": "Node", "name": node },
         });
         self.insist(async || {
             api.create_subresource::<_, Value>("binding", name, &PostParams::default(), &binding).await
@@ -270,6 +265,34 @@ impl Pods {
             }
         }
     }
+}
+
+/// Registers a node with these labels, in a zone, and says that it is ready by taking the taint away that it has until
+/// then.
+pub(crate) async fn register(client: &kube::Client, name: &str, labels: &Value) {
+    let zone = json!({ "topology.kubernetes.io/zone": "zone-1" });
+    let mut node = json!({ "metadata": { "name": name, "labels": zone } });
+    node["metadata"]["labels"]
+        .as_object_mut()
+        .expect("a map")
+        .extend(labels.as_object().expect("a map").clone());
+    let node: Node = serde_json::from_value(node).expect("a node");
+    let nodes = Api::all(client.clone());
+    nodes.create(&PostParams::default(), &node).await.expect("nodes can be created");
+    let ready = Patch::Merge(json!({ "spec": { "taints": null } }));
+    nodes.patch(name, &PatchParams::default(), &ready).await.expect("it is there");
+}
+
+/// Where a pod is to run: a daemon set says it by affinity.
+fn node_of(pod: &Pod) -> String {
+    let spec = pod.spec.as_ref();
+    let by_affinity = || {
+        let affinity = spec?.affinity.as_ref()?.node_affinity.as_ref()?;
+        let terms =
+            &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+        terms.first()?.match_fields.as_ref()?.first()?.values.as_ref()?.first().cloned()
+    };
+    spec.and_then(|spec| spec.node_name.clone()).or_else(by_affinity).unwrap_or_else(|| NODE.to_owned())
 }
 
 /// The conditions of a pod that runs, as they are from now on.

@@ -1,5 +1,6 @@
 //! Requests at a steady pace, of which every answer is counted.
 
+use super::way::Way;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
@@ -11,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 /// Connections, each of which has one request under way at a time.
 const CONNECTIONS: u32 = 8;
@@ -19,6 +20,9 @@ const CONNECTIONS: u32 = 8;
 /// Requests a second, over all connections; and how many there must be in the end.
 const RATE: u32 = 600;
 const LEAST_RATE: u32 = 500;
+
+/// How long a load lasts at least.
+const LEAST_TIME: Duration = Duration::from_secs(2);
 
 /// What came back: how often each text, and what failed.
 #[derive(Clone, Debug, Default)]
@@ -38,25 +42,25 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Sends GETs for a path to the router.
-    pub(crate) fn start(router: SocketAddr, path: &str) -> Self {
+    /// Sends GETs this way.
+    pub(crate) fn start(way: &Way) -> Self {
         let (answers, stopping) = (Rc::<RefCell<Answers>>::default(), Rc::<Cell<bool>>::default());
         let mut connections = JoinSet::new();
         for _ in 0..CONNECTIONS {
-            let (answers, stopping, path) = (Rc::clone(&answers), Rc::clone(&stopping), path.to_owned());
+            let (answers, stopping, way) = (Rc::clone(&answers), Rc::clone(&stopping), way.clone());
             connections.spawn_local(async move {
-                let mut client = Client::connect(router).await;
+                let mut client = Client::connect(way.router).await;
                 let mut ticks = interval(Duration::from_secs(1) * CONNECTIONS / RATE);
                 // What a slow answer has delayed is caught up with.
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
                 while !stopping.get() {
                     ticks.tick().await;
-                    match client.get(&path).await {
+                    match client.get_of(&way.host, &way.path).await {
                         Ok((200, text)) => *answers.borrow_mut().texts.entry(text).or_default() += 1,
                         Ok((status, text)) => answers.borrow_mut().failures.push(format!("{status}: {text}")),
                         Err(error) => {
                             answers.borrow_mut().failures.push(error.to_string());
-                            client = Client::connect(router).await;
+                            client = Client::connect(way.router).await;
                         }
                     }
                 }
@@ -74,6 +78,7 @@ impl Load {
 
     /// Ends when every request was answered.
     pub(crate) async fn stop(mut self) -> Answers {
+        sleep_until(self.began + LEAST_TIME).await;
         self.stopping.set(true);
         while let Some(ended) = self.connections.join_next().await {
             ended.expect("no connection panics");
@@ -97,6 +102,12 @@ impl Answers {
         assert!(self.failures.is_empty(), "{} of {} failed: {shown:#?}", self.failures.len(), self.count());
         self
     }
+
+    /// Fails unless every request was answered by a pod: there was always one.
+    pub(crate) fn assert_served(&self) {
+        self.assert_good();
+        assert!(!self.texts.contains_key("rest"), "{:?}", self.texts);
+    }
 }
 
 /// One connection to the router.
@@ -114,7 +125,12 @@ impl Client {
 
     /// Sends a GET; returns status and body.
     pub(crate) async fn get(&mut self, path: &str) -> hyper::Result<(u16, String)> {
-        let request = hyper::Request::get(path).header("host", "test").body(Empty::new()).expect("a request");
+        self.get_of("test", path).await
+    }
+
+    /// Sends a GET to a host; returns status and body.
+    pub(crate) async fn get_of(&mut self, host: &str, path: &str) -> hyper::Result<(u16, String)> {
+        let request = hyper::Request::get(path).header("host", host).body(Empty::new()).expect("a request");
         self.0.ready().await?;
         let response = self.0.send_request(request).await?;
         let status = response.status().as_u16();

@@ -8,14 +8,16 @@
 mod cluster;
 mod container;
 mod control_plane;
+mod etcd;
+mod gate;
 mod kubelet;
 mod load;
 mod manifests;
 mod network;
 mod router;
 mod scenarios;
-mod snapshots;
 mod stored;
+mod way;
 
 use self::cluster::Cluster;
 use self::control_plane::ControlPlane;

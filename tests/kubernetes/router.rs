@@ -37,9 +37,10 @@ impl Router {
     pub(crate) async fn start(folder: &Path, kubeconfig: &Path) -> Self {
         let (host, port) = REST.split_once(':').expect("an address");
         let yaml = format!(
-            "namers: [{{kind: io.l5d.k8s, kubeconfig: '{}'}}]\nrouters:\n- protocol: http\n  \
+            "{}namers: [{{kind: io.l5d.k8s, kubeconfig: '{}'}}]\nrouters:\n- protocol: http\n  \
              identifier: {{kind: io.l5d.path, segments: 3}}\n  dtab: /rest => /$/inet/{host}/{port}; /svc => /#/io.l5d.k8s | /rest\n  \
              servers: [{{port: {}}}]\n",
+            admin_at(ADMIN),
             kubeconfig.display(),
             ROUTER.port(),
         );
@@ -48,11 +49,23 @@ impl Router {
 
     /// Starts one with a configuration of its own, which says that its admin server is at `admin`.
     pub(crate) async fn run(folder: &Path, name: &str, yaml: &str, admin: SocketAddr) -> Self {
+        Self::run_with(folder, name, yaml, admin, &[]).await
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) async fn run_with(
+        folder: &Path,
+        name: &str,
+        yaml: &str,
+        admin: SocketAddr,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let (file, log) = (folder.join(format!("{name}.yaml")), folder.join(format!("{name}.log")));
         std::fs::write(&file, yaml).expect("there is room for files");
         let output = std::fs::File::create(&log).expect("there is room for files");
         let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
         command.arg("run").arg(&file).stdin(Stdio::null()).stderr(output);
+        command.envs(environment.iter().copied());
         let mut router = Self { child: command.spawn().expect("the router can be run"), log, admin };
         let began = Instant::now();
         while tokio::net::TcpStream::connect(admin).await.is_err()
@@ -73,6 +86,31 @@ impl Router {
     /// What it knows of names and watches.
     pub(crate) async fn state(&self) -> serde_json::Value {
         self.json("/namer_state/io.l5d.k8s.json").await
+    }
+
+    /// For how many seconds its answer for a name has been only the last good one; None when it is up to date.
+    pub(crate) async fn stale_seconds(&self, name: &str) -> Option<f64> {
+        let state = self.state().await;
+        assert!(state["names"][name].is_object(), "{name} is not held: {state:#}");
+        state["names"][name]["staleSeconds"].as_f64()
+    }
+
+    /// Whether every watch has told of changes for so many seconds since it listed.
+    pub(crate) async fn watched_for(&self, seconds: f64) -> bool {
+        let state = self.state().await;
+        let watches = state["watches"].as_object().expect("a map");
+        watches.values().all(|watch| {
+            watch["state"] == "watching"
+                && watch["listedSecondsAgo"].as_f64().is_some_and(|ago| ago > seconds)
+        })
+    }
+
+    /// The sum of a counter or gauge over its series whose labels hold this text.
+    pub(crate) async fn total(&self, metric: &str, label: &str) -> f64 {
+        let text = self.ask("/admin/metrics/prometheus").await.1;
+        let metric = format!("signpost_{metric}");
+        let of_metric = text.lines().filter(|line| line.starts_with(&metric) && line.contains(label));
+        of_metric.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// What its admin server says.
@@ -98,4 +136,9 @@ impl Router {
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// The line of a configuration that says where the admin server is. Nobody has to hear that a router is about to end.
+pub(crate) fn admin_at(address: SocketAddr) -> String {
+    format!("admin: {{port: {}, shutdownDelayMs: 0}}\n", address.port())
 }

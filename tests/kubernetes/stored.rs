@@ -4,7 +4,7 @@
 use super::cluster::{Cluster, until};
 use super::kubelet::serve;
 use super::load::Client;
-use super::router::Router;
+use super::router::{Router, admin_at};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -62,7 +62,8 @@ pub(crate) async fn stored_dtabs(cluster: &Cluster) {
             address.port()
         )
     };
-    let yaml = format!("admin: {{port: {}}}\nrouters:\n", ADMIN.port())
+    let yaml = admin_at(ADMIN)
+        + "routers:\n"
         + &router("dtab", "io.l5d.k8s.dtab", DTAB)
         + &router("map", "io.l5d.k8s.configMap, filename: routes.dtab", MAP)
         + &router("linkerd", "io.l5d.k8s.dtab, apiVersion: l5d.io/v1alpha1", LINKERD);

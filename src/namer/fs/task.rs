@@ -175,10 +175,6 @@ impl Task {
             let said = name.verdict(&self.files);
             name.say(said, &self.prefix, &self.files);
         }
-        // Last, so that nobody who looks at the names finds a leaf without addresses.
-        for file in self.files.values().filter(|file| !file.good) {
-            file.give(EndpointSet::default());
-        }
         self.show();
     }
 
@@ -251,7 +247,8 @@ impl NameFile {
     }
 
     fn state(&self) -> FileState {
-        let endpoints = self.endpoints.borrow().len();
+        // Those of a file that is gone stay for requests that are on the way.
+        let endpoints = if self.good { self.endpoints.borrow().len() } else { 0 };
         let (bad_lines, bad, unreadable) = match &self.reading {
             Reading::Missing => (Vec::new(), 0, None),
             Reading::Content(content) => (content.bad_lines.clone(), content.bad, None),

@@ -7,8 +7,9 @@ use crate::interpret::{Endpoint, EndpointSet, Hint};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Returns the endpoints of a port of a service, in the order of their addresses: those that are ready, or if there are
-/// none, those that are about to end and still serve.
+/// Returns the endpoints of a port of a service, in the order of their addresses: those that are ready, and those that
+/// are about to end and still serve. Which of them get requests is decided when it is known which of them pass, behind
+/// transformers.
 ///
 /// `wanted` chooses among the endpoints by the name of their pod. An endpoint may stand in several slices while they
 /// change; the best thing said of it counts.
@@ -29,9 +30,7 @@ pub(super) fn resolve<'a>(
             }
         }
     }
-    let best = merged.values().map(|(backend, _)| backend.condition).min();
-    let usable = merged.into_iter().filter(|(_, (backend, _))| Some(backend.condition) == best);
-    let endpoints = usable.map(|(address, (backend, hint))| Endpoint {
+    let endpoints = merged.into_iter().map(|(address, (backend, hint))| Endpoint {
         node: backend.node.clone(),
         zone: backend.zone.clone(),
         hint,

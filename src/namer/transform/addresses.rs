@@ -4,7 +4,7 @@ use super::beside::{Beside, changes};
 use crate::interpret::{Answer, Bound, Endpoint, EndpointSet, Leaf, State, Target, Transformer};
 use crate::name::{NameTree, Path};
 use crate::namer::published::{Published, Verdict};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -118,23 +118,28 @@ pub(super) fn on_port(endpoints: &[Endpoint], port: u16) -> Vec<Endpoint> {
     merged(endpoints.iter().map(there))
 }
 
-/// The gateways on the nodes where endpoints are. Those of a node have the share of its endpoints together.
+/// The gateways on the nodes where endpoints are. Those of a node have the share of its endpoints together; one that is
+/// about to end has none beside another of its node.
 pub(super) fn on_nodes(endpoints: &[Endpoint], gateways: &[Endpoint]) -> Vec<Endpoint> {
     let mut shares: HashMap<&str, f64> = HashMap::new();
-    for endpoint in endpoints {
+    for endpoint in Endpoint::preferred(endpoints) {
         if let Some(node) = &endpoint.node {
             *shares.entry(node).or_default() += endpoint.weight;
         }
     }
-    let mut counts: HashMap<&str, f64> = HashMap::new();
-    for node in gateways.iter().filter_map(|gateway| gateway.node.as_deref()) {
-        *counts.entry(node).or_default() += 1.0;
+    let mut of_nodes: BTreeMap<&str, Vec<Endpoint>> = BTreeMap::new();
+    for gateway in gateways {
+        if let Some(node) = &gateway.node {
+            of_nodes.entry(node).or_default().push(gateway.clone());
+        }
     }
-    let shared = |gateway: &Endpoint| {
-        let node = gateway.node.as_deref()?;
-        Some(Endpoint { weight: shares.get(node)? / counts.get(node)?, ..gateway.clone() })
-    };
-    gateways.iter().filter_map(shared).collect()
+    let mut shared = Vec::new();
+    for (node, of_node) in of_nodes {
+        let Some(share) = shares.get(node) else { continue };
+        let weight = share / Endpoint::preferred(&of_node).count() as f64;
+        shared.extend(Endpoint::preferred(&of_node).map(|gateway| Endpoint { weight, ..gateway.clone() }));
+    }
+    shared
 }
 
 /// Each address once: where several have come to be one, it has the share of all.

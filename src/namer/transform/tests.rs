@@ -68,6 +68,22 @@ fn gateways_are_those_of_the_same_nodes() {
     assert!(on_nodes(&pods, &[on("10.1.0.1:4141", "")]).is_empty());
 }
 
+#[test]
+fn what_is_about_to_end_counts_when_its_node_has_nothing_else() {
+    let on = |address: &str, node: &str, terminating| Endpoint {
+        node: Some(node.into()),
+        terminating,
+        ..endpoint(address)
+    };
+    let gateways =
+        [on("10.1.0.1:4141", "a", false), on("10.1.0.2:4141", "a", true), on("10.1.1.1:4141", "b", true)];
+    let pods = [on("10.0.0.1:80", "a", false), on("10.0.1.1:80", "b", false)];
+    assert_eq!(shown(&on_nodes(&pods, &gateways)), ["10.1.0.1:4141 * 1", "10.1.1.1:4141 * 1"]);
+    let ending = on("10.0.1.1:80", "b", true);
+    assert_eq!(shown(&on_nodes(&[pods[0].clone(), ending.clone()], &gateways)), ["10.1.0.1:4141 * 1"]);
+    assert_eq!(shown(&on_nodes(&[ending], &gateways)), ["10.1.1.1:4141 * 1"]);
+}
+
 fn path(text: &str) -> Path {
     text.parse().unwrap()
 }

@@ -103,7 +103,7 @@ fn who_can_take_a_request() {
     let old_unready = conditions(false.into(), null(), null());
     let cases: [(&[&Value], &[&str]); 9] = [
         (&[&ready, &unready], &["10.0.0.1:1"]),
-        (&[&ready, &ending], &["10.0.0.1:1"]),
+        (&[&ready, &ending], &["10.0.0.1:1", "~10.0.0.2:1"]),
         (&[&ending, &unready, &ending, &ended], &["~10.0.0.1:1", "~10.0.0.3:1"]),
         (&[&unready, &ended], &[]),
         (&[&unknown], &["10.0.0.1:1"]),
