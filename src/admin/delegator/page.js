@@ -128,11 +128,24 @@ function table(title, rows) {
   return made;
 }
 
-const asked = async (page) => (await fetch(page)).json();
+async function asked(page) {
+  const response = await fetch(page);
+  if (!response.ok) throw new Error(`${page}: ${response.status}`);
+  return response.json();
+}
 
-// Draws what namers know, as far as there is anything.
-async function showKnown(namers) {
-  const watches = (await asked("watches.json")).map(({ watch, server, ...members }) => [watch, members]);
+// Draws what namers know, as far as there is anything, if somebody wants to see it.
+async function showKnown() {
+  if (!at("known").open) return;
+  try {
+    const [namers, watches] = await Promise.all([asked("namer_state.json"), asked("watches.json")]);
+    drawKnown(namers, watches.map(({ watch, server, ...members }) => [watch, members]));
+  } catch (error) {
+    at("states").textContent = `The router does not say: ${error.message}`;
+  }
+}
+
+function drawKnown(namers, watches) {
   const tables = Object.entries(namers).flatMap(([prefix, state]) =>
     ["names", "files"].map((kind) => [`${kind} of /#/${prefix}`, Object.entries(state[kind] ?? {})]),
   );
@@ -168,10 +181,11 @@ async function ask() {
     if (asking !== mine) return;
     clear();
     if (isTree) {
-      const namers = await asked("namer_state.json");
+      // The tree is worth showing without its age.
+      const namers = await asked("namer_state.json").catch(() => ({}));
       if (asking !== mine) return;
       draw(answer, namers);
-      await showKnown(namers);
+      showKnown();
     } else showError(answer.trimEnd());
   } catch (error) {
     if (asking !== mine) return;
@@ -198,6 +212,7 @@ function follow() {
   if (routers.some((router) => router.label === said.get("router"))) at("router").value = said.get("router");
   at("path").value = said.get("path") ?? "";
   at("override").value = said.get("dtab") ?? "";
+  if (said.has("known")) at("known").open = true;
   showRouter();
   if (at("path").value) ask();
   else {
@@ -211,6 +226,7 @@ function submit(event) {
   event.preventDefault();
   const said = new URLSearchParams({ router: at("router").value, path: at("path").value });
   if (at("override").value) said.set("dtab", at("override").value);
+  if (at("known").open) said.set("known", "");
   const hash = `#${said}`;
   if (location.hash === hash) ask();
   else location.hash = hash;
@@ -219,7 +235,7 @@ function submit(event) {
 async function start() {
   at("question").addEventListener("submit", submit);
   at("router").addEventListener("change", showRouter);
-  at("known").addEventListener("toggle", async () => at("known").open && showKnown(await asked("namer_state.json")));
+  at("known").addEventListener("toggle", showKnown);
   addEventListener("hashchange", follow);
   try {
     routers = await asked("routers.json");
