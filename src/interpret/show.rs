@@ -1,6 +1,6 @@
 //! Delegations for people and for programs: a drawing for the terminal, and Linkerd's JSON.
 
-use super::{Bound, Delegation, EndpointSet, Failure, Outcome, Step, StepKind, Target};
+use super::{Bound, Delegation, Endpoint, EndpointSet, Failure, Outcome, Step, StepKind, Target};
 use crate::name::{Dentry, NameTree, Path};
 use std::fmt::{self, Write};
 
@@ -245,9 +245,9 @@ fn leaf(bound: &Bound) -> String {
 }
 
 fn addresses(endpoints: &EndpointSet) -> String {
-    let mut shown: Vec<_> =
-        endpoints.iter().take(ADDRESSES).map(|endpoint| endpoint.address.to_string()).collect();
-    match endpoints.len() {
+    let used = || Endpoint::preferred(endpoints);
+    let mut shown: Vec<_> = used().take(ADDRESSES).map(|endpoint| endpoint.address.to_string()).collect();
+    match used().count() {
         0 => return "no endpoints".into(),
         1..=ADDRESSES => {}
         many => shown.push(format!("{} more", many - ADDRESSES)),

@@ -1,6 +1,6 @@
 //! The answer for one name that a task of its own follows: from DNS, or from Kubernetes.
 
-use crate::interpret::{Bound, EndpointSet, Leaf, State, Target, Writer};
+use crate::interpret::{Bound, Endpoint, EndpointSet, Leaf, State, Target, Writer};
 use crate::name::{NameTree, Path};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -90,7 +90,7 @@ impl Published {
     pub(super) fn shown(&self) -> (String, usize) {
         match &self.said {
             Said::Nothing => ("pending".to_owned(), 0),
-            Said::Leaf { .. } => ("bound".to_owned(), self.endpoints.borrow().len()),
+            Said::Leaf { .. } => ("bound".to_owned(), Endpoint::preferred(&self.endpoints.borrow()).count()),
             Said::Neg { .. } => ("neg".to_owned(), 0),
             Said::Failed(reason) => (format!("failed: {reason}"), 0),
         }

@@ -162,7 +162,7 @@ impl Serialize for Address<'_> {
         let mut meta = BTreeMap::new();
         let mut endpoints = Vec::new();
         match self.0 {
-            Target::Endpoints(set) => endpoints.extend(set.borrow().iter().cloned()),
+            Target::Endpoints(set) => endpoints.extend(Endpoint::preferred(&set.borrow()).cloned()),
             Target::Status(status) => {
                 meta.insert("status", status);
             }
