@@ -119,7 +119,8 @@ pub(super) fn on_port(endpoints: &[Endpoint], port: u16) -> Vec<Endpoint> {
 }
 
 /// The gateways on the nodes where endpoints are. Those of a node have the share of its endpoints together; one that is
-/// about to end has none beside another of its node.
+/// about to end has none beside another of its node. Whether requests go to one that is, while other nodes have better
+/// ones, is the balancer's to say, as it is of all endpoints.
 pub(super) fn on_nodes(endpoints: &[Endpoint], gateways: &[Endpoint]) -> Vec<Endpoint> {
     let mut shares: HashMap<&str, f64> = HashMap::new();
     for endpoint in Endpoint::preferred(endpoints) {
@@ -142,17 +143,17 @@ pub(super) fn on_nodes(endpoints: &[Endpoint], gateways: &[Endpoint]) -> Vec<End
     shared
 }
 
-/// Each address once: where several have come to be one, it has the share of all.
+/// Each address once: where several have come to be one, it has the share of all; those that are about to end have none
+/// beside one that is not.
 pub(super) fn merged(endpoints: impl Iterator<Item = Endpoint>) -> Vec<Endpoint> {
     let mut merged: Vec<Endpoint> = Vec::new();
     let mut places = HashMap::new();
     for endpoint in endpoints {
         let at = *places.entry(endpoint.address).or_insert(merged.len());
         match merged.get_mut(at) {
-            Some(known) => {
-                known.weight += endpoint.weight;
-                known.terminating &= endpoint.terminating;
-            }
+            Some(known) if known.terminating == endpoint.terminating => known.weight += endpoint.weight,
+            Some(known) if known.terminating => *known = endpoint,
+            Some(_) => {}
             None => merged.push(endpoint),
         }
     }

@@ -43,9 +43,13 @@ fn what_was_known_of_another_port_does_not_count() {
 #[test]
 fn an_address_that_several_have_is_about_to_end_when_all_are() {
     let ending = Endpoint { terminating: true, ..endpoint("10.0.0.1:80") };
-    let one = merged([ending.clone(), endpoint("10.0.0.1:80")].into_iter());
-    assert!(one.len() == 1 && !one[0].terminating);
-    assert!(merged([ending.clone(), ending].into_iter())[0].terminating);
+    for both in [[ending.clone(), endpoint("10.0.0.1:80")], [endpoint("10.0.0.1:80"), ending.clone()]] {
+        let one = merged(both.into_iter());
+        assert_eq!(shown(&one), ["10.0.0.1:80 * 1"], "and has no share of those that are");
+        assert!(!one[0].terminating);
+    }
+    let one = merged([ending.clone(), ending].into_iter());
+    assert!(one[0].terminating && one[0].weight == 2.0);
 }
 
 #[test]
