@@ -1,6 +1,7 @@
 //! Texts that many endpoints have: the names of nodes and zones, each held once.
 
 use lru::LruCache;
+use serde::{Deserialize as _, Deserializer};
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,8 +10,13 @@ use std::sync::Arc;
 const KNOWN: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 
 thread_local! {
-    /// All objects are read on one thread, that of control.
+    /// All objects from the API server are read on one thread, that of control, and each snapshot on one of its own.
     static TEXTS: RefCell<LruCache<Arc<str>, ()>> = RefCell::new(LruCache::new(KNOWN));
+}
+
+/// Reads a text that may be absent, as everybody has it: from a snapshot.
+pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<str>>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(shared))
 }
 
 /// Returns a text as everybody has it.

@@ -1,7 +1,7 @@
 //! What is kept of EndpointSlices and of Endpoints.
 
 use super::service::is_tcp;
-use super::shared::shared;
+use super::shared::{self, shared};
 use crate::interpret::Hint;
 use crate::kubernetes::Kept;
 use k8s_openapi::api::core::v1 as core;
@@ -32,7 +32,9 @@ pub(super) struct SlicePort {
 pub(super) struct Backend {
     pub(super) address: IpAddr,
     pub(super) condition: Condition,
+    #[serde(deserialize_with = "shared::read")]
     pub(super) node: Option<Arc<str>>,
+    #[serde(deserialize_with = "shared::read")]
     pub(super) zone: Option<Arc<str>>,
     /// The name of the pod, if it is one.
     pub(super) pod: Option<Box<str>>,
