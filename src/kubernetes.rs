@@ -27,6 +27,7 @@ mod snapshot;
 mod state;
 mod store;
 mod task;
+mod watched;
 mod watches;
 mod write;
 

@@ -49,6 +49,8 @@ struct Shared {
     made: Mutex<Made>,
     /// Whether lists are asked for as streams.
     streams: AtomicBool,
+    /// Whether one came as such.
+    streamed: AtomicBool,
     snapshots: Option<Arc<Snapshots>>,
     last_save: LastSave,
     /// Whose watches it serves.
@@ -95,6 +97,7 @@ impl Clients {
                 config: config.clone(),
                 made: Mutex::default(),
                 streams: AtomicBool::new(true),
+                streamed: AtomicBool::new(false),
                 snapshots: folder.map(|folder| Arc::new(Snapshots::new(folder))),
                 last_save: self.last_save.clone(),
                 watches: std::sync::Mutex::default(),
@@ -192,6 +195,16 @@ impl Client {
     /// Returns whether the server is believed to be able to stream lists.
     pub(super) fn streams_lists(&self) -> bool {
         self.0.streams.load(Relaxed)
+    }
+
+    /// Returns whether the server has ever streamed a list to its end.
+    pub(super) fn has_streamed(&self) -> bool {
+        self.0.streamed.load(Relaxed)
+    }
+
+    /// Says that the server has streamed a list to its end.
+    pub(super) fn streamed(&self) {
+        self.0.streamed.store(true, Relaxed);
     }
 
     /// Says that the server cannot stream lists: none is asked for again.

@@ -1,18 +1,16 @@
 //! From what a watch knows to its snapshot, and back.
 
-use super::client::Client;
 use super::kept::Kept;
-use super::metrics::Metrics;
 use super::snapshot::{Folder, Identity, Snapshot};
 use super::state::seconds_since;
-use super::task::{Shared, what};
-use super::watches::Selector;
+use super::watched::Watched;
 use crate::drain::{self, Drain, Guard, Stage};
 use jiff::{SignedDuration, Timestamp};
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -29,6 +27,9 @@ const REFRESH: Duration = Duration::from_secs(600);
 /// When it is tried again after it could not be saved, and nothing has changed.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// How long a watch that ends may take to be saved: a disk that hangs must not keep what nobody needs any more.
+const ENDING: Duration = Duration::from_secs(30);
+
 /// How long a snapshot may take to be read. The server is asked again only then.
 const READING: Duration = Duration::from_secs(5);
 
@@ -38,8 +39,14 @@ pub(super) struct Snapshots {
     folder: Folder,
     /// Whether it was looked for what was left behind. Held by who writes: files are written one at a time, lest a change
     /// that all watches see takes a thread for each.
-    tidied: tokio::sync::Mutex<bool>,
+    tidied: Arc<tokio::sync::Mutex<bool>>,
+    /// Lets a few read at one time: a start without the API server reads all files, and a disk that hangs keeps a thread
+    /// for each reader.
+    reading: Arc<Semaphore>,
 }
+
+/// How many snapshots are read at one time.
+const READERS: usize = 4;
 
 /// Lets whoever ends the process wait until all that is due is saved. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -70,16 +77,17 @@ impl LastSave {
 
 impl Snapshots {
     pub(super) fn new(folder: Folder) -> Self {
-        Self { folder, tidied: tokio::sync::Mutex::default() }
+        Self { folder, tidied: Arc::default(), reading: Arc::new(Semaphore::new(READERS)) }
     }
 
     /// Writes a snapshot; returns how long that took.
     async fn write<T: Kept>(self: &Arc<Self>, of: Identity, snapshot: Snapshot<T>) -> io::Result<Duration> {
-        let mut tidied = self.tidied.lock().await;
+        let mut tidied = Arc::clone(&self.tidied).lock_owned().await;
         let began = Instant::now();
-        let (snapshots, first) = (Arc::clone(self), !*tidied);
-        *tidied = true;
+        let snapshots = Arc::clone(self);
+        // It has the lock until the disk is done, even if nobody waits any more.
         let writing = spawn_blocking(move || {
+            let first = !std::mem::replace(&mut *tidied, true);
             let folder = &snapshots.folder;
             if first && let Err(error) = folder.tidy() {
                 tracing::debug!("{}: cannot be tidied: {error}", folder.path().display());
@@ -92,64 +100,40 @@ impl Snapshots {
 }
 
 /// Saves what a watch knows, and restores it. Cheap to clone.
-pub(super) struct Saver<T: Kept> {
+pub(super) struct Saver<T> {
     snapshots: Arc<Snapshots>,
-    client: Client,
-    namespace: Option<Arc<str>>,
-    selector: Selector,
-    shared: Arc<Shared<T>>,
-    metrics: Metrics,
+    watched: Arc<Watched<T>>,
 }
 
-impl<T: Kept> Clone for Saver<T> {
+impl<T> Clone for Saver<T> {
     fn clone(&self) -> Self {
-        Self {
-            snapshots: Arc::clone(&self.snapshots),
-            client: self.client.clone(),
-            namespace: self.namespace.clone(),
-            selector: self.selector.clone(),
-            shared: Arc::clone(&self.shared),
-            metrics: self.metrics.clone(),
-        }
+        Self { snapshots: Arc::clone(&self.snapshots), watched: Arc::clone(&self.watched) }
     }
 }
 
 impl<T: Kept> Saver<T> {
     /// Makes it, if the client's configuration names a folder.
-    pub(super) fn new(
-        client: &Client,
-        namespace: Option<Arc<str>>,
-        selector: Selector,
-        shared: &Arc<Shared<T>>,
-        metrics: &Metrics,
-    ) -> Option<Self> {
-        let (snapshots, shared) = (Arc::clone(client.snapshots()?), Arc::clone(shared));
-        Some(Self {
-            snapshots,
-            client: client.clone(),
-            namespace,
-            selector,
-            shared,
-            metrics: metrics.clone(),
-        })
+    pub(super) fn new(watched: &Arc<Watched<T>>) -> Option<Self> {
+        let snapshots = Arc::clone(watched.client.snapshots()?);
+        Some(Self { snapshots, watched: Arc::clone(watched) })
     }
 
     fn identity(&self, server: Arc<str>) -> Identity {
-        Identity::new::<T>(server, self.namespace.clone(), self.selector.clone())
+        Identity::new::<T>(server, self.watched.namespace.clone(), self.watched.selector.clone())
     }
 
     /// Serves what was known before this process began, if nothing newer is known.
     pub(super) async fn restore(&self) {
-        if self.shared.lock().store.is_complete() {
+        if self.watched.lock().store.is_complete() {
             return;
         }
-        let what = what::<T>(self.namespace.as_deref());
+        let what = self.watched.what();
         let too_slow = |_| Err(format!("it is not read after {} s", READING.as_secs()));
         match timeout(READING, self.read()).await.unwrap_or_else(too_slow) {
             Ok(Some(snapshot)) => self.serve(&what, snapshot),
             Ok(None) => {}
             Err(trouble) => {
-                self.metrics.snapshot_failures.increment();
+                self.watched.metrics.snapshot_failures.increment();
                 tracing::warn!("{what}: no snapshot is used: {trouble}");
             }
         }
@@ -157,19 +141,25 @@ impl<T: Kept> Saver<T> {
 
     /// Reads the snapshot, if there is one; or says what is wrong.
     async fn read(&self) -> Result<Option<Snapshot<T>>, String> {
-        let server = self.client.server().await;
-        let of = self.identity(server.map_err(|error| format!("of which server is not known: {error}"))?);
         let snapshots = Arc::clone(&self.snapshots);
+        // Never closed.
+        let permit = Arc::clone(&snapshots.reading).acquire_owned().await;
+        let server = self.watched.client.server().await;
+        let of = self.identity(server.map_err(|error| format!("of which server is not known: {error}"))?);
         let file = snapshots.folder.file(&of);
-        let read =
-            spawn_blocking(move || snapshots.folder.read(&of)).await.map_err(|error| error.to_string())?;
+        let reading = spawn_blocking(move || {
+            // Held until the disk is done, even if nobody waits any more.
+            let _permit = permit;
+            snapshots.folder.read(&of)
+        });
+        let read = reading.await.map_err(|error| error.to_string())?;
         let advice = "nothing is to be done: the next list replaces it";
         read.map_err(|unusable| format!("{}: {unusable}; {advice}", file.display()))
     }
 
     /// Serves a snapshot, if nothing newer is known.
     fn serve(&self, what: &str, snapshot: Snapshot<T>) {
-        let mut inner = self.shared.lock();
+        let mut inner = self.watched.lock();
         if !inner.store.is_complete() {
             let Snapshot { time, records } = snapshot;
             let ago = seconds_since(time);
@@ -178,13 +168,13 @@ impl<T: Kept> Saver<T> {
             );
             inner.store.restore(time, records);
             inner.count();
-            self.metrics.snapshot_time.set(time.as_second());
+            self.watched.metrics.snapshot_time.set(time.as_second());
         }
     }
 
     /// Takes down what is known, with its revision, if it came from the server and has changed since this one.
     fn take_down(&self, saved: u64) -> Option<(u64, Identity, Snapshot<T>)> {
-        let inner = self.shared.lock();
+        let inner = self.watched.lock();
         let revision = Some(inner.store.revision()).filter(|&revision| revision != saved)?;
         let of = self.identity(Arc::clone(inner.server.as_ref()?));
         let age = inner.progress.lost.map_or(Duration::ZERO, |lost| lost.elapsed());
@@ -211,7 +201,7 @@ pub(super) struct Saving<T: Kept> {
 
 impl<T: Kept> Saving<T> {
     pub(super) fn new(saver: Saver<T>) -> Self {
-        let guard = saver.client.last_save().guard();
+        let guard = saver.watched.client.last_save().guard();
         Self { saver, guard, saved: 0, pause: PAUSE, patience: REFRESH, is_failing: false }
     }
 
@@ -219,7 +209,7 @@ impl<T: Kept> Saving<T> {
     pub(super) async fn run(&mut self) -> Infallible {
         while let Some(guard) = &mut self.guard {
             let changed = async {
-                self.saver.shared.changed.notified().await;
+                self.saver.watched.changed.notified().await;
                 sleep(self.pause).await;
             };
             tokio::select! {
@@ -240,18 +230,18 @@ impl<T: Kept> Saving<T> {
 
     /// Lets what is up to date be saved though it has not changed.
     fn refresh(&mut self) {
-        if !self.saver.shared.lock().store.is_stale() {
+        if !self.saver.watched.lock().store.is_stale() {
             self.saved = 0;
         }
     }
 
     /// Saves what is known if it has changed since.
-    pub(super) async fn save_if_due(&mut self) {
+    async fn save_if_due(&mut self) {
         let changed = self.guard.as_ref().and_then(|_| self.saver.take_down(self.saved));
         let Some((revision, of, snapshot)) = changed else { return };
         let written = self.saver.snapshots.write(of, snapshot).await;
         self.log(&written);
-        let metrics = &self.saver.metrics;
+        let metrics = &self.saver.watched.metrics;
         match written {
             Ok(took) => {
                 metrics.snapshots.increment();
@@ -265,9 +255,15 @@ impl<T: Kept> Saving<T> {
         }
     }
 
+    /// Saves a last time what has changed, if that can be done.
+    pub(super) async fn finish(&mut self) {
+        // What is late is as old on the disk as it was.
+        let _ = timeout(ENDING, self.save_if_due()).await;
+    }
+
     /// Says when writing begins to fail, and when it works again.
     fn log(&mut self, written: &io::Result<Duration>) {
-        let what = what::<T>(self.saver.namespace.as_deref());
+        let what = self.saver.watched.what();
         let folder = self.saver.snapshots.folder.path().display();
         match written {
             Ok(_) if self.is_failing => tracing::info!("{what}: the snapshot is written again, in {folder}"),

@@ -1,7 +1,8 @@
 //! How a watch is doing, for people.
 
 use super::failure::{Failure, Kind};
-use super::store::Unreadable;
+use super::kept::Kept;
+use super::store::{Store, Unreadable};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -94,7 +95,7 @@ impl Progress {
 
     /// The state, with how many objects there are, which cannot be read, and of when all is, if that was before the
     /// process began.
-    pub(super) fn json(&self, objects: usize, unreadable: &[Unreadable], before: Option<Timestamp>) -> Value {
+    pub(super) fn json<T: Kept>(&self, store: &Store<T>) -> Value {
         let now = Instant::now();
         let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then).as_secs_f64());
         let mut json = json!({
@@ -104,24 +105,25 @@ impl Progress {
                 Phase::Watching => "watching",
                 Phase::Waiting => "waiting",
             },
-            "objects": objects,
+            "objects": store.len(),
             "lists": self.lists,
             "events": self.events,
             "listedSecondsAgo": ago(self.listed),
             "heardSecondsAgo": ago(self.heard),
-            "staleSeconds": before.map(seconds_since).or_else(|| ago(self.lost)),
+            "staleSeconds": store.before().map(seconds_since).or_else(|| ago(self.lost)),
         });
-        if let Some(time) = before {
+        if let Some(time) = store.before() {
             json["snapshot"] = format!("{time:.0}").into();
         }
         if let Some(trouble) = &self.trouble {
             json["failures"] = self.failures.into();
             json["trouble"] = trouble.as_str().into();
         }
-        if !unreadable.is_empty() {
-            let shown = |object: &Unreadable| json!({ "name": object.name, "reason": &*object.reason });
-            json["unreadable"] = unreadable.iter().take(SHOWN).map(shown).collect();
-            json["unreadableCount"] = unreadable.len().into();
+        let unreadable = store.unreadable_count();
+        if unreadable > 0 {
+            let shown = |object: Unreadable| json!({ "name": object.name, "reason": &*object.reason });
+            json["unreadable"] = store.unreadable().take(unreadable.min(SHOWN)).map(shown).collect();
+            json["unreadableCount"] = unreadable.into();
         }
         json
     }

@@ -3,24 +3,21 @@
 //! Where it stands is where the program stands: [`Task::run`] is the whole of it.
 
 use super::backoff::Backoff;
-use super::client::Client;
 use super::failure::{Failure, Kind};
 use super::kept::Kept;
-use super::metrics::Metrics;
 use super::save::Saver;
-use super::state::{Phase, Progress};
+use super::state::Phase;
 use super::store::{Came, Objects, Store};
-use super::watches::Selector;
+use super::watched::Watched;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use kube::Api;
-use kube::Resource as _;
 use kube::api::{ListParams, WatchParams};
 use kube::core::WatchEvent;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long a watch lasts before the server ends it, in seconds: from the first on, some more by chance, so that watches
@@ -47,72 +44,17 @@ const HEALTHY: Duration = Duration::from_secs(10);
 /// Objects in a page of a list.
 const PAGE: u32 = 500;
 
-/// How long the first list may take before the snapshot is served until then: a server that is well answers sooner.
-const GRACE: Duration = Duration::from_secs(1);
-
 /// Marks the end of a list that is streamed.
 const END_OF_LIST: &str = "k8s.io/initial-events-end";
 
-/// What a watch shares with those who ask it.
-pub(super) struct Shared<T> {
-    inner: Mutex<Inner<T>>,
-    /// That the server has told something.
-    pub(super) changed: Notify,
-}
-
-pub(super) struct Inner<T> {
-    pub(super) store: Store<T>,
-    pub(super) progress: Progress,
-    /// Which server told all that is known, but for what was restored.
-    pub(super) server: Option<Arc<str>>,
-    /// What is counted of it in the gauges.
-    counted: Counted,
-}
-
 /// The one who keeps a watch up.
 pub(super) struct Task<T: Kept> {
-    client: Client,
-    /// All namespaces if there is none.
-    namespace: Option<Arc<str>>,
-    selector: Selector,
-    shared: Arc<Shared<T>>,
+    watched: Arc<Watched<T>>,
     /// Knows the snapshot, if there may be one.
     saver: Option<Saver<T>>,
-    metrics: Metrics,
     backoff: Backoff,
     /// The server that is asked now.
     server: Option<Arc<str>>,
-}
-
-/// A watch's share of the gauges, which it takes back when it ends.
-struct Counted {
-    metrics: Metrics,
-    stale: i64,
-    restored: i64,
-    unreadable: i64,
-}
-
-impl Counted {
-    fn new(metrics: Metrics) -> Self {
-        metrics.watches.add(1);
-        Self { metrics, stale: 0, restored: 0, unreadable: 0 }
-    }
-
-    fn become_now(&mut self, stale: bool, restored: bool, unreadable: usize) {
-        let (stale, restored) = (i64::from(stale), i64::from(restored));
-        let unreadable = unreadable.try_into().unwrap_or(i64::MAX);
-        self.metrics.stale.add(stale - self.stale);
-        self.metrics.restored.add(restored - self.restored);
-        self.metrics.unreadable.add(unreadable - self.unreadable);
-        (self.stale, self.restored, self.unreadable) = (stale, restored, unreadable);
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.become_now(false, false, 0);
-        self.metrics.watches.add(-1);
-    }
 }
 
 /// A watch while it is open.
@@ -123,37 +65,9 @@ struct Events<T: Kept> {
     until: Instant,
 }
 
-impl<T: Kept> Shared<T> {
-    pub(super) fn new(store: Store<T>, metrics: Metrics) -> Self {
-        let (progress, counted) = (Progress::new(), Counted::new(metrics));
-        let inner = Inner { store, progress, server: None, counted };
-        Self { inner: Mutex::new(inner), changed: Notify::new() }
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T: Kept> Inner<T> {
-    /// Keeps the gauges true.
-    pub(super) fn count(&mut self) {
-        let store = &self.store;
-        self.counted.become_now(store.is_stale(), store.before().is_some(), store.unreadable_count());
-    }
-}
-
 impl<T: Kept> Task<T> {
-    pub(super) fn new(
-        client: Client,
-        namespace: Option<Arc<str>>,
-        selector: Selector,
-        shared: Arc<Shared<T>>,
-        saver: Option<Saver<T>>,
-        metrics: Metrics,
-    ) -> Self {
-        let backoff = Backoff::default();
-        Self { client, namespace, selector, shared, saver, metrics, backoff, server: None }
+    pub(super) fn new(watched: Arc<Watched<T>>, saver: Option<Saver<T>>) -> Self {
+        Self { watched, saver, backoff: Backoff::default(), server: None }
     }
 
     /// Lists, watches, and when anything fails waits a while and begins anew; for ever.
@@ -161,7 +75,7 @@ impl<T: Kept> Task<T> {
         let mut began = Instant::now();
         let mut failure = self.first_attempt().await;
         loop {
-            let watched = self.shared.lock().progress.listed.filter(|listed| *listed >= began);
+            let watched = self.watched.lock().progress.listed.filter(|listed| *listed >= began);
             if watched.is_some_and(|listed| listed.elapsed() >= HEALTHY) {
                 self.backoff.reset();
             }
@@ -179,39 +93,47 @@ impl<T: Kept> Task<T> {
             let Err(failure) = self.attempt().await;
             return failure;
         };
+        let watched = Arc::clone(&self.watched);
         let late = async {
-            sleep(GRACE).await;
+            watched.silence().await;
             saver.restore().await;
-            std::future::pending::<Infallible>().await
         };
-        let failure = tokio::select! {
-            biased;
-            Err(failure) = self.attempt() => failure,
-            never = late => match never {},
+        let mut restored = false;
+        let failure = {
+            let (mut attempt, mut late) = (pin!(self.attempt()), pin!(late));
+            loop {
+                tokio::select! {
+                    biased;
+                    Err(failure) = &mut attempt => break failure,
+                    () = &mut late, if !restored => restored = true,
+                }
+            }
         };
-        saver.restore().await;
+        if !restored {
+            saver.restore().await;
+        }
         failure
     }
 
     /// Keeps the watch up until something fails.
     async fn attempt(&mut self) -> Result<Infallible, Failure> {
-        self.shared.lock().progress.phase = Phase::Connecting;
-        let client = self.client.connected().await.map_err(|error| Failure::unmade(&error))?;
+        self.watched.lock().progress.phase = Phase::Connecting;
+        let client = self.watched.client.connected().await.map_err(|error| Failure::unmade(&error))?;
         self.server = Some(Arc::clone(&client.server));
         let ended = self.follow(&client.kube).await;
         if let Err(Failure { kind: Kind::Unreached | Kind::Forbidden, .. }) = &ended {
-            self.client.failed(&client).await;
+            self.watched.client.failed(&client).await;
         }
         ended
     }
 
     /// Lists, then watches from there on, again from where it was each time that the server ends the watch.
     async fn follow(&mut self, client: &kube::Client) -> Result<Infallible, Failure> {
-        let api = match &self.namespace {
+        let api = match &self.watched.namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
-        self.shared.lock().progress.phase = Phase::Listing;
+        self.watched.lock().progress.phase = Phase::Listing;
         let (mut version, mut events) = match self.streamed_list(&api).await? {
             Some(listed) => listed,
             None => {
@@ -228,30 +150,34 @@ impl<T: Kept> Task<T> {
 
     /// Asks for all objects and then their changes in one answer. None when the server does not know how.
     async fn streamed_list(&mut self, api: &Api<Came<T>>) -> Result<Option<(String, Events<T>)>, Failure> {
-        if !self.client.streams_lists() {
+        if !self.watched.client.streams_lists() {
             return Ok(None);
         }
         let mut events = match self.open(api, None).await {
             Err(Failure { kind: Kind::NotUnderstood, .. }) => {
-                self.client.cannot_stream_lists();
+                self.watched.client.cannot_stream_lists();
                 return Ok(None);
             }
             opened => opened?,
         };
-        let mut objects = self.shared.lock().store.empty();
+        let mut objects = self.watched.lock().store.empty();
         loop {
             let Ok(next) = timeout(SILENCE, events.stream.next()).await else {
+                if self.watched.client.has_streamed() {
+                    return Err(Failure::too_slow("nothing of the list came", SILENCE));
+                }
                 // An old server takes it for a plain watch, which has no end of the list.
-                self.client.cannot_stream_lists();
+                self.watched.client.cannot_stream_lists();
                 return Ok(None);
             };
             match next.ok_or_else(|| Failure::unreached("the list broke off"))? {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                    self.shared.lock().store.add(&mut objects, object);
+                    self.add(&mut objects, object);
                 }
                 Ok(WatchEvent::Deleted(object)) => objects.delete(&object),
                 Ok(WatchEvent::Bookmark(mark)) => {
                     if mark.metadata.annotations.get(END_OF_LIST).is_some_and(|end| end == "true") {
+                        self.watched.client.streamed();
                         self.replace(objects);
                         return Ok(Some((mark.metadata.resource_version, events)));
                     }
@@ -265,19 +191,17 @@ impl<T: Kept> Task<T> {
     /// Asks for all objects page by page. Returns the version they are of.
     async fn paged_list(&mut self, api: &Api<Came<T>>) -> Result<String, Failure> {
         let mut params = ListParams {
-            label_selector: self.selector.labels(),
-            field_selector: self.selector.fields(),
+            label_selector: self.watched.selector.labels(),
+            field_selector: self.watched.selector.fields(),
             limit: Some(PAGE),
             ..ListParams::default()
         };
-        let mut objects = self.shared.lock().store.empty();
+        let mut objects = self.watched.lock().store.empty();
         loop {
             let page = timeout(ANSWER, api.list(&params)).await;
             let page = page.map_err(|_| Failure::too_slow("no list came", ANSWER))?;
             let page = page.map_err(|error| self.failure(error))?;
-            for object in page.items {
-                self.shared.lock().store.add(&mut objects, object);
-            }
+            page.items.into_iter().for_each(|object| self.add(&mut objects, object));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.filter(|version| !version.is_empty());
@@ -296,8 +220,8 @@ impl<T: Kept> Task<T> {
         let (least, more) = LIFE;
         let life = least + fastrand::u32(0..=more);
         let params = WatchParams {
-            label_selector: self.selector.labels(),
-            field_selector: self.selector.fields(),
+            label_selector: self.watched.selector.labels(),
+            field_selector: self.watched.selector.fields(),
             timeout: Some(life),
             bookmarks: true,
             send_initial_events: version.is_none(),
@@ -320,7 +244,7 @@ impl<T: Kept> Task<T> {
             match event.map_err(|error| self.failure(error))? {
                 WatchEvent::Error(status) => return Err(self.refused(&status)),
                 WatchEvent::Bookmark(mark) => {
-                    self.shared.lock().progress.heard();
+                    self.watched.lock().progress.heard();
                     *version = mark.metadata.resource_version;
                 }
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
@@ -339,64 +263,57 @@ impl<T: Kept> Task<T> {
         Ok(())
     }
 
+    /// Takes an object of a list that is not complete yet.
+    fn add(&self, objects: &mut Objects<T>, object: Came<T>) {
+        let mut inner = self.watched.lock();
+        inner.progress.heard();
+        inner.store.add(objects, object);
+    }
+
     /// Takes over one event.
     fn change(&mut self, change: impl FnOnce(&mut Store<T>)) {
-        let mut inner = self.shared.lock();
+        let mut inner = self.watched.lock();
         inner.progress.heard();
         inner.progress.events += 1;
         change(&mut inner.store);
         inner.count();
         drop(inner);
-        self.shared.changed.notify_one();
-        self.metrics.events.increment();
+        self.watched.changed.notify_one();
+        self.watched.metrics.events.increment();
     }
 
     /// Takes over a complete list.
     fn replace(&mut self, objects: Objects<T>) {
-        let mut inner = self.shared.lock();
+        let mut inner = self.watched.lock();
         let before = inner.store.before().is_some();
         inner.store.replace(objects);
-        inner.progress.listed(&self.what(), before);
+        inner.progress.listed(&self.watched.what(), before);
         inner.server.clone_from(&self.server);
         inner.count();
         drop(inner);
-        self.shared.changed.notify_one();
-        self.metrics.lists.increment();
+        self.watched.changed.notify_one();
+        self.watched.metrics.lists.increment();
     }
 
     /// Makes a failure known.
     fn lost(&mut self, failure: &Failure) {
-        let mut inner = self.shared.lock();
-        let what = self.what();
+        let mut inner = self.watched.lock();
+        let what = self.watched.what();
         let keeps = inner.store.is_complete();
         inner.progress.failed(&what, failure, keeps);
         let for_good = matches!(failure.kind, Kind::Forbidden | Kind::NotUnderstood);
         inner.store.lost(&format!("{what}: {}", failure.text).into(), for_good);
         inner.count();
         drop(inner);
-        self.metrics.failures.increment();
+        self.watched.metrics.failures.increment();
     }
 
     fn failure(&self, error: kube::Error) -> Failure {
-        Failure::of::<T::Object>(error, self.namespace.as_deref())
+        Failure::of::<T::Object>(error, self.watched.namespace.as_deref())
     }
 
     fn refused(&self, status: &kube::core::Status) -> Failure {
-        Failure::of_status::<T::Object>(status, self.namespace.as_deref())
-    }
-
-    /// What is watched, in words.
-    fn what(&self) -> String {
-        what::<T>(self.namespace.as_deref())
-    }
-}
-
-/// What is watched, in words: `endpointslices in default`.
-pub(super) fn what<T: Kept>(namespace: Option<&str>) -> String {
-    let resource = T::Object::plural(&());
-    match namespace {
-        Some(namespace) => format!("{resource} in {namespace}"),
-        None => format!("{resource} in all namespaces"),
+        Failure::of_status::<T::Object>(status, self.watched.namespace.as_deref())
     }
 }
 

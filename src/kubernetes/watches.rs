@@ -4,8 +4,9 @@ use super::client::{Client, Describe};
 use super::kept::{Kept, Known};
 use super::metrics::Metrics;
 use super::save::{Saver, Saving};
-use super::store::{Group, Place, Store};
-use super::task::{Shared, Task, what};
+use super::store::{Group, Place};
+use super::task::Task;
+use super::watched::Watched;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -80,7 +81,7 @@ struct Table<T: Kept> {
 }
 
 /// The watches that are kept up, by namespace.
-type Held<T> = HashMap<Option<Arc<str>>, Arc<Shared<T>>>;
+type Held<T> = HashMap<Option<Arc<str>>, Arc<Watched<T>>>;
 
 impl<T: Kept> Clone for Watches<T> {
     fn clone(&self) -> Self {
@@ -143,17 +144,20 @@ impl<T: Kept> Watches<T> {
     /// Follows a group in the watch of a namespace, or of all of them, and starts that watch if there is none.
     fn join(&self, scope: Option<Arc<str>>, place: Place) -> watch::Receiver<Known<T>> {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = held.get(&scope) {
-            return shared.lock().store.follow(place);
+        if let Some(watched) = held.get(&scope) {
+            return watched.lock().store.follow(place);
         }
         if held.len() >= MAX_WATCHES {
             let reason = format!("more than {MAX_WATCHES} namespaces are watched: use `watch: cluster`");
             return watch::channel(Known::Failed(reason.into())).1;
         }
-        let shared = Arc::new(Shared::new(Store::new(Arc::clone(&self.0.group)), self.0.metrics.clone()));
-        let receiver = shared.lock().store.follow(place);
-        held.insert(scope.clone(), Arc::clone(&shared));
-        self.0.control.spawn(keep(Arc::clone(&self.0), scope, shared));
+        let Table { client, selector, group, metrics, .. } = &*self.0;
+        let (client, selector, metrics) = (client.clone(), selector.clone(), metrics.clone());
+        let watched = Watched::new(client, scope.clone(), selector, Arc::clone(group), metrics);
+        let watched = Arc::new(watched);
+        let receiver = watched.lock().store.follow(place);
+        held.insert(scope.clone(), Arc::clone(&watched));
+        self.0.control.spawn(keep(Arc::clone(&self.0), scope, watched));
         receiver
     }
 
@@ -173,22 +177,20 @@ impl<T: Kept> Watches<T> {
 impl<T: Kept> Describe for Table<T> {
     fn describe(&self) -> Map<String, Value> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let describe = |(namespace, shared): (&Option<Arc<str>>, &Arc<Shared<T>>)| {
-            let inner = shared.lock();
-            let unreadable: Vec<_> = inner.store.unreadable().collect();
-            let state = inner.progress.json(inner.store.len(), &unreadable, inner.store.before());
-            (what::<T>(namespace.as_deref()), state)
+        let describe = |watched: &Arc<Watched<T>>| {
+            let inner = watched.lock();
+            (watched.what(), inner.progress.json(&inner.store))
         };
-        held.iter().map(describe).collect()
+        held.values().map(describe).collect()
     }
 }
 
 impl<T: Kept> Table<T> {
     /// Removes a watch; returns false when somebody has joined it meanwhile.
-    fn forget(&self, scope: &Option<Arc<str>>, shared: &Shared<T>) -> bool {
+    fn forget(&self, scope: &Option<Arc<str>>, watched: &Watched<T>) -> bool {
         // New receivers are made under the same lock.
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let unheld = !shared.lock().store.sweep();
+        let unheld = !watched.lock().store.sweep();
         if unheld {
             held.remove(scope);
         }
@@ -197,27 +199,19 @@ impl<T: Kept> Table<T> {
 }
 
 /// Keeps a watch up until nobody has needed it for a while.
-async fn keep<T: Kept>(table: Arc<Table<T>>, scope: Option<Arc<str>>, shared: Arc<Shared<T>>) {
-    let Table { client, selector, metrics, .. } = &*table;
-    let saver = Saver::new(client, scope.clone(), selector.clone(), &shared, metrics);
+async fn keep<T: Kept>(table: Arc<Table<T>>, scope: Option<Arc<str>>, watched: Arc<Watched<T>>) {
+    let saver = Saver::new(&watched);
     let mut saving = saver.clone().map(Saving::new);
-    let task = Task::new(
-        client.clone(),
-        scope.clone(),
-        selector.clone(),
-        Arc::clone(&shared),
-        saver,
-        metrics.clone(),
-    );
+    let task = Task::new(Arc::clone(&watched), saver);
     let idle = async {
         let mut sweeps = interval(SWEEP);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut needed = Instant::now();
         loop {
             let now = sweeps.tick().await;
-            if shared.lock().store.sweep() {
+            if watched.lock().store.sweep() {
                 needed = now;
-            } else if now.duration_since(needed) >= IDLE && table.forget(&scope, &shared) {
+            } else if now.duration_since(needed) >= IDLE && table.forget(&scope, &watched) {
                 return;
             }
         }
@@ -234,6 +228,6 @@ async fn keep<T: Kept>(table: Arc<Table<T>>, scope: Option<Arc<str>>, shared: Ar
         () = idle => {}
     }
     if let Some(saving) = &mut saving {
-        saving.save_if_due().await;
+        saving.finish().await;
     }
 }

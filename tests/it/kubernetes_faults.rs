@@ -307,6 +307,23 @@ async fn a_line_that_is_no_event_ends_in_a_new_list() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_server_that_has_streamed_lists_is_not_taken_for_an_old_one() {
+    let scene = Scene::new().await;
+    let (app, mut client) = scene.bound().await;
+    // As if etcd behind it were away: the streamed list begins, and nothing of it comes.
+    scene.api.behave(|manners| (manners.streams, manners.bookmarks) = (Streams::Ignored, false));
+    scene.api.cut();
+    let ((), _) = time_flies(tokio::time::sleep(Duration::from_secs(60))).await;
+    assert_eq!(client.get("web", "").await.text(), "v1", "what was known stays");
+    scene.api.behave(|manners| (manners.streams, manners.bookmarks) = (Streams::Yes, true));
+    scene.roll();
+    until_answered(&mut client, "v2", &["v1"]).await;
+    let requests = scene.api.requests();
+    assert!(requests.iter().all(|target| !target.contains("limit=")), "{requests:?}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn neither_bookmarks_nor_streamed_lists_are_needed() {
     for streams in [Streams::Refused, Streams::Ignored] {
         let scene = Scene::new().await;
