@@ -2,8 +2,7 @@
 
 use super::Config;
 use super::config::Error;
-use super::save::{LastSave, Snapshots};
-use super::snapshot::Folder;
+use super::snapshot::{Folder, LastSave, Snapshots};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::ConfigExt as _;

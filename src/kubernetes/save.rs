@@ -1,18 +1,16 @@
 //! From what a watch knows to its snapshot, and back.
 
 use super::kept::Kept;
-use super::snapshot::{Folder, Identity, Snapshot};
+use super::snapshot::{Identity, Snapshot, Snapshots};
 use super::state::seconds_since;
 use super::watched::Watched;
-use crate::drain::{self, Drain, Guard, Stage};
+use crate::drain::{Guard, Stage};
 use jiff::{SignedDuration, Timestamp};
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 /// How long after a change it is saved, so that many changes are saved as one.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -32,72 +30,6 @@ const ENDING: Duration = Duration::from_secs(30);
 
 /// How long a snapshot may take to be read. The server is asked again only then.
 const READING: Duration = Duration::from_secs(5);
-
-/// A folder for snapshots, with what one process has to know of it.
-#[derive(Debug)]
-pub(super) struct Snapshots {
-    folder: Folder,
-    /// Whether it was looked for what was left behind. Held by who writes: files are written one at a time, lest a change
-    /// that all watches see takes a thread for each.
-    tidied: Arc<tokio::sync::Mutex<bool>>,
-    /// Lets a few read at one time: a start without the API server reads all files, and a disk that hangs keeps a thread
-    /// for each reader.
-    reading: Arc<Semaphore>,
-}
-
-/// How many snapshots are read at one time.
-const READERS: usize = 4;
-
-/// Lets whoever ends the process wait until all that is due is saved. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct LastSave(Arc<Mutex<Option<(Drain, Guard)>>>);
-
-impl Default for LastSave {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Some(drain::channel()))))
-    }
-}
-
-impl LastSave {
-    /// To be held while there may be something to save. None after the end has begun.
-    fn guard(&self) -> Option<Guard> {
-        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.as_ref().map(|(_, guard)| guard.clone())
-    }
-
-    /// Has everything saved that is due, and nothing more from then on. Returns whether that was done in time.
-    pub(super) async fn now(&self, limit: Duration) -> bool {
-        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((drain, guard)) = ends else { return true };
-        drop(guard);
-        // A disk that hangs must not hold up the end.
-        timeout(limit, drain.drain(Duration::ZERO, limit)).await.unwrap_or(false)
-    }
-}
-
-impl Snapshots {
-    pub(super) fn new(folder: Folder) -> Self {
-        Self { folder, tidied: Arc::default(), reading: Arc::new(Semaphore::new(READERS)) }
-    }
-
-    /// Writes a snapshot; returns how long that took.
-    async fn write<T: Kept>(self: &Arc<Self>, of: Identity, snapshot: Snapshot<T>) -> io::Result<Duration> {
-        let mut tidied = Arc::clone(&self.tidied).lock_owned().await;
-        let began = Instant::now();
-        let snapshots = Arc::clone(self);
-        // It has the lock until the disk is done, even if nobody waits any more.
-        let writing = spawn_blocking(move || {
-            let first = !std::mem::replace(&mut *tidied, true);
-            let folder = &snapshots.folder;
-            if first && let Err(error) = folder.tidy() {
-                tracing::debug!("{}: cannot be tidied: {error}", folder.path().display());
-            }
-            folder.write(&of, &snapshot)
-        });
-        writing.await.map_err(io::Error::other)??;
-        Ok(began.elapsed())
-    }
-}
 
 /// Saves what a watch knows, and restores it. Cheap to clone.
 pub(super) struct Saver<T> {
@@ -141,20 +73,10 @@ impl<T: Kept> Saver<T> {
 
     /// Reads the snapshot, if there is one; or says what is wrong.
     async fn read(&self) -> Result<Option<Snapshot<T>>, String> {
-        let snapshots = Arc::clone(&self.snapshots);
-        // Never closed.
-        let permit = Arc::clone(&snapshots.reading).acquire_owned().await;
+        let place = self.snapshots.place().await;
         let server = self.watched.client.server().await;
         let of = self.identity(server.map_err(|error| format!("of which server is not known: {error}"))?);
-        let file = snapshots.folder.file(&of);
-        let reading = spawn_blocking(move || {
-            // Held until the disk is done, even if nobody waits any more.
-            let _permit = permit;
-            snapshots.folder.read(&of)
-        });
-        let read = reading.await.map_err(|error| error.to_string())?;
-        let advice = "nothing is to be done: the next list replaces it";
-        read.map_err(|unusable| format!("{}: {unusable}; {advice}", file.display()))
+        self.snapshots.read(place, of).await
     }
 
     /// Serves a snapshot, if nothing newer is known.
@@ -264,7 +186,7 @@ impl<T: Kept> Saving<T> {
     /// Says when writing begins to fail, and when it works again.
     fn log(&mut self, written: &io::Result<Duration>) {
         let what = self.saver.watched.what();
-        let folder = self.saver.snapshots.folder.path().display();
+        let folder = self.saver.snapshots.path().display();
         match written {
             Ok(_) if self.is_failing => tracing::info!("{what}: the snapshot is written again, in {folder}"),
             Err(error) if !self.is_failing => tracing::warn!(

@@ -7,11 +7,15 @@
 //! Names of namespaces come from requests. Nothing of them gets into the name of a file but what is harmless there, and
 //! the number of files is bounded.
 
+mod disk;
 mod folder;
 mod format;
+mod last_save;
 
+pub(super) use self::disk::Snapshots;
 pub(super) use self::folder::{Folder, check};
 pub(super) use self::format::{Identity, Snapshot};
+pub(super) use self::last_save::LastSave;
 
 #[cfg(test)]
 mod tests;

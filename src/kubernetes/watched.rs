@@ -3,9 +3,9 @@
 use super::client::Client;
 use super::kept::Kept;
 use super::metrics::Metrics;
+use super::scope::Selector;
 use super::state::Progress;
 use super::store::{Group, Store};
-use super::watches::Selector;
 use kube::Resource as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The folder that holds snapshots.
 
 use super::format::{self, Identity, SUFFIX, Snapshot, Unusable};
-use crate::kubernetes::watches::MAX_WATCHES;
+use crate::kubernetes::scope::MAX_WATCHES;
 use rustix::fs::Access;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

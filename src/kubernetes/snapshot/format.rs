@@ -4,8 +4,8 @@
 //! all before it.
 
 use crate::kubernetes::kept::Kept;
+use crate::kubernetes::scope::Selector;
 use crate::kubernetes::store::Record;
-use crate::kubernetes::watches::Selector;
 use fnv::FnvHasher;
 use jiff::Timestamp;
 use kube::Resource as _;

@@ -1,8 +1,8 @@
 use super::format::{self, Identity, Unusable};
 use super::{Folder, Snapshot, check};
 use crate::kubernetes::Kept;
+use crate::kubernetes::scope::Selector;
 use crate::kubernetes::store::{Record, Store};
-use crate::kubernetes::watches::Selector;
 use k8s_openapi::api::core::v1::ConfigMap;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
