@@ -7,7 +7,6 @@ use super::errors::Report;
 use super::fates;
 use super::reader::{MAX_INT, Reader, is_field_name};
 use super::resolved::Protocol;
-use super::router::path;
 use crate::name::Path;
 use crate::source::node::{Error, Node, Place};
 use crate::{identify, namer, store};
@@ -59,7 +58,7 @@ fn identifier(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Optio
             if reader.get("path").is_none() {
                 reader.missing("path");
             }
-            identify::Config::Static(identify::Static { path: path(&mut reader, "path")? })
+            identify::Config::Static(identify::Static { path: reader.path("path")? })
         }
         "io.l5d.ingress" => identify::Config::Ingress(kubernetes::ingress(&mut reader)),
         _ => return None,
@@ -187,7 +186,7 @@ fn wrong_rewrite(rewrite: &namer::Rewrite, node: &Node<'_>) -> Option<Error> {
 
 /// Reads `prefix`, which stands behind `/#` in names.
 fn prefix(reader: &mut Reader<'_, '_>) -> Option<Path> {
-    let prefix = path(reader, "prefix")?;
+    let prefix = reader.path("prefix")?;
     let node = reader.get("prefix")?;
     let message = match prefix.first() {
         None => "an empty prefix: the namer could not be told from others",

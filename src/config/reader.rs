@@ -3,10 +3,12 @@
 use super::errors::Report;
 use super::fates;
 use super::resolved::{Http2, SocketOptions};
+use crate::name::{ParseError, Path};
 use crate::source::node::Node;
 use serde::de::DeserializeOwned;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 /// The greatest number of milliseconds or seconds that Linkerd 1 accepted: 2^31 - 1.
@@ -61,6 +63,26 @@ impl<'a, 'r> Reader<'a, 'r> {
     pub(super) fn text(&mut self, key: &str) -> Option<&'a str> {
         let value = self.get(key)?;
         self.report.check(value.text())
+    }
+
+    /// Reads a text that must say something.
+    pub(super) fn non_empty(&mut self, key: &str) -> Option<String> {
+        let text = self.text(key)?;
+        if text.trim().is_empty() {
+            let error = self.get(key)?.unexpected("a text");
+            self.report.error(error);
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// Reads a path.
+    pub(super) fn path(&mut self, key: &str) -> Option<Path> {
+        let node = self.get(key)?;
+        let text = self.text(key)?;
+        let path =
+            Path::from_str(text).map_err(|error| node.error_inside(error.offset, sentence("path", &error)));
+        self.report.check(path)
     }
 
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
@@ -152,6 +174,12 @@ impl<'a, 'r> Reader<'a, 'r> {
 
 /// What [`is_field_name`] wants, in words.
 const FIELD_NAME: &str = "the name of a header";
+
+/// Returns what a name's parser says, without the excerpt: the file's own line is shown instead.
+pub(super) fn sentence(what: &str, error: &ParseError) -> String {
+    let text = error.to_string();
+    format!("not a {what}: {}", text.lines().next().unwrap_or_default())
+}
 
 /// Whether a text is a token (RFC 9110, 5.6.2).
 pub(super) fn is_field_name(text: &str) -> bool {

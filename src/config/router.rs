@@ -4,12 +4,11 @@ use super::access_log::access_log;
 use super::errors::Report;
 use super::fates;
 use super::naming;
-use super::reader::{MAX_INT, Reader};
+use super::reader::{MAX_INT, Reader, sentence};
 use super::resolved::{BindingCache, Client, Protocol, Router, RouterPlaces};
 use super::server;
 use crate::name::{self, Dtab, Path};
 use crate::source::node::{Node, Place};
-use std::str::FromStr;
 use std::time::Duration;
 
 /// The most KiB that a head or an error body may be allowed to have: 1 GiB, so that counting bytes cannot overflow.
@@ -35,7 +34,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
     let mut reader = Reader::new(node, sections(protocol), report);
     let label_node = reader.get("label");
     let label = match label_node {
-        Some(_) => non_empty(&mut reader, "label").unwrap_or_default(),
+        Some(_) => reader.non_empty("label").unwrap_or_default(),
         None => protocol.name().to_owned(),
     };
     let dtab_node = reader.get("dtab");
@@ -67,7 +66,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         dtab,
         store,
         transformers,
-        dst_prefix: path(&mut reader, "dstPrefix").unwrap_or_else(|| Path::from_elems(["svc"])),
+        dst_prefix: reader.path("dstPrefix").unwrap_or_else(|| Path::from_elems(["svc"])),
         identifiers: naming::identifiers(&mut reader, protocol),
         binding_timeout: reader.millis("bindingTimeoutMs").unwrap_or(Duration::from_secs(10)),
         binding_cache: binding_cache(&mut reader),
@@ -98,26 +97,6 @@ fn client(router: &mut Reader<'_, '_>, protocol: Protocol) -> Client {
     }
 }
 
-/// Reads a text that must say something.
-pub(super) fn non_empty(reader: &mut Reader<'_, '_>, key: &str) -> Option<String> {
-    let text = reader.text(key)?;
-    if text.trim().is_empty() {
-        let error = reader.get(key)?.unexpected("a text");
-        reader.report().error(error);
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-/// Reads a path.
-pub(super) fn path(reader: &mut Reader<'_, '_>, key: &str) -> Option<Path> {
-    let node = reader.get(key)?;
-    let text = reader.text(key)?;
-    let path =
-        Path::from_str(text).map_err(|error| node.error_inside(error.offset, sentence("path", &error)));
-    reader.report().check(path)
-}
-
 /// Reads a dtab, and where each of its entries begins.
 fn dtab(node: &Node<'_>, report: &mut Report) -> Option<(Dtab, Vec<Place>)> {
     let text = report.check(node.text())?;
@@ -126,12 +105,6 @@ fn dtab(node: &Node<'_>, report: &mut Report) -> Option<(Dtab, Vec<Place>)> {
     let (starts, dentries): (Vec<_>, Vec<_>) =
         report.check(entries)?.map(|(span, dentry)| (span.start, dentry)).unzip();
     Some((dentries.into_iter().collect(), node.inside_all(starts).collect()))
-}
-
-/// Returns what a name's parser says, without the excerpt: the file's own line is shown instead.
-pub(super) fn sentence(what: &str, error: &name::ParseError) -> String {
-    let text = error.to_string();
-    format!("not a {what}: {}", text.lines().next().unwrap_or_default())
 }
 
 fn binding_cache(reader: &mut Reader<'_, '_>) -> BindingCache {

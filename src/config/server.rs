@@ -3,7 +3,6 @@
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
 use super::resolved::{Http2, LOOPBACK, Protocol, Server, Session};
-use super::router::non_empty;
 use crate::context::{Forwarded, HostParameter, Labeler, Range, RangeError, Trust};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
@@ -46,7 +45,7 @@ fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, 
     let server = Server {
         ip: address.ip(),
         port: address.port(),
-        label: non_empty(&mut reader, "label"),
+        label: reader.non_empty("label"),
         trust_is_said: reader.get("trust").is_some() || reader.get("clearContext").is_some(),
         trust,
         trust_reason,
@@ -204,7 +203,7 @@ fn labeler(header: &mut Reader<'_, '_>, end: &str) -> Labeler {
             if reader.get("label").is_none() {
                 reader.missing("label");
             }
-            non_empty(&mut reader, "label").map(Labeler::Static).unwrap_or_default()
+            reader.non_empty("label").map(Labeler::Static).unwrap_or_default()
         }
         _ => Labeler::RequestRandom,
     }

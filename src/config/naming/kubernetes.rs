@@ -1,6 +1,5 @@
 //! Reads what asks Kubernetes.
 
-use super::super::router::non_empty;
 use super::Reader;
 use crate::identify::Ingress;
 use crate::kubernetes::{Access, Config, Scope};
@@ -84,8 +83,8 @@ pub(super) fn ingress(reader: &mut Reader<'_, '_>) -> Ingress {
     let mut reader = Reader::new(&node, &["identifier io.l5d.ingress"], reader.report());
     Ingress {
         client: client(&mut reader, "host", "port"),
-        namespace: non_empty(&mut reader, "namespace"),
-        class: non_empty(&mut reader, "ingressClassAnnotation").unwrap_or_else(|| Ingress::CLASS.to_owned()),
+        namespace: reader.non_empty("namespace"),
+        class: reader.non_empty("ingressClassAnnotation").unwrap_or_else(|| Ingress::CLASS.to_owned()),
         ignore_default_backends: reader.flag("ignoreDefaultBackends").unwrap_or_default(),
     }
 }
@@ -93,7 +92,7 @@ pub(super) fn ingress(reader: &mut Reader<'_, '_>) -> Ingress {
 /// Reads where the API server is, and where its last good answers are kept; `host` and `port` are the keys of one that is
 /// spoken to over plain HTTP.
 pub(super) fn client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Config {
-    let snapshot = non_empty(reader, "snapshot").map(Into::into);
+    let snapshot = reader.non_empty("snapshot").map(Into::into);
     Config { access: access(reader, host, port), snapshot }
 }
 

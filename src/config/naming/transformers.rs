@@ -2,7 +2,6 @@
 
 use super::super::errors::Report;
 use super::super::reader::Reader;
-use super::super::router::{non_empty, path};
 use super::kubernetes::client;
 use crate::namer::{DaemonSet, Transformer};
 use crate::source::node::Node;
@@ -30,20 +29,20 @@ fn transformer(node: &Node<'_>, report: &mut Report) -> Option<Transformer> {
         "io.l5d.localhost" => Transformer::Localhost,
         "io.l5d.specificHost" => {
             need(&mut reader, "host");
-            Transformer::SpecificHost { host: non_empty(&mut reader, "host")? }
+            Transformer::SpecificHost { host: reader.non_empty("host")? }
         }
         "io.l5d.port" => {
             need(&mut reader, "port");
             Transformer::Port { port: reader.number("port", 1..=u64::from(u16::MAX))? }
         }
         "io.l5d.k8s.localnode" => {
-            let said = non_empty(&mut reader, "envVar");
+            let said = reader.non_empty("envVar");
             Transformer::LocalNode { env_var: said.unwrap_or_else(|| Transformer::NODE_NAME.to_owned()) }
         }
         "io.l5d.k8s.daemonset" => Transformer::DaemonSet(daemon_set(&mut reader)?),
         "io.l5d.const" | "io.l5d.replace" => {
             need(&mut reader, "path");
-            let path = path(&mut reader, "path")?;
+            let path = reader.path("path")?;
             if kind == "io.l5d.const" { Transformer::Const { path } } else { Transformer::Replace { path } }
         }
         _ => return None,
