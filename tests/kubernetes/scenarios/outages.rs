@@ -1,6 +1,6 @@
 //! The control plane, or part of it, is away for a while.
 
-use super::{CONVERGED, OWN, ROLLOUT, behind, stage, until_fresh, until_ready, until_stale};
+use super::{AWAY, CONVERGED, OWN, ROLLOUT, behind, stage, until_fresh, until_ready, until_stale};
 use crate::cluster::objects::service;
 use crate::cluster::{Cluster, until};
 use crate::etcd;
@@ -9,9 +9,6 @@ use crate::load::Load;
 use crate::way::Way;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use tokio::time::Instant;
-
-/// How long the API server is away at least, in seconds: the pauses between attempts have become the longest then.
-const AWAY: f64 = 4.0;
 
 pub(super) async fn restart_of_the_api_server(cluster: &Cluster) {
     outage(cluster, "outage", false).await;
