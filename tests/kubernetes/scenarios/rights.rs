@@ -52,8 +52,8 @@ pub(super) async fn rights_revoked_and_restored(cluster: &Cluster) {
     assert_eq!(way.answers().await.len(), 3, "the last good endpoints stay");
     load.take().assert_served();
 
-    let restored = Instant::now();
     cluster.grant(VISITOR, &SERVICES).await;
+    let restored = Instant::now();
     way.until_pods("web", 5, CONVERGED).await;
     until_fresh(&router, name, CONVERGED).await;
     assert!(restored.elapsed() < CONVERGED, "it took {:?}", restored.elapsed());
