@@ -138,7 +138,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, a store or an identifier cannot be used, a listener cannot be bound, an access log cannot be opened, or a thread cannot be started.
+    /// A namer cannot be made, a store or an identifier cannot be used, a listener cannot be bound, an access log
+    /// cannot be opened, or a thread cannot be started.
     pub async fn start(config: Config, threads: Threads) -> Result<Running, Error> {
         let control = Handle::current();
         let registry = Registry::default();

@@ -5,13 +5,9 @@ use std::time::Duration;
 /// The pause after a first failure at most; it doubles.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest pause while the server cannot be reached: short, because such attempts cost it nothing, and what
-/// waited for its return should not wait long.
-const UNREACHED: Duration = Duration::from_secs(3);
-
-/// The longest pause while the server refuses: longer, because it has to answer each attempt, but when a right is given
-/// back, or etcd returns behind it, all is to be up to date within 5 s.
-const REFUSED: Duration = Duration::from_secs(4);
+/// The longest pause: when the server returns, or etcd behind it, or a right is given back, all is to be up to date
+/// within 5 s.
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Whether the server was reached when something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +34,7 @@ impl Backoff {
             // A server that answers again, be it with an error, is about to be well: begin with short pauses.
             self.in_a_row = 0;
         }
-        let longest = match reached {
-            Reached::Yes => REFUSED,
-            Reached::No => UNREACHED,
-        };
-        let pause = FIRST.saturating_mul(1 << self.in_a_row.min(16)).min(longest);
+        let pause = FIRST.saturating_mul(1 << self.in_a_row.min(16)).min(LONGEST);
         self.in_a_row += 1;
         pause.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
@@ -55,22 +47,20 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backoff, Duration, FIRST, REFUSED, Reached, UNREACHED};
+    use super::{Backoff, Duration, FIRST, LONGEST, Reached};
 
     #[test]
     fn pauses_double_up_to_a_limit() {
-        for (reached, longest) in [(Reached::No, UNREACHED), (Reached::Yes, REFUSED)] {
-            assert!(longest < Duration::from_secs(5), "what has returned is to be up to date by then");
-            let mut backoff = Backoff::default();
-            let mut expected = FIRST;
-            for _ in 0..40 {
-                let pause = backoff.next(reached);
-                assert!(pause <= expected && pause >= expected / 2, "{pause:?} for {expected:?}");
-                expected = (expected * 2).min(longest);
-            }
-            backoff.reset();
-            assert!(backoff.next(reached) <= FIRST);
+        assert!(LONGEST < Duration::from_secs(5), "what has returned is to be up to date by then");
+        let mut backoff = Backoff::default();
+        let mut expected = FIRST;
+        for _ in 0..40 {
+            let pause = backoff.next(Reached::Yes);
+            assert!(pause <= expected && pause >= expected / 2, "{pause:?} for {expected:?}");
+            expected = (expected * 2).min(LONGEST);
         }
+        backoff.reset();
+        assert!(backoff.next(Reached::Yes) <= FIRST);
     }
 
     #[test]

@@ -79,13 +79,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Asks the admin server.
-async fn shown(app: &TestApp, path: &str) -> Value {
-    let mut admin = Wire::connect(app.running().admin()).await;
-    let answer = admin.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
-    serde_json::from_slice(&answer.body).expect("it is JSON")
-}
-
 /// Asks until it is so, while time flies: pauses after failures are not waited for.
 async fn soon(mut answers: impl AsyncFnMut() -> bool) {
     let asking = async {
@@ -113,7 +106,7 @@ async fn names_bind_without_the_server_and_say_so() {
     let (app, mut client) = scene.app().await;
     assert_eq!(client.get("web", "").await.text(), "v1");
     assert_eq!(client.get("none", "").await.text(), "rest", "what was not there lets a name fall back");
-    let now = shown(&app, "/namer_state/io.l5d.k8s.json").await;
+    let now = app.json("/namer_state/io.l5d.k8s.json").await;
     for name in ["web", "none"] {
         assert!(now["names"][format!("/default/http/{name}")]["staleSeconds"].is_number(), "{now}");
     }
@@ -134,7 +127,7 @@ async fn names_bind_without_the_server_and_say_so() {
     let fresh = async || app.total("kubernetes_stale_watches", &[]) == 0;
     soon(fresh).await;
     assert_eq!(app.total("kubernetes_snapshot_watches", &[]), 0);
-    let now = shown(&app, "/namer_state/io.l5d.k8s.json").await;
+    let now = app.json("/namer_state/io.l5d.k8s.json").await;
     assert!(now["watches"]["services in default"]["snapshot"].is_null(), "{now}");
     app.stop().await;
 
@@ -183,7 +176,7 @@ async fn a_server_that_refuses_at_the_start_takes_nothing_away() {
         scene.api.behave(|manners| manners.refuses = Some(code));
         let (app, mut client) = scene.app().await;
         assert_eq!(client.get("web", "").await.text(), "v1", "{code}");
-        let now = shown(&app, "/namer_state/io.l5d.k8s.json").await;
+        let now = app.json("/namer_state/io.l5d.k8s.json").await;
         let watch = &now["watches"]["services in default"];
         assert!(watch["staleSeconds"].is_number() && watch["snapshot"].is_string(), "{now}");
         let trouble = watch["trouble"].as_str().unwrap_or_default();
@@ -339,7 +332,7 @@ async fn stored_dtabs_ingresses_and_daemon_sets_are_known_as_well() {
         let mut client = app.client().await;
         assert_eq!(client.get("web", "").await.text(), "v2", "without the server: {away}");
         assert_eq!(client.get("other", "").await.status(), 400, "no rule matches");
-        let stored = shown(&app, "/interpreter_state/http.json").await;
+        let stored = app.json("/interpreter_state/http.json").await;
         let watch = &stored["watches"]["configmaps in default"];
         assert_eq!((&stored["state"], watch["snapshot"].is_string()), (&"ready".into(), away), "{stored}");
         app.stop().await;

@@ -16,7 +16,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The cluster, and the router in it.
 pub(crate) struct Cluster {
@@ -111,6 +111,9 @@ impl Cluster {
     }
 }
 
+/// How long the last answer of those that are waited for may take.
+const HANGS: Duration = Duration::from_secs(30);
+
 /// The group of a resource, and its name.
 pub(crate) type Resource = (&'static str, &'static str);
 
@@ -153,11 +156,16 @@ async fn until_allowed(client: &kube::Client, user: &str, resources: &[Resource]
     }
 }
 
-/// Asks until it is so, and fails when that takes longer.
+/// Asks until it is so, and fails when that takes longer, or when an answer does not come in [`HANGS`] after that.
 pub(crate) async fn until(what: &str, limit: Duration, mut answers: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
-    while !answers().await {
-        assert!(began.elapsed() < limit, "{what}: not after {limit:?}");
-        sleep(Duration::from_millis(20)).await;
+    let asking = async {
+        while !answers().await {
+            assert!(began.elapsed() < limit, "{what}: not after {limit:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if timeout(limit + HANGS, asking).await.is_err() {
+        panic!("{what}: no answer after {:?}", limit + HANGS);
     }
 }

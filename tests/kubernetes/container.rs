@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{self as core, ConfigMap, EnvVar, Pod, Probe, Se
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
@@ -169,8 +170,7 @@ impl Container {
         if let Some(pause) = hook.and_then(|hook| hook.sleep.as_ref()) {
             sleep(Duration::from_secs(pause.seconds.unsigned_abs())).await;
         }
-        let told = Command::new("kill").arg(self.child.id().to_string()).status();
-        assert!(told.is_ok_and(|status| status.success()), "kill can be run");
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is a child");
         let mut ready = true;
         loop {
             if let Some(status) = self.ended() {

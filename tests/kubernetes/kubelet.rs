@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// The port of every pod.
 const PORT: u16 = 8080;
@@ -33,6 +33,9 @@ const PORT: u16 = 8080;
 /// How long a pod that is to end still serves: as long as its template grants. The EndpointSlice controller may take
 /// more than a second to say that it is to end, because it repeats what it did on stale knowledge only after one.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// How long the API server may refuse what the kubelet asks for: what that needs may still be on its way.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// The only node, unless a scenario adds another one for its pods that say so, and its address.
 pub(crate) const NODE: &str = "node-1";
@@ -104,7 +107,7 @@ impl Kubelet {
         files.filter(is_wanted).map(|file| std::fs::read_to_string(file).expect("it is text")).collect()
     }
 
-    /// Containers that ended by themselves, or not as they should.
+    /// Pods that the API server did not take as they are, and containers that ended by themselves, or not as they should.
     pub(crate) fn failures(&self) -> Vec<String> {
         self.failures.borrow().clone()
     }
@@ -183,12 +186,14 @@ impl Pods {
     async fn run(&self, pod: &Pod, address: IpAddr, mut told: oneshot::Receiver<()>) {
         let (namespace, name) = (pod.namespace().expect("pods have namespaces"), pod.name_any());
         self.bind(&namespace, &name, &node_of(pod)).await;
-        let mut container = loop {
-            match Container::start(&self.client, &self.host, pod, address).await {
-                Ok(container) => break container,
-                // What it needs may still be on its way.
-                Err(_) => sleep(Duration::from_millis(100)).await,
-            }
+        let start = async || Container::start(&self.client, &self.host, pod, address).await;
+        let started = tokio::select! {
+            started = self.repeat(&name, "its container", start) => started,
+            _ = &mut told => return self.remove(&namespace, &name).await,
+        };
+        let Some(mut container) = started else {
+            drop(told.await);
+            return self.remove(&namespace, &name).await;
         };
         let mut is_ready = false;
         while told.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
@@ -210,8 +215,11 @@ impl Pods {
         self.remove(&namespace, &name).await;
     }
 
+    /// Notes a failure, and says it at once: who waits for this pod waits for long.
     fn fail(&self, name: &str, failure: &str) {
-        self.failures.borrow_mut().push(format!("{name}: {failure}"));
+        let failure = format!("{name}: {failure}");
+        eprintln!("kubelet: {failure}");
+        self.failures.borrow_mut().push(failure);
     }
 
     /// Takes a pod.
@@ -221,7 +229,7 @@ impl Pods {
             "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name },
             "target": { "apiVersion": "v1", "kind": "Node", "name": node },
         });
-        self.insist(async || {
+        self.insist(name, "its binding", async || {
             api.create_subresource::<_, Value>("binding", name, &PostParams::default(), &binding).await
         })
         .await;
@@ -244,26 +252,55 @@ impl Pods {
     /// Says how a pod is doing.
     async fn report(&self, namespace: &str, name: &str, status: &Value) {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        self.insist(async || api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await)
-            .await;
+        let patch = Patch::Merge(status);
+        self.insist(name, "its status", async || {
+            api.patch_status(name, &PatchParams::default(), &patch).await
+        })
+        .await;
     }
 
     /// Removes a pod that has ended.
     async fn remove(&self, namespace: &str, name: &str) {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-        self.insist(async || api.delete(name, &now).await).await;
+        self.insist(name, "its end", async || api.delete(name, &now).await).await;
     }
 
     /// Asks until the server has taken it, or knows better: the pod is gone, or was taken already.
-    async fn insist<T>(&self, ask: impl AsyncFn() -> kube::Result<T>) {
+    async fn insist<T>(&self, name: &str, what: &str, ask: impl AsyncFn() -> kube::Result<T>) {
+        let ask = async || match ask().await {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            answer => answer.map(drop),
+        };
+        self.repeat(name, what, ask).await;
+    }
+
+    /// Asks until the server does as it is asked. Gives up, and notes why, when it has refused for [`REFUSED`]; while it
+    /// is away it refuses nothing.
+    async fn repeat<T>(&self, name: &str, what: &str, ask: impl AsyncFn() -> kube::Result<T>) -> Option<T> {
+        let mut since = None;
         loop {
             match ask().await {
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
-                Ok(_) => return,
-                Err(_) => sleep(Duration::from_millis(100)).await,
+                Ok(answer) => return Some(answer),
+                Err(error) if is_away(&error) => since = None,
+                Err(error) => {
+                    if since.get_or_insert_with(Instant::now).elapsed() > REFUSED {
+                        self.fail(name, &format!("{what} was refused for {REFUSED:?}: {error}"));
+                        return None;
+                    }
+                }
             }
+            sleep(Duration::from_millis(100)).await;
         }
+    }
+}
+
+/// Whether nobody has judged what was asked: the API server, or etcd behind it, is away or busy.
+fn is_away(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+        kube::Error::Service(_) | kube::Error::HyperError(_) => true,
+        _ => false,
     }
 }
 

@@ -63,6 +63,7 @@ async fn run(binary: &Path, wanted: &str) {
         // What a failure says comes in a line of its own.
         std::io::Write::flush(&mut std::io::stdout()).expect("there is an output");
         scenario(&cluster).await;
+        assert_eq!(cluster.kubelet.failures(), Vec::<String>::new());
         println!("ok ({:.1} s)", began.elapsed().as_secs_f64());
         count += 1;
     }

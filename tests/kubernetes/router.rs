@@ -1,6 +1,7 @@
 //! The router, as its users run it.
 
 use super::load::Client;
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,18 +33,9 @@ impl Drop for Router {
 }
 
 impl Router {
-    /// Starts it: `/namespace/port/service` of a request's path names a service, and what has no endpoint is served by
-    /// [`REST`].
+    /// Starts it.
     pub(crate) async fn start(folder: &Path, kubeconfig: &Path) -> Self {
-        let (host, port) = REST.split_once(':').expect("an address");
-        let yaml = format!(
-            "{}namers: [{{kind: io.l5d.k8s, kubeconfig: '{}'}}]\nrouters:\n- protocol: http\n  \
-             identifier: {{kind: io.l5d.path, segments: 3}}\n  dtab: /rest => /$/inet/{host}/{port}; /svc => /#/io.l5d.k8s | /rest\n  \
-             servers: [{{port: {}}}]\n",
-            admin_at(ADMIN),
-            kubeconfig.display(),
-            ROUTER.port(),
-        );
+        let yaml = by_path(ADMIN, ROUTER, &format!("kubeconfig: '{}'", kubeconfig.display()));
         Self::run(folder, "router", &yaml, ADMIN).await
     }
 
@@ -124,8 +116,7 @@ impl Router {
 
     /// Stops it in order.
     pub(crate) async fn stop(mut self) {
-        let stopped = Command::new("kill").arg(self.child.id().to_string()).status();
-        assert!(stopped.is_ok_and(|status| status.success()), "kill can be run");
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is a child");
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it is a child") {
@@ -136,6 +127,25 @@ impl Router {
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// The configuration of a router whose namer has these keys: `/namespace/port/service` of a request's path names a
+/// service, and what has no endpoint is served by [`REST`].
+pub(crate) fn by_path(admin: SocketAddr, listens: SocketAddr, keys: &str) -> String {
+    format!(
+        "{}namers: [{{kind: io.l5d.k8s, {keys}}}]\nrouters:\n- protocol: http\n  \
+         identifier: {{kind: io.l5d.path, segments: 3}}\n  dtab: {}; /svc => /#/io.l5d.k8s | /rest\n  \
+         servers: [{{port: {}}}]\n",
+        admin_at(admin),
+        rest(),
+        listens.port(),
+    )
+}
+
+/// The dentry of what serves when nothing else does.
+pub(crate) fn rest() -> String {
+    let (host, port) = REST.split_once(':').expect("an address");
+    format!("/rest => /$/inet/{host}/{port}")
 }
 
 /// The line of a configuration that says where the admin server is. Nobody has to hear that a router is about to end.

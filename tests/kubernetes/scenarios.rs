@@ -12,7 +12,7 @@ mod workloads;
 use super::cluster::{Cluster, until};
 use super::gate::Gate;
 use super::manifests::manifests;
-use super::router::{REST, Router, admin_at};
+use super::router::{Router, by_path};
 use super::stored::stored_dtabs;
 use super::way::Way;
 use std::future::Future;
@@ -25,6 +25,10 @@ const ROLLOUT: Duration = Duration::from_secs(120);
 
 /// How long the router may take after the API server has told, or has returned.
 const CONVERGED: Duration = Duration::from_secs(5);
+
+/// How long names are stale at least before what failed returns, in seconds: the pauses between attempts have become the
+/// longest then.
+const AWAY: f64 = 4.0;
 
 /// Where the router that a scenario has of its own listens, and its admin server.
 const OWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4160);
@@ -73,24 +77,10 @@ async fn until_ready(cluster: &Cluster, namespace: &str, pods: usize) {
 /// Starts a router of a scenario's own, which asks the API server through a gate; its names are those of the router of
 /// the suite. It logs what it has to say of watches.
 async fn behind(cluster: &Cluster, name: &str, gate: &Gate) -> Router {
-    let yaml = format!(
-        "{}namers: [{{kind: io.l5d.k8s, {}}}]\nrouters:\n- protocol: http\n  \
-         identifier: {{kind: io.l5d.path, segments: 3}}\n  dtab: {}; /svc => /#/io.l5d.k8s | /rest\n  \
-         servers: [{{port: {}}}]\n",
-        admin_at(OWN_ADMIN),
-        gate.keys(),
-        rest(),
-        OWN.port(),
-    );
+    let yaml = by_path(OWN_ADMIN, OWN, &gate.keys());
     let folder = cluster.control_plane.lock().await.folder().to_owned();
     let environment = [("SIGNPOST_LOG", "info,signpost::kubernetes=debug")];
     Router::run_with(&folder, name, &yaml, OWN_ADMIN, &environment).await
-}
-
-/// The dentry of what serves when nothing else does.
-fn rest() -> String {
-    let (host, port) = REST.split_once(':').expect("an address");
-    format!("/rest => /$/inet/{host}/{port}")
 }
 
 /// Waits until the names of a router are up to date.

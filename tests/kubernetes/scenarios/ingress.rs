@@ -1,10 +1,10 @@
 //! Requests that are named by Ingress resources.
 
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, rest};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT};
 use crate::cluster::Cluster;
 use crate::cluster::objects::{deployment, service};
 use crate::load::Load;
-use crate::router::{Router, admin_at};
+use crate::router::{Router, admin_at, rest};
 use crate::way::Way;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;

@@ -1,11 +1,11 @@
 //! Transformers that know nodes, over a daemon set.
 
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, rest};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT};
 use crate::cluster::objects::{deployment, restarted, service, template};
 use crate::cluster::{Cluster, until};
 use crate::kubelet::{NODE, register};
 use crate::load::Load;
-use crate::router::{Router, admin_at};
+use crate::router::{Router, admin_at, rest};
 use crate::way::Way;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Pod, Service};

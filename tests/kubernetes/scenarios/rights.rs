@@ -1,6 +1,6 @@
 //! The router loses its rights, and gets them back.
 
-use super::{CONVERGED, OWN, behind, stage, until_fresh, until_ready, until_stale};
+use super::{AWAY, CONVERGED, OWN, behind, stage, until_fresh, until_ready, until_stale};
 use crate::cluster::{Cluster, SERVICES, until};
 use crate::gate::Gate;
 use crate::load::{Client, Load};
@@ -9,9 +9,6 @@ use tokio::time::Instant;
 
 /// Whom the router asks as here: what others may do stays.
 const VISITOR: &str = "visitor";
-
-/// How long the rights are gone, in seconds: the pauses between attempts have become the longest then.
-const GONE: f64 = 6.5;
 
 pub(super) async fn rights_revoked_and_restored(cluster: &Cluster) {
     stage(cluster, "rights", 3).await;
@@ -50,13 +47,13 @@ pub(super) async fn rights_revoked_and_restored(cluster: &Cluster) {
     let (status, text) = Client::connect(OWN).await.get("/default/http/web").await.expect("it answers");
     assert_eq!(status, 502, "{text}");
     assert!(missing("default").iter().any(|right| text.contains(right)), "{text}");
-    until_stale(&router, name, GONE).await;
+    until_stale(&router, name, AWAY).await;
     until_ready(cluster, "rights", 5).await;
     assert_eq!(way.answers().await.len(), 3, "the last good endpoints stay");
     load.take().assert_served();
 
-    let restored = Instant::now();
     cluster.grant(VISITOR, &SERVICES).await;
+    let restored = Instant::now();
     way.until_pods("web", 5, CONVERGED).await;
     until_fresh(&router, name, CONVERGED).await;
     assert!(restored.elapsed() < CONVERGED, "it took {:?}", restored.elapsed());

@@ -1,9 +1,9 @@
 //! A router that is killed, and started again while there is no API server.
 
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, rest, stage};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, stage};
 use crate::cluster::{Cluster, until};
 use crate::load::Load;
-use crate::router::{Router, admin_at};
+use crate::router::{Router, by_path};
 use crate::way::Way;
 use std::path::Path;
 use tokio::time::Instant;
@@ -16,7 +16,8 @@ pub(super) async fn start_without_the_api_server(cluster: &Cluster) {
         (control_plane.folder().to_owned(), control_plane.kubeconfig("router"))
     };
     let saved = folder.join("snapshots");
-    let yaml = configuration(&kubeconfig, &saved);
+    let keys = format!("kubeconfig: '{}', snapshot: '{}'", kubeconfig.display(), saved.display());
+    let yaml = by_path(OWN_ADMIN, OWN, &keys);
     let way = Way::to("known").by(OWN);
 
     let router = Router::run(&folder, "known", &yaml, OWN_ADMIN).await;
@@ -58,20 +59,6 @@ pub(super) async fn start_without_the_api_server(cluster: &Cluster) {
     answers.assert_good();
     assert!(answers.texts.keys().eq(["rest"]), "the service is gone: {:?}", answers.texts);
     router.stop().await;
-}
-
-/// As the router of the suite, with a folder for snapshots.
-fn configuration(kubeconfig: &Path, saved: &Path) -> String {
-    format!(
-        "{}namers: [{{kind: io.l5d.k8s, kubeconfig: '{}', snapshot: '{}'}}]\nrouters:\n- protocol: http\n  \
-         identifier: {{kind: io.l5d.path, segments: 3}}\n  dtab: {}; /svc => /#/io.l5d.k8s | /rest\n  \
-         servers: [{{port: {}}}]\n",
-        admin_at(OWN_ADMIN),
-        kubeconfig.display(),
-        saved.display(),
-        rest(),
-        OWN.port(),
-    )
 }
 
 /// How many snapshots there are.

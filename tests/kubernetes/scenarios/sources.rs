@@ -1,11 +1,11 @@
 //! Where else names come from: Endpoints, one watch for all namespaces, labels, a fixed namespace, load balancers.
 
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, rest};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT};
 use crate::cluster::objects::{deployment, restarted, service};
 use crate::cluster::{Cluster, until};
 use crate::kubelet::serve;
 use crate::load::Load;
-use crate::router::{Router, admin_at};
+use crate::router::{Router, admin_at, rest};
 use crate::way::Way;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
