@@ -98,3 +98,23 @@ impl<T: PartialEq> PartialEq for View<T> {
             && self.objects == other.objects
     }
 }
+
+/// What tests keep.
+#[cfg(test)]
+pub(super) mod sample {
+    use super::Kept;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde::{Deserialize, Serialize};
+
+    /// Of a ConfigMap, the values of its data.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub(in crate::kubernetes) struct Values(pub(in crate::kubernetes) Vec<String>);
+
+    impl Kept for Values {
+        type Object = ConfigMap;
+
+        fn keep(object: ConfigMap) -> Self {
+            Self(object.data.unwrap_or_default().into_values().collect())
+        }
+    }
+}

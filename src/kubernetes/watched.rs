@@ -122,29 +122,17 @@ impl<T: Kept> Inner<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::kept::sample::Values;
     use crate::kubernetes::{Clients, Config};
     use crate::telemetry::Registry;
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use serde::{Deserialize, Serialize};
     use tokio::time::sleep;
-
-    #[derive(PartialEq, Serialize, Deserialize)]
-    struct Nothing;
-
-    impl Kept for Nothing {
-        type Object = ConfigMap;
-
-        fn keep(_: ConfigMap) -> Self {
-            Self
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_list_that_is_on_its_way_is_waited_for() {
         let client = Clients::default().of(&Config::default());
         let metrics = Metrics::new(&Registry::default(), "configmaps");
         let group: Group = Arc::new(|_| None);
-        let watched = Watched::<Nothing>::new(client, None, Selector::All, group, metrics);
+        let watched = Watched::<Values>::new(client, None, Selector::All, group, metrics);
         let began = Instant::now();
         watched.silence().await;
         assert_eq!(began.elapsed(), GRACE, "nothing comes");

@@ -4,10 +4,9 @@
 use crate::support::either::Speaks::{Http1, Http2};
 use crate::support::either::{Ask, Caller, Echo, WAYS, router};
 use crate::support::{
-    ApiServer, Message, Service, TestApp, Wire, ingress, one_router, speaking, time_flies, until,
+    ApiServer, Message, Service, TestApp, Wire, ingress, one_router, soon, speaking, time_flies, until,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// The line of a router that is named by the ingresses of this server, with more keys (`, namespace: prod`).
 fn identifier(api: &ApiServer, keys: &str) -> String {
@@ -56,14 +55,8 @@ fn to_v2() -> Value {
     leading("web", "v2", &json!({ "number": 80 }))
 }
 
-/// Asks until it is so, while time flies: pauses after failures are not waited for.
 async fn until_answered(client: &mut Wire, mut is_so: impl FnMut(&Message) -> bool) {
-    let asking = async {
-        while !is_so(&client.get("web", "").await) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    time_flies(asking).await;
+    soon(async || is_so(&client.get("web", "").await)).await;
 }
 
 async fn until_says(client: &mut Wire, text: &str) {

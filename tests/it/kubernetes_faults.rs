@@ -1,7 +1,9 @@
 //! What a request sees while the API server, or the way to it, fails: the last good endpoints, and after it what holds
 //! then.
 
-use crate::support::{ApiServer, Service, Streams, TestApp, Wire, one_router, service, slice, time_flies};
+use crate::support::{
+    ApiServer, Service, Streams, TestApp, Wire, one_router, service, slice, soon, time_flies,
+};
 use serde_json::json;
 use std::time::Duration;
 
@@ -52,16 +54,6 @@ impl Scene {
         self.api.requests();
         (app, client)
     }
-}
-
-/// Asks until it is so, while time flies: pauses after failures are not waited for.
-async fn soon(mut answers: impl AsyncFnMut() -> bool) {
-    let asking = async {
-        while !answers().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    time_flies(asking).await;
 }
 
 /// Asks until this text answers. Whatever else answers on the way must be one of `meanwhile`.

@@ -1,8 +1,8 @@
 //! Snapshots under a running app: what a request sees after a start without the API server, and what is on disk.
 
 use crate::support::{
-    ApiServer, Service, TestApp, Wire, config_map, ingress, one_router, read, service, slice, time_flies,
-    until,
+    ApiServer, Service, TestApp, Wire, config_map, ingress, one_router, read, service, slice, soon,
+    time_flies, until,
 };
 use serde_json::{Value, json};
 use signpost::app::{App, Threads};
@@ -77,16 +77,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.map(|entry| entry.expect("it can be read").path()).collect();
     files.sort();
     files
-}
-
-/// Asks until it is so, while time flies: pauses after failures are not waited for.
-async fn soon(mut answers: impl AsyncFnMut() -> bool) {
-    let asking = async {
-        while !answers().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    time_flies(asking).await;
 }
 
 async fn until_answered(client: &mut Wire, text: &str) {

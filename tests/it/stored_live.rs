@@ -1,9 +1,8 @@
 //! Dtabs that are stored in Kubernetes under a running app: what a request sees of them while they change, are wrong,
 //! go, and while the API server is away.
 
-use crate::support::{ApiServer, Service, TestApp, Wire, config_map, dtab, one_router, time_flies};
+use crate::support::{ApiServer, Service, TestApp, Wire, config_map, dtab, one_router, soon};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// What the router says of its stored dtab.
 const STATE: &str = "/interpreter_state/http.json";
@@ -47,16 +46,6 @@ const DTAB: &str = "kind: io.l5d.k8s.dtab, namespace: prod, name: routes";
 /// A dtab that leads to a service.
 fn to(service: &Service) -> String {
     format!("/stored => {}", service.path())
-}
-
-/// Asks until it is so, while time flies: pauses after failures are not waited for.
-async fn soon(mut answers: impl AsyncFnMut() -> bool) {
-    let asking = async {
-        while !answers().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    time_flies(asking).await;
 }
 
 async fn until_answered(client: &mut Wire, text: &str) {

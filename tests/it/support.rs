@@ -60,6 +60,16 @@ pub(crate) async fn time_flies<T>(work: impl Future<Output = T>) -> (T, Duration
     (done, passed)
 }
 
+/// Asks until it is so, while time flies: pauses after failures are not waited for.
+pub(crate) async fn soon(mut answers: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !answers().await {
+            time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    time_flies(asking).await;
+}
+
 /// Asks `answers` again and again until it says yes. Each question has to do some I/O.
 pub(crate) async fn until(what: &str, mut answers: impl AsyncFnMut() -> bool) {
     let asking = async {

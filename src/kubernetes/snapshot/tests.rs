@@ -1,28 +1,14 @@
 use super::format::{self, Identity, Unusable};
 use super::{Folder, Snapshot, check};
-use crate::kubernetes::Kept;
+use crate::kubernetes::kept::sample::Values;
 use crate::kubernetes::scope::Selector;
 use crate::kubernetes::store::{Record, Store};
-use k8s_openapi::api::core::v1::ConfigMap;
 use proptest::prelude::*;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-/// Of a ConfigMap, the values of its data.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Values(Vec<String>);
-
-impl Kept for Values {
-    type Object = ConfigMap;
-
-    fn keep(object: ConfigMap) -> Self {
-        Self(object.data.unwrap_or_default().into_values().collect())
-    }
-}
 
 fn identity(namespace: &str) -> Identity {
     Identity::new::<Values>("http://a:1/".into(), Some(namespace.into()), Selector::All)

@@ -1,22 +1,9 @@
 use super::{Came, Objects, Place, ROOM, Store};
-use crate::kubernetes::{Kept, Known};
-use k8s_openapi::api::core::v1::ConfigMap;
-use serde::{Deserialize, Serialize};
+use crate::kubernetes::Known;
+use crate::kubernetes::kept::sample::Values;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::watch;
-
-/// Of a ConfigMap, the values of its data.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Values(Vec<String>);
-
-impl Kept for Values {
-    type Object = ConfigMap;
-
-    fn keep(object: ConfigMap) -> Self {
-        Self(object.data.unwrap_or_default().into_values().collect())
-    }
-}
 
 /// An object of the group that its label names, with one value; a number is no value of a ConfigMap.
 fn object(name: &str, group: &str, value: impl Into<Value>) -> Came<Values> {
