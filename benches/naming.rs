@@ -11,7 +11,7 @@ use signpost::interpret::{
 };
 use signpost::message::{Head, Limits};
 use signpost::name::{Dtab, NameTree, Path, PathBuf};
-use signpost::proxy::{Bindings, CacheConfig, Loads};
+use signpost::proxy::{BindingSettings, Bindings, CacheConfig, ClientSettings, Protocol};
 use signpost::{context, proxy};
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -152,16 +152,15 @@ struct Worker {
 impl Worker {
     fn new(asker: Asker, cache: CacheConfig) -> Self {
         let here = SocketAddr::from(([127, 0, 0, 1], 4140));
+        let clients = ClientSettings::new(Protocol::Http1, proxy::Limits::default().heads);
         let config = context::Config { trust: Trust::Everybody, ..context::Config::default() };
         Self {
             policy: Policy::new(config),
             identifiers: Identifiers::new(&[], &path("/svc")),
             bindings: Bindings::new(
                 watch::channel(Naming { dtab: dtab(BASE), namers: namers() }).1,
-                Duration::from_secs(10),
-                cache,
+                &BindingSettings { timeout: Duration::from_secs(10), cache, clients },
                 asker,
-                Arc::<Loads>::default(),
             ),
             peer: Peer::new(here, here),
             limits: proxy::Limits::default().heads,

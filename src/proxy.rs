@@ -1,125 +1,40 @@
 //! Carries a request to an endpoint and its response back.
 //!
 //! A listener's connections are spread over the workers; a request begins and ends on the worker that has its
-//! connection, so nothing on its way is shared, locked or `Send`. Its life is one function, `serve::Service::serve`.
+//! connection, so nothing on its way is shared, locked or `Send`.
 //!
 //! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`],
 //! as [`RouterSettings`], which may change at any time, and as an [`Asker`].
 
-mod access;
-mod arrive;
-mod balance;
 mod bind;
-mod body;
-mod connect;
+mod downstream;
 mod error;
 mod exchange;
-mod http1;
-mod http2;
-mod lend;
-mod listen;
+mod limits;
 mod metrics;
-mod patience;
-mod pool;
-mod route;
 mod serve;
+mod upstream;
+mod wire;
 mod worker;
 
-pub use self::access::{AccessFormat, AccessLog};
-pub use self::balance::Loads;
-pub use self::bind::{Binding, Bindings, CacheConfig};
+pub use self::bind::{Binding, BindingSettings, Bindings, CacheConfig};
+pub use self::downstream::{
+    AccessFormat, AccessLog, ListenerConfig, ListenerSettings, RouterConfig, RouterSettings, SocketOptions,
+    bind, pause_after,
+};
 pub use self::error::Error;
-pub use self::http2::Http2;
-pub use self::listen::{Limits, SocketOptions, bind, pause_after};
-pub use self::route::{Protocol, Route, Upstreams};
+pub use self::limits::{Http2, Limits};
+pub use self::upstream::{ClientSettings, Loads, Protocol, Route};
 
-use self::listen::{Acceptor, Counts, Mailbox};
-use self::worker::Worker;
-use crate::context;
+use self::downstream::{Acceptor, Mailbox};
+use self::limits::Counts;
+use self::worker::{Shared, Worker};
 use crate::drain::Guard;
-use crate::identify;
-use crate::interpret::{Asker, Naming};
-use crate::name::Path;
+use crate::interpret::Asker;
 use crate::telemetry::Registry;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-
-/// One router: what it is as long as it runs.
-#[derive(Debug)]
-pub struct RouterConfig {
-    /// Its name among the routers.
-    pub label: String,
-    /// What names mean when the request says nothing, now and whenever that changes.
-    pub naming: watch::Receiver<Naming>,
-    /// Where a line is written for each of its requests, if anywhere.
-    pub access_log: Option<AccessLog>,
-    /// Where its requests come in.
-    pub listeners: Vec<ListenerConfig>,
-}
-
-/// One listener of a router: what it is as long as it runs.
-#[derive(Debug)]
-pub struct ListenerConfig {
-    /// Its name in metrics: `<ip>/<port>`.
-    pub label: String,
-    /// Options of its connections.
-    pub socket: SocketOptions,
-}
-
-/// What of a router can change while it runs. A request is served by what holds when it begins, also on a connection
-/// that was open before.
-#[derive(Clone, Debug)]
-pub struct RouterSettings {
-    /// What identifiers put before a name: `dstPrefix`.
-    pub prefix: Path,
-    /// How endpoints are spoken to.
-    pub upstreams: Upstreams,
-    /// How requests are named, tried in order.
-    pub identifiers: Vec<identify::Identifier>,
-    /// How long a name may take to be resolved: `bindingTimeoutMs`.
-    pub binding_timeout: Duration,
-    /// How much each worker remembers.
-    pub caches: CacheConfig,
-    /// Of each of its listeners, in their order.
-    pub listeners: Vec<ListenerSettings>,
-}
-
-/// What of a listener can change while it runs.
-#[derive(Clone, Debug)]
-pub struct ListenerSettings {
-    /// Whom it trusts, and what it adds.
-    pub policy: context::Config,
-    /// What it bounds.
-    pub limits: Limits,
-    /// What callers over HTTP/2 are told; those that are connected already were told what held then.
-    pub http2: Http2,
-    /// How many requests it serves at once, over all workers: `maxConcurrentRequests`. Requests that began while
-    /// nothing was said are not counted.
-    pub max_concurrent_requests: Option<usize>,
-    /// How many connections it has at once, over all workers: `maxConnections`.
-    pub max_connections: usize,
-}
-
-/// What all workers share.
-pub(crate) struct Shared {
-    routers: Vec<RouterConfig>,
-    /// Of each router, in their order.
-    settings: watch::Receiver<Vec<RouterSettings>>,
-    /// Of each listener, in the order of the routers and their listeners.
-    counts: Vec<Counts>,
-    asker: Asker,
-    loads: Arc<Loads>,
-    registry: Registry,
-}
-
-impl RouterConfig {
-    fn bindings(&self, settings: &RouterSettings, shared: &Shared) -> Bindings {
-        let (asker, loads) = (shared.asker.clone(), Arc::clone(&shared.loads));
-        Bindings::new(self.naming.clone(), settings.binding_timeout, settings.caches, asker, loads)
-    }
-}
 
 /// The proxy, with its listeners bound and nothing running yet.
 pub struct Proxy {
@@ -178,26 +93,6 @@ impl Proxy {
                 acceptors,
             })
             .collect()
-    }
-}
-
-impl Shared {
-    /// What accepts on each of the sockets.
-    fn acceptors(&self, sockets: Vec<TcpListener>, workers: &[Mailbox]) -> impl Iterator<Item = Acceptor> {
-        let listeners = self.routers.iter().flat_map(|router| {
-            router.listeners.iter().map(move |listener| (router.label.as_str(), listener))
-        });
-        listeners.zip(sockets).zip(&self.counts).enumerate().map(
-            move |(at, (((router, listener), socket), counts))| Acceptor {
-                listener: at,
-                socket,
-                options: listener.socket,
-                settings: self.settings.clone(),
-                open: Arc::clone(&counts.connections),
-                refused: metrics::refused_connections(&self.registry, router, &listener.label),
-                workers: workers.to_vec(),
-            },
-        )
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::identify::Ingresses;
 use crate::proxy::{
-    CacheConfig, Http2, Limits, ListenerSettings, Protocol, RouterSettings, SocketOptions, Upstreams,
+    BindingSettings, CacheConfig, ClientSettings, Http2, Limits, ListenerSettings, Protocol, RouterSettings,
+    SocketOptions,
 };
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
@@ -16,27 +17,27 @@ fn router(router: &config::Router, ingresses: &Ingresses) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     RouterSettings {
         prefix: router.dst_prefix.clone(),
-        upstreams: upstreams(router),
         identifiers: ingresses.identifiers(&router.identifiers),
-        binding_timeout: router.binding_timeout,
-        caches: CacheConfig {
-            names: at_least_one(router.binding_cache.paths),
-            clients: at_least_one(router.binding_cache.clients),
-            idle: router.binding_cache.idle_ttl,
+        bindings: BindingSettings {
+            timeout: router.binding_timeout,
+            cache: CacheConfig {
+                names: at_least_one(router.binding_cache.paths),
+                clients: at_least_one(router.binding_cache.clients),
+                idle: router.binding_cache.idle_ttl,
+            },
+            clients: clients(router),
         },
         listeners: router.servers.iter().map(|server| listener(router, server)).collect(),
     }
 }
 
-fn upstreams(router: &config::Router) -> Upstreams {
-    Upstreams {
-        protocol: match router.protocol {
-            config::Protocol::Http => Protocol::Http1,
-            config::Protocol::H2 => Protocol::Http2,
-        },
-        heads: heads(router, &router.client.http2, Limits::default().heads.fields),
-        http2: http2(&router.client.http2),
-    }
+fn clients(router: &config::Router) -> ClientSettings {
+    let protocol = match router.protocol {
+        config::Protocol::Http => Protocol::Http1,
+        config::Protocol::H2 => Protocol::Http2,
+    };
+    let heads = heads(router, &router.client.http2, Limits::default().heads.fields);
+    ClientSettings { http2: http2(&router.client.http2), ..ClientSettings::new(protocol, heads) }
 }
 
 /// Bounds on heads: a list that HTTP/2 may send is not refused for its size afterwards, nor is a path in it.

@@ -3,9 +3,8 @@
 //! A hit borrows its key from the request, takes no lock and allocates nothing. A miss is one call of
 //! [`delegate`] over the answers this worker holds; only an answer that nobody here holds yet is asked of control.
 
-use super::balance::Loads;
 use super::error::Error;
-use super::route::{Client, Route, Routes};
+use super::upstream::{BoundName, Client, ClientSettings, Loads, Route, Routes, SettingsTable};
 use crate::context::{OverrideLimits, Overrides, decode_overrides};
 use crate::interpret::{
     Answer, Asker, Bound, Delegation, Explore, Held, Naming, Outcome, Sampler, Step, StepKind, Target,
@@ -38,6 +37,17 @@ impl Default for CacheConfig {
         const THOUSAND: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
         Self { names: THOUSAND, clients: THOUSAND, idle: Duration::from_secs(600) }
     }
+}
+
+/// The settings of a worker's bindings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BindingSettings {
+    /// How long a name may take to be resolved: `bindingTimeoutMs`.
+    pub timeout: Duration,
+    /// How much each worker remembers.
+    pub cache: CacheConfig,
+    /// The settings of the clients to which names lead.
+    pub clients: ClientSettings,
 }
 
 /// What one name stands for under one override.
@@ -85,6 +95,7 @@ struct State {
     overrides: LruCache<Box<[u8]>, Rc<Overrides>>,
     names: LruCache<Box<[u8]>, Rc<Binding>>,
     clients: LruCache<Path, Rc<Client>>,
+    settings: SettingsTable,
     /// Where a key is put together.
     key: Vec<u8>,
     /// When the last sweep was: the only clock that a hit reads.
@@ -93,16 +104,9 @@ struct State {
 }
 
 impl Bindings {
-    /// Makes a worker's bindings under what names mean to the router; a name may take `timeout` to be resolved.
-    ///
-    /// `loads` is shared by the workers, so that each knows what the others send to an endpoint.
-    pub fn new(
-        mut live: watch::Receiver<Naming>,
-        timeout: Duration,
-        cache: CacheConfig,
-        asker: Asker,
-        loads: Arc<Loads>,
-    ) -> Self {
+    /// Makes a worker's bindings under the meaning of names for the router, which may change.
+    pub fn new(mut live: watch::Receiver<Naming>, settings: &BindingSettings, asker: Asker) -> Self {
+        let BindingSettings { timeout, cache, clients } = *settings;
         let Naming { dtab, namers } = live.borrow_and_update().clone();
         let state = State {
             base: dtab,
@@ -111,6 +115,7 @@ impl Bindings {
             overrides: LruCache::new(cache.names),
             names: LruCache::new(cache.names),
             clients: LruCache::new(cache.clients),
+            settings: SettingsTable::new(clients),
             key: Vec::new(),
             swept: Instant::now(),
             no_overrides: Rc::default(),
@@ -119,19 +124,34 @@ impl Bindings {
             timeout: Cell::new(timeout),
             idle: Cell::new(cache.idle),
             asker,
-            loads,
+            loads: Arc::default(),
             state: RefCell::new(state),
         }
     }
 
-    /// Takes over other bounds. What is remembered beyond them is forgotten.
-    pub(crate) fn configure(&self, timeout: Duration, cache: CacheConfig) {
+    /// Shares the state of endpoints with other workers, so that each knows what the others send to an endpoint.
+    #[must_use]
+    pub fn sharing(self, loads: Arc<Loads>) -> Self {
+        Self { loads, ..self }
+    }
+
+    /// Takes over other settings. What is remembered beyond their bounds is forgotten; clients keep their connections.
+    pub(crate) fn configure(&self, settings: &BindingSettings) {
+        let BindingSettings { timeout, cache, clients } = *settings;
         self.timeout.set(timeout);
         self.idle.set(cache.idle);
         let state = &mut *self.state.borrow_mut();
         state.overrides.resize(cache.names);
         state.names.resize(cache.names);
         state.clients.resize(cache.clients);
+        state.settings = SettingsTable::new(clients);
+        for (id, client) in &state.clients {
+            client.configure(state.settings.choose(id));
+        }
+        // A client that was forgotten may still be used by bindings.
+        for client in state.names.iter().flat_map(|(_, binding)| binding.clients()) {
+            client.configure(state.settings.choose(client.id()));
+        }
     }
 
     /// Reads the overrides of a request, each spelling once: what
@@ -254,8 +274,11 @@ impl Bindings {
         match &bound.target {
             Target::Status(code) => Route { id, residual, to: Err(*code) },
             Target::Endpoints(endpoints) => {
-                let make =
-                    || Rc::new(Client::new(bound.id.clone(), endpoints.clone(), Arc::clone(&self.loads)));
+                let settings = &state.settings;
+                let make = || {
+                    let name = BoundName { id: &bound.id, endpoints };
+                    Rc::new(Client::new(&name, settings.choose(&bound.id), &self.loads))
+                };
                 let client = Rc::clone(state.clients.get_or_insert(bound.id.clone(), make));
                 client.follow(endpoints);
                 Route { id, residual, to: Ok(client) }

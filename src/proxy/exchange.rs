@@ -1,16 +1,29 @@
 //! A request and its response, as they pass from one side of the proxy to the other.
 
-use super::access::Entry;
-use super::body::{Body, Broken};
-use super::http1::{self, Conn};
-use super::http2;
-use super::lend::{Loan, Reuse};
-use super::listen::Permit;
+mod attempt;
+mod outcome;
+mod record;
+mod repeat;
+
+pub(crate) use self::attempt::{Attempt, Carrier, StreamSlot, Upstream, UpstreamEndpoint, UpstreamStream};
+pub(crate) use self::outcome::Outcome;
+pub(crate) use self::record::{Observer, Record};
+pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
+
+use super::error::Error;
+use super::limits::Permit;
+use super::wire::body::{Body, Broken};
+use super::wire::conn::Conn;
+use super::wire::http2;
+use super::wire::lend::{Loan, Reuse};
+use super::wire::patience::after;
 use crate::message::{Framing, Head};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 impl Reuse for Head {
     fn reset(&mut self) -> bool {
@@ -37,16 +50,24 @@ pub(crate) struct Request {
     pub(crate) unbound: Option<Box<str>>,
     /// The protocols it asks to switch to.
     pub(crate) upgrade: Option<Box<[u8]>>,
-    /// Its access line, when there is a log.
-    pub(crate) entry: Option<Box<Entry>>,
+    /// How long it may take until its response begins, once that is known.
+    pub(crate) time_limit: Option<TimeLimit>,
+    /// The facts of it, as they become known.
+    pub(crate) record: Record,
 }
 
-impl Request {
-    /// Notes something in the access line, when there is a log.
-    pub(crate) fn note(&mut self, what: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = &mut self.entry {
-            what(entry);
-        }
+/// The time a request may take until its response begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeLimit {
+    until: Instant,
+    /// The whole of it, for the error.
+    timeout: Duration,
+}
+
+impl TimeLimit {
+    /// Makes a limit that begins now; one beyond the clock is one of a year.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { until: after(timeout), timeout }
     }
 }
 
@@ -111,22 +132,26 @@ pub(crate) struct Response {
     pub(crate) permit: Option<Permit>,
 }
 
-/// What carries one exchange with an endpoint.
-#[derive(Debug)]
-pub(crate) enum Upstream {
-    /// A connection, which carries nothing else meanwhile.
-    Http1(http1::Upstream),
-    /// A stream; held, because its drop ends what is not finished.
-    Http2(#[expect(dead_code, reason = "its drop is what it does")] http2::Exchange),
-}
-
 impl Response {
-    /// Ends the exchange after the response was read to its end: its connection waits for another request.
-    pub(crate) fn finish(self) {
-        if let Some(Upstream::Http1(upstream)) = self.upstream
-            && matches!(self.upload, Upload::Done)
-            && self.body.is_done()
-        {
+    /// Makes a response to which nothing is held yet.
+    pub(crate) fn new(head: Loan<Head>, framing: Framing, body: Body, upload: Upload) -> Self {
+        Self { head, framing, body, upload, upstream: None, permit: None }
+    }
+
+    /// Holds the endpoint's side of the exchange until the response has been delivered.
+    pub(crate) fn carried_by(self, upstream: Upstream) -> Self {
+        Self { upstream: Some(upstream), ..self }
+    }
+
+    /// Ends the exchange and its record, now that this became of the response.
+    ///
+    /// A connection over which all was said both ways waits for another request.
+    pub(crate) fn end(self, record: &mut Record, outcome: Outcome) {
+        let is_complete = matches!(outcome, Outcome::Answered(_));
+        record.end(outcome, is_complete);
+        let Some(mut upstream) = self.upstream else { return };
+        upstream.attempt.end(outcome);
+        if is_complete && matches!(self.upload, Upload::Done) && self.body.is_done() {
             upstream.keep();
         }
     }
@@ -154,4 +179,19 @@ pub(crate) async fn beside<T>(
         work.as_mut().poll(cx).map(Ok)
     })
     .await
+}
+
+/// Does `work` within a request's time, when that is limited.
+///
+/// The work stays where its caller pinned it: here it would be held twice, once for each arm.
+pub(crate) async fn within<T>(
+    limit: Option<TimeLimit>,
+    work: Pin<&mut impl Future<Output = Result<T, Error>>>,
+) -> Result<T, Error> {
+    match limit {
+        None => work.await,
+        Some(TimeLimit { until, timeout }) => {
+            timeout_at(until, work).await.unwrap_or(Err(Error::Timeout { timeout }))
+        }
+    }
 }

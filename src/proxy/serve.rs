@@ -1,30 +1,21 @@
 //! The life of a request: what is known after each step is what the next one needs.
 
-use super::access::AccessLogger;
 use super::bind::Bindings;
-use super::body::Body;
 use super::error::Error;
-use super::exchange::{Request, Response, Upload};
-use super::http2::{Http2, Stream, Tasks};
-use super::lend::{Buffer, Lender, Reuse};
-use super::listen::{Limits, Permit, Permits};
+use super::exchange::{Request, Response, TimeLimit, Upload, within};
+use super::limits::{Limits, Permit, Permits};
 use super::metrics::Counters;
-use super::patience::Bell;
-use super::route::{self, Tools, Upstreams};
+use super::upstream::{ObjectPools, Route};
+use super::wire::body::Body;
+use super::wire::lend::{Lender, Loan, Reuse};
 use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
 use crate::message::{Framing, Head, HopByHop, Known, Version};
 use crate::name::PathBuf;
-use std::cell::RefCell;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
-use tokio::time::timeout;
-
-/// One listener on one worker. Whoever begins to serve a request takes its service as it is then.
-pub(crate) struct Listener(RefCell<Rc<Service>>);
+use std::time::SystemTime;
 
 /// One listener's requests on one worker, as long as nothing is said to be done otherwise.
 #[derive(Clone)]
@@ -33,17 +24,10 @@ pub(crate) struct Service {
     pub(crate) identifiers: Rc<Identifiers>,
     pub(crate) bindings: Rc<Bindings>,
     pub(crate) limits: Limits,
-    /// What callers over HTTP/2 are told.
-    pub(crate) http2: Http2,
-    pub(crate) upstreams: Upstreams,
     pub(crate) permits: Option<Permits>,
-    pub(crate) access: Option<Rc<AccessLogger>>,
     pub(crate) counters: Counters,
-    pub(crate) buffers: Lender<Buffer>,
-    pub(crate) heads: Lender<Head>,
+    pub(crate) pools: ObjectPools,
     pub(crate) scratch: Lender<Scratch>,
-    pub(crate) streams: Tasks<Stream>,
-    pub(crate) bell: Rc<Bell>,
 }
 
 /// Where a request's context and name are kept while it is served.
@@ -61,22 +45,6 @@ impl Reuse for Scratch {
     }
 }
 
-impl Listener {
-    pub(crate) fn new(service: Service) -> Rc<Self> {
-        Rc::new(Self(RefCell::new(Rc::new(service))))
-    }
-
-    /// Returns the service as it is now.
-    pub(crate) fn service(&self) -> Rc<Service> {
-        Rc::clone(&self.0.borrow())
-    }
-
-    /// Changes the service; requests that were begun are not touched.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Service)) {
-        change(Rc::make_mut(&mut self.0.borrow_mut()));
-    }
-}
-
 impl Service {
     /// Carries one request to an endpoint and its response back.
     pub(crate) async fn serve(&self, peer: &Peer, request: &mut Request) -> Result<Response, Error> {
@@ -87,38 +55,42 @@ impl Service {
         let entered = self.policy.enter(peer, &mut request.head, context);
         self.counters.dropped_overrides.add(context.dropped().into());
         entered?;
-        request.note(|entry| entry.traced(context.trace()));
+        request.record.note_trace(context.trace());
         if is_last_stop(&mut request.head)? {
-            return Ok(route::made_here(200, self.heads.lend()));
+            return Ok(made_here(200, self.pools.heads.lend()));
         }
         self.identifiers.identify(&mut request.head, name)?;
-        request.note(|entry| entry.named(name));
+        request.record.note_name(name);
         let overrides = self.bindings.overrides(context.overrides(), &self.policy.override_limits())?;
-        let limit = self.time_limit(context)?;
-        let carried = pin!(async {
-            let binding = self.bindings.bind(name, &overrides).await?;
-            if let Some(dentry) = &binding.unbound {
-                self.counters.unbound_overrides.increment();
-                tracing::debug!(name = %binding.service, %dentry, "an override leads nowhere");
-                request.unbound = Some(dentry.clone());
-            }
-            let route = binding.draw()?;
-            request.note(|entry| entry.bound(route.id()));
-            let leaving = route.leaving(&binding.service, overrides.printed());
-            let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
-            request.upgrade = tunnelled(&hop_by_hop);
-            let mut response = route.call(request, &self.tools()).await?;
-            self.answer(&mut response, context, request.unbound.as_deref());
-            Ok(response)
-        });
-        let mut response = within(limit, carried).await?;
+        request.time_limit = self.time_limit(context)?;
+        let binding = within(request.time_limit, pin!(self.bindings.bind(name, &overrides))).await?;
+        if let Some(dentry) = &binding.unbound {
+            self.counters.unbound_overrides.increment();
+            tracing::debug!(name = %binding.service, %dentry, "an override leads nowhere");
+            request.unbound = Some(dentry.clone());
+        }
+        let route = binding.draw()?;
+        request.record.note_client(route.id());
+        let leaving = route.leaving(&binding.service, overrides.printed());
+        let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
+        request.upgrade = tunnelled(&hop_by_hop);
+        let mut response = self.call(route, request).await?;
+        self.answer(&mut response, context, request.unbound.as_deref());
         self.counters.carried(response.head.status());
         response.permit = permit;
         Ok(response)
     }
 
-    fn tools(&self) -> Tools<'_> {
-        Tools { buffers: &self.buffers, heads: &self.heads, upstreams: &self.upstreams }
+    /// Sends a request along a leaf.
+    async fn call(&self, route: &Route, request: &mut Request) -> Result<Response, Error> {
+        match &route.to {
+            Ok(client) => client.call(request, &self.pools).await,
+            Err(status @ ..200) => Err(Error::Naming(format!(
+                "{status} is an interim status: it answers no request ({})",
+                route.id()
+            ))),
+            Err(status) => Ok(made_here(*status, self.pools.heads.lend())),
+        }
     }
 
     /// Prepares a response for its caller.
@@ -140,14 +112,12 @@ impl Service {
     }
 
     fn permit(&self) -> Result<Option<Permit>, Error> {
-        match &self.permits {
-            Some(permits) => permits.take().map(Some),
-            None => Ok(None),
-        }
+        let Some(permits) = &self.permits else { return Ok(None) };
+        permits.take().map(Some).ok_or(Error::Busy { limit: permits.limit() })
     }
 
     /// How long the request may take: the listener's limit, or less when its caller gives up before.
-    fn time_limit(&self, context: &mut Context) -> Result<Option<Duration>, Error> {
+    fn time_limit(&self, context: &mut Context) -> Result<Option<TimeLimit>, Error> {
         if self.limits.request.is_none() && context.deadline().is_none() {
             return Ok(None);
         }
@@ -158,7 +128,7 @@ impl Service {
         let left = context.deadline().map(|deadline| deadline.remaining(now));
         match left {
             Some(None) => Err(Error::Refused(Refusal::DeadlinePassed)),
-            Some(left) => Ok(left),
+            Some(left) => Ok(left.map(TimeLimit::new)),
             None => Ok(None),
         }
     }
@@ -170,7 +140,7 @@ impl Service {
         let trusted = self.policy.trusts(peer);
         let mut text = error.text(trusted);
         text.truncate(text.floor_char_boundary(self.limits.error_bytes));
-        let mut head = self.heads.lend();
+        let mut head = self.pools.heads.lend();
         let grpc = request.is_some_and(|request| request.grpc);
         if grpc {
             say_grpc_error(&mut head, error.status().grpc, &text);
@@ -188,8 +158,12 @@ impl Service {
         }
         text.push('\n');
         let to_head = request.is_some_and(|request| request.head.method() == b"HEAD");
-        let body = if to_head || grpc { Body::Empty } else { Body::Text(text.into_bytes()) };
-        Response { head, framing: Framing::None, body, upload: Upload::Done, upstream: None, permit: None }
+        let (framing, body) = if to_head || grpc {
+            (Framing::None, Body::Empty)
+        } else {
+            (Framing::Length(text.len() as u64), Body::Text(text.into_bytes()))
+        };
+        Response::new(head, framing, body, Upload::Done)
     }
 
     pub(crate) fn count_error(&self, error: &Error) {
@@ -253,15 +227,11 @@ fn tunnelled(hop_by_hop: &HopByHop) -> Option<Box<[u8]>> {
     (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()).into())
 }
 
-/// A limit on the time of a request, when there is one.
-///
-/// The work stays where its caller pinned it: here it would be held twice, once for each arm.
-async fn within<T>(
-    limit: Option<Duration>,
-    work: Pin<&mut impl Future<Output = Result<T, Error>>>,
-) -> Result<T, Error> {
-    match limit {
-        None => work.await,
-        Some(limit) => timeout(limit, work).await.unwrap_or(Err(Error::Timeout { timeout: limit })),
+/// Makes an empty response, as `/$/io.buoyant.http.status/<code>` asks for.
+fn made_here(status: u16, mut head: Loan<Head>) -> Response {
+    head.set_status(status);
+    if !matches!(status, 204 | 304) {
+        head.append(b"content-length", b"0");
     }
+    Response::new(head, Framing::None, Body::Empty, Upload::Done)
 }

@@ -1,29 +1,69 @@
 //! A worker: one thread's share of the connections, from the accepted socket to its end.
 
-use super::access::AccessLogger;
-use super::arrive::serve_connection;
 use super::bind::Bindings;
-use super::http2::Tasks;
-use super::lend::Lender;
-use super::listen::{Accepted, Counts, Permits};
-use super::metrics::Counters;
-use super::patience::Bell;
-use super::serve::{Listener, Service};
-use super::{ListenerSettings, RouterSettings, Shared};
+use super::downstream::{
+    Accepted, Acceptor, AccessLogger, Listener, ListenerSettings, Mailbox, RouterConfig, RouterSettings,
+    serve_connection,
+};
+use super::limits::{Counts, Permits};
+use super::metrics::{Counters, refused_connections};
+use super::serve::Service;
+use super::upstream::{Loads, ObjectPools};
+use super::wire::lend::Lender;
+use super::wire::patience::Bell;
 use crate::context::Policy;
 use crate::drain::{Guard, Stage};
 use crate::identify::Identifiers;
+use crate::interpret::Asker;
+use crate::telemetry::Registry;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often what nobody uses is looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) routers: Vec<RouterConfig>,
+    /// Of each router, in their order.
+    pub(crate) settings: watch::Receiver<Vec<RouterSettings>>,
+    /// Of each listener, in the order of the routers and their listeners.
+    pub(crate) counts: Vec<Counts>,
+    pub(crate) asker: Asker,
+    pub(crate) loads: Arc<Loads>,
+    pub(crate) registry: Registry,
+}
+
+impl Shared {
+    /// What accepts on each of the sockets.
+    pub(crate) fn acceptors(
+        &self,
+        sockets: Vec<TcpListener>,
+        workers: &[Mailbox],
+    ) -> impl Iterator<Item = Acceptor> {
+        let listeners = self.routers.iter().flat_map(|router| {
+            router.listeners.iter().map(move |listener| (router.label.as_str(), listener))
+        });
+        listeners.zip(sockets).zip(&self.counts).enumerate().map(
+            move |(at, (((router, listener), socket), counts))| Acceptor {
+                listener: at,
+                socket,
+                options: listener.socket,
+                settings: self.settings.clone(),
+                open: Arc::clone(&counts.connections),
+                refused: refused_connections(&self.registry, router, &listener.label),
+                workers: workers.to_vec(),
+            },
+        )
+    }
+}
 
 /// One worker, before it runs.
 pub(crate) struct Worker {
@@ -80,16 +120,13 @@ struct Router {
 impl Router {
     /// Lets requests that are yet to begin be served by these settings.
     fn change(&self, settings: &RouterSettings) {
-        self.bindings.configure(settings.binding_timeout, settings.caches);
+        self.bindings.configure(&settings.bindings);
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
-        let upstreams = settings.upstreams;
         for ((listener, counts), settings) in self.listeners.iter().zip(&settings.listeners) {
-            listener.change(|service| {
+            listener.change(settings.http2, |service| {
                 service.policy = Policy::new(settings.policy.clone());
                 service.identifiers = Rc::clone(&identifiers);
                 service.limits = settings.limits;
-                service.http2 = settings.http2;
-                service.upstreams = upstreams;
                 service.permits = permits(settings, counts);
             });
         }
@@ -138,9 +175,9 @@ fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec
     let mut counts = shared.counts.iter();
     let mut routers = Vec::new();
     for (router, settings) in shared.routers.iter().zip(settings) {
-        let bindings = Rc::new(router.bindings(settings, shared));
+        let bindings = Bindings::new(router.naming.clone(), &settings.bindings, shared.asker.clone());
+        let bindings = Rc::new(bindings.sharing(Arc::clone(&shared.loads)));
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
-        let upstreams = settings.upstreams;
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
         let listeners = listeners.map(|((listener, settings), counts)| {
             let service = Service {
@@ -148,21 +185,17 @@ fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec
                 identifiers: Rc::clone(&identifiers),
                 bindings: Rc::clone(&bindings),
                 limits: settings.limits,
-                http2: settings.http2,
-                upstreams,
                 permits: permits(settings, counts),
-                access: router
-                    .access_log
-                    .clone()
-                    .map(|log| AccessLogger::new(log, &shared.registry, &router.label, &listener.label)),
                 counters: Counters::new(&shared.registry, &router.label, &listener.label),
-                buffers: Lender::default(),
-                heads: Lender::default(),
+                pools: ObjectPools::default(),
                 scratch: Lender::default(),
-                streams: Tasks::default(),
-                bell: Rc::clone(bell),
             };
-            (Listener::new(service), counts.clone())
+            let access = router
+                .access_log
+                .clone()
+                .map(|log| AccessLogger::new(log, &shared.registry, &router.label, &listener.label));
+            let listener = Listener::new(service, settings.http2, bell).with_access_log(access);
+            (Rc::new(listener), counts.clone())
         });
         routers.push(Router { listeners: listeners.collect(), bindings });
     }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::context::OverrideLimits;
 use crate::interpret::{Endpoint, EndpointSet, Keeper, Leaf, Namer, Namers, State as Said, Writer};
+use crate::message::Limits;
+use crate::proxy::upstream::Protocol;
 use std::sync::Mutex;
 use tokio::sync::watch;
 
@@ -36,6 +38,11 @@ struct Scene {
     live: watch::Sender<Naming>,
 }
 
+fn settings(timeout: Duration, cache: CacheConfig) -> BindingSettings {
+    let heads = Limits { line: 1000, fields_bytes: 1000, fields: 10 };
+    BindingSettings { timeout, cache, clients: ClientSettings::new(Protocol::Http1, heads) }
+}
+
 /// Bindings that remember ten of each thing for a minute, over a namer that knows everything.
 fn scene() -> Scene {
     let namer = Arc::new(Everything::default());
@@ -46,7 +53,7 @@ fn scene() -> Scene {
     let cache = CacheConfig { names: ten, clients: ten, idle: Duration::from_secs(60) };
     let dtab = "/svc => /#/all; /svc/gone => /none | ~".parse().unwrap();
     let (live, base) = watch::channel(Naming { dtab, namers });
-    let bindings = Bindings::new(base, Duration::from_secs(5), cache, asker, Arc::default());
+    let bindings = Bindings::new(base, &settings(Duration::from_secs(5), cache), asker);
     Scene { bindings, namer, live }
 }
 
@@ -168,7 +175,7 @@ async fn other_bounds_hold_at_once() {
     assert_eq!(scene.sizes(), [10, 10, 10]);
     let [three, two] = [3, 2].map(|n| NonZeroUsize::new(n).unwrap());
     let cache = CacheConfig { names: three, clients: two, idle: Duration::from_secs(1) };
-    scene.bindings.configure(Duration::from_secs(2), cache);
+    scene.bindings.configure(&settings(Duration::from_secs(2), cache));
     assert_eq!(scene.sizes(), [3, 3, 2]);
     tokio::time::advance(Duration::from_secs(2)).await;
     scene.bindings.sweep();

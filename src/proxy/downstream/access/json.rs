@@ -1,0 +1,63 @@
+//! An access line as a JSON object. What is not known is absent.
+
+use super::{Asked, cut, shown_status};
+use crate::context::Peer;
+use crate::proxy::exchange::Record;
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// An object whose last fields are still to come.
+pub(super) struct Draft(Vec<u8>);
+
+impl Draft {
+    pub(super) fn begin(asked: &Asked<'_>, peer: &Peer, router: &str, server: &str) -> Self {
+        let mut draft = Self(Vec::with_capacity(512));
+        draft.field("time", &format!("{:.3}", Timestamp::now()));
+        draft.field("router", router);
+        draft.field("server", server);
+        draft.field("peer", &peer.remote);
+        let came = [
+            ("method", asked.method),
+            ("authority", asked.host),
+            ("path", asked.target),
+            ("version", asked.version),
+            ("referer", asked.referer),
+            ("user_agent", asked.user_agent),
+        ];
+        for (name, value) in came {
+            if let Some(value) = value {
+                draft.bytes(name, value);
+            }
+        }
+        draft
+    }
+
+    /// Adds a field.
+    pub(super) fn field(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        // Names, texts and numbers are always JSON, and writing to a vector does not fail.
+        let _ = serde_json::to_writer(&mut self.0, name);
+        self.0.push(b':');
+        let _ = serde_json::to_writer(&mut self.0, value);
+    }
+
+    /// Adds a text that may be anything and of any length; what is not UTF-8 in it is replaced.
+    pub(super) fn bytes(&mut self, name: &str, value: &[u8]) {
+        let (value, rest) = cut(value);
+        let text = String::from_utf8_lossy(value);
+        if rest.is_empty() { self.field(name, &text) } else { self.field(name, &(text + rest)) }
+    }
+
+    pub(super) fn end(&mut self, record: &Record) -> Vec<u8> {
+        if let Some(endpoint) = record.endpoint() {
+            self.field("endpoint", &endpoint);
+        }
+        self.field("status", &shown_status(record));
+        self.field("bytes", &record.sent());
+        // Exact to the microsecond for as long as anybody waits.
+        self.field("duration_ms", &(record.began().elapsed().as_micros() as f64 / 1_000.0));
+        self.field("complete", &record.is_complete());
+        self.0.extend_from_slice(b"}\n");
+        std::mem::take(&mut self.0)
+    }
+}

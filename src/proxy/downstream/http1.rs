@@ -1,0 +1,372 @@
+//! The caller's side over HTTP/1: requests are read from a connection one after the other, and answered.
+
+use super::access::{AccessLogger, Counted};
+use super::listener::ConnectionContext;
+use super::tunnel::tunnel;
+use crate::context::Peer;
+use crate::message::{Framing, Head, Known, Version, keeps_alive, request_framing};
+use crate::proxy::error::Error;
+use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
+use crate::proxy::serve::Service;
+use crate::proxy::wire::body::{Body, Broken, carry};
+use crate::proxy::wire::conn::{Conn, Gone, while_moving};
+use crate::proxy::wire::http1::{Incoming, Outgoing};
+use crate::proxy::wire::lend::Loan;
+use crate::proxy::wire::patience::{Bell, Patience, Stall};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// How long a caller that ended its side is still served when nothing goes out: it may be waiting for the response,
+/// or it may be gone, and TCP does not tell which.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
+/// How much of an unwanted body is read to keep the connection.
+const MOST_DISCARDED: usize = 64 * 1024;
+/// How much is read of a connection that is being closed.
+const MOST_LINGERED: usize = 16 * 1024 * 1024;
+/// How long a connection that is being closed is still read, so that the last response is not lost with it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// One connection of a caller.
+pub(crate) struct Http1Session {
+    pub(crate) context: ConnectionContext,
+    pub(crate) conn: Rc<Conn>,
+}
+
+/// What becomes of a connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// Another request may follow.
+    Again,
+    /// It is closed.
+    Close,
+    /// It is closed when the caller has read the response: there are bytes that nobody will read.
+    Linger,
+}
+
+impl Http1Session {
+    /// Serves the connection until it ends; its first bytes are there.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.context.await_request();
+            if !self.is_begun().await {
+                return;
+            }
+            // Boxed while it lasts: a connection that waits for a request, as most do, does not hold the room to serve
+            // one.
+            match Box::pin(self.take_request()).await {
+                After::Again => {}
+                After::Close => return,
+                After::Linger => return linger(&self.conn).await,
+            }
+        }
+    }
+
+    /// Waits for the first bytes of a request; false when none will come.
+    async fn is_begun(&mut self) -> bool {
+        if !self.conn.look(<[u8]>::is_empty) {
+            return true;
+        }
+        poll_fn(|cx| {
+            if let Poll::Ready(read) = self.conn.poll_fill(cx) {
+                return Poll::Ready(matches!(read, Ok(n) if n > 0));
+            }
+            if self.context.poll_over(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Serves the request that has begun, by the settings as they are now.
+    async fn take_request(&mut self) -> After {
+        let service = self.context.listener.service();
+        let head = self.next_head(&service).await;
+        let Self { context: ConnectionContext { listener, peer, patience, opened, .. }, conn } = self;
+        let turn = Turn { service: &service, conn, peer, access: listener.access(), bell: listener.bell() };
+        match head {
+            Ok(Some(head)) => turn.serve(head, *opened, patience).await,
+            Ok(None) => After::Close,
+            Err(error) => {
+                let line = turn.access.map(|log| conn.look(|bytes| log.begin_malformed(bytes, peer)));
+                turn.refuse(&error, Record::new(line)).await
+            }
+        }
+    }
+
+    /// Reads the head of a request that has begun; None when its end does not come.
+    async fn next_head(&mut self, service: &Service) -> Result<Option<Loan<Head>>, Error> {
+        let Self { context: ConnectionContext { patience, .. }, conn } = self;
+        let mut head = service.pools.heads.lend();
+        let mut begun = false;
+        loop {
+            if let Some(taken) = conn.look(|bytes| head.parse_request(bytes, &service.limits.heads))? {
+                conn.consume(taken);
+                return Ok(Some(head));
+            }
+            if !std::mem::replace(&mut begun, true) {
+                patience.begin(service.limits.head);
+            }
+            let more = poll_fn(|cx| match conn.poll_fill(cx) {
+                Poll::Ready(read) => Poll::Ready(matches!(read, Ok(n) if n > 0)),
+                Poll::Pending => patience.poll_over(cx).map(|()| false),
+            });
+            if !more.await {
+                service.counters.unfinished_heads.increment();
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// One request's turn on a connection.
+struct Turn<'a> {
+    service: &'a Service,
+    conn: &'a Rc<Conn>,
+    peer: &'a Peer,
+    access: Option<&'a Rc<AccessLogger>>,
+    bell: &'a Bell,
+}
+
+/// What the response has to take from its request.
+#[derive(Clone, Copy, Debug)]
+struct Reply {
+    keep: bool,
+    version: Version,
+    expects: bool,
+    /// Whether the caller takes trailers (RFC 9110 6.5.1).
+    trailers: bool,
+}
+
+impl Turn<'_> {
+    /// Serves one request whose head has come.
+    async fn serve(&self, mut head: Loan<Head>, opened: Instant, patience: &mut Patience) -> After {
+        let record = Record::new(self.access.map(|log| log.begin(&head, self.peer)));
+        let framing = match judge(&mut head) {
+            Ok(framing) => framing,
+            Err(error) => return self.refuse(&error, record).await,
+        };
+        let is_old = self.service.limits.life.is_some_and(|life| record.began() - opened >= life);
+        let is_new_version = head.version() == Version::Http11;
+        let reply = Reply {
+            keep: keeps_alive(&head) && !is_old,
+            version: head.version(),
+            expects: head.contains(Known::Expect),
+            trailers: is_new_version && head.takes_trailers(),
+        };
+        let body = Body::Http1(Incoming::new(Rc::clone(self.conn), framing));
+        self.conn.set_body_wanted(!body.is_done());
+        let mut request = Request {
+            takes_interim: is_new_version,
+            takes_trailers: reply.trailers,
+            grpc: false,
+            upgrade: None,
+            unbound: None,
+            caller: Caller::Http1(Rc::clone(self.conn)),
+            head,
+            framing,
+            body,
+            time_limit: None,
+            record,
+        };
+        let whole = pin!(self.answer(&mut request, reply));
+        self.unless_gone(patience, whole).await.unwrap_or(After::Close)
+    }
+
+    /// Carries a request, and writes the response or the error that comes back.
+    async fn answer(&self, request: &mut Request, mut reply: Reply) -> After {
+        let response = match self.service.serve(self.peer, request).await {
+            Ok(response) => response,
+            Err(Error::RequestBody(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                return After::Close;
+            }
+            Err(error) => {
+                self.service.count_error(&error);
+                request.record.fail(&error);
+                reply.keep &= !error.ends_connection();
+                self.service.error_response(self.peer, &error, Some(request))
+            }
+        };
+        self.service.counters.answered(response.head.status(), request.record.began());
+        self.deliver(request, response, reply).await
+    }
+
+    /// Drives `work`, unless the caller goes away meanwhile, or nothing can go on because of it for too long.
+    async fn unless_gone<T>(
+        &self,
+        patience: &mut Patience,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
+        let conn = self.conn;
+        let mut stall = Stall::new(&conn.waits, patience, self.service.limits.stalled);
+        let early = poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            if stall.poll_stalled(&conn.waits, patience, cx).is_ready() {
+                return Poll::Ready(Err(Gone::Broken));
+            }
+            conn.poll_gone(cx).map(Err)
+        });
+        match early.await {
+            Ok(done) => return Some(done),
+            Err(Gone::Broken) => return None,
+            Err(Gone::HalfClosed) => {}
+        }
+        while_moving(conn, HALF_CLOSED, work).await
+    }
+
+    /// Writes a response, and sees to a request body that nobody read: it was answered here.
+    async fn deliver(&self, request: &mut Request, response: Response, mut reply: Reply) -> After {
+        let unread = self.conn.is_body_wanted() && matches!(response.upload, Upload::Done);
+        // A body of which a part was sent on is gone with that; and a caller that asked before it sends its body may
+        // send it or not, so that what follows could not be told from it.
+        let small = matches!(request.framing, Framing::Length(length) if length <= MOST_DISCARDED as u64);
+        let readable = small && !request.body.is_done() && !reply.expects;
+        reply.keep &= !unread || readable;
+        match self.respond(response, reply, &mut request.record).await {
+            After::Again if unread => match discard(&mut request.body).await {
+                Ok(()) => After::Again,
+                Err(_) => After::Close,
+            },
+            After::Close if unread => After::Linger,
+            after => after,
+        }
+    }
+
+    /// Answers what is not even a request.
+    async fn refuse(&self, error: &Error, mut record: Record) -> After {
+        self.service.count_error(error);
+        record.fail(error);
+        let reply = Reply { keep: false, version: Version::Http11, expects: false, trailers: false };
+        let response = self.service.error_response(self.peer, error, None);
+        self.service.counters.refused(response.head.status());
+        match self.respond(response, reply, &mut record).await {
+            After::Close => After::Linger,
+            after => after,
+        }
+    }
+
+    /// Writes a response and the body behind it.
+    async fn respond(&self, mut response: Response, reply: Reply, record: &mut Record) -> After {
+        if response.framing == Framing::Tunnel {
+            Box::pin(tunnel(self.conn, response, record)).await;
+            return After::Close;
+        }
+        let chunked = match response.framing {
+            Framing::Chunked | Framing::Close => reply.version == Version::Http11,
+            _ => false,
+        };
+        let delimited = chunked || matches!(response.framing, Framing::None | Framing::Length(_));
+        // The rest of a body that nobody takes is not read; and who asked before it sends its body may send it or not.
+        let ambiguous = match response.upload {
+            Upload::Done => false,
+            Upload::Going(_) => reply.expects,
+            Upload::Refused => true,
+        };
+        let keep = reply.keep && delimited && !ambiguous && !self.bell.is_last_call();
+        settle_length(&mut response);
+        if chunked {
+            response.head.append(b"transfer-encoding", b"chunked");
+        }
+        say_connection(&mut response.head, keep, reply.version);
+        let mut out = self.conn.out();
+        response.head.write(out.out());
+        record.note_response(&response.head);
+        let outgoing = Outgoing::new(Rc::clone(self.conn), out, chunked).with_trailers(reply.trailers);
+        let carried = {
+            let mut counted = Counted::new(outgoing, record);
+            let carrying = pin!(carry(&mut response.body, &mut counted));
+            beside(&mut response.upload, carrying).await
+        };
+        if !matches!(carried, Ok(Ok(()))) {
+            if !delimited {
+                self.conn.reset_on_close();
+            }
+            if matches!(carried, Ok(Err(Broken::Source(_)))) {
+                response.end(record, Outcome::Reset);
+            }
+            return After::Close;
+        }
+        let outcome = Outcome::Answered(response.head.status());
+        record.end(outcome, true);
+        if keep && matches!(response.upload, Upload::Going(_)) {
+            // The endpoint has answered, and may read on to the end.
+            let _ = timeout(LINGER, response.upload.end()).await;
+        }
+        let uploaded = matches!(response.upload, Upload::Done);
+        response.end(record, outcome);
+        match (keep, uploaded) {
+            (true, true) => After::Again,
+            (false, true) if self.conn.look(<[u8]>::is_empty) => After::Close,
+            _ => After::Linger,
+        }
+    }
+}
+
+/// Checks a head and puts it into the form in which it is routed.
+fn judge(head: &mut Head) -> Result<Framing, Error> {
+    if head.method() == b"CONNECT" {
+        return Err(Error::Connect);
+    }
+    // Before the target is looked at: the rules are about the Host that came.
+    let framing = request_framing(head)?;
+    if let Framing::Length(length) = framing {
+        head.set_content_length(length);
+    }
+    head.normalise_target()?;
+    head.lower_host();
+    Ok(framing)
+}
+
+/// Makes `Content-Length` say what it may: one length, and none beside chunks (RFC 9112 6.2) or on a 204 (RFC 9110
+/// 8.6). On the response to HEAD, and on a 304, it speaks of a body that is not there.
+fn settle_length(response: &mut Response) {
+    match response.framing {
+        Framing::Length(length) => response.head.set_content_length(length),
+        Framing::None if response.head.status() != 204 => {}
+        _ => _ = response.head.remove(Known::ContentLength),
+    }
+}
+
+/// Says in a head whether the connection goes on, where the version alone does not say it.
+fn say_connection(head: &mut Head, keep: bool, version: Version) {
+    match (keep, version) {
+        (false, _) => head.append(b"connection", b"close"),
+        (true, Version::Http10) => head.append(b"connection", b"keep-alive"),
+        (true, _) => {}
+    }
+}
+
+/// Reads the rest of a small body that nobody wants.
+async fn discard(body: &mut Body) -> io::Result<()> {
+    let reading = async {
+        while body.next().await?.is_some() {}
+        Ok(())
+    };
+    timeout(LINGER, reading).await?
+}
+
+/// Closes a connection so that the caller can read what was written: closing while bytes wait to be read would
+/// reset it (RFC 9112 9.6).
+async fn linger(conn: &Conn) {
+    let closing = async {
+        conn.shutdown().await?;
+        let mut discarded = 0;
+        while discarded < MOST_LINGERED {
+            conn.consume(conn.look(<[u8]>::len));
+            match conn.fill().await? {
+                0 => break,
+                n => discarded += n,
+            }
+        }
+        io::Result::Ok(())
+    };
+    // It is closed in any case.
+    let _ = timeout(LINGER, closing).await;
+}

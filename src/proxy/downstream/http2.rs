@@ -1,0 +1,195 @@
+//! The caller's side over HTTP/2: connections, whose streams are accepted and given to tasks.
+
+use super::listener::ConnectionContext;
+use super::open::{Open, Streams};
+use super::stream::Stream;
+use crate::context::Peer;
+use crate::proxy::wire::http2::{LINGER, SEND_BUFFER};
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Ping, PingPong, Reason, RecvStream};
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+/// The bytes every HTTP/2 connection begins with (RFC 9113 3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How often a caller with open streams is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// How long it may take to answer.
+const PING_ANSWER: Duration = Duration::from_secs(20);
+
+/// How many streams may be reset before they were looked at: a burst of calls that are given up at once is no attack.
+const MOST_UNSEEN: usize = 200;
+
+/// How much memory small frames that wait to be read may take on a connection: a frame takes some 256 bytes beside its
+/// content. It is enough for a dozen streams to fill their windows with messages of 15 bytes, so that those who stream
+/// messages are made to wait as others are, and their connection does not end.
+const SMALL_FRAMES: usize = 16 << 20;
+
+/// Serves one connection until it ends; the caller's preface is what `io` gives first.
+pub(crate) async fn serve_connection<T>(context: ConnectionContext, io: T)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = context.listener.service();
+    let limits = &service.limits;
+    let settings = context.listener.http2();
+    // One stream may use its whole window.
+    let connection_window = settings.connection_window.max(settings.stream_window);
+    let handshake = Builder::new()
+        .initial_window_size(settings.stream_window)
+        .initial_connection_window_size(connection_window)
+        .data_frame_budget(SMALL_FRAMES)
+        .header_table_size(settings.header_table)
+        .max_frame_size(settings.max_frame)
+        .max_header_list_size(settings.header_list(&limits.heads))
+        .max_concurrent_streams(settings.max_streams)
+        .max_pending_accept_reset_streams(MOST_UNSEEN)
+        .max_concurrent_reset_streams(settings.max_streams as usize)
+        .max_send_buffer_size(SEND_BUFFER)
+        .handshake(io);
+    let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else {
+        return service.counters.unfinished_heads.increment();
+    };
+    let liveness = Liveness::new(connection.ping_pong());
+    drop(service);
+    let session = Session {
+        peer: Rc::new(context.peer.clone()),
+        context,
+        connection,
+        streams: Rc::default(),
+        busy: false,
+        liveness,
+        leaving: false,
+    };
+    session.run().await;
+}
+
+/// One connection with its streams.
+struct Session<T> {
+    context: ConnectionContext,
+    peer: Rc<Peer>,
+    connection: Connection<T, Bytes>,
+    streams: Rc<Streams>,
+    /// Whether there were streams when it was last looked.
+    busy: bool,
+    liveness: Liveness,
+    /// Whether goodbye was said.
+    leaving: bool,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+    async fn run(mut self) {
+        self.context.await_request();
+        poll_fn(|cx| self.poll_run(cx)).await;
+    }
+
+    /// Takes what has happened; ready when the connection is over.
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.leaving && self.context.hearer.poll_rung(cx).is_ready() {
+            self.say_goodbye();
+        }
+        loop {
+            if let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
+                match accepted {
+                    Some(Ok((request, respond))) => self.begin(request, respond),
+                    // It broke the protocol, and was told so.
+                    Some(Err(error)) => {
+                        tracing::debug!(%error, "a caller's connection over HTTP/2 ended");
+                        return Poll::Ready(());
+                    }
+                    None => return Poll::Ready(()),
+                }
+                continue;
+            }
+            if self.streams.take_flood() {
+                self.context.listener.service().counters.reset_floods.increment();
+                self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                continue;
+            }
+            if self.streams.is_empty() {
+                return self.poll_idle(cx);
+            }
+            self.streams.tell(cx);
+            return self.liveness.poll_gone(cx);
+        }
+    }
+
+    /// Says goodbye to a caller that has begun no stream for too long, and gives it up when it does not hear.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.busy) {
+            let limits = self.context.listener.service().limits;
+            self.context.patience.begin(if self.leaving { LINGER } else { limits.wait(self.context.opened) });
+        }
+        ready!(self.context.patience.poll_over(cx));
+        if self.leaving {
+            return Poll::Ready(());
+        }
+        self.say_goodbye();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let listener = &self.context.listener;
+        let service = listener.service();
+        let is_old = service.limits.life.is_some_and(|life| self.context.opened.elapsed() >= life);
+        self.busy = true;
+        listener.streams().spawn(Stream {
+            service,
+            access: listener.access().cloned(),
+            peer: Rc::clone(&self.peer),
+            request,
+            respond,
+            open: Open::new(&self.streams),
+        });
+        if is_old && !self.leaving {
+            self.say_goodbye();
+        }
+    }
+
+    /// Takes no new streams; those that are there are finished (RFC 9113 6.8).
+    fn say_goodbye(&mut self) {
+        self.leaving = true;
+        self.connection.graceful_shutdown();
+        self.context.patience.begin(LINGER);
+    }
+}
+
+/// Asks a caller with open streams whether it is there: one that is gone without a word would be served for ever.
+struct Liveness {
+    pings: Option<PingPong>,
+    timer: Pin<Box<Sleep>>,
+    asked: bool,
+}
+
+impl Liveness {
+    fn new(pings: Option<PingPong>) -> Self {
+        Self { pings, timer: Box::pin(sleep(PING_EVERY)), asked: false }
+    }
+
+    /// Whether the caller has not answered in time.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pings) = &mut self.pings else { return Poll::Pending };
+        loop {
+            if self.asked && pings.poll_pong(cx).is_ready() {
+                self.asked = false;
+                self.timer.as_mut().reset(Instant::now() + PING_EVERY);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            // One that cannot be sent is as good as one that is not answered.
+            if self.asked || pings.send_ping(Ping::opaque()).is_err() {
+                return Poll::Ready(());
+            }
+            self.asked = true;
+            self.timer.as_mut().reset(Instant::now() + PING_ANSWER);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! One listener on one worker, and what each of its connections begins with.
+
+use super::access::AccessLogger;
+use super::stream::Stream;
+use super::tasks::Tasks;
+use crate::context::Peer;
+use crate::proxy::limits::Http2;
+use crate::proxy::serve::Service;
+use crate::proxy::wire::patience::{Bell, Hearer, Patience};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::time::Instant;
+
+/// One listener on one worker. Each request takes its service as that is when the request begins.
+pub(crate) struct Listener {
+    service: RefCell<Rc<Service>>,
+    /// Settings sent to callers over HTTP/2.
+    http2: Cell<Http2>,
+    access: Option<Rc<AccessLogger>>,
+    streams: Tasks<Stream>,
+    bell: Rc<Bell>,
+}
+
+impl Listener {
+    pub(crate) fn new(service: Service, http2: Http2, bell: &Rc<Bell>) -> Self {
+        Self {
+            service: RefCell::new(Rc::new(service)),
+            http2: Cell::new(http2),
+            access: None,
+            streams: Tasks::default(),
+            bell: Rc::clone(bell),
+        }
+    }
+
+    /// Writes an access line for each request.
+    pub(crate) fn with_access_log(self, access: Option<Rc<AccessLogger>>) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Returns the service as it is now.
+    pub(crate) fn service(&self) -> Rc<Service> {
+        Rc::clone(&self.service.borrow())
+    }
+
+    /// Changes the service; requests that were begun are not touched.
+    pub(crate) fn change(&self, http2: Http2, change: impl FnOnce(&mut Service)) {
+        self.http2.set(http2);
+        change(Rc::make_mut(&mut self.service.borrow_mut()));
+    }
+
+    pub(super) fn http2(&self) -> Http2 {
+        self.http2.get()
+    }
+
+    pub(super) fn access(&self) -> Option<&Rc<AccessLogger>> {
+        self.access.as_ref()
+    }
+
+    pub(super) fn streams(&self) -> &Tasks<Stream> {
+        &self.streams
+    }
+
+    pub(super) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+}
+
+/// The context of one accepted connection, whichever protocol its caller speaks.
+pub(crate) struct ConnectionContext {
+    pub(super) listener: Rc<Listener>,
+    pub(super) peer: Peer,
+    pub(super) hearer: Hearer,
+    pub(super) patience: Patience,
+    /// When the connection was accepted.
+    pub(super) opened: Instant,
+}
+
+impl ConnectionContext {
+    /// Makes the context of a connection that was accepted now.
+    pub(super) fn new(listener: Rc<Listener>, peer: Peer) -> Self {
+        let opened = Instant::now();
+        let wait = listener.service().limits.wait(opened);
+        let hearer = listener.bell.hear();
+        Self { listener, peer, hearer, patience: Patience::new(wait), opened }
+    }
+
+    /// Begins to wait for a request.
+    pub(super) fn await_request(&mut self) {
+        let limits = self.listener.service().limits;
+        self.patience.begin(limits.wait(self.opened));
+    }
+
+    /// Whether the wait for a request has lasted too long, or the worker stops.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.hearer.poll_rung(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.patience.poll_over(cx)
+    }
+}

@@ -1,0 +1,207 @@
+//! One stream of a caller over HTTP/2: a request, and its response.
+
+use super::access::{AccessLogger, Counted};
+use super::open::{Ended, Open};
+use super::tasks::Work;
+use crate::context::Peer;
+use crate::message::{Framing, Head, Known, request_framing};
+use crate::proxy::error::Error;
+use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
+use crate::proxy::serve::Service;
+use crate::proxy::wire::body::{Body, Broken, carry};
+use crate::proxy::wire::http2::{Incoming, LINGER, Outgoing, Reply, refusal_code, reset_code};
+use crate::proxy::wire::patience::{Stall, Waits};
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// How soon after its beginning a stream must be reset to count as one that was never meant.
+const PREMATURE: Duration = Duration::from_secs(1);
+
+/// A stream that was begun, for the task that serves it.
+pub(crate) struct Stream {
+    pub(super) service: Rc<Service>,
+    pub(super) access: Option<Rc<AccessLogger>>,
+    pub(super) peer: Rc<Peer>,
+    pub(super) request: http::Request<RecvStream>,
+    pub(super) respond: SendResponse<Bytes>,
+    pub(super) open: Open,
+}
+
+impl Work for Stream {
+    async fn run(self) {
+        let Self { service, access, peer, request, respond, mut open } = self;
+        let turn = Turn { service, access, peer, reply: Reply::new(respond), waits: Rc::default() };
+        open.ended = turn.serve(request).await;
+    }
+}
+
+/// One request's turn on its stream.
+struct Turn {
+    service: Rc<Service>,
+    access: Option<Rc<AccessLogger>>,
+    peer: Rc<Peer>,
+    reply: Rc<Reply>,
+    waits: Rc<Waits>,
+}
+
+impl Turn {
+    /// Serves the stream.
+    async fn serve(&self, request: http::Request<RecvStream>) -> Ended {
+        let began = Instant::now();
+        // Made when the caller is awaited for the first time: most streams never wait for it.
+        let mut stall = None;
+        let mut work = pin!(self.answer(request));
+        poll_fn(|cx| {
+            // Before the work, which would see only that a body has broken off.
+            if self.reply.poll_given_up(cx).is_ready() {
+                let premature = !self.reply.is_begun() && began.elapsed() < PREMATURE;
+                return Poll::Ready(if premature { Ended::Premature } else { Ended::Reset });
+            }
+            if work.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ended::Answered);
+            }
+            if stall.is_some() || self.waits.for_peer() {
+                let (stall, patience) = stall.get_or_insert_with(|| Stall::now(self.service.limits.stalled));
+                if stall.poll_stalled(&self.waits, patience, cx).is_ready() {
+                    self.reply.reset(Reason::CANCEL);
+                    return Poll::Ready(Ended::Reset);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Carries one request and its response.
+    async fn answer(&self, request: http::Request<RecvStream>) {
+        let (mut request, judged) = self.take(request);
+        let served = match judged {
+            Ok(()) => self.service.serve(&self.peer, &mut request).await,
+            Err(error) => Err(error),
+        };
+        let response = match served {
+            Ok(response) => response,
+            // The caller broke its own request off.
+            Err(Error::RequestBody(_)) => return self.reply.reset(Reason::PROTOCOL_ERROR),
+            Err(error) => {
+                self.service.count_error(&error);
+                request.record.fail(&error);
+                if let Error::Reset { source, unsent: false, .. } = &error
+                    && let Some(reason) = refusal_code(source)
+                {
+                    return self.reply.reset(reason);
+                }
+                self.service.error_response(&self.peer, &error, Some(&request))
+            }
+        };
+        self.service.counters.answered(response.head.status(), request.record.began());
+        self.deliver(response, &mut request.record).await;
+    }
+
+    /// Makes of what the stream brought a request, and judges it.
+    fn take(&self, request: http::Request<RecvStream>) -> (Request, Result<(), Error>) {
+        let (parts, body) = request.into_parts();
+        let record = Record::new(self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer)));
+        let mut head = self.service.pools.heads.lend();
+        let whole = body.is_end_stream();
+        let framing = judge(&mut head, &parts, whole, &self.service);
+        // A body without a length may be a stream of messages, silent as long as it likes.
+        let waits = matches!(framing, Ok(Framing::Length(_))).then(|| Rc::clone(&self.waits));
+        let value = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
+        let request = Request {
+            head,
+            framing: *framing.as_ref().unwrap_or(&Framing::None),
+            body: if whole { Body::Empty } else { Body::Http2(Incoming::new(body, waits)) },
+            caller: Caller::Http2(Rc::clone(&self.reply)),
+            takes_interim: true,
+            takes_trailers: value(http::header::TE) == Some(b"trailers"),
+            grpc: value(http::header::CONTENT_TYPE).is_some_and(is_grpc),
+            unbound: None,
+            upgrade: None,
+            time_limit: None,
+            record,
+        };
+        (request, framing.map(drop))
+    }
+
+    /// Writes a response and the body behind it.
+    async fn deliver(&self, mut response: Response, record: &mut Record) {
+        let reply = &self.reply;
+        settle_length(&mut response);
+        record.note_response(&response.head);
+        let whole = response.body.is_done();
+        let Ok(stream) = reply.begin(&response.head, whole) else {
+            return reply.reset(Reason::INTERNAL_ERROR);
+        };
+        if !whole {
+            let outgoing = Outgoing::new(stream, Some(Rc::clone(&self.waits)));
+            let carried = {
+                let mut counted = Counted::new(outgoing, record);
+                let carrying = pin!(carry(&mut response.body, &mut counted));
+                beside(&mut response.upload, carrying).await
+            };
+            match carried {
+                Ok(Ok(())) => {}
+                Ok(Err(Broken::Source(error))) => {
+                    response.end(record, Outcome::Reset);
+                    return reply.reset(reset_code(&error).unwrap_or(Reason::INTERNAL_ERROR));
+                }
+                Ok(Err(Broken::Sink(_))) => return,
+                Err(_) => return reply.reset(Reason::CANCEL),
+            }
+        }
+        let outcome = Outcome::Answered(response.head.status());
+        record.end(outcome, true);
+        if matches!(response.upload, Upload::Going(_)) {
+            // The endpoint has answered, and may read on to the end.
+            let _ = timeout(LINGER, response.upload.end()).await;
+        }
+        response.end(record, outcome);
+    }
+}
+
+/// Checks a head and puts it into the form in which it is routed.
+fn judge(
+    head: &mut Head,
+    parts: &http::request::Parts,
+    whole: bool,
+    service: &Service,
+) -> Result<Framing, Error> {
+    if parts.method == http::Method::CONNECT {
+        return Err(Error::Connect);
+    }
+    head.take_http2_request(parts, &service.limits.heads)?;
+    match request_framing(head)? {
+        Framing::Length(length) => {
+            head.set_content_length(length);
+            Ok(Framing::Length(length))
+        }
+        _ if whole => Ok(Framing::None),
+        _ => Ok(Framing::Chunked),
+    }
+}
+
+/// Whether a content type is gRPC's own: `application/grpc`, alone or with a format or parameters behind it.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// Leaves `Content-Length` only where it says what the frames will: one length, none on a 204 (RFC 9110 8.6).
+fn settle_length(response: &mut Response) {
+    match response.framing {
+        Framing::Length(length) if response.head.contains(Known::ContentLength) => {
+            response.head.set_content_length(length);
+        }
+        Framing::Length(_) => {}
+        Framing::None if response.head.status() != 204 => {}
+        _ => _ = response.head.remove(Known::ContentLength),
+    }
+}

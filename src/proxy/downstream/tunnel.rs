@@ -1,0 +1,72 @@
+//! A tunnel: bytes both ways after a switch of protocols.
+
+use crate::proxy::exchange::{Carrier, Outcome, Record, Response, Upstream};
+use crate::proxy::wire::conn::{Conn, while_moving};
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// How long one direction of a tunnel may be silent when the other has ended.
+const HALF_TUNNEL: Duration = Duration::from_secs(60);
+
+/// Carries bytes both ways after a switch of protocols (RFC 9110 7.8), until both sides have ended.
+pub(super) async fn tunnel(conn: &Rc<Conn>, response: Response, record: &mut Record) {
+    let Some(Upstream { mut attempt, carrier: Carrier::Http1 { conn: upstream, .. } }) = response.upstream
+    else {
+        return;
+    };
+    let mut out = conn.out();
+    response.head.write(out.out());
+    record.note_response(&response.head);
+    if conn.write([out.data(), b"", b""]).await.is_err() {
+        return;
+    }
+    let outcome = Outcome::Answered(response.head.status());
+    drop((out, response.head));
+    conn.set_body_wanted(true);
+    let ended = Cell::new(false);
+    let (down, up) = (one_way(&upstream, conn, &ended), one_way(conn, &upstream, &ended));
+    // Whatever broke, the other direction has no receiver left.
+    let both = pin!(async { tokio::try_join!(down, up) });
+    if let Some(Ok(_)) = while_open(conn, &ended, both).await {
+        attempt.end(outcome);
+        record.end(outcome, true);
+    }
+}
+
+/// Drives a tunnel: without a limit while both sides are there, and while bytes move when one has ended.
+async fn while_open<T>(
+    conn: &Conn,
+    ended: &Cell<bool>,
+    mut both: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let until_one_ends = poll_fn(|cx| match both.as_mut().poll(cx) {
+        Poll::Pending if ended.get() => Poll::Ready(None),
+        other => other.map(Some),
+    });
+    match until_one_ends.await {
+        Some(done) => Some(done),
+        None => while_moving(conn, HALF_TUNNEL, both).await,
+    }
+}
+
+/// Carries bytes one way until their source ends, and passes the end on.
+///
+/// Silence is no stall here: it may last as long as it likes.
+async fn one_way(from: &Rc<Conn>, to: &Rc<Conn>, ended: &Cell<bool>) -> io::Result<()> {
+    loop {
+        let here = from.look(<[u8]>::len);
+        if here > 0 {
+            let piece = from.take(here);
+            to.write([piece.bytes(), b"", b""]).await?;
+        } else if poll_fn(|cx| from.poll_fill(cx)).await? == 0 {
+            break;
+        }
+    }
+    ended.set(true);
+    to.shutdown().await
+}

@@ -1,0 +1,181 @@
+//! The record of a request: the facts that each step notes as it learns them.
+
+use super::outcome::Outcome;
+use crate::context::Trace;
+use crate::message::{Head, Known};
+use crate::name::PathBuf;
+use crate::proxy::error::Error;
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
+use tokio::time::Instant;
+
+/// The facts of one request, from its head to the last byte of its response.
+///
+/// Every request has one, and it allocates nothing. A log that wants more, such as the name as text, is an
+/// [`Observer`] that copies it when it is noted. The drop of a record is the end of its request, so that no request is
+/// without an end, not even one whose task is cut off.
+pub(crate) struct Record {
+    /// When the head had come.
+    began: Instant,
+    /// The status of the response that the caller was sent; None while there is none.
+    status: Option<u16>,
+    /// The `Content-Length` of that response.
+    length: Option<u64>,
+    /// How many bytes of content were passed on to the caller.
+    sent: Cell<u64>,
+    /// The address the request was last sent to, or was to be.
+    endpoint: Option<SocketAddr>,
+    outcome: Outcome,
+    /// Whether the caller got its response to the end, be it an error's.
+    is_complete: bool,
+    observer: Option<Box<dyn Observer>>,
+}
+
+/// A listener to one record, such as its access line: it copies those facts that the record does not keep.
+pub(crate) trait Observer {
+    /// Notes the position of the request in its trace.
+    fn traced(&mut self, trace: &Trace);
+
+    /// Notes the logical name.
+    fn named(&mut self, name: &PathBuf);
+
+    /// Notes the bound id to which the name led.
+    fn bound(&mut self, client: &str);
+
+    /// Notes why the request was not carried.
+    fn failed(&mut self, error: &Error);
+
+    /// Takes the whole record, at its end.
+    fn ended(&mut self, record: &Record);
+}
+
+impl Record {
+    /// Begins the record of a request whose head has come.
+    pub(crate) fn new(observer: Option<Box<dyn Observer>>) -> Self {
+        Self {
+            began: Instant::now(),
+            status: None,
+            length: None,
+            sent: Cell::new(0),
+            endpoint: None,
+            outcome: Outcome::default(),
+            is_complete: false,
+            observer,
+        }
+    }
+
+    /// Returns when the request began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Returns the status that the caller was sent, if any was.
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// Returns the `Content-Length` of the response.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Returns the number of bytes of content that were passed on to the caller.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    /// Returns the endpoint the request was last sent to, or was to be.
+    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint
+    }
+
+    /// Returns whether the caller got its response to the end, be it an error's.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Notes the position of the request in its trace.
+    pub(crate) fn note_trace(&mut self, trace: &Trace) {
+        self.tell(|observer| observer.traced(trace));
+    }
+
+    /// Notes the logical name.
+    pub(crate) fn note_name(&mut self, name: &PathBuf) {
+        self.tell(|observer| observer.named(name));
+    }
+
+    /// Notes the bound id to which the name led.
+    pub(crate) fn note_client(&mut self, client: &str) {
+        self.tell(|observer| observer.bound(client));
+    }
+
+    /// Notes where the request is being sent; the last time counts.
+    pub(crate) fn note_endpoint(&mut self, endpoint: SocketAddr) {
+        self.endpoint = Some(endpoint);
+    }
+
+    /// Notes the response, whose head is now as the caller gets it. Its length is read only for an observer.
+    pub(crate) fn note_response(&mut self, head: &Head) {
+        self.status = Some(head.status());
+        if self.observer.is_some() {
+            let length = head.get(Known::ContentLength).and_then(|value| std::str::from_utf8(value).ok());
+            self.length = length.and_then(|length| length.parse().ok());
+        }
+    }
+
+    /// Counts bytes of content that were passed on to the caller.
+    pub(crate) fn add_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    /// Notes why the request was not carried; the answer that says so is still to be written.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.outcome = Outcome::of(error);
+        self.tell(|observer| observer.failed(error));
+    }
+
+    /// Ends the record: with the outcome that is known already, or else with this one.
+    ///
+    /// `is_complete` says that the caller got all of its response.
+    pub(crate) fn end(&mut self, outcome: Outcome, is_complete: bool) {
+        if self.outcome == Outcome::Abandoned {
+            self.outcome = outcome;
+        }
+        self.is_complete = is_complete;
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if let Some(mut observer) = self.observer.take() {
+            observer.ended(self);
+        }
+    }
+
+    fn tell(&mut self, tell: impl FnOnce(&mut dyn Observer)) {
+        if let Some(observer) = &mut self.observer {
+            tell(&mut **observer);
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { began: _, status, length, sent, endpoint, outcome, is_complete, observer } = self;
+        f.debug_struct("Record")
+            .field("status", status)
+            .field("length", length)
+            .field("sent", sent)
+            .field("endpoint", endpoint)
+            .field("outcome", outcome)
+            .field("is_complete", is_complete)
+            .field("is_observed", &observer.is_some())
+            .finish()
+    }
+}

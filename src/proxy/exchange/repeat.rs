@@ -1,0 +1,25 @@
+//! What holds of requests and interim responses whichever protocol carries them.
+
+use super::Request;
+use crate::message::{Framing, Head, Known, Version};
+
+/// How many interim responses (1xx) may come before the final one.
+pub(crate) const MOST_INTERIM: usize = 32;
+
+/// Whether a request may be sent again although an endpoint may have seen it: RFC 9110 9.2.2, and no body that is used
+/// up by now.
+pub(crate) fn is_repeatable(request: &Request) -> bool {
+    let idempotent =
+        matches!(request.head.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
+    idempotent && matches!(request.framing, Framing::None | Framing::Length(0))
+}
+
+/// Passes an interim response on, without what speaks of one connection or of the inside.
+pub(crate) async fn relay_interim(head: &mut Head, request: &Request) {
+    if request.takes_interim {
+        let _ = head.strip_hop_by_hop();
+        head.set_version(Version::Http11);
+        head.remove_where(|field| field.known.is_steering() || field.known == Known::ContentLength);
+        request.caller.interim(head).await;
+    }
+}

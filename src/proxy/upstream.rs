@@ -1,0 +1,20 @@
+//! From a bound name to an answer: a client, one of its endpoints, a connection, and the client halves of HTTP/1 and
+//! HTTP/2.
+
+mod balancer;
+mod client;
+mod connect;
+mod endpoint;
+mod http1;
+mod http2;
+mod http2_pool;
+mod pool;
+mod route;
+mod settings;
+
+pub(super) use self::client::{BoundName, Client, ObjectPools};
+pub use self::endpoint::Loads;
+pub use self::route::Route;
+pub(super) use self::route::Routes;
+pub(super) use self::settings::SettingsTable;
+pub use self::settings::{ClientSettings, Protocol};

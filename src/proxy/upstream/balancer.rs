@@ -1,0 +1,207 @@
+//! Picks an endpoint: the less loaded of two, drawn by weight.
+//!
+//! Endpoints of one weight form a class; a class is drawn by its weight times the number of its members, as Finagle's
+//! weighted balancers do, and inside it the less loaded of two random members wins ("power of two choices").
+
+use super::endpoint::WorkerEndpoint;
+use crate::interpret::{Endpoint, EndpointSet};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The endpoints of one client.
+#[derive(Debug, Default)]
+pub(crate) struct Balancer {
+    classes: Vec<Class>,
+}
+
+#[derive(Debug)]
+struct Class {
+    weight: f64,
+    members: Vec<Rc<WorkerEndpoint>>,
+}
+
+impl Class {
+    fn share(&self) -> f64 {
+        // A set of endpoints is far smaller than what a double counts exactly.
+        self.weight * self.members.len() as f64
+    }
+
+    /// The less loaded of two members that were not tried yet.
+    fn less_loaded_of_two(&self, tried: &[SocketAddr]) -> Option<&Rc<WorkerEndpoint>> {
+        let fresh = |member: &&Rc<WorkerEndpoint>| !tried.contains(&member.address());
+        if !tried.is_empty() {
+            return self.members.iter().filter(fresh).min_by_key(|member| member.in_flight());
+        }
+        let count = self.members.len();
+        let first = fastrand::usize(..count);
+        if count == 1 {
+            return self.members.first();
+        }
+        let second = (first + fastrand::usize(1..count)) % count;
+        let (first, second) = (self.members.get(first)?, self.members.get(second)?);
+        Some(if second.in_flight() < first.in_flight() { second } else { first })
+    }
+}
+
+impl Balancer {
+    /// Takes over a new set of endpoints; those that stay keep their connections and their load.
+    ///
+    /// `make` makes those that are new.
+    pub(crate) fn update(&mut self, set: &EndpointSet, make: impl Fn(&Endpoint) -> WorkerEndpoint) {
+        let old: HashMap<_, _> = std::mem::take(&mut self.classes)
+            .into_iter()
+            .flat_map(|class| class.members)
+            .map(|member| ((member.address(), member.hint()), member))
+            .collect();
+        for endpoint in Endpoint::preferred(set) {
+            let known = old.get(&(endpoint.address, endpoint.hint)).cloned();
+            let member = known.unwrap_or_else(|| Rc::new(make(endpoint)));
+            match self.classes.iter_mut().find(|class| class.weight.to_bits() == endpoint.weight.to_bits()) {
+                Some(class) => class.members.push(member),
+                None => self.classes.push(Class { weight: endpoint.weight, members: vec![member] }),
+            }
+        }
+    }
+
+    /// Draws an endpoint that is not among those `tried` before; None when there is no other.
+    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<Rc<WorkerEndpoint>> {
+        let total: f64 = self.classes.iter().map(Class::share).sum();
+        let mut draw = if self.classes.len() > 1 { fastrand::f64() * total } else { 0.0 };
+        let drawn = self.classes.iter().find(|class| {
+            draw -= class.share();
+            draw < 0.0
+        });
+        // Weights that are all zero, and members that were all tried, leave it to any class.
+        let any = || self.classes.iter().find_map(|class| class.less_loaded_of_two(tried));
+        drawn.and_then(|class| class.less_loaded_of_two(tried)).or_else(any).cloned()
+    }
+
+    /// Every endpoint.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Rc<WorkerEndpoint>> {
+        self.classes.iter().flat_map(|class| &class.members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Limits;
+    use crate::name::Path;
+    use crate::proxy::upstream::endpoint::Loads;
+    use crate::proxy::upstream::settings::{ClientSettings, Protocol};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    /// Takes over a set as a client does whose id is empty.
+    fn update(balancer: &mut Balancer, set: &EndpointSet, registry: &Loads) {
+        let heads = Limits { line: 1000, fields_bytes: 1000, fields: 10 };
+        let settings = Rc::new(ClientSettings::new(Protocol::Http1, heads));
+        balancer.update(set, |endpoint| {
+            let state = registry.state(&Path::empty(), endpoint.address);
+            WorkerEndpoint::new(endpoint, state, Rc::clone(&settings))
+        });
+    }
+
+    fn balancer(weights: &[f64]) -> Balancer {
+        let endpoints = weights
+            .iter()
+            .zip(1..)
+            .map(|(weight, port)| Endpoint { weight: *weight, ..Endpoint::at(address(port)) });
+        let mut balancer = Balancer::default();
+        update(&mut balancer, &EndpointSet::new(endpoints.collect()), &Loads::default());
+        balancer
+    }
+
+    fn picks(balancer: &Balancer, draws: usize) -> HashMap<u16, usize> {
+        let mut picks = HashMap::new();
+        for _ in 0..draws {
+            *picks.entry(balancer.pick(&[]).unwrap().address().port()).or_default() += 1;
+        }
+        picks
+    }
+
+    #[test]
+    fn none_of_nothing() {
+        assert!(balancer(&[]).pick(&[]).is_none());
+    }
+
+    #[test]
+    fn what_is_about_to_end_is_drawn_when_nothing_else_is_left() {
+        let set = |terminating: [bool; 2]| {
+            let endpoints = terminating
+                .into_iter()
+                .zip(1..)
+                .map(|(terminating, port)| Endpoint { terminating, ..Endpoint::at(address(port)) });
+            EndpointSet::new(endpoints.collect())
+        };
+        let mut balancer = Balancer::default();
+        for (terminating, ports) in
+            [([false, false], vec![1, 2]), ([true, false], vec![2]), ([true, true], vec![1, 2])]
+        {
+            update(&mut balancer, &set(terminating), &Loads::default());
+            let mut drawn: Vec<_> = picks(&balancer, 100).into_keys().collect();
+            drawn.sort_unstable();
+            assert_eq!(drawn, ports);
+        }
+    }
+
+    #[test]
+    fn the_less_loaded_of_two_wins() {
+        let balancer = balancer(&[1.0, 1.0]);
+        let busy = balancer.endpoints().next().unwrap().begin();
+        assert_eq!(picks(&balancer, 50), HashMap::from([(2, 50)]), "two of two are compared each time");
+        drop(busy);
+        assert_eq!(picks(&balancer, 400).len(), 2, "both serve again");
+    }
+
+    #[test]
+    fn classes_share_by_weight() {
+        fastrand::seed(7);
+        let picks = picks(&balancer(&[1.0, 1.0, 2.0]), 10_000);
+        assert!((4_700..5_300).contains(&picks[&3]), "half of the traffic: {picks:?}");
+        assert_eq!(picks.len(), 3);
+    }
+
+    #[test]
+    fn weight_zero_gets_nothing_unless_all_are_zero() {
+        assert_eq!(picks(&balancer(&[0.0, 1.0]), 200), HashMap::from([(2, 200)]));
+        assert_eq!(picks(&balancer(&[0.0, 0.0]), 200).len(), 2);
+    }
+
+    #[test]
+    fn what_was_tried_is_not_drawn_again() {
+        let balancer = balancer(&[1.0, 5.0]);
+        assert_eq!(balancer.pick(&[address(2)]).unwrap().address(), address(1));
+        assert!(balancer.pick(&[address(1), address(2)]).is_none());
+    }
+
+    #[test]
+    fn who_stays_keeps_its_load_and_workers_share_it() {
+        let loads = Loads::default();
+        let (one, both) = (
+            EndpointSet::new(vec![Endpoint::at(address(1))]),
+            EndpointSet::new(vec![Endpoint::at(address(2)), Endpoint::at(address(1))]),
+        );
+        let (mut here, mut there) = (Balancer::default(), Balancer::default());
+        update(&mut here, &one, &loads);
+        update(&mut there, &one, &loads);
+        let _load = here.pick(&[]).unwrap().begin();
+        assert_eq!(there.endpoints().next().unwrap().in_flight(), 1, "seen by the other worker");
+        update(&mut here, &both, &loads);
+        assert_eq!(picks(&here, 20), HashMap::from([(2, 20)]));
+        assert_eq!(
+            loads.endpoints(),
+            BTreeMap::from([(Path::empty(), BTreeSet::from([address(1), address(2)]))])
+        );
+        drop((here, there));
+        assert_eq!(
+            loads.endpoints().get(&Path::empty()).map(BTreeSet::len),
+            Some(1),
+            "one request is under way"
+        );
+    }
+}

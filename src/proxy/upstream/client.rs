@@ -1,0 +1,203 @@
+//! Everything that ends at one bound id: its endpoints, and the sending of requests to one of them.
+
+use super::balancer::Balancer;
+use super::connect::connect;
+use super::endpoint::{Loads, WorkerEndpoint};
+use super::http1::Http1Exchange;
+use super::http2;
+use super::settings::{ClientSettings, Protocol};
+use crate::interpret::EndpointSet;
+use crate::message::Head;
+use crate::name::Path;
+use crate::proxy::error::Error;
+use crate::proxy::exchange::{Carrier, Outcome, Request, Response, Upstream, is_repeatable, within};
+use crate::proxy::wire::conn::Conn;
+use crate::proxy::wire::lend::{Buffer, Lender};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Everything that ends at one bound id: its endpoints, with their connections, shared by all names that lead there.
+#[derive(Debug)]
+pub(crate) struct Client {
+    id: Path,
+    registry: Arc<Loads>,
+    state: RefCell<State>,
+}
+
+/// A bound name with endpoints.
+pub(crate) struct BoundName<'a> {
+    pub(crate) id: &'a Path,
+    pub(crate) endpoints: &'a watch::Receiver<EndpointSet>,
+}
+
+/// The part of a client that changes.
+#[derive(Debug)]
+struct State {
+    endpoints: watch::Receiver<EndpointSet>,
+    balancer: Balancer,
+    settings: Rc<ClientSettings>,
+}
+
+/// The pools of a worker from which a request takes its buffers and heads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ObjectPools {
+    pub(crate) buffers: Lender<Buffer>,
+    pub(crate) heads: Lender<Head>,
+}
+
+impl Client {
+    /// Makes the client of a bound name; `registry` is shared by the workers.
+    pub(crate) fn new(bound: &BoundName<'_>, settings: Rc<ClientSettings>, registry: &Arc<Loads>) -> Self {
+        let state = State { endpoints: bound.endpoints.clone(), balancer: Balancer::default(), settings };
+        let client =
+            Self { id: bound.id.clone(), registry: Arc::clone(registry), state: RefCell::new(state) };
+        client.update(&mut client.state.borrow_mut());
+        client
+    }
+
+    /// Returns the bound id.
+    pub(crate) fn id(&self) -> &Path {
+        &self.id
+    }
+
+    /// Follows another source of the same name's endpoints: what a namer that was asked afresh gave.
+    pub(crate) fn follow(&self, endpoints: &watch::Receiver<EndpointSet>) {
+        let state = &mut *self.state.borrow_mut();
+        if !state.endpoints.same_channel(endpoints) {
+            state.endpoints = endpoints.clone();
+            self.update(state);
+        }
+    }
+
+    /// Takes over other settings for its next requests; connections that are open stay.
+    pub(crate) fn configure(&self, settings: Rc<ClientSettings>) {
+        let state = &mut *self.state.borrow_mut();
+        state.balancer.endpoints().for_each(|endpoint| endpoint.configure(&settings));
+        state.settings = settings;
+    }
+
+    /// Takes over the set of endpoints as it is now.
+    fn update(&self, state: &mut State) {
+        let State { endpoints, balancer, settings } = state;
+        let set = endpoints.borrow_and_update().clone();
+        balancer.update(&set, |endpoint| {
+            let shared = self.registry.state(&self.id, endpoint.address);
+            WorkerEndpoint::new(endpoint, shared, Rc::clone(settings))
+        });
+    }
+
+    /// Draws an endpoint of the set as it is now.
+    fn pick(&self, tried: &[SocketAddr]) -> Option<Rc<WorkerEndpoint>> {
+        let state = &mut *self.state.borrow_mut();
+        // One atomic load while nothing changes; an error says that nothing will change any more.
+        if state.endpoints.has_changed().unwrap_or(false) {
+            self.update(state);
+        }
+        state.balancer.pick(tried)
+    }
+
+    /// Sends a request to an endpoint; to another one, or again, as long as it may be sent once more.
+    ///
+    /// # Errors
+    ///
+    /// That of the last attempt; or the client has no endpoint that was not tried.
+    pub(crate) async fn call(&self, request: &mut Request, pools: &ObjectPools) -> Result<Response, Error> {
+        let left = self.state.borrow().settings.max_attempts;
+        let mut attempts = Attempts { pools, left, refused: Vec::new(), failed: None };
+        loop {
+            let Some(endpoint) = self.pick(&attempts.refused) else {
+                return Err(attempts.failed.unwrap_or_else(|| self.no_endpoints()));
+            };
+            match attempts.attempt(&endpoint, request).await {
+                Ok(response) => return Ok(response),
+                Err(error) => attempts.go_on(&endpoint, error)?,
+            }
+        }
+    }
+
+    fn no_endpoints(&self) -> Error {
+        let id = &self.id;
+        Error::Unroutable(format!("Unable to route request!\n\nclient name: {id}\nit has no endpoints"))
+    }
+
+    /// Closes connections that waited too long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.state.borrow().balancer.endpoints().for_each(|endpoint| endpoint.sweep(now));
+    }
+}
+
+/// The attempts of one request.
+struct Attempts<'a> {
+    pools: &'a ObjectPools,
+    /// How many more may be made.
+    left: usize,
+    /// The endpoints to which no connection could be made.
+    refused: Vec<SocketAddr>,
+    /// The error of the last one.
+    failed: Option<Error>,
+}
+
+impl Attempts<'_> {
+    /// Sends a request to one endpoint within its time limit, and reports how that ended if it failed.
+    async fn attempt(&self, endpoint: &Rc<WorkerEndpoint>, request: &mut Request) -> Result<Response, Error> {
+        let mut attempt = endpoint.begin();
+        request.record.note_endpoint(endpoint.address());
+        let limit = request.time_limit;
+        match within(limit, pin!(self.send(endpoint, request))).await {
+            Ok((response, carrier)) => Ok(response.carried_by(Upstream { attempt, carrier })),
+            Err(error) => {
+                attempt.end(Outcome::of(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends a request on a connection that waits, or on a new one.
+    async fn send(
+        &self,
+        endpoint: &WorkerEndpoint,
+        request: &mut Request,
+    ) -> Result<(Response, Carrier), Error> {
+        if endpoint.protocol() == Protocol::Http2 {
+            // Boxed, so that requests over HTTP/1 do not pay for its size.
+            return Box::pin(http2::send(endpoint, request, &self.pools.heads)).await;
+        }
+        let (address, settings) = (endpoint.address(), endpoint.settings());
+        // Connections that waited beside one that turned out to be dead may be dead as well.
+        let waiting = if self.failed.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };
+        let reused = waiting.is_some();
+        let conn = match waiting {
+            Some(conn) => conn,
+            None => {
+                let stream = Box::pin(connect(address, &settings)).await?;
+                Conn::new(stream, self.pools.buffers.clone())
+            }
+        };
+        let exchange =
+            Http1Exchange { conn, address, reused, heads: &self.pools.heads, limits: &settings.heads };
+        exchange.send(request).await
+    }
+
+    /// Takes the error of an attempt, and returns it when there is to be no other.
+    fn go_on(&mut self, endpoint: &WorkerEndpoint, error: Error) -> Result<(), Error> {
+        let elsewhere = match &error {
+            Error::Connecting { .. } | Error::ConnectTimeout { .. } => true,
+            Error::Reset { unsent: true, .. } => false,
+            _ => return Err(error),
+        };
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            return Err(error);
+        }
+        if elsewhere {
+            self.refused.push(endpoint.address());
+        }
+        self.failed = Some(error);
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+//! Opens connections to endpoints.
+
+use super::settings::ClientSettings;
+use crate::proxy::error::Error;
+use socket2::{SockRef, TcpKeepalive};
+use std::net::SocketAddr;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Opens a connection to `address`.
+pub(crate) async fn connect(address: SocketAddr, settings: &ClientSettings) -> Result<TcpStream, Error> {
+    let limit = settings.connect_timeout;
+    let stream = match timeout(limit, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(source)) => return Err(Error::Connecting { address, source }),
+        Err(_) => return Err(Error::ConnectTimeout { address, timeout: limit }),
+    };
+    set_options(&stream, settings);
+    Ok(stream)
+}
+
+/// Sets options without which a socket still works, so that it does not matter when one is refused.
+fn set_options(stream: &TcpStream, settings: &ClientSettings) {
+    // A small request must not wait for the acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    // A node that is lost says nothing: what was sent must be acknowledged, and silence is probed.
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(settings.keepalive));
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(settings.keepalive));
+}

@@ -1,0 +1,160 @@
+//! An endpoint: its state, which all workers share, and its connections, which each worker has for itself.
+
+use super::http2_pool::Http2Pool;
+use super::pool::Pool;
+use super::settings::{ClientSettings, Protocol};
+use crate::interpret::{Endpoint, Hint};
+use crate::name::Path;
+use crate::proxy::exchange::{Attempt, Outcome, UpstreamEndpoint};
+use crate::proxy::wire::conn::Conn;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// The state of one endpoint of one client, which all workers share.
+///
+/// Aligned to two cache lines (processors fetch them in pairs), so that workers that serve different endpoints do not
+/// wait for each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct EndpointState {
+    /// How many requests are under way, over all workers.
+    in_flight: AtomicUsize,
+}
+
+impl EndpointState {
+    /// Counts a request that begins.
+    fn begin(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// Takes the outcome of a request: the only word of an endpoint's health that a worker gives.
+    fn report(&self, _outcome: Outcome) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The endpoints of all clients, with the state that the workers share.
+///
+/// Looked up when the set of endpoints changes, never on the request path.
+#[derive(Debug, Default)]
+pub struct Loads(Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>);
+
+impl Loads {
+    /// Returns the endpoints that the workers know, by client: those of the last time each was used.
+    pub fn endpoints(&self) -> BTreeMap<Path, BTreeSet<SocketAddr>> {
+        let loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients: BTreeMap<Path, BTreeSet<SocketAddr>> = BTreeMap::new();
+        for ((client, address), _) in loads.iter().filter(|(_, load)| load.strong_count() > 0) {
+            clients.entry(client.clone()).or_default().insert(*address);
+        }
+        clients
+    }
+
+    pub(crate) fn state(&self, client: &Path, address: SocketAddr) -> Arc<EndpointState> {
+        let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (client.clone(), address);
+        if let Some(load) = loads.get(&key).and_then(Weak::upgrade) {
+            return load;
+        }
+        if loads.len() == loads.capacity() {
+            loads.retain(|_, load| load.strong_count() > 0);
+        }
+        let load = Arc::default();
+        loads.insert(key, Arc::downgrade(&load));
+        load
+    }
+}
+
+/// One endpoint, as a worker knows it.
+#[derive(Debug)]
+pub(crate) struct WorkerEndpoint {
+    address: SocketAddr,
+    hint: Option<Hint>,
+    settings: RefCell<Rc<ClientSettings>>,
+    /// Connections of this worker over HTTP/1 that wait for a request.
+    pool: Pool,
+    /// Connections of this worker over HTTP/2.
+    http2: Http2Pool,
+    state: Arc<EndpointState>,
+}
+
+impl WorkerEndpoint {
+    pub(crate) fn new(endpoint: &Endpoint, state: Arc<EndpointState>, settings: Rc<ClientSettings>) -> Self {
+        Self {
+            address: endpoint.address,
+            hint: endpoint.hint,
+            settings: RefCell::new(settings),
+            pool: Pool::default(),
+            http2: Http2Pool::default(),
+            state,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn hint(&self) -> Option<Hint> {
+        self.hint
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn http2(&self) -> &Http2Pool {
+        &self.http2
+    }
+
+    /// Returns the number of requests under way, over all workers.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state.in_flight.load(Relaxed)
+    }
+
+    /// Returns the settings that hold for the next request.
+    pub(crate) fn settings(&self) -> Rc<ClientSettings> {
+        Rc::clone(&self.settings.borrow())
+    }
+
+    /// Takes over other settings; connections that are open stay.
+    pub(crate) fn configure(&self, settings: &Rc<ClientSettings>) {
+        *self.settings.borrow_mut() = Rc::clone(settings);
+    }
+
+    /// Returns the protocol of its connections: its namer's hint, or else its client's setting.
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self.hint {
+            Some(Hint::H2c) => Protocol::Http2,
+            Some(Hint::H1 | Hint::Ws) => Protocol::Http1,
+            None => self.settings.borrow().protocol,
+        }
+    }
+
+    /// Begins an attempt to send a request to it.
+    pub(crate) fn begin(self: &Rc<Self>) -> Attempt {
+        self.state.begin();
+        let endpoint = Rc::clone(self);
+        Attempt::new(endpoint)
+    }
+
+    /// Closes connections that waited too long.
+    pub(crate) fn sweep(&self, now: tokio::time::Instant) {
+        let settings = self.settings.borrow();
+        self.pool.sweep(now, &settings);
+        self.http2.sweep(now, &settings);
+    }
+}
+
+impl UpstreamEndpoint for WorkerEndpoint {
+    fn report(&self, outcome: Outcome) {
+        self.state.report(outcome);
+    }
+
+    fn keep(&self, conn: Rc<Conn>) {
+        self.pool.keep(conn, &self.settings.borrow());
+    }
+}

@@ -1,0 +1,191 @@
+//! The endpoint's side of an exchange over HTTP/1: the request is sent, the head of the response read.
+
+use crate::message::{Framing, Head, Known, Limits, Version, keeps_alive, response_framing};
+use crate::proxy::error::Error;
+use crate::proxy::exchange::{
+    Caller, Carrier, MOST_INTERIM, Request, Response, Upload, beside, is_repeatable, relay_interim,
+};
+use crate::proxy::wire::body::{Body, carry};
+use crate::proxy::wire::conn::Conn;
+use crate::proxy::wire::http1::{Incoming, Outgoing};
+use crate::proxy::wire::lend::{Lender, Loan};
+use crate::proxy::wire::sink::Sink as _;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+
+/// One exchange on a connection, which carries nothing else meanwhile.
+pub(crate) struct Http1Exchange<'a> {
+    pub(crate) conn: Rc<Conn>,
+    pub(crate) address: SocketAddr,
+    /// Whether the connection had waited in the pool.
+    pub(crate) reused: bool,
+    pub(crate) heads: &'a Lender<Head>,
+    /// Bounds on the head of the response.
+    pub(crate) limits: &'a Limits,
+}
+
+/// The failure of a request before it was under way, by its side.
+enum Begin {
+    Endpoint(io::Error),
+    Body(io::Error),
+}
+
+impl Http1Exchange<'_> {
+    /// Sends a request and reads the head of its response; the rest of either body is in the response.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reset`] with `unsent` says that the request may be sent again.
+    pub(crate) async fn send(self, request: &mut Request) -> Result<(Response, Carrier), Error> {
+        let mut upload = match self.send_head(request).await {
+            Ok(upload) => upload,
+            Err(Begin::Body(error)) => return Err(Error::RequestBody(error)),
+            // The endpoint may have answered before it closed.
+            Err(Begin::Endpoint(source)) if self.conn.look(<[u8]>::is_empty) => {
+                let answered = self.conn.fill().await;
+                if !matches!(answered, Ok(n) if n > 0) {
+                    return Err(self.reset(source, self.may_repeat(request)));
+                }
+                Upload::Refused
+            }
+            Err(Begin::Endpoint(source)) => return Err(self.reset(source, false)),
+        };
+        let (head, framing) = {
+            let reading = pin!(self.read_head(request));
+            beside(&mut upload, reading).await.map_err(Error::RequestBody)??
+        };
+        // A length beside chunks is a sign of a response that was tampered with (RFC 9112 6.3).
+        let doubtful = framing == Framing::Chunked && head.contains(Known::ContentLength);
+        let reusable =
+            keeps_alive(&head) && !doubtful && !matches!(framing, Framing::Close | Framing::Tunnel);
+        let body = Body::Http1(Incoming::new(Rc::clone(&self.conn), framing));
+        Ok((Response::new(head, framing, body, upload), Carrier::Http1 { conn: self.conn, reusable }))
+    }
+
+    /// Returns whether the request may be sent again although it met a connection that was dead: that had waited in the
+    /// pool, and the request does not change anything.
+    fn may_repeat(&self, request: &Request) -> bool {
+        self.reused && is_repeatable(request)
+    }
+
+    fn reset(&self, source: io::Error, unsent: bool) -> Error {
+        Error::Reset { address: self.address, source, unsent }
+    }
+
+    fn bad(&self, reason: impl ToString) -> Error {
+        Error::BadResponse { address: self.address, reason: reason.to_string() }
+    }
+
+    /// Writes the head with those bytes of the body that are at hand; the rest of the body is the upload.
+    async fn send_head(&self, request: &mut Request) -> Result<Upload, Begin> {
+        prepare(&mut request.head);
+        let mut out = self.conn.out();
+        request.head.write_open(out.out());
+        write_connection(request, out.out());
+        let mut outgoing = Outgoing::new(Rc::clone(&self.conn), out, request.framing == Framing::Chunked);
+        let part = request.body.next_at_hand().map_err(Begin::Body)?;
+        if let Some(part) = part {
+            outgoing.piece(&part, false).await.map_err(Begin::Endpoint)?;
+        }
+        if request.body.is_done() {
+            if request.framing == Framing::Chunked {
+                outgoing.finish(request.body.trailers()).await.map_err(Begin::Endpoint)?;
+            } else {
+                outgoing.flush().await.map_err(Begin::Endpoint)?;
+            }
+            request.caller.set_body_wanted(false);
+            return Ok(Upload::Done);
+        }
+        outgoing.flush().await.map_err(Begin::Endpoint)?;
+        let mut body = std::mem::replace(&mut request.body, Body::Empty);
+        let caller = request.caller.clone();
+        Ok(Upload::Going(Box::pin(async move {
+            let carried = carry(&mut body, &mut outgoing).await;
+            // What an endpoint did not take was not read: the bytes behind it are no request.
+            if carried.is_ok() {
+                caller.set_body_wanted(false);
+            }
+            carried
+        })))
+    }
+
+    /// Reads heads until the final one; interim ones go to the caller.
+    async fn read_head(&self, request: &Request) -> Result<(Loan<Head>, Framing), Error> {
+        let mut seen = false;
+        for _ in 0..=MOST_INTERIM {
+            let mut head = self.heads.lend();
+            self.read_one_head(&mut head, request, &mut seen).await?;
+            let framing = response_framing(&head, request.head.method()).map_err(|error| self.bad(error))?;
+            if (100..200).contains(&head.status()) && framing != Framing::Tunnel {
+                Box::pin(relay_interim(&mut head, request)).await;
+                continue;
+            }
+            let body_wanted = matches!(&request.caller, Caller::Http1(conn) if conn.is_body_wanted());
+            if framing == Framing::Tunnel && (request.upgrade.is_none() || body_wanted) {
+                return Err(self.bad("it switches protocols unasked, or before it has read the request"));
+            }
+            // An endpoint that gave up waiting on its idle connection has not seen this request.
+            if head.status() == 408 && self.may_repeat(request) && !keeps_alive(&head) {
+                return Err(self.reset(io::ErrorKind::ConnectionReset.into(), true));
+            }
+            return Ok((head, framing));
+        }
+        Err(self.bad(format!("more than {MOST_INTERIM} interim responses")))
+    }
+
+    /// Reads one head. `seen` is whether any byte of a response has come.
+    async fn read_one_head(&self, head: &mut Head, request: &Request, seen: &mut bool) -> Result<(), Error> {
+        loop {
+            let parsed = self.conn.look(|bytes| head.parse_response(bytes, self.limits));
+            if let Some(taken) = parsed.map_err(|error| self.bad(error))? {
+                self.conn.consume(taken);
+                return Ok(());
+            }
+            let ended = match self.conn.fill().await {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => error,
+                Ok(_) => {
+                    *seen = true;
+                    continue;
+                }
+            };
+            // On a connection that waited in the pool, an end before the first byte is the endpoint's idle timeout
+            // that crossed our request.
+            return Err(self.reset(ended, !*seen && self.may_repeat(request)));
+        }
+    }
+}
+
+/// Makes a head that came over another version one of HTTP/1.1.
+fn prepare(head: &mut Head) {
+    if head.version() == Version::Http11 {
+        return;
+    }
+    if head.version() == Version::Http10 {
+        head.remove(Known::Expect);
+    }
+    // The version is the sender's own (RFC 9112 2.3), and HTTP/1.1 has a Host, be it empty (3.2).
+    head.set_version(Version::Http11);
+    if !head.contains(Known::Host) {
+        head.append_known(Known::Host, b"");
+    }
+}
+
+/// Writes what a request says of the connection it is sent on, and the end of its head.
+fn write_connection(request: &Request, out: &mut Vec<u8>) {
+    if request.framing == Framing::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    match &request.upgrade {
+        Some(protocols) => {
+            out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+            out.extend_from_slice(protocols);
+            out.extend_from_slice(b"\r\n");
+        }
+        None if request.takes_trailers => out.extend_from_slice(b"connection: te\r\nte: trailers\r\n"),
+        None => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}

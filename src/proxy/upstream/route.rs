@@ -1,0 +1,58 @@
+//! The leaves of a bound name: one is drawn by weight, and leads to a client.
+
+use super::client::Client;
+use crate::context::Leaving;
+use crate::interpret::Sampler;
+use std::rc::Rc;
+
+/// The leaves of a bound name.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    sampler: Sampler,
+    routes: Box<[Route]>,
+}
+
+/// One leaf of a bound name.
+#[derive(Debug)]
+pub struct Route {
+    /// The bound id as it is printed.
+    pub(crate) id: Box<str>,
+    /// The residual as it is printed, unless it is empty.
+    pub(crate) residual: Option<Box<str>>,
+    /// Its client, or the status of an answer made here.
+    pub(crate) to: Result<Rc<Client>, u16>,
+}
+
+impl Routes {
+    pub(crate) fn new(sampler: Sampler, routes: Box<[Route]>) -> Self {
+        Self { sampler, routes }
+    }
+
+    /// The clients of the leaves that have one.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
+        self.routes.iter().filter_map(|route| route.to.as_ref().ok())
+    }
+
+    /// Draws a leaf by weight; None when the share of an empty branch was drawn.
+    pub(crate) fn draw(&self) -> Option<&Route> {
+        let at = self.sampler.pick(&mut fastrand::f64)?;
+        self.routes.get(at)
+    }
+}
+
+impl Route {
+    /// Returns the bound id as it is printed, such as `/#/io.l5d.fs/web`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What the upstream is told of its name.
+    pub(crate) fn leaving<'a>(&'a self, service: &'a str, overrides: &'a [u8]) -> Leaving<'a> {
+        Leaving {
+            service: service.as_bytes(),
+            client: self.id.as_bytes(),
+            residual: self.residual.as_deref().map(str::as_bytes),
+            overrides,
+        }
+    }
+}

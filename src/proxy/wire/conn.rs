@@ -1,0 +1,281 @@
+//! One HTTP/1 connection, of a caller or of an upstream: bytes in, bytes out.
+
+use super::lend::{Buffer, Lender, Loan};
+use super::patience::Waits;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// One connection. Reading and writing may go on at once, in the same task.
+///
+/// While nothing has come it holds no buffer: readiness is awaited without one.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    /// Borrowed for one poll at a time.
+    stream: RefCell<TcpStream>,
+    input: RefCell<Option<Loan<Buffer>>>,
+    buffers: Lender<Buffer>,
+    ended: Cell<bool>,
+    body_wanted: Cell<bool>,
+    pub(crate) waits: Waits,
+    /// Whether a write was begun and not finished: whatever is written behind it would be read as a part of it.
+    torn: Cell<bool>,
+}
+
+/// A piece of a body, in the buffer it came in; when it is dropped, its bytes are used up.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    buffer: Option<Loan<Buffer>>,
+    len: usize,
+    conn: Rc<Conn>,
+}
+
+impl Conn {
+    pub(crate) fn new(stream: TcpStream, buffers: Lender<Buffer>) -> Rc<Self> {
+        Rc::new(Self {
+            stream: RefCell::new(stream),
+            input: RefCell::new(None),
+            buffers,
+            ended: Cell::new(false),
+            body_wanted: Cell::new(false),
+            waits: Waits::default(),
+            torn: Cell::new(false),
+        })
+    }
+
+    /// Gives the connection up to who speaks another protocol on it, with the bytes that came in.
+    ///
+    /// None while somebody else holds it.
+    pub(crate) fn into_parts(this: Rc<Self>) -> Option<(TcpStream, Option<Loan<Buffer>>)> {
+        let conn = Rc::into_inner(this)?;
+        Some((conn.stream.into_inner(), conn.input.into_inner()))
+    }
+
+    /// Looks at the bytes that came in and were not used yet.
+    pub(crate) fn look<T>(&self, at: impl FnOnce(&[u8]) -> T) -> T {
+        at(self.input.borrow().as_ref().map(|buffer| buffer.data()).unwrap_or_default())
+    }
+
+    /// Uses up the first `n` bytes that came in.
+    pub(crate) fn consume(&self, n: usize) {
+        let mut input = self.input.borrow_mut();
+        if let Some(buffer) = input.as_mut() {
+            buffer.consume(n);
+            if buffer.is_empty() {
+                *input = None;
+            }
+        }
+    }
+
+    /// Takes the first `len` bytes that came in as a piece of a body.
+    pub(crate) fn take(self: &Rc<Self>, len: usize) -> Piece {
+        Piece { buffer: self.input.borrow_mut().take(), len, conn: Rc::clone(self) }
+    }
+
+    /// Reads more; zero says that the peer has ended its side.
+    pub(crate) fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended.get() {
+            return Poll::Ready(Ok(0));
+        }
+        let mut input = self.input.borrow_mut();
+        // Lent before it is known whether there are bytes: asking for readiness first would ask twice.
+        let buffer = input.get_or_insert_with(|| self.buffers.lend());
+        let mut stream = self.stream.borrow_mut();
+        let read = pin!(stream.read_buf(buffer.room())).poll(cx);
+        if buffer.is_empty() {
+            *input = None;
+        }
+        if let Poll::Ready(Ok(n)) = read {
+            self.ended.set(n == 0);
+            self.waits.move_on(n);
+        }
+        read
+    }
+
+    /// Waits for more; zero says that the peer has ended its side.
+    pub(crate) async fn fill(&self) -> io::Result<usize> {
+        poll_fn(|cx| {
+            let read = self.poll_fill(cx);
+            self.waits.for_bytes.set(read.is_pending());
+            read
+        })
+        .await
+    }
+
+    /// Says whether the request's body is being read, so that the end of input is noticed there.
+    pub(crate) fn set_body_wanted(&self, wanted: bool) {
+        self.body_wanted.set(wanted);
+    }
+
+    /// Whether the request's body is being read, or still has to be.
+    pub(crate) fn is_body_wanted(&self) -> bool {
+        self.body_wanted.get()
+    }
+
+    /// Notices that the caller has gone while it waits for its response.
+    ///
+    /// A request that is pipelined behind the present one is kept; while it waits its turn nothing more is read.
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Gone> {
+        if self.body_wanted.get() || self.input.borrow().is_some() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_fill(cx)) {
+            Ok(0) => Poll::Ready(Gone::HalfClosed),
+            Ok(_) => Poll::Pending,
+            Err(_) => Poll::Ready(Gone::Broken),
+        }
+    }
+
+    /// Whether the peer has closed the connection, or sent what nobody asked for, while it was idle.
+    ///
+    /// `ask_kernel` also catches what the runtime has not heard of yet, at the price of one system call.
+    pub(crate) fn is_stale(&self, ask_kernel: bool) -> bool {
+        if self.input.borrow().is_some() {
+            return true;
+        }
+        let stream = self.stream.borrow();
+        if ask_kernel {
+            let mut byte = [std::mem::MaybeUninit::uninit()];
+            let peeked = socket2::SockRef::from(&*stream).peek(&mut byte);
+            return !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        }
+        let mut byte = [0];
+        !matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Writes all the given bytes, in one system call when the socket takes them.
+    ///
+    /// After a write that was given up halfway nothing more is written.
+    pub(crate) async fn write(&self, parts: [&[u8]; 3]) -> io::Result<()> {
+        if self.torn.replace(true) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let total = parts.iter().map(|part| part.len()).sum();
+        let mut done = 0;
+        poll_fn(|cx| {
+            while done < total {
+                let (slices, count) = rest(parts, done);
+                let mut stream = self.stream.borrow_mut();
+                let stream = Pin::new(&mut *stream);
+                let written = match &slices[..count] {
+                    // The kernel has a shorter way for it.
+                    [only] => stream.poll_write(cx, only),
+                    several => stream.poll_write_vectored(cx, several),
+                };
+                self.waits.for_room.set(written.is_pending());
+                let written = ready!(written)?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero)));
+                }
+                done += written;
+                self.waits.move_on(written);
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        self.torn.set(false);
+        Ok(())
+    }
+
+    /// Makes the end of the connection a reset, so that what was cut off cannot be taken for whole.
+    pub(crate) fn reset_on_close(&self) {
+        // A socket that refuses is closed as any other.
+        let _ = socket2::SockRef::from(&*self.stream.borrow()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Ends this side of the connection.
+    pub(crate) async fn shutdown(&self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)).await
+    }
+
+    /// A buffer for what is going to be written.
+    pub(crate) fn out(&self) -> Loan<Buffer> {
+        self.buffers.lend()
+    }
+}
+
+/// How a caller went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// It ended its side. It may still be there to read the response: TCP does not tell.
+    HalfClosed,
+    /// The connection is broken.
+    Broken,
+}
+
+/// Drives `work` as long as bytes go to its caller at least once in `limit`.
+pub(crate) async fn while_moving<T>(
+    conn: &Conn,
+    limit: Duration,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    loop {
+        let before = conn.waits.moved();
+        match timeout(limit, work.as_mut()).await {
+            Ok(done) => return Some(done),
+            Err(_) if conn.waits.moved() == before => return None,
+            Err(_) => {}
+        }
+    }
+}
+
+/// What of `parts` is left after `done` bytes.
+fn rest(parts: [&[u8]; 3], mut done: usize) -> ([IoSlice<'_>; 3], usize) {
+    let mut slices = [IoSlice::new(b""); 3];
+    let mut count = 0;
+    for part in parts {
+        let left = part.get(done..).unwrap_or_default();
+        done = done.saturating_sub(part.len());
+        if !left.is_empty() {
+            slices[count] = IoSlice::new(left);
+            count += 1;
+        }
+    }
+    (slices, count)
+}
+
+impl Piece {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.buffer.as_ref().and_then(|buffer| buffer.data().get(..self.len)).unwrap_or_default()
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(mut buffer) = self.buffer.take() {
+            buffer.consume(self.len);
+            if !buffer.is_empty() {
+                *self.conn.input.borrow_mut() = Some(buffer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_three_parts() {
+        let parts: [&[u8]; 3] = [b"head", b"", b"tail"];
+        let left = |done| {
+            let (slices, count) = rest(parts, done);
+            slices[..count]
+                .iter()
+                .map(|slice| String::from_utf8_lossy(slice).into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(left(0), ["head", "tail"]);
+        assert_eq!(left(3), ["d", "tail"]);
+        assert_eq!(left(4), ["tail"]);
+        assert_eq!(left(7), ["l"]);
+        assert!(left(8).is_empty());
+    }
+}

@@ -1,0 +1,278 @@
+//! HTTP/2 on the wire: bodies on streams, read as credit allows and written as the peer's window does; what goes wrong on
+//! a stream; the way back to the caller of one stream.
+//!
+//! The protocol itself is the `h2` crate's: frames, field compression, the states of streams, the windows. What is
+//! here passes from one side to the other what must not be lost between them: credit, so that a slow reader slows the
+//! sender; the code of a reset; the end of a connection.
+//!
+//! Bytes that came over HTTP/2 are not copied; those of HTTP/1 are, once, towards HTTP/2, where they are kept until
+//! the peer's window opens.
+
+use super::patience::Waits;
+use super::sink::{Data, Part, Sink, Trailers};
+use crate::message::{Head, strip_trailers, trailer_fields};
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+/// How many bytes of one stream wait to be written, beside what the peer's window bounds.
+pub(crate) const SEND_BUFFER: usize = 32 * 1024;
+
+/// How long a connection that was said goodbye to may take to end when it has no stream, and a body to arrive that an
+/// endpoint has answered already.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// The sending half of a stream, shared by who writes the body and who may have to reset it.
+pub(crate) type Sending = Rc<RefCell<SendStream<Bytes>>>;
+
+/// What went wrong on a stream, as other sources of bytes say it.
+pub(crate) fn io_error(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        return error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+    }
+    io::Error::other(error)
+}
+
+/// The code with which a peer reset the stream, if that is what went wrong.
+pub(crate) fn reset_code(error: &io::Error) -> Option<Reason> {
+    let error = error.get_ref()?.downcast_ref::<h2::Error>()?;
+    if error.is_remote() && error.is_reset() { error.reason() } else { None }
+}
+
+/// The code with which a peer ended a stream that it has not answered.
+///
+/// One that went away before it looked at the stream has refused it: that may be sent again, by who still has it (RFC
+/// 9113 8.7).
+pub(crate) fn refusal_code(error: &io::Error) -> Option<Reason> {
+    let went_away = |error: &h2::Error| error.is_remote() && error.is_go_away();
+    match error.get_ref()?.downcast_ref::<h2::Error>() {
+        Some(error) if went_away(error) => Some(Reason::REFUSED_STREAM),
+        _ => reset_code(error),
+    }
+}
+
+/// The way back to the caller of one stream.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    respond: RefCell<SendResponse<Bytes>>,
+    /// Once the head of the response was sent.
+    stream: RefCell<Option<Sending>>,
+    /// The code with which the caller gave the stream up.
+    given_up: Cell<Option<Reason>>,
+}
+
+impl Reply {
+    pub(crate) fn new(respond: SendResponse<Bytes>) -> Rc<Self> {
+        Rc::new(Self {
+            respond: RefCell::new(respond),
+            stream: RefCell::default(),
+            given_up: Cell::default(),
+        })
+    }
+
+    /// The code with which the caller gave the stream up.
+    pub(crate) fn given_up(&self) -> Option<Reason> {
+        self.given_up.get()
+    }
+
+    /// Whether the head of the response was sent.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.stream.borrow().is_some()
+    }
+
+    /// Sends an interim response.
+    pub(crate) fn interim(&self, head: &Head) {
+        if let Ok(head) = head.to_http2_response() {
+            // A stream that is gone is noticed by who waits for it.
+            let _ = self.respond.borrow_mut().send_informational(head);
+        }
+    }
+
+    /// Sends the head of the response; `whole` if nothing follows it.
+    pub(crate) fn begin(&self, head: &Head, whole: bool) -> io::Result<Sending> {
+        let head = head.to_http2_response().map_err(io::Error::other)?;
+        let stream = self.respond.borrow_mut().send_response(head, whole).map_err(io_error)?;
+        let stream = Rc::new(RefCell::new(stream));
+        *self.stream.borrow_mut() = Some(Rc::clone(&stream));
+        Ok(stream)
+    }
+
+    pub(crate) fn reset(&self, reason: Reason) {
+        match &*self.stream.borrow() {
+            Some(stream) => stream.borrow_mut().send_reset(reason),
+            None => self.respond.borrow_mut().send_reset(reason),
+        }
+    }
+
+    /// Notices that the caller gave the stream up.
+    pub(crate) fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let reset = match &*self.stream.borrow() {
+            Some(stream) => stream.borrow_mut().poll_reset(cx),
+            None => self.respond.borrow_mut().poll_reset(cx),
+        };
+        self.given_up.set(Some(ready!(reset).unwrap_or(Reason::CANCEL)));
+        Poll::Ready(())
+    }
+}
+
+/// A body that is being read.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    stream: RecvStream,
+    trailers: Option<HeaderMap>,
+    ended: bool,
+    /// Where it is noted that the peer is awaited, if it may not be awaited for ever.
+    waits: Option<Rc<Waits>>,
+}
+
+impl Incoming {
+    pub(crate) fn new(stream: RecvStream, waits: Option<Rc<Waits>>) -> Self {
+        Self { stream, trailers: None, ended: false, waits }
+    }
+
+    /// Whether all of it was read.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ended || self.stream.is_end_stream()
+    }
+
+    /// What came behind it, stripped.
+    pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref().filter(|trailers| !trailers.is_empty())
+    }
+
+    /// The next part; None when the body is over.
+    ///
+    /// # Errors
+    ///
+    /// The stream was reset, or its connection ended.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Data>> {
+        poll_fn(|cx| {
+            let next = self.poll_next(cx);
+            if let Some(waits) = &self.waits {
+                waits.for_bytes.set(next.is_pending());
+            }
+            next
+        })
+        .await
+    }
+
+    /// The next part if it has come already.
+    pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<Data>> {
+        match self.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(next) => next,
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Data>>> {
+        while !self.ended {
+            match ready!(self.stream.poll_data(cx)).transpose().map_err(io_error)? {
+                Some(bytes) if bytes.is_empty() => {}
+                Some(bytes) => {
+                    if let Some(waits) = &self.waits {
+                        waits.move_on(bytes.len());
+                    }
+                    let credit = self.stream.flow_control().clone();
+                    return Poll::Ready(Ok(Some(Data::new(bytes, credit))));
+                }
+                None => {
+                    self.trailers = ready!(self.stream.poll_trailers(cx)).map_err(io_error)?;
+                    if let Some(trailers) = &mut self.trailers {
+                        strip_trailers(trailers);
+                    }
+                    self.ended = true;
+                }
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+}
+
+/// A body that is being written.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    stream: Sending,
+    ended: bool,
+    /// Where it is noted that the peer is awaited, if it may not be awaited for ever.
+    waits: Option<Rc<Waits>>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(stream: Sending, waits: Option<Rc<Waits>>) -> Self {
+        Self { stream, ended: false, waits }
+    }
+
+    /// Waits until the peer takes bytes; says how many.
+    async fn room(&self, wanted: usize) -> io::Result<usize> {
+        self.stream.borrow_mut().reserve_capacity(wanted);
+        poll_fn(|cx| {
+            let room = self.poll_room(cx);
+            if let Some(waits) = &self.waits {
+                waits.for_room.set(room.is_pending());
+            }
+            room
+        })
+        .await
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut stream = self.stream.borrow_mut();
+        loop {
+            // What has been granted already is not announced again.
+            match stream.capacity() {
+                0 => {}
+                room => return Poll::Ready(Ok(room)),
+            }
+            match ready!(stream.poll_capacity(cx)) {
+                Some(granted) => _ = granted.map_err(io_error)?,
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+    }
+
+    fn send(&self, bytes: Bytes, last: bool) -> io::Result<()> {
+        let len = bytes.len();
+        self.stream.borrow_mut().send_data(bytes, last).map_err(io_error)?;
+        if let Some(waits) = &self.waits {
+            waits.move_on(len);
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Outgoing {
+    async fn piece(&mut self, part: &Part, last: bool) -> io::Result<()> {
+        let mut left = part.to_bytes();
+        while !left.is_empty() {
+            let room = self.room(left.len()).await?;
+            let now = left.split_to(room.min(left.len()));
+            self.ended = last && left.is_empty();
+            self.send(now, self.ended)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is held back: frames leave as soon as the connection is written to.
+    async fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn finish(&mut self, trailers: Trailers<'_>) -> io::Result<()> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        let fields = match trailers {
+            Trailers::None => return self.send(Bytes::new(), true),
+            Trailers::Lines(lines) => trailer_fields(lines),
+            Trailers::Fields(fields) => fields.clone(),
+        };
+        self.stream.borrow_mut().send_trailers(fields).map_err(io_error)
+    }
+}
