@@ -64,10 +64,10 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start the routers of a configuration file, and follow it: it is read again when it changes, and on SIGHUP
-    Run(File),
+    Run(ConfigFile),
     /// Check a configuration file: all that the start checks but for free ports, whom each listener trusts, and entries
     /// that cannot work
-    Check(File),
+    Check(ConfigFile),
     /// Draw where a name leads under a router's dtab, and why
     Delegate(delegate::Arguments),
     /// Format a dtab
@@ -84,7 +84,7 @@ enum Command {
   signpost check linkerd.yaml
   signpost run linkerd.yaml
   generate-config | signpost run -")]
-struct File {
+struct ConfigFile {
     /// The configuration in Linkerd 1's YAML or JSON, or - for standard input
     file: String,
 }
@@ -93,8 +93,8 @@ impl Arguments {
     /// Runs the command to its end.
     pub fn run(self) -> ExitCode {
         let exit = match (self.command, self.file) {
-            (Some(Command::Run(File { file })), _) | (None, Some(file)) => run::run(&file),
-            (Some(Command::Check(File { file })), _) => check::run(&file),
+            (Some(Command::Run(ConfigFile { file })), _) | (None, Some(file)) => run::run(&file),
+            (Some(Command::Check(ConfigFile { file })), _) => check::run(&file),
             (Some(Command::Delegate(arguments)), _) => delegate::run(&arguments),
             (Some(Command::Fmt(arguments)), _) => fmt::run(&arguments),
             (Some(Command::Demo(arguments)), _) => demo::run(&arguments),

@@ -4,8 +4,8 @@ mod openmetrics;
 
 pub(super) use self::openmetrics::openmetrics;
 
-use super::answer::{Answer, json};
 use super::query::Query;
+use super::response::{PageResponse, json};
 use crate::telemetry::{Distribution, Registry, Series, Total};
 use hyper::StatusCode;
 use serde_json::{Map, Value};
@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The parts of a metric's name in Linkerd's tree.
-type Scope = Vec<String>;
+type MetricPath = Vec<String>;
 
-/// Answers `/admin/metrics.json`: flat, or as a tree with `tree=1`; with `q=rt/outgoing`, what is below that alone.
-pub(super) fn metrics_json(registry: &Registry, query: Query<'_>) -> Answer {
+/// Answers `/admin/metrics.json`: flat, or as a tree with `tree=1`; with `q=rt/outgoing`, only the metrics below that.
+pub(super) fn metrics_json(registry: &Registry, query: Query<'_>) -> PageResponse {
     let mut metrics = linkerd(registry);
     if let Some(q) = query.get("q") {
         metrics = below(&metrics, &q);
@@ -29,13 +29,13 @@ pub(super) fn metrics_json(registry: &Registry, query: Query<'_>) -> Answer {
     json(StatusCode::OK, &shown, query.flag("pretty"))
 }
 
-/// Every metric under the name it has in Linkerd.
-fn linkerd(registry: &Registry) -> BTreeMap<Scope, Total> {
-    let mut metrics: BTreeMap<Scope, Total> = BTreeMap::new();
+/// Returns every metric under the name it has in Linkerd.
+fn linkerd(registry: &Registry) -> BTreeMap<MetricPath, Total> {
+    let mut metrics: BTreeMap<MetricPath, Total> = BTreeMap::new();
     for (series, total) in registry.totals() {
         let scope = scope(&series);
         for name in names(&series) {
-            let full: Scope = scope.iter().cloned().chain(name.split('/').map(str::to_owned)).collect();
+            let full: MetricPath = scope.iter().cloned().chain(name.split('/').map(str::to_owned)).collect();
             match (metrics.get_mut(&full), &total) {
                 (Some(Total::Counter(sum)), Total::Counter(more)) => *sum += more,
                 (Some(Total::Gauge(sum)), Total::Gauge(more)) => *sum += more,
@@ -46,8 +46,8 @@ fn linkerd(registry: &Registry) -> BTreeMap<Scope, Total> {
     metrics
 }
 
-/// Where a series stands: `rt/<router>/server/<ip>/<port>`.
-fn scope(series: &Series) -> Scope {
+/// Returns the levels above the name of a series: `rt/<router>/server/<ip>/<port>`.
+fn scope(series: &Series) -> MetricPath {
     let label = |name| series.labels.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
     let mut scope = Vec::new();
     for (part, label) in [("rt", label("router")), ("server", label("server"))] {
@@ -61,7 +61,7 @@ fn scope(series: &Series) -> Scope {
     scope
 }
 
-/// What Linkerd calls a series there, and what it adds it to.
+/// Returns the names that a series has there in Linkerd: its own, and that of the sum it is a part of.
 fn names(series: &Series) -> Vec<String> {
     let with_sum = |part: &str| vec!["failures".to_owned(), format!("failures/{part}")];
     match series.name {
@@ -80,11 +80,11 @@ fn names(series: &Series) -> Vec<String> {
     }
 }
 
-/// The metrics below a scope that is written with `/`, under the names they have there.
-fn below(metrics: &BTreeMap<Scope, Total>, q: &str) -> BTreeMap<Scope, Total> {
+/// Returns the metrics below a scope that is written with `/`, under the names they have there.
+fn below(metrics: &BTreeMap<MetricPath, Total>, q: &str) -> BTreeMap<MetricPath, Total> {
     let wanted: Vec<&str> = q.split('/').filter(|part| !part.is_empty()).collect();
-    // A label may hold slashes itself, so it is the joined names that are compared.
-    let rest = |scope: &Scope| {
+    // A label may hold slashes itself, so the joined names are compared.
+    let rest = |scope: &MetricPath| {
         (0..=scope.len())
             .find(|taken| {
                 scope.iter().take(*taken).flat_map(|part| part.split('/')).eq(wanted.iter().copied())
@@ -94,8 +94,8 @@ fn below(metrics: &BTreeMap<Scope, Total>, q: &str) -> BTreeMap<Scope, Total> {
     metrics.iter().filter_map(|(scope, total)| Some((rest(scope)?, total.clone()))).collect()
 }
 
-/// One object, the parts of names joined with `/`.
-fn flat(metrics: &BTreeMap<Scope, Total>) -> Value {
+/// Returns one object, the parts of names joined with `/`.
+fn flat(metrics: &BTreeMap<MetricPath, Total>) -> Value {
     let mut flat = Map::new();
     for (scope, total) in metrics {
         let name = scope.join("/");
@@ -110,8 +110,8 @@ fn flat(metrics: &BTreeMap<Scope, Total>) -> Value {
     flat.into()
 }
 
-/// Objects in objects, with members `counter`, `gauge` or `stat.*` where a name ends.
-fn tree(metrics: &BTreeMap<Scope, Total>) -> Value {
+/// Returns objects in objects, with members `counter`, `gauge` or `stat.*` where a name ends.
+fn tree(metrics: &BTreeMap<MetricPath, Total>) -> Value {
     let mut root = Map::new();
     for (scope, total) in metrics {
         let members = match total {
@@ -139,7 +139,7 @@ fn grow(node: &mut Map<String, Value>, scope: &[String], members: Vec<(String, V
     }
 }
 
-/// The members of durations, in milliseconds, since the start.
+/// Returns the members of durations, in milliseconds, since the start.
 fn stat(all: &Distribution) -> Vec<(&'static str, Value)> {
     let count = all.count();
     let mut members = vec![("count", count.into())];

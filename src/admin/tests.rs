@@ -12,7 +12,7 @@ async fn ready_between_the_start_and_the_drain() {
     drop(guard);
     assert!(
         drain.drain(Duration::ZERO, Duration::ZERO).await,
-        "whoever looks at the stages holds nothing up"
+        "a reader of the stages does not hold up the drain"
     );
     assert_eq!(readiness.missing(), Some("draining"));
 }

@@ -2,10 +2,10 @@
 
 mod services;
 
-use self::services::{Node, Service};
+use self::services::{DemoService, RouterAddress};
 use super::Exit;
-use super::run::{Signals, Stop, announce, control, end, failed};
-use crate::app::{self, App, Running, Threads};
+use super::run::{Signals, StopMode, announce, control, end, failed};
+use crate::app::{self, App, RunningApp, Threads};
 use crate::config::Config;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -29,7 +29,7 @@ A port of 0 lets the system choose one."
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    one: Option<One>,
+    one: Option<SingleService>,
     /// The port of the ingress router, which follows its callers' overrides
     #[arg(long, value_name = "PORT", default_value_t = 4140)]
     ingress_port: u16,
@@ -44,9 +44,9 @@ pub(super) struct Arguments {
     admin_port: u16,
 }
 
-/// One of the services by itself, for a cluster.
+/// SingleService of the services by itself, for a cluster.
 #[derive(Debug, clap::Subcommand)]
-enum One {
+enum SingleService {
     /// Run the service `hello` alone: it asks `world` through a router
     Hello {
         /// Where it listens
@@ -67,19 +67,21 @@ enum One {
     },
 }
 
-impl One {
-    async fn start(&self) -> io::Result<Service> {
+impl SingleService {
+    async fn start(&self) -> io::Result<DemoService> {
         match self {
-            Self::Hello { listen, router } => Service::hello(*listen, Node::new(router.clone().into())).await,
-            Self::World { listen, says } => Service::world(*listen, says).await,
+            Self::Hello { listen, router } => {
+                DemoService::hello(*listen, RouterAddress::new(router.clone().into())).await
+            }
+            Self::World { listen, says } => DemoService::world(*listen, says).await,
         }
     }
 }
 
 /// The demo while it runs.
 struct Demo {
-    running: Running,
-    _services: [Service; 3],
+    running: RunningApp,
+    _services: [DemoService; 3],
     _names: TempDir,
 }
 
@@ -125,7 +127,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                     () = asked => {}
                 }
                 // Nobody but its reader sends requests to the demo.
-                end(demo.running, Stop::Now, signals).await
+                end(demo.running, StopMode::Now, signals).await
             }
             Err(error) => failed(&error),
         }
@@ -134,12 +136,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 impl Demo {
     async fn start(arguments: &Arguments, threads: Threads) -> Result<Self, Error> {
-        let node = Node::default();
+        let node = RouterAddress::default();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let services = [
-            Service::hello(any, Node::clone(&node)).await?,
-            Service::world(any, "world").await?,
-            Service::world(any, "earth").await?,
+            DemoService::hello(any, RouterAddress::clone(&node)).await?,
+            DemoService::world(any, "world").await?,
+            DemoService::world(any, "earth").await?,
         ];
         let names = TempDir::with_prefix("signpost-demo-")?;
         for (service, name) in services.iter().zip(["hello", "world-v1", "world-v2"]) {

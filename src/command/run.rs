@@ -1,7 +1,7 @@
 //! `signpost run`: the process's life.
 
 use super::Exit;
-use crate::app::{App, Running, Threads};
+use crate::app::{App, RunningApp, Threads};
 use crate::config::{self, Config};
 use crate::files::Watch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -51,7 +51,7 @@ async fn serve(file: &str, config: Config) -> Exit {
             let asked = running.stop_asked();
             let stop = tokio::select! {
                 stop = signals.stop() => stop,
-                () = asked => Stop::Announced,
+                () = asked => StopMode::Announced,
                 error = follow(file, &mut running) => return failed(&error),
             };
             end(running, stop, signals).await
@@ -86,7 +86,7 @@ fn say(config: &Config) {
 }
 
 /// Reloads the file whenever it changes, and on SIGHUP; ends only when neither can be noticed.
-async fn follow(file: &str, running: &mut Running) -> io::Error {
+async fn follow(file: &str, running: &mut RunningApp) -> io::Error {
     let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
         Err(error) => return error,
@@ -109,7 +109,7 @@ async fn follow(file: &str, running: &mut Running) -> io::Error {
 }
 
 /// Takes over a changed file; one that is wrong changes nothing.
-async fn reload(file: &str, running: &mut Running) {
+async fn reload(file: &str, running: &mut RunningApp) {
     let read = config::load(Path::new(file));
     if let Ok(config) = &read {
         say(config);
@@ -124,7 +124,7 @@ async fn reload(file: &str, running: &mut Running) {
 }
 
 /// Logs where everything listens.
-pub(super) fn announce(running: &Running) {
+pub(super) fn announce(running: &RunningApp) {
     for listener in running.listeners() {
         tracing::info!(router = listener.router, address = %listener.address, "serving");
     }
@@ -133,7 +133,7 @@ pub(super) fn announce(running: &Running) {
 
 /// How a process stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum StopMode {
     /// Whoever sends requests is to hear of it first.
     Announced,
     /// At once: somebody waits for it.
@@ -153,17 +153,17 @@ impl Signals {
     }
 
     /// Waits for SIGINT (Ctrl-C), which a person sends, or for SIGTERM, which comes from what runs the process.
-    pub(super) async fn stop(&mut self) -> Stop {
+    pub(super) async fn stop(&mut self) -> StopMode {
         tokio::select! {
-            _ = self.interrupt.recv() => Stop::Now,
-            _ = self.terminate.recv() => Stop::Announced,
+            _ = self.interrupt.recv() => StopMode::Now,
+            _ = self.terminate.recv() => StopMode::Announced,
         }
     }
 }
 
 /// Drains, after it was announced if it is to be; one more signal cuts the announcement short.
-pub(super) async fn end(running: Running, stop: Stop, mut signals: Signals) -> Exit {
-    if stop == Stop::Announced {
+pub(super) async fn end(running: RunningApp, stop: StopMode, mut signals: Signals) -> Exit {
+    if stop == StopMode::Announced {
         tracing::info!("leaving: requests are served, and /admin/ready says that no more should be sent");
         tokio::select! {
             () = running.leave() => {}

@@ -10,12 +10,12 @@ use crate::name::{Dentry, Dtab, Element, NameTree, Path, Prefix};
 pub(super) struct Doubt {
     /// Its position in the dtab.
     pub(super) entry: usize,
-    kind: Kind,
+    kind: DoubtKind,
     text: String,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Kind {
+enum DoubtKind {
     /// A later entry decides for every name it matches.
     Shadowed { by: usize },
     /// A later entry says the same.
@@ -33,27 +33,27 @@ impl Doubt {
     pub(super) fn reason(&self, line: impl Fn(usize) -> usize) -> String {
         let entry = &self.text;
         match &self.kind {
-            Kind::Shadowed { by } => format!(
+            DoubtKind::Shadowed { by } => format!(
                 "`{entry}` is never asked: the entry in line {} comes first and decides for every such name",
                 line(*by)
             ),
-            Kind::Repeated { by } => {
+            DoubtKind::Repeated { by } => {
                 format!("`{entry}` is repeated in line {}: one of the two can go", line(*by))
             }
-            Kind::Nowhere { path } => {
+            DoubtKind::Nowhere { path } => {
                 format!("`{entry}` leads nowhere: no entry and no namer begins with {path}")
             }
-            Kind::NoNamer { path, configured } if configured.is_empty() => {
+            DoubtKind::NoNamer { path, configured } if configured.is_empty() => {
                 format!("`{entry}` leads to {path}, but no namer is configured")
             }
-            Kind::NoNamer { path, configured } => {
+            DoubtKind::NoNamer { path, configured } => {
                 let names: Vec<_> = configured.iter().map(|prefix| format!("/#{prefix}")).collect();
                 format!(
                     "`{entry}` leads to {path}, which is no configured namer's: there is {}",
                     names.join(", ")
                 )
             }
-            Kind::Loop { failure } => format!("`{entry}` leads back to itself: {failure}"),
+            DoubtKind::Loop { failure } => format!("`{entry}` leads back to itself: {failure}"),
         }
     }
 }
@@ -76,12 +76,12 @@ pub(super) fn doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
 }
 
 /// A later entry that leaves nothing to this one.
-fn shadow(entries: &[&Dentry], at: usize, dentry: &Dentry) -> Option<Kind> {
+fn shadow(entries: &[&Dentry], at: usize, dentry: &Dentry) -> Option<DoubtKind> {
     entries.iter().enumerate().skip(at + 1).find_map(|(by, later)| {
         if later == &dentry {
-            Some(Kind::Repeated { by })
+            Some(DoubtKind::Repeated { by })
         } else if covers(&later.prefix, &dentry.prefix) && decides(&later.dst) {
-            Some(Kind::Shadowed { by })
+            Some(DoubtKind::Shadowed { by })
         } else {
             None
         }
@@ -113,7 +113,7 @@ fn decides(tree: &NameTree<Path>) -> bool {
 }
 
 /// A path in the entry's tree with which nothing begins.
-fn nowhere(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<Kind> {
+fn nowhere(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<DoubtKind> {
     let mut found = None;
     dentry.dst.map(&mut |path: &Path| {
         let meets = entries.iter().any(|entry| meets(&entry.prefix, path));
@@ -122,9 +122,9 @@ fn nowhere(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<Kind
             Some(b"#") => {
                 let rest = path.skip(1);
                 let known = namers.iter().any(|namer| rest.starts_with(namer) || namer.starts_with(&rest));
-                (!known).then(|| Kind::NoNamer { path: path.clone(), configured: namers.to_vec() })
+                (!known).then(|| DoubtKind::NoNamer { path: path.clone(), configured: namers.to_vec() })
             }
-            _ => Some(Kind::Nowhere { path: path.clone() }),
+            _ => Some(DoubtKind::Nowhere { path: path.clone() }),
         };
         if !meets && found.is_none() {
             found = kind;
@@ -142,23 +142,23 @@ fn meets(prefix: &Prefix, path: &Path) -> bool {
 }
 
 /// Namers of which nothing is known.
-struct Unknown;
+struct PendingAnswers;
 
-impl Answers for Unknown {
+impl Answers for PendingAnswers {
     fn answer(&mut self, _: &Path) -> State {
         State::Pending
     }
 }
 
 /// Whether the entry, asked for its own prefix, is asked again on the way until a bound is reached.
-fn circle(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<Kind> {
+fn circle(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<DoubtKind> {
     let path = Path::from_elems(dentry.prefix.elems().map(|elem| match elem {
         Element::Label(label) => label,
         Element::Any => b"any",
     }));
-    let delegation = delegate(dtab, &path, &mut Unknown, Explore::All);
+    let delegation = delegate(dtab, &path, &mut PendingAnswers, Explore::All);
     let failure = bound_below(&delegation.step, at, 0)?;
-    Some(Kind::Loop { failure })
+    Some(DoubtKind::Loop { failure })
 }
 
 /// The bound that is reached below more than one step of the entry at `at`.

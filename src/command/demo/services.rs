@@ -21,15 +21,15 @@ const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// A service that listens until it is dropped.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct DemoService {
     pub(super) address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 /// Where `hello` finds the per-node router, `host:port`, once that listens.
-pub(super) type Node = Arc<OnceLock<String>>;
+pub(super) type RouterAddress = Arc<OnceLock<String>>;
 
-impl Service {
+impl DemoService {
     /// A version of `world`: says which world it is.
     pub(super) async fn world(listen: SocketAddr, world: &str) -> io::Result<Self> {
         let world: Arc<str> = world.into();
@@ -41,7 +41,7 @@ impl Service {
     }
 
     /// `hello`: greets, followed by what it gets from `world` through the per-node router.
-    pub(super) async fn hello(listen: SocketAddr, node: Node) -> io::Result<Self> {
+    pub(super) async fn hello(listen: SocketAddr, node: RouterAddress) -> io::Result<Self> {
         Self::start(listen, move |request, address| {
             let node = node.get().cloned();
             async move {
@@ -95,7 +95,7 @@ async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((stream, local))
 }
 
-impl Drop for Service {
+impl Drop for DemoService {
     fn drop(&mut self) {
         self.task.abort();
     }
