@@ -1,15 +1,15 @@
 //! Shows the state of the router on a port of its own.
 //!
-//! The state comes as values, in [`AdminState`]; nothing here changes routing. One page acts: `/admin/shutdown` asks for
-//! the stop that a signal asks for, and `app` carries it out.
+//! The state comes as values, in [`AdminState`]; nothing here changes routing. One page acts: `/admin/shutdown` asks
+//! for the stop that a signal asks for, and `app` carries it out.
 //!
 //! * `pages` is the table of pages, and finds the page of a request.
 //! * `origin` refuses requests that another site's page could make a browser send.
 //! * `delegator` explains where a name leads, to programs and on a page.
 //! * `server` carries connections, `response` makes responses.
 //!
-//! Absent: TLS, passwords, and rules about which caller may see which page. The server listens on loopback unless the configuration
-//! says otherwise.
+//! Absent: TLS, passwords, and rules about which caller may see which page. The server listens on loopback unless the
+//! configuration says otherwise.
 
 mod delegator;
 mod metrics;

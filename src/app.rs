@@ -232,11 +232,11 @@ impl RunningApp {
 
     /// Stops accepting, finishes the requests under way within the configured grace, and forces the rest to end.
     ///
-    /// After [`RunningApp::leave`], a request that comes on an open connection within the first second is served as well,
-    /// and its response closes the connection; without `leave`, idle connections are closed at once.
+    /// After [`RunningApp::leave`], a request that comes on an open connection within the first second is served as
+    /// well, and its response closes the connection; without `leave`, idle connections are closed at once.
     ///
-    /// The admin server answers until the end, so that the progress of the drain can be seen. Returns whether all requests
-    /// of the routers finished in time.
+    /// The admin server answers until the end, so that the progress of the drain can be seen. Returns whether all
+    /// requests of the routers finished in time.
     pub async fn stop(self) -> bool {
         let announced = self.drain.stages().stage() >= Stage::Leaving;
         let last_call = if announced { LAST_CALL } else { Duration::ZERO };

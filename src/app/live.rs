@@ -179,7 +179,7 @@ fn router_views(
     bases: &[RouterNaming],
     stores: Vec<Option<Store>>,
 ) -> Vec<admin::RouterView> {
-    let shown =
+    let views =
         config.routers.iter().zip(bases).zip(stores).map(|((router, base), store)| admin::RouterView {
             label: router.label.clone(),
             prefix: router.dst_prefix.clone(),

@@ -73,6 +73,7 @@ fn merge_routers(running: &Config, new: &Config, left: &mut RestartWarnings<'_>)
     merged
 }
 
+/// Merges a router with the running one of its label.
 fn merge_router(
     running: &Router,
     new: &Router,
@@ -143,6 +144,7 @@ fn merge_servers(
     merged
 }
 
+/// Merges a server with the running one of its address.
 fn merge_server(
     running: &Server,
     new: &Server,

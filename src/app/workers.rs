@@ -55,11 +55,11 @@ impl Workers {
     }
 }
 
-/// The stack of a worker's thread: twice the size that the deepest delegation takes in a debug build. Only the used part
-/// costs memory.
+/// The stack of a worker's thread: twice the size that the deepest delegation takes in a debug build. Only the part in
+/// use costs memory.
 const STACK: usize = 4 * 1024 * 1024;
 
-/// Starts a worker's thread. The receiver gets its value, or an error, when the thread has ended.
+/// Starts a worker's thread. The receiver resolves when the thread has ended.
 fn thread(at: usize, task: Task) -> io::Result<oneshot::Receiver<()>> {
     let runtime = || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let (ended, ending) = oneshot::channel();

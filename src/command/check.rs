@@ -1,4 +1,4 @@
-//! `signpost check`: what a file means, and what is wrong with it.
+//! `signpost check`: prints the meaning of a configuration file, and its mistakes.
 
 mod entries;
 
@@ -11,7 +11,7 @@ use crate::telemetry::Registry;
 use std::path::Path;
 use tokio::runtime::Handle;
 
-/// Checks a file: everything the start checks, but for whether the ports are free.
+/// Checks a file as the start does, but for free ports.
 pub(super) fn run(file: &str) -> Exit {
     let config = match config::load(Path::new(file)) {
         Ok(config) => config,
@@ -46,6 +46,7 @@ pub(super) fn run(file: &str) -> Exit {
     })
 }
 
+/// Returns the last line of the output.
 fn verdict(warnings: usize) -> String {
     match warnings {
         0 => "good".to_owned(),
@@ -54,7 +55,7 @@ fn verdict(warnings: usize) -> String {
     }
 }
 
-/// Everything that does not fail the start and is hardly meant so.
+/// Returns a warning for each part that does not fail the start and is probably a mistake.
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     let namers: Vec<_> = config.namers.iter().map(|namer| namer.prefix.clone()).collect();

@@ -1,4 +1,4 @@
-//! `signpost fmt`: a dtab in its layout for people.
+//! `signpost fmt`: formats a dtab.
 
 use super::Exit;
 use super::run::failed;
@@ -6,7 +6,7 @@ use crate::name;
 use std::io::Read as _;
 use std::{fs, io};
 
-/// What `signpost fmt` is asked to do.
+/// The command line of `signpost fmt`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   signpost fmt routes.dtab            print it, formatted
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// Format the file itself
     #[arg(long, conflicts_with = "check")]
     write: bool,
-    /// Only say whether it is formatted
+    /// Only check whether it is formatted
     #[arg(long)]
     check: bool,
 }

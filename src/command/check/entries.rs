@@ -1,11 +1,11 @@
-//! Entries of a dtab that cannot work, as far as the table alone tells.
+//! Finds entries of a dtab that cannot work, as far as the dtab alone tells.
 //!
-//! What a namer will answer is not known here, so nothing is said about an entry that a namer could make useful.
+//! The answers of namers are not known here, so an entry that a namer could make useful is no doubt.
 
 use crate::interpret::{Answers, Explore, Failure, State, Step, StepKind, delegate};
 use crate::name::{Dentry, Dtab, Element, NameTree, Path, Prefix};
 
-/// One entry and what is doubtful about it.
+/// One entry, and the reason to doubt it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Doubt {
     /// Its position in the dtab.
@@ -14,27 +14,28 @@ pub(super) struct Doubt {
     text: String,
 }
 
+/// A mistake that an entry may have.
 #[derive(Debug, PartialEq, Eq)]
 enum DoubtKind {
     /// A later entry decides for every name it matches.
     Shadowed { by: usize },
-    /// A later entry says the same.
+    /// A later entry is equal.
     Repeated { by: usize },
-    /// Nothing begins with where it leads.
+    /// No entry and no namer begins with the path it leads to.
     Nowhere { path: Path },
-    /// It leads to a namer that is not there.
+    /// It leads to a namer that is not configured.
     NoNamer { path: Path, configured: Vec<Path> },
     /// It leads back to itself.
     Loop { failure: Failure },
 }
 
 impl Doubt {
-    /// What is doubtful, in words; `line` tells where another entry stands.
+    /// Returns the reason in words; `line` returns the line of another entry.
     pub(super) fn reason(&self, line: impl Fn(usize) -> usize) -> String {
         let entry = &self.text;
         match &self.kind {
             DoubtKind::Shadowed { by } => format!(
-                "`{entry}` is never asked: the entry in line {} comes first and decides for every such name",
+                "`{entry}` is never used: the entry in line {} comes first and decides for every such name",
                 line(*by)
             ),
             DoubtKind::Repeated { by } => {
@@ -49,7 +50,7 @@ impl Doubt {
             DoubtKind::NoNamer { path, configured } => {
                 let names: Vec<_> = configured.iter().map(|prefix| format!("/#{prefix}")).collect();
                 format!(
-                    "`{entry}` leads to {path}, which is no configured namer's: there is {}",
+                    "`{entry}` leads to {path}, which is no configured namer's: configured are {}",
                     names.join(", ")
                 )
             }
@@ -58,7 +59,7 @@ impl Doubt {
     }
 }
 
-/// The doubtful entries of a dtab; `namers` are the prefixes of the configured namers, without `/#`.
+/// Returns the doubtful entries of a dtab; `namers` are the prefixes of the configured namers, without `/#`.
 pub(super) fn doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
     let entries: Vec<&Dentry> = dtab.iter().collect();
     let kind = |at: usize, dentry: &Dentry| {
@@ -75,7 +76,7 @@ pub(super) fn doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
         .collect()
 }
 
-/// A later entry that leaves nothing to this one.
+/// Finds a later entry that decides for every name this one matches.
 fn shadow(entries: &[&Dentry], at: usize, dentry: &Dentry) -> Option<DoubtKind> {
     entries.iter().enumerate().skip(at + 1).find_map(|(by, later)| {
         if later == &dentry {
@@ -88,13 +89,13 @@ fn shadow(entries: &[&Dentry], at: usize, dentry: &Dentry) -> Option<DoubtKind> 
     })
 }
 
-/// Whether every name that `inner` matches is matched by `outer`.
+/// Returns whether every name that `inner` matches is matched by `outer`.
 fn covers(outer: &Prefix, inner: &Prefix) -> bool {
     outer.len() <= inner.len()
         && outer.elems().zip(inner.elems()).all(|(outer, inner)| outer == Element::Any || outer == inner)
 }
 
-/// Whether a tree is never Neg, whatever follows its paths.
+/// Returns whether a tree is never Neg, whatever its paths lead to.
 fn decides(tree: &NameTree<Path>) -> bool {
     match tree {
         NameTree::Fail | NameTree::Empty => true,
@@ -112,7 +113,7 @@ fn decides(tree: &NameTree<Path>) -> bool {
     }
 }
 
-/// A path in the entry's tree with which nothing begins.
+/// Finds a path in the entry's tree with which no entry and no namer begins.
 fn nowhere(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<DoubtKind> {
     let mut found = None;
     dentry.dst.map(&mut |path: &Path| {
@@ -133,7 +134,7 @@ fn nowhere(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<Doub
     found
 }
 
-/// Whether `prefix` could match `path` with something behind it.
+/// Returns whether `prefix` could match `path` with further labels behind it.
 fn meets(prefix: &Prefix, path: &Path) -> bool {
     prefix
         .elems()
@@ -141,7 +142,7 @@ fn meets(prefix: &Prefix, path: &Path) -> bool {
         .all(|(elem, label)| elem == Element::Any || elem == Element::Label(label))
 }
 
-/// Namers of which nothing is known.
+/// Answers of namers that are never known.
 struct PendingAnswers;
 
 impl Answers for PendingAnswers {
@@ -150,7 +151,7 @@ impl Answers for PendingAnswers {
     }
 }
 
-/// Whether the entry, asked for its own prefix, is asked again on the way until a bound is reached.
+/// Reports an entry whose own prefix leads to it again, until a bound is reached.
 fn circle(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<DoubtKind> {
     let path = Path::from_elems(dentry.prefix.elems().map(|elem| match elem {
         Element::Label(label) => label,
@@ -161,7 +162,7 @@ fn circle(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<DoubtKind> {
     Some(DoubtKind::Loop { failure })
 }
 
-/// The bound that is reached below more than one step of the entry at `at`.
+/// Finds the bound that is reached below more than one step of the entry at `at`.
 fn bound_below(step: &Step, at: usize, passed: usize) -> Option<Failure> {
     let passed = passed + usize::from(step.dentry == Some(at));
     match &step.kind {
@@ -190,20 +191,20 @@ mod tests {
     }
 
     #[test]
-    fn each_doubt_says_what_and_why() {
+    fn each_doubt_names_the_entry_and_the_reason() {
         let table = [
             ("/a => /b", "`/a=>/b` leads nowhere: no entry and no namer begins with /b"),
             (
                 "/a => /#/io.l5d.k8s/default",
-                "`/a=>/#/io.l5d.k8s/default` leads to /#/io.l5d.k8s/default, which is no configured namer's: there is /#/io.l5d.fs",
+                "`/a=>/#/io.l5d.k8s/default` leads to /#/io.l5d.k8s/default, which is no configured namer's: configured are /#/io.l5d.fs",
             ),
             (
                 "/a/b => /$/inet/1/80; /a => !",
-                "`/a/b=>/$/inet/1/80` is never asked: the entry in line 2 comes first and decides for every such name",
+                "`/a/b=>/$/inet/1/80` is never used: the entry in line 2 comes first and decides for every such name",
             ),
             (
                 "/a => /$/inet/1/80; /* => ~ | $",
-                "`/a=>/$/inet/1/80` is never asked: the entry in line 2 comes first and decides for every such name",
+                "`/a=>/$/inet/1/80` is never used: the entry in line 2 comes first and decides for every such name",
             ),
             (
                 "/a => /#/io.l5d.fs; /a => /#/io.l5d.fs",
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_entry_may_leave_is_not_shadowed() {
+    fn an_entry_that_may_still_decide_is_not_shadowed() {
         for dtab in
             ["/a => !; /a => /#/io.l5d.fs", "/a => !; /a/b => !", "/* => !; /a => !", "/a => $; /a => ~ & !"]
         {
