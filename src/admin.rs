@@ -88,7 +88,7 @@ impl Readiness {
     }
 
     /// Returns the reason why requests should not be sent here, if there is one.
-    fn missing(&self) -> Option<&'static str> {
+    fn unready_reason(&self) -> Option<&'static str> {
         if self.drain.stage() > Stage::Open {
             return Some("draining");
         }

@@ -146,8 +146,9 @@ impl App {
         let control = Handle::current();
         let registry = Registry::default();
         let live = LiveConfig::open(config, &registry, &control).await?;
-        let (admin_socket, admin) = listen(ADMIN, live.config().admin.address(), &SocketOptions::default())?;
-        let (sockets, listeners) = bind_all(live.config())?;
+        let (admin_socket, admin) =
+            bind_socket(ADMIN, live.config().admin.address(), &SocketOptions::default())?;
+        let (sockets, listeners) = bind_listeners(live.config())?;
         let mut logs = Logs::default();
         let access_logs = open_access_logs(live.config(), &mut logs, &registry)?;
         let routers = router_configs(&live, access_logs, &listeners);
@@ -258,7 +259,7 @@ impl RunningApp {
 const ADMIN: &str = "the admin server";
 
 /// Binds every listener; when one cannot be bound, those bound before it are closed again.
-fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Vec<ListenerInfo>), Error> {
+fn bind_listeners(config: &Config) -> Result<(Vec<TcpListener>, Vec<ListenerInfo>), Error> {
     let mut sockets = Vec::new();
     let mut listeners = Vec::new();
     for (router, places) in config.routers.iter().zip(&config.places.routers) {
@@ -266,7 +267,7 @@ fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Vec<ListenerInfo>), Er
             let key = format!("{}.servers[{at}].port", places.key);
             let what = format!("{}:{place}: {key}: router {}", config.file, router.label);
             let (socket, address) =
-                listen(&what, server.address(), &settings::socket(&server.socket_options))?;
+                bind_socket(&what, server.address(), &settings::socket(&server.socket_options))?;
             let unnamed = || format!("{}/{}", address.ip(), address.port());
             let label = server.label.clone().unwrap_or_else(unnamed);
             listeners.push(ListenerInfo { router: router.label.clone(), server: label, address });
@@ -277,7 +278,7 @@ fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Vec<ListenerInfo>), Er
 }
 
 /// Binds one socket; `what` names it in errors.
-fn listen(
+fn bind_socket(
     what: &str,
     address: SocketAddr,
     options: &SocketOptions,

@@ -83,18 +83,19 @@ async fn body_parameters(request: Request<Incoming>) -> Result<DelegationParamet
         .and_then(|value| value.split(';').next())
         .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
     if !is_json {
-        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
     }
     let reading = timeout(BODY_TIMEOUT, Limited::new(request.into_body(), LARGEST_BODY).collect()).await;
     let body = match reading {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB"));
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB"));
         }
-        Ok(Err(error)) => return Err(bad(&format!("Malformed delegation request: {error}"))),
-        Err(_) => return Err(refused(StatusCode::REQUEST_TIMEOUT, "the body takes too long")),
+        Ok(Err(error)) => return Err(bad_request(&format!("Malformed delegation request: {error}"))),
+        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body takes too long")),
     };
-    serde_json::from_slice(&body).map_err(|error| bad(&format!("Malformed delegation request: {error}")))
+    serde_json::from_slice(&body)
+        .map_err(|error| bad_request(&format!("Malformed delegation request: {error}")))
 }
 
 async fn try_explain(
@@ -116,11 +117,11 @@ async fn explain_name(
     routers: &[RouterView],
     asker: &Asker,
 ) -> Result<PageResponse, DelegationError> {
-    let router = choose(parameters.namespace.as_deref(), routers)?;
+    let router = choose_router(parameters.namespace.as_deref(), routers)?;
     // A large dtab takes a while to parse, and other tasks run on this thread.
     let reading = tokio::task::spawn_blocking(move || parse(&parameters)).await;
     // An error is a panic of the blocking task, or the end of the runtime.
-    let reading = reading.map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
+    let reading = reading.map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
     let DelegationQuery { path, dtab, base } = reading?;
     let naming = router.naming.borrow().clone();
     let dtab = base.unwrap_or(naming.dtab).concat(&dtab);
@@ -138,33 +139,43 @@ async fn explain_name(
 }
 
 /// Returns the router of a label; without one, the only router there is.
-fn choose<'a>(label: Option<&str>, routers: &'a [RouterView]) -> Result<&'a RouterView, DelegationError> {
+fn choose_router<'a>(
+    label: Option<&str>,
+    routers: &'a [RouterView],
+) -> Result<&'a RouterView, DelegationError> {
     let labels = || routers.iter().map(|router| router.label.as_str()).collect::<Vec<_>>().join(", ");
     match (label.filter(|label| !label.is_empty()), routers) {
         (None, [only]) => Ok(only),
-        (None, _) => Err(bad(&format!("the parameter namespace is missing: it is one of {}", labels()))),
+        (None, _) => {
+            Err(bad_request(&format!("the parameter namespace is missing: it is one of {}", labels())))
+        }
         (Some(label), routers) => routers.iter().find(|router| router.label == label).ok_or_else(|| {
-            refused(StatusCode::NOT_FOUND, &format!("there is no router {label}: there are {}", labels()))
+            refuse(StatusCode::NOT_FOUND, &format!("there is no router {label}: there are {}", labels()))
         }),
     }
 }
 
+/// Parses the parameters of a request.
 fn parse(parameters: &DelegationParameters) -> Result<DelegationQuery, DelegationError> {
-    let invalid = |what: &str, error: &ParseError| bad(&format!("Invalid {what}: {error}"));
+    let invalid = |what: &str, error: &ParseError| bad_request(&format!("Invalid {what}: {error}"));
     let dtab = |what, text: &str| text.parse().map_err(|error| invalid(what, &error));
     let own = dtab("dtab", parameters.dtab.as_deref().unwrap_or_default())?;
     let base = parameters.base_dtab.as_deref().map(|text| dtab("baseDtab", text)).transpose()?;
-    let path =
-        parameters.path.as_deref().ok_or_else(|| bad("Invalid path: the parameter path is missing"))?;
+    let path = parameters
+        .path
+        .as_deref()
+        .ok_or_else(|| bad_request("Invalid path: the parameter path is missing"))?;
     let path = path.parse().map_err(|error| invalid("path", &error))?;
     Ok(DelegationQuery { path, dtab: own, base })
 }
 
-fn bad(why: &str) -> DelegationError {
-    refused(StatusCode::BAD_REQUEST, why)
+/// Returns a refusal with 400.
+fn bad_request(why: &str) -> DelegationError {
+    refuse(StatusCode::BAD_REQUEST, why)
 }
 
-fn refused(status: StatusCode, why: &str) -> DelegationError {
+/// Returns a refusal with a status and a reason.
+fn refuse(status: StatusCode, why: &str) -> DelegationError {
     DelegationError(status, why.to_owned())
 }
 

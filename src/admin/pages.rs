@@ -130,7 +130,7 @@ pub(super) async fn answer(request: Request<Incoming>, state: &AdminState) -> Pa
         AdminPage::Index => index(&request),
         AdminPage::Ping => respond(StatusCode::OK, "text/plain", "pong"),
         AdminPage::Live => text(StatusCode::OK, "live"),
-        AdminPage::Ready => match state.readiness.missing() {
+        AdminPage::Ready => match state.readiness.unready_reason() {
             None => text(StatusCode::OK, "ready"),
             Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
         },

@@ -3,7 +3,7 @@
 mod entries;
 
 use super::Exit;
-use super::run::{control, failed};
+use super::run::{fail, run_control};
 use crate::config::{self, Config};
 use crate::kubernetes::Clients;
 use crate::namer;
@@ -15,23 +15,23 @@ use tokio::runtime::Handle;
 pub(super) fn run(file: &str) -> Exit {
     let config = match config::load(Path::new(file)) {
         Ok(config) => config,
-        Err(errors) => return failed(&errors),
+        Err(errors) => return fail(&errors),
     };
-    control(async {
+    run_control(async {
         // Namers are made as the start makes them, and dropped again.
         let (clients, registry, control) = (Clients::default(), Registry::default(), Handle::current());
         let made = namer::build(&config.namers, config.interpreters(), &clients, &registry, &control);
         if let Err(error) = made {
-            return failed(&error);
+            return fail(&error);
         }
         for store in config.routers.iter().filter_map(|router| router.store.as_ref()) {
             if let Err(error) = store.check() {
-                return failed(&error);
+                return fail(&error);
             }
         }
         for identifier in config.routers.iter().flat_map(|router| &router.identifiers) {
             if let Err(error) = identifier.check() {
-                return failed(&error);
+                return fail(&error);
             }
         }
         for note in config.notes() {
@@ -61,7 +61,7 @@ fn warnings(config: &Config) -> Vec<String> {
     let namers: Vec<_> = config.namers.iter().map(|namer| namer.prefix.clone()).collect();
     for (router, places) in config.routers.iter().zip(&config.places.routers) {
         let place = |at: usize| places.dentries.get(at).copied().unwrap_or(places.dtab);
-        for doubt in entries::doubts(&router.dtab, &namers) {
+        for doubt in entries::find_doubts(&router.dtab, &namers) {
             let (file, at, key) = (&config.file, place(doubt.entry), &places.key);
             let reason = doubt.reason(|entry| place(entry).line);
             warnings.push(format!("{file}:{at}: {key}.dtab: {reason}"));

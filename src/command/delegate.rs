@@ -1,7 +1,7 @@
 //! `signpost delegate`: draws where a name leads under a router's dtab, and why.
 
 use super::Exit;
-use super::run::{control, failed};
+use super::run::{fail, run_control};
 use crate::config::{self, Config, Router};
 use crate::interpret::show::{Colours, draw, json};
 use crate::interpret::{Delegation, Explore, Held, Keeper, Outcome, delegate, settle};
@@ -46,36 +46,36 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let config = match config::load(std::path::Path::new(&arguments.file)) {
         Ok(config) => config,
-        Err(errors) => return failed(&errors),
+        Err(errors) => return fail(&errors),
     };
-    let router = match choose(&config, arguments.router.as_deref()) {
+    let router = match choose_router(&config, arguments.router.as_deref()) {
         Ok(router) => router,
-        Err(text) => return failed(&text),
+        Err(text) => return fail(&text),
     };
     let path: Path = match arguments.path.parse() {
         Ok(path) => path,
-        Err(error) => return failed(&format_args!("the path: {error}")),
+        Err(error) => return fail(&format_args!("the path: {error}")),
     };
     let dtab: Dtab = match arguments.dtab.parse() {
         Ok(dtab) => dtab,
-        Err(error) => return failed(&format_args!("the dtab: {error}")),
+        Err(error) => return fail(&format_args!("the dtab: {error}")),
     };
-    control(async {
+    run_control(async {
         let wait = Duration::from_secs(arguments.wait);
         let stored = match stored(router, wait).await {
             Ok(stored) => stored,
-            Err(text) => return failed(&text),
+            Err(text) => return fail(&text),
         };
         let dtab = stored.concat(&router.dtab).concat(&dtab);
         match explain(&config, router, &dtab, &path, wait).await {
             Ok(delegation) => show(&delegation, arguments.json),
-            Err(error) => failed(&error),
+            Err(error) => fail(&error),
         }
     })
 }
 
 /// Returns the router of a label; without one, the only router there is.
-fn choose<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Router, String> {
+fn choose_router<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Router, String> {
     let labels = || config.routers.iter().map(|router| router.label.as_str()).collect::<Vec<_>>().join(", ");
     match (label, config.routers.as_slice()) {
         (None, [only]) => Ok(only),
@@ -126,7 +126,7 @@ fn show(delegation: &Delegation, as_json: bool) -> Exit {
     if as_json {
         match serde_json::to_string_pretty(&json(delegation)) {
             Ok(text) => println!("{text}"),
-            Err(error) => return failed(&error),
+            Err(error) => return fail(&error),
         }
     } else {
         let colours = if std::io::stdout().is_terminal() { Colours::Ansi } else { Colours::Without };

@@ -4,7 +4,7 @@ mod services;
 
 use self::services::{DemoService, RouterAddress};
 use super::Exit;
-use super::run::{Signals, StopMode, control, failed, log_addresses, shut_down};
+use super::run::{Signals, StopMode, fail, log_addresses, run_control, shut_down};
 use crate::app::{self, App, RunningApp, Threads};
 use crate::config::Config;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -100,10 +100,10 @@ enum Error {
 
 /// Runs the demo until it is told to stop.
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    control(async {
+    run_control(async {
         let mut signals = match Signals::new() {
             Ok(signals) => signals,
-            Err(error) => return failed(&error),
+            Err(error) => return fail(&error),
         };
         if let Some(service) = &arguments.service {
             return match service.start().await {
@@ -113,7 +113,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                     Exit::Done
                 }
                 Err(error) => {
-                    failed(&format!("the service cannot listen: {error}. Choose another place with --listen"))
+                    fail(&format!("the service cannot listen: {error}. Choose another place with --listen"))
                 }
             };
         }
@@ -129,7 +129,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                 // Only the person at the terminal sends requests to the demo.
                 shut_down(demo.running, StopMode::Now, signals).await
             }
-            Err(error) => failed(&error),
+            Err(error) => fail(&error),
         }
     })
 }

@@ -1,7 +1,7 @@
 //! `signpost probe`: asks an admin server whether it is live or ready, in containers without another HTTP client.
 
 use super::Exit;
-use super::run::failed;
+use super::run::fail;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -39,8 +39,8 @@ fn page(text: &str) -> Result<String, &'static str> {
 pub(super) fn run(Arguments { address, page }: &Arguments) -> Exit {
     match ask(*address, page) {
         Ok(line) if line.split(' ').nth(1) == Some("200") => Exit::Done,
-        Ok(line) => failed(&format!("http://{address}{page}: {line}")),
-        Err(error) => failed(&format!("http://{address}{page}: {error}")),
+        Ok(line) => fail(&format!("http://{address}{page}: {line}")),
+        Err(error) => fail(&format!("http://{address}{page}: {error}")),
     }
 }
 

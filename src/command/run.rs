@@ -14,19 +14,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Starts the routers of a file and serves until it is told to stop.
 pub(super) fn run(file: &str) -> Exit {
     match config::load(Path::new(file)) {
-        Ok(config) => control(serve(file, config)),
-        Err(errors) => failed(&errors),
+        Ok(config) => run_control(serve(file, config)),
+        Err(errors) => fail(&errors),
     }
 }
 
 /// Prints the reason why a command fails on standard error.
-pub(super) fn failed(error: &dyn std::fmt::Display) -> Exit {
+pub(super) fn fail(error: &dyn std::fmt::Display) -> Exit {
     eprintln!("signpost: {error}");
     Exit::Failed
 }
 
 /// Runs the control runtime: one thread for all work that is not a request.
-pub(super) fn control(work: impl Future<Output = Exit>) -> Exit {
+pub(super) fn run_control(work: impl Future<Output = Exit>) -> Exit {
     match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => {
             let exit = runtime.block_on(work);
@@ -34,7 +34,7 @@ pub(super) fn control(work: impl Future<Output = Exit>) -> Exit {
             runtime.shutdown_background();
             exit
         }
-        Err(error) => failed(&error),
+        Err(error) => fail(&error),
     }
 }
 
@@ -43,7 +43,7 @@ async fn serve(file: &str, config: Config) -> Exit {
     log_notes(&config);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(error) => return failed(&error),
+        Err(error) => return fail(&error),
     };
     raise_open_files();
     match App::start(config, Threads::per_core()).await {
@@ -53,11 +53,11 @@ async fn serve(file: &str, config: Config) -> Exit {
             let stop = tokio::select! {
                 stop = signals.stop() => stop,
                 () = asked => StopMode::Announced,
-                error = reload_on_change(file, &mut running) => return failed(&error),
+                error = reload_on_change(file, &mut running) => return fail(&error),
             };
             shut_down(running, stop, signals).await
         }
-        Err(error) => failed(&error),
+        Err(error) => fail(&error),
     }
 }
 

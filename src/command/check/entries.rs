@@ -60,12 +60,12 @@ impl Doubt {
 }
 
 /// Returns the doubtful entries of a dtab; `namers` are the prefixes of the configured namers, without `/#`.
-pub(super) fn doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
+pub(super) fn find_doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
     let entries: Vec<&Dentry> = dtab.iter().collect();
     let kind = |at: usize, dentry: &Dentry| {
-        shadow(&entries, at, dentry)
-            .or_else(|| nowhere(&entries, namers, dentry))
-            .or_else(|| circle(dtab, at, dentry))
+        find_shadow(&entries, at, dentry)
+            .or_else(|| find_dead_end(&entries, namers, dentry))
+            .or_else(|| find_loop(dtab, at, dentry))
     };
     entries
         .iter()
@@ -77,7 +77,7 @@ pub(super) fn doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
 }
 
 /// Finds a later entry that decides for every name this one matches.
-fn shadow(entries: &[&Dentry], at: usize, dentry: &Dentry) -> Option<DoubtKind> {
+fn find_shadow(entries: &[&Dentry], at: usize, dentry: &Dentry) -> Option<DoubtKind> {
     entries.iter().enumerate().skip(at + 1).find_map(|(by, later)| {
         if later == &dentry {
             Some(DoubtKind::Repeated { by })
@@ -114,7 +114,7 @@ fn decides(tree: &NameTree<Path>) -> bool {
 }
 
 /// Finds a path in the entry's tree with which no entry and no namer begins.
-fn nowhere(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<DoubtKind> {
+fn find_dead_end(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<DoubtKind> {
     let mut found = None;
     dentry.dst.map(&mut |path: &Path| {
         let meets = entries.iter().any(|entry| meets(&entry.prefix, path));
@@ -152,23 +152,25 @@ impl Answers for PendingAnswers {
 }
 
 /// Reports an entry whose own prefix leads to it again, until a bound is reached.
-fn circle(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<DoubtKind> {
+fn find_loop(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<DoubtKind> {
     let path = Path::from_elems(dentry.prefix.elems().map(|elem| match elem {
         Element::Label(label) => label,
         Element::Any => b"any",
     }));
     let delegation = delegate(dtab, &path, &mut PendingAnswers, Explore::All);
-    let failure = bound_below(&delegation.step, at, 0)?;
+    let failure = find_bound_below(&delegation.step, at, 0)?;
     Some(DoubtKind::Loop { failure })
 }
 
 /// Finds the bound that is reached below more than one step of the entry at `at`.
-fn bound_below(step: &Step, at: usize, passed: usize) -> Option<Failure> {
+fn find_bound_below(step: &Step, at: usize, passed: usize) -> Option<Failure> {
     let passed = passed + usize::from(step.dentry == Some(at));
     match &step.kind {
-        StepKind::Delegate(next) => bound_below(next, at, passed),
-        StepKind::Alt(arms) => arms.iter().find_map(|arm| bound_below(arm, at, passed)),
-        StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| bound_below(branch, at, passed)),
+        StepKind::Delegate(next) => find_bound_below(next, at, passed),
+        StepKind::Alt(arms) => arms.iter().find_map(|arm| find_bound_below(arm, at, passed)),
+        StepKind::Union(branches) => {
+            branches.iter().find_map(|(_, branch)| find_bound_below(branch, at, passed))
+        }
         StepKind::Failed(failure) if passed > 1 => Some(failure.clone()),
         _ => None,
     }
@@ -180,7 +182,10 @@ mod tests {
 
     fn reasons(dtab: &str) -> Vec<String> {
         let namers = [Path::from_elems(["io.l5d.fs"])];
-        doubts(&dtab.parse().unwrap(), &namers).iter().map(|doubt| doubt.reason(|entry| entry + 1)).collect()
+        find_doubts(&dtab.parse().unwrap(), &namers)
+            .iter()
+            .map(|doubt| doubt.reason(|entry| entry + 1))
+            .collect()
     }
 
     #[test]
