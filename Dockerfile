@@ -6,7 +6,7 @@
 FROM docker.io/library/rust:1.95-slim-bookworm AS build
 WORKDIR /source
 COPY . .
-# The C library is linked in. With a target of its own the flag is not meant for what is run while building.
+# The C library is linked in. With an explicit target the flag does not apply to build scripts.
 RUN RUSTFLAGS='-C target-feature=+crt-static' \
     cargo build --release --locked --bin signpost --target "$(rustc --print host-tuple)" \
  && mkdir /image \

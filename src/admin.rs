@@ -1,22 +1,22 @@
 //! Shows the state of the router on a port of its own.
 //!
-//! What is shown comes as values, in [`Shown`]; nothing here changes routing. One thing can be done: `/admin/shutdown`
-//! asks for the stop that a signal asks for, and it is `app`'s to follow.
+//! The state comes as values, in [`AdminState`]; nothing here changes routing. One page acts: `/admin/shutdown` asks
+//! for the stop that a signal asks for, and `app` carries it out.
 //!
-//! * `pages` is the table of what there is, and finds the page of a request.
-//! * `caller` refuses what a page of somebody else's could make a browser send.
+//! * `pages` is the table of pages, and finds the page of a request.
+//! * `origin` refuses requests that another site's page could make a browser send.
 //! * `delegator` explains where a name leads, to programs and on a page.
-//! * `server` carries connections, `answer` makes responses.
+//! * `server` carries connections, `response` makes responses.
 //!
-//! Absent: TLS, passwords, and rules of who may see which page. The server listens on loopback unless the configuration
-//! says otherwise.
+//! Absent: TLS, passwords, and rules about which caller may see which page. The server listens on loopback unless the
+//! configuration says otherwise.
 
-mod answer;
-mod caller;
 mod delegator;
 mod metrics;
+mod origin;
 mod pages;
 mod query;
+mod response;
 mod server;
 mod state;
 
@@ -33,43 +33,43 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::{Notify, watch};
 
-/// What is shown, and the one thing that can be asked for.
+/// The state that the admin server shows, and the notification that a caller asks for a stop.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct AdminState {
     /// Whether the routers are ready for requests.
     pub readiness: Readiness,
     /// Notified when the process is asked to stop.
     pub stop: Arc<Notify>,
-    /// What is counted.
+    /// The metrics.
     pub registry: Registry,
     /// The configuration as it was resolved.
     pub config: watch::Receiver<serde_json::Value>,
     /// The routers.
-    pub routers: watch::Receiver<Vec<Router>>,
+    pub routers: watch::Receiver<Vec<RouterView>>,
     /// The namers.
     pub namers: watch::Receiver<Namers>,
-    /// By which API servers are watched.
+    /// The clients that watch API servers.
     pub clients: Clients,
-    /// By whom they are asked.
+    /// The handle by which the namers' answers are asked for.
     pub asker: Asker,
-    /// What the workers know of endpoints.
+    /// The endpoints that workers use.
     pub loads: Arc<Loads>,
 }
 
-/// One router.
+/// One router, as the admin server shows it.
 #[derive(Clone, Debug)]
-pub struct Router {
+pub struct RouterView {
     /// Its label.
     pub label: String,
-    /// What its identifiers put before names.
+    /// The prefix that its identifiers put before names.
     pub prefix: Path,
-    /// What names mean when the request says nothing; live.
+    /// The dtab and namers that apply to a request without overrides, live.
     pub naming: watch::Receiver<Naming>,
-    /// Where more of its dtab is stored, if anywhere.
+    /// The store that holds more of its dtab, if there is one.
     pub store: Option<Store>,
 }
 
-/// Whether the routers are ready for requests: not before their listeners serve, and not while they drain.
+/// The readiness of the routers for requests: not before their listeners serve, and not while they drain.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     serving: Arc<AtomicBool>,
@@ -77,18 +77,18 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Not ready until [`Readiness::serving`] is called, nor once `drain` has begun.
+    /// Returns a readiness that begins with [`Readiness::serving`] and ends when `drain` begins.
     pub fn new(drain: Stages) -> Self {
         Self { serving: Arc::default(), drain }
     }
 
-    /// Says that every listener serves.
+    /// Records that every listener serves.
     pub fn serving(&self) {
         self.serving.store(true, Relaxed);
     }
 
-    /// Returns why requests should not be sent here, if they should not.
-    fn missing(&self) -> Option<&'static str> {
+    /// Returns the reason why requests should not be sent here, if there is one.
+    fn unready_reason(&self) -> Option<&'static str> {
         if self.drain.stage() > Stage::Open {
             return Some("draining");
         }

@@ -1,14 +1,14 @@
-//! The only place that knows every part: build all, bind all, run.
+//! Builds all parts, binds all listeners, and runs them: the only module that knows every part.
 
-mod base;
 mod live;
+mod naming;
 mod reload;
 mod settings;
 mod workers;
 
-use self::live::Live;
+use self::live::LiveConfig;
 use self::workers::Workers;
-use crate::admin::{Readiness, Shown};
+use crate::admin::{AdminState, Readiness};
 use crate::config::{Config, Errors, Warning};
 use crate::drain::{self, Drain, Stage};
 use crate::interpret::Keeper;
@@ -22,38 +22,37 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How long an answer of a namer that nobody holds is kept, so that a name asked for now and then need not be watched
-/// anew each time.
+/// How long a namer's answer is kept after its last use, so that a name asked for now and then need not be watched anew
+/// each time.
 const ANSWER_IDLE: Duration = Duration::from_secs(60);
 
-/// How long the last workers may take to end after they were told to give up, and the admin server to give its last
-/// answers.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the workers may take to end after the drain has forced them, and the admin server to send its last answers.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for snapshots to be written.
-const SAVING: Duration = Duration::from_secs(5);
+const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection that waits may still begin a request when a stop that was announced has come to its end: long
-/// enough for what was sent before the caller could know, so that it is answered and not lost.
+/// How long an idle connection may still begin a request after an announced stop has begun to drain: long enough for a
+/// request that the caller sent before it could know of the stop, so that it is answered and not lost.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// Where requests are served.
+/// The threads that serve requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
-    /// On the thread that starts the app, which must be a local runtime's: everything runs on one clock.
+    /// The thread that starts the app, which must run a local runtime: everything runs on one clock.
     Here,
-    /// On so many threads of their own.
+    /// So many threads of their own.
     Workers(usize),
 }
 
 impl Threads {
-    /// One worker for each core.
+    /// Returns one worker for each core.
     pub fn per_core() -> Self {
         Self::Workers(std::thread::available_parallelism().map_or(1, Into::into))
     }
 }
 
-/// Why the app did not start, and nothing is left running or bound; or why a changed configuration is not taken over.
+/// A failed start, after which nothing is left running or bound; or the reason why a changed configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration is wrong.
@@ -71,19 +70,21 @@ pub enum Error {
     /// A listener cannot be bound.
     #[error("{what} cannot listen on {address}: {source}{}", advice(source))]
     Bind {
-        /// Whose address it is, and where the configuration says so.
+        /// The listener, with the place in the configuration.
         what: String,
-        /// Where it should listen.
+        /// The address on which it should listen.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// An access log cannot be opened.
-    #[error("{what}: the access log cannot be opened: {source}. Correct the path, or who may write there")]
+    #[error(
+        "{what}: the access log cannot be opened: {source}. Correct the path, or the permissions of its folder"
+    )]
     AccessLog {
-        /// Whose it is, and where the configuration says so.
+        /// The router, with the place in the configuration.
         what: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A thread cannot be started.
@@ -91,6 +92,7 @@ pub enum Error {
     Worker(io::Error),
 }
 
+/// Returns the advice that follows an error of the system.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -106,27 +108,27 @@ fn advice(error: &io::Error) -> &'static str {
 #[derive(Debug)]
 pub struct App;
 
-/// A listener that serves.
+/// A listener in service.
 #[derive(Clone, Debug)]
-pub struct Listener {
+pub struct ListenerInfo {
     /// The label of its router.
     pub router: String,
     /// Its label in metrics: `<ip>/<port>`, as it is bound, unless the configuration gives it one.
     pub server: String,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
 }
 
-/// The application while it runs.
+/// A running application.
 #[derive(Debug)]
-pub struct Running {
-    listeners: Vec<Listener>,
+pub struct RunningApp {
+    listeners: Vec<ListenerInfo>,
     admin: SocketAddr,
     registry: Registry,
     stop_asked: Arc<Notify>,
     drain: Drain,
     admin_drain: Drain,
-    live: Live,
+    live: LiveConfig,
     workers: Workers,
     logs: Logs,
 }
@@ -134,18 +136,19 @@ pub struct Running {
 impl App {
     /// Builds everything, binds every listener, and only then accepts.
     ///
-    /// To be called on the runtime that is to run control.
+    /// Must be called on the runtime that is to run control.
     ///
     /// # Errors
     ///
     /// A namer cannot be made, a store or an identifier cannot be used, a listener cannot be bound, an access log
     /// cannot be opened, or a thread cannot be started.
-    pub async fn start(config: Config, threads: Threads) -> Result<Running, Error> {
+    pub async fn start(config: Config, threads: Threads) -> Result<RunningApp, Error> {
         let control = Handle::current();
         let registry = Registry::default();
-        let live = Live::open(config, &registry, &control).await?;
-        let (admin_socket, admin) = listen(ADMIN, live.config().admin.address(), &SocketOptions::default())?;
-        let (sockets, listeners) = bind_all(live.config())?;
+        let live = LiveConfig::open(config, &registry, &control).await?;
+        let (admin_socket, admin) =
+            bind_socket(ADMIN, live.config().admin.address(), &SocketOptions::default())?;
+        let (sockets, listeners) = bind_listeners(live.config())?;
         let mut logs = Logs::default();
         let access_logs = open_access_logs(live.config(), &mut logs, &registry)?;
         let routers = router_configs(&live, access_logs, &listeners);
@@ -157,8 +160,8 @@ impl App {
         let (keeper, asker) = Keeper::new(ANSWER_IDLE);
         control.spawn(keeper.run());
         let proxy = Proxy::new(routers, live.settings(), sockets, asker.clone(), registry.clone());
-        let (config, routers, namers) = live.shown();
-        let shown = Shown {
+        let (config, routers, namers) = live.admin_values();
+        let admin_state = AdminState {
             readiness: readiness.clone(),
             stop: Arc::clone(&stop_asked),
             registry: registry.clone(),
@@ -171,34 +174,33 @@ impl App {
         };
         let admin_listener = tokio::net::TcpListener::from_std(admin_socket)
             .map_err(|source| Error::Bind { what: ADMIN.to_owned(), address: admin, source })?;
-        control.spawn(admin::serve(admin_listener, shown, admin_guard));
+        control.spawn(admin::serve(admin_listener, admin_state, admin_guard));
         let workers = Workers::start(proxy, &guard, threads).map_err(Error::Worker)?;
         readiness.serving();
-        Ok(Running { listeners, admin, registry, stop_asked, drain, admin_drain, live, workers, logs })
+        Ok(RunningApp { listeners, admin, registry, stop_asked, drain, admin_drain, live, workers, logs })
     }
 }
 
-impl Running {
-    /// The listeners, in the order of the configuration.
-    pub fn listeners(&self) -> &[Listener] {
+impl RunningApp {
+    /// Returns the listeners, in the order of the configuration.
+    pub fn listeners(&self) -> &[ListenerInfo] {
         &self.listeners
     }
 
-    /// Where the admin server listens.
+    /// Returns the address on which the admin server listens.
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
 
-    /// What is counted.
+    /// Returns the metrics.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Takes over what was read of the changed configuration: everything but listeners, which are what they are until a
-    /// restart. Requests that have begun are not touched; those that come next, also on connections that are open, are
-    /// served by what it says.
+    /// Takes over a changed configuration: everything but listeners, which stay as they are until a restart. Requests
+    /// under way are not touched; the next ones are served by the new configuration, also on open connections.
     ///
-    /// Returns what takes a restart, each with its place.
+    /// Returns the changes that take a restart, each with its place.
     ///
     /// # Errors
     ///
@@ -213,51 +215,51 @@ impl Running {
         self.logs.reopen();
     }
 
-    /// Waits until the admin server was asked to stop the process: then [`Running::leave`] should be called, and
-    /// [`Running::stop`].
+    /// Waits until a caller of the admin server asks for a stop: then [`RunningApp::leave`] should be called, and
+    /// [`RunningApp::stop`].
     pub fn stop_asked(&self) -> impl Future<Output = ()> + use<> {
         let asked = Arc::clone(&self.stop_asked);
         async move { asked.notified().await }
     }
 
-    /// Says that the process is going to stop, and waits until whoever sends requests here may have heard it: for the
-    /// configured delay. Until then all goes on as before.
+    /// Announces the stop, and waits for the configured delay, so that load balancers and callers can notice it. Until
+    /// then requests are served as before.
     ///
-    /// Who does not want to wait drops the future; it has its effect when it is first polled.
+    /// A caller that does not want to wait drops the future; the announcement is made when it is first polled.
     pub async fn leave(&self) {
         self.drain.leave();
         tokio::time::sleep(self.live.config().admin.shutdown_delay).await;
     }
 
-    /// Stops accepting, finishes what was begun within the configured grace, and forces what is left.
+    /// Stops accepting, finishes the requests under way within the configured grace, and forces the rest to end.
     ///
-    /// After [`Running::leave`], a request that comes on an open connection within the first second is served, too, and
-    /// told that it was the last; without, connections that wait are closed at once.
+    /// After [`RunningApp::leave`], a request that comes on an open connection within the first second is served as
+    /// well, and its response closes the connection; without `leave`, idle connections are closed at once.
     ///
-    /// The admin server answers until the end, so that it can be asked how far this has come. Returns whether all
+    /// The admin server answers until the end, so that the progress of the drain can be seen. Returns whether all
     /// requests of the routers finished in time.
     pub async fn stop(self) -> bool {
         let announced = self.drain.stages().stage() >= Stage::Leaving;
         let last_call = if announced { LAST_CALL } else { Duration::ZERO };
         let drained = self.drain.drain(last_call, self.live.config().admin.shutdown_grace);
-        // Now, because whoever takes over may start without an API server, and nobody may wait for the end.
-        let (in_time, saved) = tokio::join!(drained, self.live.save(SAVING));
+        // Saved now, because the process that takes over may start without an API server, and may not wait for the end.
+        let (in_time, saved) = tokio::join!(drained, self.live.save(SAVE_TIMEOUT));
         if !saved {
-            tracing::warn!("not all snapshots were written within {} s", SAVING.as_secs());
+            tracing::warn!("not all snapshots were written within {} s", SAVE_TIMEOUT.as_secs());
         }
         self.workers.ended().await;
-        // A log that nobody reads, such as a pipe, must not hold up the end.
-        let _ = tokio::time::timeout(LAST_WORDS, self.logs.ended()).await;
-        self.admin_drain.drain(Duration::ZERO, LAST_WORDS).await;
+        // A log without a reader, such as a pipe, must not hold up the end.
+        let _ = tokio::time::timeout(END_TIMEOUT, self.logs.ended()).await;
+        self.admin_drain.drain(Duration::ZERO, END_TIMEOUT).await;
         in_time
     }
 }
 
-/// What errors call the admin server.
+/// The name of the admin server in errors.
 const ADMIN: &str = "the admin server";
 
-/// Binds every listener; what was bound is closed again when one cannot be.
-fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Vec<Listener>), Error> {
+/// Binds every listener; when one cannot be bound, those bound before it are closed again.
+fn bind_listeners(config: &Config) -> Result<(Vec<TcpListener>, Vec<ListenerInfo>), Error> {
     let mut sockets = Vec::new();
     let mut listeners = Vec::new();
     for (router, places) in config.routers.iter().zip(&config.places.routers) {
@@ -265,17 +267,18 @@ fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Vec<Listener>), Error>
             let key = format!("{}.servers[{at}].port", places.key);
             let what = format!("{}:{place}: {key}: router {}", config.file, router.label);
             let (socket, address) =
-                listen(&what, server.address(), &settings::socket(&server.socket_options))?;
+                bind_socket(&what, server.address(), &settings::socket(&server.socket_options))?;
             let unnamed = || format!("{}/{}", address.ip(), address.port());
             let label = server.label.clone().unwrap_or_else(unnamed);
-            listeners.push(Listener { router: router.label.clone(), server: label, address });
+            listeners.push(ListenerInfo { router: router.label.clone(), server: label, address });
             sockets.push(socket);
         }
     }
     Ok((sockets, listeners))
 }
 
-fn listen(
+/// Binds one socket; `what` names it in errors.
+fn bind_socket(
     what: &str,
     address: SocketAddr,
     options: &SocketOptions,
@@ -286,7 +289,7 @@ fn listen(
     Ok((socket, bound))
 }
 
-/// Opens the access logs of the routers, in their order; those of one file have one writer.
+/// Opens the access logs of the routers, in their order; logs to one file share one writer.
 fn open_access_logs(
     config: &Config,
     logs: &mut Logs,
@@ -307,11 +310,11 @@ fn open_access_logs(
     Ok(opened)
 }
 
-/// What the proxy has to know of the routers for as long as they run.
+/// Returns the configuration of the routers that stays for as long as they run.
 fn router_configs(
-    live: &Live,
+    live: &LiveConfig,
     access_logs: Vec<Option<AccessLog>>,
-    listeners: &[Listener],
+    listeners: &[ListenerInfo],
 ) -> Vec<RouterConfig> {
     let mut listeners = listeners.iter();
     let routers = live.config().routers.iter().zip(live.namings()).zip(access_logs);

@@ -1,4 +1,4 @@
-//! `run check delegate fmt demo probe`: one file each.
+//! The subcommands, one file each: `run check delegate fmt demo probe`.
 
 mod check;
 mod delegate;
@@ -10,7 +10,7 @@ mod run;
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
-/// What a command ends with.
+/// The result of a subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     /// It did what it was asked to.
@@ -40,18 +40,18 @@ impl From<Exit> for ExitCode {
     subcommand_negates_reqs = true,
     after_help = "Examples:
   signpost demo                                 a router, services and curls to try, on this machine
-  signpost check linkerd.yaml                   what the file means, and what is wrong with it
+  signpost check linkerd.yaml                   the meaning of the file, and its mistakes
   signpost run linkerd.yaml                     start (also: signpost linkerd.yaml)
   signpost delegate linkerd.yaml /svc/world     where a name leads, and why
 
 Exit codes:
   0  done
   1  a file, a dtab or a path is wrong, the router cannot start, `fmt --check` found something to format, or `probe`
-     was told no
+     got no 200
   2  the command line cannot be read
   3  delegate: the name leads nowhere, failed, or was not resolved in time
 
-SIGNPOST_LOG says how much is logged to standard error: error, warn, info (the default), debug, trace."
+SIGNPOST_LOG sets the level of the log on standard error: error, warn, info (the default), debug, trace."
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -63,16 +63,16 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start the routers of a configuration file, and follow it: it is read again when it changes, and on SIGHUP
-    Run(File),
-    /// Check a configuration file: all that the start checks but for free ports, whom each listener trusts, and entries
-    /// that cannot work
-    Check(File),
+    /// Start the routers of a configuration file, and read it again when it changes, and on SIGHUP
+    Run(ConfigFile),
+    /// Check a configuration file as the start does, but for free ports; also show the callers that each listener
+    /// trusts, and dtab entries that cannot work
+    Check(ConfigFile),
     /// Draw where a name leads under a router's dtab, and why
     Delegate(delegate::Arguments),
     /// Format a dtab
     Fmt(fmt::Arguments),
-    /// Run the staging story: two routers, three services, and the curls to try
+    /// Run the staging example: two routers, three services, and curl commands to try
     Demo(demo::Arguments),
     /// Ask a running router whether it is ready, or alive: for containers without any other client
     Probe(probe::Arguments),
@@ -84,7 +84,7 @@ enum Command {
   signpost check linkerd.yaml
   signpost run linkerd.yaml
   generate-config | signpost run -")]
-struct File {
+struct ConfigFile {
     /// The configuration in Linkerd 1's YAML or JSON, or - for standard input
     file: String,
 }
@@ -93,8 +93,8 @@ impl Arguments {
     /// Runs the command to its end.
     pub fn run(self) -> ExitCode {
         let exit = match (self.command, self.file) {
-            (Some(Command::Run(File { file })), _) | (None, Some(file)) => run::run(&file),
-            (Some(Command::Check(File { file })), _) => check::run(&file),
+            (Some(Command::Run(ConfigFile { file })), _) | (None, Some(file)) => run::run(&file),
+            (Some(Command::Check(ConfigFile { file })), _) => check::run(&file),
             (Some(Command::Delegate(arguments)), _) => delegate::run(&arguments),
             (Some(Command::Fmt(arguments)), _) => fmt::run(&arguments),
             (Some(Command::Demo(arguments)), _) => demo::run(&arguments),

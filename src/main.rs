@@ -1,4 +1,4 @@
-//! The `signpost` command: argv, logging, the control runtime, the exit code.
+//! The `signpost` command: starts logging, reads argv, runs the subcommand, and returns its exit code.
 
 use clap::Parser as _;
 use signpost::command::Arguments;

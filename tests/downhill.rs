@@ -321,7 +321,7 @@ impl<'ast> Visit<'ast> for Sources<'_> {
         self.note_tokens(&[], tokens);
     }
 
-    /// `pub(crate)` says who may look, and imports nothing.
+    /// `pub(crate)` limits visibility, and imports nothing.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {

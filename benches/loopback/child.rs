@@ -115,7 +115,7 @@ impl Drop for Child {
     }
 }
 
-/// What this process is told to do, line by line. When nobody is left to tell it anything, it ends.
+/// The commands for this process, line by line. When the process that sends them is gone, it ends.
 pub(crate) fn commands() -> UnboundedReceiver<String> {
     let (sender, receiver) = unbounded_channel();
     std::thread::spawn(move || {

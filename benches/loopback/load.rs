@@ -14,7 +14,7 @@ pub(crate) struct Load {
     callers: usize,
 }
 
-/// Who makes them: as many as there are streams, over HTTP/1 as there are connections.
+/// The callers that make them: as many as there are streams, over HTTP/1 as there are connections.
 #[derive(Clone, Copy)]
 pub(crate) struct Callers {
     pub(crate) exchange: Exchange,
@@ -49,7 +49,7 @@ impl Load {
     }
 }
 
-/// Who makes one request after the other.
+/// A caller that makes one request after the other.
 enum Caller {
     Http1(http1::Caller),
     Http2(http2::Caller),

@@ -52,7 +52,7 @@ impl Api {
         lock(&self.state).change(service, generation)
     }
 
-    /// Ends every watch, and forgets all that was before: whoever goes on from there is told 410.
+    /// Ends every watch, and forgets all that was before: a watch that goes on from there is told 410.
     pub(crate) fn forget(&self) {
         lock(&self.state).forget();
     }
@@ -112,7 +112,7 @@ async fn answer(stream: &mut TcpStream, status: &str, body: &str) -> Result<(), 
 async fn watch(stream: &mut TcpStream, question: &Question, state: &Mutex<State>) -> Result<(), Error> {
     let (reader, mut writer) = stream.split();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
-    // Whoever has seen the head misses no change.
+    // A client that has seen the head misses no change.
     let (first, mut events) = lock(state).watch(question);
     writer.write_all(head.as_bytes()).await?;
     for event in &first {

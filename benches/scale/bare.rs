@@ -1,4 +1,4 @@
-//! A bare watch beside the router's: when a change reaches somebody who does nothing but read. On a busy machine that
+//! A bare watch beside the router's: when a change reaches a client that does nothing but read. On a busy machine that
 //! takes its time as well.
 
 use super::process::Error;

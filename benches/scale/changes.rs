@@ -44,7 +44,7 @@ type Seen = (Vec<(u16, Instant)>, usize);
 
 /// Makes so many changes, of one service after the other, beginning behind a generation.
 ///
-/// Each service that changes has a caller of its own, who makes one request after the other.
+/// Each service that changes has a caller of its own, which makes one request after the other.
 pub(crate) async fn measure(
     api: &Api,
     router: SocketAddr,

@@ -36,7 +36,7 @@ use tokio::time::{sleep, timeout};
 /// The longest the whole run may take before it is given up: a bench that hangs says so.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Who ask for every name once, together.
+/// The callers that ask for every name once, together.
 const CALLERS: usize = 8;
 
 /// How much is measured.

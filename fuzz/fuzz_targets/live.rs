@@ -99,7 +99,7 @@ fn server() -> SocketAddr {
             runtime.block_on(async {
                 let config = signpost::config::read("fuzz", &config(address)).expect("a configuration");
                 let running = App::start(config, Threads::Workers(1)).await.expect("it starts");
-                sender.send(running.listeners()[0].address).expect("somebody waits");
+                sender.send(running.listeners()[0].address).expect("the receiver waits");
                 std::future::pending::<()>().await;
             });
         });

@@ -1,12 +1,12 @@
 //! Explains where a name leads: `/delegator.json`, and the page `/delegator` over it.
 //!
-//! The tree is Linkerd 1's, and so are the ways to ask. On purpose different: `dtab` holds what a request would carry
-//! and comes after the router's own, live dtab, unless `baseDtab` stands in its place. In Linkerd `dtab` is all there is,
-//! and whoever wants to know what an override does has to send a copy of the rest with it.
+//! The tree and the parameters are Linkerd 1's, but for one difference on purpose: `dtab` holds the overrides of a
+//! request, and comes after the router's own, live dtab, unless `baseDtab` takes its place. In Linkerd, `dtab` is the
+//! whole dtab, and a caller that asks about an override has to send a copy of all other entries with it.
 
-use super::answer::{Answer, json, text};
 use super::query::Query;
-use super::{Router, Shown};
+use super::response::{PageResponse, json, text};
+use super::{AdminState, RouterView};
 use crate::interpret::{Asker, Explore, Held, Outcome, delegate, settle, show};
 use crate::name::{Dtab, ParseError, Path};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -26,84 +26,103 @@ pub(super) const SCRIPT: &str = include_str!("delegator/page.js");
 /// How long namers may take to answer, as in Linkerd.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// How many bytes a body may have.
+/// The limit on the bytes of a body.
 const LARGEST_BODY: usize = 1024 * 1024;
 
-/// How long a body may take.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// The time in which a body must have arrived.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is asked, as it was written.
+/// The parameters of a request, as they were written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Asked {
+struct DelegationParameters {
     /// The label of the router.
     namespace: Option<String>,
-    /// What is to be resolved.
+    /// The name to resolve.
     path: Option<String>,
-    /// What the request would carry.
+    /// The overrides that a request would carry.
     dtab: Option<String>,
-    /// What stands in the place of the router's dtab.
+    /// The dtab that takes the place of the router's own.
     base_dtab: Option<String>,
 }
 
-/// What is asked, read.
+/// The parameters of a request, parsed.
 #[derive(Debug)]
-struct Question {
+struct DelegationQuery {
     path: Path,
     dtab: Dtab,
     base: Option<Dtab>,
 }
 
-/// Why a question is not answered.
+/// The response to a request whose name cannot be explained: a status and a reason.
 #[derive(Debug)]
-struct Refused(StatusCode, String);
+struct DelegationError(StatusCode, String);
 
 /// Answers `/delegator.json`.
-pub(super) async fn explain(request: Request<Incoming>, shown: &Shown) -> Answer {
-    explained(request, shown).await.unwrap_or_else(|Refused(status, why)| text(status, &why))
+pub(super) async fn explain(request: Request<Incoming>, state: &AdminState) -> PageResponse {
+    try_explain(request, state).await.unwrap_or_else(|DelegationError(status, why)| text(status, &why))
 }
 
-fn query(request: &Request<Incoming>) -> Asked {
+/// Reads the parameters from the query of a GET.
+fn query_parameters(request: &Request<Incoming>) -> DelegationParameters {
     let query = Query::of(request.uri());
     let get = |name| query.get(name).map(Into::into);
-    Asked { namespace: get("namespace"), path: get("path"), dtab: get("dtab"), base_dtab: get("baseDtab") }
+    DelegationParameters {
+        namespace: get("namespace"),
+        path: get("path"),
+        dtab: get("dtab"),
+        base_dtab: get("baseDtab"),
+    }
 }
 
-async fn body(request: Request<Incoming>) -> Result<Asked, Refused> {
+/// Reads the parameters from the JSON body of a POST.
+async fn body_parameters(request: Request<Incoming>) -> Result<DelegationParameters, DelegationError> {
     let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    // A form of another page's cannot send this media type, and a script of another page's has to ask first.
+    // Another site's form cannot send this media type, and another site's script has to ask this server first.
     let is_json = media_type
         .and_then(|value| value.split(';').next())
         .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
     if !is_json {
-        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
     }
-    let reading = timeout(BODY_PATIENCE, Limited::new(request.into_body(), LARGEST_BODY).collect()).await;
+    let reading = timeout(BODY_TIMEOUT, Limited::new(request.into_body(), LARGEST_BODY).collect()).await;
     let body = match reading {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB"));
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB"));
         }
-        Ok(Err(error)) => return Err(bad(&format!("Malformed delegation request: {error}"))),
-        Err(_) => return Err(refused(StatusCode::REQUEST_TIMEOUT, "the body takes too long")),
+        Ok(Err(error)) => return Err(bad_request(&format!("Malformed delegation request: {error}"))),
+        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body takes too long")),
     };
-    serde_json::from_slice(&body).map_err(|error| bad(&format!("Malformed delegation request: {error}")))
+    serde_json::from_slice(&body)
+        .map_err(|error| bad_request(&format!("Malformed delegation request: {error}")))
 }
 
-async fn explained(request: Request<Incoming>, shown: &Shown) -> Result<Answer, Refused> {
-    let asked = if request.method() == Method::POST { body(request).await? } else { query(&request) };
-    let routers = shown.routers.borrow().clone();
-    answered(asked, &routers, &shown.asker).await
+async fn try_explain(
+    request: Request<Incoming>,
+    state: &AdminState,
+) -> Result<PageResponse, DelegationError> {
+    let parameters = if request.method() == Method::POST {
+        body_parameters(request).await?
+    } else {
+        query_parameters(&request)
+    };
+    let routers = state.routers.borrow().clone();
+    explain_name(parameters, &routers, &state.asker).await
 }
 
-/// Answers what is asked as far as it is known after a while.
-async fn answered(asked: Asked, routers: &[Router], asker: &Asker) -> Result<Answer, Refused> {
-    let router = choose(asked.namespace.as_deref(), routers)?;
-    // A large dtab takes a while to read, and control has others to serve.
-    let reading = tokio::task::spawn_blocking(move || read(&asked)).await;
-    // An error is a panic in there, or the end of the runtime.
-    let reading = reading.map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
-    let Question { path, dtab, base } = reading?;
+/// Explains a name, as far as the namers have answered within [`WAIT`].
+async fn explain_name(
+    parameters: DelegationParameters,
+    routers: &[RouterView],
+    asker: &Asker,
+) -> Result<PageResponse, DelegationError> {
+    let router = choose_router(parameters.namespace.as_deref(), routers)?;
+    // A large dtab takes a while to parse, and other tasks run on this thread.
+    let reading = tokio::task::spawn_blocking(move || parse(&parameters)).await;
+    // An error is a panic of the blocking task, or the end of the runtime.
+    let reading = reading.map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
+    let DelegationQuery { path, dtab, base } = reading?;
     let naming = router.naming.borrow().clone();
     let dtab = base.unwrap_or(naming.dtab).concat(&dtab);
     let mut held = Held::new(asker.clone(), naming.namers);
@@ -119,33 +138,45 @@ async fn answered(asked: Asked, routers: &[Router], asker: &Asker) -> Result<Ans
     Ok(json(status, &show::json(&delegation).with_outcome(&delegation), false))
 }
 
-fn choose<'a>(label: Option<&str>, routers: &'a [Router]) -> Result<&'a Router, Refused> {
+/// Returns the router of a label; without one, the only router there is.
+fn choose_router<'a>(
+    label: Option<&str>,
+    routers: &'a [RouterView],
+) -> Result<&'a RouterView, DelegationError> {
     let labels = || routers.iter().map(|router| router.label.as_str()).collect::<Vec<_>>().join(", ");
     match (label.filter(|label| !label.is_empty()), routers) {
         (None, [only]) => Ok(only),
-        (None, _) => Err(bad(&format!("the parameter namespace is missing: it is one of {}", labels()))),
+        (None, _) => {
+            Err(bad_request(&format!("the parameter namespace is missing: it is one of {}", labels())))
+        }
         (Some(label), routers) => routers.iter().find(|router| router.label == label).ok_or_else(|| {
-            refused(StatusCode::NOT_FOUND, &format!("there is no router {label}: there are {}", labels()))
+            refuse(StatusCode::NOT_FOUND, &format!("there is no router {label}: there are {}", labels()))
         }),
     }
 }
 
-fn read(asked: &Asked) -> Result<Question, Refused> {
-    let invalid = |what: &str, error: &ParseError| bad(&format!("Invalid {what}: {error}"));
+/// Parses the parameters of a request.
+fn parse(parameters: &DelegationParameters) -> Result<DelegationQuery, DelegationError> {
+    let invalid = |what: &str, error: &ParseError| bad_request(&format!("Invalid {what}: {error}"));
     let dtab = |what, text: &str| text.parse().map_err(|error| invalid(what, &error));
-    let own = dtab("dtab", asked.dtab.as_deref().unwrap_or_default())?;
-    let base = asked.base_dtab.as_deref().map(|text| dtab("baseDtab", text)).transpose()?;
-    let path = asked.path.as_deref().ok_or_else(|| bad("Invalid path: the parameter path is missing"))?;
+    let own = dtab("dtab", parameters.dtab.as_deref().unwrap_or_default())?;
+    let base = parameters.base_dtab.as_deref().map(|text| dtab("baseDtab", text)).transpose()?;
+    let path = parameters
+        .path
+        .as_deref()
+        .ok_or_else(|| bad_request("Invalid path: the parameter path is missing"))?;
     let path = path.parse().map_err(|error| invalid("path", &error))?;
-    Ok(Question { path, dtab: own, base })
+    Ok(DelegationQuery { path, dtab: own, base })
 }
 
-fn bad(why: &str) -> Refused {
-    refused(StatusCode::BAD_REQUEST, why)
+/// Returns a refusal with 400.
+fn bad_request(why: &str) -> DelegationError {
+    refuse(StatusCode::BAD_REQUEST, why)
 }
 
-fn refused(status: StatusCode, why: &str) -> Refused {
-    Refused(status, why.to_owned())
+/// Returns a refusal with a status and a reason.
+fn refuse(status: StatusCode, why: &str) -> DelegationError {
+    DelegationError(status, why.to_owned())
 }
 
 #[cfg(test)]

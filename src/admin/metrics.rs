@@ -4,8 +4,8 @@ mod openmetrics;
 
 pub(super) use self::openmetrics::openmetrics;
 
-use super::answer::{Answer, json};
 use super::query::Query;
+use super::response::{PageResponse, json};
 use crate::telemetry::{Distribution, Registry, Series, Total};
 use hyper::StatusCode;
 use serde_json::{Map, Value};
@@ -13,29 +13,29 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The parts of a metric's name in Linkerd's tree.
-type Scope = Vec<String>;
+type MetricPath = Vec<String>;
 
-/// Answers `/admin/metrics.json`: flat, or as a tree with `tree=1`; with `q=rt/outgoing`, what is below that alone.
-pub(super) fn metrics_json(registry: &Registry, query: Query<'_>) -> Answer {
-    let mut metrics = linkerd(registry);
+/// Answers `/admin/metrics.json`: flat, or as a tree with `tree=1`; with `q=rt/outgoing`, only the metrics below that.
+pub(super) fn metrics_json(registry: &Registry, query: Query<'_>) -> PageResponse {
+    let mut metrics = linkerd_metrics(registry);
     if let Some(q) = query.get("q") {
-        metrics = below(&metrics, &q);
+        metrics = subtree(&metrics, &q);
         if metrics.is_empty() {
             let error = serde_json::json!({ "error": format!("No such subtree: {q}") });
             return json(StatusCode::NOT_FOUND, &error, false);
         }
     }
-    let shown = if query.flag("tree") { tree(&metrics) } else { flat(&metrics) };
+    let shown = if query.flag("tree") { tree_json(&metrics) } else { flat_json(&metrics) };
     json(StatusCode::OK, &shown, query.flag("pretty"))
 }
 
-/// Every metric under the name it has in Linkerd.
-fn linkerd(registry: &Registry) -> BTreeMap<Scope, Total> {
-    let mut metrics: BTreeMap<Scope, Total> = BTreeMap::new();
+/// Returns every metric under the name it has in Linkerd.
+fn linkerd_metrics(registry: &Registry) -> BTreeMap<MetricPath, Total> {
+    let mut metrics: BTreeMap<MetricPath, Total> = BTreeMap::new();
     for (series, total) in registry.totals() {
         let scope = scope(&series);
-        for name in names(&series) {
-            let full: Scope = scope.iter().cloned().chain(name.split('/').map(str::to_owned)).collect();
+        for name in linkerd_names(&series) {
+            let full: MetricPath = scope.iter().cloned().chain(name.split('/').map(str::to_owned)).collect();
             match (metrics.get_mut(&full), &total) {
                 (Some(Total::Counter(sum)), Total::Counter(more)) => *sum += more,
                 (Some(Total::Gauge(sum)), Total::Gauge(more)) => *sum += more,
@@ -46,8 +46,8 @@ fn linkerd(registry: &Registry) -> BTreeMap<Scope, Total> {
     metrics
 }
 
-/// Where a series stands: `rt/<router>/server/<ip>/<port>`.
-fn scope(series: &Series) -> Scope {
+/// Returns the levels above the name of a series: `rt/<router>/server/<ip>/<port>`.
+fn scope(series: &Series) -> MetricPath {
     let label = |name| series.labels.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
     let mut scope = Vec::new();
     for (part, label) in [("rt", label("router")), ("server", label("server"))] {
@@ -61,8 +61,8 @@ fn scope(series: &Series) -> Scope {
     scope
 }
 
-/// What Linkerd calls a series there, and what it adds it to.
-fn names(series: &Series) -> Vec<String> {
+/// Returns the names that a series has there in Linkerd: its own, and that of the sum it is a part of.
+fn linkerd_names(series: &Series) -> Vec<String> {
     let with_sum = |part: &str| vec!["failures".to_owned(), format!("failures/{part}")];
     match series.name {
         "connections" => vec!["connects".to_owned()],
@@ -80,11 +80,11 @@ fn names(series: &Series) -> Vec<String> {
     }
 }
 
-/// The metrics below a scope that is written with `/`, under the names they have there.
-fn below(metrics: &BTreeMap<Scope, Total>, q: &str) -> BTreeMap<Scope, Total> {
+/// Returns the metrics below a scope that is written with `/`, under the names they have there.
+fn subtree(metrics: &BTreeMap<MetricPath, Total>, q: &str) -> BTreeMap<MetricPath, Total> {
     let wanted: Vec<&str> = q.split('/').filter(|part| !part.is_empty()).collect();
-    // A label may hold slashes itself, so it is the joined names that are compared.
-    let rest = |scope: &Scope| {
+    // A label may hold slashes itself, so the joined names are compared.
+    let rest = |scope: &MetricPath| {
         (0..=scope.len())
             .find(|taken| {
                 scope.iter().take(*taken).flat_map(|part| part.split('/')).eq(wanted.iter().copied())
@@ -94,8 +94,8 @@ fn below(metrics: &BTreeMap<Scope, Total>, q: &str) -> BTreeMap<Scope, Total> {
     metrics.iter().filter_map(|(scope, total)| Some((rest(scope)?, total.clone()))).collect()
 }
 
-/// One object, the parts of names joined with `/`.
-fn flat(metrics: &BTreeMap<Scope, Total>) -> Value {
+/// Returns one object, the parts of names joined with `/`.
+fn flat_json(metrics: &BTreeMap<MetricPath, Total>) -> Value {
     let mut flat = Map::new();
     for (scope, total) in metrics {
         let name = scope.join("/");
@@ -103,44 +103,49 @@ fn flat(metrics: &BTreeMap<Scope, Total>) -> Value {
             Total::Counter(count) => drop(flat.insert(name, (*count).into())),
             Total::Gauge(count) => drop(flat.insert(name, (*count).into())),
             Total::Durations(all) => {
-                flat.extend(stat(all).into_iter().map(|(member, value)| (format!("{name}.{member}"), value)));
+                flat.extend(
+                    duration_members(all)
+                        .into_iter()
+                        .map(|(member, value)| (format!("{name}.{member}"), value)),
+                );
             }
         }
     }
     flat.into()
 }
 
-/// Objects in objects, with members `counter`, `gauge` or `stat.*` where a name ends.
-fn tree(metrics: &BTreeMap<Scope, Total>) -> Value {
+/// Returns objects in objects, with members `counter`, `gauge` or `stat.*` where a name ends.
+fn tree_json(metrics: &BTreeMap<MetricPath, Total>) -> Value {
     let mut root = Map::new();
     for (scope, total) in metrics {
         let members = match total {
             Total::Counter(count) => vec![("counter".to_owned(), (*count).into())],
             Total::Gauge(count) => vec![("gauge".to_owned(), (*count).into())],
-            Total::Durations(all) => {
-                stat(all).into_iter().map(|(member, value)| (format!("stat.{member}"), value)).collect()
-            }
+            Total::Durations(all) => duration_members(all)
+                .into_iter()
+                .map(|(member, value)| (format!("stat.{member}"), value))
+                .collect(),
         };
-        grow(&mut root, scope, members);
+        add_members(&mut root, scope, members);
     }
     root.into()
 }
 
 /// Adds members to the object at a scope.
-fn grow(node: &mut Map<String, Value>, scope: &[String], members: Vec<(String, Value)>) {
+fn add_members(node: &mut Map<String, Value>, scope: &[String], members: Vec<(String, Value)>) {
     match scope.split_first() {
         None => node.extend(members),
         Some((part, rest)) => {
             let below = node.entry(part.as_str()).or_insert_with(|| Map::new().into());
             if let Value::Object(below) = below {
-                grow(below, rest, members);
+                add_members(below, rest, members);
             }
         }
     }
 }
 
-/// The members of durations, in milliseconds, since the start.
-fn stat(all: &Distribution) -> Vec<(&'static str, Value)> {
+/// Returns the members of durations, in milliseconds, since the start.
+fn duration_members(all: &Distribution) -> Vec<(&'static str, Value)> {
     let count = all.count();
     let mut members = vec![("count", count.into())];
     if count > 0 {

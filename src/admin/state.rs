@@ -1,7 +1,7 @@
-//! What namers and clients know now.
+//! Pages with the current state of namers, stores, routers and clients.
 
-use super::answer::{Answer, json, text};
-use super::{Router, Shown};
+use super::response::{PageResponse, json, text};
+use super::{AdminState, RouterView};
 use crate::interpret::Namers;
 use crate::name::Dentry;
 use crate::proxy::Loads;
@@ -9,22 +9,22 @@ use hyper::StatusCode;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// How many names one namer lists.
+/// The limit on the names that one namer lists.
 const MOST_NAMES: usize = 10_000;
 
-/// Answers `/bound-names.json`: the names that namers can list, and those that requests were sent to.
-pub(super) async fn bound_names(shown: &Shown) -> Answer {
-    let namers = shown.namers.borrow().clone();
+/// Answers `/bound-names.json`: the names that namers can list, and the names that requests were sent to.
+pub(super) async fn bound_names(state: &AdminState) -> PageResponse {
+    let namers = state.namers.borrow().clone();
     let list = move || namers.iter().flat_map(|(_, namer)| namer.names(MOST_NAMES)).collect::<BTreeSet<_>>();
-    // An error is a panic in there, or the end of the runtime.
+    // An error is a panic of the blocking task, or the end of the runtime.
     let mut names = tokio::task::spawn_blocking(list).await.unwrap_or_default();
-    names.extend(shown.loads.endpoints().into_keys());
+    names.extend(state.loads.endpoints().into_keys());
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     json(StatusCode::OK, &names, false)
 }
 
-/// Answers `/namer_state.json`: by prefix. Of namers with the same prefix, the one that is asked first is shown.
-pub(super) fn namer_states(namers: &Namers) -> Answer {
+/// Answers `/namer_state.json`: by prefix. Shows the one that is asked first of several namers with the same prefix.
+pub(super) fn namer_states(namers: &Namers) -> PageResponse {
     let mut shown = Map::new();
     for (prefix, state) in states(namers) {
         shown.entry(prefix).or_insert(state);
@@ -33,7 +33,7 @@ pub(super) fn namer_states(namers: &Namers) -> Answer {
 }
 
 /// Answers `/namer_state/<prefix>.json`.
-pub(super) fn namer_state(namers: &Namers, prefix: &str) -> Answer {
+pub(super) fn namer_state(namers: &Namers, prefix: &str) -> PageResponse {
     if let Some((_, state)) = states(namers).find(|(found, _)| found == prefix) {
         return json(StatusCode::OK, &state, false);
     }
@@ -45,7 +45,8 @@ pub(super) fn namer_state(namers: &Namers, prefix: &str) -> Answer {
     )
 }
 
-/// The namers that have a state, the one that is asked first at the front; each by its prefix, without the `/#/`.
+/// Returns the states of the namers that have one, by prefix without the `/#/`; the namer that is asked first comes
+/// first.
 fn states(namers: &Namers) -> impl Iterator<Item = (String, Value)> {
     namers.iter().rev().filter_map(|(path, namer)| {
         let prefix = path.skip(1).to_string();
@@ -54,7 +55,7 @@ fn states(namers: &Namers) -> impl Iterator<Item = (String, Value)> {
 }
 
 /// Answers `/interpreter_state/<router>.json`.
-pub(super) fn interpreter_state(routers: &[Router], label: &str) -> Answer {
+pub(super) fn interpreter_state(routers: &[RouterView], label: &str) -> PageResponse {
     let stores = || routers.iter().filter_map(|router| Some((&*router.label, router.store.as_ref()?)));
     if let Some((_, store)) = stores().find(|(found, _)| *found == label) {
         return json(StatusCode::OK, &store.state(), false);
@@ -68,9 +69,9 @@ pub(super) fn interpreter_state(routers: &[Router], label: &str) -> Answer {
 }
 
 /// Answers `/routers.json`.
-pub(super) fn routers(routers: &[Router]) -> Answer {
+pub(super) fn routers(routers: &[RouterView]) -> PageResponse {
     let entry = |dentry: &Dentry| serde_json::json!({ "prefix": dentry.prefix.to_string(), "dst": format!("{:#}", dentry.dst) });
-    let shown = |router: &Router| {
+    let shown = |router: &RouterView| {
         let dtab: Vec<_> = router.naming.borrow().dtab.iter().map(entry).collect();
         serde_json::json!({ "label": router.label, "dstPrefix": router.prefix.to_string(), "dtab": dtab })
     };
@@ -78,7 +79,7 @@ pub(super) fn routers(routers: &[Router]) -> Answer {
 }
 
 /// Answers `/client_state.json`: the endpoints of each client.
-pub(super) fn client_state(loads: &Loads) -> Answer {
+pub(super) fn client_state(loads: &Loads) -> PageResponse {
     let mut clients = Map::new();
     for (client, addresses) in loads.endpoints() {
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();

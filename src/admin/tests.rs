@@ -6,13 +6,13 @@ use std::time::Duration;
 async fn ready_between_the_start_and_the_drain() {
     let (drain, guard) = drain::channel();
     let readiness = Readiness::new(drain.stages());
-    assert_eq!(readiness.missing(), Some("starting"));
+    assert_eq!(readiness.unready_reason(), Some("starting"));
     readiness.serving();
-    assert_eq!(readiness.missing(), None);
+    assert_eq!(readiness.unready_reason(), None);
     drop(guard);
     assert!(
         drain.drain(Duration::ZERO, Duration::ZERO).await,
-        "whoever looks at the stages holds nothing up"
+        "a reader of the stages does not hold up the drain"
     );
-    assert_eq!(readiness.missing(), Some("draining"));
+    assert_eq!(readiness.unready_reason(), Some("draining"));
 }

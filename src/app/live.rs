@@ -1,6 +1,6 @@
-//! What of the app can change while it runs.
+//! The parts of the app that a reload may change while it runs.
 
-use super::base::Base;
+use super::naming::RouterNaming;
 use super::{Error, reload, settings};
 use crate::config::{Config, Router, Warning};
 use crate::identify::{self, Ingresses};
@@ -14,39 +14,39 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// The configuration in use, and everything that follows it.
+/// The configuration in use, and everything made from it.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct LiveConfig {
     config: Config,
     clients: Clients,
     namers: namer::Built,
     stores: Stores,
     ingresses: Ingresses,
     /// In the order of the routers.
-    bases: Vec<Base>,
+    bases: Vec<RouterNaming>,
     settings: watch::Sender<Vec<RouterSettings>>,
-    shown: ShownLive,
-    reloads: Reloads,
+    channels: AdminChannels,
+    reloads: ReloadMetrics,
 }
 
-/// What the admin server shows of it.
+/// The sending ends of the values that the admin server shows.
 #[derive(Debug)]
-struct ShownLive {
+struct AdminChannels {
     config: watch::Sender<serde_json::Value>,
-    routers: watch::Sender<Vec<admin::Router>>,
+    routers: watch::Sender<Vec<admin::RouterView>>,
     namers: watch::Sender<Namers>,
 }
 
-/// What is counted of reloads.
+/// The metrics of reloads.
 #[derive(Debug)]
-struct Reloads {
+struct ReloadMetrics {
     done: Counter,
     failed: Counter,
     is_rejected: Gauge,
     waiting: Gauge,
 }
 
-impl Live {
+impl LiveConfig {
     /// Makes the namers and opens the stores.
     ///
     /// # Errors
@@ -59,64 +59,69 @@ impl Live {
         let opened = open_stores(&stores, &config.routers).await?;
         let base = |(router, store): (&Router, &Option<Store>)| {
             let namers = namers.namers_behind(&router.transformers);
-            Base::new(router, store.as_ref().map(Store::stored), &namers, control)
+            RouterNaming::new(router, store.as_ref().map(Store::stored), &namers, control)
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
         let ingresses = Ingresses::new(&clients, registry, control).rebuilt(identifiers(&config)).await?;
-        let shown = ShownLive {
+        let channels = AdminChannels {
             config: watch::Sender::new(config.to_json()),
-            routers: watch::Sender::new(shown_routers(&config, &bases, opened)),
+            routers: watch::Sender::new(router_views(&config, &bases, opened)),
             namers: watch::Sender::new(namers.namers().clone()),
         };
         Ok(Self {
             settings: watch::Sender::new(settings::routers(&config, &ingresses)),
-            reloads: Reloads::new(registry),
+            reloads: ReloadMetrics::new(registry),
             config,
             clients,
             namers,
             stores,
             ingresses,
             bases,
-            shown,
+            channels,
         })
     }
 
-    /// The configuration in use.
+    /// Returns the configuration in use.
     pub(super) const fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What names mean to each router, in their order.
+    /// Returns the naming of each router, in their order.
     pub(super) fn namings(&self) -> impl Iterator<Item = watch::Receiver<Naming>> {
-        self.bases.iter().map(Base::naming)
+        self.bases.iter().map(RouterNaming::naming)
     }
 
-    /// What the routers are served by.
+    /// Returns the settings of the routers, now and whenever they change.
     pub(super) fn settings(&self) -> watch::Receiver<Vec<RouterSettings>> {
         self.settings.subscribe()
     }
 
-    /// By which API servers are watched.
+    /// Returns the clients that watch API servers.
     pub(super) fn clients(&self) -> Clients {
         self.clients.clone()
     }
 
-    /// What the admin server shows: the configuration, the routers, the namers.
-    pub(super) fn shown(
+    /// Returns the values that the admin server shows: the configuration, the routers, the namers.
+    pub(super) fn admin_values(
         &self,
-    ) -> (watch::Receiver<serde_json::Value>, watch::Receiver<Vec<admin::Router>>, watch::Receiver<Namers>)
+    ) -> (watch::Receiver<serde_json::Value>, watch::Receiver<Vec<admin::RouterView>>, watch::Receiver<Namers>)
     {
-        (self.shown.config.subscribe(), self.shown.routers.subscribe(), self.shown.namers.subscribe())
+        (
+            self.channels.config.subscribe(),
+            self.channels.routers.subscribe(),
+            self.channels.namers.subscribe(),
+        )
     }
 
-    /// Saves what is known from Kubernetes, where the configuration says so, for a start without it; waits up to `limit`.
+    /// Saves the objects of Kubernetes, where the configuration says so, for a start without an API server. Waits up to
+    /// `limit`, and returns whether all was saved.
     pub(super) async fn save(&self, limit: Duration) -> bool {
         self.clients.save(limit).await
     }
 
-    /// Takes over a configuration that was read, or counts that it could not be.
+    /// Takes over a configuration that was read, or counts the failure to read it.
     ///
-    /// Returns what takes a restart.
+    /// Returns the changes that take a restart.
     ///
     /// # Errors
     ///
@@ -131,9 +136,10 @@ impl Live {
         taken
     }
 
+    /// Takes over a configuration, or nothing of it.
     async fn take_over(&mut self, new: &Config) -> Result<Vec<Warning>, Error> {
         let (config, left) = reload::merge(&self.config, new);
-        // Whatever can fail comes first, so that all of it is taken over or nothing.
+        // Every step that can fail comes first, so that all of it is taken over or nothing.
         let namers = self.namers.rebuilt(&config.namers, config.interpreters())?;
         let opened = open_stores(&self.stores, &config.routers).await?;
         let ingresses = self.ingresses.rebuilt(identifiers(&config)).await?;
@@ -142,20 +148,20 @@ impl Live {
             base.change(router, store.as_ref().map(Store::stored), &namers);
         }
         self.settings.send_replace(settings::routers(&config, &ingresses));
-        self.shown.config.send_replace(config.to_json());
-        self.shown.routers.send_replace(shown_routers(&config, &self.bases, opened));
-        self.shown.namers.send_replace(namers.namers().clone());
+        self.channels.config.send_replace(config.to_json());
+        self.channels.routers.send_replace(router_views(&config, &self.bases, opened));
+        self.channels.namers.send_replace(namers.namers().clone());
         (self.config, self.namers, self.ingresses) = (config, namers, ingresses);
         Ok(left)
     }
 }
 
-/// The identifiers of all routers.
+/// Returns the identifiers of all routers.
 fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
     config.routers.iter().flat_map(|router| &router.identifiers)
 }
 
-/// Opens the stores of the routers, in their order; those that are open stay so.
+/// Opens the stores of the routers, in their order; stores that are open already stay open.
 async fn open_stores(stores: &Stores, routers: &[Router]) -> Result<Vec<Option<Store>>, Error> {
     let mut opened = Vec::new();
     for router in routers {
@@ -167,23 +173,28 @@ async fn open_stores(stores: &Stores, routers: &[Router]) -> Result<Vec<Option<S
     Ok(opened)
 }
 
-/// What is shown of the routers. It holds their stores open, too.
-fn shown_routers(config: &Config, bases: &[Base], stores: Vec<Option<Store>>) -> Vec<admin::Router> {
-    let shown = config.routers.iter().zip(bases).zip(stores).map(|((router, base), store)| admin::Router {
-        label: router.label.clone(),
-        prefix: router.dst_prefix.clone(),
-        naming: base.naming(),
-        store,
-    });
-    shown.collect()
+/// Returns the routers as the admin server shows them. The values hold their stores open, too.
+fn router_views(
+    config: &Config,
+    bases: &[RouterNaming],
+    stores: Vec<Option<Store>>,
+) -> Vec<admin::RouterView> {
+    let views =
+        config.routers.iter().zip(bases).zip(stores).map(|((router, base), store)| admin::RouterView {
+            label: router.label.clone(),
+            prefix: router.dst_prefix.clone(),
+            naming: base.naming(),
+            store,
+        });
+    views.collect()
 }
 
-impl Reloads {
+impl ReloadMetrics {
     fn new(registry: &Registry) -> Self {
         for (name, meaning) in [
             ("config_reloads", "Times the configuration was read again and taken over"),
             ("config_reload_failures", "Times the configuration was read again and found wrong"),
-            ("config_rejected", "1 while the configuration file is wrong and what it said before is in use"),
+            ("config_rejected", "1 while the configuration file is wrong and the last good one is in use"),
             ("config_restart_needed", "Parts of the configuration file that wait for a restart"),
         ] {
             registry.describe(name, meaning);
@@ -196,6 +207,7 @@ impl Reloads {
         }
     }
 
+    /// Counts a reload, by its result.
     fn count(&self, taken: &Result<Vec<Warning>, Error>) {
         match taken {
             Ok(left) => {

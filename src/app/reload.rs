@@ -1,13 +1,13 @@
-//! What of a changed configuration is taken over, and what waits for a restart.
+//! Merges a changed configuration into the running one: most changes are taken over, some wait for a restart.
 
 use crate::config::{Admin, Config, Router, RouterPlaces, Server, SocketOptions, Warning};
 use crate::source::node::Place;
 
-/// Returns what is to run from now on: what `new` says, as far as that can change in a running process.
+/// Returns the configuration to run from now on: `new`, as far as it can change in a running process.
 ///
-/// What cannot stays as it is in `running`, and comes back as a warning with its place in the new file.
+/// Parts that cannot change stay as they are in `running`; each comes back as a warning with its place in the new file.
 pub(super) fn merge(running: &Config, new: &Config) -> (Config, Vec<Warning>) {
-    let mut left = Left { file: &new.file, warnings: Vec::new() };
+    let mut left = RestartWarnings { file: &new.file, warnings: Vec::new() };
     let Config { file, admin, routers: _, namers, places, warnings } = new;
     let config = Config {
         file: file.clone(),
@@ -20,19 +20,20 @@ pub(super) fn merge(running: &Config, new: &Config) -> (Config, Vec<Warning>) {
     (config, left.warnings)
 }
 
-/// What waits for a restart.
-struct Left<'a> {
+/// The changes that wait for a restart.
+struct RestartWarnings<'a> {
     file: &'a str,
     warnings: Vec<Warning>,
 }
 
-impl Left<'_> {
+impl RestartWarnings<'_> {
     fn add(&mut self, place: Place, key: impl Into<String>, message: String) {
         self.warnings.push(Warning { file: self.file.to_owned(), place, key: key.into(), message });
     }
 }
 
-fn merge_admin(running: &Admin, new: &Admin, place: Place, left: &mut Left<'_>) -> Admin {
+/// Merges the admin server: its address stays.
+fn merge_admin(running: &Admin, new: &Admin, place: Place, left: &mut RestartWarnings<'_>) -> Admin {
     if running.address() != new.address() {
         left.add(place, "admin", format!("the admin server stays at {} until a restart", running.address()));
     }
@@ -40,7 +41,8 @@ fn merge_admin(running: &Admin, new: &Admin, place: Place, left: &mut Left<'_>) 
     Admin { ip: running.ip, port: running.port, shutdown_delay, shutdown_grace }
 }
 
-fn merge_routers(running: &Config, new: &Config, left: &mut Left<'_>) -> Vec<Router> {
+/// Merges each running router with the new one of its label.
+fn merge_routers(running: &Config, new: &Config, left: &mut RestartWarnings<'_>) -> Vec<Router> {
     let known: Vec<_> = new.routers.iter().zip(&new.places.routers).collect();
     let merged =
         running.routers.iter().map(|router| match known.iter().find(|(now, _)| now.label == router.label) {
@@ -50,7 +52,10 @@ fn merge_routers(running: &Config, new: &Config, left: &mut Left<'_>) -> Vec<Rou
                 left.add(
                     place,
                     "routers",
-                    format!("the router `{}` is gone, and goes on until a restart", router.label),
+                    format!(
+                        "the router `{}` is no longer in the file, and runs on until a restart",
+                        router.label
+                    ),
                 );
                 router.clone()
             }
@@ -61,16 +66,22 @@ fn merge_routers(running: &Config, new: &Config, left: &mut Left<'_>) -> Vec<Rou
             left.add(
                 places.label,
                 &places.key,
-                format!("the router `{}` is new, and begins with a restart", router.label),
+                format!("the router `{}` is new, and starts with a restart", router.label),
             );
         }
     }
     merged
 }
 
-fn merge_router(running: &Router, new: &Router, places: &RouterPlaces, left: &mut Left<'_>) -> Router {
+/// Merges a router with the running one of its label.
+fn merge_router(
+    running: &Router,
+    new: &Router,
+    places: &RouterPlaces,
+    left: &mut RestartWarnings<'_>,
+) -> Router {
     let mut merged = new.clone();
-    // Taken apart by name, so that a new key cannot be forgotten here: what is left as it is changes at once.
+    // Taken apart by name, so that a new key cannot be forgotten here: a key that is `_` changes at once.
     let Router {
         protocol: _,
         label: _,
@@ -100,8 +111,13 @@ fn merge_router(running: &Router, new: &Router, places: &RouterPlaces, left: &mu
     merged
 }
 
-/// Merges each server with the one that has its address now; of several with one address, each with another.
-fn merge_servers(running: &Router, new: &Router, places: &RouterPlaces, left: &mut Left<'_>) -> Vec<Server> {
+/// Merges each running server with the new one of its address; several with one address are merged in their order.
+fn merge_servers(
+    running: &Router,
+    new: &Router,
+    places: &RouterPlaces,
+    left: &mut RestartWarnings<'_>,
+) -> Vec<Server> {
     let mut now: Vec<_> = new.servers.iter().zip(&places.servers).enumerate().collect();
     let key = |at: usize| format!("{}.servers[{at}]", places.key);
     let mut merged = Vec::new();
@@ -115,7 +131,7 @@ fn merge_servers(running: &Router, new: &Router, places: &RouterPlaces, left: &m
             None => {
                 let (key, message) = (
                     format!("{}.servers", places.key),
-                    format!("{address} is gone, and goes on until a restart"),
+                    format!("{address} is no longer in the file, and runs on until a restart"),
                 );
                 left.add(places.router, key, message);
                 merged.push(server.clone());
@@ -123,12 +139,18 @@ fn merge_servers(running: &Router, new: &Router, places: &RouterPlaces, left: &m
         }
     }
     for (at, (server, place)) in now {
-        left.add(*place, key(at), format!("{} is new, and begins with a restart", server.address()));
+        left.add(*place, key(at), format!("{} is new, and starts with a restart", server.address()));
     }
     merged
 }
 
-fn merge_server(running: &Server, new: &Server, (place, key): (Place, &str), left: &mut Left<'_>) -> Server {
+/// Merges a server with the running one of its address.
+fn merge_server(
+    running: &Server,
+    new: &Server,
+    (place, key): (Place, &str),
+    left: &mut RestartWarnings<'_>,
+) -> Server {
     let mut merged = new.clone();
     // Taken apart by name, as routers are.
     let Server {
@@ -188,13 +210,13 @@ routers:
   servers: [{port: 4141}]
 ";
 
-    /// What runs when the file becomes `new`, and what waits.
+    /// Returns the configuration that runs after a reload of `new`, and the changes that wait.
     fn merged(new: &str) -> (Config, Vec<String>) {
         let (config, left) = merge(&read("old", RUNNING).unwrap(), &read("new", new).unwrap());
         (config, left.iter().map(ToString::to_string).collect())
     }
 
-    /// Without what is no part of the meaning.
+    /// Returns a configuration without file name and places.
     fn meaning(mut config: Config) -> Config {
         config.places = crate::config::Places::default();
         config.file.clear();
@@ -202,7 +224,7 @@ routers:
     }
 
     #[test]
-    fn what_says_the_same_changes_nothing() {
+    fn an_equal_configuration_changes_nothing() {
         let (config, left) = merged(RUNNING);
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(meaning(config), meaning(read("old", RUNNING).unwrap()));
@@ -234,13 +256,13 @@ routers:
         let (config, left) = merged(new);
         assert!(left.is_empty(), "{left:?}");
         let mut expected = read("new", new).unwrap();
-        // What runs stays in its order.
+        // Running servers stay in their order.
         expected.routers[0].servers.swap(0, 1);
         assert_eq!(meaning(config), meaning(expected));
     }
 
     #[test]
-    fn what_takes_a_restart_has_its_place_and_stays() {
+    fn a_change_that_takes_a_restart_is_reported_with_its_place() {
         let (config, left) = merged(
             "
 admin: {ip: 127.0.0.2, port: 9990}
@@ -260,13 +282,13 @@ routers:
         let expected = [
             "new:2:30: admin: the admin server stays at 127.0.0.1:9990 until a restart",
             "new:10:18: routers[1].httpAccessLog: the access log stays until a restart",
-            "new:7:3: routers[1].servers: 127.0.0.1:4140 is gone, and goes on until a restart",
+            "new:7:3: routers[1].servers: 127.0.0.1:4140 is no longer in the file, and runs on until a restart",
             "new:13:5: routers[1].servers[1].label: the label in metrics stays until a restart",
             "new:13:5: routers[1].servers[1].socketOptions: the options of the socket stay until a restart",
-            "new:7:3: routers[1].servers: 127.0.0.1:0 is gone, and goes on until a restart",
-            "new:12:5: routers[1].servers[0]: 127.0.0.1:4144 is new, and begins with a restart",
-            "new:4:3: routers: the router `b` is gone, and goes on until a restart",
-            "new:5:10: routers[0]: the router `c` is new, and begins with a restart",
+            "new:7:3: routers[1].servers: 127.0.0.1:0 is no longer in the file, and runs on until a restart",
+            "new:12:5: routers[1].servers[0]: 127.0.0.1:4144 is new, and starts with a restart",
+            "new:4:3: routers: the router `b` is no longer in the file, and runs on until a restart",
+            "new:5:10: routers[0]: the router `c` is new, and starts with a restart",
         ];
         assert_eq!(left, expected);
         let running = read("old", RUNNING).unwrap();

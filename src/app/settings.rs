@@ -1,4 +1,4 @@
-//! What the configuration says, in the proxy's terms.
+//! Turns the configuration into the proxy's settings.
 
 use crate::identify::Ingresses;
 use crate::proxy::{
@@ -8,7 +8,7 @@ use crate::proxy::{
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
 
-/// What can change of the routers while they run, in their order.
+/// Returns the settings of the routers that a reload may change while they run, in their order.
 pub(super) fn routers(config: &config::Config, ingresses: &Ingresses) -> Vec<RouterSettings> {
     config.routers.iter().map(|one| router(one, ingresses)).collect()
 }
@@ -40,7 +40,8 @@ fn clients(router: &config::Router) -> ClientSettings {
     ClientSettings { http2: http2(&router.client.http2), ..ClientSettings::new(protocol, heads) }
 }
 
-/// Bounds on heads: a list that HTTP/2 may send is not refused for its size afterwards, nor is a path in it.
+/// Returns the bounds on heads. A header list that HTTP/2 lets through is not refused for its size afterwards, nor is a
+/// path in it.
 fn heads(router: &config::Router, http2: &config::Http2, fields: usize) -> message::Limits {
     let listed = http2.max_header_list.map_or(0, |bytes| bytes as usize);
     message::Limits {
@@ -83,19 +84,19 @@ fn limits(router: &config::Router, server: &config::Server) -> Limits {
     }
 }
 
-/// What is said over HTTP/2, the rest as the proxy has it.
-fn http2(said: &config::Http2) -> Http2 {
+/// Returns the HTTP/2 settings that are configured; the others are the proxy's defaults.
+fn http2(configured: &config::Http2) -> Http2 {
     let default = Http2::default();
     Http2 {
-        stream_window: said.stream_window.unwrap_or(default.stream_window),
-        header_table: said.header_table.unwrap_or(default.header_table),
-        max_frame: said.max_frame.unwrap_or(default.max_frame),
-        max_header_list: said.max_header_list,
+        stream_window: configured.stream_window.unwrap_or(default.stream_window),
+        header_table: configured.header_table.unwrap_or(default.header_table),
+        max_frame: configured.max_frame.unwrap_or(default.max_frame),
+        max_header_list: configured.max_header_list,
         ..default
     }
 }
 
-/// The options of a listening socket: they cannot change while it is open.
+/// Returns the options of a listening socket, which cannot change while it is open.
 pub(super) fn socket(options: &config::SocketOptions) -> SocketOptions {
     let default = SocketOptions::default();
     SocketOptions {

@@ -1,6 +1,6 @@
-//! The threads that serve.
+//! Starts the threads that serve, and waits for their end.
 
-use super::{LAST_WORDS, Threads};
+use super::{END_TIMEOUT, Threads};
 use crate::drain::Guard;
 use crate::proxy::{Proxy, Task};
 use std::io;
@@ -15,7 +15,7 @@ pub(super) enum Workers {
 }
 
 impl Workers {
-    /// Starts them.
+    /// Starts the workers of a proxy.
     ///
     /// # Errors
     ///
@@ -45,21 +45,21 @@ impl Workers {
                 Self::Here(task) => drop(task.await),
                 Self::Threads(threads) => {
                     for ended in threads {
-                        // An error is an end as well.
+                        // An error is the end of a thread as well.
                         let _ = ended.await;
                     }
                 }
             }
         };
-        let _ = tokio::time::timeout(LAST_WORDS, all).await;
+        let _ = tokio::time::timeout(END_TIMEOUT, all).await;
     }
 }
 
-/// The stack of a worker's thread: twice what the deepest delegation takes in a debug build. Only what is used of it
-/// costs memory.
+/// The stack of a worker's thread: twice the size that the deepest delegation takes in a debug build. Only the part in
+/// use costs memory.
 const STACK: usize = 4 * 1024 * 1024;
 
-/// Starts a worker's thread; what comes back says when it has ended.
+/// Starts a worker's thread. The receiver resolves when the thread has ended.
 fn thread(at: usize, task: Task) -> io::Result<oneshot::Receiver<()>> {
     let runtime = || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let (ended, ending) = oneshot::channel();
@@ -70,7 +70,7 @@ fn thread(at: usize, task: Task) -> io::Result<oneshot::Receiver<()>> {
             drop(runtime);
             drop(ended);
         }
-        Err(error) => tracing::error!(%error, "a worker has no runtime"),
+        Err(error) => tracing::error!(%error, "a worker cannot start its runtime"),
     })?;
     Ok(ending)
 }

@@ -1,9 +1,9 @@
-//! `signpost check`: what a file means, and what is wrong with it.
+//! `signpost check`: prints the meaning of a configuration file, and its mistakes.
 
 mod entries;
 
 use super::Exit;
-use super::run::{control, failed};
+use super::run::{fail, run_control};
 use crate::config::{self, Config};
 use crate::kubernetes::Clients;
 use crate::namer;
@@ -11,27 +11,27 @@ use crate::telemetry::Registry;
 use std::path::Path;
 use tokio::runtime::Handle;
 
-/// Checks a file: everything the start checks, but for whether the ports are free.
+/// Checks a file as the start does, but for free ports.
 pub(super) fn run(file: &str) -> Exit {
     let config = match config::load(Path::new(file)) {
         Ok(config) => config,
-        Err(errors) => return failed(&errors),
+        Err(errors) => return fail(&errors),
     };
-    control(async {
+    run_control(async {
         // Namers are made as the start makes them, and dropped again.
         let (clients, registry, control) = (Clients::default(), Registry::default(), Handle::current());
         let made = namer::build(&config.namers, config.interpreters(), &clients, &registry, &control);
         if let Err(error) = made {
-            return failed(&error);
+            return fail(&error);
         }
         for store in config.routers.iter().filter_map(|router| router.store.as_ref()) {
             if let Err(error) = store.check() {
-                return failed(&error);
+                return fail(&error);
             }
         }
         for identifier in config.routers.iter().flat_map(|router| &router.identifiers) {
             if let Err(error) = identifier.check() {
-                return failed(&error);
+                return fail(&error);
             }
         }
         for note in config.notes() {
@@ -46,6 +46,7 @@ pub(super) fn run(file: &str) -> Exit {
     })
 }
 
+/// Returns the last line of the output.
 fn verdict(warnings: usize) -> String {
     match warnings {
         0 => "good".to_owned(),
@@ -54,13 +55,13 @@ fn verdict(warnings: usize) -> String {
     }
 }
 
-/// Everything that does not fail the start and is hardly meant so.
+/// Returns a warning for each part that does not fail the start and is probably a mistake.
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     let namers: Vec<_> = config.namers.iter().map(|namer| namer.prefix.clone()).collect();
     for (router, places) in config.routers.iter().zip(&config.places.routers) {
         let place = |at: usize| places.dentries.get(at).copied().unwrap_or(places.dtab);
-        for doubt in entries::doubts(&router.dtab, &namers) {
+        for doubt in entries::find_doubts(&router.dtab, &namers) {
             let (file, at, key) = (&config.file, place(doubt.entry), &places.key);
             let reason = doubt.reason(|entry| place(entry).line);
             warnings.push(format!("{file}:{at}: {key}.dtab: {reason}"));

@@ -1,7 +1,7 @@
-//! `signpost delegate`: where a name leads under a router's dtab, and why.
+//! `signpost delegate`: draws where a name leads under a router's dtab, and why.
 
 use super::Exit;
-use super::run::{control, failed};
+use super::run::{fail, run_control};
 use crate::config::{self, Config, Router};
 use crate::interpret::show::{Colours, draw, json};
 use crate::interpret::{Delegation, Explore, Held, Keeper, Outcome, delegate, settle};
@@ -15,20 +15,20 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-/// What `signpost delegate` is asked to do.
+/// The command line of `signpost delegate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   signpost delegate linkerd.yaml /svc/world
   signpost delegate linkerd.yaml /svc/world -d '/host/world => /srv/world-v2'
   signpost delegate linkerd.yaml /http/1.1/GET/world --router outgoing --json
 
-What was looked at to decide is drawn with solid lines; what was not, because something before it decided, is marked.")]
+Branches that the decision depends on are drawn with solid lines; those that an earlier one made needless are marked.")]
 pub(super) struct Arguments {
     /// The configuration file, or - for standard input
     file: String,
     /// The name to resolve, such as /svc/world
     path: String,
-    /// Entries of the request's own, as its `l5d-dtab` header would say
+    /// Overrides, as the request's `l5d-dtab` header would hold them
     #[arg(short, long, value_name = "DTAB", default_value = "")]
     dtab: String,
     /// The label of the router, where the file has several
@@ -46,35 +46,36 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let config = match config::load(std::path::Path::new(&arguments.file)) {
         Ok(config) => config,
-        Err(errors) => return failed(&errors),
+        Err(errors) => return fail(&errors),
     };
-    let router = match choose(&config, arguments.router.as_deref()) {
+    let router = match choose_router(&config, arguments.router.as_deref()) {
         Ok(router) => router,
-        Err(text) => return failed(&text),
+        Err(text) => return fail(&text),
     };
     let path: Path = match arguments.path.parse() {
         Ok(path) => path,
-        Err(error) => return failed(&format_args!("the path: {error}")),
+        Err(error) => return fail(&format_args!("the path: {error}")),
     };
     let dtab: Dtab = match arguments.dtab.parse() {
         Ok(dtab) => dtab,
-        Err(error) => return failed(&format_args!("the dtab: {error}")),
+        Err(error) => return fail(&format_args!("the dtab: {error}")),
     };
-    control(async {
+    run_control(async {
         let wait = Duration::from_secs(arguments.wait);
         let stored = match stored(router, wait).await {
             Ok(stored) => stored,
-            Err(text) => return failed(&text),
+            Err(text) => return fail(&text),
         };
         let dtab = stored.concat(&router.dtab).concat(&dtab);
         match explain(&config, router, &dtab, &path, wait).await {
             Ok(delegation) => show(&delegation, arguments.json),
-            Err(error) => failed(&error),
+            Err(error) => fail(&error),
         }
     })
 }
 
-fn choose<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Router, String> {
+/// Returns the router of a label; without one, the only router there is.
+fn choose_router<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Router, String> {
     let labels = || config.routers.iter().map(|router| router.label.as_str()).collect::<Vec<_>>().join(", ");
     match (label, config.routers.as_slice()) {
         (None, [only]) => Ok(only),
@@ -86,7 +87,7 @@ fn choose<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Router, Str
     }
 }
 
-/// Returns what is stored for a router.
+/// Returns the stored dtab of a router, once it is known.
 async fn stored(router: &Router, wait: Duration) -> Result<Dtab, String> {
     let Some(config) = &router.store else { return Ok(Dtab::empty()) };
     let stores = Stores::new(&Clients::default(), &Registry::default(), &Handle::current());
@@ -100,7 +101,7 @@ async fn stored(router: &Router, wait: Duration) -> Result<Dtab, String> {
     }
 }
 
-/// Delegates as the router would, and goes on where it would stop.
+/// Delegates as the router would, and explores the branches that the router would not.
 async fn explain(
     config: &Config,
     router: &Router,
@@ -120,11 +121,12 @@ async fn explain(
     }
 }
 
+/// Prints a delegation, and returns whether it leads anywhere.
 fn show(delegation: &Delegation, as_json: bool) -> Exit {
     if as_json {
         match serde_json::to_string_pretty(&json(delegation)) {
             Ok(text) => println!("{text}"),
-            Err(error) => return failed(&error),
+            Err(error) => return fail(&error),
         }
     } else {
         let colours = if std::io::stdout().is_terminal() { Colours::Ansi } else { Colours::Without };

@@ -1,11 +1,11 @@
-//! `signpost demo`: the staging story, with the curls to try.
+//! `signpost demo`: runs the staging example, and prints curl commands to try.
 
 mod services;
 
-use self::services::{Node, Service};
+use self::services::{DemoService, RouterAddress};
 use super::Exit;
-use super::run::{Signals, Stop, announce, control, end, failed};
-use crate::app::{self, App, Running, Threads};
+use super::run::{Signals, StopMode, fail, log_addresses, run_control, shut_down};
+use crate::app::{self, App, RunningApp, Threads};
 use crate::config::Config;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// The configuration of the demo is an example of its own.
 const EXAMPLE: &str = include_str!("../../examples/staging.yaml");
 
-/// What `signpost demo` is asked to do.
+/// The command line of `signpost demo`.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -29,11 +29,11 @@ A port of 0 lets the system choose one."
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    one: Option<One>,
-    /// The port of the ingress router, which follows its callers' overrides
+    service: Option<SingleService>,
+    /// The port of the ingress router whose callers' overrides are followed
     #[arg(long, value_name = "PORT", default_value_t = 4140)]
     ingress_port: u16,
-    /// The port of the ingress router for strangers, whose overrides are dropped
+    /// The port of the ingress router whose callers' overrides are dropped
     #[arg(long, value_name = "PORT", default_value_t = 4141)]
     public_port: u16,
     /// The port of the per-node router, between services
@@ -44,46 +44,48 @@ pub(super) struct Arguments {
     admin_port: u16,
 }
 
-/// One of the services by itself, for a cluster.
+/// One of the services alone, for a cluster.
 #[derive(Debug, clap::Subcommand)]
-enum One {
-    /// Run the service `hello` alone: it asks `world` through a router
+enum SingleService {
+    /// Run the service `hello` alone, which calls `world` through a router
     Hello {
-        /// Where it listens
+        /// The address on which it listens
         #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
-        /// The router through which it asks
+        /// The router through which it calls `world`
         #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4142")]
         router: String,
     },
     /// Run the service `world` alone
     World {
-        /// Where it listens
+        /// The address on which it listens
         #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
-        /// Which world it says that it is
+        /// The name that it answers with
         #[arg(long, value_name = "TEXT", default_value = "world")]
         says: String,
     },
 }
 
-impl One {
-    async fn start(&self) -> io::Result<Service> {
+impl SingleService {
+    async fn start(&self) -> io::Result<DemoService> {
         match self {
-            Self::Hello { listen, router } => Service::hello(*listen, Node::new(router.clone().into())).await,
-            Self::World { listen, says } => Service::world(*listen, says).await,
+            Self::Hello { listen, router } => {
+                DemoService::hello(*listen, RouterAddress::new(router.clone().into())).await
+            }
+            Self::World { listen, says } => DemoService::world(*listen, says).await,
         }
     }
 }
 
 /// The demo while it runs.
 struct Demo {
-    running: Running,
-    _services: [Service; 3],
+    running: RunningApp,
+    _services: [DemoService; 3],
     _names: TempDir,
 }
 
-/// Why the demo does not run.
+/// A failed start of the demo.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("the demo's services or its folder of names cannot be made: {0}")]
@@ -98,48 +100,48 @@ enum Error {
 
 /// Runs the demo until it is told to stop.
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    control(async {
+    run_control(async {
         let mut signals = match Signals::new() {
             Ok(signals) => signals,
-            Err(error) => return failed(&error),
+            Err(error) => return fail(&error),
         };
-        if let Some(one) = &arguments.one {
-            return match one.start().await {
+        if let Some(service) = &arguments.service {
+            return match service.start().await {
                 Ok(service) => {
                     println!("listening on {}", service.address);
                     signals.stop().await;
                     Exit::Done
                 }
                 Err(error) => {
-                    failed(&format!("the service cannot listen: {error}. Choose another place with --listen"))
+                    fail(&format!("the service cannot listen: {error}. Choose another place with --listen"))
                 }
             };
         }
         match Demo::start(arguments, Threads::per_core()).await {
             Ok(demo) => {
                 println!("{}", demo.story());
-                announce(&demo.running);
+                log_addresses(&demo.running);
                 let asked = demo.running.stop_asked();
                 tokio::select! {
                     _ = signals.stop() => {}
                     () = asked => {}
                 }
-                // Nobody but its reader sends requests to the demo.
-                end(demo.running, Stop::Now, signals).await
+                // Only the person at the terminal sends requests to the demo.
+                shut_down(demo.running, StopMode::Now, signals).await
             }
-            Err(error) => failed(&error),
+            Err(error) => fail(&error),
         }
     })
 }
 
 impl Demo {
     async fn start(arguments: &Arguments, threads: Threads) -> Result<Self, Error> {
-        let node = Node::default();
+        let node = RouterAddress::default();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let services = [
-            Service::hello(any, Node::clone(&node)).await?,
-            Service::world(any, "world").await?,
-            Service::world(any, "earth").await?,
+            DemoService::hello(any, RouterAddress::clone(&node)).await?,
+            DemoService::world(any, "world").await?,
+            DemoService::world(any, "earth").await?,
         ];
         let names = TempDir::with_prefix("signpost-demo-")?;
         for (service, name) in services.iter().zip(["hello", "world-v1", "world-v2"]) {
@@ -153,7 +155,7 @@ impl Demo {
         Ok(Self { running, _services: services, _names: names })
     }
 
-    /// What there is, and what to try.
+    /// Returns the text that the demo prints: its parts, and the commands to try.
     fn story(&self) -> String {
         let port = |at: usize| self.running.listeners().get(at).map_or(0, |listener| listener.address.port());
         let (ingress, public, node) = (port(0), port(1), port(2));
@@ -161,9 +163,9 @@ impl Demo {
         format!(
             "\
 An ingress router (localhost:{ingress}), a per-node router (localhost:{node}), and three services:
-hello ({}), which asks world through the per-node router; world-v1 ({}); world-v2 ({}).
+hello ({}), which calls world through the per-node router; world-v1 ({}); world-v2 ({}).
 
-Everyone gets world-v1:
+Every request gets world-v1:
   curl -H 'Host: www.hello.world' localhost:{ingress}
 
 One request asks for world-v2, two hops away:
@@ -172,7 +174,7 @@ One request asks for world-v2, two hops away:
 A typo is pointed at:
   curl -H 'Host: www.hello.world' -H 'l5d-dtab: /host/world = /srv/world-v2;' localhost:{ingress}
 
-The same override from a stranger is ignored (this listener trusts nobody):
+The same override from an untrusted caller is ignored (this listener has `trust: nobody`):
   curl -H 'Host: www.hello.world' -H 'l5d-dtab: /host/world => /srv/world-v2;' localhost:{public}
 
 Writes go nowhere, or to a staging copy, while reads go on as before:
@@ -190,12 +192,12 @@ Ctrl-C ends the demo.",
     }
 }
 
-/// Writes the file by which a service is found.
+/// Writes the file that names the address of a service.
 fn write_name(folder: &Path, name: &str, address: SocketAddr) -> io::Result<()> {
     fs::write(folder.join(name), format!("{} {}\n", address.ip(), address.port()))
 }
 
-/// The example with these ports and this folder of names.
+/// Returns the example's configuration with these ports and this folder of names.
 fn config(arguments: &Arguments, names: &Path) -> Result<Config, Error> {
     let mut config =
         crate::config::read("demo", &EXAMPLE.replace("examples/names", &names.display().to_string()))
@@ -209,6 +211,7 @@ fn config(arguments: &Arguments, names: &Path) -> Result<Config, Error> {
     Ok(config)
 }
 
+/// Adds the options for other ports to an error of a port that is in use.
 fn port_taken(error: app::Error) -> Error {
     match &error {
         app::Error::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {

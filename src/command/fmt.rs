@@ -1,12 +1,12 @@
-//! `signpost fmt`: a dtab in its layout for people.
+//! `signpost fmt`: formats a dtab.
 
 use super::Exit;
-use super::run::failed;
+use super::run::fail;
 use crate::name;
 use std::io::Read as _;
 use std::{fs, io};
 
-/// What `signpost fmt` is asked to do.
+/// The command line of `signpost fmt`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   signpost fmt routes.dtab            print it, formatted
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// Format the file itself
     #[arg(long, conflicts_with = "check")]
     write: bool,
-    /// Only say whether it is formatted
+    /// Only check whether it is formatted
     #[arg(long)]
     check: bool,
 }
@@ -28,19 +28,19 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let text = match read(&arguments.file) {
         Ok(text) => text,
-        Err(error) => return failed(&format_args!("{}: {error}", arguments.file)),
+        Err(error) => return fail(&format_args!("{}: {error}", arguments.file)),
     };
     let formatted = match name::format(&text) {
         Ok(formatted) => formatted,
         Err(error) => {
-            return failed(&format_args!("{}:{}:{}: {error}", arguments.file, error.line, error.column));
+            return fail(&format_args!("{}:{}:{}: {error}", arguments.file, error.line, error.column));
         }
     };
     if arguments.check {
         return if formatted == text {
             Exit::Done
         } else {
-            failed(&format_args!("{} is not formatted: `signpost fmt --write` formats it", arguments.file))
+            fail(&format_args!("{} is not formatted: `signpost fmt --write` formats it", arguments.file))
         };
     }
     if !arguments.write || arguments.file == "-" {
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
     match fs::write(&arguments.file, formatted) {
         Ok(()) => Exit::Done,
-        Err(error) => failed(&format_args!("{}: {error}", arguments.file)),
+        Err(error) => fail(&format_args!("{}: {error}", arguments.file)),
     }
 }
 

@@ -1,7 +1,7 @@
-//! `signpost run`: the process's life.
+//! `signpost run`: serves until a signal stops it, and reloads the configuration when its file changes.
 
 use super::Exit;
-use crate::app::{App, Running, Threads};
+use crate::app::{App, RunningApp, Threads};
 use crate::config::{self, Config};
 use crate::files::Watch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,19 +14,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Starts the routers of a file and serves until it is told to stop.
 pub(super) fn run(file: &str) -> Exit {
     match config::load(Path::new(file)) {
-        Ok(config) => control(serve(file, config)),
-        Err(errors) => failed(&errors),
+        Ok(config) => run_control(serve(file, config)),
+        Err(errors) => fail(&errors),
     }
 }
 
-/// Says on standard error why a command cannot go on.
-pub(super) fn failed(error: &dyn std::fmt::Display) -> Exit {
+/// Prints the reason why a command fails on standard error.
+pub(super) fn fail(error: &dyn std::fmt::Display) -> Exit {
     eprintln!("signpost: {error}");
     Exit::Failed
 }
 
-/// Runs control: one thread, on which everything goes on that is not a request.
-pub(super) fn control(work: impl Future<Output = Exit>) -> Exit {
+/// Runs the control runtime: one thread for all work that is not a request.
+pub(super) fn run_control(work: impl Future<Output = Exit>) -> Exit {
     match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => {
             let exit = runtime.block_on(work);
@@ -34,36 +34,37 @@ pub(super) fn control(work: impl Future<Output = Exit>) -> Exit {
             runtime.shutdown_background();
             exit
         }
-        Err(error) => failed(&error),
+        Err(error) => fail(&error),
     }
 }
 
+/// Serves until a signal, a caller of the admin server or a failure ends it.
 async fn serve(file: &str, config: Config) -> Exit {
-    say(&config);
+    log_notes(&config);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(error) => return failed(&error),
+        Err(error) => return fail(&error),
     };
     raise_open_files();
     match App::start(config, Threads::per_core()).await {
         Ok(mut running) => {
-            announce(&running);
+            log_addresses(&running);
             let asked = running.stop_asked();
             let stop = tokio::select! {
                 stop = signals.stop() => stop,
-                () = asked => Stop::Announced,
-                error = follow(file, &mut running) => return failed(&error),
+                () = asked => StopMode::Announced,
+                error = reload_on_change(file, &mut running) => return fail(&error),
             };
-            end(running, stop, signals).await
+            shut_down(running, stop, signals).await
         }
-        Err(error) => failed(&error),
+        Err(error) => fail(&error),
     }
 }
 
 /// Lets the process open as many files as the system allows it to.
 ///
-/// Shells and service managers often begin with 1,024, for the sake of programs that `select`: each request here takes
-/// two, its caller's connection and its endpoint's.
+/// Shells and service managers often set 1,024, for the sake of programs that use `select`. Each request here takes two
+/// files: the caller's connection and the endpoint's.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
@@ -71,8 +72,8 @@ fn raise_open_files() {
     }
 }
 
-/// Logs what is worth knowing of a configuration.
-fn say(config: &Config) {
+/// Logs the warnings and notes of a configuration.
+fn log_notes(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -85,8 +86,8 @@ fn say(config: &Config) {
     }
 }
 
-/// Reloads the file whenever it changes, and on SIGHUP; ends only when neither can be noticed.
-async fn follow(file: &str, running: &mut Running) -> io::Error {
+/// Reloads the file whenever it changes, and on SIGHUP. Returns only when signals cannot be received.
+async fn reload_on_change(file: &str, running: &mut RunningApp) -> io::Error {
     let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
         Err(error) => return error,
@@ -98,7 +99,7 @@ async fn follow(file: &str, running: &mut Running) -> io::Error {
     }
     loop {
         tokio::select! {
-            // Whoever moves logs aside says so by this signal.
+            // Tools that move logs aside send this signal.
             Some(()) = hangup.recv() => running.reopen_logs(),
             () = watch.changed() => {}
         }
@@ -109,10 +110,10 @@ async fn follow(file: &str, running: &mut Running) -> io::Error {
 }
 
 /// Takes over a changed file; one that is wrong changes nothing.
-async fn reload(file: &str, running: &mut Running) {
+async fn reload(file: &str, running: &mut RunningApp) {
     let read = config::load(Path::new(file));
     if let Ok(config) = &read {
-        say(config);
+        log_notes(config);
     }
     match running.reload(read).await {
         Ok(left) => {
@@ -123,20 +124,20 @@ async fn reload(file: &str, running: &mut Running) {
     }
 }
 
-/// Logs where everything listens.
-pub(super) fn announce(running: &Running) {
+/// Logs the addresses of all listeners.
+pub(super) fn log_addresses(running: &RunningApp) {
     for listener in running.listeners() {
         tracing::info!(router = listener.router, address = %listener.address, "serving");
     }
     tracing::info!(address = %running.admin(), "admin");
 }
 
-/// How a process stops.
+/// The way in which the process stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// Whoever sends requests is to hear of it first.
+pub(super) enum StopMode {
+    /// After an announcement, so that load balancers and callers can notice it first.
     Announced,
-    /// At once: somebody waits for it.
+    /// At once: a person waits for it.
     Now,
 }
 
@@ -147,32 +148,32 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Takes them over from the system, which would kill the process.
+    /// Takes over the signals, which would otherwise kill the process.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for SIGINT (Ctrl-C), which a person sends, or for SIGTERM, which comes from what runs the process.
-    pub(super) async fn stop(&mut self) -> Stop {
+    /// Waits for SIGINT (Ctrl-C), which a person sends, or for SIGTERM, which a service manager sends.
+    pub(super) async fn stop(&mut self) -> StopMode {
         tokio::select! {
-            _ = self.interrupt.recv() => Stop::Now,
-            _ = self.terminate.recv() => Stop::Announced,
+            _ = self.interrupt.recv() => StopMode::Now,
+            _ = self.terminate.recv() => StopMode::Announced,
         }
     }
 }
 
-/// Drains, after it was announced if it is to be; one more signal cuts the announcement short.
-pub(super) async fn end(running: Running, stop: Stop, mut signals: Signals) -> Exit {
-    if stop == Stop::Announced {
+/// Drains, after the announcement if there is to be one; one more signal cuts the announcement short.
+pub(super) async fn shut_down(running: RunningApp, stop: StopMode, mut signals: Signals) -> Exit {
+    if stop == StopMode::Announced {
         tracing::info!("leaving: requests are served, and /admin/ready says that no more should be sent");
         tokio::select! {
             () = running.leave() => {}
             _ = signals.stop() => {}
         }
     }
-    tracing::info!("stopping: requests that were begun are finished");
+    tracing::info!("stopping: requests under way are finished");
     if !running.stop().await {
-        tracing::warn!("requests that outlasted the grace were cut off");
+        tracing::warn!("requests that took longer than the grace period were cut off");
     }
     Exit::Done
 }

@@ -74,7 +74,7 @@ async fn the_index_lists_the_pages() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_stop_can_be_asked_for_but_not_by_a_page_of_somebody_else() {
+async fn a_stop_can_be_asked_for_but_not_by_another_sites_page() {
     let app = TestApp::start(&one_router("", "")).await;
     for fields in ["Host: localhost\r\nOrigin: http://evil.example", "Host: evil.example"] {
         let refused = ask(&app, &format!("POST /admin/shutdown HTTP/1.1\r\n{fields}\r\n\r\n")).await;

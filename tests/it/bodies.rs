@@ -65,7 +65,7 @@ async fn a_chunked_response_is_framed_anew() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn who_takes_no_trailers_gets_none() {
+async fn a_caller_that_takes_no_trailers_gets_none() {
     let (app, upstream, mut client) = scene().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\nTE: gzip\r\n\r\n").await;
     let mut conn = upstream.accept().await;
@@ -173,7 +173,7 @@ async fn a_conversation_in_chunks_goes_on_while_both_bodies_do() {
     app.stop().await;
 }
 
-/// Sends up to `length` bytes, and stops when nobody takes any more; returns how many were taken.
+/// Sends up to `length` bytes, and stops when no more are taken; returns how many were taken.
 async fn send_until_stuck(writer: &mut Writer, length: usize) -> usize {
     let block = [b'x'; 64 * 1024];
     let mut sent = 0;
@@ -186,7 +186,7 @@ async fn send_until_stuck(writer: &mut Writer, length: usize) -> usize {
     sent
 }
 
-/// A body that no kernel and no router should hold for somebody who does not read.
+/// A body that no kernel and no router should hold for a peer that does not read.
 const LONG: usize = 32 << 20;
 
 #[tokio::test(flavor = "local")]
@@ -264,7 +264,7 @@ async fn an_early_answer_does_not_cut_the_request_off() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_request_that_ends_behind_its_answer_holds_nobody_up() {
+async fn a_request_that_ends_behind_its_answer_holds_up_no_other() {
     let (app, upstream, mut client) = scene().await;
     client.send(post(6)).await;
     client.send("abc").await;
@@ -301,7 +301,7 @@ async fn a_request_whose_body_ends_early_ends_there_for_the_upstream() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn who_asks_before_it_sends_is_told_to_go_on() {
+async fn a_caller_that_expects_100_is_told_to_go_on() {
     let (app, upstream, mut client) = scene().await;
     client.send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n").await;
     let mut conn = upstream.accept().await;
@@ -321,7 +321,7 @@ async fn who_asks_before_it_sends_is_told_to_go_on() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn who_asks_before_it_sends_may_be_refused() {
+async fn a_caller_that_expects_100_may_be_refused() {
     let (app, upstream, mut client) = scene().await;
     client.send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n").await;
     let mut conn = upstream.accept().await;

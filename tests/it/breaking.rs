@@ -1,4 +1,4 @@
-//! Connections that break: what is tried again, what is passed on, and who is told.
+//! Connections that break: requests that are tried again, errors that are passed on, and callers that are told.
 
 use crate::support::{Service, TestApp, Upstream, Wire, ok, routing_to, time_flies};
 
@@ -40,7 +40,7 @@ async fn a_connection_that_closed_while_it_waited_is_not_used() {
 async fn a_connection_on_which_something_came_unasked_is_not_used() {
     let (app, upstream, mut client) = scene().await;
     let mut conn = warm(&upstream, &mut client).await;
-    conn.send(ok("nobody asked")).await;
+    conn.send(ok("not asked for")).await;
     client.send(GET).await;
     let mut fresh = upstream.accept().await;
     fresh.request().await;

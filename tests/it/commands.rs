@@ -22,7 +22,7 @@ fn run(arguments: &[&str], input: &str) -> (i32, String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary is there");
-    // Who does not read its input may have ended already.
+    // A program that does not read its input may have ended already.
     let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
     let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
     let text = |bytes| String::from_utf8(bytes).expect("it writes text");
@@ -180,7 +180,7 @@ async fn the_demo_works_as_printed() {
 async fn each_service_of_the_demo_runs_by_itself() {
     let mut world = Serving::start(&["demo", "world", "--listen", "127.0.0.1:0", "--says", "moon"]);
     let at = address(&world.until("listening on ").await, "listening on ");
-    // Its router is here a world itself: whoever answers is asked for `world`.
+    // Its router is a `world` itself here: it gets the request for `world`.
     let mut hello =
         Serving::start(&["demo", "hello", "--listen", "127.0.0.1:0", "--router", &at.to_string()]);
     let asked = address(&hello.until("listening on ").await, "listening on ");
@@ -239,7 +239,7 @@ async fn a_probe_says_whether_the_router_is_ready() {
     assert_eq!(probe(&["/admin/live"]), (0, String::new(), String::new()));
     let (code, _, stderr) = probe(&["/none"]);
     assert!(code == 1 && stderr.contains("404"), "{stderr}");
-    // It waits for whoever sends requests here to hear of it.
+    // It waits until callers can have noticed the stop.
     serving.signal("TERM");
     serving.until("leaving").await;
     let (code, _, stderr) = probe(&[]);

@@ -1,4 +1,5 @@
-//! What requests carry, over the wire: what the upstream is told, whose word counts, and what strangers may not say.
+//! The context of requests, over the wire: headers that the upstream gets, that trusted callers may send, and that
+//! untrusted callers may not.
 
 use crate::support::{Message, Service, TestApp, Upstream, Wire, ok, one_router, routing_to, with_servers};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -85,7 +86,7 @@ async fn the_later_word_counts() {
         format!("l5d-ctx-dtab: /svc/world => {}\r\n", ctx.path()),
         format!("l5d-dtab: /svc/world => {}\r\n", user.path()),
     );
-    for (fields, who) in [
+    for (fields, expected) in [
         (String::new(), "base"),
         (ctx.clone(), "ctx"),
         (user.clone(), "user"),
@@ -94,7 +95,7 @@ async fn the_later_word_counts() {
         (user.clone() + "l5d-dtab: /svc/world => /svc/other\r\n", "user"),
         (user + "l5d-dtab: /svc/other => /svc/world\r\n", "user"),
     ] {
-        assert_eq!(client.get("world", &fields).await.text(), who, "{fields:?}");
+        assert_eq!(client.get("world", &fields).await.text(), expected, "{fields:?}");
     }
     app.stop().await;
 }
@@ -121,7 +122,7 @@ async fn deadlines_are_merged() {
     app.stop().await;
 }
 
-/// Everything a stranger might try to steer by.
+/// Everything that an untrusted caller might try to steer by.
 const STEERING: [&str; 20] = [
     "l5d-dtab: /svc => /$/fail",
     "L5D-DTAB: /svc => /$/fail",
@@ -146,7 +147,7 @@ const STEERING: [&str; 20] = [
 ];
 
 #[tokio::test(flavor = "local")]
-async fn strangers_steer_by_no_spelling() {
+async fn untrusted_callers_steer_by_no_spelling() {
     let service = Service::saying("hi").await;
     for untrusting in [", trust: nobody", ", clearContext: true", ", ip: 0.0.0.0"] {
         let app = TestApp::start(&one_router(&format!("/svc/* => {}", service.path()), untrusting)).await;
@@ -251,7 +252,7 @@ async fn an_override_that_leads_nowhere_is_seen() {
     }
     let response = client.get("world", "l5d-dtab: /host/world => /srv/world-v2 | !\r\n").await;
     response.assert_status(502);
-    assert_eq!(service.count(), 5, "who says ! does not fall back");
+    assert_eq!(service.count(), 5, "an override that ends with ! does not fall back");
 
     let mut stranger = app.client_of("http", 1).await;
     let response = stranger.get("world", "l5d-dtab: /host/world => /srv/world-v2\r\n").await;
@@ -271,7 +272,7 @@ async fn an_endpoint_cannot_say_that_an_override_led_nowhere() {
     assert_eq!(
         client.response().await.field("l5d-dtab-unbound"),
         None,
-        "to a stranger, nothing that begins so"
+        "to an untrusted caller, nothing that begins so"
     );
     app.stop().await;
 }

@@ -39,7 +39,7 @@ async fn every_example_does_what_it_says() {
     assert!(ran > 0);
 }
 
-/// The routers of a cluster trust whom they should, and are granted the time that their stop takes.
+/// The routers of a cluster trust the right callers, and are granted the time that their stop takes.
 fn kubernetes(folder: &Path) {
     let pods: Range = "10.244.0.0/16".parse().expect("a range");
     for (router, trust) in [("ingress-router", Trust::Nobody), ("node-router", Trust::From([pods].into()))] {
@@ -55,7 +55,7 @@ fn kubernetes(folder: &Path) {
     }
 }
 
-/// The services of the staging story.
+/// The services of the staging example.
 struct Story {
     hello: Service,
     worlds: [Service; 2],
@@ -128,7 +128,7 @@ async fn staging(file: &Path) {
     assert!(response.text().contains('^'), "{response:?}");
     assert_eq!(hops(&app), (3, 2), "a typo is refused where it comes in");
 
-    assert_eq!(outside.ask(get(staged)).await.text(), world, "strangers steer nothing");
+    assert_eq!(outside.ask(get(staged)).await.text(), world, "untrusted callers steer nothing");
     assert_eq!(hops(&app), (4, 3));
     let public = app.running().listeners()[1].server.clone();
     assert_eq!(app.total("dropped_overrides", &[("router", "ingress"), ("server", &public)]), 1);

@@ -1,4 +1,4 @@
-//! Requests that are not carried: who is told what.
+//! Requests that are not carried: the answers that callers get.
 
 use crate::support::{
     Message, Names, Service, TestApp, Upstream, dead_address, ok, one_router, routing_to, time_flies, until,
@@ -268,7 +268,7 @@ async fn a_deadline_that_has_passed_is_not_pursued() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn nobody_waits_longer_than_the_caller() {
+async fn the_router_waits_no_longer_than_the_caller() {
     let upstream = Upstream::start().await;
     let app = TestApp::start(&routing_to(&upstream.path())).await;
     let mut client = app.client().await;
@@ -307,7 +307,7 @@ async fn what_is_too_much_at_once_is_refused_over_all_workers() {
         conn.send(ok("done")).await;
         assert_eq!(client.response().await.text(), "done");
     }
-    // Only now: who has its answer has given back its permit, or gives it back before it reads on.
+    // Only now: a connection whose answer is out has given back its permit, or gives it back before it reads on.
     let (mut clients, conns): (Vec<_>, Vec<_>) = served.into_iter().unzip();
     drop(conns);
     clients[0].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -319,7 +319,7 @@ async fn what_is_too_much_at_once_is_refused_over_all_workers() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn strangers_learn_nothing_of_the_inside() {
+async fn untrusted_callers_learn_nothing_internal() {
     let inner = Service::start(async |request| match request.first_line().split(' ').nth(1) {
         Some("/error") => {
             "HTTP/1.1 502 Bad Gateway\r\nl5d-err: secret\r\nL5D_Retryable: true\r\nl5d-success-class: 1.0\r\n\

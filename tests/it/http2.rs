@@ -311,7 +311,7 @@ async fn an_override_goes_on_from_hop_to_hop() {
         let inner = TestApp::start(&speaking(router(endpoint), &(dtab + "; /svc => /srv"), "")).await;
         let address = inner.first_address();
         let way_in = format!("/svc/* => /$/inet/{}/{}", address.ip(), address.port());
-        // Between the two routers is HTTP/2, whoever calls.
+        // Between the two routers is HTTP/2, whatever the caller speaks.
         let outer = TestApp::start(&speaking("h2", &way_in, "")).await;
         let mut client = Caller::connect(&outer, caller).await;
         let over = "/svc/web => /srv/web-v2 ;";
@@ -333,7 +333,7 @@ async fn an_override_goes_on_from_hop_to_hop() {
     }
 }
 
-/// Everything a stranger might try to steer by, as HTTP/2 can spell it.
+/// Everything that an untrusted caller might try to steer by, as HTTP/2 can spell it.
 const STEERING: [(&str, &str); 12] = [
     ("l5d-dtab", "/svc => /$/fail"),
     ("l5d_dtab", "/svc => /$/fail"),
@@ -350,7 +350,7 @@ const STEERING: [(&str, &str); 12] = [
 ];
 
 #[tokio::test(flavor = "local")]
-async fn strangers_steer_by_nothing() {
+async fn untrusted_callers_steer_by_nothing() {
     for endpoint in [Http1, Http2] {
         let echo = Echo::start(endpoint).await;
         let dtab = format!("/svc/* => {}", echo.path());
@@ -467,7 +467,11 @@ async fn an_upgrade_is_not_for_an_http2_endpoint() {
     let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", service.path()), "")).await;
     let mut client = app.client().await;
     let response = client.get("web", "Connection: upgrade\r\nUpgrade: websocket\r\n").await;
-    assert_eq!((response.status(), response.text()), (200, "hi"), "who is asked may go on without");
+    assert_eq!(
+        (response.status(), response.text()),
+        (200, "hi"),
+        "the endpoint may go on without the upgrade"
+    );
     assert_eq!(client.get("web", "").await.text(), "hi");
     app.stop().await;
 }

@@ -147,7 +147,7 @@ async fn an_early_refusal_reaches_the_caller() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn what_nobody_reads_takes_no_room_for_ever() {
+async fn bodies_without_a_reader_take_no_room_for_ever() {
     // Together more than the windows of any connection.
     const PIECE: usize = 60_000;
     const TIMES: usize = 40;
@@ -155,7 +155,7 @@ async fn what_nobody_reads_takes_no_room_for_ever() {
     let mut exchange = client.begin(post(), true).await;
     let mut conn = H2Conn::accept(&upstream).await;
     for _ in 0..TIMES {
-        // A request whose body nobody reads.
+        // A request whose body the endpoint does not read.
         exchange.send(vec![b'x'; PIECE], false).await;
         conn.call().await.say("no").await;
         assert_eq!(exchange.answer().await.text(), "no");
@@ -163,7 +163,7 @@ async fn what_nobody_reads_takes_no_room_for_ever() {
         exchange = client.begin(post(), true).await;
     }
     for _ in 0..TIMES {
-        // A response whose body nobody reads.
+        // A response whose body the caller does not read.
         let mut call = conn.call().await;
         let mut out = call.begin(Response::new(()));
         http2::write(&mut out, vec![b'x'; PIECE], false).await.expect("there is room");
@@ -185,7 +185,7 @@ async fn what_nobody_reads_takes_no_room_for_ever() {
 async fn an_endpoint_that_breaks_off_is_a_bad_gateway() {
     for endpoint in [Http1, Http2] {
         let (app, upstream, mut client) = played(endpoint).await;
-        // A POST, so that nobody tries again.
+        // A POST, so that it is not tried again.
         let mut exchange = client.begin(post(), true).await;
         exchange.send("hi", true).await;
         if endpoint == Http1 {
@@ -358,7 +358,7 @@ async fn a_drain_says_goodbye_and_finishes() {
     let call = conn.call().await;
     idle.ping().await.expect("the connection is served");
     let caller = async {
-        assert_eq!(idle.last_code().await, Some(0), "who waits for nothing is let go");
+        assert_eq!(idle.last_code().await, Some(0), "a connection without streams is closed");
         client.over().await.expect("so is the library");
         let goodbye = busy.next_of(kind::GOAWAY, 0).await;
         assert_eq!((goodbye.code(), goodbye.last_stream() >= 1), (0, true));
@@ -403,7 +403,7 @@ async fn a_request_behind_the_goodbye_is_not_served() {
     tokio::join!(app.stop(), caller);
 }
 
-/// Sends up to `length` bytes and stops when nobody gives room for more; returns how many there was room for. On a
+/// Sends up to `length` bytes and stops when there is no room for more; returns how many there was room for. On a
 /// paused clock.
 async fn send_until_stuck(out: &mut SendStream<Bytes>, length: usize) -> usize {
     const LONG: Duration = Duration::from_secs(1);
@@ -417,7 +417,7 @@ async fn send_until_stuck(out: &mut SendStream<Bytes>, length: usize) -> usize {
     sent
 }
 
-/// A body that nobody should hold for somebody who does not read.
+/// A body that the router should not hold for a peer that does not read.
 const LONG: usize = 10 << 20;
 
 /// What both windows of the router and the one of a peer may hold, generously.
@@ -529,7 +529,7 @@ async fn a_caller_that_ends_its_side_is_still_answered() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn nobody_waits_for_a_connection_that_is_gone() {
+async fn no_request_waits_for_a_connection_that_is_gone() {
     let (app, upstream, mut client) = played(Http2).await;
     // One request opens the connection, and it is kept.
     let (answer, conn) = tokio::join!(client.get("web", &[]), async {

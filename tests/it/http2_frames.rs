@@ -17,7 +17,7 @@ async fn raw_scene(server: &str) -> (TestApp, H2Service, Frames) {
     (app, service, frames)
 }
 
-/// A body that nobody should hold for somebody who does not read.
+/// A body that the router should not hold for a peer that does not read.
 const LONG: usize = 10 << 20;
 
 #[tokio::test(flavor = "local")]
@@ -397,7 +397,7 @@ async fn what_does_not_begin_as_http2_is_not_served_as_it() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn who_does_not_finish_what_it_began_is_not_waited_for() {
+async fn a_caller_that_sends_half_of_something_is_given_up() {
     let half = Frame::new(kind::HEADERS, 0, 1, block(&GET)).encode();
     let settings = Frame::settings(&[]).encode();
     let table: [(&str, Vec<u8>, u64); 6] = [
@@ -588,7 +588,7 @@ async fn a_head_without_an_end_ends_the_connection() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn floods_of_small_frames_stop_nobody() {
+async fn floods_of_small_frames_stop_no_other_caller() {
     let (app, _service, mut good) = raw_scene("").await;
     let settings = Frame::settings(&[(4, 65_535)]);
     let frames: [(&str, Frame); 6] = [

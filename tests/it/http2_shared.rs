@@ -15,7 +15,7 @@ async fn scene() -> (TestApp, Upstream) {
     (app, upstream)
 }
 
-/// Sends until nobody gives room for more. On a paused clock.
+/// Sends until there is no room for more. On a paused clock.
 async fn send_until_stuck(out: &mut SendStream<bytes::Bytes>) {
     const LONG: Duration = Duration::from_secs(1);
     while let Ok(room) = tokio::time::timeout(LONG, http2::room(out, 1 << 20)).await {
@@ -31,7 +31,7 @@ async fn ask_the_router(client: &mut H2Client) {
 }
 
 #[tokio::test(flavor = "local")]
-async fn who_does_not_read_stops_nobody_else() {
+async fn a_caller_that_does_not_read_stops_no_other() {
     // Their windows together are more than a connection's usually is.
     const STUCK: usize = 20;
     let (app, upstream) = scene().await;
@@ -62,7 +62,7 @@ async fn who_does_not_read_stops_nobody_else() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn who_takes_nothing_of_what_waits_is_given_up() {
+async fn a_caller_that_takes_no_bytes_is_given_up() {
     let (app, upstream) = scene().await;
     let mut client = app.h2_client().await;
     let mut exchange = client.begin(get("web", &[]), false).await;
@@ -89,7 +89,7 @@ async fn who_takes_nothing_of_what_waits_is_given_up() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn small_messages_that_nobody_reads_wait() {
+async fn small_messages_without_a_reader_wait() {
     const MESSAGES: usize = 3000;
     let (app, upstream) = scene().await;
     let mut settings = h2::client::Builder::new();
@@ -134,7 +134,7 @@ async fn small_messages_that_an_endpoint_does_not_read_wait() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn who_waits_for_a_stream_and_gives_up_is_not_sent() {
+async fn a_request_given_up_while_it_waits_for_a_stream_is_not_sent() {
     const CONNECTIONS: usize = 8;
     let (app, upstream) = scene().await;
     let mut client = app.h2_client().await;
@@ -166,7 +166,7 @@ async fn who_waits_for_a_stream_and_gives_up_is_not_sent() {
     calls.remove(0).say("hi").await;
     assert_eq!(exchanges.remove(0).answer().await.text(), "hi");
     let call = conns[0].call().await;
-    assert_eq!(call.field("x"), Some("last"), "those who gave up are not sent before it");
+    assert_eq!(call.field("x"), Some("last"), "requests that were given up are not sent before it");
     call.say("hi").await;
     assert_eq!(last.answer().await.text(), "hi");
     for (call, mut exchange) in calls.into_iter().zip(exchanges) {
@@ -202,7 +202,7 @@ async fn requests_that_wait_for_a_connection_are_not_all_sent_on_it() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn many_who_give_up_end_nobody_elses_stream() {
+async fn many_requests_given_up_end_no_other_stream() {
     const ROUNDS: u32 = 25;
     const AT_ONCE: u32 = 100;
     let (app, upstream) = scene().await;

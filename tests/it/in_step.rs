@@ -72,7 +72,7 @@ async fn what_stands_behind_a_response_is_not_the_next_one() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_body_that_nobody_wanted_is_read_or_ends_the_connection() {
+async fn an_unread_body_is_skipped_or_ends_the_connection() {
     let upstream = Upstream::start().await;
     let app = TestApp::start(&routing_to("/$/io.buoyant.http.status/204")).await;
     let mut client = app.client().await;

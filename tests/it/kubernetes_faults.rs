@@ -188,7 +188,7 @@ async fn a_connection_that_died_in_silence_is_found_out() {
     let (app, mut client) = scene.bound().await;
     scene.api.fall_silent();
     scene.roll();
-    assert_eq!(client.get("web", "").await.text(), "v1", "nobody knows yet");
+    assert_eq!(client.get("web", "").await.text(), "v1", "the router cannot know yet");
     let (.., passed) = time_flies(async {
         let mut listed = false;
         while !listed {
@@ -379,7 +379,7 @@ async fn a_token_that_was_replaced_is_read_again() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_watch_that_nobody_needs_ends() {
+async fn a_watch_without_a_name_ends() {
     let scene = Scene::new().await;
     let yaml_end = "  bindingCache: {idleTtlSecs: 1}\n";
     let dtab = format!("/svc => /#/io.l5d.k8s/default/http | {}", scene.rest.path());

@@ -1,4 +1,4 @@
-//! What a listener bounds, and what becomes of who reaches it.
+//! The limits of a listener, and what happens to a caller that reaches one.
 
 use crate::support::{Service, TestApp, Upstream, Wire, ok, one_router, routing_to, time_flies, until};
 use std::time::Duration;

@@ -349,7 +349,7 @@ async fn proxy(stage: &Stage) {
     assert_eq!(client.get("hello", "").await.text(), "hello", "what the files name comes first");
     app.stop().await;
     let mut config = stage.config("proxy");
-    // Nobody may listen on port 80 of this machine for a test: what stands there is what the name leads to.
+    // A test may not listen on port 80 of this machine: a service on another port takes its place in the dtab.
     let port80 = Service::saying("port 80").await;
     let usual =
         config.routers[0].dtab.to_string().replace("/ph/80", &format!("/ph/{}", port80.address().port()));
@@ -366,7 +366,7 @@ async fn servicemesh(stage: &Stage) {
     let port = app.address("incoming", 0).port();
     config.routers[0].transformers = vec![Transformer::Port { port }];
     app.reload_config(config).await;
-    // Another node's endpoint is nothing that `incoming` would send to: nobody has this address (RFC 5737).
+    // Another node's endpoint is nothing that `incoming` would send to: no machine has this address (RFC 5737).
     let far = SocketAddr::from(([192, 0, 2, 1], 1));
     stage.names.replace("hello", &[stage.hello.address(), far]);
     let mut incoming = app.client_of("incoming", 0).await;

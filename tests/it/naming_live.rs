@@ -180,9 +180,9 @@ async fn a_method_can_go_elsewhere() {
     let yaml = one_router(&dtab, "") + "  identifier: {kind: io.l5d.methodAndHost}\n";
     let app = TestApp::start(&yaml).await;
     let mut client = app.client().await;
-    for (method, who) in [("GET", "all"), ("POST", "writes"), ("PUT", "all")] {
+    for (method, service) in [("GET", "all"), ("POST", "writes"), ("PUT", "all")] {
         let response = client.ask(format!("{method} / HTTP/1.1\r\nHost: world\r\n\r\n")).await;
-        assert_eq!(response.text(), who, "{method}");
+        assert_eq!(response.text(), service, "{method}");
     }
     app.stop().await;
 }

@@ -236,7 +236,7 @@ async fn a_wrong_file_changes_nothing_and_is_counted() {
     let left = app.reload(&other).await;
     let expected = [
         "test.yaml:6:5: routers[0].servers[0].label: the label in metrics stays until a restart",
-        "test.yaml:7:3: routers[1]: the router `h2` is new, and begins with a restart",
+        "test.yaml:7:3: routers[1]: the router `h2` is new, and starts with a restart",
     ];
     assert_eq!(left, expected);
     until("the rest is taken over", async || client.get("world", "").await.status() == 205).await;

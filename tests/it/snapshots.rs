@@ -110,7 +110,7 @@ async fn names_bind_without_the_server_and_say_so() {
     assert_eq!((counted("kubernetes_stale_watches"), counted("kubernetes_snapshot_watches")), (2, 2));
     assert!(counted("kubernetes_snapshot_timestamp_seconds") > 1_700_000_000);
 
-    // It is deleted while nobody can tell.
+    // It is deleted while the router cannot know.
     scene.api.delete("Service", "default", "web");
     scene.api.behave(|manners| manners.away = false);
     until_answered(&mut client, "rest").await;

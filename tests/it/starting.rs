@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// An address of this machine that nobody else uses.
+/// An address of this machine that no other process uses.
 fn free_address(last: u8) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 77, last), 0)).expect("loopback has free ports");
     listener.local_addr().expect("it is bound")
@@ -36,8 +36,8 @@ async fn a_port_that_is_taken_leaves_nothing_bound() {
             let error =
                 within("failing", App::start(config.clone(), threads)).await.expect_err("it is taken");
             let text = error.to_string();
-            let who = ["admin", "router one", "router two"][taken];
-            assert!(text.contains(who) && text.contains(&free[taken].to_string()), "{text}");
+            let owner = ["admin", "router one", "router two"][taken];
+            assert!(text.contains(owner) && text.contains(&free[taken].to_string()), "{text}");
             assert!(text.contains("in use"), "{text}");
         }
         for (at, address) in free.iter().enumerate().filter(|(at, _)| *at != taken) {
@@ -94,7 +94,7 @@ async fn a_stop_finishes_what_was_begun_and_begins_nothing() {
 
         let meanwhile = async {
             idle.assert_ended().await;
-            until("nobody listens", async || TcpStream::connect(address).await.is_err()).await;
+            until("no listener is left", async || TcpStream::connect(address).await.is_err()).await;
             let ready = Wire::connect(admin).await.ask("GET /admin/ready HTTP/1.1\r\nHost: a\r\n\r\n").await;
             assert_eq!((ready.status(), ready.text()), (503, "draining\n"));
             conn.send("lo").await;

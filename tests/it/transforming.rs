@@ -4,7 +4,7 @@ use crate::support::{Names, Service, TestApp, Wire, one_router, until};
 use serde_json::json;
 use std::net::SocketAddr;
 
-/// Nobody has it (RFC 5737).
+/// An address that no machine has (RFC 5737).
 fn far() -> SocketAddr {
     ([192, 0, 2, 1], 1).into()
 }
@@ -46,7 +46,7 @@ async fn what_does_not_pass_falls_back_and_comes_back() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn another_port_is_asked_and_everybody_is_told_the_whole_name() {
+async fn another_port_is_used_and_the_whole_name_is_told() {
     let (web, rest) = (Service::saying("web").await, Service::saying("rest").await);
     let names = Names::new();
     names.write("web", &[([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]);

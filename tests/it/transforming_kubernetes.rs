@@ -74,7 +74,7 @@ fn daemon_set(api: &ApiServer) -> String {
 async fn the_daemon_sets_pod_on_the_same_node_is_asked() {
     let (on_a, on_b, rest) =
         (Service::saying("on a").await, Service::saying("on b").await, Service::saying("rest").await);
-    // Nobody has it (RFC 5737): it is never asked itself.
+    // No machine has it (RFC 5737): it is never connected to.
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
     let api = ApiServer::start().await;
     api.put(service("default", "web", &[("http", 80)]));

@@ -26,7 +26,7 @@ impl Stage {
         one_router(&format!("/svc/world => {}", self.base.path()), server)
     }
 
-    /// Who answers a caller that asks for the other one.
+    /// The service that answers a caller that asks for the other one.
     async fn answering(&self, caller: IpAddr, listener: SocketAddr) -> [String; 2] {
         let mut http1 = Wire::connect_from(caller, listener).await;
         let http1 = http1.get("world", &format!("l5d-dtab: {}\r\n", self.entry)).await;
@@ -56,7 +56,7 @@ async fn callers_are_trusted_by_their_address() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn what_a_stranger_says_of_where_it_comes_from_does_not_count() {
+async fn an_untrusted_caller_cannot_claim_another_address() {
     let stage = Stage::start().await;
     let app = TestApp::start(&stage.config(", trust: {from: [127.0.0.2]}")).await;
     let mut client = Wire::connect_from(STRANGER.into(), app.first_address()).await;
@@ -68,7 +68,7 @@ async fn what_a_stranger_says_of_where_it_comes_from_does_not_count() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn errors_name_nothing_to_strangers() {
+async fn errors_name_nothing_to_untrusted_callers() {
     let app = TestApp::start(&one_router("", ", trust: {from: [127.0.0.2]}")).await;
     let mut trusted = Wire::connect_from(TRUSTED.into(), app.first_address()).await;
     let told = trusted.get("world", "").await;

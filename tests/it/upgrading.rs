@@ -91,7 +91,7 @@ async fn an_upstream_may_refuse_to_switch() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_switch_nobody_asked_for_is_a_bad_response() {
+async fn a_switch_without_an_upgrade_is_a_bad_response() {
     for request in [
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         // Without the connection option it is not for this hop; HTTP/1.0 cannot ask (RFC 9110 7.8).
@@ -112,7 +112,7 @@ async fn a_switch_nobody_asked_for_is_a_bad_response() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn http_is_not_tunnelled_past_those_who_judge_it() {
+async fn http_is_not_tunnelled_past_the_checks() {
     for protocols in ["h2c", "H2C", "HTTP/2.0", "TLS/1.2", "h2c, h2"] {
         let (app, upstream, mut client) = scene().await;
         client

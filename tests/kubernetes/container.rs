@@ -54,7 +54,7 @@ pub(crate) struct Host {
     pub(crate) folder: PathBuf,
     /// The API server, as pods reach it.
     pub(crate) api_server: SocketAddr,
-    /// Who vouches for it.
+    /// The certificate authority that vouches for it.
     pub(crate) authority: PathBuf,
 }
 
@@ -69,13 +69,13 @@ pub(crate) struct Container {
     log: PathBuf,
 }
 
-/// What a container's processes see, and who they are.
+/// The file system of a container's processes, and their user.
 #[derive(Debug)]
 struct Inside {
     /// The folder that is the root of their file system.
     root: PathBuf,
     environment: Vec<(String, String)>,
-    /// Who they are, in the words of `setpriv`.
+    /// Their user, as options of `setpriv`.
     identity: String,
     /// The folders in which they may write, with a space between them.
     writable: String,
@@ -123,7 +123,8 @@ impl Container {
             }
         }
         if pod_spec.automount_service_account_token != Some(false) {
-            let account = pod_spec.service_account_name.as_deref().expect("it says as whom it asks");
+            let account =
+                pod_spec.service_account_name.as_deref().expect("the pod names its service account");
             put_token(client, &namespace, account, host, &root).await?;
         }
         let mut environment = vec![
@@ -246,7 +247,7 @@ impl Inside {
     }
 }
 
-/// Who a container is, in the words of `setpriv`. That it is as restricted as it can be is demanded.
+/// Returns the user of a container, as options of `setpriv`. It must be as restricted as it can be.
 fn identity(pod: &core::PodSpec, container: &core::Container) -> String {
     let of_pod = pod.security_context.clone().unwrap_or_default();
     let own = container.security_context.clone().unwrap_or_default();
@@ -259,7 +260,7 @@ fn identity(pod: &core::PodSpec, container: &core::Container) -> String {
     assert!(restricted, "{}: its security context", container.name);
     let user = of_pod.run_as_user.expect("it says as which user it runs");
     let group = of_pod.run_as_group.expect("it says as which group it runs");
-    // Where the suite runs in a user namespace, there may be nobody but root, who has no rights outside.
+    // Where the suite runs in a user namespace, the only user may be root, which has no rights outside.
     if exists(user) { format!("--reuid={user} --regid={group} --clear-groups") } else { String::new() }
 }
 
@@ -293,7 +294,8 @@ fn make_empty(root: &Path, folder: &str, pod: &core::PodSpec) {
     made.push(".writable/");
     let made = PathBuf::from(made).join(folder);
     fs::create_dir_all(&made).expect("there is room for files");
-    let group = pod.security_context.as_ref().and_then(|context| context.fs_group).expect("it says for whom");
+    let group =
+        pod.security_context.as_ref().and_then(|context| context.fs_group).expect("the pod names its group");
     if exists(group) {
         std::os::unix::fs::chown(&made, None, u32::try_from(group).ok()).expect("there is such a group");
     }

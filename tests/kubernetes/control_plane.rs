@@ -19,7 +19,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How much of a part's log is shown when it fails, in lines.
 const SHOWN: usize = 15;
 
-/// Where etcd and the API server listen: nobody else is in this network, and its systems choose higher ports by chance.
+/// The addresses of etcd and the API server: no other process is in this network, and its systems choose higher ports by
+/// chance.
 pub(crate) const ETCD: &str = "http://127.0.0.1:2379";
 const API_PORT: u16 = 6443;
 const FORGETFUL_PORT: u16 = 6444;

@@ -11,7 +11,7 @@ pub(crate) async fn compact() {
     ask("kv/compaction", json!({ "revision": now["header"]["revision"] })).await;
 }
 
-/// Deletes a service, as if that had happened while nobody could be told.
+/// Deletes a service, as if that had happened while no watch could be told.
 pub(crate) async fn delete_service(namespace: &str, name: &str) {
     let key = BASE64_STANDARD.encode(format!("/registry/services/specs/{namespace}/{name}"));
     let done = ask("kv/deleterange", json!({ "key": key })).await;

@@ -215,7 +215,7 @@ impl Pods {
         self.remove(&namespace, &name).await;
     }
 
-    /// Notes a failure, and says it at once: who waits for this pod waits for long.
+    /// Notes a failure, and prints it at once: a test may wait for this pod for long.
     fn fail(&self, name: &str, failure: &str) {
         let failure = format!("{name}: {failure}");
         eprintln!("kubelet: {failure}");
@@ -295,7 +295,7 @@ impl Pods {
     }
 }
 
-/// Whether nobody has judged what was asked: the API server, or etcd behind it, is away or busy.
+/// Returns whether a request got no verdict: the API server, or etcd behind it, is away or busy.
 fn is_away(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code >= 500 || status.code == 429,

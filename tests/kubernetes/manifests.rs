@@ -46,9 +46,9 @@ pub(crate) async fn manifests(cluster: &Cluster) {
     assert!(misspelt.contains("unknown field \"spec.template.spec.nodeSelektor\""), "{misspelt}");
 
     let tried = shell.run(block("try")).await;
-    let [everyone, stranger, pod] = &lines(&tried)[..] else { panic!("{tried}") };
+    let [outside, untrusted, pod] = &lines(&tried)[..] else { panic!("{tried}") };
     assert!(
-        is_said_by("world", everyone) && is_said_by("world", stranger) && is_said_by("earth", pod),
+        is_said_by("world", outside) && is_said_by("world", untrusted) && is_said_by("earth", pod),
         "{tried}"
     );
 
@@ -202,9 +202,9 @@ impl Shell {
         said
     }
 
-    /// Waits until it is so of what everyone gets.
+    /// Waits until it is so of the response that every request gets.
     async fn until(&self, is_so: impl Fn(&str) -> bool) {
-        super::cluster::until("everyone gets it", std::time::Duration::from_secs(20), async || {
+        super::cluster::until("every request gets it", std::time::Duration::from_secs(20), async || {
             let line = self.run(r#"curl -H 'Host: www.hello.world' "http://$NODE_ADDRESS""#).await;
             is_so(line.trim_end())
         })

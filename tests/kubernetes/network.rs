@@ -5,7 +5,7 @@ use super::kubelet::NODE_ADDRESS;
 use std::net::Ipv4Addr;
 use std::process::{Command, ExitCode};
 
-/// The address of somebody outside the cluster.
+/// The address of a caller outside the cluster.
 pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 
 /// Tells the process that it runs in there.
@@ -19,11 +19,11 @@ pub(crate) fn is_own() -> bool {
 /// Runs this program again, in a network of its own. It takes what it started with it when it ends, however it ends.
 pub(crate) fn enter() -> ExitCode {
     let root: &[&str] = &["--net", "--pid", "--fork", "--kill-child"];
-    let anyone: &[&str] = &["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"];
+    let other_user: &[&str] = &["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"];
     let may = |flags: &[&str]| {
         Command::new("unshare").args(flags).arg("true").output().is_ok_and(|out| out.status.success())
     };
-    let Some(flags) = [root, anyone].into_iter().find(|flags| may(flags)) else {
+    let Some(flags) = [root, other_user].into_iter().find(|flags| may(flags)) else {
         eprintln!(
             "unshare --net fails: the suite needs root, or user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
         );
@@ -36,8 +36,8 @@ pub(crate) fn enter() -> ExitCode {
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Gives this network its addresses: those of pods, 10.244.0.0/16, those of services, that of the node, and that of somebody
-/// else. What is sent to the node without saying whence comes from the pods' network, as through their bridge.
+/// Gives this network its addresses: those of pods, 10.244.0.0/16, those of services, that of the node, and that of a caller
+/// outside. A connection to the node without an address of its own comes from the pods' network, as through their bridge.
 pub(crate) fn set_up() {
     for arguments in [
         "link set lo up",

@@ -148,7 +148,7 @@ pub(crate) fn rest() -> String {
     format!("/rest => /$/inet/{host}/{port}")
 }
 
-/// The line of a configuration that says where the admin server is. Nobody has to hear that a router is about to end.
+/// The line of a configuration with the address of the admin server. A router ends without an announcement.
 pub(crate) fn admin_at(address: SocketAddr) -> String {
     format!("admin: {{port: {}, shutdownDelayMs: 0}}\n", address.port())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Requests one after the other that find out who serves: many enough that each of some pods is chosen.
+/// Requests one after the other that find out which pods serve: many enough that each of some pods is chosen.
 const ASKED: usize = 100;
 
 /// The host of a request that asks for none.
@@ -47,7 +47,7 @@ impl Way {
         Self { host: host.into(), ..self }
     }
 
-    /// Who serves requests now.
+    /// The pods that serve requests now.
     pub(crate) async fn answers(&self) -> BTreeSet<String> {
         let mut client = Client::connect(self.router).await;
         let mut answers = BTreeSet::new();
@@ -78,8 +78,8 @@ impl Way {
         self.until(&texts.join(", "), limit, |answers| answers.iter().eq(texts)).await;
     }
 
-    async fn until(&self, who: &str, limit: Duration, wanted: impl Fn(&BTreeSet<String>) -> bool) {
-        let what = format!("{} {} is served by {who}", self.host, self.path);
+    async fn until(&self, server: &str, limit: Duration, wanted: impl Fn(&BTreeSet<String>) -> bool) {
+        let what = format!("{} {} is served by {server}", self.host, self.path);
         until(&what, limit, async || wanted(&self.answers().await)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The objects, what changed, and who is told.
+//! The objects, their changes, and their watchers.
 
 use super::{Bytes, Question, Resource, status};
 use crate::cluster::{Service, Size};
@@ -63,7 +63,7 @@ impl State {
         self.services.iter().chain(&self.slices).map(|object| object.len()).sum()
     }
 
-    /// Moves a service, and tells whoever watches it.
+    /// Moves a service, and tells its watchers.
     pub(super) fn change(&mut self, number: usize, generation: u16) -> Arc<OnceLock<Instant>> {
         self.version += 1;
         let service = Service { number, size: self.size, port: self.port };

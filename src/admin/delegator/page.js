@@ -1,9 +1,9 @@
-// Asks delegator.json and draws its tree. What is asked stands in the address behind the #, so that it can be shared.
+// Asks delegator.json and draws its tree. The form's values stand in the address behind the #, so that it can be shared.
 "use strict";
 
 const at = (id) => document.getElementById(id);
 
-// How many entries of a dtab, rows of a table, and addresses of a name are shown; of the rest, the number.
+// The limits on the entries of a dtab, rows of a table, and addresses of a name that are shown; the rest is counted.
 const MOST_ENTRIES = 500;
 const MOST_ROWS = 500;
 const MOST_ADDRESSES = 20;
@@ -21,7 +21,7 @@ function element(name, className, ...children) {
 const chosen = () => routers.find((router) => router.label === at("router").value);
 const arrow = (entry) => `${entry.prefix} => ${entry.dst}`;
 
-// What became of a path, in words: [class, text]; nothing where the next step says it.
+// The result of a path, in words: [class, text]; nothing where the next step shows it.
 function result(node) {
   switch (node.type) {
     case "alt": return ["soft", "first of these that is there:"];
@@ -46,18 +46,18 @@ function bound({ addr, id, path }) {
   return ["good", `bound to ${id}${rest}: ${addresses.join(", ")}`];
 }
 
-// How long it has been so with a name that a namer follows: [class, text]; nothing when it does not say.
+// The age of a namer's answer for a name: [class, text]; nothing where the namer does not tell.
 function age(path, namers) {
   for (const [prefix, { names }] of Object.entries(namers)) {
     const name = path.startsWith(`/#/${prefix}/`) && names?.[path.slice(prefix.length + 3)];
     if (!name) continue;
-    if (name.staleSeconds !== null) return ["bad", `(stale: nothing was heard of it for ${seconds(name.staleSeconds)})`];
+    if (name.staleSeconds !== null) return ["bad", `(stale: no news of it for ${seconds(name.staleSeconds)})`];
     return ["soft", `(for ${seconds(name.sinceSeconds)})`];
   }
   return null;
 }
 
-// A step with what is below it. Of a step that was not taken, nothing below was.
+// A step with the steps below it. Below a step that was not taken, no step was.
 function step(node, { base, namers }, before, aboveTaken) {
   const line = element("div", "");
   if (before) line.append(element("span", "weight", before), " ");
@@ -106,7 +106,7 @@ function seconds(count) {
   return count < 7200 ? `${Math.round(count / 60)} min` : `${Math.round(count / 3600)} h`;
 }
 
-// What a member of a row says.
+// The text of a member of a row.
 function cell(key, value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "number" && /seconds/i.test(key)) return seconds(value);
@@ -134,7 +134,7 @@ async function asked(page) {
   return response.json();
 }
 
-// Draws what namers know, as far as there is anything, if somebody wants to see it.
+// Draws the state of the namers, as far as there is any, while its section is open.
 async function showKnown() {
   if (!at("known").open) return;
   try {
@@ -206,7 +206,7 @@ function showRouter() {
   at("path").placeholder = `${router.dstPrefix === "/" ? "" : router.dstPrefix}/world`;
 }
 
-// Takes over what stands behind the #, and asks if it says what.
+// Takes over the values behind the #, and asks when they name a path.
 function follow() {
   const said = new URLSearchParams(location.hash.slice(1));
   if (routers.some((router) => router.label === said.get("router"))) at("router").value = said.get("router");

@@ -1,4 +1,4 @@
-use super::{Asked, Router, WAIT, answered};
+use super::{DelegationParameters, RouterView, WAIT, explain_name};
 use crate::interpret::{Answer, Asker, Keeper, Namer, Namers, Naming, Writer};
 use crate::name::Path;
 use http_body_util::BodyExt as _;
@@ -29,16 +29,17 @@ async fn ask(dtab: &str) -> (StatusCode, String) {
     let silent: Arc<dyn Namer> = Arc::new(Silent::default());
     let namers = Namers::new(vec![(Path::from_elems(["#"]), silent)]);
     let naming = watch::channel(Naming { dtab: dtab.parse().unwrap(), namers }).1;
-    let routers = [Router { label: "http".into(), prefix: Path::from_elems(["svc"]), naming, store: None }];
-    let asked = Asked { path: Some("/svc".into()), ..Asked::default() };
-    let answer = answered(asked, &routers, &asker()).await.unwrap();
+    let routers =
+        [RouterView { label: "http".into(), prefix: Path::from_elems(["svc"]), naming, store: None }];
+    let parameters = DelegationParameters { path: Some("/svc".into()), ..DelegationParameters::default() };
+    let answer = explain_name(parameters, &routers, &asker()).await.unwrap();
     let status = answer.status();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_known_in_time_is_shown_as_far_as_it_is() {
+async fn a_name_that_is_pending_after_the_wait_is_shown_so_far() {
     let began = Instant::now();
     let (status, tree) = ask("/svc => /#/slow").await;
     assert_eq!(began.elapsed(), WAIT);
@@ -52,7 +53,7 @@ async fn what_is_not_known_in_time_is_shown_as_far_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_pending_and_does_not_decide_is_no_failure() {
+async fn a_pending_branch_that_does_not_decide_is_no_failure() {
     let began = Instant::now();
     let (status, tree) = ask("/svc => ! | /#/slow").await;
     assert_eq!((began.elapsed(), status), (WAIT, StatusCode::OK));

@@ -1,6 +1,6 @@
 //! The metrics as OpenMetrics text, which Prometheus reads.
 
-use crate::admin::answer::{Answer, answer, text};
+use crate::admin::response::{PageResponse, respond, text};
 use crate::telemetry::{Durations, Registry, Series, Total};
 use hyper::StatusCode;
 use prometheus_client::collector::Collector;
@@ -11,27 +11,27 @@ use prometheus_client::registry::{Registry as Exported, Unit};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What stands before every name.
+/// The prefix of every name.
 const PREFIX: &str = "signpost";
 
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers `/admin/metrics/prometheus`.
-pub(in crate::admin) fn openmetrics(registry: &Registry) -> Answer {
+pub(in crate::admin) fn openmetrics(registry: &Registry) -> PageResponse {
     let mut exported = Exported::with_prefix(PREFIX);
-    exported.register_collector(Box::new(Cells(registry.clone())));
+    exported.register_collector(Box::new(RegistryCollector(registry.clone())));
     let mut body = String::new();
     match format::encode(&mut body, &exported) {
-        Ok(()) => answer(StatusCode::OK, MEDIA_TYPE, body),
+        Ok(()) => respond(StatusCode::OK, MEDIA_TYPE, body),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
-/// The cells of the workers, summed when they are asked for.
+/// A collector that sums the cells of all workers whenever Prometheus asks.
 #[derive(Debug)]
-struct Cells(Registry);
+struct RegistryCollector(Registry);
 
-impl Collector for Cells {
+impl Collector for RegistryCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families: BTreeMap<&str, Vec<(Series, Total)>> = BTreeMap::new();
         for (series, total) in self.0.totals() {

@@ -1,4 +1,4 @@
-use super::{below, flat, linkerd, openmetrics, tree};
+use super::{flat_json, linkerd_metrics, openmetrics, subtree, tree_json};
 use crate::telemetry::Registry;
 use http_body_util::BodyExt as _;
 use serde_json::json;
@@ -38,7 +38,7 @@ fn names_are_linkerds() {
         "rt/a/b/server/127.0.0.1/4140/status/2XX": 3,
         "rt/a/b/server/127.0.0.1/4140/success": 3,
     });
-    let shown = flat(&linkerd(&registry()));
+    let shown = flat_json(&linkerd_metrics(&registry()));
     for (name, value) in expected.as_object().unwrap() {
         let (value, found) = (value.as_f64().unwrap(), shown[name].as_f64());
         assert!(found.is_some_and(|found| (found - value).abs() < 0.001), "{name}: {found:?}");
@@ -48,18 +48,18 @@ fn names_are_linkerds() {
 
 #[test]
 fn a_subtree_has_its_own_names() {
-    let all = linkerd(&registry());
+    let all = linkerd_metrics(&registry());
     for q in ["rt/a/b/server/127.0.0.1/4140/failures", "/rt/a/b/server/127.0.0.1/4140/failures/"] {
-        assert_eq!(flat(&below(&all, q)), json!({ "": 3, "caller": 1, "response": 2 }));
+        assert_eq!(flat_json(&subtree(&all, q)), json!({ "": 3, "caller": 1, "response": 2 }));
         assert_eq!(
-            tree(&below(&all, q)),
+            tree_json(&subtree(&all, q)),
             json!({ "counter": 3, "caller": { "counter": 1 }, "response": { "counter": 2 } })
         );
     }
-    assert_eq!(below(&all, "").len(), all.len());
-    assert!(below(&all, "rt/a/b/server/127.0.0.1/4140/requests/more").is_empty());
-    assert!(below(&all, "rt/a").is_empty(), "a label is one level");
-    let tree = tree(&all);
+    assert_eq!(subtree(&all, "").len(), all.len());
+    assert!(subtree(&all, "rt/a/b/server/127.0.0.1/4140/requests/more").is_empty());
+    assert!(subtree(&all, "rt/a").is_empty(), "a label is one level");
+    let tree = tree_json(&all);
     assert_eq!(tree["rt"]["a/b"]["server"]["127.0.0.1"]["4140"]["connections"], json!({ "gauge": 2 }));
     assert_eq!(
         tree["rt"]["a/b"]["server"]["127.0.0.1"]["4140"]["request_latency_ms"]["stat.count"],

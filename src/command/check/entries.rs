@@ -1,70 +1,71 @@
-//! Entries of a dtab that cannot work, as far as the table alone tells.
+//! Finds entries of a dtab that cannot work, as far as the dtab alone tells.
 //!
-//! What a namer will answer is not known here, so nothing is said about an entry that a namer could make useful.
+//! The answers of namers are not known here, so an entry that a namer could make useful is no doubt.
 
 use crate::interpret::{Answers, Explore, Failure, State, Step, StepKind, delegate};
 use crate::name::{Dentry, Dtab, Element, NameTree, Path, Prefix};
 
-/// One entry and what is doubtful about it.
+/// One entry, and the reason to doubt it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Doubt {
     /// Its position in the dtab.
     pub(super) entry: usize,
-    kind: Kind,
+    kind: DoubtKind,
     text: String,
 }
 
+/// A mistake that an entry may have.
 #[derive(Debug, PartialEq, Eq)]
-enum Kind {
+enum DoubtKind {
     /// A later entry decides for every name it matches.
     Shadowed { by: usize },
-    /// A later entry says the same.
+    /// A later entry is equal.
     Repeated { by: usize },
-    /// Nothing begins with where it leads.
+    /// No entry and no namer begins with the path it leads to.
     Nowhere { path: Path },
-    /// It leads to a namer that is not there.
+    /// It leads to a namer that is not configured.
     NoNamer { path: Path, configured: Vec<Path> },
     /// It leads back to itself.
     Loop { failure: Failure },
 }
 
 impl Doubt {
-    /// What is doubtful, in words; `line` tells where another entry stands.
+    /// Returns the reason in words; `line` returns the line of another entry.
     pub(super) fn reason(&self, line: impl Fn(usize) -> usize) -> String {
         let entry = &self.text;
         match &self.kind {
-            Kind::Shadowed { by } => format!(
-                "`{entry}` is never asked: the entry in line {} comes first and decides for every such name",
+            DoubtKind::Shadowed { by } => format!(
+                "`{entry}` is never used: the entry in line {} comes first and decides for every such name",
                 line(*by)
             ),
-            Kind::Repeated { by } => {
+            DoubtKind::Repeated { by } => {
                 format!("`{entry}` is repeated in line {}: one of the two can go", line(*by))
             }
-            Kind::Nowhere { path } => {
+            DoubtKind::Nowhere { path } => {
                 format!("`{entry}` leads nowhere: no entry and no namer begins with {path}")
             }
-            Kind::NoNamer { path, configured } if configured.is_empty() => {
+            DoubtKind::NoNamer { path, configured } if configured.is_empty() => {
                 format!("`{entry}` leads to {path}, but no namer is configured")
             }
-            Kind::NoNamer { path, configured } => {
+            DoubtKind::NoNamer { path, configured } => {
                 let names: Vec<_> = configured.iter().map(|prefix| format!("/#{prefix}")).collect();
                 format!(
-                    "`{entry}` leads to {path}, which is no configured namer's: there is {}",
+                    "`{entry}` leads to {path}, which is no configured namer's: configured are {}",
                     names.join(", ")
                 )
             }
-            Kind::Loop { failure } => format!("`{entry}` leads back to itself: {failure}"),
+            DoubtKind::Loop { failure } => format!("`{entry}` leads back to itself: {failure}"),
         }
     }
 }
 
-/// The doubtful entries of a dtab; `namers` are the prefixes of the configured namers, without `/#`.
-pub(super) fn doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
+/// Returns the doubtful entries of a dtab; `namers` are the prefixes of the configured namers, without `/#`.
+pub(super) fn find_doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
     let entries: Vec<&Dentry> = dtab.iter().collect();
     let kind = |at: usize, dentry: &Dentry| {
-        shadow(&entries, at, dentry)
-            .or_else(|| nowhere(&entries, namers, dentry))
-            .or_else(|| circle(dtab, at, dentry))
+        find_shadow(&entries, at, dentry)
+            .or_else(|| find_dead_end(&entries, namers, dentry))
+            .or_else(|| find_loop(dtab, at, dentry))
     };
     entries
         .iter()
@@ -75,26 +76,26 @@ pub(super) fn doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
         .collect()
 }
 
-/// A later entry that leaves nothing to this one.
-fn shadow(entries: &[&Dentry], at: usize, dentry: &Dentry) -> Option<Kind> {
+/// Finds a later entry that decides for every name this one matches.
+fn find_shadow(entries: &[&Dentry], at: usize, dentry: &Dentry) -> Option<DoubtKind> {
     entries.iter().enumerate().skip(at + 1).find_map(|(by, later)| {
         if later == &dentry {
-            Some(Kind::Repeated { by })
+            Some(DoubtKind::Repeated { by })
         } else if covers(&later.prefix, &dentry.prefix) && decides(&later.dst) {
-            Some(Kind::Shadowed { by })
+            Some(DoubtKind::Shadowed { by })
         } else {
             None
         }
     })
 }
 
-/// Whether every name that `inner` matches is matched by `outer`.
+/// Returns whether every name that `inner` matches is matched by `outer`.
 fn covers(outer: &Prefix, inner: &Prefix) -> bool {
     outer.len() <= inner.len()
         && outer.elems().zip(inner.elems()).all(|(outer, inner)| outer == Element::Any || outer == inner)
 }
 
-/// Whether a tree is never Neg, whatever follows its paths.
+/// Returns whether a tree is never Neg, whatever its paths lead to.
 fn decides(tree: &NameTree<Path>) -> bool {
     match tree {
         NameTree::Fail | NameTree::Empty => true,
@@ -112,8 +113,8 @@ fn decides(tree: &NameTree<Path>) -> bool {
     }
 }
 
-/// A path in the entry's tree with which nothing begins.
-fn nowhere(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<Kind> {
+/// Finds a path in the entry's tree with which no entry and no namer begins.
+fn find_dead_end(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<DoubtKind> {
     let mut found = None;
     dentry.dst.map(&mut |path: &Path| {
         let meets = entries.iter().any(|entry| meets(&entry.prefix, path));
@@ -122,9 +123,9 @@ fn nowhere(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<Kind
             Some(b"#") => {
                 let rest = path.skip(1);
                 let known = namers.iter().any(|namer| rest.starts_with(namer) || namer.starts_with(&rest));
-                (!known).then(|| Kind::NoNamer { path: path.clone(), configured: namers.to_vec() })
+                (!known).then(|| DoubtKind::NoNamer { path: path.clone(), configured: namers.to_vec() })
             }
-            _ => Some(Kind::Nowhere { path: path.clone() }),
+            _ => Some(DoubtKind::Nowhere { path: path.clone() }),
         };
         if !meets && found.is_none() {
             found = kind;
@@ -133,7 +134,7 @@ fn nowhere(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Option<Kind
     found
 }
 
-/// Whether `prefix` could match `path` with something behind it.
+/// Returns whether `prefix` could match `path` with further labels behind it.
 fn meets(prefix: &Prefix, path: &Path) -> bool {
     prefix
         .elems()
@@ -141,33 +142,35 @@ fn meets(prefix: &Prefix, path: &Path) -> bool {
         .all(|(elem, label)| elem == Element::Any || elem == Element::Label(label))
 }
 
-/// Namers of which nothing is known.
-struct Unknown;
+/// Answers of namers that are never known.
+struct PendingAnswers;
 
-impl Answers for Unknown {
+impl Answers for PendingAnswers {
     fn answer(&mut self, _: &Path) -> State {
         State::Pending
     }
 }
 
-/// Whether the entry, asked for its own prefix, is asked again on the way until a bound is reached.
-fn circle(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<Kind> {
+/// Reports an entry whose own prefix leads to it again, until a bound is reached.
+fn find_loop(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<DoubtKind> {
     let path = Path::from_elems(dentry.prefix.elems().map(|elem| match elem {
         Element::Label(label) => label,
         Element::Any => b"any",
     }));
-    let delegation = delegate(dtab, &path, &mut Unknown, Explore::All);
-    let failure = bound_below(&delegation.step, at, 0)?;
-    Some(Kind::Loop { failure })
+    let delegation = delegate(dtab, &path, &mut PendingAnswers, Explore::All);
+    let failure = find_bound_below(&delegation.step, at, 0)?;
+    Some(DoubtKind::Loop { failure })
 }
 
-/// The bound that is reached below more than one step of the entry at `at`.
-fn bound_below(step: &Step, at: usize, passed: usize) -> Option<Failure> {
+/// Finds the bound that is reached below more than one step of the entry at `at`.
+fn find_bound_below(step: &Step, at: usize, passed: usize) -> Option<Failure> {
     let passed = passed + usize::from(step.dentry == Some(at));
     match &step.kind {
-        StepKind::Delegate(next) => bound_below(next, at, passed),
-        StepKind::Alt(arms) => arms.iter().find_map(|arm| bound_below(arm, at, passed)),
-        StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| bound_below(branch, at, passed)),
+        StepKind::Delegate(next) => find_bound_below(next, at, passed),
+        StepKind::Alt(arms) => arms.iter().find_map(|arm| find_bound_below(arm, at, passed)),
+        StepKind::Union(branches) => {
+            branches.iter().find_map(|(_, branch)| find_bound_below(branch, at, passed))
+        }
         StepKind::Failed(failure) if passed > 1 => Some(failure.clone()),
         _ => None,
     }
@@ -179,7 +182,10 @@ mod tests {
 
     fn reasons(dtab: &str) -> Vec<String> {
         let namers = [Path::from_elems(["io.l5d.fs"])];
-        doubts(&dtab.parse().unwrap(), &namers).iter().map(|doubt| doubt.reason(|entry| entry + 1)).collect()
+        find_doubts(&dtab.parse().unwrap(), &namers)
+            .iter()
+            .map(|doubt| doubt.reason(|entry| entry + 1))
+            .collect()
     }
 
     #[test]
@@ -190,20 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn each_doubt_says_what_and_why() {
+    fn each_doubt_names_the_entry_and_the_reason() {
         let table = [
             ("/a => /b", "`/a=>/b` leads nowhere: no entry and no namer begins with /b"),
             (
                 "/a => /#/io.l5d.k8s/default",
-                "`/a=>/#/io.l5d.k8s/default` leads to /#/io.l5d.k8s/default, which is no configured namer's: there is /#/io.l5d.fs",
+                "`/a=>/#/io.l5d.k8s/default` leads to /#/io.l5d.k8s/default, which is no configured namer's: configured are /#/io.l5d.fs",
             ),
             (
                 "/a/b => /$/inet/1/80; /a => !",
-                "`/a/b=>/$/inet/1/80` is never asked: the entry in line 2 comes first and decides for every such name",
+                "`/a/b=>/$/inet/1/80` is never used: the entry in line 2 comes first and decides for every such name",
             ),
             (
                 "/a => /$/inet/1/80; /* => ~ | $",
-                "`/a=>/$/inet/1/80` is never asked: the entry in line 2 comes first and decides for every such name",
+                "`/a=>/$/inet/1/80` is never used: the entry in line 2 comes first and decides for every such name",
             ),
             (
                 "/a => /#/io.l5d.fs; /a => /#/io.l5d.fs",
@@ -218,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_entry_may_leave_is_not_shadowed() {
+    fn an_entry_that_may_still_decide_is_not_shadowed() {
         for dtab in
             ["/a => !; /a => /#/io.l5d.fs", "/a => !; /a/b => !", "/* => !; /a => !", "/a => $; /a => ~ & !"]
         {

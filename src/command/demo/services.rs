@@ -1,4 +1,4 @@
-//! The services of the demo, written as small as a user would write them.
+//! The services of the demo, as small as a user would write them.
 
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Bytes, Incoming};
@@ -16,21 +16,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// How long is waited after a connection could not be accepted.
+/// The pause after a failure to accept a connection.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// A service that listens until it is dropped.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct DemoService {
     pub(super) address: SocketAddr,
     task: JoinHandle<()>,
 }
 
-/// Where `hello` finds the per-node router, `host:port`, once that listens.
-pub(super) type Node = Arc<OnceLock<String>>;
+/// The `host:port` of the per-node router, known once it listens.
+pub(super) type RouterAddress = Arc<OnceLock<String>>;
 
-impl Service {
-    /// A version of `world`: says which world it is.
+impl DemoService {
+    /// Starts a version of `world`, which answers with its name.
     pub(super) async fn world(listen: SocketAddr, world: &str) -> io::Result<Self> {
         let world: Arc<str> = world.into();
         let answer = move |_, address| {
@@ -40,19 +40,21 @@ impl Service {
         Self::start(listen, answer).await
     }
 
-    /// `hello`: greets, followed by what it gets from `world` through the per-node router.
-    pub(super) async fn hello(listen: SocketAddr, node: Node) -> io::Result<Self> {
+    /// Starts `hello`, which answers with a greeting and the answer of `world`, called through the per-node router.
+    pub(super) async fn hello(listen: SocketAddr, node: RouterAddress) -> io::Result<Self> {
         Self::start(listen, move |request, address| {
             let node = node.get().cloned();
             async move {
-                match ask_world(node, request).await {
+                match call_world(node, request).await {
                     Ok((status, answer)) if status == StatusCode::OK => {
                         text(status, format!("Hello ({address}) {answer}"))
                     }
                     Ok((status, answer)) => {
                         text(StatusCode::OK, format!("Hello ({address}) [{status}] {answer}"))
                     }
-                    Err(error) => text(StatusCode::BAD_GATEWAY, format!("Hello ({address}) nobody: {error}")),
+                    Err(error) => {
+                        text(StatusCode::BAD_GATEWAY, format!("Hello ({address}) no world: {error}"))
+                    }
                 }
             }
         })
@@ -69,7 +71,7 @@ impl Service {
         let task = tokio::spawn(async move {
             loop {
                 let Ok((stream, local)) = accept(&listener).await else {
-                    // Files that others hold come back, and so does the listener's turn.
+                    // The process may be out of file descriptors: others may be closed meanwhile.
                     sleep(AFTER_FAILURE).await;
                     continue;
                 };
@@ -87,38 +89,38 @@ impl Service {
     }
 }
 
-/// Accepts a connection; returns where it was accepted, which is one of the machine's addresses also when it listens on
-/// all of them.
+/// Accepts a connection. Returns the address it was accepted on: one of the machine's addresses also when the service
+/// listens on all of them.
 async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, _) = listener.accept().await?;
     let local = stream.local_addr()?;
     Ok((stream, local))
 }
 
-impl Drop for Service {
+impl Drop for DemoService {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// Asks `world` as the request at hand was asked: same method, and the `l5d-ctx-*` headers that carry its context.
-async fn ask_world(
+/// Calls `world` with the method of the request at hand, and the `l5d-ctx-*` headers that carry its context.
+async fn call_world(
     node: Option<String>,
     request: Request<Incoming>,
 ) -> Result<(StatusCode, String), Box<dyn Error + Send + Sync>> {
-    let node = node.ok_or("the router is not there yet")?;
+    let node = node.ok_or("the router does not listen yet")?;
     let stream = TcpStream::connect(node).await?;
     let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let mut asked = Request::new(Empty::<Bytes>::new());
-    *asked.method_mut() = request.method().clone();
-    asked.headers_mut().insert(header::HOST, header::HeaderValue::from_static("world"));
+    let mut forwarded = Request::new(Empty::<Bytes>::new());
+    *forwarded.method_mut() = request.method().clone();
+    forwarded.headers_mut().insert(header::HOST, header::HeaderValue::from_static("world"));
     for (name, value) in request.headers() {
         if name.as_str().starts_with("l5d-ctx-") {
-            asked.headers_mut().append(name, value.clone());
+            forwarded.headers_mut().append(name, value.clone());
         }
     }
-    let response = sender.send_request(asked).await?;
+    let response = sender.send_request(forwarded).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))

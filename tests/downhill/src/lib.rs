@@ -7,7 +7,7 @@ pub mod early;
 pub mod high;
 pub mod twin;
 
-// The root may re-export what it likes; who takes it from here takes it from where it came.
+// The root may re-export what it likes; a module that takes it from here takes it from where it came.
 pub use mid::Half;
 pub mod lost;
 

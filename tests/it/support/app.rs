@@ -3,7 +3,7 @@
 use super::http2::{Frames, H2Client};
 use super::{Wire, within};
 use serde_json::Value;
-use signpost::app::{App, Running, Threads};
+use signpost::app::{App, RunningApp, Threads};
 use signpost::config::{self, Config};
 use std::net::SocketAddr;
 
@@ -31,7 +31,7 @@ pub(crate) fn routing_to(path: &str) -> String {
 /// The app under test. Every test ends it with [`TestApp::stop`].
 #[derive(Debug)]
 pub(crate) struct TestApp {
-    running: Option<Running>,
+    running: Option<RunningApp>,
 }
 
 impl TestApp {
@@ -52,7 +52,7 @@ impl TestApp {
     }
 
     /// The app itself.
-    pub(crate) fn running(&self) -> &Running {
+    pub(crate) fn running(&self) -> &RunningApp {
         self.running.as_ref().expect("it has not been stopped")
     }
 

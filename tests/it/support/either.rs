@@ -1,4 +1,4 @@
-//! Callers and a service over either protocol, for what must be the same whoever speaks which.
+//! Callers and a service over either protocol, for behaviour that must be the same over both.
 
 use super::http2::{Call, H2Client, H2Service, fields, write};
 use super::{Message, Service, TestApp, Upstream, Wire, speaking};

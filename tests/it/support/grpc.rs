@@ -132,7 +132,7 @@ impl GrpcServer {
 
     /// The metadata of the calls it got, which are forgotten.
     pub(crate) fn take_metadata(&self) -> Vec<MetadataMap> {
-        std::mem::take(&mut *self.state.metadata.lock().expect("nobody panics with it"))
+        std::mem::take(&mut *self.state.metadata.lock().expect("no thread panics with it"))
     }
 
     /// Waits until so many calls of [`Method::Hang`] are under way.
@@ -195,7 +195,7 @@ struct Many(State);
 
 impl State {
     fn note<T>(&self, request: &Request<T>) {
-        self.metadata.lock().expect("nobody panics with it").push(request.metadata().clone());
+        self.metadata.lock().expect("no thread panics with it").push(request.metadata().clone());
     }
 
     /// Says how many calls hang.

@@ -50,9 +50,9 @@ fn lines(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(|address| format!("{} {}\n", address.ip(), address.port())).collect()
 }
 
-/// An address at which nobody listens, for as long as what comes back is held.
+/// An address without a listener, for as long as the returned socket is held.
 pub(crate) fn dead_address() -> (SocketAddr, socket2::Socket) {
-    // Bound, so that nobody else gets the port, but not listening.
+    // Bound, so that no other process gets the port, but not listening.
     let socket =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("sockets are left");
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("loopback has free ports");

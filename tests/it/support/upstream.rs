@@ -54,7 +54,7 @@ impl Upstream {
         Wire::new(self.accept_stream().await)
     }
 
-    /// Waits for the next connection, to be spoken over by somebody else.
+    /// Waits for the next connection, and returns its stream, which the test speaks over by itself.
     pub(crate) async fn accept_stream(&self) -> TcpStream {
         within("waiting for a connection", self.next_stream()).await.expect("it accepts")
     }
@@ -76,7 +76,7 @@ impl Upstream {
     pub(crate) async fn assert_unreached(&self) {
         let mut accept = pin!(self.listener.accept());
         let reached = poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx).is_ready())).await;
-        assert!(!reached, "nobody should connect to this upstream");
+        assert!(!reached, "no connection to this upstream is expected");
     }
 }
 

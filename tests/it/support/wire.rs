@@ -129,7 +129,7 @@ impl Writer {
         within("sending", self.half.write_all(bytes.as_ref())).await.is_ok()
     }
 
-    /// Sends what the peer takes now; none when it takes nothing for as long as anybody waits. On a paused clock.
+    /// Sends what the peer takes now; none when it takes nothing for as long as a test waits. On a paused clock.
     pub(crate) async fn send_some(&mut self, bytes: &[u8]) -> usize {
         const LONG: Duration = Duration::from_secs(1);
         match tokio::time::timeout(LONG, self.half.write(bytes)).await {

@@ -73,7 +73,7 @@ impl Cluster {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// The pods of the service `web` that are ready, as the API server tells everybody.
+    /// The pods of the service `web` that are ready, as the API server shows them.
     pub(crate) async fn ready_pods(&self, namespace: &str) -> BTreeSet<String> {
         let of_web = |slice: &EndpointSlice| {
             let labels = slice.metadata.labels.as_ref();

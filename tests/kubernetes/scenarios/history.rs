@@ -25,7 +25,7 @@ pub(super) async fn history_that_is_gone(cluster: &Cluster) {
     cluster.scale("history", 5).await;
     until_ready(cluster, "history", 5).await;
     etcd::compact().await;
-    assert_eq!(way.answers().await.len(), 3, "nobody can have told of more");
+    assert_eq!(way.answers().await.len(), 3, "no watch can have told of more");
     gate.open();
     let returned = Instant::now();
     way.until_pods("web", 5, CONVERGED).await;

@@ -7,7 +7,7 @@ use crate::load::{Client, Load};
 use crate::way::Way;
 use tokio::time::Instant;
 
-/// Whom the router asks as here: what others may do stays.
+/// The account that the router uses here: the rights of others stay.
 const VISITOR: &str = "visitor";
 
 pub(super) async fn rights_revoked_and_restored(cluster: &Cluster) {

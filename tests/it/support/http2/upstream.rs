@@ -64,7 +64,7 @@ impl H2Conn {
 
     /// Says that it takes no further requests, and finishes those it has.
     pub(crate) fn go_away(&self) {
-        // Nobody hears it when the connection is over already.
+        // An error means that the connection is over already.
         let _ = self.going_away.send(None);
     }
 

@@ -1,4 +1,4 @@
-//! The objects of a cluster, their history, and who watches them.
+//! The objects of a cluster, their history, and their watchers.
 
 use super::{Manners, Streams, cluster_status};
 use serde_json::{Value, json};

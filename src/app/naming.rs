@@ -1,4 +1,4 @@
-//! What names mean to a router, live: the dtab of its store, then that of the configuration, and the namers behind its
+//! The naming of a router, live: the dtab of its store, then that of the configuration, and the namers behind its
 //! transformers.
 
 use crate::config::Router;
@@ -9,27 +9,28 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// What names mean to one router.
+/// The dtab and namers of one router, put together from their parts whenever one changes.
 #[derive(Debug)]
-pub(super) struct Base {
-    /// What it is made of.
-    parts: watch::Sender<Parts>,
-    /// What comes of them.
+pub(super) struct RouterNaming {
+    /// The parts, changed by reloads.
+    parts: watch::Sender<NamingParts>,
+    /// The naming made from the parts.
     whole: watch::Receiver<Naming>,
 }
 
+/// The parts of a router's naming.
 #[derive(Clone, Debug)]
-struct Parts {
-    /// Comes first, so that the configuration has precedence.
+struct NamingParts {
+    /// The stored dtab; it comes first, so that the configuration has precedence.
     stored: Option<watch::Receiver<Stored>>,
     configured: Dtab,
     namers: Namers,
 }
 
-/// A namer that says one thing of every name.
-struct Always(State);
+/// A namer that gives one answer for every name.
+struct FixedNamer(State);
 
-impl Namer for Always {
+impl Namer for FixedNamer {
     fn lookup(&self, _: &Path) -> Answer {
         Answer::fixed(self.0.clone())
     }
@@ -39,7 +40,8 @@ impl Namer for Always {
     }
 }
 
-impl Parts {
+impl NamingParts {
+    /// Returns the naming made from the parts.
     fn whole(&mut self) -> Naming {
         let stored = self.stored.as_mut().map(|stored| stored.borrow_and_update().clone());
         let (dtab, unknown) = match stored {
@@ -50,42 +52,43 @@ impl Parts {
         };
         let namers = match unknown {
             None => self.namers.clone(),
-            Some(state) => all_are(state, &self.namers),
+            Some(state) => replace_namers(state, &self.namers),
         };
         Naming { dtab, namers }
     }
 }
 
-/// While it is not known what is stored, no name is: half a dtab must not send requests where the whole would not.
-fn all_are(state: State, namers: &Namers) -> Namers {
+/// Returns namers that give `state` for every name. Used until the stored dtab is known: half a dtab must not send
+/// requests where the whole would not.
+fn replace_namers(state: State, namers: &Namers) -> Namers {
     let known = namers.iter().map(|(prefix, namer)| (prefix.clone(), Arc::clone(namer)));
     // The last one is asked first.
-    let always: (Path, Arc<dyn Namer>) = (Path::empty(), Arc::new(Always(state)));
+    let always: (Path, Arc<dyn Namer>) = (Path::empty(), Arc::new(FixedNamer(state)));
     namers.replaced_by(known.chain([always]).collect())
 }
 
-impl Base {
-    /// Puts together what the router's store says, what the configuration says, and the namers; the task that follows
-    /// them runs on `control`.
+impl RouterNaming {
+    /// Puts together the stored dtab, the configured dtab and the namers; the task that publishes their changes runs on
+    /// `control`.
     pub(super) fn new(
         router: &Router,
         stored: Option<watch::Receiver<Stored>>,
         namers: &Namers,
         control: &Handle,
     ) -> Self {
-        let mut parts = Parts { stored, configured: router.dtab.clone(), namers: namers.clone() };
+        let mut parts = NamingParts { stored, configured: router.dtab.clone(), namers: namers.clone() };
         let (sender, whole) = watch::channel(parts.whole());
         let (parts, receiver) = watch::channel(parts);
-        control.spawn(follow(receiver, sender));
+        control.spawn(publish_naming(receiver, sender));
         Self { parts, whole }
     }
 
-    /// The whole of it, now and whenever it changes.
+    /// Returns the naming, now and whenever it changes.
     pub(super) fn naming(&self) -> watch::Receiver<Naming> {
         self.whole.clone()
     }
 
-    /// Puts other parts in the place of those there are, all at once.
+    /// Replaces all parts at once.
     pub(super) fn change(&self, router: &Router, stored: Option<watch::Receiver<Stored>>, namers: &Namers) {
         self.parts.send_modify(|parts| {
             parts.configured = router.dtab.clone();
@@ -95,9 +98,9 @@ impl Base {
     }
 }
 
-/// Publishes the whole whenever a part of it changes.
-async fn follow(mut receiver: watch::Receiver<Parts>, whole: watch::Sender<Naming>) {
-    // Not taken as seen: a change may have come before this is first polled.
+/// Publishes the naming whenever a part of it changes.
+async fn publish_naming(mut receiver: watch::Receiver<NamingParts>, whole: watch::Sender<Naming>) {
+    // The parts are not marked as seen: a change may have come before this future is first polled.
     let mut parts = receiver.borrow().clone();
     loop {
         let stored_changes = async {
@@ -105,7 +108,7 @@ async fn follow(mut receiver: watch::Receiver<Parts>, whole: watch::Sender<Namin
                 Some(stored) => stored.changed().await.is_ok(),
                 None => false,
             };
-            // A store that has ended says nothing new.
+            // A store that has ended does not change again.
             if !changed {
                 std::future::pending::<()>().await;
             }
@@ -141,12 +144,12 @@ mod tests {
         let (first, stored) = watch::channel(Stored::Dtab(dtab("/a => /stored")));
         let control = Handle::current();
         let same = || Some(first.subscribe());
-        let base = Base::new(&router("/a => /b"), Some(stored), &Namers::default(), &control);
+        let base = RouterNaming::new(&router("/a => /b"), Some(stored), &Namers::default(), &control);
         let mut whole = base.naming();
         let mut expect = async |expected: &str| {
             whole.wait_for(|naming| naming.dtab == dtab(expected)).await.expect("it is followed");
         };
-        // At once, before anything could follow.
+        // At once, before the task is polled.
         base.change(&router("/a => /0"), same(), &Namers::default());
         expect("/a => /stored; /a => /0").await;
         base.change(&router("/a => /b"), same(), &Namers::default());
@@ -158,8 +161,8 @@ mod tests {
         let (second, stored) = watch::channel(Stored::Dtab(dtab("/other => /store")));
         base.change(&router("/a => /d"), Some(stored), &Namers::default());
         expect("/other => /store; /a => /d").await;
-        assert!(first.is_closed(), "the store that is gone is followed no longer");
-        // The last word of a store that ends counts.
+        assert!(first.is_closed(), "the former store is not watched any longer");
+        // The last dtab of a store that ends counts.
         second.send_replace(Stored::Dtab(dtab("/last => /word")));
         drop(second);
         expect("/last => /word; /a => /d").await;
@@ -167,9 +170,10 @@ mod tests {
         expect("/a => /e").await;
     }
     #[tokio::test]
-    async fn no_name_is_known_until_it_is_known_what_is_stored() {
+    async fn no_name_is_known_until_the_stored_dtab_is() {
         let (sender, stored) = watch::channel(Stored::Pending);
-        let base = Base::new(&router("/a => /b"), Some(stored), &Namers::default(), &Handle::current());
+        let base =
+            RouterNaming::new(&router("/a => /b"), Some(stored), &Namers::default(), &Handle::current());
         let mut whole = base.naming();
         let says = |naming: &Naming| {
             let path = Path::from_elems(["#", "any"]);

@@ -1,21 +1,21 @@
-//! What a page of somebody else's could make a browser send, and must not.
+//! Refuses requests that another site's page could make a browser send.
 //!
-//! A browser sends what any page asks it to, to this machine as well. Two things tell such a request: its `Origin` is
-//! another one; or, when a name of the page's own was made to mean this machine's address (DNS rebinding), its `Host`
-//! is a name nobody here uses.
+//! A browser sends any request that a page asks for, to this machine as well. Such a request shows in one of two ways:
+//! its `Origin` is another one; or, when the page's own host name was made to mean this machine's address (DNS
+//! rebinding), its `Host` is a name that is not this machine's.
 
 use hyper::Request;
 use hyper::header::{self, HeaderName};
 use std::net::IpAddr;
 
-/// Returns why a request that does something is refused, if it is.
+/// Returns the reason to refuse a request that acts, if there is one.
 pub(super) fn refusal<B>(request: &Request<B>) -> Option<&'static str> {
     let Some(authority) = authority(request) else {
         return Some("the request has no Host");
     };
     if !is_plain(host(authority)) {
         return Some(
-            "the Host is a name: ask by an IP address or localhost, so that no page can ask for you",
+            "the Host is a name: use an IP address or localhost, so that no other site's page can send this request",
         );
     }
     match one(request, &header::ORIGIN) {
@@ -25,13 +25,13 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<&'static str> {
     }
 }
 
-/// What the request calls this server: the authority of its target, or else its one `Host`.
+/// Returns the name that the request gives this server: the authority of its target, or else its one `Host`.
 fn authority<B>(request: &Request<B>) -> Option<&str> {
     let host = one(request, &header::HOST).ok()?;
     request.uri().authority().map(|authority| authority.as_str()).or(host)
 }
 
-/// The value of a field that may come once.
+/// Returns the value of a field that may come once.
 fn one<'a, B>(request: &'a Request<B>, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = request.headers().get_all(name).iter();
     match (values.next(), values.next()) {
@@ -41,7 +41,7 @@ fn one<'a, B>(request: &'a Request<B>, name: &HeaderName) -> Result<Option<&'a s
     }
 }
 
-/// An authority without its port.
+/// Returns an authority without its port.
 fn host(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -49,7 +49,7 @@ fn host(authority: &str) -> &str {
     }
 }
 
-/// Whether a host is not a name that somebody else could give a meaning to.
+/// Returns whether a host is an IP address or `localhost`: no DNS server decides where those lead.
 fn is_plain(host: &str) -> bool {
     let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let address = match inside {
@@ -59,7 +59,7 @@ fn is_plain(host: &str) -> bool {
     address || host.eq_ignore_ascii_case("localhost")
 }
 
-/// Whether a page of this origin came from this server, or through a proxy that adds TLS and keeps the `Host`.
+/// Returns whether a page of this origin came from this server, or through a proxy that adds TLS and keeps the `Host`.
 fn is_same(origin: &str, authority: &str) -> bool {
     let from = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     from.is_some_and(|from| from.eq_ignore_ascii_case(authority))
@@ -73,7 +73,7 @@ mod tests {
     type Fields = &'static [(&'static str, &'static str)];
 
     #[test]
-    fn who_may_ask() {
+    fn requests_of_other_origins_are_refused() {
         let cases: &[(Fields, Option<&str>)] = &[
             (&[("host", "127.0.0.1:9990")], None),
             (&[("host", "LocalHost:9990")], None),

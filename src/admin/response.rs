@@ -7,12 +7,12 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 /// A response with all of its body.
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type PageResponse = Response<Full<Bytes>>;
 
 /// The media type of pages.
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 
-/// Fields of every response: nothing is remembered, guessed or framed, and a page uses what comes from here alone.
+/// Fields of every response: a browser does not cache it, guess its type or frame it, and a page loads from here alone.
 const ALWAYS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -25,8 +25,8 @@ const ALWAYS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// A response of a status, a media type and a body.
-pub(super) fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
+/// Returns a response with a status, a media type and a body.
+pub(super) fn respond(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> PageResponse {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -37,16 +37,16 @@ pub(super) fn answer(status: StatusCode, media_type: &'static str, body: impl In
     response
 }
 
-/// A line of text.
-pub(super) fn text(status: StatusCode, line: &str) -> Answer {
-    answer(status, "text/plain; charset=utf-8", format!("{line}\n"))
+/// Returns a response of one line of text.
+pub(super) fn text(status: StatusCode, line: &str) -> PageResponse {
+    respond(status, "text/plain; charset=utf-8", format!("{line}\n"))
 }
 
-/// A value as JSON, on one line or indented.
-pub(super) fn json(status: StatusCode, value: &impl Serialize, pretty: bool) -> Answer {
+/// Returns a response of a value as JSON, on one line or indented.
+pub(super) fn json(status: StatusCode, value: &impl Serialize, pretty: bool) -> PageResponse {
     let written = if pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) };
     match written {
-        Ok(body) => answer(status, "application/json", body),
+        Ok(body) => respond(status, "application/json", body),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }

@@ -1,0 +1,1 @@
+//! A file whose module has a banned name.

@@ -1,0 +1,5 @@
+//! How a program may not begin.
+
+struct Thing;
+
+fn main() {}
