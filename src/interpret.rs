@@ -24,6 +24,7 @@ mod namer;
 mod sample;
 pub mod show;
 mod transform;
+mod unbound;
 
 pub use self::answer::{Answer, Current, State, Writer};
 pub use self::bound::{Bound, Endpoint, EndpointSet, Hint, Leaf, Target};
@@ -34,3 +35,4 @@ pub use self::keeper::{Asker, Keeper, MAX_KEPT, Question};
 pub use self::namer::{Namer, Namers, Naming};
 pub use self::sample::Sampler;
 pub use self::transform::{Transformed, Transformer};
+pub use self::unbound::unbound_override;

@@ -8,8 +8,8 @@ use super::error::Error;
 use super::route::{Client, Route, Routes};
 use crate::context::{OverrideLimits, Overrides, decode_overrides};
 use crate::interpret::{
-    Answer, Asker, Bound, Delegation, Explore, Held, Naming, Outcome, Sampler, Step, StepKind, Target,
-    any_changed, delegate,
+    Answer, Asker, Bound, Delegation, Explore, Held, Naming, Outcome, Sampler, Target, any_changed, delegate,
+    unbound_override,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
 use lru::LruCache;
@@ -242,9 +242,8 @@ impl Bindings {
                 Ok(Routes::new(sampler, leaves))
             }
         };
-        let unbound = unbound(&delegation.step, state.base.len(), None)
-            .and_then(|step| delegation.dentry(step))
-            .map(|dentry| format!("{dentry:#}").into());
+        let unbound = unbound_override(delegation, state.base.len());
+        let unbound = unbound.map(|dentry| format!("{dentry:#}").into());
         Binding { routes, service: path.to_string().into(), unbound, looked, used: Cell::new(state.swept) }
     }
 
@@ -310,34 +309,6 @@ impl State {
             self.held.follow(&namers);
             self.names.clear();
         }
-    }
-}
-
-/// The first entry of an override that came to nothing as a whole, though it was looked at; `base` entries of the dtab
-/// are not the override's. `within` is the entry that the step is a part of.
-fn unbound(step: &Step, base: usize, within: Option<usize>) -> Option<&Step> {
-    if !step.taken {
-        return None;
-    }
-    if step.dentry != within && step.dentry.is_some_and(|at| at >= base) && is_neg(step) {
-        return Some(step);
-    }
-    let below = |next| unbound(next, base, step.dentry);
-    match &step.kind {
-        StepKind::Delegate(next) => below(next),
-        StepKind::Alt(arms) => arms.iter().find_map(below),
-        StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| below(branch)),
-        _ => None,
-    }
-}
-
-fn is_neg(step: &Step) -> bool {
-    match &step.kind {
-        StepKind::Neg => true,
-        StepKind::Delegate(next) => is_neg(next),
-        StepKind::Alt(arms) => arms.iter().all(is_neg),
-        StepKind::Union(branches) => branches.iter().all(|(_, branch)| is_neg(branch)),
-        _ => false,
     }
 }
 
