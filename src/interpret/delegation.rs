@@ -59,7 +59,7 @@ pub enum Failure {
     /// More alternates, branches and names than one delegation may visit (20,000; a path counts once more for each 64
     /// bytes): all is failed.
     Steps,
-    /// More lookups, alternates and branches one inside the other than 300: that branch is failed.
+    /// More than 640 lookups, alternates and branches lie one inside the other: the whole delegation fails.
     Nesting,
     /// A namer failed, in its own words: that branch is failed.
     Namer(Arc<str>),
