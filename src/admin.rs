@@ -23,7 +23,7 @@ mod state;
 pub use self::server::serve;
 
 use crate::drain::{Stage, Stages};
-use crate::interpret::{Asker, Namers, Naming};
+use crate::interpret::{NamerHandle, Namers, Naming};
 use crate::kubernetes::Clients;
 use crate::name::Path;
 use crate::proxy::Loads;
@@ -51,7 +51,7 @@ pub struct Shown {
     /// By which API servers are watched.
     pub clients: Clients,
     /// By whom they are asked.
-    pub asker: Asker,
+    pub asker: NamerHandle,
     /// What the workers know of endpoints.
     pub loads: Arc<Loads>,
 }

@@ -4,7 +4,7 @@
 //! connection, so nothing on its way is shared, locked or `Send`. Its life is one function, `serve::Service::serve`.
 //!
 //! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`],
-//! as [`RouterSettings`], which may change at any time, and as an [`Asker`].
+//! as [`RouterSettings`], which may change at any time, and as an [`NamerHandle`].
 
 mod access;
 mod arrive;
@@ -38,7 +38,7 @@ use self::worker::Worker;
 use crate::context;
 use crate::drain::Guard;
 use crate::identify;
-use crate::interpret::{Asker, Naming};
+use crate::interpret::{NamerHandle, Naming};
 use crate::name::Path;
 use crate::telemetry::Registry;
 use std::net::TcpListener;
@@ -109,7 +109,7 @@ pub(crate) struct Shared {
     settings: watch::Receiver<Vec<RouterSettings>>,
     /// Of each listener, in the order of the routers and their listeners.
     counts: Vec<Counts>,
-    asker: Asker,
+    asker: NamerHandle,
     loads: Arc<Loads>,
     registry: Registry,
 }
@@ -139,7 +139,7 @@ impl Proxy {
         routers: Vec<RouterConfig>,
         settings: watch::Receiver<Vec<RouterSettings>>,
         sockets: Vec<TcpListener>,
-        asker: Asker,
+        asker: NamerHandle,
         registry: Registry,
     ) -> Self {
         let counts = sockets.iter().map(|_| Counts::default()).collect();

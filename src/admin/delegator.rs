@@ -7,7 +7,7 @@
 use super::answer::{Answer, json, text};
 use super::query::Query;
 use super::{Router, Shown};
-use crate::interpret::{Asker, Explore, Held, Outcome, delegate, settle, show};
+use crate::interpret::{AnswerTable, Explore, NamerHandle, Outcome, delegate, render, settle};
 use crate::name::{Dtab, ParseError, Path};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -97,7 +97,7 @@ async fn explained(request: Request<Incoming>, shown: &Shown) -> Result<Answer, 
 }
 
 /// Answers what is asked as far as it is known after a while.
-async fn answered(asked: Asked, routers: &[Router], asker: &Asker) -> Result<Answer, Refused> {
+async fn answered(asked: Asked, routers: &[Router], asker: &NamerHandle) -> Result<Answer, Refused> {
     let router = choose(asked.namespace.as_deref(), routers)?;
     // A large dtab takes a while to read, and control has others to serve.
     let reading = tokio::task::spawn_blocking(move || read(&asked)).await;
@@ -106,7 +106,7 @@ async fn answered(asked: Asked, routers: &[Router], asker: &Asker) -> Result<Ans
     let Question { path, dtab, base } = reading?;
     let naming = router.naming.borrow().clone();
     let dtab = base.unwrap_or(naming.dtab).concat(&dtab);
-    let mut held = Held::new(asker.clone(), naming.namers);
+    let mut held = AnswerTable::new(asker.clone(), naming.namers);
     let settled = timeout(WAIT, settle(&dtab, &path, Explore::All, &mut held)).await;
     let delegation = settled.unwrap_or_else(|_| {
         held.begin();
@@ -116,7 +116,7 @@ async fn answered(asked: Asked, routers: &[Router], asker: &Asker) -> Result<Ans
         Outcome::Pending => StatusCode::SERVICE_UNAVAILABLE,
         Outcome::Bound(_) | Outcome::Failed(_) => StatusCode::OK,
     };
-    Ok(json(status, &show::json(&delegation).with_outcome(&delegation), false))
+    Ok(json(status, &render::json(&delegation).with_outcome(&delegation), false))
 }
 
 fn choose<'a>(label: Option<&str>, routers: &'a [Router]) -> Result<&'a Router, Refused> {

@@ -2,7 +2,7 @@
 //! transformers.
 
 use crate::config::Router;
-use crate::interpret::{Answer, Namer, Namers, Naming, State};
+use crate::interpret::{Answer, AnswerState, Namer, Namers, Naming};
 use crate::name::{Dtab, Path};
 use crate::store::Stored;
 use std::sync::Arc;
@@ -27,14 +27,14 @@ struct Parts {
 }
 
 /// A namer that says one thing of every name.
-struct Always(State);
+struct Always(AnswerState);
 
 impl Namer for Always {
     fn lookup(&self, _: &Path) -> Answer {
         Answer::fixed(self.0.clone())
     }
 
-    fn immediate(&self, _: &Path) -> Option<State> {
+    fn immediate(&self, _: &Path) -> Option<AnswerState> {
         Some(self.0.clone())
     }
 }
@@ -45,8 +45,8 @@ impl Parts {
         let (dtab, unknown) = match stored {
             None => (self.configured.clone(), None),
             Some(Stored::Dtab(stored)) => (stored.concat(&self.configured), None),
-            Some(Stored::Pending) => (self.configured.clone(), Some(State::Pending)),
-            Some(Stored::Failed(reason)) => (self.configured.clone(), Some(State::Failed(reason))),
+            Some(Stored::Pending) => (self.configured.clone(), Some(AnswerState::Pending)),
+            Some(Stored::Failed(reason)) => (self.configured.clone(), Some(AnswerState::Failed(reason))),
         };
         let namers = match unknown {
             None => self.namers.clone(),
@@ -57,7 +57,7 @@ impl Parts {
 }
 
 /// While it is not known what is stored, no name is: half a dtab must not send requests where the whole would not.
-fn all_are(state: State, namers: &Namers) -> Namers {
+fn all_are(state: AnswerState, namers: &Namers) -> Namers {
     let known = namers.iter().map(|(prefix, namer)| (prefix.clone(), Arc::clone(namer)));
     // The last one is asked first.
     let always: (Path, Arc<dyn Namer>) = (Path::empty(), Arc::new(Always(state)));
@@ -173,10 +173,10 @@ mod tests {
         let mut whole = base.naming();
         let says = |naming: &Naming| {
             let path = Path::from_elems(["#", "any"]);
-            naming.namers.of(&path).next().and_then(|(_, namer, rest)| namer.immediate(&rest))
+            naming.namers.matching(&path).next().and_then(|(_, namer, rest)| namer.immediate(&rest))
         };
-        assert_eq!(says(&whole.borrow_and_update()), Some(State::Pending));
-        let failed = State::Failed("forbidden".into());
+        assert_eq!(says(&whole.borrow_and_update()), Some(AnswerState::Pending));
+        let failed = AnswerState::Failed("forbidden".into());
         sender.send_replace(Stored::Failed("forbidden".into()));
         whole.wait_for(|naming| says(naming).as_ref() == Some(&failed)).await.expect("it is followed");
         sender.send_replace(Stored::Dtab(dtab("/a => /c")));

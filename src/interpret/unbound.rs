@@ -46,23 +46,23 @@ fn is_neg(step: &Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interpret::{Answers, Bound, Explore, Leaf, State, Target, delegate};
+    use crate::interpret::{AnswerState, Answers, Bound, Explore, Leaf, Target, delegate};
     use crate::name::{Dtab, NameTree, Path};
 
     /// Binds every path under `/#/up`, has no answer yet under `/#/pending`, and fails under `/#/failed`.
     struct Namers;
 
     impl Answers for Namers {
-        fn answer(&mut self, path: &Path) -> State {
+        fn answer(&mut self, path: &Path) -> AnswerState {
             match &*path.take(2).to_string() {
                 "/#/up" => {
                     let bound =
                         Bound { id: path.clone(), residual: Path::empty(), target: Target::Status(200) };
-                    State::Ready(NameTree::Leaf(Leaf::Bound(bound)))
+                    AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound)))
                 }
-                "/#/pending" => State::Pending,
-                "/#/failed" => State::Failed("it is down".into()),
-                _ => State::Ready(NameTree::Neg),
+                "/#/pending" => AnswerState::Pending,
+                "/#/failed" => AnswerState::Failed("it is down".into()),
+                _ => AnswerState::Ready(NameTree::Neg),
             }
         }
     }

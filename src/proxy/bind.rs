@@ -8,8 +8,8 @@ use super::error::Error;
 use super::route::{Client, Route, Routes};
 use crate::context::{OverrideLimits, Overrides, decode_overrides};
 use crate::interpret::{
-    Answer, Asker, Bound, Delegation, Explore, Held, Naming, Outcome, Sampler, Target, any_changed, delegate,
-    unbound_override,
+    Answer, AnswerTable, Bound, Delegation, Explore, NamerHandle, Naming, Outcome, Sampler, Target,
+    any_changed, delegate, unbound_override,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
 use lru::LruCache;
@@ -71,7 +71,7 @@ enum Nowhere {
 pub struct Bindings {
     timeout: Cell<Duration>,
     idle: Cell<Duration>,
-    asker: Asker,
+    asker: NamerHandle,
     loads: Arc<Loads>,
     state: RefCell<State>,
 }
@@ -81,7 +81,7 @@ struct State {
     /// What names mean, and the base dtab of it as this worker has seen it.
     live: watch::Receiver<Naming>,
     base: Dtab,
-    held: Held,
+    held: AnswerTable,
     overrides: LruCache<Box<[u8]>, Rc<Overrides>>,
     names: LruCache<Box<[u8]>, Rc<Binding>>,
     clients: LruCache<Path, Rc<Client>>,
@@ -100,14 +100,14 @@ impl Bindings {
         mut live: watch::Receiver<Naming>,
         timeout: Duration,
         cache: CacheConfig,
-        asker: Asker,
+        asker: NamerHandle,
         loads: Arc<Loads>,
     ) -> Self {
         let Naming { dtab, namers } = live.borrow_and_update().clone();
         let state = State {
             base: dtab,
             live,
-            held: Held::new(asker.clone(), namers),
+            held: AnswerTable::new(asker.clone(), namers),
             overrides: LruCache::new(cache.names),
             names: LruCache::new(cache.names),
             clients: LruCache::new(cache.clients),
@@ -203,13 +203,13 @@ impl Bindings {
                 let (dtab, held) = (state.base.concat(overrides), &mut state.held);
                 held.begin();
                 let delegation = delegate(&dtab, path, held, Explore::Deciding);
-                (delegation, held.looked(), held.wanted(), state.live.clone())
+                (delegation, held.take_used_answers(), held.missing(), state.live.clone())
             };
             if !wanted.is_empty() {
                 for question in wanted {
                     let answer = self.asker.ask(question.clone()).await;
                     let answer = answer.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
-                    self.state.borrow_mut().held.fill(question, &answer);
+                    self.state.borrow_mut().held.insert(question, &answer);
                 }
             } else if delegation.outcome == Outcome::Pending {
                 // Who waits for a namer that does not answer must not miss that another one took its place.
@@ -306,7 +306,7 @@ impl State {
         if self.live.has_changed().unwrap_or(false) {
             let Naming { dtab, namers } = self.live.borrow_and_update().clone();
             self.base = dtab;
-            self.held.follow(&namers);
+            self.held.replace_namers(&namers);
             self.names.clear();
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! What a namer will answer is not known here, so nothing is said about an entry that a namer could make useful.
 
-use crate::interpret::{Answers, Explore, Failure, State, Step, StepKind, delegate};
+use crate::interpret::{AnswerState, Answers, Explore, Failure, Step, StepKind, delegate};
 use crate::name::{Dentry, Dtab, Element, NameTree, Path, Prefix};
 
 /// One entry and what is doubtful about it.
@@ -145,8 +145,8 @@ fn meets(prefix: &Prefix, path: &Path) -> bool {
 struct Unknown;
 
 impl Answers for Unknown {
-    fn answer(&mut self, _: &Path) -> State {
-        State::Pending
+    fn answer(&mut self, _: &Path) -> AnswerState {
+        AnswerState::Pending
     }
 }
 
