@@ -6,8 +6,8 @@ use criterion::{BenchmarkId, Criterion};
 use signpost::context::{Context, OverrideLimits, Peer, Policy, Trust, decode_overrides};
 use signpost::identify::Identifiers;
 use signpost::interpret::{
-    Answer, Asker, Bound, Endpoint, EndpointSet, Explore, Held, Keeper, Leaf, Namer, Namers, Naming, Outcome,
-    State, Target, delegate,
+    Answer, AnswerState, AnswerTable, Bound, Endpoint, EndpointSet, Explore, Leaf, Namer, NamerHandle,
+    NamerRegistry, Namers, Naming, Outcome, Target, delegate,
 };
 use signpost::message::{Head, Limits};
 use signpost::name::{Dtab, NameTree, Path, PathBuf};
@@ -81,7 +81,7 @@ fn lookup(criterion: &mut Criterion) {
 fn delegation(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("delegate");
     let control = control();
-    let mut held = Held::new(asker(&control), namers());
+    let mut held = AnswerTable::new(asker(&control), namers());
     let (base, path) = (dtab(BASE), path("/svc/world"));
     let limits = OverrideLimits { entries: 100 };
     let overridden = |raw: &[u8]| base.concat(&decode_overrides(raw, &limits).expect("it is a dtab").dtab);
@@ -150,7 +150,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(asker: Asker, cache: CacheConfig) -> Self {
+    fn new(asker: NamerHandle, cache: CacheConfig) -> Self {
         let here = SocketAddr::from(([127, 0, 0, 1], 4140));
         let clients = ClientSettings::new(Protocol::Http1, proxy::Limits::default().heads);
         let config = context::Config { trust: Trust::Everybody, ..context::Config::default() };
@@ -196,7 +196,7 @@ impl Namer for Anything {
         drop(sender);
         let id = prefix().concat(path);
         let bound = Bound { id, residual: Path::empty(), target: Target::Endpoints(endpoints) };
-        Answer::fixed(State::Ready(NameTree::Leaf(Leaf::Bound(bound))))
+        Answer::fixed(AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound))))
     }
 }
 
@@ -213,8 +213,8 @@ fn namers() -> Namers {
 }
 
 /// A keeper that runs whenever `control` does.
-fn asker(control: &Runtime) -> Asker {
-    let (keeper, asker) = Keeper::new(Duration::from_secs(60));
+fn asker(control: &Runtime) -> NamerHandle {
+    let (keeper, asker) = NamerRegistry::new(Duration::from_secs(60));
     control.spawn(keeper.run());
     asker
 }

@@ -23,7 +23,7 @@ mod state;
 pub use self::server::serve;
 
 use crate::drain::{Stage, Stages};
-use crate::interpret::{Asker, Namers, Naming};
+use crate::interpret::{NamerHandle, Namers, Naming};
 use crate::kubernetes::Clients;
 use crate::name::Path;
 use crate::proxy::Loads;
@@ -51,7 +51,7 @@ pub struct AdminState {
     /// The clients that watch API servers.
     pub clients: Clients,
     /// The handle by which the namers' answers are asked for.
-    pub asker: Asker,
+    pub asker: NamerHandle,
     /// The endpoints that workers use.
     pub loads: Arc<Loads>,
 }

@@ -11,7 +11,7 @@ use self::workers::Workers;
 use crate::admin::{AdminState, Readiness};
 use crate::config::{Config, Errors, Warning};
 use crate::drain::{self, Drain, Stage};
-use crate::interpret::Keeper;
+use crate::interpret::NamerRegistry;
 use crate::proxy::{AccessLog, ListenerConfig, Proxy, RouterConfig, SocketOptions};
 use crate::telemetry::{Logs, Registry};
 use crate::{admin, config, identify, namer, proxy, store};
@@ -157,7 +157,7 @@ impl App {
         let (admin_drain, admin_guard) = drain::channel();
         let readiness = Readiness::new(drain.stages());
         let stop_asked = Arc::<Notify>::default();
-        let (keeper, asker) = Keeper::new(ANSWER_IDLE);
+        let (keeper, asker) = NamerRegistry::new(ANSWER_IDLE);
         control.spawn(keeper.run());
         let proxy = Proxy::new(routers, live.settings(), sockets, asker.clone(), registry.clone());
         let (config, routers, namers) = live.admin_values();

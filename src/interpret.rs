@@ -1,36 +1,38 @@
 //! Turns a path and a dtab into a live tree of bound names, with its trace; owns the `Namer` and `Transformer` traits.
 //!
-//! The idea is *evaluate, remember, wait*. [`delegate()`] is one pure function: whenever it needs a namer's answer it
-//! takes the one there is now, from whoever implements [`Answers`], which remembers what was asked. A worker does that
-//! with [`Held`]: the result is bound to exactly the answers it looked at, and it is evaluated again when one of them
-//! changes. Only an answer that nobody holds yet is asked of the [`Keeper`], the one task on control that talks to
-//! namers, through an [`Asker`]. [`settle`] does all of it and waits, for those who have the time.
+//! The idea is *evaluate, remember, wait*. [`delegate()`] is one pure function: whenever it needs a namer's answer, it
+//! takes the present one from its [`Answers`], which remember the question. A worker uses an [`AnswerTable`]: a result
+//! rests on exactly the answers that its evaluation used, and the worker evaluates again when one of them changes. Only
+//! an answer that the worker does not hold yet is asked of the [`NamerRegistry`], the one task on control that talks to
+//! namers, through a [`NamerHandle`]. [`settle`] does all of this and waits for the answers.
 //!
-//! What a namer says can go through a [`Transformer`]. A [`Transformed`] namer is one like any other, and what it says
-//! is an answer like any other, so that all of this holds for it, too.
+//! A namer's answers can go through a [`Transformer`]. A [`TransformedNamer`] is a namer like any other, with answers
+//! like any others.
 //!
-//! The same steps that route also explain: [`Explore::All`] adds what binding would not have looked at, and
-//! [`show`] draws it. A [`Sampler`] picks a leaf of the outcome by weight.
+//! The same steps that route also explain: [`Explore::All`] adds the steps that binding would have left out, and
+//! [`render`] draws them. A [`Sampler`] picks a leaf of the outcome by weight.
 //!
-//! Absent: a cache of delegations. Whoever routes keeps the outcomes it needs, with the answers they rest on.
+//! Absent: a cache of delegations. The router keeps the outcomes that it needs, with the answers they rest on.
 
 mod answer;
+mod answer_table;
 mod bound;
 mod delegate;
 mod delegation;
-mod held;
-mod keeper;
 mod namer;
-mod sample;
-pub mod show;
-mod transform;
+mod registry;
+pub mod render;
+mod sampler;
+mod transformer;
+mod unbound;
 
-pub use self::answer::{Answer, Current, State, Writer};
+pub use self::answer::{Answer, AnswerSnapshot, AnswerState, AnswerWriter};
+pub use self::answer_table::{AnswerTable, MAX_TABLE_ANSWERS, any_changed, settle};
 pub use self::bound::{Bound, Endpoint, EndpointSet, Hint, Leaf, Target};
 pub use self::delegate::{Answers, Explore, delegate};
 pub use self::delegation::{Delegation, Failure, MAX_DEPTH, MAX_LOOKUPS, Outcome, Step, StepKind};
-pub use self::held::{Held, MAX_HELD, any_changed, settle};
-pub use self::keeper::{Asker, Keeper, MAX_KEPT, Question};
 pub use self::namer::{Namer, Namers, Naming};
-pub use self::sample::Sampler;
-pub use self::transform::{Transformed, Transformer};
+pub use self::registry::{MAX_REGISTRY_ANSWERS, NamerHandle, NamerRegistry, Question};
+pub use self::sampler::Sampler;
+pub use self::transformer::{TransformedNamer, Transformer};
+pub use self::unbound::unbound_override;

@@ -1,4 +1,5 @@
-//! The namers: implementations of [`Namer`] for Kubernetes, files, DNS, rewriting, addresses, and the utility namers of Linkerd 1.
+//! The namers: implementations of [`Namer`] for Kubernetes, files, DNS, rewriting and addresses, and the utility namers
+//! of Linkerd 1.
 
 mod address;
 mod dns;
@@ -6,7 +7,7 @@ mod fs;
 mod hosts;
 mod kubernetes;
 mod pattern;
-mod published;
+mod publisher;
 mod rewrite;
 mod srv;
 mod system;
@@ -17,17 +18,17 @@ mod utility;
 mod tests;
 
 pub use self::fs::{BadLine, FileState, FsNamer};
-pub use self::kubernetes::{EndpointsApi, Kubernetes, Source};
+pub use self::kubernetes::{EndpointSource, EndpointsApi, Kubernetes};
 pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
-pub use self::transform::{DaemonSet, Transformer};
+pub use self::transform::{DaemonSet, TransformerConfig};
 
 use self::address::is_host_name;
-use self::dns::{Dns, EXPECTED_SERVER, Server};
+use self::dns::{Dns, DnsServer, EXPECTED_SERVER};
 use self::kubernetes::{Clusters, KubernetesNamer};
 use self::rewrite::RewriteNamer;
 use self::srv::SrvNamer;
 use self::system::SystemNamer;
-use self::transform::Made;
+use self::transform::RunningTransformer;
 use crate::interpret::{Namer, Namers};
 use crate::kubernetes::Clients;
 use crate::name::Path;
@@ -41,12 +42,12 @@ use tokio::runtime::Handle;
 /// One entry of `namers:`, as configured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Under which prefix it answers, without the leading `/#`; its kind unless the configuration says otherwise.
+    /// The prefix under which it answers, without the leading `/#`; its kind unless the configuration says otherwise.
     pub prefix: Path,
-    /// What it is.
+    /// The kind of namer, with its keys.
     pub kind: Kind,
-    /// What the names that it binds go through, in this order.
-    pub transformers: Vec<Transformer>,
+    /// The transformers that its bound names go through, in this order.
+    pub transformers: Vec<TransformerConfig>,
 }
 
 /// The kinds of namers, each with its own keys.
@@ -59,12 +60,12 @@ pub enum Kind {
     Kubernetes(Kubernetes),
     /// `io.l5d.dnssrv`: names are services in DNS.
     DnsSrv(DnsSrv),
-    /// `io.l5d.rewrite`: names are made of other names.
+    /// `io.l5d.rewrite`: names stand for other names.
     Rewrite(Rewrite),
 }
 
 impl Kind {
-    /// Returns its name, as it is written in the configuration.
+    /// Returns the name of the kind, as it is written in the configuration.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Kubernetes(kubernetes) => kubernetes.kind(),
@@ -79,7 +80,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Fs {
-    /// The directory whose files are the names; one that is not there yet may come later.
+    /// The directory whose files are the names; it may be created later.
     pub root_dir: PathBuf,
 }
 
@@ -87,30 +88,31 @@ pub struct Fs {
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct DnsSrv {
-    /// How long records and addresses are kept at least, in seconds, whatever their time to live: from 1, 5 unless given.
+    /// How long records and addresses are kept at least, in seconds, whatever their time to live: from 1; 5 by default.
     #[serde(default = "DnsSrv::default_refresh")]
     pub refresh_interval_seconds: u32,
-    /// The DNS servers to ask, each an address or a host name, with or without a port; those of the system if there are
-    /// none.
+    /// The DNS servers to ask, each an address or a host name, with or without a port; by default those of the system.
     #[serde(default)]
     pub dns_hosts: Vec<String>,
-    /// What the names of services end with, unless they end with a dot; nothing unless given.
+    /// The domain that is added to names of services, unless they end with a dot; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
 }
 
 impl DnsSrv {
+    /// Returns the default of `refreshIntervalSeconds`.
     const fn default_refresh() -> u32 {
         5
     }
 
-    /// Returns the first of `dnsHosts` that is not a server, by its position, and what is expected there.
+    /// Returns the position of the first of `dnsHosts` that is not a server, and a text that tells what is expected
+    /// there.
     pub fn wrong_dns_host(&self) -> Option<(usize, &'static str)> {
-        let wrong = self.dns_hosts.iter().position(|host| host.parse::<Server>().is_err());
+        let wrong = self.dns_hosts.iter().position(|host| host.parse::<DnsServer>().is_err());
         wrong.map(|at| (at, EXPECTED_SERVER))
     }
 
-    /// Returns what is expected of `domain`, if it is something else.
+    /// Returns a text that tells what is expected of `domain`, if it is something else.
     pub fn wrong_domain(&self) -> Option<&'static str> {
         let wrong = self.domain.as_ref().is_some_and(|domain| !is_host_name(domain));
         wrong.then_some("a domain such as example.org")
@@ -121,31 +123,31 @@ impl DnsSrv {
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Rewrite {
-    /// What a path must begin with: see [`PathMatcher`].
+    /// The pattern that a path must begin with: see [`PathMatcher`].
     pub pattern: String,
-    /// What takes its place: see [`Template`].
+    /// The name that takes its place: see [`Template`].
     pub name: String,
 }
 
-/// Why namers cannot be made of their configuration.
+/// A reason why namers cannot be made of their configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Of a namer, or of its transformers.
+    /// A namer, or one of its transformers, cannot be made.
     #[error("namer /#{prefix}: {cause}")]
     Namer {
         /// Its position in the configuration, from 0.
         at: usize,
         /// Its prefix, without the leading `/#`.
         prefix: Path,
-        /// What is wrong.
+        /// The mistake.
         cause: Cause,
     },
-    /// Of the transformers of an interpreter.
+    /// A transformer of an interpreter cannot be made.
     #[error("interpreter: {0}")]
     Interpreter(Cause),
 }
 
-/// What is wrong with the configuration of a namer.
+/// A mistake in the configuration of a namer.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// `rootDir` is empty, or relative while there is no working directory.
@@ -176,15 +178,15 @@ pub enum Cause {
     /// `name` is not a template for the pattern.
     #[error("name: {0}")]
     Name(PatternError),
-    /// The `path` of a transformer of this kind stands for nothing by itself.
+    /// The `path` of a transformer of this kind cannot be bound by the system namers.
     #[error("{0}: path: {1}")]
     Path(&'static str, String),
 }
 
 /// The namers of a configuration as they run.
 #[derive(Clone)]
-pub struct Built {
-    /// Each with the configuration it was made of.
+pub struct NamerSet {
+    /// The namers, each with the configuration that it was made of.
     entries: Vec<(Config, Arc<dyn Namer>)>,
     system: Arc<dyn Namer>,
     namers: Namers,
@@ -197,44 +199,45 @@ pub struct Built {
 /// The namers as an interpreter with transformers asks them.
 #[derive(Clone)]
 struct Interpreter {
-    configs: Vec<Transformer>,
-    transformers: Vec<Made>,
-    /// Each namer with what it is behind the transformers.
+    configs: Vec<TransformerConfig>,
+    transformers: Vec<RunningTransformer>,
+    /// Each namer, with the namer that stands for it behind the transformers.
     behind: Vec<(Arc<dyn Namer>, Arc<dyn Namer>)>,
     namers: Namers,
 }
 
-/// Makes the namers of a configuration, in its order, after the system namers at `/$`; `control` runs their watches,
-/// which ask by `clients` and count in `registry`. `interpreters` are the transformers of each interpreter, those without
-/// any among them.
+/// Makes the namers of a configuration, in its order, after the system namers at `/$`.
+///
+/// `control` runs their watches, which use `clients` and count in `registry`. `interpreters` holds the transformers of
+/// each interpreter; an empty list is allowed.
 ///
 /// # Errors
 ///
-/// Says which namer or transformer cannot be made, and why.
+/// The error tells which namer or transformer cannot be made, and why.
 pub fn build<'a>(
     configs: &[Config],
-    interpreters: impl IntoIterator<Item = &'a [Transformer]>,
+    interpreters: impl IntoIterator<Item = &'a [TransformerConfig]>,
     clients: &Clients,
     registry: &Registry,
     control: &Handle,
-) -> Result<Built, Error> {
+) -> Result<NamerSet, Error> {
     let dns = Dns::of_system(control);
     let system = Arc::new(SystemNamer::new(dns.clone(), control));
     let clusters = Clusters::new(clients, registry);
     let (entries, namers, control) = (Vec::new(), Namers::default(), control.clone());
-    let built = Built { entries, system, namers, interpreters: Vec::new(), dns, clusters, control };
-    built.rebuilt(configs, interpreters)
+    let built = NamerSet { entries, system, namers, interpreters: Vec::new(), dns, clusters, control };
+    built.rebuild(configs, interpreters)
 }
 
-impl Built {
+impl NamerSet {
     /// Returns the namers, the system namers first.
     pub const fn namers(&self) -> &Namers {
         &self.namers
     }
 
-    /// Returns the namers as an interpreter with these transformers asks them. One that was not named when they were
-    /// made has no names at all.
-    pub fn namers_behind(&self, transformers: &[Transformer]) -> Namers {
+    /// Returns the namers as an interpreter with these transformers asks them. An interpreter that was not given to
+    /// [`build`] or [`NamerSet::rebuild`] has no namers at all.
+    pub fn namers_behind(&self, transformers: &[TransformerConfig]) -> Namers {
         if transformers.is_empty() {
             return self.namers.clone();
         }
@@ -242,22 +245,22 @@ impl Built {
         known.map(|known| known.namers.clone()).unwrap_or_default()
     }
 
-    /// Makes the namers of a configuration that has taken the place of this one. Those of which it says the same stay
-    /// as they are, with all they watch, and so do transformers.
+    /// Makes the namers of a configuration that replaces this one. Namers and transformers whose configuration is the
+    /// same stay as they are, with their watches.
     ///
     /// # Errors
     ///
-    /// Says which namer or transformer cannot be made, and why.
-    pub fn rebuilt<'a>(
+    /// The error tells which namer or transformer cannot be made, and why.
+    pub fn rebuild<'a>(
         &self,
         configs: &[Config],
-        interpreters: impl IntoIterator<Item = &'a [Transformer]>,
+        interpreters: impl IntoIterator<Item = &'a [TransformerConfig]>,
     ) -> Result<Self, Error> {
         let mut before = self.entries.clone();
         let mut entries = Vec::new();
         for (at, config) in configs.iter().enumerate() {
             let namer = match before.iter().position(|(known, _)| known == config) {
-                // What is said twice stands for two namers.
+                // Two equal entries stand for two namers.
                 Some(known) => before.swap_remove(known).1,
                 None => self.build_one(config).map_err(|cause| Error::Namer {
                     at,
@@ -282,7 +285,7 @@ impl Built {
     }
 
     /// Puts all namers behind the transformers of an interpreter.
-    fn interpreter(&self, configs: &[Transformer], namers: &Namers) -> Result<Interpreter, Cause> {
+    fn interpreter(&self, configs: &[TransformerConfig], namers: &Namers) -> Result<Interpreter, Cause> {
         let before = self.interpreters.iter().find(|known| known.configs == configs);
         let transformers = match before {
             Some(before) => before.transformers.clone(),
@@ -297,16 +300,17 @@ impl Built {
         let behind: Vec<_> = namers.iter().map(|(_, namer)| behind(namer)).collect();
         let prefixes = namers.iter().map(|(prefix, _)| prefix.clone());
         let mut entries: Vec<_> = prefixes.zip(behind.iter().map(|(_, namer)| Arc::clone(namer))).collect();
-        if transformers.iter().any(|transformer| matches!(transformer, Made::Everything(_)))
+        if transformers.iter().any(|transformer| matches!(transformer, RunningTransformer::Everything(_)))
             && let Some((_, namer)) = entries.first().cloned()
         {
-            // It answers also for what no namer knows. Asked last.
+            // It answers also for names that no namer knows. Asked last.
             entries.insert(0, (Path::empty(), namer));
         }
         let base = before.map_or(namers, |before| &before.namers);
         Ok(Interpreter { configs: configs.to_vec(), transformers, behind, namers: base.replaced_by(entries) })
     }
 
+    /// Makes one namer, behind its own transformers.
     fn build_one(&self, config: &Config) -> Result<Arc<dyn Namer>, Cause> {
         let (prefix, Self { dns, control, .. }) = (config.full_prefix(), self);
         let transformers = self.transformers(&config.transformers)?;
@@ -326,6 +330,7 @@ impl Built {
         Ok(self.behind(namer, &transformers))
     }
 
+    /// Makes a Kubernetes namer.
     fn kubernetes(&self, prefix: Path, config: &Kubernetes) -> Result<KubernetesNamer, Cause> {
         config.client.check().map_err(Cause::Kubernetes)?;
         let namespace = config.namespace().map_err(Cause::EnvVar)?;
@@ -335,15 +340,16 @@ impl Built {
 }
 
 impl Config {
-    /// The prefix with its leading `/#`.
+    /// Returns the prefix with its leading `/#`.
     fn full_prefix(&self) -> Path {
         Path::from_elems([b"#"]).concat(&self.prefix)
     }
 }
 
+/// Makes a namer of DNS services.
 fn build_srv(prefix: &Path, srv: &DnsSrv, dns: &Dns, control: &Handle) -> Result<SrvNamer, Cause> {
     let server = |host: &String| host.parse().map_err(|()| Cause::DnsHost(host.clone()));
-    let servers = srv.dns_hosts.iter().map(server).collect::<Result<Vec<Server>, Cause>>()?;
+    let servers = srv.dns_hosts.iter().map(server).collect::<Result<Vec<DnsServer>, Cause>>()?;
     if let Some(expected) = srv.wrong_domain() {
         return Err(Cause::Domain(expected));
     }
@@ -352,7 +358,7 @@ fn build_srv(prefix: &Path, srv: &DnsSrv, dns: &Dns, control: &Handle) -> Result
     Ok(SrvNamer::new(prefix.clone(), dns, srv.domain.clone(), min_pause, control))
 }
 
-impl fmt::Debug for Built {
+impl fmt::Debug for NamerSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.entries.iter().map(|(config, _)| config)).finish()
     }

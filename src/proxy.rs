@@ -4,7 +4,7 @@
 //! connection, so nothing on its way is shared, locked or `Send`.
 //!
 //! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`],
-//! as [`RouterSettings`], which may change at any time, and as an [`Asker`].
+//! as [`RouterSettings`], which may change at any time, and as a [`NamerHandle`].
 
 mod bind;
 mod downstream;
@@ -30,7 +30,7 @@ use self::downstream::{Acceptor, Mailbox};
 use self::limits::Counts;
 use self::worker::{Shared, Worker};
 use crate::drain::Guard;
-use crate::interpret::Asker;
+use crate::interpret::NamerHandle;
 use crate::telemetry::Registry;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Proxy {
         routers: Vec<RouterConfig>,
         settings: watch::Receiver<Vec<RouterSettings>>,
         sockets: Vec<TcpListener>,
-        asker: Asker,
+        asker: NamerHandle,
         registry: Registry,
     ) -> Self {
         let counts = sockets.iter().map(|_| Counts::default()).collect();

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use signpost::interpret::{
-    Answers, Bound, Explore, Failure, Leaf, MAX_LOOKUPS, Outcome, State, Step, StepKind, Target, delegate,
+    Answers, Bound, Explore, Failure, Leaf, MAX_LOOKUPS, Outcome, AnswerState, Step, StepKind, Target, delegate,
 };
 use signpost::name::{Dtab, NameTree, Path, Weighted};
 
@@ -36,24 +36,24 @@ struct Namers {
 }
 
 impl Answers for Namers {
-    fn answer(&mut self, path: &Path) -> State {
+    fn answer(&mut self, path: &Path) -> AnswerState {
         self.asked += 1;
         answer(path)
     }
 }
 
 /// What the namers say: it can be read off the path, so that a table can have any answer anywhere.
-fn answer(path: &Path) -> State {
+fn answer(path: &Path) -> AnswerState {
     let mut elems = path.elems();
     if elems.next() != Some(b"#".as_slice()) {
-        return State::Ready(NameTree::Neg);
+        return AnswerState::Ready(NameTree::Neg);
     }
     let again = || NameTree::Leaf(Leaf::Path(path.skip(2)));
     let bound = || NameTree::Leaf(Leaf::Bound(bound(path)));
     let branch = |weight, tree| Weighted { weight, tree };
-    State::Ready(match elems.next() {
-        Some(b"pending") => return State::Pending,
-        Some(b"failed") => return State::Failed("as the path says".into()),
+    AnswerState::Ready(match elems.next() {
+        Some(b"pending") => return AnswerState::Pending,
+        Some(b"failed") => return AnswerState::Failed("as the path says".into()),
         Some(b"fail") => NameTree::Fail,
         Some(b"empty") => NameTree::Empty,
         Some(b"again") => again(),

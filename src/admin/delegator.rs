@@ -7,7 +7,7 @@
 use super::query::Query;
 use super::response::{PageResponse, json, text};
 use super::{AdminState, RouterView};
-use crate::interpret::{Asker, Explore, Held, Outcome, delegate, settle, show};
+use crate::interpret::{AnswerTable, Explore, NamerHandle, Outcome, delegate, render, settle};
 use crate::name::{Dtab, ParseError, Path};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -115,7 +115,7 @@ async fn try_explain(
 async fn explain_name(
     parameters: DelegationParameters,
     routers: &[RouterView],
-    asker: &Asker,
+    asker: &NamerHandle,
 ) -> Result<PageResponse, DelegationError> {
     let router = choose_router(parameters.namespace.as_deref(), routers)?;
     // A large dtab takes a while to parse, and other tasks run on this thread.
@@ -125,7 +125,7 @@ async fn explain_name(
     let DelegationQuery { path, dtab, base } = reading?;
     let naming = router.naming.borrow().clone();
     let dtab = base.unwrap_or(naming.dtab).concat(&dtab);
-    let mut held = Held::new(asker.clone(), naming.namers);
+    let mut held = AnswerTable::new(asker.clone(), naming.namers);
     let settled = timeout(WAIT, settle(&dtab, &path, Explore::All, &mut held)).await;
     let delegation = settled.unwrap_or_else(|_| {
         held.begin();
@@ -135,7 +135,7 @@ async fn explain_name(
         Outcome::Pending => StatusCode::SERVICE_UNAVAILABLE,
         Outcome::Bound(_) | Outcome::Failed(_) => StatusCode::OK,
     };
-    Ok(json(status, &show::json(&delegation).with_outcome(&delegation), false))
+    Ok(json(status, &render::json(&delegation).with_outcome(&delegation), false))
 }
 
 /// Returns the router of a label; without one, the only router there is.

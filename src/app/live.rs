@@ -19,7 +19,7 @@ use tokio::sync::watch;
 pub(super) struct LiveConfig {
     config: Config,
     clients: Clients,
-    namers: namer::Built,
+    namers: namer::NamerSet,
     stores: Stores,
     ingresses: Ingresses,
     /// In the order of the routers.
@@ -140,7 +140,7 @@ impl LiveConfig {
     async fn take_over(&mut self, new: &Config) -> Result<Vec<Warning>, Error> {
         let (config, left) = reload::merge(&self.config, new);
         // Every step that can fail comes first, so that all of it is taken over or nothing.
-        let namers = self.namers.rebuilt(&config.namers, config.interpreters())?;
+        let namers = self.namers.rebuild(&config.namers, config.interpreters())?;
         let opened = open_stores(&self.stores, &config.routers).await?;
         let ingresses = self.ingresses.rebuilt(identifiers(&config)).await?;
         for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {

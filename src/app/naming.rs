@@ -2,7 +2,7 @@
 //! transformers.
 
 use crate::config::Router;
-use crate::interpret::{Answer, Namer, Namers, Naming, State};
+use crate::interpret::{Answer, AnswerState, Namer, Namers, Naming};
 use crate::name::{Dtab, Path};
 use crate::store::Stored;
 use std::sync::Arc;
@@ -28,14 +28,14 @@ struct NamingParts {
 }
 
 /// A namer that gives one answer for every name.
-struct FixedNamer(State);
+struct FixedNamer(AnswerState);
 
 impl Namer for FixedNamer {
     fn lookup(&self, _: &Path) -> Answer {
         Answer::fixed(self.0.clone())
     }
 
-    fn immediate(&self, _: &Path) -> Option<State> {
+    fn immediate(&self, _: &Path) -> Option<AnswerState> {
         Some(self.0.clone())
     }
 }
@@ -47,8 +47,8 @@ impl NamingParts {
         let (dtab, unknown) = match stored {
             None => (self.configured.clone(), None),
             Some(Stored::Dtab(stored)) => (stored.concat(&self.configured), None),
-            Some(Stored::Pending) => (self.configured.clone(), Some(State::Pending)),
-            Some(Stored::Failed(reason)) => (self.configured.clone(), Some(State::Failed(reason))),
+            Some(Stored::Pending) => (self.configured.clone(), Some(AnswerState::Pending)),
+            Some(Stored::Failed(reason)) => (self.configured.clone(), Some(AnswerState::Failed(reason))),
         };
         let namers = match unknown {
             None => self.namers.clone(),
@@ -60,7 +60,7 @@ impl NamingParts {
 
 /// Returns namers that give `state` for every name. Used until the stored dtab is known: half a dtab must not send
 /// requests where the whole would not.
-fn replace_namers(state: State, namers: &Namers) -> Namers {
+fn replace_namers(state: AnswerState, namers: &Namers) -> Namers {
     let known = namers.iter().map(|(prefix, namer)| (prefix.clone(), Arc::clone(namer)));
     // The last one is asked first.
     let always: (Path, Arc<dyn Namer>) = (Path::empty(), Arc::new(FixedNamer(state)));
@@ -177,10 +177,10 @@ mod tests {
         let mut whole = base.naming();
         let says = |naming: &Naming| {
             let path = Path::from_elems(["#", "any"]);
-            naming.namers.of(&path).next().and_then(|(_, namer, rest)| namer.immediate(&rest))
+            naming.namers.matching(&path).next().and_then(|(_, namer, rest)| namer.immediate(&rest))
         };
-        assert_eq!(says(&whole.borrow_and_update()), Some(State::Pending));
-        let failed = State::Failed("forbidden".into());
+        assert_eq!(says(&whole.borrow_and_update()), Some(AnswerState::Pending));
+        let failed = AnswerState::Failed("forbidden".into());
         sender.send_replace(Stored::Failed("forbidden".into()));
         whole.wait_for(|naming| says(naming).as_ref() == Some(&failed)).await.expect("it is followed");
         sender.send_replace(Stored::Dtab(dtab("/a => /c")));

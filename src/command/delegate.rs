@@ -3,8 +3,8 @@
 use super::Exit;
 use super::run::{fail, run_control};
 use crate::config::{self, Config, Router};
-use crate::interpret::show::{Colours, draw, json};
-use crate::interpret::{Delegation, Explore, Held, Keeper, Outcome, delegate, settle};
+use crate::interpret::render::{Colours, draw, json};
+use crate::interpret::{AnswerTable, Delegation, Explore, NamerRegistry, Outcome, delegate, settle};
 use crate::kubernetes::Clients;
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer;
@@ -112,9 +112,9 @@ async fn explain(
     let interpreters = [&*router.transformers];
     let (clients, registry, control) = (Clients::default(), Registry::default(), Handle::current());
     let built = namer::build(&config.namers, interpreters, &clients, &registry, &control)?;
-    let (keeper, asker) = Keeper::new(wait);
+    let (keeper, asker) = NamerRegistry::new(wait);
     tokio::spawn(keeper.run());
-    let mut held = Held::new(asker, built.namers_behind(&router.transformers));
+    let mut held = AnswerTable::new(asker, built.namers_behind(&router.transformers));
     match timeout(wait, settle(dtab, path, Explore::All, &mut held)).await {
         Ok(delegation) => Ok(delegation),
         Err(_) => Ok(delegate(dtab, path, &mut held, Explore::All)),

@@ -97,7 +97,7 @@ fn access_log_json(protocol: &str, log: &AccessLog) -> Value {
     }
 }
 
-fn interpreter_json(store: Option<&store::Config>, transformers: &[namer::Transformer]) -> Value {
+fn interpreter_json(store: Option<&store::Config>, transformers: &[namer::TransformerConfig]) -> Value {
     let interpreter = match store {
         Some(store) => store_json(store),
         None if transformers.is_empty() => return Value::Null,
@@ -107,7 +107,7 @@ fn interpreter_json(store: Option<&store::Config>, transformers: &[namer::Transf
 }
 
 /// Null when there are none.
-fn transformers_json(transformers: &[namer::Transformer]) -> Value {
+fn transformers_json(transformers: &[namer::TransformerConfig]) -> Value {
     let transformers: Vec<_> = transformers.iter().map(|one| with_kind(one.kind(), one)).collect();
     if transformers.is_empty() { Value::Null } else { transformers.into() }
 }

@@ -88,7 +88,9 @@ fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error>
 }
 
 /// Reads `interpreter`: the default one has no store.
-pub(super) fn interpreter(router: &mut Reader<'_, '_>) -> (Option<store::Config>, Vec<namer::Transformer>) {
+pub(super) fn interpreter(
+    router: &mut Reader<'_, '_>,
+) -> (Option<store::Config>, Vec<namer::TransformerConfig>) {
     let Some(node) = router.get("interpreter") else { return (None, Vec::new()) };
     let mut reader = Reader::new(&node, &["interpreter"], router.report());
     let transformers = transformers::transformers(&mut reader);

@@ -29,7 +29,7 @@ pub struct Config {
 
 impl Config {
     /// Returns the transformers of each router's interpreter.
-    pub fn interpreters(&self) -> impl Iterator<Item = &[namer::Transformer]> {
+    pub fn interpreters(&self) -> impl Iterator<Item = &[namer::TransformerConfig]> {
         self.routers.iter().map(|router| &*router.transformers)
     }
 }
@@ -143,7 +143,7 @@ pub struct Router {
     /// `interpreter`: where more of the dtab is stored, which comes before [`Router::dtab`]; nowhere by default.
     pub store: Option<store::Config>,
     /// `interpreter.transformers`: what all names go through, in this order; none by default.
-    pub transformers: Vec<namer::Transformer>,
+    pub transformers: Vec<namer::TransformerConfig>,
     /// `dstPrefix`: what identifiers put before their names; `/svc` by default.
     pub dst_prefix: Path,
     /// `identifier`: tried in order; `io.l5d.header.token` by default, of `Host`, which `h2` calls `:authority`.

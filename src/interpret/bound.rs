@@ -1,50 +1,51 @@
-//! What a namer's tree ends in: bound names and the endpoints behind them.
+//! The leaves of a namer's tree: bound names and the endpoints behind them.
 
 use crate::name::Path;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What a namer's tree ends in.
+/// A leaf of a namer's tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leaf {
     /// A concrete name.
     Bound(Bound),
-    /// Unbound: goes through the whole dtab again.
+    /// A path that is not bound: it goes through the whole dtab again.
     Path(Path),
 }
 
-/// A concrete name: where requests can be sent.
+/// A concrete name, to which requests can be sent.
 ///
-/// Equal and ordered by id and residual alone, as Linkerd's `Dst.Bound`: the same name has the same endpoints.
+/// Bound names are equal and ordered by id and residual alone, as Linkerd's `Dst.Bound`: the same name has the same
+/// endpoints.
 #[derive(Clone, Debug)]
 pub struct Bound {
     /// An absolute path that, looked up again, gives the same name: `/#/io.l5d.fs/web`.
     pub id: Path,
-    /// What of the path the namer left over; the empty path when it used all.
+    /// The rest of the path, which the namer did not use; the empty path when it used all.
     pub residual: Path,
-    /// What stands behind the name.
+    /// The endpoints, or the status, behind the name.
     pub target: Target,
 }
 
-/// What stands behind a bound name.
+/// The endpoints, or the status, behind a bound name.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// Live addresses. A name that has none any more is Neg, and its last ones stay here for whoever has not heard of that
-    /// yet.
+    /// Live addresses. A name that has lost all of them is Neg; its last addresses stay here for workers that have not
+    /// seen this yet.
     Endpoints(watch::Receiver<EndpointSet>),
-    /// `/$/io.buoyant.http.status/<code>`: an empty answer with this status, made here.
+    /// `/$/io.buoyant.http.status/<code>`: the router itself answers with this status and an empty body.
     Status(u16),
 }
 
-/// The addresses behind a name at one moment; replaced whole. Empty by default. Cheap to clone.
+/// The endpoints behind a name at one moment. A change replaces the whole set. Empty by default. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndpointSet(Arc<[Endpoint]>);
 
 /// One address that can take a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// Where to connect.
+    /// The address to connect to.
     pub address: SocketAddr,
     /// Its share of traffic among the endpoints of its set: 1.0 unless the source says otherwise; finite, not negative.
     pub weight: f64,
@@ -54,7 +55,7 @@ pub struct Endpoint {
     pub zone: Option<Arc<str>>,
     /// The protocol it speaks, when the source says so.
     pub hint: Option<Hint>,
-    /// Whether it is about to go away: to be used only when nothing else is left.
+    /// Whether it is about to go away; it is then used only when no other endpoint is left.
     pub terminating: bool,
 }
 
@@ -86,12 +87,12 @@ impl std::ops::Deref for EndpointSet {
 }
 
 impl Endpoint {
-    /// Makes an endpoint at `address` of which nothing else is known.
+    /// Makes an endpoint at `address`, with weight 1.0 and nothing else known.
     pub const fn at(address: SocketAddr) -> Self {
         Self { address, weight: 1.0, node: None, zone: None, hint: None, terminating: false }
     }
 
-    /// Returns those that requests are to be sent to: all that are not about to go away, or if there is no such, all.
+    /// Returns the endpoints that take requests: all that are not about to go away, or all of them when every one is.
     pub fn preferred(endpoints: &[Self]) -> impl Iterator<Item = &Self> {
         let all_end = endpoints.iter().all(|endpoint| endpoint.terminating);
         endpoints.iter().filter(move |endpoint| all_end || !endpoint.terminating)

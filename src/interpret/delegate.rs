@@ -1,37 +1,36 @@
 //! Delegation: one pure function from a path, a dtab and the namers' present answers to a tree of bound names.
 //!
-//! A path is looked up in the dtab; when nothing there matches, the namers are asked. What either gives is a tree, and
-//! each path in it is looked up again. Alternates are tried in order, branches of a union are all looked at.
+//! A path is looked up in the dtab; when no entry matches, the namers are asked. Either gives a tree, and each path in
+//! it is looked up again. Alternates are tried in order; all branches of a union are resolved.
 
 use super::delegation::{MAX_EXPLORED, MAX_NESTING, MAX_STEPS, STEP_BYTES};
-use super::{Bound, Delegation, Failure, Leaf, MAX_DEPTH, MAX_LOOKUPS, Outcome, State, Step, StepKind};
+use super::{AnswerState, Bound, Delegation, Failure, Leaf, MAX_DEPTH, MAX_LOOKUPS, Outcome, Step, StepKind};
 use crate::name::{Dentry, Dtab, NameTree, Path, Weighted};
 use std::iter;
 
-/// Where [`delegate`] gets the namers' answers: whoever implements it hands out what is known now and remembers what
-/// was asked.
+/// A source of namers' answers for [`delegate`], which hands out the present answers and remembers the questions.
 pub trait Answers {
-    /// Returns what the namers say of `path` now.
+    /// Returns the namers' present answer for `path`.
     ///
-    /// All namers whose prefix matches are asked in order: `Neg` goes on to the next, anything else decides. When none
-    /// is left, it is `Neg`.
-    fn answer(&mut self, path: &Path) -> State;
+    /// All namers whose prefix matches are asked in order: after `Neg` the next is asked, anything else decides. When
+    /// no namer is left, the answer is `Neg`.
+    fn answer(&mut self, path: &Path) -> AnswerState;
 }
 
-/// How far to look.
+/// The part of a delegation to walk through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Explore {
     /// Stops where binding stops: a later alternate is not even looked up while an earlier one decides. This routes.
     Deciding,
-    /// Goes on and marks what it adds as not taken. This explains. The outcome is the same: what is added has bounds of
-    /// its own.
+    /// Goes on, and marks the steps that it adds as not taken. This explains. The outcome is the same: the added steps
+    /// have bounds of their own.
     All,
 }
 
-/// Resolves `path` under `dtab`, step by step, with the answers there are now.
+/// Resolves `path` under `dtab`, step by step, with the present answers.
 ///
-/// The meaning is Finagle's. It ends on any table: at [`MAX_DEPTH`] a branch
-/// fails; at [`MAX_LOOKUPS`] (and at a bound on the size of the trace) the delegation fails as a whole.
+/// The meaning is Finagle's. It ends on any table: at [`MAX_DEPTH`] a branch fails; at [`MAX_LOOKUPS`], and at the
+/// bounds on the size and the nesting of the trace, the delegation fails as a whole.
 pub fn delegate(
     dtab: &Dtab,
     path: &Path,
@@ -39,55 +38,55 @@ pub fn delegate(
     explore: Explore,
 ) -> Delegation {
     let (deciding, exploring) = (Budget::new(MAX_LOOKUPS), Budget::new(MAX_EXPLORED));
-    let mut walk = Walk { dtab, answers, explore, deciding, exploring };
-    let place = Place { depth: 0, nesting: 0, taken: true, dentry: None };
-    let Found { step, .. } = walk.resolve(path.clone(), place);
+    let mut walk = DelegationWalk { dtab, answers, explore, deciding, exploring };
+    let context = StepContext { depth: 0, nesting: 0, taken: true, dentry: None };
+    let Resolution { step, .. } = walk.resolve_path(path.clone(), context);
     // A union ignores a failed branch, but not one at which the walk gave up.
     let outcome = walk.deciding.exhausted.map_or_else(|| step.outcome(), Outcome::Failed);
     Delegation { outcome, step, dtab: dtab.clone() }
 }
 
-/// One delegation under way. It writes the steps; what they amount to is read off them in the end.
-struct Walk<'a, A: ?Sized> {
+/// One delegation in progress. It writes the steps, from which the outcome is read in the end.
+struct DelegationWalk<'a, A: ?Sized> {
     dtab: &'a Dtab,
     answers: &'a mut A,
     explore: Explore,
-    /// For what is taken: the same in both modes, so that the outcome is.
+    /// The budget of the taken steps: the same in both modes, so that the outcome is the same.
     deciding: Budget,
-    /// For what is not.
+    /// The budget of the steps that are not taken.
     exploring: Budget,
 }
 
-/// What is left of the bounds on the whole.
+/// The rest of the bounds on the delegation as a whole.
 struct Budget {
     lookups: usize,
     steps: usize,
-    /// The bound that was reached. From then on nothing more is visited on this account.
+    /// The bound that was reached, if one was. From then on, nothing more is visited on this budget.
     exhausted: Option<Failure>,
 }
 
-/// Where in the delegation something stands.
+/// The surroundings of a step in the delegation.
 #[derive(Clone, Copy)]
-struct Place {
+struct StepContext {
     /// The lookups above.
     depth: usize,
-    /// The lookups and nodes of trees around.
+    /// The lookups and tree nodes around the step.
     nesting: usize,
     taken: bool,
-    /// The entry whose tree this is.
+    /// The position of the entry whose tree holds the step.
     dentry: Option<usize>,
 }
 
-/// What was found at a place. (`T` is a step, or its kind while the path is still being looked up.)
-struct Found<T> {
+/// The result of resolving a path or a tree. (`T` is a step, or its kind while the path is still being looked up.)
+struct Resolution<T> {
     verdict: Verdict,
     step: T,
 }
 
-/// An entry that matches: its position, the entry, and what is left of the path.
-type Match<'a> = (usize, &'a Dentry, Path);
+/// An entry that matches: its position, the entry, and the rest of the path.
+type DentryMatch<'a> = (usize, &'a Dentry, Path);
 
-/// As much of an outcome as the walk has to know: whether the next alternate has its turn.
+/// The part of an outcome that the walk needs: it decides whether the next alternate is tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Neg,
@@ -95,101 +94,119 @@ enum Verdict {
     /// Leaves, unions and `$`.
     Bound,
     /// Pending or failed.
-    Open,
+    Undecided,
 }
 
-impl<A: Answers + ?Sized> Walk<'_, A> {
-    /// Looks up one path and follows what it becomes.
-    fn resolve(&mut self, path: Path, place: Place) -> Found<Step> {
-        let found = if place.depth == MAX_DEPTH {
-            Found::failed(Failure::Depth)
-        } else if let Err(failure) = self.budget(place).spend_lookup(&path) {
-            place.give_up(failure)
+impl<A: Answers + ?Sized> DelegationWalk<'_, A> {
+    /// Looks up one path and resolves the tree that it stands for.
+    fn resolve_path(&mut self, path: Path, context: StepContext) -> Resolution<Step> {
+        let resolution = if context.depth == MAX_DEPTH {
+            Resolution::failed(Failure::Depth)
+        } else if let Err(failure) = self.budget(context).spend_lookup(&path) {
+            context.give_up(failure)
         } else {
-            self.look_up(&path, Place { depth: place.depth + 1, nesting: place.nesting + 1, ..place })
+            self.look_up(
+                &path,
+                StepContext { depth: context.depth + 1, nesting: context.nesting + 1, ..context },
+            )
         };
-        found.at(path, place)
+        resolution.into_step(path, context)
     }
 
-    /// Finds the entries that match, or else asks the namers.
-    fn look_up(&mut self, path: &Path, place: Place) -> Found<StepKind> {
+    /// Resolves the entries that match a path; without any, asks the namers.
+    fn look_up(&mut self, path: &Path, context: StepContext) -> Resolution<StepKind> {
         let dtab = self.dtab;
         let mut matches = dtab.matches(path).peekable();
         let Some(first) = matches.next() else {
-            return self.ask(path, place);
+            return self.ask_namers(path, context);
         };
         if matches.peek().is_none() {
-            return self.only_entry(path, first, place);
+            return self.resolve_only_entry(path, first, context);
         }
-        let place = Place { nesting: place.nesting + 1, ..place };
-        self.alt(iter::once(first).chain(matches), place, |walk, entry, place| walk.entry(path, entry, place))
+        let context = StepContext { nesting: context.nesting + 1, ..context };
+        self.alt(iter::once(first).chain(matches), context, |walk, entry, context| {
+            walk.resolve_entry(path, entry, context)
+        })
     }
 
-    fn only_entry(&mut self, path: &Path, entry: Match<'_>, place: Place) -> Found<StepKind> {
+    /// Resolves the only entry that matches a path.
+    fn resolve_only_entry(
+        &mut self,
+        path: &Path,
+        entry: DentryMatch<'_>,
+        context: StepContext,
+    ) -> Resolution<StepKind> {
         let (position, dentry, _) = entry;
         // A single `~` does not hide the namers from a path.
         if matches!(dentry.dst, NameTree::Neg) {
-            let found = self.ask(path, place);
-            return if matches!(found.step, StepKind::Neg) {
-                found.at(Path::empty(), place.under(position)).delegated()
+            let resolution = self.ask_namers(path, context);
+            return if matches!(resolution.step, StepKind::Neg) {
+                resolution.into_step(Path::empty(), context.under(position)).into_delegate()
             } else {
-                found
+                resolution
             };
         }
-        let found = self.entry(path, entry, place);
-        match only(&dentry.dst) {
-            NameTree::Alt(_) | NameTree::Union(_) => found.kind(),
-            _ => found.delegated(),
+        let resolution = self.resolve_entry(path, entry, context);
+        match unwrap_single(&dentry.dst) {
+            NameTree::Alt(_) | NameTree::Union(_) => resolution.into_kind(),
+            _ => resolution.into_delegate(),
         }
     }
 
-    fn entry(&mut self, path: &Path, (position, dentry, residual): Match<'_>, place: Place) -> Found<Step> {
+    /// Resolves the tree of an entry, with the rest of the path behind each of its paths.
+    fn resolve_entry(
+        &mut self,
+        path: &Path,
+        (position, dentry, residual): DentryMatch<'_>,
+        context: StepContext,
+    ) -> Resolution<Step> {
         let leaf = |leaf: &Path| Leaf::Path(leaf.concat(&residual));
-        self.follow(path, &dentry.dst, &leaf, place.under(position))
+        self.resolve_tree(path, &dentry.dst, &leaf, context.under(position))
     }
 
-    /// Asks the namers.
-    fn ask(&mut self, path: &Path, place: Place) -> Found<StepKind> {
+    /// Asks the namers for a path and resolves their tree.
+    fn ask_namers(&mut self, path: &Path, context: StepContext) -> Resolution<StepKind> {
         match self.answers.answer(path) {
-            State::Pending => Found::new(Verdict::Open, StepKind::Pending),
-            State::Failed(words) => Found::failed(Failure::Namer(words)),
-            State::Ready(tree) => {
-                let found = self.follow(path, &tree, &Leaf::clone, Place { dentry: None, ..place });
-                match only(&tree) {
-                    NameTree::Leaf(Leaf::Path(_)) => found.delegated(),
-                    _ => found.kind(),
+            AnswerState::Pending => Resolution::new(Verdict::Undecided, StepKind::Pending),
+            AnswerState::Failed(reason) => Resolution::failed(Failure::Namer(reason)),
+            AnswerState::Ready(tree) => {
+                let resolution =
+                    self.resolve_tree(path, &tree, &Leaf::clone, StepContext { dentry: None, ..context });
+                match unwrap_single(&tree) {
+                    NameTree::Leaf(Leaf::Path(_)) => resolution.into_delegate(),
+                    _ => resolution.into_kind(),
                 }
             }
         }
     }
 
-    /// Follows a tree that the lookup of `path` gave; `leaf` completes its leaves.
-    fn follow<L>(
+    /// Resolves a tree that the lookup of `path` gave; `leaf` completes its leaves.
+    fn resolve_tree<L>(
         &mut self,
         path: &Path,
         tree: &NameTree<L>,
         leaf: &impl Fn(&L) -> Leaf,
-        place: Place,
-    ) -> Found<Step> {
-        let place = Place { nesting: place.nesting + 1, ..place };
+        context: StepContext,
+    ) -> Resolution<Step> {
+        let context = StepContext { nesting: context.nesting + 1, ..context };
         let path = path.clone();
-        if let Err(failure) = self.budget(place).spend_node(place.nesting) {
-            return place.give_up(failure).at(path, place);
+        if let Err(failure) = self.budget(context).spend_node(context.nesting) {
+            return context.give_up(failure).into_step(path, context);
         }
-        match only(tree) {
+        match unwrap_single(tree) {
             NameTree::Leaf(value) => match leaf(value) {
-                Leaf::Path(path) => self.resolve(path, place),
-                Leaf::Bound(bound) => place.leaf(path, bound),
+                Leaf::Path(path) => self.resolve_path(path, context),
+                Leaf::Bound(bound) => context.leaf(path, bound),
             },
             NameTree::Alt(arms) if !arms.is_empty() => {
-                let follow = |walk: &mut Self, arm, place| walk.follow(&path, arm, leaf, place);
-                self.alt(arms.iter(), place, follow).at(path, place)
+                let visit = |walk: &mut Self, arm, context| walk.resolve_tree(&path, arm, leaf, context);
+                self.alt(arms.iter(), context, visit).into_step(path, context)
             }
             NameTree::Union(branches) if !branches.is_empty() => {
-                let follow = |walk: &mut Self, branch: &_| walk.follow(&path, branch, leaf, place);
-                self.union(branches, place, follow).at(path, place)
+                let visit = |walk: &mut Self, branch: &_| walk.resolve_tree(&path, branch, leaf, context);
+                self.union(branches, context, visit).into_step(path, context)
             }
-            constant => place.constant(path, constant),
+            constant => context.constant(path, constant),
         }
     }
 
@@ -197,116 +214,124 @@ impl<A: Answers + ?Sized> Walk<'_, A> {
     fn alt<T>(
         &mut self,
         arms: impl Iterator<Item = T>,
-        mut place: Place,
-        mut visit: impl FnMut(&mut Self, T, Place) -> Found<Step>,
-    ) -> Found<StepKind> {
+        mut context: StepContext,
+        mut visit: impl FnMut(&mut Self, T, StepContext) -> Resolution<Step>,
+    ) -> Resolution<StepKind> {
         let mut verdict = Verdict::Neg;
         let mut steps = Vec::new();
         for arm in arms {
-            let found = visit(self, arm, place);
-            steps.push(found.step);
+            let resolution = visit(self, arm, context);
+            steps.push(resolution.step);
             if verdict == Verdict::Neg {
-                verdict = found.verdict;
+                verdict = resolution.verdict;
             }
-            if self.budget(place).exhausted.is_some() {
+            if self.budget(context).exhausted.is_some() {
                 break;
             }
             if verdict != Verdict::Neg {
                 if self.explore == Explore::Deciding {
                     break;
                 }
-                place.taken = false;
+                context.taken = false;
             }
         }
-        Found::new(verdict, StepKind::Alt(steps))
+        Resolution::new(verdict, StepKind::Alt(steps))
     }
 
-    /// Looks at all branches.
+    /// Resolves all branches of a union.
     fn union<L>(
         &mut self,
         branches: &[Weighted<L>],
-        place: Place,
-        mut visit: impl FnMut(&mut Self, &NameTree<L>) -> Found<Step>,
-    ) -> Found<StepKind> {
-        let mut verdict = Verdict::Open;
+        context: StepContext,
+        mut visit: impl FnMut(&mut Self, &NameTree<L>) -> Resolution<Step>,
+    ) -> Resolution<StepKind> {
+        let mut verdict = Verdict::Undecided;
         let mut steps = Vec::with_capacity(branches.len());
         for branch in branches {
-            let found = visit(self, &branch.tree);
-            steps.push((branch.weight, found.step));
-            verdict = verdict.beside(found.verdict);
-            if self.budget(place).exhausted.is_some() {
+            let resolution = visit(self, &branch.tree);
+            steps.push((branch.weight, resolution.step));
+            verdict = verdict.in_union_with(resolution.verdict);
+            if self.budget(context).exhausted.is_some() {
                 break;
             }
         }
-        Found::new(verdict, StepKind::Union(steps))
+        Resolution::new(verdict, StepKind::Union(steps))
     }
 
-    const fn budget(&mut self, place: Place) -> &mut Budget {
-        if place.taken { &mut self.deciding } else { &mut self.exploring }
+    /// Returns the budget that a step is charged to.
+    const fn budget(&mut self, context: StepContext) -> &mut Budget {
+        if context.taken { &mut self.deciding } else { &mut self.exploring }
     }
 }
 
-impl<T> Found<T> {
+impl<T> Resolution<T> {
     const fn new(verdict: Verdict, step: T) -> Self {
         Self { verdict, step }
     }
 }
 
-impl Found<StepKind> {
+impl Resolution<StepKind> {
     const fn failed(failure: Failure) -> Self {
-        Self::new(Verdict::Open, StepKind::Failed(failure))
+        Self::new(Verdict::Undecided, StepKind::Failed(failure))
     }
 
-    fn at(self, path: Path, Place { dentry, taken, .. }: Place) -> Found<Step> {
-        Found::new(self.verdict, Step { path, dentry, taken, kind: self.step })
+    fn into_step(self, path: Path, StepContext { dentry, taken, .. }: StepContext) -> Resolution<Step> {
+        Resolution::new(self.verdict, Step { path, dentry, taken, kind: self.step })
     }
 }
 
-impl Found<Step> {
-    fn delegated(self) -> Found<StepKind> {
-        Found::new(self.verdict, StepKind::Delegate(Box::new(self.step)))
+impl Resolution<Step> {
+    fn into_delegate(self) -> Resolution<StepKind> {
+        Resolution::new(self.verdict, StepKind::Delegate(Box::new(self.step)))
     }
 
-    fn kind(self) -> Found<StepKind> {
-        Found::new(self.verdict, self.step.kind)
+    fn into_kind(self) -> Resolution<StepKind> {
+        Resolution::new(self.verdict, self.step.kind)
     }
 }
 
 impl Verdict {
-    /// The verdict of a union of which this is that of the branches so far. What is open is ignored beside what is
-    /// not; `Neg` and `Fail` are dropped when they are not alone, and nothing left is `Neg`.
-    const fn beside(self, branch: Self) -> Self {
+    /// Returns the verdict of a union, given this verdict of its branches so far and that of one more branch.
+    ///
+    /// An undecided branch is ignored beside a decided one. `Neg` and `Fail` are dropped when they are not alone; a
+    /// union of which nothing is left is `Neg`.
+    const fn in_union_with(self, branch: Self) -> Self {
         match (self, branch) {
-            (Self::Open, one) | (one, Self::Open) => one,
+            (Self::Undecided, one) | (one, Self::Undecided) => one,
             (Self::Bound, _) | (_, Self::Bound) => Self::Bound,
             _ => Self::Neg,
         }
     }
 }
 
-impl Place {
-    /// The same place in the tree of the entry at `position`.
+impl StepContext {
+    /// Returns the same context within the tree of the entry at `position`.
     const fn under(self, position: usize) -> Self {
         Self { dentry: Some(position), ..self }
     }
 
-    fn leaf(self, path: Path, bound: Bound) -> Found<Step> {
-        Found::new(Verdict::Bound, StepKind::Leaf(bound)).at(path, self)
+    /// Returns the step of a bound name.
+    fn leaf(self, path: Path, bound: Bound) -> Resolution<Step> {
+        Resolution::new(Verdict::Bound, StepKind::Leaf(bound)).into_step(path, self)
     }
 
-    /// What `~`, `!`, `$` or a node without children is.
-    fn constant<L>(self, path: Path, tree: &NameTree<L>) -> Found<Step> {
-        let found = match tree {
-            NameTree::Fail => Found::new(Verdict::Fail, StepKind::Fail),
-            NameTree::Empty => Found::new(Verdict::Bound, StepKind::Empty),
-            _ => Found::new(Verdict::Neg, StepKind::Neg),
+    /// Returns the step of a `~`, `!`, `$` or a node without children.
+    fn constant<L>(self, path: Path, tree: &NameTree<L>) -> Resolution<Step> {
+        let resolution = match tree {
+            NameTree::Fail => Resolution::new(Verdict::Fail, StepKind::Fail),
+            NameTree::Empty => Resolution::new(Verdict::Bound, StepKind::Empty),
+            _ => Resolution::new(Verdict::Neg, StepKind::Neg),
         };
-        found.at(if self.dentry.is_some() { Path::empty() } else { path }, self)
+        resolution.into_step(if self.dentry.is_some() { Path::empty() } else { path }, self)
     }
 
-    /// What stands where a bound on the whole was reached.
-    fn give_up(self, failure: Failure) -> Found<StepKind> {
-        if self.taken { Found::failed(failure) } else { Found::new(Verdict::Open, StepKind::Unexplored) }
+    /// Returns the step kind for a place where a bound on the whole was reached.
+    fn give_up(self, failure: Failure) -> Resolution<StepKind> {
+        if self.taken {
+            Resolution::failed(failure)
+        } else {
+            Resolution::new(Verdict::Undecided, StepKind::Unexplored)
+        }
     }
 }
 
@@ -315,24 +340,27 @@ impl Budget {
         Self { lookups, steps: MAX_STEPS, exhausted: None }
     }
 
-    /// A long path counts as several steps: entries can make it longer at each lookup.
+    /// Charges the lookup of a path. A long path counts as several steps: entries can make it longer at each lookup.
     fn spend_lookup(&mut self, path: &Path) -> Result<(), Failure> {
         self.spend_steps(path.as_encoded().len() / STEP_BYTES)?;
         self.lookups = self.take(self.lookups, 1, Failure::Lookups)?;
         Ok(())
     }
 
+    /// Charges one node of a tree, which `nesting` lookups and nodes surround.
     fn spend_node(&mut self, nesting: usize) -> Result<(), Failure> {
         self.take(MAX_NESTING, nesting, Failure::Nesting)?;
         self.spend_steps(1)
     }
 
+    /// Charges steps.
     fn spend_steps(&mut self, steps: usize) -> Result<(), Failure> {
         self.steps = self.take(self.steps, steps, Failure::Steps)?;
         Ok(())
     }
 
-    /// The first bound that is reached stays the reason for everything after.
+    /// Returns `left` less `spent`, or the failure. The first bound that is reached stays the reason for everything
+    /// after it.
     fn take(&mut self, left: usize, spent: usize, failure: Failure) -> Result<usize, Failure> {
         match left.checked_sub(spent) {
             Some(left) if self.exhausted.is_none() => Ok(left),
@@ -341,8 +369,8 @@ impl Budget {
     }
 }
 
-/// Unwraps alternates and unions of one: they are that one, and its weight is lost.
-fn only<L>(mut tree: &NameTree<L>) -> &NameTree<L> {
+/// Unwraps alternates and unions with one member: they stand for that member, and its weight is lost.
+fn unwrap_single<L>(mut tree: &NameTree<L>) -> &NameTree<L> {
     loop {
         tree = match tree {
             NameTree::Alt(arms) if let [arm] = &**arms => arm,

@@ -1,44 +1,44 @@
-//! What a path stands for under a dtab, and the steps that led there.
+//! The outcome of resolving a path under a dtab, and the steps that led to it.
 
 use super::Bound;
 use crate::name::{Dentry, Dtab, NameTree, Path, Weighted};
 use std::fmt;
 use std::sync::Arc;
 
-/// How many lookups may lie one below the other: 100, as in Finagle. The 101st is a failed branch, whatever it
-/// would have found.
+/// How many lookups may lie one below the other: 100, as in Finagle. The 101st is a failed branch, whatever it would
+/// have found.
 pub const MAX_DEPTH: usize = 100;
 
 /// How many lookups one delegation may make: 1,000. One more fails it as a whole.
 pub const MAX_LOOKUPS: usize = 1_000;
 
-/// How many lookups more [`Explore::All`](super::Explore::All) may make for what is not taken; then it leaves the rest
-/// unexplored. More than anybody reads.
+/// How many more lookups [`Explore::All`](super::Explore::All) may make for steps that are not taken; it leaves the
+/// rest unexplored. More than a reader can use.
 pub(super) const MAX_EXPLORED: usize = 500;
 
-/// How many nodes of trees one delegation may visit; one more fails it as a whole. Without it a table of large trees
-/// makes the trace grow far beyond what it holds itself.
+/// How many nodes of trees one delegation may visit; one more fails it as a whole. Without this bound, a table of large
+/// trees makes the trace far larger than the table.
 pub(super) const MAX_STEPS: usize = 20_000;
 
-/// How many bytes of a path that is looked up are as good as one step more.
+/// How many bytes of a path that is looked up count as one more step.
 pub(super) const STEP_BYTES: usize = 64;
 
 /// How many lookups and nodes of trees may lie one inside the other: 640; one more fails the delegation as a whole.
 /// A hundred lookups of alternates in groups fit; with a hundred parentheses each they would endanger the stack.
 pub(super) const MAX_NESTING: usize = 640;
 
-/// What a path stands for under a dtab, and how that came.
+/// The outcome of resolving a path under a dtab, with its trace.
 #[derive(Clone, Debug)]
 pub struct Delegation {
-    /// What the path stands for.
+    /// The outcome: what the path stands for.
     pub outcome: Outcome,
-    /// How that came. What its taken steps say is the outcome.
+    /// The root of the trace. Its taken steps give the outcome.
     pub step: Step,
-    /// The dtab that was used, to which the steps point.
+    /// The dtab that was used; the steps refer to its entries.
     pub dtab: Dtab,
 }
 
-/// What a path stands for.
+/// The meaning of a path under a dtab.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The simplified tree: never an `Alt`.
@@ -49,26 +49,26 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// Why a delegation, or a branch of one, failed.
+/// A reason for which a delegation, or a branch of one, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// More lookups one below the other than [`MAX_DEPTH`]: that branch is failed.
+    /// More lookups lie one below the other than [`MAX_DEPTH`]: that branch fails.
     Depth,
-    /// More lookups in all than [`MAX_LOOKUPS`]: all is failed.
+    /// There are more lookups in all than [`MAX_LOOKUPS`]: the whole delegation fails.
     Lookups,
-    /// More alternates, branches and names than one delegation may visit (20,000; a path counts once more for each 64
-    /// bytes): all is failed.
+    /// There are more alternates, branches and names than one delegation may visit (20,000; a path counts once more for
+    /// each 64 bytes): the whole delegation fails.
     Steps,
-    /// More lookups, alternates and branches one inside the other than 300: that branch is failed.
+    /// More than 640 lookups, alternates and branches lie one inside the other: the whole delegation fails.
     Nesting,
-    /// A namer failed, in its own words: that branch is failed.
+    /// A namer failed, for the reason that it gives: that branch fails.
     Namer(Arc<str>),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Finagle's words.
+            // The text is Finagle's.
             Self::Depth => write!(f, "Max recursion level: {MAX_DEPTH} reached in Namer lookup"),
             Self::Lookups => write!(f, "more than {MAX_LOOKUPS} lookups in one delegation"),
             Self::Steps => {
@@ -77,7 +77,7 @@ impl fmt::Display for Failure {
             Self::Nesting => {
                 write!(f, "lookups, alternates and branches nested more than {MAX_NESTING} deep")
             }
-            Self::Namer(words) => f.write_str(words),
+            Self::Namer(reason) => f.write_str(reason),
         }
     }
 }
@@ -87,21 +87,21 @@ impl std::error::Error for Failure {}
 /// One node of the trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The path that is being resolved here. A `~`, `!` or `$` that stands in an entry has the empty path.
+    /// The path that this step resolves. A `~`, `!` or `$` that stands in an entry has the empty path.
     pub path: Path,
     /// The position in the dtab (from 0) of the entry that led here: [`Delegation::dentry`] gives the entry. None at
-    /// the root and for what a namer gave.
+    /// the root and in the tree of a namer.
     pub dentry: Option<usize>,
-    /// Whether the outcome looked at it: false for what [`Explore::All`](super::Explore::All) added.
+    /// Whether the outcome rests on it: false for steps that [`Explore::All`](super::Explore::All) added.
     pub taken: bool,
-    /// What the path became.
+    /// The result for the path.
     pub kind: StepKind,
 }
 
-/// What a path became.
+/// The result of one step for its path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepKind {
-    /// Something else, in one piece.
+    /// One other path, tree or constant.
     Delegate(Box<Step>),
     /// Alternates, the preferred first: of several matching entries, or of one tree.
     Alt(Vec<Step>),
@@ -109,9 +109,9 @@ pub enum StepKind {
     Union(Vec<(f64, Step)>),
     /// A concrete name.
     Leaf(Bound),
-    /// Nothing; the next alternate is tried.
+    /// No such name (`~`): the next alternate is tried.
     Neg,
-    /// A failure on purpose (`!`): no further alternate is tried.
+    /// A deliberate failure (`!`): no further alternate is tried.
     Fail,
     /// A name without members (`$`): counts as an answer.
     Empty,
@@ -119,12 +119,12 @@ pub enum StepKind {
     Pending,
     /// A namer failed or a bound was reached.
     Failed(Failure),
-    /// Not looked at, and not taken: exploring has bounds of its own (500 lookups), which do not touch the outcome.
+    /// Not resolved, and not taken: exploring has bounds of its own (500 lookups), which do not touch the outcome.
     Unexplored,
 }
 
 impl Delegation {
-    /// Returns the dtab entry that led to a step. Walks to the entry's position.
+    /// Returns the dtab entry that led to a step. Walks the dtab to the entry's position.
     pub fn dentry(&self, step: &Step) -> Option<&Dentry> {
         self.dtab.iter().nth(step.dentry?)
     }
@@ -133,7 +133,7 @@ impl Delegation {
 const NEG: Outcome = Outcome::Bound(NameTree::Neg);
 
 impl Step {
-    /// Returns what the taken steps amount to, by Finagle's rules of binding.
+    /// Returns the outcome of the taken steps, by Finagle's rules of binding.
     pub(super) fn outcome(&self) -> Outcome {
         match &self.kind {
             StepKind::Delegate(step) => step.outcome(),
@@ -146,13 +146,14 @@ impl Step {
             StepKind::Neg => NEG,
             StepKind::Fail => Outcome::Bound(NameTree::Fail),
             StepKind::Empty => Outcome::Bound(NameTree::Empty),
-            // What is unexplored is not taken either: nobody asks for its outcome.
+            // An unexplored step is not taken, so its outcome is never used.
             StepKind::Pending | StepKind::Unexplored => Outcome::Pending,
-            StepKind::Failed(why) => Outcome::Failed(why.clone()),
+            StepKind::Failed(failure) => Outcome::Failed(failure.clone()),
         }
     }
 
-    /// Returns whether a namer that was asked here or further down has not answered yet, taken or not.
+    /// Returns whether a namer that was asked here or further down has not answered yet. Steps that are not taken
+    /// count.
     pub fn is_pending(&self) -> bool {
         match &self.kind {
             StepKind::Pending => true,
@@ -164,7 +165,7 @@ impl Step {
     }
 }
 
-/// The outcome of a union: what is bound of it; if nothing is, its first failure.
+/// Returns the outcome of a union: its bound branches or, without any, its first failure.
 fn union(branches: &[(f64, Step)]) -> Outcome {
     let mut bound = Vec::with_capacity(branches.len());
     let mut failed = None;
@@ -182,7 +183,8 @@ fn union(branches: &[(f64, Step)]) -> Outcome {
     }
 }
 
-/// Simplifies a union of simplified branches: one is returned as it is, of several the `Neg` and `Fail` are dropped.
+/// Simplifies a union of simplified branches: a single branch is returned as it is; of several, `Neg` and `Fail` are
+/// dropped.
 fn simplified(mut branches: Vec<Weighted<Bound>>) -> NameTree<Bound> {
     if branches.len() > 1 {
         branches.retain(|branch| !matches!(branch.tree, NameTree::Neg | NameTree::Fail));

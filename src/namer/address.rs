@@ -1,12 +1,12 @@
-//! Addresses written as text: what can be said of a host without asking anybody.
+//! Addresses written as text: hosts that can be read without asking DNS.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Returns the address a host text stands for by itself, or `None` for a name.
+/// Returns the address that a host text stands for by itself, or `None` for a name.
 ///
-/// IPv4 also in the short forms of platform resolvers (`127.1` is 127.0.0.1, `8080` is 0.0.31.144), IPv6 with or
+/// Reads IPv4 also in the short forms of platform resolvers (`127.1` is 127.0.0.1, `8080` is 0.0.31.144), IPv6 with or
 /// without brackets, and `localhost`, which is 127.0.0.1 as in Linkerd. A part with a leading zero is left to the
-/// resolver: to some it is octal, to the JVM it is not.
+/// resolver: some platforms read it as octal, the JVM does not.
 pub(super) fn literal(host: &str) -> Option<IpAddr> {
     if host.eq_ignore_ascii_case("localhost") {
         return Some(Ipv4Addr::LOCALHOST.into());
@@ -18,7 +18,7 @@ pub(super) fn literal(host: &str) -> Option<IpAddr> {
     ipv4(host).map(IpAddr::from)
 }
 
-/// One to four decimal parts; the last one fills the bytes that are left.
+/// Reads one to four decimal parts; the last one fills the bytes that are left.
 fn ipv4(host: &str) -> Option<Ipv4Addr> {
     if host.len() > "255.255.255.255".len() {
         return None;
@@ -35,13 +35,14 @@ fn ipv4(host: &str) -> Option<Ipv4Addr> {
     fits.then(|| Ipv4Addr::from(address | last))
 }
 
+/// Reads a decimal number without a leading zero.
 fn decimal(part: &str) -> Option<u32> {
     let digits = part.bytes().all(|byte| byte.is_ascii_digit());
     let ambiguous = part.len() > 1 && part.starts_with('0');
     if digits && !ambiguous { part.parse().ok() } else { None }
 }
 
-/// Returns whether a text can be asked of DNS: letters, digits, `-`, `_` and dots between them, up to 253 bytes.
+/// Returns whether a text can be a host name in DNS: letters, digits, `-`, `_` and dots between them, up to 253 bytes.
 pub(super) fn is_host_name(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let label = |label: &str| {

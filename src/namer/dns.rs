@@ -1,10 +1,11 @@
-//! DNS: addresses of hosts and places of services, kept fresh for as long as anybody holds them.
+//! DNS: addresses of hosts and targets of services, kept fresh while they are in use.
 //!
-//! [`Resolver`] asks one question once. A [`Table`] keeps the answers that are held: it asks again when their time to
-//! live is over, keeps the last good one when the servers fail, and forgets what nobody holds. Namers follow entries of
-//! the tables, one by one or as a [`HostSet`], and say what comes of them through [`Published`](super::published::Published).
+//! A [`Resolver`] asks one question once. A [`DnsTable`] keeps the answers in use: it asks again when their time to
+//! live is over, keeps the last good one when the servers fail, and drops those that are no longer in use. Namers watch
+//! entries of the tables, one by one or as a [`HostSet`], and publish the results through an
+//! [`AnswerPublisher`](super::publisher::AnswerPublisher).
 //!
-//! What is absent: a cache beside the tables, DNSSEC, and DNS over TLS or HTTPS.
+//! Absent: a cache beside the tables, DNSSEC, and DNS over TLS or HTTPS.
 
 mod host_set;
 mod resolver;
@@ -16,60 +17,62 @@ mod table;
 pub(super) mod tests;
 
 pub(super) use self::host_set::HostSet;
-pub(super) use self::resolver::Service;
-pub(super) use self::server::{EXPECTED_SERVER, Server};
-pub(super) use self::table::{Known, MIN_PAUSE, Question};
+pub(super) use self::resolver::SrvTarget;
+pub(super) use self::server::{DnsServer, EXPECTED_SERVER};
+pub(super) use self::table::{DnsQuestion, DnsState, MIN_PAUSE};
 
 use self::resolver::Resolver;
-use self::table::Table;
+use self::table::DnsTable;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// One client of DNS. Cheap to clone; the clones share what is known.
+/// One client of DNS. Cheap to clone; the clones share their answers.
 #[derive(Clone)]
 pub(super) struct Dns {
     resolver: Arc<Resolver>,
-    hosts: Table<IpAddr>,
-    services: Table<Service>,
+    hosts: DnsTable<IpAddr>,
+    services: DnsTable<SrvTarget>,
 }
 
 impl Dns {
-    /// Asks the servers of the system, after its hosts file; `control` runs what keeps the answers fresh.
+    /// Makes a client that asks the servers of the system, after its hosts file; `control` runs the tasks that keep the
+    /// answers fresh.
     pub(super) fn of_system(control: &Handle) -> Self {
         Self::of(Resolver::of_system(), control)
     }
 
-    /// Asks these servers and no others. Those that are named are looked up by `self` first.
-    pub(super) fn with_servers(&self, servers: Vec<Server>, control: &Handle) -> Self {
+    /// Makes a client that asks these servers and no others. Servers that are names are looked up by `self` first.
+    pub(super) fn with_servers(&self, servers: Vec<DnsServer>, control: &Handle) -> Self {
         Self::of(Resolver::of_servers(servers, &self.resolver), control)
     }
 
+    /// Makes a client of this resolver.
     fn of(resolver: Resolver, control: &Handle) -> Self {
         let resolver = Arc::new(resolver);
         let asked = Arc::clone(&resolver);
-        let hosts = Table::new(control, move |name| {
+        let hosts = DnsTable::new(control, move |name| {
             let resolver = Arc::clone(&asked);
             Box::pin(async move { resolver.addresses(&name).await })
         });
         let asked = Arc::clone(&resolver);
-        let services = Table::new(control, move |name| {
+        let services = DnsTable::new(control, move |name| {
             let resolver = Arc::clone(&asked);
             Box::pin(async move { resolver.services(&name).await })
         });
         Self { resolver, hosts, services }
     }
 
-    /// Follows the addresses of a host; a name that ends with a dot is not looked for in the search domains.
-    pub(super) fn host(&self, question: Question) -> watch::Receiver<Known<IpAddr>> {
-        self.hosts.follow(question)
+    /// Watches the addresses of a host. A name that ends with a dot is not looked up in the search domains.
+    pub(super) fn watch_host(&self, question: DnsQuestion) -> watch::Receiver<DnsState<IpAddr>> {
+        self.hosts.watch(question)
     }
 
-    /// Follows the places of a service, whose name is complete.
-    pub(super) fn service(&self, question: Question) -> watch::Receiver<Known<Service>> {
-        self.services.follow(question)
+    /// Watches the targets of a service, whose name is complete.
+    pub(super) fn watch_service(&self, question: DnsQuestion) -> watch::Receiver<DnsState<SrvTarget>> {
+        self.services.watch(question)
     }
 }
 

@@ -1,12 +1,12 @@
 //! `io.l5d.fs`: names are files under a root directory, addresses and host names are their lines.
 //!
 //! Elements of a path lead through directories; the first that is a file ends the name, and the rest is residual. A
-//! name without a file, or whose file has no usable line, is Neg. One task reads the files that somebody holds an
-//! answer for, again at each change, and follows the host names in them; only the step between Neg and a leaf changes an
-//! answer's tree, addresses change within the leaf.
+//! name without a file, or with a file without a usable line, is Neg. One task reads the files behind the answers in
+//! use, again at each change, and watches the host names in them. Only the step between Neg and a leaf changes an
+//! answer's tree; addresses change within the leaf.
 
 mod file;
-mod survey;
+mod scan;
 mod task;
 
 #[cfg(test)]
@@ -14,11 +14,11 @@ mod tests;
 
 pub use self::file::BadLine;
 
-use self::survey::is_file_name;
-use self::task::{Lookup, Task};
+use self::scan::is_file_name;
+use self::task::{FsTask, Lookup};
 use super::dns::Dns;
 use crate::files::Watch;
-use crate::interpret::{Answer, Namer, State};
+use crate::interpret::{Answer, AnswerState, Namer};
 use crate::name::{NameTree, Path};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,10 +35,10 @@ pub struct FsNamer {
     states: States,
 }
 
-/// What is known of one name file that somebody holds an answer for.
+/// The state of one name file behind an answer in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileState {
-    /// How many addresses it gives.
+    /// How many addresses the file gives.
     pub endpoints: usize,
     /// The first ten of its bad lines.
     pub bad_lines: Vec<BadLine>,
@@ -46,25 +46,25 @@ pub struct FileState {
     pub bad: usize,
     /// The first ten of its host names that have no address now.
     pub without_address: Vec<Arc<str>>,
-    /// Why it cannot be read, if it cannot; the addresses are then those of the last time it could.
+    /// The reason why it cannot be read, if it cannot; the addresses are then those that were read last.
     pub unreadable: Option<String>,
 }
 
-/// The states by the elements that lead to the file.
+/// The states of the files, by the elements that lead to each.
 type States = Arc<Mutex<BTreeMap<Path, FileState>>>;
 
 impl FsNamer {
-    /// Makes the namer whose bound names begin with `prefix`, such as `/#/io.l5d.fs`; its task runs on `control` until
-    /// nobody holds the namer nor anything it gave. The root directory need not exist yet.
+    /// Makes the namer, with bound names that begin with `prefix`, such as `/#/io.l5d.fs`. Its task runs on `control`
+    /// until neither the namer nor any of its answers and endpoints is in use. The root directory need not exist yet.
     pub(super) fn new(prefix: Path, root: PathBuf, dns: Dns, control: &Handle) -> Self {
         let (lookups, received) = mpsc::unbounded_channel();
         let states = States::default();
-        let task = Task::new(prefix.clone(), root.clone(), Watch::new(control), dns, Arc::clone(&states));
+        let task = FsTask::new(prefix.clone(), root.clone(), Watch::new(control), dns, Arc::clone(&states));
         control.spawn(task.run(received));
         Self { prefix, root, lookups, states }
     }
 
-    /// Returns what is known of the files that somebody holds an answer for, by the elements that lead to each.
+    /// Returns the states of the files behind the answers in use, by the elements that lead to each.
     pub fn states(&self) -> BTreeMap<Path, FileState> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -77,16 +77,16 @@ impl Namer for FsNamer {
         }
         let (writer, answer) = Answer::pending();
         if let Err(refused) = self.lookups.send(Lookup { path: path.clone(), writer }) {
-            refused.0.writer.publish(State::Failed("files are read no longer".into()));
+            refused.0.writer.publish(AnswerState::Failed("the task that reads name files has ended".into()));
         }
         answer
     }
 
-    /// What cannot be a file is Neg for ever.
-    fn immediate(&self, path: &Path) -> Option<State> {
+    /// Returns Neg for a path that cannot lead to a file.
+    fn immediate(&self, path: &Path) -> Option<AnswerState> {
         match path.first() {
             Some(first) if is_file_name(first) => None,
-            _ => Some(State::Ready(NameTree::Neg)),
+            _ => Some(AnswerState::Ready(NameTree::Neg)),
         }
     }
 
@@ -97,12 +97,12 @@ impl Namer for FsNamer {
     }
 
     fn names(&self, limit: usize) -> Vec<Path> {
-        survey::names(&self.root, limit).into_iter().map(|name| self.prefix.concat(&name)).collect()
+        scan::names(&self.root, limit).into_iter().map(|name| self.prefix.concat(&name)).collect()
     }
 }
 
 impl FileState {
-    /// The state for people.
+    /// Returns the state as JSON, for people.
     fn json(&self) -> serde_json::Value {
         let line =
             |bad: &BadLine| serde_json::json!({ "line": bad.line, "text": bad.text, "reason": bad.reason });

@@ -1,7 +1,7 @@
 //! Host names with a port: `/$/inet`, `/$/fixedinet` and `/$/io.buoyant.rinet`.
 
-use super::dns::{Dns, Known, MIN_PAUSE, Question};
-use super::published::{Published, Verdict};
+use super::dns::{Dns, DnsQuestion, DnsState, MIN_PAUSE};
+use super::publisher::{AnswerPublisher, NameState};
 use crate::interpret::{Answer, Endpoint, EndpointSet};
 use crate::name::Path;
 use std::net::{IpAddr, SocketAddr};
@@ -9,24 +9,24 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// What is asked of DNS.
+/// A host name with a port, to be looked up in DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Host {
-    /// In lower case.
+    /// The name, in lower case.
     pub(super) name: Arc<str>,
     pub(super) port: u16,
     /// Whether the first addresses are kept for ever.
     pub(super) once: bool,
 }
 
-/// The name for which a host is asked.
+/// The bound name that the host stands for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct BoundName {
     pub(super) id: Path,
     pub(super) residual: Path,
 }
 
-/// The end at which host names are looked up.
+/// A part of the system namers that looks up host names.
 #[derive(Debug)]
 pub(super) struct Hosts {
     dns: Dns,
@@ -34,42 +34,49 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
+    /// Makes it over a client of DNS; `control` runs a task for each lookup.
     pub(super) fn new(dns: Dns, control: &Handle) -> Self {
         Self { dns, control: control.clone() }
     }
 
-    pub(super) fn lookup(&self, host: Host, wanted: Wanted) -> Answer {
+    /// Starts the watch of a host, whose addresses stand behind `bound`.
+    pub(super) fn lookup(&self, host: Host, bound: BoundName) -> Answer {
         let Host { name, port, once } = host;
         let (writer, answer) = Answer::pending();
-        let known = self.dns.host(Question { name, min_pause: MIN_PAUSE, once });
-        let published = Published::new(wanted.id, wanted.residual, writer);
-        self.control.spawn(follow(known, port, published));
+        let known = self.dns.watch_host(DnsQuestion { name, min_pause: MIN_PAUSE, once });
+        let publisher = AnswerPublisher::new(bound.id, bound.residual, writer);
+        self.control.spawn(publish_addresses(known, port, publisher));
         answer
     }
 }
 
-/// Says what is known of the host, for as long as anybody wants to know.
-async fn follow(mut known: watch::Receiver<Known<IpAddr>>, port: u16, mut published: Published) {
+/// Publishes the addresses of a host while the answer is in use.
+async fn publish_addresses(
+    mut known: watch::Receiver<DnsState<IpAddr>>,
+    port: u16,
+    mut publisher: AnswerPublisher,
+) {
     loop {
-        let verdict = verdict(&known.borrow_and_update(), port);
-        published.say(verdict);
+        let state = state(&known.borrow_and_update(), port);
+        publisher.publish(state);
         tokio::select! {
             changed = known.changed() => if changed.is_err() {
                 return;
             },
-            () = published.released() => return,
+            () = publisher.released() => return,
         }
     }
 }
 
-fn verdict(known: &Known<IpAddr>, port: u16) -> Verdict {
+/// Returns the state of a name that stands for the addresses of a host.
+fn state(known: &DnsState<IpAddr>, port: u16) -> NameState {
     match known {
-        Known::Pending => Verdict::Pending,
-        Known::Missing => Verdict::Neg { stale: false },
-        Known::Failed(reason) => Verdict::Failed(Arc::clone(reason)),
-        Known::Found { records, stale } => {
+        DnsState::Pending => NameState::Pending,
+        DnsState::Missing => NameState::Neg { stale: false },
+        DnsState::Failed(reason) => NameState::Failed(Arc::clone(reason)),
+        DnsState::Found { records, stale } => {
             let endpoints = records.iter().map(|&ip| Endpoint::at(SocketAddr::new(ip, port)));
-            Verdict::Endpoints { set: EndpointSet::new(endpoints.collect()), stale: stale.is_some() }
+            NameState::Endpoints { set: EndpointSet::new(endpoints.collect()), stale: stale.is_some() }
         }
     }
 }

@@ -1,44 +1,43 @@
 //! Names from Kubernetes: `io.l5d.k8s`, `io.l5d.k8s.ns` and `io.l5d.k8s.external`.
 //!
-//! A name is `/<namespace>/<port>/<service>`, with a label's value behind it when the configuration names a label; what
-//! follows is residual. It stands for the pods of the service that can take a request now, or for the addresses of its
-//! load balancer. A service that is not there, has no such port, or no usable endpoint, is Neg, and comes back when that
-//! changes. Nothing is said before the lists of a namespace are complete, and what was said stays, marked as stale,
-//! while the API server cannot be asked: Neg as well, because a fallback that works must go on.
+//! A name is `/<namespace>/<port>/<service>`, with a label's value behind it when the configuration names a label; the
+//! rest is residual. It stands for the pods of the service that can take a request now, or for the addresses of its
+//! load balancer. A service that does not exist, has no such port or no usable endpoint is Neg, and comes back when
+//! that changes. Nothing is published before the lists of a namespace are complete. While the API server cannot be
+//! asked, the last state stays, marked as stale: Neg as well, because a fallback that works must go on.
 //!
-//! Each name that somebody holds is followed by a task of its own, over the watches of its [`Cluster`], which all names
-//! share.
+//! A task of its own keeps each name in use up to date, over the watches of its [`Cluster`], which all names share.
 
 mod cluster;
 mod config;
-mod external;
-mod follow;
-mod held;
-mod name;
+mod endpoints;
+mod intern;
+mod load_balancer;
+mod name_table;
 mod pod;
 mod resolve;
 mod service;
-mod shared;
+mod service_name;
 mod slice;
 
 pub(super) use self::cluster::Clusters;
-pub use self::config::{EndpointsApi, Kubernetes, Source};
+pub use self::config::{EndpointSource, EndpointsApi, Kubernetes};
 
 use self::cluster::Cluster;
-use self::follow::Follower;
-use self::held::HeldNames;
-use self::name::Name;
+use self::endpoints::NamePublisher;
+use self::name_table::NameTable;
 use self::pod::Pod;
+use self::service_name::ServiceName;
 use super::dns::Dns;
-use super::published::Published;
-use crate::interpret::{Answer, Namer, State};
+use super::publisher::AnswerPublisher;
+use crate::interpret::{Answer, AnswerState, Namer};
 use crate::kubernetes::Watches;
 use crate::name::{NameTree, Path};
 use std::sync::Arc;
 
 /// Returns whether a path is a name of a service: `/<namespace>/<port>/<service>`.
 pub(super) fn is_service_name(path: &Path) -> bool {
-    Name::of(path, None, false).is_some_and(|name| name.elems.len() == path.len())
+    ServiceName::of(path, None, false).is_some_and(|name| name.elems.len() == path.len())
 }
 
 /// A namer of services in one cluster.
@@ -46,24 +45,25 @@ pub(super) fn is_service_name(path: &Path) -> bool {
 pub(super) struct KubernetesNamer {
     prefix: Path,
     cluster: Arc<Cluster>,
-    source: Source,
-    /// The namespace of all names, where they do not say it.
+    source: EndpointSource,
+    /// The namespace of all names, when they do not begin with one.
     namespace: Option<Arc<str>>,
     label: Option<Label>,
     dns: Dns,
-    held: HeldNames,
+    names: NameTable,
 }
 
-/// A label whose value is part of names.
+/// A label with a value that is part of names.
 #[derive(Debug)]
 struct Label {
     key: Arc<str>,
-    /// The pods that have it, by its value.
+    /// The pods with the label, by its value.
     pods: Watches<Pod>,
 }
 
 impl KubernetesNamer {
-    /// Makes a namer whose bound names begin with `prefix`; in `namespace`, if names do not say in which.
+    /// Makes a namer with bound names that begin with `prefix`. All names are in `namespace`, if there is one; else
+    /// they begin with their namespace.
     pub(super) fn new(
         config: &Kubernetes,
         prefix: Path,
@@ -73,67 +73,71 @@ impl KubernetesNamer {
     ) -> Self {
         let label = config.label_selector.as_ref();
         let label = label.map(|key| Label { key: key.as_str().into(), pods: cluster.pods(key) });
-        Self { prefix, cluster, source: config.source, namespace, label, dns, held: HeldNames::default() }
+        Self { prefix, cluster, source: config.source, namespace, label, dns, names: NameTable::default() }
     }
 
-    /// Takes a path apart; None when it cannot be a name.
-    fn name(&self, path: &Path) -> Option<Name> {
-        Name::of(path, self.namespace.as_ref(), self.label.is_some())
+    /// Reads a path as a name; None when it cannot be one.
+    fn name(&self, path: &Path) -> Option<ServiceName> {
+        ServiceName::of(path, self.namespace.as_ref(), self.label.is_some())
     }
 }
 
 impl Namer for KubernetesNamer {
     fn lookup(&self, path: &Path) -> Answer {
         let Some(name) = self.name(path) else {
-            return Answer::fixed(State::Ready(NameTree::Neg));
+            return Answer::fixed(AnswerState::Ready(NameTree::Neg));
         };
         let (writer, answer) = Answer::pending();
         let id = self.prefix.concat(&name.elems);
-        let published = Published::new(id, path.skip(name.elems.len()), writer);
-        let follower = Follower { published, held: self.held.join(path.clone()) };
+        let publisher = AnswerPublisher::new(id, path.skip(name.elems.len()), writer);
+        let publisher = NamePublisher { publisher, entry: self.names.join(path.clone()) };
         let services = self.cluster.services.follow(&name.namespace, &name.service);
         match self.source {
-            Source::External => {
+            EndpointSource::External => {
                 let label = self.label.as_ref().map(|label| Arc::clone(&label.key));
-                self.cluster.control.spawn(external::follow(
-                    follower,
+                self.cluster.control.spawn(load_balancer::publish_load_balancer(
+                    publisher,
                     name,
                     label,
                     services,
                     self.dns.clone(),
                 ));
             }
-            Source::Pods(EndpointsApi::Slices) => {
+            EndpointSource::Pods(EndpointsApi::Slices) => {
                 let slices = self.cluster.slices.follow(&name.namespace, &name.service);
                 let labelled = self.labelled(&name);
-                self.cluster.control.spawn(follow::follow(follower, name, labelled, services, slices));
+                self.cluster
+                    .control
+                    .spawn(endpoints::publish_endpoints(publisher, name, labelled, services, slices));
             }
-            Source::Pods(EndpointsApi::Endpoints) => {
+            EndpointSource::Pods(EndpointsApi::Endpoints) => {
                 let endpoints = self.cluster.endpoints.follow(&name.namespace, &name.service);
                 let labelled = self.labelled(&name);
-                self.cluster.control.spawn(follow::follow(follower, name, labelled, services, endpoints));
+                self.cluster
+                    .control
+                    .spawn(endpoints::publish_endpoints(publisher, name, labelled, services, endpoints));
             }
         }
         answer
     }
 
-    /// What cannot be the name of a service is Neg for ever.
-    fn immediate(&self, path: &Path) -> Option<State> {
-        self.name(path).is_none().then_some(State::Ready(NameTree::Neg))
+    /// Returns Neg for a path that cannot be the name of a service.
+    fn immediate(&self, path: &Path) -> Option<AnswerState> {
+        self.name(path).is_none().then_some(AnswerState::Ready(NameTree::Neg))
     }
 
     fn state(&self) -> Option<serde_json::Value> {
         let mut watches = self.cluster.state();
         watches.extend(self.label.iter().flat_map(|label| label.pods.state()));
-        Some(serde_json::json!({ "names": self.held.json(), "watches": watches }))
+        Some(serde_json::json!({ "names": self.names.json(), "watches": watches }))
     }
 }
 
 impl KubernetesNamer {
-    /// Follows the pods whose label has the value of the name.
-    fn labelled(&self, name: &Name) -> Option<follow::Labelled> {
+    /// Watches the pods whose label has the value of the name.
+    fn labelled(&self, name: &ServiceName) -> Option<endpoints::LabelledPods> {
         let (label, value) = (self.label.as_ref()?, name.value.as_ref()?);
         let pods = label.pods.follow(&name.namespace, value);
-        Some(follow::Labelled { key: Arc::clone(&label.key), value: Arc::clone(value), pods })
+        Some(endpoints::LabelledPods { key: Arc::clone(&label.key), value: Arc::clone(value), pods })
     }
 }

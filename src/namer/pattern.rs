@@ -1,4 +1,4 @@
-//! Patterns that take a path apart, and templates that make another one of the parts.
+//! Patterns that take a path apart, and templates that make another path of the parts.
 
 use crate::name::{ParseError, Path, PathBuf};
 use std::str::FromStr;
@@ -11,13 +11,14 @@ use std::str::FromStr;
 /// Linkerd, slashes at either end may be left out or repeated, and `/` alone matches every path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathMatcher {
-    elements: Vec<Element>,
+    elements: Vec<PatternElement>,
     /// The names of the captures, in order.
     names: Vec<String>,
 }
 
+/// One element of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Element {
+enum PatternElement {
     Any,
     /// Literal text, then captures, each followed by literal text that may be empty.
     Text {
@@ -26,26 +27,27 @@ enum Element {
     },
 }
 
-/// What the captures of a [`PathMatcher`] stand for in one path.
+/// The values of the captures of a [`PathMatcher`] in one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captures<'a> {
     values: Vec<&'a [u8]>,
 }
 
-/// A path in which `{name}` stands for what a [`PathMatcher`] captured.
+/// A path in which `{name}` stands for a capture of a [`PathMatcher`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    elements: Vec<Vec<Part>>,
+    elements: Vec<Vec<TemplatePart>>,
 }
 
+/// A part of one element of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Literal(Vec<u8>),
     /// The position among the captures.
     Capture(usize),
 }
 
-/// Why a text is not a pattern or not a template.
+/// A reason why a text is not a pattern or not a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Nothing between two slashes.
@@ -60,7 +62,7 @@ pub enum PatternError {
     /// A backslash that does not begin `\xNN`.
     #[error(r"`{0}`: a backslash must be followed by `x` and two hexadecimal digits")]
     Escape(String),
-    /// A template that names what the pattern does not capture.
+    /// A template with a name that the pattern does not capture.
     #[error("`{{{0}}}` is not captured by the pattern")]
     Unknown(String),
     /// A blank within a template, and so also a comment.
@@ -72,24 +74,24 @@ pub enum PatternError {
 }
 
 impl PathMatcher {
-    /// Returns the number of elements it takes from a path.
+    /// Returns the number of elements that the pattern takes from a path.
     pub const fn len(&self) -> usize {
         self.elements.len()
     }
 
-    /// Returns whether it takes no element, and so matches every path.
+    /// Returns whether the pattern takes no element, and so matches every path.
     pub const fn is_empty(&self) -> bool {
         self.elements.is_empty()
     }
 
-    /// Matches the first elements of a path, in time proportional to its length; `None` when they are others or
+    /// Matches the first elements of a path, in time proportional to its length; `None` when they do not match or are
     /// too few.
     pub fn captures<'a>(&self, path: &'a Path) -> Option<Captures<'a>> {
         let mut values = Vec::with_capacity(self.names.len());
         let mut elems = path.elems();
         for element in &self.elements {
             let elem = elems.next()?;
-            if let Element::Text { before, after_captures } = element {
+            if let PatternElement::Text { before, after_captures } = element {
                 match_text(before, after_captures, elem, &mut values)?;
             }
         }
@@ -103,7 +105,7 @@ impl PathMatcher {
 }
 
 /// Matches one element. Greedy captures, each as long as the ones before it leave it, are the same as literals placed
-/// as far right as possible from the last to the first; so one pass from the right does, without backtracking.
+/// as far right as possible, from the last to the first. So one pass from the right is enough, without backtracking.
 fn match_text<'a>(
     before: &[u8],
     after_captures: &[Vec<u8>],
@@ -137,66 +139,66 @@ impl FromStr for PathMatcher {
         let mut elements = Vec::new();
         for text in split(text)? {
             if text == "*" {
-                elements.push(Element::Any);
+                elements.push(PatternElement::Any);
                 continue;
             }
             let mut before = Vec::new();
             let mut after_captures: Vec<Vec<u8>> = Vec::new();
-            for piece in pieces(text)? {
-                match piece {
-                    Piece::Literal(literal) if literal.contains('*') => {
+            for token in tokens(text)? {
+                match token {
+                    PatternToken::Literal(literal) if literal.contains('*') => {
                         return Err(PatternError::Star(text.to_owned()));
                     }
-                    Piece::Literal(literal) => {
+                    PatternToken::Literal(literal) => {
                         after_captures.last_mut().unwrap_or(&mut before).extend(unescape(literal)?);
                     }
-                    Piece::Name(name) => {
+                    PatternToken::Name(name) => {
                         names.push(name.to_owned());
                         after_captures.push(Vec::new());
                     }
                 }
             }
-            elements.push(Element::Text { before, after_captures });
+            elements.push(PatternElement::Text { before, after_captures });
         }
         Ok(Self { elements, names })
     }
 }
 
 impl Template {
-    /// Compiles a template for what `matcher` captures.
+    /// Compiles a template for the captures of `matcher`.
     ///
     /// # Errors
     ///
-    /// When it names what is not captured, or would not be a path with letters in place of the names.
+    /// The template has a name that is not captured, or would not be a path with letters in the place of its names.
     pub fn compile(text: &str, matcher: &PathMatcher) -> Result<Self, PatternError> {
         let text = text.trim();
         if text.contains(char::is_whitespace) {
             return Err(PatternError::Blank(text.to_owned()));
         }
         let mut example = String::new();
-        for piece in pieces(text)? {
-            match piece {
-                Piece::Literal(literal) => example.push_str(literal),
-                Piece::Name(_) => example.push('x'),
+        for token in tokens(text)? {
+            match token {
+                PatternToken::Literal(literal) => example.push_str(literal),
+                PatternToken::Name(_) => example.push('x'),
             }
         }
         example.parse::<Path>().map_err(|error| PatternError::Path(Box::new(error)))?;
-        let compile = |text| -> Result<Vec<Part>, PatternError> {
-            let part = |piece| match piece {
-                Piece::Literal(literal) => Ok(Part::Literal(unescape(literal)?)),
-                Piece::Name(name) => matcher
+        let compile = |text| -> Result<Vec<TemplatePart>, PatternError> {
+            let part = |token| match token {
+                PatternToken::Literal(literal) => Ok(TemplatePart::Literal(unescape(literal)?)),
+                PatternToken::Name(name) => matcher
                     .capture(name)
-                    .map(Part::Capture)
+                    .map(TemplatePart::Capture)
                     .ok_or_else(|| PatternError::Unknown(name.to_owned())),
             };
-            pieces(text)?.into_iter().map(part).collect()
+            tokens(text)?.into_iter().map(part).collect()
         };
         let elements = split(text)?.into_iter().map(compile).collect::<Result<_, _>>()?;
         Ok(Self { elements })
     }
 
-    /// Makes the path; what was captured stays within its element, whatever bytes it has. `None` when an element
-    /// would be empty.
+    /// Makes the path. A captured value stays within its element, whatever bytes it has. `None` when an element would
+    /// be empty.
     pub fn fill(&self, captures: &Captures<'_>) -> Option<Path> {
         let mut path = PathBuf::default();
         let mut elem = Vec::new();
@@ -204,8 +206,8 @@ impl Template {
             elem.clear();
             for part in parts {
                 elem.extend_from_slice(match part {
-                    Part::Literal(literal) => literal,
-                    Part::Capture(at) => captures.values.get(*at)?,
+                    TemplatePart::Literal(literal) => literal,
+                    TemplatePart::Capture(at) => captures.values.get(*at)?,
                 });
             }
             if elem.is_empty() {
@@ -218,12 +220,12 @@ impl Template {
 }
 
 /// A part of the text of an element.
-enum Piece<'a> {
+enum PatternToken<'a> {
     Literal(&'a str),
     Name(&'a str),
 }
 
-/// The elements of a text; a slash cannot be escaped, nor stand in braces.
+/// Splits a text into its elements; a slash cannot be escaped, nor stand in braces.
 fn split(text: &str) -> Result<Vec<&str>, PatternError> {
     let inner = text.trim_matches('/');
     if inner.is_empty() {
@@ -236,9 +238,10 @@ fn split(text: &str) -> Result<Vec<&str>, PatternError> {
     Ok(elements)
 }
 
-fn pieces(text: &str) -> Result<Vec<Piece<'_>>, PatternError> {
+/// Splits the text of an element into literals and names.
+fn tokens(text: &str) -> Result<Vec<PatternToken<'_>>, PatternError> {
     let wrong = || PatternError::Brace(text.to_owned());
-    let mut pieces = Vec::new();
+    let mut tokens = Vec::new();
     let mut rest = text;
     while let Some((literal, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}').ok_or_else(wrong)?;
@@ -246,20 +249,21 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, PatternError> {
             return Err(wrong());
         }
         if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal));
+            tokens.push(PatternToken::Literal(literal));
         }
-        pieces.push(Piece::Name(name));
+        tokens.push(PatternToken::Name(name));
         rest = after;
     }
     if rest.contains('}') {
         return Err(wrong());
     }
     if !rest.is_empty() {
-        pieces.push(Piece::Literal(rest));
+        tokens.push(PatternToken::Literal(rest));
     }
-    Ok(pieces)
+    Ok(tokens)
 }
 
+/// Replaces each `\xNN` by its byte.
 fn unescape(literal: &str) -> Result<Vec<u8>, PatternError> {
     let mut bytes = Vec::with_capacity(literal.len());
     let mut parts = literal.split('\\');

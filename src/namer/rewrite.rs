@@ -1,10 +1,10 @@
 //! `io.l5d.rewrite`: a path that matches a pattern stands for another path.
 
 use super::pattern::{PathMatcher, Template};
-use crate::interpret::{Answer, Leaf, Namer, State};
+use crate::interpret::{Answer, AnswerState, Leaf, Namer};
 use crate::name::{NameTree, Path};
 
-/// Rewrites paths. Other than Linkerd's it keeps what follows the pattern.
+/// A namer that rewrites paths. Unlike Linkerd's, it keeps the rest of the path after the pattern.
 #[derive(Debug)]
 pub(super) struct RewriteNamer {
     matcher: PathMatcher,
@@ -12,10 +12,12 @@ pub(super) struct RewriteNamer {
 }
 
 impl RewriteNamer {
+    /// Makes the namer.
     pub(super) const fn new(matcher: PathMatcher, template: Template) -> Self {
         Self { matcher, template }
     }
 
+    /// Returns the tree of a path.
     fn tree(&self, path: &Path) -> NameTree<Leaf> {
         let name = self.matcher.captures(path).and_then(|captures| self.template.fill(&captures));
         match name {
@@ -27,10 +29,10 @@ impl RewriteNamer {
 
 impl Namer for RewriteNamer {
     fn lookup(&self, path: &Path) -> Answer {
-        Answer::fixed(State::Ready(self.tree(path)))
+        Answer::fixed(AnswerState::Ready(self.tree(path)))
     }
 
-    fn immediate(&self, path: &Path) -> Option<State> {
-        Some(State::Ready(self.tree(path)))
+    fn immediate(&self, path: &Path) -> Option<AnswerState> {
+        Some(AnswerState::Ready(self.tree(path)))
     }
 }

@@ -4,9 +4,9 @@
 //! target. A target without addresses takes no part; a service without any is Neg.
 
 use super::address::is_host_name;
-use super::dns::{Dns, HostSet, Known, Question, Service};
-use super::published::{Published, Verdict};
-use crate::interpret::{Answer, Endpoint, EndpointSet, Namer, State};
+use super::dns::{Dns, DnsQuestion, DnsState, HostSet, SrvTarget};
+use super::publisher::{AnswerPublisher, NameState};
+use crate::interpret::{Answer, AnswerState, Endpoint, EndpointSet, Namer};
 use crate::name::{NameTree, Path};
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -15,15 +15,15 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// The weight of a record that says 0 beside others that do not: a very small chance, says the RFC.
+/// The weight of a record with weight 0 beside others with more: the RFC wants a very small chance.
 const SMALL_WEIGHT: f64 = 0.1;
 
-/// A namer of services.
+/// A namer of services in DNS.
 #[derive(Debug)]
 pub(super) struct SrvNamer {
     prefix: Path,
     dns: Dns,
-    /// What names that are not complete end with.
+    /// The domain that is added to names that are not complete.
     domain: Option<String>,
     min_pause: Duration,
     control: Handle,
@@ -41,7 +41,7 @@ impl SrvNamer {
         Self { prefix, dns, domain, min_pause, control: control.clone() }
     }
 
-    /// The complete name of the service that a path begins with, or nothing if none can have it.
+    /// Returns the complete name of the service that a path begins with; nothing if no service can have such a name.
     fn service(&self, path: &Path) -> Option<Arc<str>> {
         let name = std::str::from_utf8(path.first()?).ok()?;
         let name = match &self.domain {
@@ -55,74 +55,80 @@ impl SrvNamer {
 
 impl Namer for SrvNamer {
     fn lookup(&self, path: &Path) -> Answer {
-        let Some(name) = self.service(path) else { return Answer::fixed(State::Ready(NameTree::Neg)) };
+        let Some(name) = self.service(path) else { return Answer::fixed(AnswerState::Ready(NameTree::Neg)) };
         let (writer, answer) = Answer::pending();
-        let services = self.dns.service(Question { name, min_pause: self.min_pause, once: false });
+        let services = self.dns.watch_service(DnsQuestion { name, min_pause: self.min_pause, once: false });
         let hosts = HostSet::new(self.dns.clone(), self.min_pause);
-        let published = Published::new(self.prefix.concat(&path.take(1)), path.skip(1), writer);
-        self.control.spawn(follow(services, hosts, published));
+        let publisher = AnswerPublisher::new(self.prefix.concat(&path.take(1)), path.skip(1), writer);
+        self.control.spawn(publish_service(services, hosts, publisher));
         answer
     }
 
-    /// What cannot be a name in DNS is Neg for ever.
-    fn immediate(&self, path: &Path) -> Option<State> {
-        self.service(path).is_none().then_some(State::Ready(NameTree::Neg))
+    /// Returns Neg for a path that cannot be a name in DNS.
+    fn immediate(&self, path: &Path) -> Option<AnswerState> {
+        self.service(path).is_none().then_some(AnswerState::Ready(NameTree::Neg))
     }
 }
 
-/// Says where the service is, for as long as anybody wants to know.
-async fn follow(mut services: watch::Receiver<Known<Service>>, mut hosts: HostSet, mut published: Published) {
+/// Publishes the endpoints of a service while the answer is in use.
+async fn publish_service(
+    mut services: watch::Receiver<DnsState<SrvTarget>>,
+    mut hosts: HostSet,
+    mut publisher: AnswerPublisher,
+) {
     loop {
         let known = services.borrow_and_update().clone();
-        published.say(verdict(&known, &mut hosts));
+        publisher.publish(state(&known, &mut hosts));
         tokio::select! {
             changed = services.changed() => if changed.is_err() {
                 return;
             },
             () = hosts.changed() => {}
-            () = published.released() => return,
+            () = publisher.released() => return,
         }
     }
 }
 
-fn verdict(services: &Known<Service>, hosts: &mut HostSet) -> Verdict {
+/// Returns the state of a service, and watches the hosts of its targets.
+fn state(services: &DnsState<SrvTarget>, hosts: &mut HostSet) -> NameState {
     let (services, stale) = match services {
-        Known::Pending => return Verdict::Pending,
-        Known::Missing => (None, false),
-        Known::Failed(reason) => return Verdict::Failed(Arc::clone(reason)),
-        Known::Found { records, stale } => (Some(records), stale.is_some()),
+        DnsState::Pending => return NameState::Pending,
+        DnsState::Missing => (None, false),
+        DnsState::Failed(reason) => return NameState::Failed(Arc::clone(reason)),
+        DnsState::Found { records, stale } => (Some(records), stale.is_some()),
     };
     let Some(services) = services else {
-        hosts.follow(&HashSet::new());
-        return Verdict::Neg { stale: false };
+        hosts.set_names(&HashSet::new());
+        return NameState::Neg { stale: false };
     };
-    hosts.follow(&services.iter().map(|service| Arc::clone(&service.target)).collect());
-    let mut found = Endpoints { endpoints: Vec::new(), stale, pending: false, failed: None };
+    hosts.set_names(&services.iter().map(|service| Arc::clone(&service.target)).collect());
+    let mut found = SrvEndpoints { endpoints: Vec::new(), stale, pending: false, failed: None };
     let unweighted = services.iter().all(|service| service.weight == 0);
     for service in services.iter() {
         let weight = if unweighted { 1.0 } else { f64::from(service.weight).max(SMALL_WEIGHT) };
         found.add(service, weight, hosts);
     }
-    found.verdict()
+    found.state()
 }
 
 /// The addresses of all targets.
-struct Endpoints {
+struct SrvEndpoints {
     endpoints: Vec<Endpoint>,
     stale: bool,
     pending: bool,
     failed: Option<Arc<str>>,
 }
 
-impl Endpoints {
-    fn add(&mut self, service: &Service, weight: f64, hosts: &HostSet) {
+impl SrvEndpoints {
+    /// Adds the addresses of one target, which share its weight.
+    fn add(&mut self, service: &SrvTarget, weight: f64, hosts: &HostSet) {
         match hosts.known(&service.target) {
-            Known::Pending => self.pending = true,
-            Known::Missing => {}
-            Known::Failed(reason) => self.failed = Some(reason),
-            Known::Found { records, stale } => {
+            DnsState::Pending => self.pending = true,
+            DnsState::Missing => {}
+            DnsState::Failed(reason) => self.failed = Some(reason),
+            DnsState::Found { records, stale } => {
                 self.stale |= stale.is_some();
-                // Far fewer than 2^52.
+                // There are far fewer records than 2^52.
                 let weight = weight / records.len() as f64;
                 let endpoint = |ip| Endpoint { weight, ..Endpoint::at(SocketAddr::new(ip, service.port)) };
                 self.endpoints.extend(records.iter().copied().map(endpoint));
@@ -130,7 +136,7 @@ impl Endpoints {
         }
     }
 
-    fn verdict(mut self) -> Verdict {
+    fn state(mut self) -> NameState {
         self.endpoints.sort_by_key(|endpoint| endpoint.address);
         self.endpoints.dedup_by(|again, first| {
             let same = again.address == first.address;
@@ -139,13 +145,13 @@ impl Endpoints {
             same
         });
         match self.failed {
-            failed if !self.endpoints.is_empty() => Verdict::Endpoints {
+            failed if !self.endpoints.is_empty() => NameState::Endpoints {
                 set: EndpointSet::new(self.endpoints),
                 stale: self.stale || failed.is_some(),
             },
-            _ if self.pending => Verdict::Pending,
-            Some(reason) => Verdict::Failed(reason),
-            None => Verdict::Neg { stale: false },
+            _ if self.pending => NameState::Pending,
+            Some(reason) => NameState::Failed(reason),
+            None => NameState::Neg { stale: false },
         }
     }
 }

@@ -2,124 +2,119 @@
 
 use super::address::{is_host_name, literal};
 use super::dns::Dns;
-use super::hosts::{Host, Hosts, Wanted};
+use super::hosts::{BoundName, Host, Hosts};
 use super::utility;
-use crate::interpret::{Answer, Bound, Endpoint, EndpointSet, Leaf, Namer, State, Target};
+use crate::interpret::{Answer, AnswerState, Bound, Endpoint, EndpointSet, Leaf, Namer, Target};
 use crate::name::{NameTree, Path};
 use std::net::SocketAddr;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// Answers for every class under `/$`; a class it does not know is Failed, as in Linkerd, and not Neg.
+/// The system namer, which answers for every class under `/$`. An unknown class is Failed, as in Linkerd, and not Neg.
 #[derive(Debug)]
 pub(super) struct SystemNamer {
     hosts: Hosts,
 }
 
-/// What a path under `/$` asks for.
-enum Asked {
-    /// Something that depends on the path alone.
-    State(State),
+/// The lookup that a path under `/$` asks for.
+enum SystemLookup {
+    /// None: the answer depends on the path alone.
+    Known(AnswerState),
     /// The addresses of a host name.
-    Host(Host, Wanted),
+    Host(Host, BoundName),
 }
 
 impl SystemNamer {
+    /// Makes the namer; `control` runs the lookups of host names.
     pub(super) fn new(dns: Dns, control: &Handle) -> Self {
         Self { hosts: Hosts::new(dns, control) }
     }
 
-    /// Returns what can be said of a path without asking anybody.
-    pub(super) fn immediately(path: &Path) -> Option<State> {
-        match asked(path) {
-            Asked::State(state) => Some(state),
-            Asked::Host(..) => None,
+    /// Returns the answer for a path that needs no DNS lookup.
+    pub(super) fn immediately(path: &Path) -> Option<AnswerState> {
+        match read_path(path) {
+            SystemLookup::Known(state) => Some(state),
+            SystemLookup::Host(..) => None,
         }
     }
 }
 
 impl Namer for SystemNamer {
     fn lookup(&self, path: &Path) -> Answer {
-        match asked(path) {
-            Asked::State(state) => Answer::fixed(state),
-            Asked::Host(host, wanted) => self.hosts.lookup(host, wanted),
+        match read_path(path) {
+            SystemLookup::Known(state) => Answer::fixed(state),
+            SystemLookup::Host(host, name) => self.hosts.lookup(host, name),
         }
     }
 
-    fn immediate(&self, path: &Path) -> Option<State> {
+    fn immediate(&self, path: &Path) -> Option<AnswerState> {
         Self::immediately(path)
     }
 }
 
 /// Reads a path without its `/$`. The order of the cases matters: `/inet/8080/9090` is port 9090 of the host `8080`.
-fn asked(path: &Path) -> Asked {
+fn read_path(path: &Path) -> SystemLookup {
     let mut elems = path.elems().map(String::from_utf8_lossy);
-    let Some(class) = elems.next() else { return Asked::State(State::Ready(NameTree::Neg)) };
+    let Some(class) = elems.next() else { return SystemLookup::Known(AnswerState::Ready(NameTree::Neg)) };
     let (first, second) = (elems.next(), elems.next());
     let state = match (&*class, first.as_deref(), second.as_deref()) {
         ("inet" | "fixedinet", Some(host), Some(port)) if is_int(port) => {
-            let name = Name { id: id(path, 3), residual: text(&path.skip(3)), once: class == "fixedinet" };
-            return address(name, host, port);
+            let name = BoundName { id: id(path, 3), residual: text(&path.skip(3)) };
+            return address(name, host, port, class == "fixedinet");
         }
         ("inet", Some(port), _) if is_int(port) => {
-            let name = Name { id: id(path, 2), residual: text(&path.skip(2)), once: false };
-            return address(name, "localhost", port);
+            let name = BoundName { id: id(path, 2), residual: text(&path.skip(2)) };
+            return address(name, "localhost", port, false);
         }
-        ("fail", ..) => State::Ready(NameTree::Fail),
-        ("nil", ..) => State::Ready(NameTree::Empty),
+        ("fail", ..) => AnswerState::Ready(NameTree::Fail),
+        ("nil", ..) => AnswerState::Ready(NameTree::Empty),
         ("io.buoyant.rinet", Some(port), Some(host)) => return port_and_host(path, port, host),
-        ("io.buoyant.rinet", ..) => State::Ready(NameTree::Neg),
-        ("io.buoyant.http.status", code, _) => State::Ready(status(path, code)),
+        ("io.buoyant.rinet", ..) => AnswerState::Ready(NameTree::Neg),
+        ("io.buoyant.http.status", code, _) => AnswerState::Ready(status(path, code)),
         _ => match utility::utility(&class) {
             Some(utility) => rewritten(path, utility),
             None => unknown(path, &class),
         },
     };
-    Asked::State(state)
+    SystemLookup::Known(state)
 }
 
-/// The name that an address is bound to.
-struct Name {
-    id: Path,
-    residual: Path,
-    /// Whether a host name is resolved once only.
-    once: bool,
-}
-
-fn address(name: Name, host: &str, port: &str) -> Asked {
+/// Returns the lookup of a host and a port, which `name` is bound to; with `once`, a host name is resolved once only.
+fn address(name: BoundName, host: &str, port: &str, once: bool) -> SystemLookup {
     let Some(port) = port.parse().ok().filter(|&port| port > 0) else {
         let reason = format!("{}: the port {port} is not one of 1 to 65535", name.id);
-        return Asked::State(State::Failed(reason.into()));
+        return SystemLookup::Known(AnswerState::Failed(reason.into()));
     };
     if let Some(address) = literal(host) {
         let endpoints = EndpointSet::new(vec![Endpoint::at(SocketAddr::new(address, port))]);
         let target = Target::Endpoints(watch::channel(endpoints).1);
         let bound = Bound { id: name.id, residual: name.residual, target };
-        return Asked::State(State::Ready(NameTree::Leaf(Leaf::Bound(bound))));
+        return SystemLookup::Known(AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound))));
     }
     if !is_host_name(host) {
         let reason = format!("{}: `{}` is neither an address nor a host name", name.id, host.escape_debug());
-        return Asked::State(State::Failed(reason.into()));
+        return SystemLookup::Known(AnswerState::Failed(reason.into()));
     }
-    let host = Host { name: host.to_ascii_lowercase().into(), port, once: name.once };
-    Asked::Host(host, Wanted { id: name.id, residual: name.residual })
+    let host = Host { name: host.to_ascii_lowercase().into(), port, once };
+    SystemLookup::Host(host, name)
 }
 
-/// `io.buoyant.rinet`. Linkerd makes the id from text that it parses again as a path, so that what cannot stand in a
-/// path unescaped throws; here that is a failure.
-fn port_and_host(path: &Path, port: &str, host: &str) -> Asked {
+/// Reads the host and port of `io.buoyant.rinet`. Linkerd makes the id from text that it parses again as a path, so
+/// that text which cannot stand in a path unescaped throws; here that is a failure.
+fn port_and_host(path: &Path, port: &str, host: &str) -> SystemLookup {
     match format!("/{port}/{host}").parse::<Path>() {
         Ok(used) => {
             let id = id(path, 1).concat(&used);
-            address(Name { id, residual: text(&path.skip(3)), once: false }, host.trim(), port)
+            address(BoundName { id, residual: text(&path.skip(3)) }, host.trim(), port, false)
         }
         Err(_) => {
             let reason = format!("{}: the port and the host do not make a path", id(path, 3));
-            Asked::State(State::Failed(reason.into()))
+            SystemLookup::Known(AnswerState::Failed(reason.into()))
         }
     }
 }
 
+/// Reads the status of `io.buoyant.http.status`.
 fn status(path: &Path, code: Option<&str>) -> NameTree<Leaf> {
     let code = code.filter(|code| is_int(code)).and_then(|code| code.parse().ok());
     match code.filter(|code| (100..600).contains(code)) {
@@ -132,24 +127,26 @@ fn status(path: &Path, code: Option<&str>) -> NameTree<Leaf> {
     }
 }
 
-fn rewritten(path: &Path, utility: utility::Utility) -> State {
+/// Applies a utility namer to the path after its class.
+fn rewritten(path: &Path, utility: utility::UtilityNamer) -> AnswerState {
     match utility::rewrite(utility, &path.skip(1)) {
-        Ok(Some(path)) => State::Ready(NameTree::Leaf(Leaf::Path(path))),
-        Ok(None) => State::Ready(NameTree::Neg),
-        Err(reason) => State::Failed(format!("{}: {reason}", id(path, path.len())).into()),
+        Ok(Some(path)) => AnswerState::Ready(NameTree::Leaf(Leaf::Path(path))),
+        Ok(None) => AnswerState::Ready(NameTree::Neg),
+        Err(reason) => AnswerState::Failed(format!("{}: {reason}", id(path, path.len())).into()),
     }
 }
 
-fn unknown(path: &Path, class: &str) -> State {
-    State::Failed(format!("Unknown namer: {class} for path: {}", id(path, path.len())).into())
+/// Returns the failure of an unknown class.
+fn unknown(path: &Path, class: &str) -> AnswerState {
+    AnswerState::Failed(format!("Unknown namer: {class} for path: {}", id(path, path.len())).into())
 }
 
-/// The first elements of a path, with the `/$` in front again.
+/// Returns the first elements of a path, with the `/$` in front again.
 fn id(path: &Path, elems: usize) -> Path {
     Path::from_elems([b"$"]).concat(&path.take(elems))
 }
 
-/// A path whose elements are UTF-8 text: Linkerd passes residuals through text, so bytes that are not are replaced.
+/// Returns a path whose elements are UTF-8 text: Linkerd passes residuals through text, so other bytes are replaced.
 fn text(path: &Path) -> Path {
     if path.elems().all(|elem| std::str::from_utf8(elem).is_ok()) {
         return path.clone();
@@ -157,7 +154,7 @@ fn text(path: &Path) -> Path {
     Path::from_elems(path.elems().map(|elem| String::from_utf8_lossy(elem).into_owned()))
 }
 
-/// Whether a text is a JVM `int`: an optional sign and digits, within 32 bits.
+/// Returns whether a text is a JVM `int`: an optional sign and digits, within 32 bits.
 fn is_int(text: &str) -> bool {
     text.parse::<i32>().is_ok()
 }

@@ -1,5 +1,5 @@
 use super::{Cause, Config, DnsSrv, Error, Fs, Kind, Rewrite, build};
-use crate::interpret::{Answer, Bound, EndpointSet, Leaf, Namer, Namers, State, Target};
+use crate::interpret::{Answer, AnswerState, Bound, EndpointSet, Leaf, Namer, Namers, Target};
 use crate::kubernetes::Clients;
 use crate::name::{NameTree, Path};
 use crate::telemetry::Registry;
@@ -11,10 +11,10 @@ use tokio::runtime::Handle;
 pub(super) fn show(answer: &mut Answer, bound_as: impl FnOnce(&Bound, &EndpointSet) -> String) -> String {
     let current = answer.look();
     let shown = match &current.state {
-        State::Pending => "pending".into(),
-        State::Ready(NameTree::Neg) => "neg".into(),
-        State::Failed(reason) => format!("failed: {reason}"),
-        State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
+        AnswerState::Pending => "pending".into(),
+        AnswerState::Ready(NameTree::Neg) => "neg".into(),
+        AnswerState::Failed(reason) => format!("failed: {reason}"),
+        AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
             let Target::Endpoints(endpoints) = &bound.target else { panic!("no endpoints") };
             bound_as(bound, &endpoints.borrow())
         }
@@ -31,10 +31,10 @@ fn rewrite(prefix: &str, pattern: &str, name: &str) -> Config {
 /// The path that the first namer asked gives at once.
 fn first(namers: &Namers, path: &str) -> Option<String> {
     let path: Path = path.parse().unwrap();
-    let (_, namer, rest): (usize, &Arc<dyn Namer>, Path) = namers.of(&path).next()?;
+    let (_, namer, rest): (usize, &Arc<dyn Namer>, Path) = namers.matching(&path).next()?;
     match namer.immediate(&rest)? {
-        State::Ready(NameTree::Leaf(Leaf::Path(path))) => Some(path.to_string()),
-        State::Ready(NameTree::Neg) => Some("neg".into()),
+        AnswerState::Ready(NameTree::Leaf(Leaf::Path(path))) => Some(path.to_string()),
+        AnswerState::Ready(NameTree::Neg) => Some("neg".into()),
         other => Some(format!("{other:?}")),
     }
 }
@@ -62,21 +62,21 @@ async fn builds_each_under_its_prefix() {
         assert_eq!(first(namers, path).as_deref(), expected, "{path}");
     }
     let path: Path = "/#/rewrite/a/b/c".parse().unwrap();
-    let asked: Vec<usize> = namers.of(&path).map(|(number, ..)| number).collect();
+    let asked: Vec<usize> = namers.matching(&path).map(|(number, ..)| number).collect();
     assert_eq!(asked, [2, 1], "later ones first, after the system namers at 0");
-    let (_, earlier, rest) = namers.of(&path).nth(1).unwrap();
-    let State::Ready(NameTree::Leaf(Leaf::Path(made))) = earlier.immediate(&rest).unwrap() else {
+    let (_, earlier, rest) = namers.matching(&path).nth(1).unwrap();
+    let AnswerState::Ready(NameTree::Leaf(Leaf::Path(made))) = earlier.immediate(&rest).unwrap() else {
         panic!("no path")
     };
     assert_eq!(made.to_string(), "/svc/b-a/c");
     let looked_up = earlier.lookup(&rest).look().state;
-    assert!(matches!(looked_up, State::Ready(NameTree::Leaf(Leaf::Path(path))) if path == made));
+    assert!(matches!(looked_up, AnswerState::Ready(NameTree::Leaf(Leaf::Path(path))) if path == made));
 }
 
 #[tokio::test]
 async fn what_says_the_same_stays_and_the_rest_is_made_anew() {
-    let numbers = |built: &super::Built, path: &str| -> Vec<usize> {
-        built.namers().of(&path.parse().unwrap()).map(|(number, ..)| number).collect()
+    let numbers = |built: &super::NamerSet, path: &str| -> Vec<usize> {
+        built.namers().matching(&path.parse().unwrap()).map(|(number, ..)| number).collect()
     };
     let (a, b, twice) = (rewrite("/a", "/x", "/y"), rewrite("/b", "/x", "/y"), rewrite("/t", "/x", "/y"));
     let built = build(
@@ -89,13 +89,13 @@ async fn what_says_the_same_stays_and_the_rest_is_made_anew() {
     .unwrap();
     assert_eq!([numbers(&built, "/#/a"), numbers(&built, "/#/t")], [vec![1], vec![4, 3]]);
     let other = rewrite("/b", "/x", "/z");
-    let again = built.rebuilt(&[twice.clone(), other, a.clone(), twice.clone(), twice], []).unwrap();
+    let again = built.rebuild(&[twice.clone(), other, a.clone(), twice.clone(), twice], []).unwrap();
     assert_eq!(numbers(&again, "/$"), [0], "the system namers stay");
     assert_eq!(numbers(&again, "/#/a"), [1], "it has moved, and is the same");
     assert_eq!(numbers(&again, "/#/t"), [6, 4, 3], "one more of the same is another one");
     assert_eq!(numbers(&again, "/#/b"), [5], "it says something else");
-    assert_eq!(numbers(&again.rebuilt(&[b], []).unwrap(), "/#/b"), [7], "what came back is new");
-    assert!(again.rebuilt(&[a, rewrite("/c", "/{", "/")], []).is_err());
+    assert_eq!(numbers(&again.rebuild(&[b], []).unwrap(), "/#/b"), [7], "what came back is new");
+    assert!(again.rebuild(&[a, rewrite("/c", "/{", "/")], []).is_err());
 }
 
 /// A configuration, what is wrong with it, and how that is said.

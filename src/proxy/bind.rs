@@ -7,8 +7,8 @@ use super::error::Error;
 use super::upstream::{BoundName, Client, ClientSettings, Loads, Route, Routes, SettingsTable};
 use crate::context::{OverrideLimits, Overrides, decode_overrides};
 use crate::interpret::{
-    Answer, Asker, Bound, Delegation, Explore, Held, Naming, Outcome, Sampler, Step, StepKind, Target,
-    any_changed, delegate,
+    Answer, AnswerTable, Bound, Delegation, Explore, NamerHandle, Naming, Outcome, Sampler, Target,
+    any_changed, delegate, unbound_override,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
 use lru::LruCache;
@@ -81,7 +81,7 @@ enum Nowhere {
 pub struct Bindings {
     timeout: Cell<Duration>,
     idle: Cell<Duration>,
-    asker: Asker,
+    asker: NamerHandle,
     loads: Arc<Loads>,
     state: RefCell<State>,
 }
@@ -91,7 +91,7 @@ struct State {
     /// What names mean, and the base dtab of it as this worker has seen it.
     live: watch::Receiver<Naming>,
     base: Dtab,
-    held: Held,
+    held: AnswerTable,
     overrides: LruCache<Box<[u8]>, Rc<Overrides>>,
     names: LruCache<Box<[u8]>, Rc<Binding>>,
     clients: LruCache<Path, Rc<Client>>,
@@ -105,13 +105,13 @@ struct State {
 
 impl Bindings {
     /// Makes a worker's bindings under the meaning of names for the router, which may change.
-    pub fn new(mut live: watch::Receiver<Naming>, settings: &BindingSettings, asker: Asker) -> Self {
+    pub fn new(mut live: watch::Receiver<Naming>, settings: &BindingSettings, asker: NamerHandle) -> Self {
         let BindingSettings { timeout, cache, clients } = *settings;
         let Naming { dtab, namers } = live.borrow_and_update().clone();
         let state = State {
             base: dtab,
             live,
-            held: Held::new(asker.clone(), namers),
+            held: AnswerTable::new(asker.clone(), namers),
             overrides: LruCache::new(cache.names),
             names: LruCache::new(cache.names),
             clients: LruCache::new(cache.clients),
@@ -223,13 +223,13 @@ impl Bindings {
                 let (dtab, held) = (state.base.concat(overrides), &mut state.held);
                 held.begin();
                 let delegation = delegate(&dtab, path, held, Explore::Deciding);
-                (delegation, held.looked(), held.wanted(), state.live.clone())
+                (delegation, held.take_used_answers(), held.missing(), state.live.clone())
             };
             if !wanted.is_empty() {
                 for question in wanted {
                     let answer = self.asker.ask(question.clone()).await;
                     let answer = answer.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
-                    self.state.borrow_mut().held.fill(question, &answer);
+                    self.state.borrow_mut().held.insert(question, &answer);
                 }
             } else if delegation.outcome == Outcome::Pending {
                 // Who waits for a namer that does not answer must not miss that another one took its place.
@@ -262,9 +262,8 @@ impl Bindings {
                 Ok(Routes::new(sampler, leaves))
             }
         };
-        let unbound = unbound(&delegation.step, state.base.len(), None)
-            .and_then(|step| delegation.dentry(step))
-            .map(|dentry| format!("{dentry:#}").into());
+        let unbound = unbound_override(delegation, state.base.len());
+        let unbound = unbound.map(|dentry| format!("{dentry:#}").into());
         Binding { routes, service: path.to_string().into(), unbound, looked, used: Cell::new(state.swept) }
     }
 
@@ -330,37 +329,9 @@ impl State {
         if self.live.has_changed().unwrap_or(false) {
             let Naming { dtab, namers } = self.live.borrow_and_update().clone();
             self.base = dtab;
-            self.held.follow(&namers);
+            self.held.replace_namers(&namers);
             self.names.clear();
         }
-    }
-}
-
-/// The first entry of an override that came to nothing as a whole, though it was looked at; `base` entries of the dtab
-/// are not the override's. `within` is the entry that the step is a part of.
-fn unbound(step: &Step, base: usize, within: Option<usize>) -> Option<&Step> {
-    if !step.taken {
-        return None;
-    }
-    if step.dentry != within && step.dentry.is_some_and(|at| at >= base) && is_neg(step) {
-        return Some(step);
-    }
-    let below = |next| unbound(next, base, step.dentry);
-    match &step.kind {
-        StepKind::Delegate(next) => below(next),
-        StepKind::Alt(arms) => arms.iter().find_map(below),
-        StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| below(branch)),
-        _ => None,
-    }
-}
-
-fn is_neg(step: &Step) -> bool {
-    match &step.kind {
-        StepKind::Neg => true,
-        StepKind::Delegate(next) => is_neg(next),
-        StepKind::Alt(arms) => arms.iter().all(is_neg),
-        StepKind::Union(branches) => branches.iter().all(|(_, branch)| is_neg(branch)),
-        _ => false,
     }
 }
 

@@ -14,7 +14,7 @@ use super::wire::patience::Bell;
 use crate::context::Policy;
 use crate::drain::{Guard, Stage};
 use crate::identify::Identifiers;
-use crate::interpret::Asker;
+use crate::interpret::NamerHandle;
 use crate::telemetry::Registry;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) settings: watch::Receiver<Vec<RouterSettings>>,
     /// Of each listener, in the order of the routers and their listeners.
     pub(crate) counts: Vec<Counts>,
-    pub(crate) asker: Asker,
+    pub(crate) asker: NamerHandle,
     pub(crate) loads: Arc<Loads>,
     pub(crate) registry: Registry,
 }

@@ -3,19 +3,19 @@
 use super::reference;
 use proptest::prelude::*;
 use signpost::interpret::{
-    Answers, Bound, Explore, Failure, Leaf, Outcome, State, Step, StepKind, Target, delegate,
+    AnswerState, Answers, Bound, Explore, Failure, Leaf, Outcome, Step, StepKind, Target, delegate,
 };
 use signpost::name::{Dentry, Dtab, Element, NameTree, Path, Prefix, Weighted};
 
 /// What the namers under `/#` say: the second element names it.
-fn namers(path: &Path) -> State {
+fn namers(path: &Path) -> AnswerState {
     let elems: Vec<_> = path.elems().collect();
     let bound =
         |used: usize| Bound { id: path.take(used), residual: path.skip(used), target: Target::Status(200) };
     let to = |path: Path| NameTree::Leaf(Leaf::Path(path));
     let up = |used| NameTree::Leaf(Leaf::Bound(bound(used)));
     let weighted = |weight, tree| Weighted { weight, tree };
-    State::Ready(match elems.as_slice() {
+    AnswerState::Ready(match elems.as_slice() {
         [b"#", b"up", ..] => up(elems.len().min(3)),
         [b"#", b"to", ..] => to(path.skip(2)),
         [b"#", b"or", ..] => NameTree::Alt(vec![to(path.skip(2)), up(2)]),
@@ -28,8 +28,8 @@ fn namers(path: &Path) -> State {
         [b"#", b"none", ..] => NameTree::Union(Vec::new()),
         [b"#", b"fail", ..] => NameTree::Fail,
         [b"#", b"empty", ..] => NameTree::Empty,
-        [b"#", b"pending", ..] => return State::Pending,
-        [b"#", b"failed", ..] => return State::Failed(path.to_string().into()),
+        [b"#", b"pending", ..] => return AnswerState::Pending,
+        [b"#", b"failed", ..] => return AnswerState::Failed(path.to_string().into()),
         _ => NameTree::Neg,
     })
 }
@@ -37,7 +37,7 @@ fn namers(path: &Path) -> State {
 struct Namers;
 
 impl Answers for Namers {
-    fn answer(&mut self, path: &Path) -> State {
+    fn answer(&mut self, path: &Path) -> AnswerState {
         namers(path)
     }
 }

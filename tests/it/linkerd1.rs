@@ -6,7 +6,7 @@ use serde_json::json;
 use signpost::app::Threads;
 use signpost::config::{self, Config, Http2, Protocol};
 use signpost::identify::{self, HeaderToken};
-use signpost::namer::Transformer;
+use signpost::namer::TransformerConfig;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -319,9 +319,9 @@ async fn k8s(stage: &Stage) {
 async fn k8s_servicemesh(stage: &Stage) {
     let mut config = stage.config("k8s-servicemesh");
     let [local] = config.routers[1].transformers.as_mut_slice() else { panic!("one transformer") };
-    assert_eq!(*local, Transformer::LocalNode { env_var: Transformer::NODE_NAME.to_owned() });
+    assert_eq!(*local, TransformerConfig::LocalNode { env_var: TransformerConfig::NODE_NAME.to_owned() });
     // Cargo sets this one for every test.
-    *local = Transformer::LocalNode { env_var: "CARGO_PKG_NAME".to_owned() };
+    *local = TransformerConfig::LocalNode { env_var: "CARGO_PKG_NAME".to_owned() };
     let node = env!("CARGO_PKG_NAME");
     let app = TestApp::start_config(config, Threads::Here).await;
     let on_node = |name, port, address| {
@@ -361,10 +361,10 @@ async fn proxy(stage: &Stage) {
 
 async fn servicemesh(stage: &Stage) {
     let mut config = stage.config("servicemesh");
-    assert_eq!(config.routers[0].transformers, [Transformer::Port { port: 4141 }]);
+    assert_eq!(config.routers[0].transformers, [TransformerConfig::Port { port: 4141 }]);
     let mut app = TestApp::start_config(config.clone(), Threads::Here).await;
     let port = app.address("incoming", 0).port();
-    config.routers[0].transformers = vec![Transformer::Port { port }];
+    config.routers[0].transformers = vec![TransformerConfig::Port { port }];
     app.reload_config(config).await;
     // Another node's endpoint is nothing that `incoming` would send to: no machine has this address (RFC 5737).
     let far = SocketAddr::from(([192, 0, 2, 1], 1));

@@ -4,11 +4,11 @@
 //! It knows the bounds on lookups, not those on the size and the nesting of the trace: a delegation that ended there has
 //! no counterpart here.
 
-use signpost::interpret::{Bound, Failure, Leaf, Outcome, State};
+use signpost::interpret::{AnswerState, Bound, Failure, Leaf, Outcome};
 use signpost::name::{Dtab, Element, NameTree, Path, Prefix, Weighted};
 
 /// What `path` stands for under `dtab`, when `namers` says what they say of a path.
-pub(crate) fn bind(dtab: &Dtab, path: &Path, namers: &dyn Fn(&Path) -> State) -> Outcome {
+pub(crate) fn bind(dtab: &Dtab, path: &Path, namers: &dyn Fn(&Path) -> AnswerState) -> Outcome {
     let mut binder = Binder { dtab, namers, lookups: 0 };
     let outcome = binder.bind_path(path, 0);
     outcome.unwrap_or(Outcome::Failed(Failure::Lookups))
@@ -16,7 +16,7 @@ pub(crate) fn bind(dtab: &Dtab, path: &Path, namers: &dyn Fn(&Path) -> State) ->
 
 struct Binder<'a> {
     dtab: &'a Dtab,
-    namers: &'a dyn Fn(&Path) -> State,
+    namers: &'a dyn Fn(&Path) -> AnswerState,
     lookups: usize,
 }
 
@@ -35,9 +35,9 @@ impl Binder<'_> {
         self.lookups += 1;
         let tree = match lookup(self.dtab, path) {
             NameTree::Neg => match (self.namers)(path) {
-                State::Pending => return Ok(Outcome::Pending),
-                State::Failed(words) => return Ok(Outcome::Failed(Failure::Namer(words))),
-                State::Ready(tree) => tree,
+                AnswerState::Pending => return Ok(Outcome::Pending),
+                AnswerState::Failed(words) => return Ok(Outcome::Failed(Failure::Namer(words))),
+                AnswerState::Ready(tree) => tree,
             },
             tree => unbound(&tree),
         };

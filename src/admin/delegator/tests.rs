@@ -1,5 +1,5 @@
 use super::{DelegationParameters, RouterView, WAIT, explain_name};
-use crate::interpret::{Answer, Asker, Keeper, Namer, Namers, Naming, Writer};
+use crate::interpret::{Answer, AnswerWriter, Namer, NamerHandle, NamerRegistry, Namers, Naming};
 use crate::name::Path;
 use http_body_util::BodyExt as _;
 use hyper::StatusCode;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// A namer that never answers.
 #[derive(Default)]
-struct Silent(Mutex<Vec<Writer>>);
+struct Silent(Mutex<Vec<AnswerWriter>>);
 
 impl Namer for Silent {
     fn lookup(&self, _: &Path) -> Answer {
@@ -19,8 +19,8 @@ impl Namer for Silent {
     }
 }
 
-fn asker() -> Asker {
-    let (keeper, asker) = Keeper::new(WAIT);
+fn asker() -> NamerHandle {
+    let (keeper, asker) = NamerRegistry::new(WAIT);
     tokio::spawn(keeper.run());
     asker
 }

@@ -2,7 +2,7 @@
 //!
 //! The answers of namers are not known here, so an entry that a namer could make useful is no doubt.
 
-use crate::interpret::{Answers, Explore, Failure, State, Step, StepKind, delegate};
+use crate::interpret::{AnswerState, Answers, Explore, Failure, Step, StepKind, delegate};
 use crate::name::{Dentry, Dtab, Element, NameTree, Path, Prefix};
 
 /// One entry, and the reason to doubt it.
@@ -146,8 +146,8 @@ fn meets(prefix: &Prefix, path: &Path) -> bool {
 struct PendingAnswers;
 
 impl Answers for PendingAnswers {
-    fn answer(&mut self, _: &Path) -> State {
-        State::Pending
+    fn answer(&mut self, _: &Path) -> AnswerState {
+        AnswerState::Pending
     }
 }
 

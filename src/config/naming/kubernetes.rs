@@ -3,7 +3,7 @@
 use super::Reader;
 use crate::identify::Ingress;
 use crate::kubernetes::{Access, Config, Scope};
-use crate::namer::{EndpointsApi, Kubernetes, Source};
+use crate::namer::{EndpointSource, EndpointsApi, Kubernetes};
 use crate::store;
 
 /// Reads a namer of this kind.
@@ -16,8 +16,8 @@ pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes 
     let node = reader.node().clone();
     let mut reader = Reader::new(&node, sections, reader.report());
     let source = match kind {
-        "io.l5d.k8s.external" => Source::External,
-        _ => Source::Pods(reader.one_of("endpoints", &EndpointsApi::ALL).unwrap_or_default()),
+        "io.l5d.k8s.external" => EndpointSource::External,
+        _ => EndpointSource::Pods(reader.one_of("endpoints", &EndpointsApi::ALL).unwrap_or_default()),
     };
     let env_var = (kind == "io.l5d.k8s.ns").then(|| {
         let said = reader.text("envVar").map(str::to_owned);

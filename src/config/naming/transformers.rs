@@ -3,17 +3,17 @@
 use super::super::errors::Report;
 use super::super::reader::Reader;
 use super::kubernetes::client;
-use crate::namer::{DaemonSet, Transformer};
+use crate::namer::{DaemonSet, TransformerConfig};
 use crate::source::node::Node;
 
 /// Reads `transformers` of an interpreter or a namer.
-pub(super) fn transformers(reader: &mut Reader<'_, '_>) -> Vec<Transformer> {
+pub(super) fn transformers(reader: &mut Reader<'_, '_>) -> Vec<TransformerConfig> {
     let list = reader.get("transformers");
     let nodes = list.map_or_else(Vec::new, |list| list.list().unwrap_or_default());
     reader.report().each(&nodes, transformer)
 }
 
-fn transformer(node: &Node<'_>, report: &mut Report) -> Option<Transformer> {
+fn transformer(node: &Node<'_>, report: &mut Report) -> Option<TransformerConfig> {
     let kind = Reader::new(node, &["transformer"], report).get("kind")?.text().ok()?;
     let sections: &'static [&'static str] = match kind {
         "io.l5d.specificHost" => &["transformer io.l5d.specificHost"],
@@ -26,24 +26,30 @@ fn transformer(node: &Node<'_>, report: &mut Report) -> Option<Transformer> {
     };
     let mut reader = Reader::new(node, sections, report);
     let made = match kind {
-        "io.l5d.localhost" => Transformer::Localhost,
+        "io.l5d.localhost" => TransformerConfig::Localhost,
         "io.l5d.specificHost" => {
             need(&mut reader, "host");
-            Transformer::SpecificHost { host: reader.non_empty("host")? }
+            TransformerConfig::SpecificHost { host: reader.non_empty("host")? }
         }
         "io.l5d.port" => {
             need(&mut reader, "port");
-            Transformer::Port { port: reader.number("port", 1..=u64::from(u16::MAX))? }
+            TransformerConfig::Port { port: reader.number("port", 1..=u64::from(u16::MAX))? }
         }
         "io.l5d.k8s.localnode" => {
             let said = reader.non_empty("envVar");
-            Transformer::LocalNode { env_var: said.unwrap_or_else(|| Transformer::NODE_NAME.to_owned()) }
+            TransformerConfig::LocalNode {
+                env_var: said.unwrap_or_else(|| TransformerConfig::NODE_NAME.to_owned()),
+            }
         }
-        "io.l5d.k8s.daemonset" => Transformer::DaemonSet(daemon_set(&mut reader)?),
+        "io.l5d.k8s.daemonset" => TransformerConfig::DaemonSet(daemon_set(&mut reader)?),
         "io.l5d.const" | "io.l5d.replace" => {
             need(&mut reader, "path");
             let path = reader.path("path")?;
-            if kind == "io.l5d.const" { Transformer::Const { path } } else { Transformer::Replace { path } }
+            if kind == "io.l5d.const" {
+                TransformerConfig::Const { path }
+            } else {
+                TransformerConfig::Replace { path }
+            }
         }
         _ => return None,
     };

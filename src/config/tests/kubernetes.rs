@@ -13,7 +13,7 @@ namers:
 - {kind: io.l5d.k8s.external, port: 4, snapshot: known/here}
 routers: [{protocol: http, servers: [{}]}]
 "#;
-    let slices = namer::Source::Pods(namer::EndpointsApi::Slices);
+    let slices = namer::EndpointSource::Pods(namer::EndpointsApi::Slices);
     let usual = namer::Kubernetes {
         source: slices,
         env_var: None,
@@ -23,14 +23,15 @@ routers: [{protocol: http, servers: [{}]}]
     };
     let plain = |host: &str, port| ApiServer::from(Access::Plain { host: host.into(), port });
     let old = namer::Kubernetes {
-        source: namer::Source::Pods(namer::EndpointsApi::Endpoints),
+        source: namer::EndpointSource::Pods(namer::EndpointsApi::Endpoints),
         client: plain("::1", 3),
         watch: Scope::Cluster,
         ..usual.clone()
     };
     let named = Access::Kubeconfig { file: Some("c".into()), context: Some("dev".into()) };
     let saved = ApiServer { snapshot: Some("known/here".into()), ..plain("localhost", 4) };
-    let external = namer::Kubernetes { source: namer::Source::External, client: saved, ..usual.clone() };
+    let external =
+        namer::Kubernetes { source: namer::EndpointSource::External, client: saved, ..usual.clone() };
     let all = [
         ("/io.l5d.k8s", namer::Kubernetes { label_selector: Some("version".into()), ..usual.clone() }),
         ("/old", old),

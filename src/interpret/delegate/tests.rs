@@ -1,5 +1,5 @@
 use super::*;
-use crate::interpret::{Target, show};
+use crate::interpret::{Target, render};
 use std::collections::BTreeSet;
 
 /// Namers under `/#`, each named for what it answers, and a record of what they were asked.
@@ -13,11 +13,11 @@ fn bound(id: &Path, residual: Path) -> Leaf {
 }
 
 impl Answers for Fake {
-    fn answer(&mut self, path: &Path) -> State {
+    fn answer(&mut self, path: &Path) -> AnswerState {
         self.asked.push(path.to_string());
         let kind = path.take(2).to_string();
         let rest = path.skip(2);
-        State::Ready(match &*kind {
+        AnswerState::Ready(match &*kind {
             "/#/up" => NameTree::Leaf(bound(&path.take(3), path.skip(3))),
             "/#/to" => NameTree::Leaf(Leaf::Path(rest)),
             "/#/both" => NameTree::Union(
@@ -30,8 +30,8 @@ impl Answers for Fake {
             "/#/none" => NameTree::Union(Vec::new()),
             "/#/fail" => NameTree::Fail,
             "/#/empty" => NameTree::Empty,
-            "/#/pending" => return State::Pending,
-            "/#/failed" => return State::Failed("it is down".into()),
+            "/#/pending" => return AnswerState::Pending,
+            "/#/failed" => return AnswerState::Failed("it is down".into()),
             _ => NameTree::Neg,
         })
     }
@@ -300,9 +300,9 @@ fn nesting_never_endangers_the_stack() {
         let delegation = delegate(&dtab, &path, &mut Fake::default(), Explore::All);
         assert_eq!(delegation.outcome, Outcome::Failed(Failure::Nesting));
         let mut drawn = String::new();
-        show::draw(&delegation, show::Colours::Without, &mut drawn).expect("a string takes it");
+        render::draw(&delegation, render::Colours::Without, &mut drawn).expect("a string takes it");
         assert!(drawn.contains("nested more than 640 deep"));
-        assert!(serde_json::to_string(&show::json(&delegation)).is_ok());
+        assert!(serde_json::to_string(&render::json(&delegation)).is_ok());
         drop(delegation.clone());
     };
     // Half of what a worker has. Frames of a debug build are about three times those of a release.

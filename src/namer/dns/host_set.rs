@@ -1,6 +1,6 @@
-//! A changing set of hosts that are followed together.
+//! A changing set of hosts whose addresses are watched together.
 
-use super::{Dns, Known, Question};
+use super::{Dns, DnsQuestion, DnsState};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,58 +8,59 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Hosts whose addresses one task follows.
+/// A set of hosts whose addresses one task watches.
 pub(in crate::namer) struct HostSet {
     dns: Dns,
     min_pause: Duration,
-    followed: HashMap<Arc<str>, Followed>,
-    /// One for each host: ends, with its name, when what is known of it changes.
+    entries: HashMap<Arc<str>, HostSetEntry>,
+    /// One task for each host, which ends with the name of the host when its state changes.
     waiting: JoinSet<Arc<str>>,
 }
 
-struct Followed {
-    known: watch::Receiver<Known<IpAddr>>,
+/// One host of a set.
+struct HostSetEntry {
+    known: watch::Receiver<DnsState<IpAddr>>,
     waiter: AbortHandle,
 }
 
 impl HostSet {
     /// Makes an empty set, whose addresses are kept for `min_pause` at least.
     pub(in crate::namer) fn new(dns: Dns, min_pause: Duration) -> Self {
-        Self { dns, min_pause, followed: HashMap::new(), waiting: JoinSet::new() }
+        Self { dns, min_pause, entries: HashMap::new(), waiting: JoinSet::new() }
     }
 
-    /// Follows these hosts from now on, and no others. Called within a runtime.
-    pub(in crate::namer) fn follow(&mut self, names: &HashSet<Arc<str>>) {
-        self.followed.retain(|name, followed| {
+    /// Replaces the hosts in the set. Called within a runtime.
+    pub(in crate::namer) fn set_names(&mut self, names: &HashSet<Arc<str>>) {
+        self.entries.retain(|name, entry| {
             let stays = names.contains(name);
             if !stays {
-                followed.waiter.abort();
+                entry.waiter.abort();
             }
             stays
         });
         for name in names {
-            if !self.followed.contains_key(name) {
-                let question = Question { name: Arc::clone(name), min_pause: self.min_pause, once: false };
-                let known = self.dns.host(question);
+            if !self.entries.contains_key(name) {
+                let question = DnsQuestion { name: Arc::clone(name), min_pause: self.min_pause, once: false };
+                let known = self.dns.watch_host(question);
                 let waiter = self.waiting.spawn(wait(Arc::clone(name), known.clone()));
-                self.followed.insert(Arc::clone(name), Followed { known, waiter });
+                self.entries.insert(Arc::clone(name), HostSetEntry { known, waiter });
             }
         }
     }
 
-    /// Returns what is known of a host now; of one that is not followed nothing is.
-    pub(in crate::namer) fn known(&self, name: &str) -> Known<IpAddr> {
-        self.followed.get(name).map_or(Known::Pending, |followed| followed.known.borrow().clone())
+    /// Returns the present state of a host; pending for one that is not in the set.
+    pub(in crate::namer) fn known(&self, name: &str) -> DnsState<IpAddr> {
+        self.entries.get(name).map_or(DnsState::Pending, |entry| entry.known.borrow().clone())
     }
 
-    /// Waits until what is known of one of them changes. Dropping the future loses nothing.
+    /// Waits until the state of one host changes. Dropping the future loses nothing.
     pub(in crate::namer) async fn changed(&mut self) {
         while let Some(ended) = self.waiting.join_next().await {
-            // An error is a waiter that was aborted.
+            // An error is a task that was aborted.
             let Ok(name) = ended else { continue };
-            if let Some(followed) = self.followed.get_mut(&name) {
-                followed.known.mark_unchanged();
-                followed.waiter = self.waiting.spawn(wait(name, followed.known.clone()));
+            if let Some(entry) = self.entries.get_mut(&name) {
+                entry.known.mark_unchanged();
+                entry.waiter = self.waiting.spawn(wait(name, entry.known.clone()));
                 return;
             }
         }
@@ -67,7 +68,8 @@ impl HostSet {
     }
 }
 
-async fn wait(name: Arc<str>, mut known: watch::Receiver<Known<IpAddr>>) -> Arc<str> {
+/// Waits until the state of a host changes, and returns its name.
+async fn wait(name: Arc<str>, mut known: watch::Receiver<DnsState<IpAddr>>) -> Arc<str> {
     if known.changed().await.is_err() {
         // The end of the runtime.
         std::future::pending::<()>().await;

@@ -1,12 +1,12 @@
 //! Asks DNS servers one question at a time.
 //!
-//! hickory's resolver carries each query: its transport, its retries, the choice of a server, and aliases. Which names
-//! are tried and what their replies mean together is decided here, because that is the difference between "there is
-//! none" and "nobody knows": hickory takes the last word, here one failure outweighs every "no".
+//! hickory's resolver carries each query: its transport, its retries, the choice of a server, and aliases. This module
+//! decides which names are tried and how their replies are combined, because that makes the difference between "there
+//! are no records" and "it is not known": hickory takes the last reply, here one failure outweighs every "no".
 
 use super::routes::{has_route, reachable};
-use super::server::{Server, ServerHost};
-use super::table::Reply;
+use super::server::{DnsServer, DnsServerHost};
+use super::table::DnsReply;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
@@ -25,64 +25,64 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
-/// Queries at one time.
-const AT_ONCE: usize = 32;
+/// How many queries run at one time.
+const MAX_QUERIES: usize = 32;
 
-/// How long one query may take, retries included: less than a name may take to be bound, so that the reason is seen.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long one query may take, retries included: less than the binding of a name may take, so that its error is shown.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long the configuration of the system is relied on before it is read again: networks come and go.
-const REREAD: Duration = Duration::from_secs(10);
+/// How long the configuration of the system is used before it is read again: networks come and go.
+const REREAD_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Search domains that are tried; glibc knew 6 for long.
-const SEARCHED: usize = 8;
+/// How many search domains are tried; for a long time glibc tried 6.
+const MAX_SEARCH_DOMAINS: usize = 8;
 
-/// Aliases of a service that are followed.
+/// How many aliases of a service are followed.
 const MAX_ALIASES: usize = 8;
 
-/// Where a service is: one of its SRV records (RFC 2782).
+/// A target of a service: one of its SRV records (RFC 2782).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::namer) struct Service {
-    /// The name of a host, complete, with the dot at its end.
+pub(in crate::namer) struct SrvTarget {
+    /// The complete name of the host, with the dot at its end.
     pub(in crate::namer) target: Arc<str>,
-    /// Not 0.
+    /// The port; never 0.
     pub(in crate::namer) port: u16,
     /// Its share among the records of the service.
     pub(in crate::namer) weight: u16,
 }
 
-/// Asks one set of servers.
+/// A resolver that asks one set of servers.
 pub(super) struct Resolver {
-    source: Source,
-    /// What was made of the source, and when.
-    made: Mutex<Option<(Instant, Arc<Client>)>>,
+    source: ServerSource,
+    /// The client made from the source, and the time at which it was made.
+    current: Mutex<Option<(Instant, Arc<DnsClient>)>>,
     permits: Semaphore,
-    patience: Duration,
+    query_timeout: Duration,
     has_route: fn(IpAddr) -> bool,
 }
 
-/// What says which servers to ask.
-enum Source {
+/// A source of the servers to ask.
+enum ServerSource {
     /// The files of the system.
     System,
-    /// Addresses: never made again.
-    Fixed(Arc<Client>),
-    /// Servers some of which are names, and who knows them.
-    Named(Vec<Server>, Arc<Resolver>),
+    /// Addresses, whose client is made once.
+    Fixed(Arc<DnsClient>),
+    /// Servers some of which are names, and the resolver that looks these up.
+    Named(Vec<DnsServer>, Arc<Resolver>),
 }
 
-/// What a source comes to at one time.
-pub(super) struct Client {
+/// A client for the servers of a source at one time.
+pub(super) struct DnsClient {
     hosts: Hosts,
     search: Vec<Name>,
-    /// Dots that make a name likely to be complete.
+    /// The number of dots from which on a name is likely to be complete.
     ndots: usize,
-    /// hickory's client, or why there is none.
+    /// hickory's client, or the reason why there is none.
     lookups: Result<TokioResolver, String>,
 }
 
-/// What one query gives.
-enum Given {
+/// The result of one query.
+enum QueryResult {
     Records(Vec<RData>, Duration),
     Missing(Duration),
     /// A server has answered, with an error.
@@ -92,188 +92,212 @@ enum Given {
 }
 
 impl Resolver {
+    /// Makes a resolver that asks the servers of the system.
     pub(super) fn of_system() -> Self {
-        Self::of(Source::System, has_route)
+        Self::of(ServerSource::System, has_route)
     }
 
-    /// Asks these servers; `system` knows the addresses of those that are names.
-    pub(super) fn of_servers(servers: Vec<Server>, system: &Arc<Self>) -> Self {
-        let address = |server: &Server| match server.host {
-            ServerHost::Address(ip) => Some(SocketAddr::new(ip, server.port)),
-            ServerHost::Name(_) => None,
+    /// Makes a resolver that asks these servers; `system` looks up those that are names.
+    pub(super) fn of_servers(servers: Vec<DnsServer>, system: &Arc<Self>) -> Self {
+        let address = |server: &DnsServer| match server.host {
+            DnsServerHost::Address(ip) => Some(SocketAddr::new(ip, server.port)),
+            DnsServerHost::Name(_) => None,
         };
         let source = match servers.iter().map(address).collect::<Option<Vec<SocketAddr>>>() {
-            Some(addresses) => Source::Fixed(Arc::new(Client::of_servers(&addresses))),
-            None => Source::Named(servers, Arc::clone(system)),
+            Some(addresses) => ServerSource::Fixed(Arc::new(DnsClient::of_servers(&addresses))),
+            None => ServerSource::Named(servers, Arc::clone(system)),
         };
         Self::of(source, has_route)
     }
 
-    /// Asks this client; for tests, which also say where there are routes and have little patience.
+    /// Makes a resolver that asks this client; for tests, which also decide which addresses have routes and have a
+    /// short timeout.
     #[cfg(test)]
-    pub(super) fn of_client(client: Client, has_route: fn(IpAddr) -> bool) -> Self {
-        let patience = Duration::from_secs(1);
-        Self { patience, ..Self::of(Source::Fixed(Arc::new(client)), has_route) }
+    pub(super) fn of_client(client: DnsClient, has_route: fn(IpAddr) -> bool) -> Self {
+        let query_timeout = Duration::from_secs(1);
+        Self { query_timeout, ..Self::of(ServerSource::Fixed(Arc::new(client)), has_route) }
     }
 
-    fn of(source: Source, has_route: fn(IpAddr) -> bool) -> Self {
-        let permits = Semaphore::new(AT_ONCE);
-        Self { source, made: Mutex::default(), permits, patience: PATIENCE, has_route }
+    /// Makes a resolver for a source.
+    fn of(source: ServerSource, has_route: fn(IpAddr) -> bool) -> Self {
+        let permits = Semaphore::new(MAX_QUERIES);
+        Self { source, current: Mutex::default(), permits, query_timeout: QUERY_TIMEOUT, has_route }
     }
 
-    /// Asks for the addresses of a host, A and AAAA: first of the hosts file, then under each name it may have. The
-    /// first name that has any decides.
-    pub(super) async fn addresses(&self, host: &str) -> Reply<IpAddr> {
+    /// Asks for the addresses of a host, A and AAAA: first the hosts file, then DNS under each name that the host may
+    /// have. The first name with addresses decides.
+    pub(super) async fn addresses(&self, host: &str) -> DnsReply<IpAddr> {
         let client = match self.client().await {
             Ok(client) => client,
-            Err(reason) => return Reply::Failed(reason),
+            Err(reason) => return DnsReply::Failed(reason),
         };
         let name = match Name::from_ascii(host) {
             Ok(name) => name,
-            Err(error) => return Reply::Failed(error.to_string()),
+            Err(error) => return DnsReply::Failed(error.to_string()),
         };
         if let Some(addresses) = client.in_hosts_file(&name) {
-            return Reply::Records(addresses, Duration::ZERO);
+            return DnsReply::Records(addresses, Duration::ZERO);
         }
         let mut trouble = None;
         let mut life = Duration::MAX;
         for candidate in client.candidates(&name) {
-            match self.of_both_families(&client, &candidate).await {
-                Given::Records(records, life) => {
+            match self.query_both_families(&client, &candidate).await {
+                QueryResult::Records(records, life) => {
                     let addresses = records.iter().filter_map(RData::ip_addr).collect();
-                    return Reply::Records(reachable(addresses, self.has_route), life);
+                    return DnsReply::Records(reachable(addresses, self.has_route), life);
                 }
-                Given::Missing(its_life) => life = life.min(its_life),
-                Given::Refused(reason) => trouble = Some(reason),
-                // Nor will the next name be answered.
-                Given::Silent(reason) => return Reply::Failed(reason),
+                QueryResult::Missing(its_life) => life = life.min(its_life),
+                QueryResult::Refused(reason) => trouble = Some(reason),
+                // The next name would not be answered either.
+                QueryResult::Silent(reason) => return DnsReply::Failed(reason),
             }
         }
-        trouble.map_or(Reply::Missing(life), Reply::Failed)
+        trouble.map_or(DnsReply::Missing(life), DnsReply::Failed)
     }
 
-    /// Asks for the places of a service: of its SRV records, those with the lowest priority.
-    pub(super) async fn services(&self, service: &str) -> Reply<Service> {
+    /// Asks for the targets of a service: of its SRV records, those with the lowest priority.
+    pub(super) async fn services(&self, service: &str) -> DnsReply<SrvTarget> {
         let client = match self.client().await {
             Ok(client) => client,
-            Err(reason) => return Reply::Failed(reason),
+            Err(reason) => return DnsReply::Failed(reason),
         };
         let mut name = match Name::from_ascii(service) {
             Ok(name) => name,
-            Err(error) => return Reply::Failed(error.to_string()),
+            Err(error) => return DnsReply::Failed(error.to_string()),
         };
         name.set_fqdn(true);
         for _ in 0..MAX_ALIASES {
             let missing = match self.query(&client, &name, RecordType::SRV).await {
-                Given::Records(records, life) => {
+                QueryResult::Records(records, life) => {
                     let records = records.into_iter().filter_map(|data| match data {
                         RData::SRV(record) => Some(record),
                         _ => None,
                     });
-                    return Reply::Records(preferred(records.collect()), life);
+                    return DnsReply::Records(preferred(records.collect()), life);
                 }
-                Given::Missing(life) => life,
-                Given::Refused(reason) | Given::Silent(reason) => return Reply::Failed(reason),
+                QueryResult::Missing(life) => life,
+                QueryResult::Refused(reason) | QueryResult::Silent(reason) => {
+                    return DnsReply::Failed(reason);
+                }
             };
-            // hickory looks for the SRV records of the target when the service is an alias: follow that here.
+            // When the service is an alias, hickory looks for the SRV records of its target: follow the alias here.
             match self.query(&client, &name, RecordType::CNAME).await {
-                Given::Records(records, _) => match alias(&records) {
+                QueryResult::Records(records, _) => match alias(&records) {
                     Some(alias) => name = alias,
-                    None => return Reply::Missing(missing),
+                    None => return DnsReply::Missing(missing),
                 },
-                Given::Missing(life) => return Reply::Missing(missing.min(life)),
-                Given::Refused(reason) | Given::Silent(reason) => return Reply::Failed(reason),
+                QueryResult::Missing(life) => return DnsReply::Missing(missing.min(life)),
+                QueryResult::Refused(reason) | QueryResult::Silent(reason) => {
+                    return DnsReply::Failed(reason);
+                }
             }
         }
-        Reply::Failed(format!("more than {MAX_ALIASES} aliases"))
+        DnsReply::Failed(format!("more than {MAX_ALIASES} aliases"))
     }
 
-    /// Asks for A and AAAA at one time. One family is enough; "no" is said only when both say it.
-    async fn of_both_families(&self, client: &Client, name: &Name) -> Given {
+    /// Asks for A and AAAA at one time. One family is enough; a host is missing only when both families are.
+    async fn query_both_families(&self, client: &DnsClient, name: &Name) -> QueryResult {
         let (v4, v6) =
             tokio::join!(self.query(client, name, RecordType::A), self.query(client, name, RecordType::AAAA));
         match (v4, v6) {
-            (Given::Records(mut records, life), Given::Records(more, other_life)) => {
+            (QueryResult::Records(mut records, life), QueryResult::Records(more, other_life)) => {
                 records.extend(more);
-                Given::Records(records, life.min(other_life))
+                QueryResult::Records(records, life.min(other_life))
             }
-            (Given::Records(records, life), Given::Missing(_))
-            | (Given::Missing(_), Given::Records(records, life)) => Given::Records(records, life),
-            // The other family is to be asked for again soon.
-            (Given::Records(records, _), _) | (_, Given::Records(records, _)) => {
-                Given::Records(records, Duration::ZERO)
+            (QueryResult::Records(records, life), QueryResult::Missing(_))
+            | (QueryResult::Missing(_), QueryResult::Records(records, life)) => {
+                QueryResult::Records(records, life)
             }
-            (Given::Silent(reason), _) | (_, Given::Silent(reason)) => Given::Silent(reason),
-            (Given::Refused(reason), _) | (_, Given::Refused(reason)) => Given::Refused(reason),
-            (Given::Missing(life), Given::Missing(other_life)) => Given::Missing(life.min(other_life)),
+            // The other family has to be asked for again soon.
+            (QueryResult::Records(records, _), _) | (_, QueryResult::Records(records, _)) => {
+                QueryResult::Records(records, Duration::ZERO)
+            }
+            (QueryResult::Silent(reason), _) | (_, QueryResult::Silent(reason)) => {
+                QueryResult::Silent(reason)
+            }
+            (QueryResult::Refused(reason), _) | (_, QueryResult::Refused(reason)) => {
+                QueryResult::Refused(reason)
+            }
+            (QueryResult::Missing(life), QueryResult::Missing(other_life)) => {
+                QueryResult::Missing(life.min(other_life))
+            }
         }
     }
 
-    async fn query(&self, client: &Client, name: &Name, kind: RecordType) -> Given {
+    /// Asks one question.
+    async fn query(&self, client: &DnsClient, name: &Name, kind: RecordType) -> QueryResult {
         let lookups = match &client.lookups {
             Ok(lookups) => lookups,
-            Err(reason) => return Given::Silent(reason.clone()),
+            Err(reason) => return QueryResult::Silent(reason.clone()),
         };
         // The semaphore is never closed; without a permit the question is asked all the same.
         let _permit = self.permits.acquire().await;
-        match timeout(self.patience, lookups.lookup(name.clone(), kind)).await {
-            Err(_) => Given::Silent(format!("no answer within {} s", self.patience.as_secs())),
+        match timeout(self.query_timeout, lookups.lookup(name.clone(), kind)).await {
+            Err(_) => QueryResult::Silent(format!("no answer within {} s", self.query_timeout.as_secs())),
             Ok(Ok(lookup)) => {
                 let life = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or_default();
                 let records = lookup.answers().iter().map(|record| &record.data);
                 let records: Vec<RData> =
                     records.filter(|data| data.record_type() == kind).cloned().collect();
                 let life = Duration::from_secs(life.into());
-                if records.is_empty() { Given::Missing(life) } else { Given::Records(records, life) }
+                if records.is_empty() {
+                    QueryResult::Missing(life)
+                } else {
+                    QueryResult::Records(records, life)
+                }
             }
             Ok(Err(NetError::Dns(DnsError::NoRecordsFound(none)))) => {
-                Given::Missing(Duration::from_secs(none.negative_ttl.unwrap_or_default().into()))
+                QueryResult::Missing(Duration::from_secs(none.negative_ttl.unwrap_or_default().into()))
             }
-            Ok(Err(error @ NetError::Dns(_))) => Given::Refused(error.to_string()),
-            Ok(Err(error)) => Given::Silent(error.to_string()),
+            Ok(Err(error @ NetError::Dns(_))) => QueryResult::Refused(error.to_string()),
+            Ok(Err(error)) => QueryResult::Silent(error.to_string()),
         }
     }
 
-    /// The client of now.
-    async fn client(&self) -> Result<Arc<Client>, String> {
-        if let Source::Fixed(client) = &self.source {
+    /// Returns the present client of the source.
+    async fn client(&self) -> Result<Arc<DnsClient>, String> {
+        if let ServerSource::Fixed(client) = &self.source {
             return Ok(Arc::clone(client));
         }
-        let mut made = self.made.lock().await;
-        if let Some((since, client)) = &*made
-            && since.elapsed() < REREAD
+        let mut current = self.current.lock().await;
+        if let Some((since, client)) = &*current
+            && since.elapsed() < REREAD_INTERVAL
         {
             return Ok(Arc::clone(client));
         }
         let client = Arc::new(match &self.source {
-            Source::Fixed(client) => return Ok(Arc::clone(client)),
-            Source::System => spawn_blocking(Client::of_system).await.map_err(|error| error.to_string())?,
-            Source::Named(servers, system) => {
-                Client::of_servers(&addresses_of_servers(servers, system).await?)
+            ServerSource::Fixed(client) => return Ok(Arc::clone(client)),
+            ServerSource::System => {
+                spawn_blocking(DnsClient::of_system).await.map_err(|error| error.to_string())?
+            }
+            ServerSource::Named(servers, system) => {
+                DnsClient::of_servers(&addresses_of_servers(servers, system).await?)
             }
         });
-        *made = Some((Instant::now(), Arc::clone(&client)));
+        *current = Some((Instant::now(), Arc::clone(&client)));
         Ok(client)
     }
 }
 
-/// Looks up the servers that are names. It is enough that one of the servers is found.
+/// Looks up the servers that are names. One server is enough.
 fn addresses_of_servers<'a>(
-    servers: &'a [Server],
+    servers: &'a [DnsServer],
     system: &'a Resolver,
 ) -> Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>, String>> + Send + 'a>> {
     Box::pin(async move {
         let mut found = Vec::new();
         let mut trouble = String::new();
-        for Server { host, port } in servers {
+        for DnsServer { host, port } in servers {
             match host {
-                ServerHost::Address(ip) => found.push(SocketAddr::new(*ip, *port)),
-                ServerHost::Name(name) => match system.addresses(name).await {
-                    Reply::Records(addresses, _) => {
+                DnsServerHost::Address(ip) => found.push(SocketAddr::new(*ip, *port)),
+                DnsServerHost::Name(name) => match system.addresses(name).await {
+                    DnsReply::Records(addresses, _) => {
                         found.extend(addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)));
                     }
-                    Reply::Missing(_) => trouble = format!("there is no DNS server {name}"),
-                    Reply::Failed(reason) => trouble = format!("looking up the DNS server {name}: {reason}"),
+                    DnsReply::Missing(_) => trouble = format!("there is no DNS server {name}"),
+                    DnsReply::Failed(reason) => {
+                        trouble = format!("looking up the DNS server {name}: {reason}");
+                    }
                 },
             }
         }
@@ -281,8 +305,8 @@ fn addresses_of_servers<'a>(
     })
 }
 
-/// The records with the lowest priority, without those that say that there is no service here (target `.`).
-fn preferred(mut records: Vec<SRV>) -> Vec<Service> {
+/// Returns the records with the lowest priority, without those that deny the service (target `.`).
+fn preferred(mut records: Vec<SRV>) -> Vec<SrvTarget> {
     records.retain(|record| !record.target.is_root() && record.port > 0);
     let lowest = records.iter().map(|record| record.priority).min();
     let lowest = records.iter().filter(|record| Some(record.priority) == lowest);
@@ -290,11 +314,12 @@ fn preferred(mut records: Vec<SRV>) -> Vec<Service> {
         .map(|SRV { target, port, weight, .. }| {
             let mut target = target.clone();
             target.set_fqdn(true);
-            Service { target: target.to_ascii().to_ascii_lowercase().into(), port: *port, weight: *weight }
+            SrvTarget { target: target.to_ascii().to_ascii_lowercase().into(), port: *port, weight: *weight }
         })
         .collect()
 }
 
+/// Returns the target of an alias.
 fn alias(records: &[RData]) -> Option<Name> {
     records.iter().find_map(|data| match data {
         RData::CNAME(alias) => Some(alias.0.clone()),
@@ -302,8 +327,8 @@ fn alias(records: &[RData]) -> Option<Name> {
     })
 }
 
-impl Client {
-    /// Reads what the system says; what is wrong with it is said for each question.
+impl DnsClient {
+    /// Makes a client from the configuration of the system. An error in it becomes the result of each query.
     fn of_system() -> Self {
         let hosts = Hosts::from_system().unwrap_or_else(|error| {
             tracing::debug!(%error, "the hosts file cannot be read");
@@ -318,7 +343,7 @@ impl Client {
         }
     }
 
-    /// Asks these servers for complete names.
+    /// Makes a client that asks these servers for complete names.
     fn of_servers(servers: &[SocketAddr]) -> Self {
         let servers = servers.iter().map(|address| {
             let [mut udp, mut tcp] = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
@@ -330,11 +355,12 @@ impl Client {
         Self::new(Hosts::default(), config, ResolverOpts::default())
     }
 
+    /// Makes a client from a configuration.
     pub(super) fn new(hosts: Hosts, config: ResolverConfig, mut options: ResolverOpts) -> Self {
-        // Both come before hickory is asked.
+        // The hosts file is read before hickory is asked.
         options.use_hosts_file = ResolveHosts::Never;
-        let search = config.search().iter().take(SEARCHED).cloned().collect();
-        // What is known is kept in the tables, by their rules.
+        let search = config.search().iter().take(MAX_SEARCH_DOMAINS).cloned().collect();
+        // The tables keep the answers, by their own rules.
         options.cache_size = 0;
         let ndots = options.ndots;
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
@@ -342,7 +368,7 @@ impl Client {
         Self { hosts, search, ndots, lookups }
     }
 
-    /// The addresses in the hosts file: a name that stands there is not asked for elsewhere.
+    /// Returns the addresses in the hosts file. A name that stands there is not asked of servers.
     fn in_hosts_file(&self, name: &Name) -> Option<Vec<IpAddr>> {
         let lookups = [RecordType::A, RecordType::AAAA]
             .map(|kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind)));
@@ -351,7 +377,7 @@ impl Client {
         if addresses.is_empty() { None } else { Some(addresses) }
     }
 
-    /// The complete names that a name may stand for, in the order of resolv.conf(5).
+    /// Returns the complete names that a name may stand for, in the order of resolv.conf(5).
     fn candidates(&self, name: &Name) -> Vec<Name> {
         let mut complete = name.clone();
         complete.set_fqdn(true);

@@ -1,12 +1,12 @@
-//! Which addresses this host can reach at all.
+//! The addresses that this host has a route to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// Returns the addresses that there is a route to; all of them when there is none to any.
+/// Returns the addresses that this host has a route to; all of them when it has a route to none.
 ///
-/// Most names have addresses of both families, and many hosts have one: without this, they would lose every second
-/// request. Platform resolvers put such addresses last instead (RFC 6724, section 6, rule 1), which says nothing to a
-/// balancer.
+/// Most names have addresses of both families, but many hosts have routes for one: without this, they would lose every
+/// second request. Platform resolvers put such addresses last instead (RFC 6724, section 6, rule 1), which does not
+/// help a balancer.
 pub(super) fn reachable(addresses: Vec<IpAddr>, has_route: fn(IpAddr) -> bool) -> Vec<IpAddr> {
     let both = addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6);
     if !both {
@@ -16,7 +16,7 @@ pub(super) fn reachable(addresses: Vec<IpAddr>, has_route: fn(IpAddr) -> bool) -
     if routed.is_empty() { addresses } else { routed }
 }
 
-/// Asks the system: connecting a datagram socket looks for a route, and sends nothing.
+/// Returns whether the system has a route to an address. Connecting a datagram socket looks for one, and sends nothing.
 pub(super) fn has_route(address: IpAddr) -> bool {
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

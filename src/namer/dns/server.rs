@@ -1,11 +1,11 @@
-//! A DNS server as a configuration names it.
+//! A DNS server, as written in the configuration.
 
 use crate::namer::address::{is_host_name, literal};
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// What [`Server`] is read from, in words.
+/// A description, for error texts, of the text that [`DnsServer`] is read from.
 pub(in crate::namer) const EXPECTED_SERVER: &str = "an address or a host name of a DNS server, with or without a port, such as 10.0.0.10 or ns.example.org:5353";
 
 /// The port of DNS.
@@ -13,19 +13,19 @@ const DNS_PORT: u16 = 53;
 
 /// A DNS server: an address or a name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::namer) struct Server {
-    pub(super) host: ServerHost,
+pub(in crate::namer) struct DnsServer {
+    pub(super) host: DnsServerHost,
     pub(super) port: u16,
 }
 
-/// Where a DNS server is.
+/// The host of a DNS server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ServerHost {
+pub(super) enum DnsServerHost {
     Address(IpAddr),
     Name(Arc<str>),
 }
 
-impl FromStr for Server {
+impl FromStr for DnsServer {
     type Err = ();
 
     /// Reads `host` and `host:port`; an IPv6 address with a port stands in brackets.
@@ -39,8 +39,8 @@ impl FromStr for Server {
             _ => (text, DNS_PORT),
         };
         let host = match literal(host) {
-            Some(address) => ServerHost::Address(address),
-            None if is_host_name(host) => ServerHost::Name(host.to_ascii_lowercase().into()),
+            Some(address) => DnsServerHost::Address(address),
+            None if is_host_name(host) => DnsServerHost::Name(host.to_ascii_lowercase().into()),
             None => return Err(()),
         };
         Ok(Self { host, port })
@@ -49,7 +49,7 @@ impl FromStr for Server {
 
 #[cfg(test)]
 mod tests {
-    use super::{Server, ServerHost};
+    use super::{DnsServer, DnsServerHost};
 
     #[test]
     fn servers() {
@@ -72,9 +72,9 @@ mod tests {
             ("https://ns0", None),
         ];
         for (text, expected) in cases {
-            let server = text.parse().ok().map(|Server { host, port }| match host {
-                ServerHost::Address(address) => format!("{address} {port}"),
-                ServerHost::Name(name) => format!("{name} {port}"),
+            let server = text.parse().ok().map(|DnsServer { host, port }| match host {
+                DnsServerHost::Address(address) => format!("{address} {port}"),
+                DnsServerHost::Name(name) => format!("{name} {port}"),
             });
             assert_eq!(server.as_deref(), expected, "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! Answers of DNS that somebody holds, each kept fresh by a task of its own.
+//! The DNS answers in use, each kept fresh by a task of its own.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -14,114 +14,123 @@ pub(in crate::namer) const MIN_PAUSE: Duration = Duration::from_secs(5);
 /// How long records are kept at most, whatever their time to live.
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(300);
 
-/// How long it is believed at most that there are none: what appears should be found soon.
+/// How long a reply without records holds at most: new records should be found soon.
 pub(super) const MAX_MISSING: Duration = Duration::from_secs(30);
 
-/// The pause after a first failure at most; it doubles up to [`MAX_BACK_OFF`].
+/// The longest pause after a first failure; it doubles up to [`MAX_BACK_OFF`].
 pub(super) const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// The longest pause after failures.
+/// The longest pause after any number of failures.
 pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
-/// What is asked.
+/// A question to DNS about one name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::namer) struct Question {
-    /// In lower case.
+pub(in crate::namer) struct DnsQuestion {
+    /// The name, in lower case.
     pub(in crate::namer) name: Arc<str>,
     /// How long an answer is kept at least.
     pub(in crate::namer) min_pause: Duration,
-    /// Whether the first records are kept for as long as anybody holds them.
+    /// Whether the first records are kept for as long as they are in use.
     pub(in crate::namer) once: bool,
 }
 
-/// What the servers say once.
+/// The reply of the servers to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::namer) enum Reply<T> {
+pub(in crate::namer) enum DnsReply<T> {
     /// Records, and their time to live.
     Records(Vec<T>, Duration),
-    /// That there are none, and for how long this holds.
+    /// There are no records; this holds for so long.
     Missing(Duration),
-    /// Nothing that can be relied on, for this reason.
+    /// The question could not be answered, for this reason.
     Failed(String),
 }
 
-/// What is known of a name.
+/// The present state of a name in DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::namer) enum Known<T> {
-    /// The first reply is still to come.
+pub(in crate::namer) enum DnsState<T> {
+    /// There was no reply yet.
     Pending,
-    /// Records, in order and each once; never none.
+    /// There are records: in order, each once, and never none.
     Found {
         /// The records of the last good reply.
         records: Arc<[T]>,
-        /// Why it could not be renewed, if it could not.
+        /// The reason why they could not be renewed, if they could not.
         stale: Option<Arc<str>>,
     },
     /// There is no such name, or it has no such records.
     Missing,
-    /// This cannot be said, for this reason, and there is no good reply to keep.
+    /// The state is not known, for this reason, and there is no good reply to keep.
     Failed(Arc<str>),
 }
 
-type Asking<T> = Pin<Box<dyn Future<Output = Reply<T>> + Send>>;
+/// A future reply.
+type DnsReplyFuture<T> = Pin<Box<dyn Future<Output = DnsReply<T>> + Send>>;
 
-/// The answers that are held. Cheap to clone.
-pub(super) struct Table<T>(Arc<Shared<T>>);
+/// The answers in use, by their questions. Cheap to clone.
+pub(super) struct DnsTable<T>(Arc<DnsTableInner<T>>);
 
-struct Shared<T> {
-    ask: Box<dyn Fn(Arc<str>) -> Asking<T> + Send + Sync>,
+/// The content of a table, which its clones and tasks share.
+struct DnsTableInner<T> {
+    ask: Box<dyn Fn(Arc<str>) -> DnsReplyFuture<T> + Send + Sync>,
     control: Handle,
-    held: Mutex<HashMap<Question, watch::Sender<Known<T>>>>,
+    entries: Mutex<HashMap<DnsQuestion, watch::Sender<DnsState<T>>>>,
 }
 
-impl<T> Clone for Table<T> {
+impl<T> Clone for DnsTable<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T: Clone + Ord + Send + Sync + 'static> Table<T> {
-    /// Makes an empty table that asks through `ask`, on `control`.
-    pub(super) fn new(control: &Handle, ask: impl Fn(Arc<str>) -> Asking<T> + Send + Sync + 'static) -> Self {
-        let held = Mutex::default();
-        Self(Arc::new(Shared { ask: Box::new(ask), control: control.clone(), held }))
+impl<T: Clone + Ord + Send + Sync + 'static> DnsTable<T> {
+    /// Makes an empty table that asks through `ask`, in tasks on `control`.
+    pub(super) fn new(
+        control: &Handle,
+        ask: impl Fn(Arc<str>) -> DnsReplyFuture<T> + Send + Sync + 'static,
+    ) -> Self {
+        let entries = Mutex::default();
+        Self(Arc::new(DnsTableInner { ask: Box::new(ask), control: control.clone(), entries }))
     }
 
-    /// Starts or joins the entry of a question. It stays while anybody has a receiver.
-    pub(super) fn follow(&self, question: Question) -> watch::Receiver<Known<T>> {
-        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = held.get(&question) {
+    /// Starts or joins the entry of a question. It stays while there is a receiver.
+    pub(super) fn watch(&self, question: DnsQuestion) -> watch::Receiver<DnsState<T>> {
+        let mut entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = entries.get(&question) {
             return sender.subscribe();
         }
-        let (sender, receiver) = watch::channel(Known::Pending);
-        held.insert(question.clone(), sender.clone());
-        self.0.control.spawn(keep(Arc::clone(&self.0), question, sender));
+        let (sender, receiver) = watch::channel(DnsState::Pending);
+        entries.insert(question.clone(), sender.clone());
+        self.0.control.spawn(refresh(Arc::clone(&self.0), question, sender));
         receiver
     }
 }
 
-impl<T> Shared<T> {
-    /// Removes an entry; returns false when somebody has joined it meanwhile.
-    fn forget(&self, question: &Question, sender: &watch::Sender<Known<T>>) -> bool {
+impl<T> DnsTableInner<T> {
+    /// Removes an entry. Returns false when it has got a receiver meanwhile, and so stays.
+    fn forget(&self, question: &DnsQuestion, sender: &watch::Sender<DnsState<T>>) -> bool {
         // New receivers are made under the same lock.
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let unheld = sender.receiver_count() == 0;
-        if unheld {
-            held.remove(question);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = sender.receiver_count() == 0;
+        if unused {
+            entries.remove(question);
         }
-        unheld
+        unused
     }
 }
 
-/// Asks, waits, and asks again, until nobody holds the entry.
-async fn keep<T: Clone + Ord>(shared: Arc<Shared<T>>, question: Question, sender: watch::Sender<Known<T>>) {
+/// Keeps an entry fresh: asks, waits, and asks again, until the entry has no receiver.
+async fn refresh<T: Clone + Ord>(
+    table: Arc<DnsTableInner<T>>,
+    question: DnsQuestion,
+    sender: watch::Sender<DnsState<T>>,
+) {
     let mut failures = 0;
     loop {
         let step = async {
-            let reply = (shared.ask)(Arc::clone(&question.name)).await;
+            let reply = (table.ask)(Arc::clone(&question.name)).await;
             let pause = pause(&question, &reply, failures);
-            failures = if matches!(reply, Reply::Failed(_)) { failures + 1 } else { 0 };
-            learn(&question.name, &sender, reply);
+            failures = if matches!(reply, DnsReply::Failed(_)) { failures + 1 } else { 0 };
+            update(&question.name, &sender, reply);
             match pause {
                 Some(pause) => sleep(pause).await,
                 None => std::future::pending().await,
@@ -129,39 +138,40 @@ async fn keep<T: Clone + Ord>(shared: Arc<Shared<T>>, question: Question, sender
         };
         tokio::select! {
             () = step => {}
-            () = sender.closed() => if shared.forget(&question, &sender) {
+            () = sender.closed() => if table.forget(&question, &sender) {
                 return;
             },
         }
     }
 }
 
-/// How long a reply is good for; for ever if there is nothing to wait for.
-fn pause<T>(question: &Question, reply: &Reply<T>, failures: u32) -> Option<Duration> {
+/// Returns the pause before the next question; none when the reply holds for ever.
+fn pause<T>(question: &DnsQuestion, reply: &DnsReply<T>, failures: u32) -> Option<Duration> {
     let least = question.min_pause;
     match reply {
-        Reply::Records(records, _) if question.once && !records.is_empty() => None,
-        Reply::Records(_, life) => Some((*life).clamp(least, MAX_PAUSE.max(least))),
-        Reply::Missing(life) => Some((*life).clamp(least, MAX_MISSING.max(least))),
-        Reply::Failed(_) => {
+        DnsReply::Records(records, _) if question.once && !records.is_empty() => None,
+        DnsReply::Records(_, life) => Some((*life).clamp(least, MAX_PAUSE.max(least))),
+        DnsReply::Missing(life) => Some((*life).clamp(least, MAX_MISSING.max(least))),
+        DnsReply::Failed(_) => {
             let longest = BACK_OFF.saturating_mul(1 << failures.min(16)).min(MAX_BACK_OFF);
-            // Between half and all of it, so that names that failed together do not ask together.
+            // Between half and all of it, so that names that failed together are not asked for together.
             Some(longest.mul_f64(0.5 + fastrand::f64() / 2.0))
         }
     }
 }
 
-fn learn<T: Clone + Ord>(name: &str, sender: &watch::Sender<Known<T>>, reply: Reply<T>) {
+/// Updates the state of a name by a reply.
+fn update<T: Clone + Ord>(name: &str, sender: &watch::Sender<DnsState<T>>, reply: DnsReply<T>) {
     sender.send_if_modified(|known| {
         let new = match reply {
-            Reply::Records(mut records, _) if !records.is_empty() => {
-                // Servers rotate their answers: in order, equal sets are equal.
+            DnsReply::Records(mut records, _) if !records.is_empty() => {
+                // Servers rotate their answers: in order, equal sets compare as equal.
                 records.sort_unstable();
                 records.dedup();
-                Known::Found { records: records.into(), stale: None }
+                DnsState::Found { records: records.into(), stale: None }
             }
-            Reply::Records(..) | Reply::Missing(_) => Known::Missing,
-            Reply::Failed(reason) => failed(known, format!("looking up {name}: {reason}").into()),
+            DnsReply::Records(..) | DnsReply::Missing(_) => DnsState::Missing,
+            DnsReply::Failed(reason) => after_failure(known, format!("looking up {name}: {reason}").into()),
         };
         let changed = *known != new;
         *known = new;
@@ -169,16 +179,17 @@ fn learn<T: Clone + Ord>(name: &str, sender: &watch::Sender<Known<T>>, reply: Re
     });
 }
 
-/// Keeps records through a failure. Missing is not kept: it would send requests elsewhere in silence.
-fn failed<T: Clone>(known: &Known<T>, reason: Arc<str>) -> Known<T> {
+/// Returns the state after a failure. Records are kept. Missing is not kept: it would send requests elsewhere in
+/// silence.
+fn after_failure<T: Clone>(known: &DnsState<T>, reason: Arc<str>) -> DnsState<T> {
     match known {
-        // The first reason stays: whoever looks on is not woken by each further one.
-        Known::Found { stale: Some(_), .. } => known.clone(),
-        Known::Found { records, stale: None } => {
+        // The first reason stays, so that receivers are not woken by each further one.
+        DnsState::Found { stale: Some(_), .. } => known.clone(),
+        DnsState::Found { records, stale: None } => {
             tracing::warn!(%reason, "keeping the last records");
-            Known::Found { records: Arc::clone(records), stale: Some(reason) }
+            DnsState::Found { records: Arc::clone(records), stale: Some(reason) }
         }
-        Known::Pending | Known::Missing | Known::Failed(_) => Known::Failed(reason),
+        DnsState::Pending | DnsState::Missing | DnsState::Failed(_) => DnsState::Failed(reason),
     }
 }
 

@@ -5,9 +5,9 @@ mod server;
 
 use self::server::DnsServer;
 
-use super::resolver::Client;
-use super::table::{Reply, Table};
-use super::{Dns, Resolver, Service};
+use super::resolver::DnsClient;
+use super::table::{DnsReply, DnsTable};
+use super::{Dns, Resolver, SrvTarget};
 use hickory_resolver::Hosts;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::proto::rr::Name;
@@ -29,18 +29,18 @@ impl DnsServer {
         let config = ResolverConfig::from_parts(None, search, vec![server]);
         let mut options = ResolverOpts::default();
         (options.timeout, options.attempts) = (Duration::from_millis(200), 1);
-        Resolver::of_client(Client::new(hosts, config, options), has_route)
+        Resolver::of_client(DnsClient::new(hosts, config, options), has_route)
     }
 }
 
 /// DNS without servers: every question gets the reply that the test has set, at once. No name exists unless set.
 #[derive(Clone, Default)]
 pub(in crate::namer) struct Scripted {
-    hosts: Arc<Mutex<HashMap<String, Reply<IpAddr>>>>,
-    services: Arc<Mutex<HashMap<String, Reply<Service>>>>,
+    hosts: Arc<Mutex<HashMap<String, DnsReply<IpAddr>>>>,
+    services: Arc<Mutex<HashMap<String, DnsReply<SrvTarget>>>>,
 }
 
-/// How long what a script says is good for.
+/// How long the replies of a script hold.
 const LIFE: Duration = Duration::from_secs(10);
 
 impl Scripted {
@@ -63,38 +63,38 @@ impl Scripted {
     /// Sets the places of a service, each a target, a port and a weight, or why they cannot be said.
     pub(in crate::namer) fn service(&self, name: &str, places: Result<&[(&str, u16, u16)], &str>) {
         let place =
-            |&(target, port, weight): &(&str, u16, u16)| Service { target: target.into(), port, weight };
+            |&(target, port, weight): &(&str, u16, u16)| SrvTarget { target: target.into(), port, weight };
         let records = places.map(|places| places.iter().map(place).collect());
         self.services.lock().unwrap().insert(name.to_owned(), reply(records));
     }
 }
 
-fn reply<T>(records: Result<Vec<T>, &str>) -> Reply<T> {
+fn reply<T>(records: Result<Vec<T>, &str>) -> DnsReply<T> {
     match records {
-        Ok(records) => Reply::Records(records, LIFE),
-        Err(reason) => Reply::Failed(reason.to_owned()),
+        Ok(records) => DnsReply::Records(records, LIFE),
+        Err(reason) => DnsReply::Failed(reason.to_owned()),
     }
 }
 
 fn scripted<T: Clone + Ord + Send + Sync + 'static>(
-    replies: Arc<Mutex<HashMap<String, Reply<T>>>>,
+    replies: Arc<Mutex<HashMap<String, DnsReply<T>>>>,
     control: &Handle,
-) -> Table<T> {
-    Table::new(control, move |name| {
-        let reply = replies.lock().unwrap().get(&*name).cloned().unwrap_or(Reply::Missing(LIFE));
+) -> DnsTable<T> {
+    DnsTable::new(control, move |name| {
+        let reply = replies.lock().unwrap().get(&*name).cloned().unwrap_or(DnsReply::Missing(LIFE));
         Box::pin(async move { reply })
     })
 }
 
 /// A reply as text: `ADDRESSES SECONDS`, `missing SECONDS`, or `failed: ...`.
-fn show<T: Ord>(reply: Reply<T>, record: fn(&T) -> String) -> String {
+fn show<T: Ord>(reply: DnsReply<T>, record: fn(&T) -> String) -> String {
     match reply {
-        Reply::Records(mut records, life) => {
+        DnsReply::Records(mut records, life) => {
             records.sort();
             format!("{} {}", records.iter().map(record).collect::<Vec<_>>().join(","), life.as_secs())
         }
-        Reply::Missing(life) => format!("missing {}", life.as_secs()),
-        Reply::Failed(reason) => format!("failed: {reason}"),
+        DnsReply::Missing(life) => format!("missing {}", life.as_secs()),
+        DnsReply::Failed(reason) => format!("failed: {reason}"),
     }
 }
 
@@ -103,7 +103,7 @@ async fn addresses(resolver: &Resolver, host: &str) -> String {
 }
 
 async fn services(resolver: &Resolver, service: &str) -> String {
-    let record = |Service { target, port, weight }: &Service| format!("{target}:{port}*{weight}");
+    let record = |SrvTarget { target, port, weight }: &SrvTarget| format!("{target}:{port}*{weight}");
     show(resolver.services(service).await, record)
 }
 
@@ -267,5 +267,5 @@ async fn the_configuration_of_the_system_is_read() {
     // Whatever it says: this name is answered without servers (RFC 6761).
     let resolver = Resolver::of_system();
     let reply = resolver.addresses("x.localhost.").await;
-    assert!(!matches!(reply, Reply::Missing(_)), "{reply:?}");
+    assert!(!matches!(reply, DnsReply::Missing(_)), "{reply:?}");
 }

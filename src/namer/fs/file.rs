@@ -1,36 +1,37 @@
-//! The format of a name file: one address, or host name, in each line.
+//! The format of a name file: one address or host name per line.
 
 use crate::interpret::{Endpoint, EndpointSet, Hint};
 use crate::namer::address::{is_host_name, literal};
-use crate::namer::dns::Known;
+use crate::namer::dns::DnsState;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Bad lines that are kept with their text; more are only counted. So it is with host names without an address.
-const KEPT: usize = 10;
+/// How many bad lines are kept with their text; more are only counted. The same holds for host names without an
+/// address.
+const MAX_BAD_LINES: usize = 10;
 
-/// Characters of a bad line that are kept.
-const SHOWN: usize = 100;
+/// How many characters of a bad line are kept.
+const MAX_LINE_TEXT: usize = 100;
 
-/// Host names in one file: each is followed by itself.
+/// How many host names one file may have: each is watched separately.
 const MAX_HOSTS: usize = 1000;
 
 /// A line of a name file that is not an address, or repeats one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// Its number, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// Its beginning: up to 100 characters.
+    /// The beginning of the line: up to 100 characters.
     pub text: String,
-    /// What is wrong with it, for people.
+    /// The mistake, for people.
     pub reason: &'static str,
 }
 
-/// What a name file says.
+/// The content of a name file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Content {
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<NameLine>,
     /// The first bad lines.
     pub(super) bad_lines: Vec<BadLine>,
     /// How many bad lines there are in all.
@@ -39,57 +40,57 @@ pub(super) struct Content {
 
 /// One good line.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Line {
-    pub(super) host: Host,
+pub(super) struct NameLine {
+    pub(super) host: LineHost,
     port: u16,
     weight: f64,
     hint: Option<Hint>,
 }
 
-/// What stands before the port.
+/// The host of a line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Host {
+pub(super) enum LineHost {
     Address(IpAddr),
-    /// In lower case.
+    /// A host name, in lower case.
     Name(Arc<str>),
 }
 
-/// What the lines of a file come to at one time.
+/// The endpoints of a file at one time.
 #[derive(Debug, Default)]
-pub(super) struct Located {
+pub(super) struct FileEndpoints {
     pub(super) endpoints: EndpointSet,
-    /// Whether some host name has never been answered.
+    /// Whether DNS has not answered yet for some host name.
     pub(super) pending: bool,
-    /// Why the addresses of some host name are not known, or not those of now.
+    /// The reason why the addresses of some host name are not known, or out of date.
     pub(super) trouble: Option<Arc<str>>,
     /// The first host names without an address.
     pub(super) without_address: Vec<Arc<str>>,
 }
 
 impl Content {
-    /// The host names in it.
+    /// Returns the host names in the file.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &Arc<str>> {
         self.lines.iter().filter_map(|line| match &line.host {
-            Host::Name(name) => Some(name),
-            Host::Address(_) => None,
+            LineHost::Name(name) => Some(name),
+            LineHost::Address(_) => None,
         })
     }
 
-    /// Puts the addresses of hosts in the place of their names, each with the port and the weight of the line. Of equal
-    /// addresses the first counts.
-    pub(super) fn locate(&self, known: impl Fn(&str) -> Known<IpAddr>) -> Located {
-        let mut located = Located::default();
+    /// Returns the endpoints of the lines, with the addresses of hosts in the place of their names, each with the port
+    /// and the weight of its line. Of equal addresses the first counts.
+    pub(super) fn endpoints(&self, known: impl Fn(&str) -> DnsState<IpAddr>) -> FileEndpoints {
+        let mut located = FileEndpoints::default();
         let mut endpoints = Vec::new();
         let mut seen = HashSet::new();
         for line in &self.lines {
             let addresses: Arc<[IpAddr]> = match &line.host {
-                Host::Address(address) => Arc::new([*address]),
-                Host::Name(name) => located.take(name, known(name)),
+                LineHost::Address(address) => Arc::new([*address]),
+                LineHost::Name(name) => located.take(name, known(name)),
             };
             for &address in addresses.iter() {
                 let address = SocketAddr::new(address, line.port);
                 if seen.insert(address) {
-                    let Line { weight, hint, .. } = *line;
+                    let NameLine { weight, hint, .. } = *line;
                     endpoints.push(Endpoint { weight, hint, ..Endpoint::at(address) });
                 }
             }
@@ -99,45 +100,48 @@ impl Content {
     }
 }
 
-impl Located {
-    fn take(&mut self, name: &Arc<str>, known: Known<IpAddr>) -> Arc<[IpAddr]> {
+impl FileEndpoints {
+    /// Returns the addresses of a host name, and notes when they are not known.
+    fn take(&mut self, name: &Arc<str>, known: DnsState<IpAddr>) -> Arc<[IpAddr]> {
         match known {
-            Known::Found { records, stale } => {
+            DnsState::Found { records, stale } => {
                 self.trouble = self.trouble.take().or(stale);
                 return records;
             }
-            Known::Pending => self.pending = true,
-            Known::Missing => {}
-            Known::Failed(reason) => self.trouble = self.trouble.take().or(Some(reason)),
+            DnsState::Pending => self.pending = true,
+            DnsState::Missing => {}
+            DnsState::Failed(reason) => self.trouble = self.trouble.take().or(Some(reason)),
         }
-        if self.without_address.len() < KEPT && !self.without_address.contains(name) {
+        if self.without_address.len() < MAX_BAD_LINES && !self.without_address.contains(name) {
             self.without_address.push(Arc::clone(name));
         }
         Arc::new([])
     }
 }
 
-/// Reads `host port` and `host port * weight`, either with `h2c` or `http` behind it for what is spoken there, fields
-/// apart by white space, comments from `#`, empty lines. A bad line is reported and the others serve; of lines with one
-/// host and port the first counts.
+/// Reads the lines of a file.
 ///
-/// The word for the protocol is not Linkerd's: there a file's endpoints spoke what their router did.
+/// A line is `host port` or `host port * weight`, either with `h2c` or `http` behind it for the protocol of the
+/// endpoint. White space separates the fields. Comments begin with `#`; empty lines are allowed. A bad line is
+/// reported, and the others serve; of lines with one host and port the first counts.
+///
+/// The word for the protocol is not Linkerd's: there a file's endpoints spoke the protocol of their router.
 pub(super) fn parse(bytes: &[u8]) -> Content {
     let mut known = HashSet::new();
     let mut hosts = HashSet::new();
     let mut content = Content::default();
     for (index, text) in bytes.split(|&byte| byte == b'\n').enumerate() {
         let text = String::from_utf8_lossy(text);
-        let said = text.split('#').next().unwrap_or_default().trim();
-        if said.is_empty() {
+        let text = text.split('#').next().unwrap_or_default().trim();
+        if text.is_empty() {
             continue;
         }
-        let line = line(said).and_then(|line| {
-            if let Host::Name(name) = &line.host {
+        let line = line(text).and_then(|line| {
+            if let LineHost::Name(name) = &line.host {
                 hosts.insert(Arc::clone(name));
             }
             let new = known.insert((line.host.clone(), line.port));
-            match (new, hosts.len() <= MAX_HOSTS || matches!(line.host, Host::Address(_))) {
+            match (new, hosts.len() <= MAX_HOSTS || matches!(line.host, LineHost::Address(_))) {
                 (true, true) => Ok(line),
                 (false, _) => Err("the address stands in a line above"),
                 (_, false) => Err("the file has more than 1000 host names"),
@@ -147,8 +151,8 @@ pub(super) fn parse(bytes: &[u8]) -> Content {
             Ok(line) => content.lines.push(line),
             Err(reason) => {
                 content.bad += 1;
-                if content.bad_lines.len() < KEPT {
-                    let text = said.chars().take(SHOWN).collect();
+                if content.bad_lines.len() < MAX_BAD_LINES {
+                    let text = text.chars().take(MAX_LINE_TEXT).collect();
                     content.bad_lines.push(BadLine { line: index + 1, text, reason });
                 }
             }
@@ -157,7 +161,8 @@ pub(super) fn parse(bytes: &[u8]) -> Content {
     content
 }
 
-fn line(text: &str) -> Result<Line, &'static str> {
+/// Reads one line without its comment.
+fn line(text: &str) -> Result<NameLine, &'static str> {
     let mut fields: Vec<&str> = text.split_whitespace().take(6).collect();
     let hint = match fields.last() {
         Some(&"h2c") => Some(Hint::H2c),
@@ -177,8 +182,10 @@ fn line(text: &str) -> Result<Line, &'static str> {
         }
     };
     let host = match literal(host) {
-        Some(address) => Host::Address(address),
-        None if is_host_name(host) && !is_wrong_address(host) => Host::Name(host.to_ascii_lowercase().into()),
+        Some(address) => LineHost::Address(address),
+        None if is_host_name(host) && !is_wrong_address(host) => {
+            LineHost::Name(host.to_ascii_lowercase().into())
+        }
         None => return Err("the host is neither an address nor a host name"),
     };
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
@@ -187,10 +194,11 @@ fn line(text: &str) -> Result<Line, &'static str> {
     let weight = weight.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
     let weight = weight.ok_or("the weight is not a number from 0")?;
     // `-0` is a way to write 0.
-    Ok(Line { host, port, weight: weight.abs(), hint })
+    Ok(NameLine { host, port, weight: weight.abs(), hint })
 }
 
-/// Whether a text looks like an IPv4 address and is none, such as `10.0.0.256`: no top-level domain is a number.
+/// Returns whether a text looks like an IPv4 address and is none, such as `10.0.0.256`: no top-level domain is a
+/// number.
 fn is_wrong_address(host: &str) -> bool {
     host.trim_end_matches('.')
         .rsplit('.')
@@ -200,13 +208,13 @@ fn is_wrong_address(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, KEPT, MAX_HOSTS, SHOWN, parse};
+    use super::{Content, MAX_BAD_LINES, MAX_HOSTS, MAX_LINE_TEXT, parse};
     use crate::interpret::Hint;
-    use crate::namer::dns::Known;
+    use crate::namer::dns::DnsState;
 
     /// The endpoints when no host name is known.
     fn endpoints(content: &Content) -> Vec<(String, f64)> {
-        let located = content.locate(|_| Known::Pending);
+        let located = content.endpoints(|_| DnsState::Pending);
         located.endpoints.iter().map(|e| (e.address.to_string(), e.weight)).collect()
     }
 
@@ -239,7 +247,7 @@ mod tests {
     fn protocols() {
         let content =
             parse(b"10.0.0.1 80 h2c\n10.0.0.2 80 * 2 http # old\n10.0.0.3 80 * 3\n10.0.0.1 80 http\n");
-        let located = content.locate(|_| Known::Pending);
+        let located = content.endpoints(|_| DnsState::Pending);
         let endpoints: Vec<_> = located.endpoints.iter().map(|e| (e.weight, e.hint)).collect();
         assert_eq!(endpoints, [(1.0, Some(Hint::H2c)), (2.0, Some(Hint::H1)), (3.0, None)]);
         assert_eq!(content.bad_lines[0].line, 4, "the first counts");
@@ -285,10 +293,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_bad_lines_is_bounded() {
+    fn the_kept_bad_lines_are_bounded() {
         let content = parse(("x".repeat(1000) + "\n").repeat(1000).as_bytes());
-        assert_eq!((content.bad, content.bad_lines.len()), (1000, KEPT));
-        assert_eq!(content.bad_lines[0].text.chars().count(), SHOWN);
+        assert_eq!((content.bad, content.bad_lines.len()), (1000, MAX_BAD_LINES));
+        assert_eq!(content.bad_lines[0].text.chars().count(), MAX_LINE_TEXT);
     }
 
     #[test]
@@ -298,14 +306,14 @@ mod tests {
         assert_eq!((content.bad, content.bad_lines[0].line), (1, 4), "the same host and port again");
         let names: Vec<&str> = content.hosts().map(AsRef::as_ref).collect();
         assert_eq!(names, ["web", "web", "api.example.org.", "gone", "fails"]);
-        let located = content.locate(|name| match name {
+        let located = content.endpoints(|name| match name {
             "web" => {
                 let records = ["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
-                Known::Found { records: records.into(), stale: None }
+                DnsState::Found { records: records.into(), stale: None }
             }
-            "gone" => Known::Missing,
-            "fails" => Known::Failed("no answer".into()),
-            _ => Known::Pending,
+            "gone" => DnsState::Missing,
+            "fails" => DnsState::Failed("no answer".into()),
+            _ => DnsState::Pending,
         });
         let endpoints: Vec<_> = located.endpoints.iter().map(|e| (e.address.to_string(), e.weight)).collect();
         let expected = [("10.0.0.1:80", 1.0), ("[::1]:80", 1.0), ("10.0.0.1:81", 3.0), ("[::1]:81", 3.0)];

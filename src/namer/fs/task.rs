@@ -1,8 +1,10 @@
-use super::file::{Content, Located};
-use super::survey::{Place, Reading, Survey, locate, survey};
+//! The task of a file namer: it owns the answers and the files, and keeps both up to date.
+
+use super::file::{Content, FileEndpoints};
+use super::scan::{DirectoryScan, FileLocation, Reading, file_path, scan};
 use super::{FileState, States};
 use crate::files::Watch;
-use crate::interpret::{Bound, EndpointSet, Leaf, State, Target, Writer};
+use crate::interpret::{AnswerState, AnswerWriter, Bound, EndpointSet, Leaf, Target};
 use crate::name::{NameTree, Path};
 use crate::namer::dns::{Dns, HostSet, MIN_PAUSE};
 use std::collections::{HashMap, HashSet};
@@ -12,73 +14,76 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often what nobody holds any more is dropped.
+/// How often names and files that are no longer in use are dropped.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Lookups that are answered in one go.
+/// How many lookups are answered together.
 const BATCH: usize = 256;
 
-/// A path whose answer is wanted.
+/// A path to look up, with the writer of its answer.
 #[derive(Debug)]
 pub(super) struct Lookup {
     pub(super) path: Path,
-    pub(super) writer: Writer,
+    pub(super) writer: AnswerWriter,
 }
 
-/// The one owner of a namer's answers and files.
-pub(super) struct Task {
+/// The one task that owns a namer's answers and files.
+pub(super) struct FsTask {
     prefix: Path,
     root: PathBuf,
     watch: Watch,
-    names: Vec<Name>,
+    names: Vec<FsName>,
     files: HashMap<Path, NameFile>,
     /// The host names in the files.
     hosts: HostSet,
     states: States,
 }
 
-/// A name that somebody holds the answer for.
-struct Name {
+/// A name with an answer in use.
+struct FsName {
     path: Path,
-    writer: Writer,
-    /// Where it leads; Nowhere before the first look.
-    place: Place,
-    said: Said,
+    writer: AnswerWriter,
+    /// The file that it leads to; Nowhere before the first scan.
+    location: FileLocation,
+    published: FsNameState,
 }
 
-/// What was last published for a name: the same is not published again, because that would wake everybody.
+/// The state of a name, as published. The same state is not published again, because that would wake every holder of
+/// the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
+enum FsNameState {
     Nothing,
     Neg,
-    /// A leaf for the file of these elements.
+    /// A leaf for the file with these elements.
     Leaf(Path),
-    /// The same, and that it is not known to be true any more.
+    /// The same, as the last good answer.
     Stale(Path),
     Failed(String),
 }
 
-/// A file that somebody holds a name for, or the endpoints.
+/// A file behind a name in use, or with endpoints in use.
 struct NameFile {
     endpoints: watch::Sender<EndpointSet>,
     reading: Reading,
-    /// Whether the endpoints it gave last still hold.
+    /// Whether its last endpoints still hold.
     good: bool,
     /// Whether there may be endpoints once host names are looked up.
     pending: bool,
-    /// Why its endpoints are not known, or not those of now: it cannot be read, or a host name cannot be looked up.
+    /// The reason why its endpoints are not known, or out of date: it cannot be read, or a host name cannot be looked
+    /// up.
     trouble: Option<Arc<str>>,
     /// The first of its host names that have no address.
     without_address: Vec<Arc<str>>,
 }
 
-impl Task {
+impl FsTask {
+    /// Makes the task, without any names.
     pub(super) fn new(prefix: Path, root: PathBuf, watch: Watch, dns: Dns, states: States) -> Self {
         let hosts = HostSet::new(dns, MIN_PAUSE);
         Self { prefix, root, watch, names: Vec::new(), files: HashMap::new(), hosts, states }
     }
 
-    /// Runs until the namer is dropped and nobody holds anything of it.
+    /// Runs until the namer is dropped and none of its answers and endpoints is in use.
     pub(super) async fn run(mut self, mut lookups: mpsc::UnboundedReceiver<Lookup>) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -100,94 +105,95 @@ impl Task {
         }
     }
 
-    /// Takes new names. They are followed before they are looked at, so that no change falls in between.
+    /// Takes new names. They are watched before they are scanned, so that no change falls in between.
     async fn join(&mut self, batch: &mut Vec<Lookup>) {
         let first = self.names.len();
-        self.names.extend(batch.drain(..).map(|Lookup { path, writer }| Name {
+        self.names.extend(batch.drain(..).map(|Lookup { path, writer }| FsName {
             path,
             writer,
-            place: Place::Nowhere,
-            said: Said::Nothing,
+            location: FileLocation::Nowhere,
+            published: FsNameState::Nothing,
         }));
         let new = self.names.get(first..).unwrap_or_default();
-        let paths: Vec<PathBuf> = new.iter().map(|name| locate(&self.root, &name.path)).collect();
+        let paths: Vec<PathBuf> = new.iter().map(|name| file_path(&self.root, &name.path)).collect();
         self.watch.follow(paths).await;
         self.look(first).await;
     }
 
-    /// Drops what nobody holds. A client may hold a file's endpoints longer than anybody holds a name for it.
+    /// Drops names and files that are no longer in use. A client may use a file's endpoints longer than its names are
+    /// used.
     async fn sweep(&mut self) {
         let mut dropped = Vec::new();
         self.names.retain(|name| {
             let held = !name.writer.is_closed();
             if !held {
-                dropped.push(locate(&self.root, &name.path));
+                dropped.push(file_path(&self.root, &name.path));
             }
             held
         });
-        let named: HashSet<&Path> = self.names.iter().filter_map(Name::file).collect();
+        let named: HashSet<&Path> = self.names.iter().filter_map(FsName::file).collect();
         self.files.retain(|path, file| {
             let held = named.contains(path) || file.endpoints.receiver_count() > 0;
             if !held {
-                dropped.push(locate(&self.root, path));
+                dropped.push(file_path(&self.root, path));
             }
             held
         });
         if !dropped.is_empty() {
             self.watch.forget(dropped).await;
-            self.follow_hosts();
-            self.show();
+            self.update_hosts();
+            self.publish_states();
         }
     }
 
-    /// Looks where the names from `first` on lead, reads the files again, and publishes what changed.
+    /// Scans the names from `first` on, reads the files again, and publishes what changed.
     async fn look(&mut self, first: usize) {
         let root = self.root.clone();
         let names: Vec<Path> = self.names.iter().skip(first).map(|name| name.path.clone()).collect();
-        // For new names, only their own files are read: of the others, any change is announced.
+        // For new names, only their own files are read: changes of the others are announced by the watch.
         let files = if first == 0 { self.files.keys().cloned().collect() } else { Vec::new() };
-        let surveyed = tokio::task::spawn_blocking(move || survey(&root, &names, files)).await;
+        let scanned = tokio::task::spawn_blocking(move || scan(&root, &names, files)).await;
         // An error is the end of the runtime.
-        let Ok(Survey { places, files }) = surveyed else { return };
-        for (name, place) in self.names.iter_mut().skip(first).zip(places) {
-            name.place = place;
+        let Ok(DirectoryScan { locations, files }) = scanned else { return };
+        for (name, location) in self.names.iter_mut().skip(first).zip(locations) {
+            name.location = location;
         }
         self.read(files).await;
-        self.follow_hosts();
+        self.update_hosts();
         self.publish();
     }
 
-    /// Follows the host names in the files, and no others.
-    fn follow_hosts(&mut self) {
+    /// Watches the host names in the files, and no others.
+    fn update_hosts(&mut self) {
         let contents = self.files.values().filter_map(|file| match &file.reading {
             Reading::Content(content) => Some(content),
             Reading::Missing | Reading::Unreadable(_) => None,
         });
-        self.hosts.follow(&contents.flat_map(Content::hosts).cloned().collect());
+        self.hosts.set_names(&contents.flat_map(Content::hosts).cloned().collect());
     }
 
-    /// Publishes what changed in the files or of the hosts.
+    /// Publishes what changed in the files or in DNS.
     fn publish(&mut self) {
         for file in self.files.values_mut() {
-            file.settle(&self.hosts);
+            file.update_endpoints(&self.hosts);
         }
         for name in &mut self.names {
-            let said = name.verdict(&self.files);
-            name.say(said, &self.prefix, &self.files);
+            let state = name.next_state(&self.files);
+            name.publish_state(state, &self.prefix, &self.files);
         }
-        self.show();
+        self.publish_states();
     }
 
-    /// Takes what was read. New files are followed for as long as anybody holds their endpoints.
+    /// Takes the files that were read. New files are watched while their endpoints are in use.
     async fn read(&mut self, files: HashMap<Path, Reading>) {
         let mut new = Vec::new();
         for (path, reading) in files {
             let file = self.files.entry(path.clone()).or_insert_with(|| {
-                new.push(locate(&self.root, &path));
+                new.push(file_path(&self.root, &path));
                 NameFile::new()
             });
             if file.reading != reading {
-                report(&locate(&self.root, &path), &reading);
+                log_errors(&file_path(&self.root, &path), &reading);
                 file.reading = reading;
             }
         }
@@ -196,14 +202,15 @@ impl Task {
         }
     }
 
-    /// Makes the state visible.
-    fn show(&self) {
+    /// Publishes the states of the files for the admin pages.
+    fn publish_states(&self) {
         let states = self.files.iter().map(|(path, file)| (path.clone(), file.state())).collect();
         *self.states.lock().unwrap_or_else(PoisonError::into_inner) = states;
     }
 }
 
 impl NameFile {
+    /// Makes a file that has not been read yet.
     fn new() -> Self {
         Self {
             endpoints: watch::Sender::default(),
@@ -215,30 +222,31 @@ impl NameFile {
         }
     }
 
-    /// Makes endpoints of its lines and of what is known of the hosts in them.
-    fn settle(&mut self, hosts: &HostSet) {
-        let located = match &self.reading {
-            Reading::Content(content) => content.locate(|name| hosts.known(name)),
+    /// Updates the endpoints from the lines and from the addresses of the hosts in them.
+    fn update_endpoints(&mut self, hosts: &HostSet) {
+        let found = match &self.reading {
+            Reading::Content(content) => content.endpoints(|name| hosts.known(name)),
             Reading::Missing => {
                 self.good = false;
-                Located::default()
+                FileEndpoints::default()
             }
             // The last good endpoints stay.
             Reading::Unreadable(reason) => {
-                Located { trouble: Some(reason.as_str().into()), ..Located::default() }
+                FileEndpoints { trouble: Some(reason.as_str().into()), ..FileEndpoints::default() }
             }
         };
-        let Located { endpoints, pending, trouble, without_address } = located;
+        let FileEndpoints { endpoints, pending, trouble, without_address } = found;
         if !endpoints.is_empty() {
             self.good = true;
-            self.give(endpoints);
+            self.set_endpoints(endpoints);
         } else if !pending && trouble.is_none() {
             self.good = false;
         }
         (self.pending, self.trouble, self.without_address) = (pending, trouble, without_address);
     }
 
-    fn give(&self, new: EndpointSet) {
+    /// Replaces the endpoints, if they differ.
+    fn set_endpoints(&self, new: EndpointSet) {
         self.endpoints.send_if_modified(|endpoints| {
             let changed = *endpoints != new;
             *endpoints = new;
@@ -246,8 +254,9 @@ impl NameFile {
         });
     }
 
+    /// Returns the state of the file.
     fn state(&self) -> FileState {
-        // Those of a file that is gone stay for requests that are on the way.
+        // Endpoints of a file that is gone stay for requests that are on the way.
         let endpoints = if self.good { self.endpoints.borrow().len() } else { 0 };
         let (bad_lines, bad, unreadable) = match &self.reading {
             Reading::Missing => (Vec::new(), 0, None),
@@ -258,62 +267,67 @@ impl NameFile {
     }
 }
 
-impl Name {
-    /// The file it leads to, or stood for when that could last be said.
+impl FsName {
+    /// Returns the file that it leads to or, while that is not known, the last one.
     fn file(&self) -> Option<&Path> {
-        match (&self.place, &self.said) {
-            (Place::File(file), _) => Some(file),
-            (Place::Unreadable(_), Said::Leaf(file) | Said::Stale(file)) => Some(file),
+        match (&self.location, &self.published) {
+            (FileLocation::File(file), _) => Some(file),
+            (FileLocation::Unreadable(_), FsNameState::Leaf(file) | FsNameState::Stale(file)) => Some(file),
             _ => None,
         }
     }
 
-    /// What is to be said of it now.
-    fn verdict(&self, files: &HashMap<Path, NameFile>) -> Said {
-        let path = match &self.place {
-            Place::Nowhere => return Said::Neg,
-            Place::Unreadable(reason) => return self.unreadable(reason),
-            Place::File(path) => path,
+    /// Returns the state to publish now.
+    fn next_state(&self, files: &HashMap<Path, NameFile>) -> FsNameState {
+        let path = match &self.location {
+            FileLocation::Nowhere => return FsNameState::Neg,
+            FileLocation::Unreadable(reason) => return self.unreadable(reason),
+            FileLocation::File(path) => path,
         };
         match files.get(path) {
-            Some(NameFile { good: true, trouble: None, .. }) => Said::Leaf(path.clone()),
-            Some(NameFile { good: true, trouble: Some(_), .. }) => Said::Stale(path.clone()),
-            Some(NameFile { trouble: Some(reason), .. }) => Said::Failed(reason.to_string()),
-            Some(NameFile { pending: true, .. }) => Said::Nothing,
-            Some(_) | None => Said::Neg,
+            Some(NameFile { good: true, trouble: None, .. }) => FsNameState::Leaf(path.clone()),
+            Some(NameFile { good: true, trouble: Some(_), .. }) => FsNameState::Stale(path.clone()),
+            Some(NameFile { trouble: Some(reason), .. }) => FsNameState::Failed(reason.to_string()),
+            Some(NameFile { pending: true, .. }) => FsNameState::Nothing,
+            Some(_) | None => FsNameState::Neg,
         }
     }
 
-    /// What was a leaf stays one; Neg does not stay, because it would send requests elsewhere in silence.
-    fn unreadable(&self, reason: &str) -> Said {
-        match &self.said {
-            Said::Leaf(path) | Said::Stale(path) => Said::Stale(path.clone()),
-            Said::Nothing | Said::Neg | Said::Failed(_) => Said::Failed(reason.to_owned()),
+    /// Returns the state of a name that cannot be read. A leaf stays a leaf. Neg does not stay: it would send requests
+    /// elsewhere in silence.
+    fn unreadable(&self, reason: &str) -> FsNameState {
+        match &self.published {
+            FsNameState::Leaf(path) | FsNameState::Stale(path) => FsNameState::Stale(path.clone()),
+            FsNameState::Nothing | FsNameState::Neg | FsNameState::Failed(_) => {
+                FsNameState::Failed(reason.to_owned())
+            }
         }
     }
 
-    fn say(&mut self, new: Said, prefix: &Path, files: &HashMap<Path, NameFile>) {
-        if self.said == new || new == Said::Nothing {
+    /// Publishes a state, if it differs from the last one.
+    fn publish_state(&mut self, new: FsNameState, prefix: &Path, files: &HashMap<Path, NameFile>) {
+        if self.published == new || new == FsNameState::Nothing {
             return;
         }
         match &new {
-            Said::Nothing => {}
-            Said::Neg => self.writer.publish(State::Ready(NameTree::Neg)),
-            Said::Failed(reason) => self.writer.publish(State::Failed(reason.as_str().into())),
-            Said::Leaf(path) => self.publish_leaf(path, prefix, files),
-            Said::Stale(path) => {
-                if !matches!(&self.said, Said::Leaf(before) if before == path) {
+            FsNameState::Nothing => {}
+            FsNameState::Neg => self.writer.publish(AnswerState::Ready(NameTree::Neg)),
+            FsNameState::Failed(reason) => self.writer.publish(AnswerState::Failed(reason.as_str().into())),
+            FsNameState::Leaf(path) => self.publish_leaf(path, prefix, files),
+            FsNameState::Stale(path) => {
+                if !matches!(&self.published, FsNameState::Leaf(before) if before == path) {
                     self.publish_leaf(path, prefix, files);
                 }
-                self.writer.stale();
+                self.writer.mark_stale();
             }
         }
-        self.said = new;
+        self.published = new;
     }
 
+    /// Publishes a leaf with the live endpoints of a file.
     fn publish_leaf(&self, used: &Path, prefix: &Path, files: &HashMap<Path, NameFile>) {
         let Some(file) = files.get(used) else { return };
-        self.writer.publish(State::Ready(NameTree::Leaf(Leaf::Bound(Bound {
+        self.writer.publish(AnswerState::Ready(NameTree::Leaf(Leaf::Bound(Bound {
             id: prefix.concat(used),
             residual: self.path.skip(used.len()),
             target: Target::Endpoints(file.endpoints.subscribe()),
@@ -321,8 +335,8 @@ impl Name {
     }
 }
 
-/// Says what is wrong with a file, once for each time it changes.
-fn report(path: &std::path::Path, reading: &Reading) {
+/// Logs what is wrong with a file; called once for each change.
+fn log_errors(path: &std::path::Path, reading: &Reading) {
     match reading {
         Reading::Missing => {}
         Reading::Unreadable(reason) => tracing::warn!(%reason, "a name file cannot be read"),

@@ -1,6 +1,6 @@
-use super::survey::MAX_FILE;
+use super::scan::MAX_FILE;
 use super::{BadLine, FsNamer};
-use crate::interpret::{Answer, EndpointSet, Leaf, Namer, State, Target};
+use crate::interpret::{Answer, AnswerState, EndpointSet, Leaf, Namer, Target};
 use crate::name::{NameTree, Path};
 use crate::namer::dns::tests::Scripted;
 use std::fs;
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// What does not happen within this time never happens.
+/// A time in which every change happens; a change that takes longer never happens.
 const NEVER: Duration = Duration::from_secs(20);
 
 /// A namer of a folder that is gone after the test.
@@ -63,10 +63,10 @@ impl Asked {
     fn show(&mut self) -> String {
         let current = self.0.look();
         let shown = match &current.state {
-            State::Pending => "pending".into(),
-            State::Failed(_) => "failed".into(),
-            State::Ready(NameTree::Neg) => "neg".into(),
-            State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
+            AnswerState::Pending => "pending".into(),
+            AnswerState::Failed(_) => "failed".into(),
+            AnswerState::Ready(NameTree::Neg) => "neg".into(),
+            AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
                 let Target::Endpoints(endpoints) = &bound.target else { panic!("not endpoints") };
                 format!("{} {} {}", bound.id, bound.residual, show(&endpoints.borrow()))
             }
@@ -93,7 +93,7 @@ impl Asked {
 
     fn endpoints(&mut self) -> Option<watch::Receiver<EndpointSet>> {
         match self.0.look().state {
-            State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => match bound.target {
+            AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound))) => match bound.target {
                 Target::Endpoints(endpoints) => Some(endpoints),
                 Target::Status(_) => None,
             },
@@ -153,18 +153,18 @@ async fn addresses_change_without_the_tree() {
     assert!(!web.0.has_changed(), "the tree is the same");
     fs::remove_file(folder.at("web")).unwrap();
     web.becomes("neg").await;
-    assert_eq!(show(&endpoints.borrow()), "10.0.0.2:80", "whoever is on the way there arrives");
+    assert_eq!(show(&endpoints.borrow()), "10.0.0.2:80", "requests on the way there still arrive");
     folder.write("web", "10.0.0.3 80");
     web.becomes("/#/io.l5d.fs/web / 10.0.0.3:80").await;
     assert_eq!(
         show(&endpoints.borrow_and_update()),
         "10.0.0.3:80",
-        "whoever kept the addresses sees them again"
+        "the endpoints that were kept see them again"
     );
 }
 
 #[tokio::test]
-async fn endpoints_stay_live_when_nobody_holds_the_name() {
+async fn endpoints_stay_live_when_the_name_is_unused() {
     let folder = Folder::new();
     folder.write("web", "10.0.0.1 80");
     let mut web = folder.ask("/web");
@@ -178,7 +178,7 @@ async fn endpoints_stay_live_when_nobody_holds_the_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_holds_is_dropped() {
+async fn unused_names_and_files_are_dropped() {
     let folder = Folder::new();
     folder.write("web", "10.0.0.1 80");
     let mut web = folder.ask("/web");
@@ -186,7 +186,7 @@ async fn what_nobody_holds_is_dropped() {
     let endpoints = web.endpoints();
     drop(web);
     sleep(NEVER).await;
-    assert_eq!(folder.namer.states().len(), 1, "somebody holds the endpoints");
+    assert_eq!(folder.namer.states().len(), 1, "the endpoints are still in use");
     drop(endpoints);
     let dropped = timeout(NEVER, async {
         while !folder.namer.states().is_empty() {

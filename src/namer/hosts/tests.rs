@@ -1,5 +1,5 @@
-use super::{Host, Hosts, Wanted};
-use crate::interpret::{Answer, EndpointSet, Leaf, State, Target};
+use super::{BoundName, Host, Hosts};
+use crate::interpret::{Answer, AnswerState, EndpointSet, Leaf, Target};
 use crate::name::{NameTree, Path};
 use crate::namer::dns::tests::Scripted;
 use crate::namer::tests;
@@ -12,14 +12,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 fn lookup(dns: &Scripted, port: u16, once: bool) -> Answer {
     let id = Path::from_elems(["$", "inet", "web", &port.to_string()]);
-    let wanted = Wanted { id, residual: "/a".parse().unwrap() };
+    let name = BoundName { id, residual: "/a".parse().unwrap() };
     let hosts = Hosts::new(dns.dns(), &Handle::current());
-    hosts.lookup(Host { name: "web".into(), port, once }, wanted)
+    hosts.lookup(Host { name: "web".into(), port, once }, name)
 }
 
 fn endpoints(answer: &mut Answer) -> Option<watch::Receiver<EndpointSet>> {
     match answer.look().state {
-        State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => match bound.target {
+        AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound))) => match bound.target {
             Target::Endpoints(endpoints) => Some(endpoints),
             Target::Status(_) => None,
         },
@@ -65,12 +65,12 @@ async fn an_answer_follows_its_host() {
     assert_eq!(next(&mut answer).await, "10.0.0.3:80 /$/inet/web/80 /a");
     dns.host("web", Ok(&[]));
     assert_eq!(next(&mut answer).await, "neg");
-    assert_eq!(addresses(&kept.borrow()), "10.0.0.3:80", "whoever is on the way there arrives");
+    assert_eq!(addresses(&kept.borrow()), "10.0.0.3:80", "requests on the way there still arrive");
     dns.host("web", Err("away"));
     assert_eq!(next(&mut answer).await, "failed: looking up web: away", "Neg does not outlive its proof");
     dns.host("web", Ok(&["10.0.0.4"]));
     assert_eq!(next(&mut answer).await, "10.0.0.4:80 /$/inet/web/80 /a");
-    assert_eq!(addresses(&kept.borrow()), "10.0.0.4:80", "whoever kept the endpoints sees them again");
+    assert_eq!(addresses(&kept.borrow()), "10.0.0.4:80", "the endpoints that were kept see them again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +86,7 @@ async fn a_fixed_name_keeps_its_first_addresses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn endpoints_stay_live_when_nobody_holds_the_name() {
+async fn endpoints_stay_live_when_the_name_is_unused() {
     let dns = Scripted::default();
     dns.host("web", Ok(&["10.0.0.1"]));
     let mut answer = lookup(&dns, 81, false);

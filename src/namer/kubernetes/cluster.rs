@@ -2,7 +2,7 @@
 
 use super::Kubernetes;
 use super::pod::Pod;
-use super::service::Service;
+use super::service::KubernetesService;
 use super::slice::{Slice, Subsets};
 use crate::kubernetes::{Client, Clients, Metrics, Scope, Selector, Watches};
 use crate::telemetry::Registry;
@@ -21,14 +21,14 @@ pub(in crate::namer) struct Cluster {
     metrics: ClusterMetrics,
     pub(super) control: Handle,
     /// By name.
-    pub(super) services: Watches<Service>,
+    pub(super) services: Watches<KubernetesService>,
     /// By the name of their service.
     pub(super) slices: Watches<Slice>,
     /// By name, which is that of their service.
     pub(super) endpoints: Watches<Subsets>,
 }
 
-/// What the watches of each resource count.
+/// The metrics of the watches of each resource.
 #[derive(Clone, Debug)]
 struct ClusterMetrics {
     services: Metrics,
@@ -37,27 +37,28 @@ struct ClusterMetrics {
     pods: Metrics,
 }
 
-/// The clusters that namers use, each shared by all that are configured alike. Cheap to clone.
+/// The clusters that namers use, each shared by the namers with the same configuration. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(in crate::namer) struct Clusters(Arc<Mutex<Table>>);
+pub(in crate::namer) struct Clusters(Arc<Mutex<ClusterTable>>);
 
+/// The content of [`Clusters`].
 #[derive(Debug)]
-struct Table {
+struct ClusterTable {
     clients: Clients,
     registry: Registry,
-    /// Made with the first cluster: whoever has none should see none.
+    /// The metrics, made with the first cluster: a router without clusters should show none.
     metrics: Option<ClusterMetrics>,
-    used: Vec<(Key, Weak<Cluster>)>,
+    used: Vec<(ClusterKey, Weak<Cluster>)>,
 }
 
-/// What namers that share a cluster agree in.
-type Key = (crate::kubernetes::Config, Scope);
+/// The configuration that namers of one cluster share.
+type ClusterKey = (crate::kubernetes::Config, Scope);
 
 impl Clusters {
     /// Makes an empty table, whose clusters will be asked by `clients` and count in `registry`.
     pub(in crate::namer) fn new(clients: &Clients, registry: &Registry) -> Self {
         let (clients, registry) = (clients.clone(), registry.clone());
-        let table = Table { clients, registry, metrics: None, used: Vec::new() };
+        let table = ClusterTable { clients, registry, metrics: None, used: Vec::new() };
         Self(Arc::new(Mutex::new(table)))
     }
 
@@ -80,6 +81,7 @@ impl Clusters {
 }
 
 impl ClusterMetrics {
+    /// Registers the metrics.
     fn new(registry: &Registry) -> Self {
         let of = |resource| Metrics::new(registry, resource);
         Self {
@@ -92,6 +94,7 @@ impl ClusterMetrics {
 }
 
 impl Cluster {
+    /// Makes the watches, none of which has started yet.
     fn new(client: Client, scope: Scope, metrics: ClusterMetrics, control: &Handle) -> Self {
         let (of_service, all) = (Selector::Labels(SERVICE.to_owned()), || Selector::All);
         let (services, slices) = (metrics.services.clone(), metrics.slices.clone());
@@ -107,7 +110,7 @@ impl Cluster {
         }
     }
 
-    /// Makes the watches of the pods that have a label, by its value; the server leaves out all others.
+    /// Makes the watches of the pods that have a label, by its value; the server leaves out all other pods.
     pub(super) fn pods(&self, label: &str) -> Watches<Pod> {
         let (selector, metrics) = (Selector::Labels(label.to_owned()), self.metrics.pods.clone());
         let label: Arc<str> = label.into();
@@ -116,7 +119,7 @@ impl Cluster {
         Watches::new(self.client.clone(), self.scope, selector, value, metrics, &self.control)
     }
 
-    /// Describes the watches that are kept up.
+    /// Describes the watches that run.
     pub(super) fn state(&self) -> serde_json::Map<String, serde_json::Value> {
         let mut watches = self.services.state();
         watches.extend(self.slices.state());
@@ -125,10 +128,12 @@ impl Cluster {
     }
 }
 
+/// Returns the name of an object.
 fn own_name(meta: &ObjectMeta) -> Option<String> {
     meta.name.clone()
 }
 
+/// Returns the name of the service of an EndpointSlice.
 fn service_name(meta: &ObjectMeta) -> Option<String> {
     meta.labels.as_ref()?.get(SERVICE).cloned()
 }

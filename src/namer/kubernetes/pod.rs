@@ -1,11 +1,11 @@
-//! What is kept of a Pod.
+//! The kept part of a Pod.
 
 use crate::kubernetes::Kept;
 use k8s_openapi::api::core::v1 as core;
 use kube::core::PartialObjectMeta;
 use serde::{Deserialize, Serialize};
 
-/// What is kept of a Pod: its name.
+/// The kept part of a Pod: its name.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pod(pub(super) Box<str>);
 

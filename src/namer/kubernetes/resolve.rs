@@ -1,25 +1,24 @@
-//! From slices to endpoints: pure.
+//! The step from slices to endpoints: a pure function.
 
-use super::name::Port;
-use super::service::Service;
-use super::slice::{Backend, Condition, Slice, SlicePort};
+use super::service::KubernetesService;
+use super::service_name::Port;
+use super::slice::{Condition, Slice, SliceBackend, SlicePort};
 use crate::interpret::{Endpoint, EndpointSet, Hint};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Returns the endpoints of a port of a service, in the order of their addresses: those that are ready, and those that
-/// are about to end and still serve. Which of them get requests is decided when it is known which of them pass, behind
-/// transformers.
+/// are about to end and still serve. Behind the transformers, the balancer chooses which of them get requests.
 ///
-/// `wanted` chooses among the endpoints by the name of their pod. An endpoint may stand in several slices while they
-/// change; the best thing said of it counts.
+/// `wanted` selects endpoints by the name of their pod. An endpoint may stand in several slices while they change; its
+/// best condition counts.
 pub(super) fn resolve<'a>(
-    service: &Service,
+    service: &KubernetesService,
     port: &Port,
     slices: impl Iterator<Item = &'a Slice>,
     wanted: impl Fn(Option<&str>) -> bool,
 ) -> EndpointSet {
-    let mut merged: BTreeMap<SocketAddr, (&Backend, Option<Hint>)> = BTreeMap::new();
+    let mut merged: BTreeMap<SocketAddr, (&SliceBackend, Option<Hint>)> = BTreeMap::new();
     for slice in slices {
         let Some((number, hint)) = choose(service, port, slice.ports.as_deref()) else { continue };
         for backend in slice.backends.iter().filter(|backend| wanted(backend.pod.as_deref())) {
@@ -40,12 +39,16 @@ pub(super) fn resolve<'a>(
     EndpointSet::new(endpoints.collect())
 }
 
-/// Returns the port of a slice, as its pods number it.
+/// Returns the port of a slice, with its number at the pods.
 ///
-/// The port of a slice has the name of the service's port, so a number is looked for among the ports of the service
-/// first; a named `targetPort` may be another number in each slice. What the service does not number may still be the
-/// only port, without a name, of slices that somebody wrote by hand.
-fn choose(service: &Service, wanted: &Port, ports: Option<&[SlicePort]>) -> Option<(u16, Option<Hint>)> {
+/// The port of a slice has the name of the service's port, so a number is looked up among the ports of the service
+/// first; a named `targetPort` may be another number in each slice. A number that the service does not have may still
+/// be the only port, without a name, of slices that were written by hand.
+fn choose(
+    service: &KubernetesService,
+    wanted: &Port,
+    ports: Option<&[SlicePort]>,
+) -> Option<(u16, Option<Hint>)> {
     let name = match wanted {
         Port::Name(name) => Some(&**name),
         Port::Number(number) => service.name_of(*number),

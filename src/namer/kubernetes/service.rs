@@ -1,6 +1,6 @@
-//! What is kept of a Service.
+//! The kept part of a Service.
 
-use super::name::Port;
+use super::service_name::Port;
 use crate::kubernetes::Kept;
 use crate::namer::address::{is_host_name, literal};
 use k8s_openapi::api::core::v1 as core;
@@ -8,16 +8,17 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What is kept of a Service.
+/// The kept part of a Service.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Service {
-    /// Those of TCP.
+pub(super) struct KubernetesService {
+    /// The TCP ports.
     ports: Vec<ServicePort>,
     labels: Box<[(Box<str>, Box<str>)]>,
-    /// Where its load balancer can be reached from outside.
-    pub(super) ingress: Vec<Ingress>,
+    /// The addresses of its load balancer.
+    pub(super) ingress: Vec<LoadBalancerAddress>,
 }
 
+/// A port of a Service.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct ServicePort {
     /// Empty for the only port of a service, which needs no name.
@@ -25,15 +26,15 @@ struct ServicePort {
     number: u16,
 }
 
-/// One place of a load balancer.
+/// One address of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Ingress {
+pub(super) enum LoadBalancerAddress {
     Address(IpAddr),
-    /// In lower case.
+    /// A host name, in lower case.
     Host(Arc<str>),
 }
 
-impl Service {
+impl KubernetesService {
     /// Returns the name of the port with this number, which is also its name in slices.
     pub(super) fn name_of(&self, number: u16) -> Option<&str> {
         self.ports.iter().find(|port| port.number == number).map(|port| port.name.as_str())
@@ -54,12 +55,12 @@ impl Service {
     }
 }
 
-/// Whether a port is one of TCP, which it is unless it says otherwise.
+/// Returns whether a port is a TCP port. Without a protocol it is one.
 pub(super) fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol.is_empty() || protocol == "TCP")
 }
 
-impl Kept for Service {
+impl Kept for KubernetesService {
     type Object = core::Service;
 
     fn keep(service: core::Service) -> Self {
@@ -74,26 +75,27 @@ impl Kept for Service {
         Self {
             ports: ports.into_iter().filter_map(port).collect(),
             labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
-            ingress: ingress.into_iter().filter_map(|ingress| place(&ingress)).collect(),
+            ingress: ingress.into_iter().filter_map(|ingress| balancer_address(&ingress)).collect(),
         }
     }
 }
 
-fn place(ingress: &core::LoadBalancerIngress) -> Option<Ingress> {
+/// Reads one address of a load balancer.
+fn balancer_address(ingress: &core::LoadBalancerIngress) -> Option<LoadBalancerAddress> {
     let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     if let Some(address) = text(&ingress.ip).and_then(|ip| ip.parse().ok()) {
-        return Some(Ingress::Address(address));
+        return Some(LoadBalancerAddress::Address(address));
     }
     let host = text(&ingress.hostname)?;
     match literal(&host) {
-        Some(address) => Some(Ingress::Address(address)),
-        None => is_host_name(&host).then(|| Ingress::Host(host.to_ascii_lowercase().into())),
+        Some(address) => Some(LoadBalancerAddress::Address(address)),
+        None => is_host_name(&host).then(|| LoadBalancerAddress::Host(host.to_ascii_lowercase().into())),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ingress, Port, Service};
+    use super::{KubernetesService, LoadBalancerAddress, Port};
     use crate::kubernetes::Kept as _;
     use serde_json::json;
 
@@ -112,9 +114,13 @@ mod tests {
                 { "hostname": "10.0.0.2" }, { "hostname": "a b" }, {},
             ] } },
         });
-        let service = Service::keep(serde_json::from_value(service).unwrap());
+        let service = KubernetesService::keep(serde_json::from_value(service).unwrap());
         let saved = serde_json::to_value(&service).unwrap();
-        assert_eq!(serde_json::from_value::<Service>(saved).unwrap(), service, "in a snapshot, too");
+        assert_eq!(
+            serde_json::from_value::<KubernetesService>(saved).unwrap(),
+            service,
+            "in a snapshot, too"
+        );
         assert_eq!(
             (service.name_of(53), service.name_of(80), service.name_of(81)),
             (Some("dns-tcp"), Some(""), None)
@@ -126,8 +132,8 @@ mod tests {
         );
         assert_eq!((number(Port::Number(80)), number(Port::Number(81))), (Some(80), None));
         assert!(service.has_label("version", "v2") && !service.has_label("version", "v1"));
-        let address = |text: &str| Ingress::Address(text.parse().unwrap());
-        let host = Ingress::Host("lb.example.org".into());
+        let address = |text: &str| LoadBalancerAddress::Address(text.parse().unwrap());
+        let host = LoadBalancerAddress::Host("lb.example.org".into());
         assert_eq!(service.ingress, [address("10.0.0.1"), host, address("::1"), address("10.0.0.2")]);
     }
 
@@ -139,9 +145,10 @@ mod tests {
             r#"{"spec": {"ports": null}, "status": {"loadBalancer": null}}"#,
             r#"{"metadata": {"labels": null}, "status": {"loadBalancer": {"ingress": null}}}"#,
         ] {
-            let service =
-                Service::keep(serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}")));
-            assert_eq!(service, Service::default(), "{text}");
+            let service = KubernetesService::keep(
+                serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}")),
+            );
+            assert_eq!(service, KubernetesService::default(), "{text}");
         }
     }
 }

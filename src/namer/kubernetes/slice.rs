@@ -1,7 +1,7 @@
-//! What is kept of EndpointSlices and of Endpoints.
+//! The kept parts of EndpointSlices and of Endpoints.
 
+use super::intern::{self, intern};
 use super::service::is_tcp;
-use super::shared::{self, shared};
 use crate::interpret::Hint;
 use crate::kubernetes::Kept;
 use k8s_openapi::api::core::v1 as core;
@@ -13,39 +13,39 @@ use std::sync::Arc;
 /// Endpoints with their ports: an EndpointSlice, or a subset of Endpoints.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Slice {
-    /// Those of TCP; all ports there are, if it does not say.
+    /// The TCP ports; none if the slice names no ports, and so stands for all of them.
     pub(super) ports: Option<Box<[SlicePort]>>,
-    pub(super) backends: Box<[Backend]>,
+    pub(super) backends: Box<[SliceBackend]>,
 }
 
-/// A port as pods number it.
+/// A port, with its number at the pods.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct SlicePort {
-    /// That of the service's port; empty for its only one, which needs no name.
+    /// The name of the service's port; empty for a single port, which needs no name.
     pub(super) name: Box<str>,
     pub(super) number: u16,
     pub(super) hint: Option<Hint>,
 }
 
-/// One endpoint.
+/// One endpoint of a slice.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Backend {
+pub(super) struct SliceBackend {
     pub(super) address: IpAddr,
     pub(super) condition: Condition,
-    #[serde(deserialize_with = "shared::read")]
+    #[serde(deserialize_with = "intern::read")]
     pub(super) node: Option<Arc<str>>,
-    #[serde(deserialize_with = "shared::read")]
+    #[serde(deserialize_with = "intern::read")]
     pub(super) zone: Option<Arc<str>>,
-    /// The name of the pod, if it is one.
+    /// The name of the pod, if the endpoint is one.
     pub(super) pod: Option<Box<str>>,
 }
 
-/// Whether an endpoint can take a request, best first.
+/// The readiness of an endpoint, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Condition {
-    /// It can.
+    /// It can take a request.
     Ready,
-    /// It still can, but it is about to end.
+    /// It still can take a request, but is about to end.
     Ending,
 }
 
@@ -53,8 +53,9 @@ pub(super) enum Condition {
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Subsets(Vec<Slice>);
 
-/// What holds slices.
+/// An object that holds slices.
 pub(super) trait Slices: Kept {
+    /// Returns the slices.
     fn slices(&self) -> &[Slice];
 }
 
@@ -73,7 +74,7 @@ impl Slices for Subsets {
 impl Kept for Slice {
     type Object = discovery::EndpointSlice;
 
-    /// Addresses that are host names (the deprecated type `FQDN`) are left out, and so is what cannot take a request.
+    /// Keeps the endpoints that can take a request. Those with a host name (the deprecated type `FQDN`) are left out.
     fn keep(slice: discovery::EndpointSlice) -> Self {
         let port = |port: discovery::EndpointPort| {
             SlicePort::new(port.name, port.port?, port.protocol.as_deref(), port.app_protocol.as_deref())
@@ -85,25 +86,27 @@ impl Kept for Slice {
     }
 }
 
-fn backend(endpoint: discovery::Endpoint) -> Option<Backend> {
+/// Keeps an endpoint, if it can take a request.
+fn backend(endpoint: discovery::Endpoint) -> Option<SliceBackend> {
     let conditions = endpoint.conditions.unwrap_or_default();
-    // What is not known counts as ready, and what is ready serves.
+    // An unknown condition counts as ready, and a ready endpoint serves.
     let ready = conditions.ready.unwrap_or(true);
     let condition = match (ready, conditions.serving.unwrap_or(ready)) {
         (true, _) => Condition::Ready,
         (false, true) => Condition::Ending,
         (false, false) => return None,
     };
-    Some(Backend {
-        // No meaning is defined for those after the first.
+    Some(SliceBackend {
+        // Addresses after the first have no defined meaning.
         address: endpoint.addresses.first()?.parse().ok()?,
         condition,
-        node: endpoint.node_name.map(shared),
-        zone: endpoint.zone.map(shared),
+        node: endpoint.node_name.map(intern),
+        zone: endpoint.zone.map(intern),
         pod: endpoint.target_ref.and_then(pod),
     })
 }
 
+/// Returns the name of the pod that an endpoint is.
 fn pod(target: core::ObjectReference) -> Option<Box<str>> {
     target.name.filter(|_| target.kind.as_deref() == Some("Pod")).map(Into::into)
 }
@@ -116,10 +119,10 @@ impl Kept for Subsets {
             SlicePort::new(port.name, port.port, port.protocol.as_deref(), port.app_protocol.as_deref())
         };
         let backend = |address: core::EndpointAddress| {
-            Some(Backend {
+            Some(SliceBackend {
                 address: address.ip.parse().ok()?,
                 condition: Condition::Ready,
-                node: address.node_name.map(shared),
+                node: address.node_name.map(intern),
                 zone: None,
                 pod: address.target_ref.and_then(pod),
             })
@@ -133,13 +136,14 @@ impl Kept for Subsets {
 }
 
 impl SlicePort {
+    /// Keeps a port, if it is a TCP port.
     fn new(name: Option<String>, number: i32, protocol: Option<&str>, app: Option<&str>) -> Option<Self> {
         let number = u16::try_from(number).ok().filter(|&number| number > 0 && is_tcp(protocol))?;
         Some(Self { name: name.unwrap_or_default().into(), number, hint: app.and_then(hint) })
     }
 }
 
-/// What an `appProtocol` says of how to talk (KEP-3726).
+/// Returns the protocol of an `appProtocol` (KEP-3726).
 fn hint(app: &str) -> Option<Hint> {
     match app {
         "kubernetes.io/h2c" => Some(Hint::H2c),

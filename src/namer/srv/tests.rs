@@ -1,5 +1,5 @@
 use super::SrvNamer;
-use crate::interpret::{Answer, Namer, State};
+use crate::interpret::{Answer, AnswerState, Namer};
 use crate::name::{NameTree, Path};
 use crate::namer::dns::tests::Scripted;
 use crate::namer::tests;
@@ -70,7 +70,7 @@ async fn endpoints_are_those_of_the_targets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_said_is_not_neg() {
+async fn a_failed_lookup_is_not_neg() {
     let dns = Scripted::default();
     let namer = namer(&dns, None);
     dns.service("web.", Err("away"));
@@ -104,8 +104,8 @@ async fn names_are_completed_by_the_domain() {
         let namer = namer(&dns, domain);
         let path: Path = path.parse().unwrap();
         let Some(service) = service else {
-            assert_eq!(namer.immediate(&path), Some(State::Ready(NameTree::Neg)), "{path}");
-            assert_eq!(namer.lookup(&path).look().state, State::Ready(NameTree::Neg), "{path}");
+            assert_eq!(namer.immediate(&path), Some(AnswerState::Ready(NameTree::Neg)), "{path}");
+            assert_eq!(namer.lookup(&path).look().state, AnswerState::Ready(NameTree::Neg), "{path}");
             continue;
         };
         assert_eq!(namer.immediate(&path), None, "{path}");

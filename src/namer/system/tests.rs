@@ -1,20 +1,20 @@
 use super::SystemNamer;
-use crate::interpret::{Leaf, Namer, State, Target};
+use crate::interpret::{AnswerState, Leaf, Namer, Target};
 use crate::name::{NameTree, Path};
 use crate::namer::dns::Dns;
 use tokio::runtime::Handle;
 
 /// An answer as text: `neg`, `fail`, `empty`, `failed: ...`, `path /x`, `status 204 ID RESIDUAL`, or
 /// `ADDRESSES ID RESIDUAL`.
-fn show(state: &State) -> String {
+fn show(state: &AnswerState) -> String {
     match state {
-        State::Pending => "pending".into(),
-        State::Failed(reason) => format!("failed: {reason}"),
-        State::Ready(NameTree::Neg) => "neg".into(),
-        State::Ready(NameTree::Fail) => "fail".into(),
-        State::Ready(NameTree::Empty) => "empty".into(),
-        State::Ready(NameTree::Leaf(Leaf::Path(path))) => format!("path {path}"),
-        State::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
+        AnswerState::Pending => "pending".into(),
+        AnswerState::Failed(reason) => format!("failed: {reason}"),
+        AnswerState::Ready(NameTree::Neg) => "neg".into(),
+        AnswerState::Ready(NameTree::Fail) => "fail".into(),
+        AnswerState::Ready(NameTree::Empty) => "empty".into(),
+        AnswerState::Ready(NameTree::Leaf(Leaf::Path(path))) => format!("path {path}"),
+        AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound))) => {
             let target = match &bound.target {
                 Target::Status(code) => format!("status {code}"),
                 Target::Endpoints(endpoints) => {
@@ -32,7 +32,7 @@ fn show(state: &State) -> String {
     }
 }
 
-/// What is answered at once for a path that begins with `/$`.
+/// Returns the immediate answer for a path that begins with `/$`.
 fn ask(namer: &SystemNamer, path: &str) -> String {
     let path: Path = path.parse().unwrap();
     let rest = path.skip(1);

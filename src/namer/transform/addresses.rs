@@ -1,114 +1,123 @@
-//! Transformers that change the addresses behind a name, and go on doing so.
+//! Transformers that change the addresses behind a name, again whenever these change.
 
-use super::beside::{Beside, changes};
-use crate::interpret::{Answer, Bound, Endpoint, EndpointSet, Leaf, State, Target, Transformer};
+use super::reference::{ReferenceName, endpoints_changed};
+use crate::interpret::{Answer, AnswerState, Bound, Endpoint, EndpointSet, Leaf, Target, Transformer};
 use crate::name::{NameTree, Path};
-use crate::namer::published::{Published, Verdict};
+use crate::namer::publisher::{AnswerPublisher, NameState};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// What becomes of the endpoints of a name, and of those of another name beside it, if there is one. Nothing left is
-/// Neg.
-pub(super) type Change = Arc<dyn Fn(&[Endpoint], &[Endpoint]) -> Vec<Endpoint> + Send + Sync>;
+/// A change of the endpoints of a name, given those of the reference name, if there is one. A name of which no endpoint
+/// is left is Neg.
+pub(super) type EndpointChange = Arc<dyn Fn(&[Endpoint], &[Endpoint]) -> Vec<Endpoint> + Send + Sync>;
 
-/// Changes the addresses behind names.
-pub(super) struct Addresses {
+/// A transformer that changes the addresses behind names.
+pub(super) struct AddressTransformer {
     prefix: Path,
-    beside: Option<Beside>,
-    change: Change,
+    reference: Option<ReferenceName>,
+    change: EndpointChange,
     control: Handle,
 }
 
-impl Addresses {
-    pub(super) fn new(prefix: Path, beside: Option<Beside>, change: Change, control: &Handle) -> Self {
-        Self { prefix, beside, change, control: control.clone() }
+impl AddressTransformer {
+    /// Makes the transformer; `control` runs a task for each name.
+    pub(super) fn new(
+        prefix: Path,
+        reference: Option<ReferenceName>,
+        change: EndpointChange,
+        control: &Handle,
+    ) -> Self {
+        Self { prefix, reference, change, control: control.clone() }
     }
 }
 
-impl Transformer for Addresses {
+impl Transformer for AddressTransformer {
     fn prefix(&self) -> &Path {
         &self.prefix
     }
 
     fn transform(&self, bound: &Bound) -> Answer {
         let Target::Endpoints(source) = &bound.target else {
-            // It is answered here and goes to no address.
-            return Answer::fixed(State::Ready(NameTree::Leaf(Leaf::Bound(bound.clone()))));
+            // The router itself answers; there is no address.
+            return Answer::fixed(AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound.clone()))));
         };
         let (writer, answer) = Answer::pending();
-        let published = Published::new(bound.id.clone(), bound.residual.clone(), writer);
-        let beside = self.beside.as_ref().map(Beside::join);
-        let mut following =
-            Following { source: source.clone(), beside, change: Arc::clone(&self.change), published };
-        // What is known already need not be waited for.
-        following.say();
-        self.control.spawn(following.run());
+        let publisher = AnswerPublisher::new(bound.id.clone(), bound.residual.clone(), writer);
+        let reference = self.reference.as_ref().map(ReferenceName::join);
+        let mut task =
+            AddressTask { source: source.clone(), reference, change: Arc::clone(&self.change), publisher };
+        // Endpoints that are known already need not be waited for.
+        task.publish();
+        self.control.spawn(task.run());
         answer
     }
 }
 
-/// A name whose addresses are changed for as long as anybody wants to know.
-struct Following {
+/// A task that keeps the changed addresses of one name up to date while the answer is in use.
+struct AddressTask {
     source: watch::Receiver<EndpointSet>,
-    beside: Option<super::beside::Joined>,
-    change: Change,
-    published: Published,
+    reference: Option<super::reference::ReferenceEndpoints>,
+    change: EndpointChange,
+    publisher: AnswerPublisher,
 }
 
-impl Following {
+impl AddressTask {
+    /// Publishes each change, until the answer is no longer in use.
     async fn run(mut self) {
         loop {
-            let beside = async {
-                match &mut self.beside {
-                    Some(beside) => beside.changed().await,
+            let reference = async {
+                match &mut self.reference {
+                    Some(reference) => reference.changed().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = changes(&mut self.source) => {}
-                () = beside => {}
-                () = self.published.released() => return,
+                () = endpoints_changed(&mut self.source) => {}
+                () = reference => {}
+                () = self.publisher.released() => return,
             }
-            self.say();
+            self.publish();
         }
     }
 
-    fn say(&mut self) {
-        let verdict = self.verdict();
-        self.published.say(verdict);
+    /// Publishes the present state.
+    fn publish(&mut self) {
+        let state = self.state();
+        self.publisher.publish(state);
     }
 
-    fn verdict(&mut self) -> Verdict {
-        let (others, stale) = match self.beside.as_mut().map(|beside| beside.look()) {
+    /// Returns the present state.
+    fn state(&mut self) -> NameState {
+        let (others, stale) = match self.reference.as_mut().map(|reference| reference.look()) {
             None => (EndpointSet::default(), false),
             Some(Ok(known)) => known,
-            Some(Err(verdict)) => return verdict,
+            Some(Err(state)) => return state,
         };
         let left = (self.change)(&self.source.borrow_and_update(), &others);
         if left.is_empty() {
-            Verdict::Neg { stale }
+            NameState::Neg { stale }
         } else {
-            Verdict::Endpoints { set: EndpointSet::new(left), stale }
+            NameState::Endpoints { set: EndpointSet::new(left), stale }
         }
     }
 }
 
-/// Those that are wanted.
-pub(super) fn kept(endpoints: &[Endpoint], wanted: impl Fn(&Endpoint) -> bool) -> Vec<Endpoint> {
+/// Returns the endpoints that are wanted.
+pub(super) fn retained(endpoints: &[Endpoint], wanted: impl Fn(&Endpoint) -> bool) -> Vec<Endpoint> {
     endpoints.iter().filter(|endpoint| wanted(endpoint)).cloned().collect()
 }
 
-/// Those at the addresses of `hosts`, whose ports do not count.
+/// Returns the endpoints at the addresses of `hosts`, whose ports do not count.
 pub(super) fn on_hosts(endpoints: &[Endpoint], hosts: &[Endpoint]) -> Vec<Endpoint> {
     let ip = |endpoint: &Endpoint| endpoint.address.ip().to_canonical();
     let hosts: HashSet<IpAddr> = hosts.iter().map(ip).collect();
-    kept(endpoints, |endpoint| hosts.contains(&ip(endpoint)))
+    retained(endpoints, |endpoint| hosts.contains(&ip(endpoint)))
 }
 
-/// The same addresses with another port. What is known of the port that a name had says nothing of this one.
+/// Returns the same addresses with another port. The protocol known for the old port does not hold for this one.
 pub(super) fn on_port(endpoints: &[Endpoint], port: u16) -> Vec<Endpoint> {
     let there = |endpoint: &Endpoint| Endpoint {
         address: SocketAddr::new(endpoint.address.ip(), port),
@@ -118,9 +127,11 @@ pub(super) fn on_port(endpoints: &[Endpoint], port: u16) -> Vec<Endpoint> {
     merged(endpoints.iter().map(there))
 }
 
-/// The gateways on the nodes where endpoints are. Those of a node have the share of its endpoints together; one that is
-/// about to end has none beside another of its node. Whether requests go to one that is, while other nodes have better
-/// ones, is the balancer's to say, as it is of all endpoints.
+/// Returns the gateways on the nodes of the endpoints.
+///
+/// The gateways of a node share the weight of its endpoints; one that is about to end gets none beside another of its
+/// node. The balancer decides whether requests go to such a gateway while other nodes have better ones, as it does for
+/// all endpoints.
 pub(super) fn on_nodes(endpoints: &[Endpoint], gateways: &[Endpoint]) -> Vec<Endpoint> {
     let mut shares: HashMap<&str, f64> = HashMap::new();
     for endpoint in Endpoint::preferred(endpoints) {
@@ -143,8 +154,8 @@ pub(super) fn on_nodes(endpoints: &[Endpoint], gateways: &[Endpoint]) -> Vec<End
     shared
 }
 
-/// Each address once: where several have come to be one, it has the share of all; those that are about to end have none
-/// beside one that is not.
+/// Returns each address once. Endpoints with the same address add their weights; those that are about to end add none
+/// to one that is not.
 pub(super) fn merged(endpoints: impl Iterator<Item = Endpoint>) -> Vec<Endpoint> {
     let mut merged: Vec<Endpoint> = Vec::new();
     let mut places = HashMap::new();

@@ -1,6 +1,6 @@
 //! The configuration of transformers.
 
-use crate::interpret::{Leaf, State};
+use crate::interpret::{AnswerState, Leaf};
 use crate::kubernetes::Config;
 use crate::name::{NameTree, Path};
 use crate::namer::address::{is_host_name, literal};
@@ -12,7 +12,7 @@ use serde::ser::{SerializeMap as _, Serializer};
 /// One entry of `transformers:`, as configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Transformer {
+pub enum TransformerConfig {
     /// `io.l5d.localhost`: keeps endpoints at addresses of this machine.
     Localhost,
     /// `io.l5d.specificHost`: keeps endpoints at the addresses of a host.
@@ -22,23 +22,23 @@ pub enum Transformer {
     },
     /// `io.l5d.port`: sends to another port of the same addresses.
     Port {
-        /// From 1.
+        /// The port, from 1.
         port: u16,
     },
     /// `io.l5d.k8s.localnode`: keeps endpoints on the node that the process runs on.
     #[serde(rename_all = "camelCase")]
     LocalNode {
-        /// The variable of the environment that holds the node's name; [`Transformer::NODE_NAME`] by default.
+        /// The variable of the environment that holds the node's name; [`TransformerConfig::NODE_NAME`] by default.
         env_var: String,
     },
     /// `io.l5d.k8s.daemonset`: sends to the pods of a daemon set on the nodes where endpoints are.
     DaemonSet(DaemonSet),
-    /// `io.l5d.const`: whatever is asked for stands for one name.
+    /// `io.l5d.const`: every name stands for one name.
     Const {
         /// The name, which begins with `/$`.
         path: Path,
     },
-    /// `io.l5d.replace`: whatever is bound stands for one name.
+    /// `io.l5d.replace`: every bound name stands for one name.
     Replace {
         /// The name, which begins with `/$`.
         path: Path,
@@ -48,7 +48,7 @@ pub enum Transformer {
 /// The keys of `io.l5d.k8s.daemonset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonSet {
-    /// `k8sHost` and `k8sPort`, or `kubeconfig` and `context`, or none of them: where the API server is; and `snapshot`.
+    /// The API server: `k8sHost` and `k8sPort`, or `kubeconfig` and `context`, or none of them; and `snapshot`.
     pub client: Config,
     /// The namespace of the daemon set's service.
     pub namespace: String,
@@ -59,12 +59,12 @@ pub struct DaemonSet {
 }
 
 impl DaemonSet {
-    /// Returns the name of the service's endpoints, behind the namer's prefix.
+    /// Returns the name of the service's endpoints, after the namer's prefix.
     pub(super) fn path(&self) -> Path {
         Path::from_elems([&self.namespace, &self.port, &self.service])
     }
 
-    /// Returns the first key whose value can be nothing in Kubernetes, and what is expected there.
+    /// Returns the first key whose value cannot be a name in Kubernetes, and a text that tells what is expected there.
     fn wrong(&self) -> Option<(&'static str, String)> {
         let Self { client: _, namespace, port, service } = self;
         let cases = [
@@ -78,7 +78,7 @@ impl DaemonSet {
 }
 
 impl Serialize for DaemonSet {
-    /// As the keys of the configuration.
+    /// Writes the keys of the configuration.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { client, namespace, port, service } = self;
         let mut keys = serializer.serialize_map(None)?;
@@ -90,11 +90,11 @@ impl Serialize for DaemonSet {
     }
 }
 
-impl Transformer {
+impl TransformerConfig {
     /// The variable that holds the name of the node when the configuration does not say which: as in Linkerd.
     pub const NODE_NAME: &str = "NODE_NAME";
 
-    /// Returns its kind, as it is written in the configuration.
+    /// Returns the name of the kind, as it is written in the configuration.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Localhost => "io.l5d.localhost",
@@ -107,7 +107,7 @@ impl Transformer {
         }
     }
 
-    /// Returns the key whose value is wrong, and what is wrong with it.
+    /// Returns the key whose value is wrong, and a text that tells what is wrong with it.
     pub fn wrong(&self) -> Option<(&'static str, String)> {
         match self {
             Self::SpecificHost { host } => {
@@ -124,14 +124,14 @@ impl Transformer {
     }
 }
 
-/// Returns what follows `/$` in a path that stands for what the system namers can bind by themselves, as Linkerd has
-/// it for `io.l5d.const` and `io.l5d.replace`: no other namer is asked, and no dtab.
+/// Returns the rest after `/$` of a path that the system namers can bind by themselves. As in Linkerd, `io.l5d.const`
+/// and `io.l5d.replace` ask no other namer, and use no dtab.
 pub(super) fn system_path(path: &Path) -> Result<Path, String> {
     let expected = || "expected a name that begins with `/$`, such as `/$/inet/127.1/4140`".to_owned();
     let rest = path.drop_prefix(&Path::from_elems(["$"])).ok_or_else(expected)?;
     match SystemNamer::immediately(&rest) {
-        Some(State::Failed(reason)) => Err(reason.to_string()),
-        Some(State::Ready(NameTree::Leaf(Leaf::Path(_)) | NameTree::Neg)) => Err(expected()),
+        Some(AnswerState::Failed(reason)) => Err(reason.to_string()),
+        Some(AnswerState::Ready(NameTree::Leaf(Leaf::Path(_)) | NameTree::Neg)) => Err(expected()),
         _ => Ok(rest),
     }
 }

@@ -1,10 +1,10 @@
-//! Which addresses are this machine's own.
+//! The addresses of this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// Returns whether an address is this machine's: of the loopback network, or of one of its interfaces as they are now.
 ///
-/// The system is asked: what it would send to an address of its own, it sends from that address. Nothing is sent.
+/// The system is asked: it would send to an address of its own from that same address. Nothing is sent.
 pub(super) fn is_local(address: IpAddr) -> bool {
     let address = address.to_canonical();
     let any: IpAddr = match address {
@@ -32,7 +32,7 @@ mod tests {
             ("127.1.2.3", true),
             ("::1", true),
             ("::ffff:127.0.0.1", true),
-            // Kept for documentation: nobody has them (RFC 5737, RFC 3849).
+            // Kept for documentation: no machine has them (RFC 5737, RFC 3849).
             ("192.0.2.1", false),
             ("2001:db8::1", false),
             ("0.0.0.0", false),

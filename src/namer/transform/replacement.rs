@@ -1,49 +1,51 @@
 //! `io.l5d.const` and `io.l5d.replace`: one name in the place of others.
 
-use crate::interpret::{Answer, Bound, Leaf, Namer, State, Transformer};
+use crate::interpret::{Answer, AnswerState, Bound, Leaf, Namer, Transformer};
 use crate::name::{NameTree, Path};
 use std::sync::Arc;
 
-/// A namer that looks up one path, whatever it is asked.
-pub(super) struct Fixed {
+/// A namer that looks up one path for every name.
+pub(super) struct FixedNamer {
     namer: Arc<dyn Namer>,
     path: Path,
 }
 
-impl Fixed {
+impl FixedNamer {
+    /// Makes the namer of a path of another namer.
     pub(super) fn new(namer: Arc<dyn Namer>, path: Path) -> Self {
         Self { namer, path }
     }
 }
 
-impl Namer for Fixed {
+impl Namer for FixedNamer {
     fn lookup(&self, _: &Path) -> Answer {
         self.namer.lookup(&self.path)
     }
 
-    fn immediate(&self, _: &Path) -> Option<State> {
+    fn immediate(&self, _: &Path) -> Option<AnswerState> {
         self.namer.immediate(&self.path)
     }
 }
 
 /// A transformer that adds its prefix, and nothing else.
-pub(super) struct Passing {
+pub(super) struct PrefixTransformer {
     prefix: Path,
 }
 
-impl Passing {
+impl PrefixTransformer {
+    /// Makes the transformer.
     pub(super) fn new(prefix: Path) -> Self {
         Self { prefix }
     }
 }
 
-impl Transformer for Passing {
+impl Transformer for PrefixTransformer {
     fn prefix(&self) -> &Path {
         &self.prefix
     }
 
     fn transform(&self, bound: &Bound) -> Answer {
-        Answer::fixed(State::Ready(NameTree::Leaf(Leaf::Bound(bound.clone()))))
+        Answer::fixed(AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound.clone()))))
     }
 }
 
@@ -55,6 +57,7 @@ pub(super) struct Replacement {
 }
 
 impl Replacement {
+    /// Makes the transformer for a path of a namer.
     pub(super) fn new(prefix: Path, namer: Arc<dyn Namer>, path: Path) -> Self {
         Self { prefix, namer, path }
     }

@@ -1,6 +1,8 @@
-use super::Transformer;
-use super::addresses::{kept, merged, on_hosts, on_nodes, on_port};
-use crate::interpret::{Bound, Endpoint, EndpointSet, Explore, Held, Hint, Keeper, Outcome, Target, settle};
+use super::TransformerConfig;
+use super::addresses::{merged, on_hosts, on_nodes, on_port, retained};
+use crate::interpret::{
+    AnswerTable, Bound, Endpoint, EndpointSet, Explore, Hint, NamerRegistry, Outcome, Target, settle,
+};
 use crate::kubernetes::Clients;
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer::{Cause, Config, Error, Fs, Kind, build};
@@ -30,7 +32,7 @@ fn sets_are_changed() {
     let hosts = endpoints(&["[::ffff:10.0.0.2]:1", "[::1]:1"]);
     assert_eq!(shown(&on_hosts(&all, &hosts)), ["10.0.0.2:80 * 1", "[::1]:80 * 1"]);
     assert!(on_hosts(&all, &[]).is_empty());
-    assert_eq!(kept(&all, |one| one.address.port() == 81), endpoints(&["10.0.0.1:81"]));
+    assert_eq!(retained(&all, |one| one.address.port() == 81), endpoints(&["10.0.0.1:81"]));
 }
 
 #[test]
@@ -92,8 +94,9 @@ fn path(text: &str) -> Path {
     text.parse().unwrap()
 }
 
-/// What a name is bound to behind an interpreter's transformers, with its addresses; the namer has some of its own.
-async fn bound(name: &str, own: &[Transformer], interpreter: &[Transformer]) -> String {
+/// Returns the bound name behind an interpreter's transformers, with its addresses; the namer has transformers of its
+/// own.
+async fn bound(name: &str, own: &[TransformerConfig], interpreter: &[TransformerConfig]) -> String {
     let names = TempDir::new().unwrap();
     fs::write(names.path().join("web"), "127.0.0.1 80\n127.0.0.1 81\n192.0.2.1 80\n").unwrap();
     fs::write(names.path().join("far"), "192.0.2.1 80\n").unwrap();
@@ -102,15 +105,15 @@ async fn bound(name: &str, own: &[Transformer], interpreter: &[Transformer]) -> 
     let built =
         build(&[config], [interpreter], &Clients::default(), &Registry::default(), &Handle::current())
             .unwrap();
-    let (keeper, asker) = Keeper::new(Duration::from_secs(1));
-    let keeping = tokio::spawn(keeper.run());
-    let mut held = Held::new(asker, built.namers_behind(interpreter));
+    let (registry, handle) = NamerRegistry::new(Duration::from_secs(1));
+    let running = tokio::spawn(registry.run());
+    let mut answers = AnswerTable::new(handle, built.namers_behind(interpreter));
     let dtab: Dtab =
         "/svc => /#/fs; /s => /$/io.buoyant.http.status/204; /b => /#/fs/far | /#/fs/web".parse().unwrap();
     let path = path(name);
-    let settled = settle(&dtab, &path, Explore::Deciding, &mut held);
+    let settled = settle(&dtab, &path, Explore::Deciding, &mut answers);
     let delegation = tokio::time::timeout(Duration::from_secs(10), settled).await.unwrap();
-    keeping.abort();
+    running.abort();
     let Outcome::Bound(tree) = delegation.outcome else { panic!("{:?}", delegation.outcome) };
     let show = |bound: &Bound| {
         let target = match &bound.target {
@@ -132,12 +135,12 @@ async fn bound(name: &str, own: &[Transformer], interpreter: &[Transformer]) -> 
 
 #[tokio::test]
 async fn names_behind_transformers() {
-    use Transformer::{Const, Localhost, Port, Replace, SpecificHost};
+    use TransformerConfig::{Const, Localhost, Port, Replace, SpecificHost};
     let port = || Port { port: 4141 };
     let host = |host: &str| SpecificHost { host: host.into() };
     let replace = || Replace { path: path("/$/inet/127.1/9/left") };
     let fixed = || Const { path: path("/$/inet/127.1/9/left") };
-    let cases: [(&str, &[Transformer], &str); 22] = [
+    let cases: [(&str, &[TransformerConfig], &str); 22] = [
         ("/svc/web/a", &[], "/#/fs/web /a 127.0.0.1:80 127.0.0.1:81 192.0.2.1:80"),
         ("/svc/web/a", &[port()], "/%/io.l5d.port/4141/#/fs/web /a 127.0.0.1:4141 192.0.2.1:4141"),
         ("/svc/web", &[Localhost], "/%/io.l5d.localhost/#/fs/web / 127.0.0.1:80 127.0.0.1:81"),
@@ -188,17 +191,18 @@ async fn names_behind_transformers() {
 }
 
 #[tokio::test]
-async fn what_stays_keeps_its_numbers_and_nobody_has_the_number_of_another() {
+async fn namers_that_stay_keep_their_numbers_and_no_number_is_given_twice() {
     let fs = |root: &str| Config {
         prefix: path("/fs"),
         kind: Kind::Fs(Fs { root_dir: root.into() }),
         transformers: Vec::new(),
     };
-    let (port, local) = ([Transformer::Port { port: 1 }], [Transformer::Localhost]);
+    let (port, local) = ([TransformerConfig::Port { port: 1 }], [TransformerConfig::Localhost]);
     let numbers = |namers: &crate::interpret::Namers| {
-        ["/$", "/#/fs"].map(|prefix| namers.of(&path(prefix)).next().map(|(number, ..)| number).unwrap())
+        ["/$", "/#/fs"]
+            .map(|prefix| namers.matching(&path(prefix)).next().map(|(number, ..)| number).unwrap())
     };
-    let all = |built: &crate::namer::Built| {
+    let all = |built: &crate::namer::NamerSet| {
         [numbers(built.namers()), numbers(&built.namers_behind(&port)), numbers(&built.namers_behind(&local))]
     };
     let control = Handle::current();
@@ -211,18 +215,18 @@ async fn what_stays_keeps_its_numbers_and_nobody_has_the_number_of_another() {
     )
     .unwrap();
     assert_eq!(all(&built), [[0, 1], [2, 3], [4, 5]]);
-    let same = built.rebuilt(&[fs("a")], [&local[..], &port]).unwrap();
+    let same = built.rebuild(&[fs("a")], [&local[..], &port]).unwrap();
     assert_eq!(all(&same), all(&built));
-    let other = same.rebuilt(&[fs("b")], [&local[..], &port]).unwrap();
+    let other = same.rebuild(&[fs("b")], [&local[..], &port]).unwrap();
     let [raw, with_port, with_local] = all(&other);
     assert_eq!([raw[0], with_port[0], with_local[0]], [0, 2, 4], "the system namers stay");
     let new = [raw[1], with_port[1], with_local[1]];
     assert!(new.iter().all(|number| *number > 5) && new[0] != new[1] && new[1] != new[2], "{new:?}");
-    assert!(other.namers_behind(&[]).of(&path("/$")).next().is_some());
+    assert!(other.namers_behind(&[]).matching(&path("/$")).next().is_some());
 }
 
 #[tokio::test]
-async fn what_cannot_be_made_is_said() {
+async fn wrong_transformers_are_reported() {
     for (wrong, expected) in [
         ("/#/fs/web", "interpreter: io.l5d.replace: path: expected a name that begins with `/$`"),
         ("/$", "interpreter: io.l5d.replace: path: expected a name"),
@@ -230,7 +234,7 @@ async fn what_cannot_be_made_is_said() {
         ("/$/none/a", "interpreter: io.l5d.replace: path: Unknown namer: none"),
         ("/$/inet/127.1/0", "interpreter: io.l5d.replace: path: /$/inet/127.1/0: the port 0"),
     ] {
-        let replace = [Transformer::Replace { path: path(wrong) }];
+        let replace = [TransformerConfig::Replace { path: path(wrong) }];
         let Err(error) =
             build(&[], [&replace[..]], &Clients::default(), &Registry::default(), &Handle::current())
         else {
@@ -242,7 +246,7 @@ async fn what_cannot_be_made_is_said() {
     let local = Config {
         prefix: path("/fs"),
         kind: Kind::Fs(Fs { root_dir: "names".into() }),
-        transformers: vec![Transformer::LocalNode { env_var: "NO_NODE_IS_IN_HERE".into() }],
+        transformers: vec![TransformerConfig::LocalNode { env_var: "NO_NODE_IS_IN_HERE".into() }],
     };
     let Err(error) = build(&[local], [], &Clients::default(), &Registry::default(), &Handle::current())
     else {

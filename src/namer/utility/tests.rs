@@ -1,7 +1,7 @@
 use super::{rewrite, utility};
 use crate::name::Path;
 
-/// What is expected: a path, Neg, or the failure.
+/// An expected result: a path, Neg, or the failure.
 enum Expected {
     To(&'static str),
     Neg,

@@ -1,6 +1,8 @@
 use super::*;
 use crate::context::OverrideLimits;
-use crate::interpret::{Endpoint, EndpointSet, Keeper, Leaf, Namer, Namers, State as Said, Writer};
+use crate::interpret::{
+    AnswerState as Said, AnswerWriter, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers,
+};
 use crate::message::Limits;
 use crate::proxy::upstream::Protocol;
 use std::sync::Mutex;
@@ -10,7 +12,7 @@ const LIMITS: OverrideLimits = OverrideLimits { entries: 100 };
 
 /// Answers every name: with an endpoint, or with a failure below `/failed`. Keeps the ends that change its answers.
 #[derive(Default)]
-struct Everything(Mutex<Vec<(Path, Writer)>>);
+struct Everything(Mutex<Vec<(Path, AnswerWriter)>>);
 
 fn endpoint(path: &Path) -> Said {
     let (_, endpoints) = watch::channel(EndpointSet::new(vec![Endpoint::at(([127, 0, 0, 1], 1).into())]));
@@ -47,7 +49,7 @@ fn settings(timeout: Duration, cache: CacheConfig) -> BindingSettings {
 fn scene() -> Scene {
     let namer = Arc::new(Everything::default());
     let namers = Namers::new(vec![(Path::from_elems(["#", "all"]), namer.clone() as Arc<dyn Namer>)]);
-    let (keeper, asker) = Keeper::new(Duration::from_secs(1));
+    let (keeper, asker) = NamerRegistry::new(Duration::from_secs(1));
     tokio::spawn(keeper.run());
     let ten = NonZeroUsize::new(10).unwrap();
     let cache = CacheConfig { names: ten, clients: ten, idle: Duration::from_secs(60) };
@@ -128,7 +130,7 @@ async fn new_namers_are_followed_and_clients_are_kept() {
 
 /// Never answers.
 #[derive(Default)]
-struct Silent(Mutex<Vec<Writer>>);
+struct Silent(Mutex<Vec<AnswerWriter>>);
 
 impl Namer for Silent {
     fn lookup(&self, _: &Path) -> Answer {

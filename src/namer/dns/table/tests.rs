@@ -1,4 +1,6 @@
-use super::{BACK_OFF, Known, MAX_BACK_OFF, MAX_MISSING, MAX_PAUSE, MIN_PAUSE, Question, Reply, Table};
+use super::{
+    BACK_OFF, DnsQuestion, DnsReply, DnsState, DnsTable, MAX_BACK_OFF, MAX_MISSING, MAX_PAUSE, MIN_PAUSE,
+};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,40 +11,40 @@ use tokio::time::{Instant, sleep, timeout};
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A table whose servers give these replies in turn, the last one for ever; and when they were asked.
-fn scripted(replies: &[Reply<u8>]) -> (Table<u8>, Arc<Mutex<Vec<Instant>>>) {
+fn scripted(replies: &[DnsReply<u8>]) -> (DnsTable<u8>, Arc<Mutex<Vec<Instant>>>) {
     let replies = Mutex::new(VecDeque::from(replies.to_vec()));
     let asked = Arc::new(Mutex::new(Vec::new()));
     let times = Arc::clone(&asked);
-    let ask = move |_| -> super::Asking<u8> {
+    let ask = move |_| -> super::DnsReplyFuture<u8> {
         times.lock().unwrap().push(Instant::now());
         let mut replies = replies.lock().unwrap();
         let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
         Box::pin(async move { reply.unwrap() })
     };
-    (Table::new(&Handle::current(), ask), asked)
+    (DnsTable::new(&Handle::current(), ask), asked)
 }
 
-fn records(records: &[u8], life: u64) -> Reply<u8> {
-    Reply::Records(records.to_vec(), Duration::from_secs(life))
+fn records(records: &[u8], life: u64) -> DnsReply<u8> {
+    DnsReply::Records(records.to_vec(), Duration::from_secs(life))
 }
 
-fn question(name: &str) -> Question {
-    Question { name: name.into(), min_pause: MIN_PAUSE, once: false }
+fn question(name: &str) -> DnsQuestion {
+    DnsQuestion { name: name.into(), min_pause: MIN_PAUSE, once: false }
 }
 
-fn show(known: &mut watch::Receiver<Known<u8>>) -> String {
+fn show(known: &mut watch::Receiver<DnsState<u8>>) -> String {
     match &*known.borrow_and_update() {
-        Known::Pending => "pending".into(),
-        Known::Found { records, stale: None } => format!("{records:?}"),
-        Known::Found { records, stale: Some(reason) } => format!("{records:?} stale: {reason}"),
-        Known::Missing => "missing".into(),
-        Known::Failed(reason) => format!("failed: {reason}"),
+        DnsState::Pending => "pending".into(),
+        DnsState::Found { records, stale: None } => format!("{records:?}"),
+        DnsState::Found { records, stale: Some(reason) } => format!("{records:?} stale: {reason}"),
+        DnsState::Missing => "missing".into(),
+        DnsState::Failed(reason) => format!("failed: {reason}"),
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_known_changes_with_the_replies() {
-    let failed = || Reply::Failed("away".into());
+    let failed = || DnsReply::Failed("away".into());
     let (table, asked) = scripted(&[
         failed(),
         failed(),
@@ -52,12 +54,12 @@ async fn what_is_known_changes_with_the_replies() {
         failed(),
         failed(),
         records(&[3], 10),
-        Reply::Missing(Duration::ZERO),
+        DnsReply::Missing(Duration::ZERO),
         failed(),
         records(&[], 10),
         records(&[4], 10),
     ]);
-    let mut known = table.follow(question("web"));
+    let mut known = table.watch(question("web"));
     let expected = [
         "pending",
         "failed: looking up web: away",
@@ -71,7 +73,7 @@ async fn what_is_known_changes_with_the_replies() {
         "[4]",
     ];
     for expected in expected {
-        assert_eq!(show(&mut known), expected, "what stays the same wakes nobody");
+        assert_eq!(show(&mut known), expected, "an equal state wakes no receiver");
         timeout(DAY, known.changed()).await.ok();
     }
     assert!(asked.lock().unwrap().len() > 12);
@@ -80,20 +82,20 @@ async fn what_is_known_changes_with_the_replies() {
 #[tokio::test(start_paused = true)]
 async fn the_next_question_waits_for_the_time_to_live_within_bounds() {
     let least = Duration::from_secs(60);
-    let failed = || Reply::Failed("away".into());
+    let failed = || DnsReply::Failed("away".into());
     let cases = [
         (records(&[1], 0), MIN_PAUSE, MIN_PAUSE),
         (records(&[1], 7), MIN_PAUSE, Duration::from_secs(7)),
         (records(&[1], 10_000), MIN_PAUSE, MAX_PAUSE),
         (records(&[1], 7), least, least),
         (records(&[1], 10_000), 2 * MAX_PAUSE, 2 * MAX_PAUSE),
-        (Reply::Missing(Duration::ZERO), MIN_PAUSE, MIN_PAUSE),
-        (Reply::Missing(Duration::MAX), MIN_PAUSE, MAX_MISSING),
-        (Reply::Missing(Duration::MAX), least, least),
+        (DnsReply::Missing(Duration::ZERO), MIN_PAUSE, MIN_PAUSE),
+        (DnsReply::Missing(Duration::MAX), MIN_PAUSE, MAX_MISSING),
+        (DnsReply::Missing(Duration::MAX), least, least),
     ];
     for (reply, min_pause, expected) in cases {
         let (table, asked) = scripted(&[reply.clone(), failed()]);
-        let _known = table.follow(Question { min_pause, ..question("web") });
+        let _known = table.watch(DnsQuestion { min_pause, ..question("web") });
         sleep(expected + Duration::from_millis(1)).await;
         let asked = asked.lock().unwrap().clone();
         assert_eq!((asked.len(), asked[1] - asked[0]), (2, expected), "{reply:?}, {min_pause:?}");
@@ -102,11 +104,11 @@ async fn the_next_question_waits_for_the_time_to_live_within_bounds() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_are_repeated_ever_more_slowly_until_one_succeeds() {
-    let failed = || Reply::Failed("away".into());
+    let failed = || DnsReply::Failed("away".into());
     let mut script = vec![failed(); 8];
     script.extend([records(&[1], 5), failed()]);
     let (table, asked) = scripted(&script);
-    let _known = table.follow(question("web"));
+    let _known = table.watch(question("web"));
     sleep(DAY).await;
     let asked = asked.lock().unwrap().clone();
     let pauses: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -123,8 +125,8 @@ async fn failures_are_repeated_ever_more_slowly_until_one_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_once_stays() {
-    let (table, asked) = scripted(&[Reply::Missing(DAY), records(&[1], 5), records(&[2], 5)]);
-    let mut known = table.follow(Question { once: true, ..question("web") });
+    let (table, asked) = scripted(&[DnsReply::Missing(DAY), records(&[1], 5), records(&[2], 5)]);
+    let mut known = table.watch(DnsQuestion { once: true, ..question("web") });
     sleep(DAY).await;
     assert_eq!((show(&mut known).as_str(), asked.lock().unwrap().len()), ("[1]", 2));
 }
@@ -132,8 +134,8 @@ async fn what_is_asked_once_stays() {
 #[tokio::test(start_paused = true)]
 async fn equal_questions_share_an_answer_for_as_long_as_anybody_holds_it() {
     let (table, asked) = scripted(&[records(&[1], 5), records(&[2], 5)]);
-    let (mut one, two) = (table.follow(question("web")), table.follow(question("web")));
-    let _other = table.follow(question("other"));
+    let (mut one, two) = (table.watch(question("web")), table.watch(question("web")));
+    let _other = table.watch(question("other"));
     one.changed().await.unwrap();
     drop(two);
     assert_eq!((show(&mut one).as_str(), asked.lock().unwrap().len()), ("[1]", 2));
@@ -141,29 +143,29 @@ async fn equal_questions_share_an_answer_for_as_long_as_anybody_holds_it() {
     assert_eq!(show(&mut one), "[2]");
     drop(one);
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(table.0.held.lock().unwrap().len(), 1, "what nobody holds is forgotten");
-    let mut again = table.follow(question("web"));
+    assert_eq!(table.0.entries.lock().unwrap().len(), 1, "an unused entry is forgotten");
+    let mut again = table.watch(question("web"));
     assert_eq!(show(&mut again), "pending", "and asked anew");
     again.changed().await.unwrap();
     assert_eq!(show(&mut again), "[2]");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_nobody_holds_is_given_up() {
+async fn an_unused_question_is_dropped() {
     let ended = Arc::new(());
     let asking = Arc::clone(&ended);
-    let table: Table<u8> = Table::new(&Handle::current(), move |_| {
+    let table: DnsTable<u8> = DnsTable::new(&Handle::current(), move |_| {
         let asking = Arc::clone(&asking);
         Box::pin(async move {
             let _asking = asking;
             std::future::pending().await
         })
     });
-    let known = table.follow(question("web"));
+    let known = table.watch(question("web"));
     sleep(DAY).await;
     assert_eq!(Arc::strong_count(&ended), 3);
     drop(known);
     sleep(Duration::from_millis(1)).await;
     assert_eq!(Arc::strong_count(&ended), 2);
-    assert!(table.0.held.lock().unwrap().is_empty());
+    assert!(table.0.entries.lock().unwrap().is_empty());
 }

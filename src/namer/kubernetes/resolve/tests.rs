@@ -1,10 +1,10 @@
-use super::{Port, Service, resolve};
+use super::{KubernetesService, Port, resolve};
 use crate::interpret::{Endpoint, Hint};
 use crate::kubernetes::Kept;
 use crate::namer::kubernetes::slice::{Slice, Slices, Subsets};
 use serde_json::{Value, json};
 
-/// What is kept of an object, which is the same when it comes from a snapshot.
+/// Returns the kept part of an object, which is the same when it comes from a snapshot.
 fn kept<T: Kept>(object: Value) -> T {
     let said = object.to_string();
     let kept = T::keep(serde_json::from_value(object).unwrap_or_else(|error| panic!("{said}: {error}")));
@@ -15,7 +15,7 @@ fn kept<T: Kept>(object: Value) -> T {
 }
 
 /// A service whose port 80 is called `http`, 8081 `metrics`, and nothing else.
-fn service() -> Service {
+fn service() -> KubernetesService {
     kept(json!({ "spec": { "ports": [
         { "name": "http", "port": 80, "targetPort": "web" },
         { "name": "metrics", "port": 8081, "targetPort": 9 },
@@ -23,7 +23,7 @@ fn service() -> Service {
 }
 
 /// A service whose only port, 80, has no name.
-fn unnamed() -> Service {
+fn unnamed() -> KubernetesService {
     kept(json!({ "spec": { "ports": [{ "port": 80, "targetPort": 8080 }] } }))
 }
 
@@ -36,7 +36,7 @@ fn at(port: &str) -> Port {
 }
 
 /// The addresses, with `~` before those that are about to end.
-fn addresses<T: Slices>(service: &Service, port: &str, objects: &[Value]) -> Vec<String> {
+fn addresses<T: Slices>(service: &KubernetesService, port: &str, objects: &[Value]) -> Vec<String> {
     let objects: Vec<T> = objects.iter().cloned().map(kept).collect();
     let slices = objects.iter().flat_map(|object| object.slices());
     let show =
@@ -82,16 +82,16 @@ fn a_port_without_a_name_has_a_number() {
             assert_eq!(addresses::<Slice>(&unnamed(), port, &slices), expected, "{port}");
         }
         // By hand, for a service that says nothing of its ports.
-        assert_eq!(addresses::<Slice>(&Service::default(), "8080", &slices), ["10.0.0.1:8080"]);
-        assert!(addresses::<Slice>(&Service::default(), "80", &slices).is_empty());
+        assert_eq!(addresses::<Slice>(&KubernetesService::default(), "8080", &slices), ["10.0.0.1:8080"]);
+        assert!(addresses::<Slice>(&KubernetesService::default(), "80", &slices).is_empty());
     }
     let all = [slice(json!(null), json!([{ "addresses": ["10.0.0.1"] }]))];
-    assert_eq!(addresses::<Slice>(&Service::default(), "7", &all), ["10.0.0.1:7"]);
-    assert!(addresses::<Slice>(&Service::default(), "http", &all).is_empty());
+    assert_eq!(addresses::<Slice>(&KubernetesService::default(), "7", &all), ["10.0.0.1:7"]);
+    assert!(addresses::<Slice>(&KubernetesService::default(), "http", &all).is_empty());
 }
 
 #[test]
-fn who_can_take_a_request() {
+fn endpoints_that_can_take_a_request() {
     let conditions = |ready: Value, serving: Value, terminating: Value| json!({ "ready": ready, "serving": serving, "terminating": terminating });
     let null = || json!(null);
     let ready = conditions(true.into(), true.into(), false.into());
@@ -121,7 +121,7 @@ fn who_can_take_a_request() {
 }
 
 #[test]
-fn slices_are_merged_and_the_best_said_counts() {
+fn slices_are_merged_and_the_best_condition_counts() {
     let port = || json!([{ "name": "http", "port": 1 }]);
     let ending = json!({ "ready": false, "serving": true, "terminating": true });
     let slices = [

@@ -1,5 +1,7 @@
 use super::*;
-use crate::interpret::{Answers, Endpoint, Explore, Leaf, MAX_LOOKUPS, State, StepKind, Target, delegate};
+use crate::interpret::{
+    AnswerState, Answers, Endpoint, Explore, Leaf, MAX_LOOKUPS, StepKind, Target, delegate,
+};
 use crate::name::{Dtab, NameTree, Path};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -9,21 +11,21 @@ use tokio::sync::watch;
 struct Fake;
 
 impl Answers for Fake {
-    fn answer(&mut self, path: &Path) -> State {
+    fn answer(&mut self, path: &Path) -> AnswerState {
         let elems: Vec<_> = path.elems().map(String::from_utf8_lossy).collect();
         let elems: Vec<&str> = elems.iter().map(|elem| &**elem).collect();
         let leaf = |used: usize, target| {
             let bound = Bound { id: path.take(used), residual: path.skip(used), target };
             NameTree::Leaf(Leaf::Bound(bound))
         };
-        State::Ready(match elems.as_slice() {
+        AnswerState::Ready(match elems.as_slice() {
             ["#", "fs", count, ..] => leaf(3, endpoints(count.parse().unwrap_or(1))),
             ["$", "status", ..] => leaf(3, Target::Status(204)),
             ["$", "to", ..] => NameTree::Leaf(Leaf::Path(path.skip(2))),
             ["$", "fail", ..] => NameTree::Fail,
             ["$", "nil", ..] => NameTree::Empty,
-            ["$", "pending", ..] => return State::Pending,
-            ["$", "failed", ..] => return State::Failed("it is\x1b[2J down".into()),
+            ["$", "pending", ..] => return AnswerState::Pending,
+            ["$", "failed", ..] => return AnswerState::Failed("it is\x1b[2J down".into()),
             _ => NameTree::Neg,
         })
     }

@@ -1,7 +1,7 @@
-use super::{Transformed, Transformer};
+use super::{TransformedNamer, Transformer};
 use crate::interpret::{
-    Answer, Bound, EndpointSet, Explore, Held, Keeper, Leaf, Namer, Namers, Outcome, State, Target, Writer,
-    settle,
+    Answer, AnswerState, AnswerTable, AnswerWriter, Bound, EndpointSet, Explore, Leaf, Namer, NamerRegistry,
+    Namers, Outcome, Target, settle,
 };
 use crate::name::{Dtab, NameTree, Path, Weighted};
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ fn leaf(id: &str) -> NameTree<Leaf> {
 
 /// A namer with one answer, which a test writes, and a transformer whose answers it writes as well.
 struct Stage {
-    source: Writer,
+    source: AnswerWriter,
     answer: Answer,
     transformed: Arc<Table>,
 }
@@ -33,7 +33,7 @@ struct Stage {
 #[derive(Default)]
 struct Table {
     prefix: Option<Path>,
-    asked: Mutex<Vec<(String, Writer)>>,
+    asked: Mutex<Vec<(String, AnswerWriter)>>,
 }
 
 struct Source(Answer);
@@ -43,10 +43,10 @@ impl Namer for Source {
         self.0.clone()
     }
 
-    fn immediate(&self, path: &Path) -> Option<State> {
+    fn immediate(&self, path: &Path) -> Option<AnswerState> {
         match path.len() {
-            0 => Some(State::Ready(NameTree::Neg)),
-            1 => Some(State::Ready(leaf("/here"))),
+            0 => Some(AnswerState::Ready(NameTree::Neg)),
+            1 => Some(AnswerState::Ready(leaf("/here"))),
             _ => None,
         }
     }
@@ -68,7 +68,7 @@ impl Stage {
     fn start() -> Self {
         let transformed = Arc::new(Table { prefix: Some(path("/%/t")), asked: Mutex::default() });
         let (source, answer) = Answer::pending();
-        let namer = Transformed::new(
+        let namer = TransformedNamer::new(
             Arc::new(Source(answer)),
             Arc::clone(&transformed) as Arc<dyn Transformer>,
             &Handle::current(),
@@ -77,8 +77,8 @@ impl Stage {
         Self { source, answer, transformed }
     }
 
-    /// What the transformer says of the name that was asked for at that position.
-    fn say(&self, at: usize, state: State) {
+    /// Publishes the answer of the transformer for the name that was asked for at that position.
+    fn say(&self, at: usize, state: AnswerState) {
         self.transformed.asked.lock().unwrap()[at].1.publish(state);
     }
 
@@ -86,13 +86,13 @@ impl Stage {
         self.transformed.asked.lock().unwrap().iter().map(|(id, _)| id.clone()).collect()
     }
 
-    /// Waits for a change, and returns what is said then.
+    /// Waits for a change, and returns the new state.
     async fn next(&mut self) -> String {
         timeout(Duration::from_secs(1), self.answer.changed()).await.expect("a change");
         let current = self.answer.look();
         let stale = if current.stale_since.is_some() { " stale" } else { "" };
         match current.state {
-            State::Ready(tree) => {
+            AnswerState::Ready(tree) => {
                 let names = tree.map(&mut |leaf: &Leaf| match leaf {
                     Leaf::Bound(bound) => bound.id.concat(&bound.residual),
                     Leaf::Path(path) => path.clone(),
@@ -112,16 +112,16 @@ impl Stage {
 #[tokio::test(start_paused = true)]
 async fn what_stands_in_the_place_of_a_name_is_live_and_has_the_prefix() {
     let mut stage = Stage::start();
-    stage.source.publish(State::Ready(leaf("/a")));
+    stage.source.publish(AnswerState::Ready(leaf("/a")));
     stage.nothing().await;
     assert_eq!(stage.asked(), ["/a"]);
-    stage.say(0, State::Ready(leaf("/a")));
+    stage.say(0, AnswerState::Ready(leaf("/a")));
     assert_eq!(stage.next().await, "/%/t/a/rest");
-    stage.say(0, State::Ready(NameTree::Neg));
+    stage.say(0, AnswerState::Ready(NameTree::Neg));
     assert_eq!(stage.next().await, "~");
-    stage.say(0, State::Ready(leaf("/other")));
+    stage.say(0, AnswerState::Ready(leaf("/other")));
     assert_eq!(stage.next().await, "/%/t/other/rest");
-    stage.say(0, State::Failed("why".into()));
+    stage.say(0, AnswerState::Failed("why".into()));
     assert_eq!(stage.next().await, r#"Failed("why")"#);
     assert_eq!(stage.asked().len(), 1);
 }
@@ -130,11 +130,11 @@ async fn what_stands_in_the_place_of_a_name_is_live_and_has_the_prefix() {
 async fn what_is_not_bound_passes() {
     let mut stage = Stage::start();
     for (state, said) in [
-        (State::Ready(NameTree::Neg), "~"),
-        (State::Ready(NameTree::Fail), "!"),
-        (State::Ready(NameTree::Empty), "$"),
-        (State::Ready(NameTree::Leaf(Leaf::Path(path("/svc/a")))), "/svc/a"),
-        (State::Failed("why".into()), r#"Failed("why")"#),
+        (AnswerState::Ready(NameTree::Neg), "~"),
+        (AnswerState::Ready(NameTree::Fail), "!"),
+        (AnswerState::Ready(NameTree::Empty), "$"),
+        (AnswerState::Ready(NameTree::Leaf(Leaf::Path(path("/svc/a")))), "/svc/a"),
+        (AnswerState::Failed("why".into()), r#"Failed("why")"#),
     ] {
         stage.source.publish(state);
         assert_eq!(stage.next().await, said);
@@ -147,11 +147,11 @@ async fn every_bound_name_of_a_tree_is_replaced_in_its_place() {
     let mut stage = Stage::start();
     let half = |tree| Weighted { weight: 0.5, tree };
     let alt = NameTree::Alt(vec![NameTree::Leaf(Leaf::Path(path("/p"))), leaf("/b")]);
-    stage.source.publish(State::Ready(NameTree::Union(vec![half(leaf("/a")), half(alt)])));
+    stage.source.publish(AnswerState::Ready(NameTree::Union(vec![half(leaf("/a")), half(alt)])));
     stage.nothing().await;
-    stage.say(1, State::Ready(leaf("/b")));
+    stage.say(1, AnswerState::Ready(leaf("/b")));
     stage.nothing().await;
-    stage.say(0, State::Ready(NameTree::Neg));
+    stage.say(0, AnswerState::Ready(NameTree::Neg));
     assert_eq!(stage.next().await, "0.5*~ & 0.5*(/p | /%/t/b/rest)");
     assert_eq!(stage.asked(), ["/a", "/b"]);
 }
@@ -160,39 +160,39 @@ async fn every_bound_name_of_a_tree_is_replaced_in_its_place() {
 async fn other_endpoints_behind_the_same_name_are_taken_over() {
     let mut stage = Stage::start();
     let first = leaf("/a");
-    stage.source.publish(State::Ready(first.clone()));
+    stage.source.publish(AnswerState::Ready(first.clone()));
     stage.nothing().await;
-    stage.say(0, State::Ready(leaf("/a")));
+    stage.say(0, AnswerState::Ready(leaf("/a")));
     assert_eq!(stage.next().await, "/%/t/a/rest");
     // The same is no news.
-    stage.source.publish(State::Ready(first));
+    stage.source.publish(AnswerState::Ready(first));
     stage.nothing().await;
     assert_eq!(stage.asked().len(), 1);
-    stage.source.publish(State::Ready(leaf("/a")));
+    stage.source.publish(AnswerState::Ready(leaf("/a")));
     assert_eq!(stage.next().await, "Pending");
-    stage.say(1, State::Ready(leaf("/a")));
+    stage.say(1, AnswerState::Ready(leaf("/a")));
     assert_eq!(stage.next().await, "/%/t/a/rest");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_stale_is_said_to_be() {
+async fn a_stale_answer_is_marked_as_stale() {
     let mut stage = Stage::start();
-    stage.source.publish(State::Ready(leaf("/a")));
+    stage.source.publish(AnswerState::Ready(leaf("/a")));
     stage.nothing().await;
-    stage.say(0, State::Ready(leaf("/a")));
+    stage.say(0, AnswerState::Ready(leaf("/a")));
     assert_eq!(stage.next().await, "/%/t/a/rest");
-    stage.source.stale();
+    stage.source.mark_stale();
     assert_eq!(stage.next().await, "/%/t/a/rest stale");
-    stage.transformed.asked.lock().unwrap()[0].1.stale();
+    stage.transformed.asked.lock().unwrap()[0].1.mark_stale();
     stage.nothing().await;
-    stage.source.publish(State::Ready(NameTree::Neg));
+    stage.source.publish(AnswerState::Ready(NameTree::Neg));
     assert_eq!(stage.next().await, "~");
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_released_with_the_last_who_holds_it() {
+async fn it_is_released_with_its_last_holder() {
     let Stage { source, mut answer, transformed } = Stage::start();
-    source.publish(State::Ready(leaf("/a")));
+    source.publish(AnswerState::Ready(leaf("/a")));
     assert!(timeout(Duration::from_secs(1), answer.changed()).await.is_err());
     drop(answer);
     let writer = transformed.asked.lock().unwrap().remove(0).1;
@@ -203,9 +203,9 @@ async fn it_is_released_with_the_last_who_holds_it() {
 #[tokio::test(start_paused = true)]
 async fn only_what_is_bound_takes_a_watch() {
     let transformer = Arc::new(Table { prefix: Some(path("/%/t")), asked: Mutex::default() });
-    let source = Arc::new(Source(Answer::fixed(State::Pending)));
-    let namer = Transformed::new(source, transformer, &Handle::current());
-    assert_eq!(namer.immediate(&path("/")), Some(State::Ready(NameTree::Neg)));
+    let source = Arc::new(Source(Answer::fixed(AnswerState::Pending)));
+    let namer = TransformedNamer::new(source, transformer, &Handle::current());
+    assert_eq!(namer.immediate(&path("/")), Some(AnswerState::Ready(NameTree::Neg)));
     assert_eq!(namer.immediate(&path("/a")), None);
     assert_eq!(namer.immediate(&path("/a/b")), None);
 }
@@ -213,8 +213,8 @@ async fn only_what_is_bound_takes_a_watch() {
 #[tokio::test(start_paused = true)]
 async fn a_name_that_does_not_pass_falls_back() {
     let stage = Stage::start();
-    stage.source.publish(State::Ready(leaf("/a")));
-    let other = Arc::new(Source(Answer::fixed(State::Ready(leaf("/other")))));
+    stage.source.publish(AnswerState::Ready(leaf("/a")));
+    let other = Arc::new(Source(Answer::fixed(AnswerState::Ready(leaf("/other")))));
     struct Watched(Answer);
     impl Namer for Watched {
         fn lookup(&self, _: &Path) -> Answer {
@@ -225,20 +225,20 @@ async fn a_name_that_does_not_pass_falls_back() {
         (path("/other"), other as Arc<dyn Namer>),
         (path("/first"), Arc::new(Watched(stage.answer.clone()))),
     ]);
-    let (keeper, asker) = Keeper::new(Duration::from_secs(60));
-    tokio::spawn(keeper.run());
-    let mut held = Held::new(asker, namers);
+    let (registry, handle) = NamerRegistry::new(Duration::from_secs(60));
+    tokio::spawn(registry.run());
+    let mut answers = AnswerTable::new(handle, namers);
     let dtab: Dtab = "/svc => /first/x/y | /other/x/y".parse().unwrap();
     let name = path("/svc");
     for (state, expected) in [
-        (State::Ready(NameTree::Neg), "/other/rest"),
-        (State::Ready(leaf("/a")), "/%/t/a/rest"),
-        (State::Ready(NameTree::Neg), "/other/rest"),
+        (AnswerState::Ready(NameTree::Neg), "/other/rest"),
+        (AnswerState::Ready(leaf("/a")), "/%/t/a/rest"),
+        (AnswerState::Ready(NameTree::Neg), "/other/rest"),
     ] {
         tokio::time::sleep(Duration::from_millis(1)).await;
         stage.say(0, state);
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let delegation = settle(&dtab, &name, Explore::Deciding, &mut held).await;
+        let delegation = settle(&dtab, &name, Explore::Deciding, &mut answers).await;
         let Outcome::Bound(tree) = &delegation.outcome else { panic!("{delegation:?}") };
         let names = tree.map(&mut |bound: &Bound| bound.id.concat(&bound.residual));
         assert_eq!(format!("{names:#}"), expected);

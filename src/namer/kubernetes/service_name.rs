@@ -5,38 +5,38 @@ use std::sync::Arc;
 
 /// A name of a service's endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Name {
+pub(super) struct ServiceName {
     pub(super) namespace: Arc<str>,
     pub(super) port: Port,
     pub(super) service: Arc<str>,
     /// The value of the label, where the configuration names one.
     pub(super) value: Option<Arc<str>>,
-    /// What it takes of the path, in lower case.
+    /// The elements of the path that it uses, in lower case.
     pub(super) elems: Path,
 }
 
-/// A port of a service.
+/// A port of a service, as written in a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Port {
-    /// In lower case.
+    /// The name of the port, in lower case.
     Name(Arc<str>),
-    /// As the service numbers it, which is not how its pods do; not 0.
+    /// The number of the port at the service, which its pods may number otherwise; never 0.
     Number(u16),
 }
 
-impl Name {
-    /// Takes a path apart. None when it is too short, or holds what nothing in Kubernetes is called.
+impl ServiceName {
+    /// Reads a path as a name. None when the path is too short, or an element cannot be a name in Kubernetes.
     ///
-    /// Case does not count: what Linkerd named in its configurations came from host names.
+    /// Case does not count: the names in Linkerd's configurations came from host names.
     pub(super) fn of(path: &Path, namespace: Option<&Arc<str>>, labelled: bool) -> Option<Self> {
         let mut elems = path.elems().map(text);
         let mut next = || elems.next().flatten();
-        let said = if namespace.is_none() { Some(next()?) } else { None };
+        let namespace_elem = if namespace.is_none() { Some(next()?) } else { None };
         let (port, service) = (next()?, next()?);
         let value = if labelled { Some(next()?) } else { None };
-        let taken = said.iter().chain([&port, &service]).chain(&value);
+        let taken = namespace_elem.iter().chain([&port, &service]).chain(&value);
         let elems = Path::from_elems(taken.map(|elem| elem.as_bytes()));
-        let namespace = said.map(Arc::from).or_else(|| namespace.cloned())?;
+        let namespace = namespace_elem.map(Arc::from).or_else(|| namespace.cloned())?;
         let known = is_dns_name(&namespace) && is_dns_name(&service);
         let value = value.map(Arc::from);
         known.then_some(Self { namespace, port: Port::of(&port)?, service: service.into(), value, elems })
@@ -44,6 +44,7 @@ impl Name {
 }
 
 impl Port {
+    /// Reads an element as a port.
     fn of(text: &str) -> Option<Self> {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().ok().filter(|&number| number > 0).map(Self::Number);
@@ -52,12 +53,12 @@ impl Port {
     }
 }
 
-/// An element as text in lower case.
+/// Returns an element as text in lower case.
 fn text(elem: &[u8]) -> Option<String> {
     std::str::from_utf8(elem).ok().map(str::to_ascii_lowercase)
 }
 
-/// Returns whether a text may name something in Kubernetes: the parts of its URLs, which nothing else may get into.
+/// Returns whether a text can be a name in Kubernetes. Names become parts of its URLs, so other text must not pass.
 pub(super) fn is_dns_name(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends = text.bytes().next().is_some_and(inside) && text.bytes().next_back().is_some_and(inside);
@@ -66,13 +67,13 @@ pub(super) fn is_dns_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, Port};
+    use super::{Port, ServiceName};
     use crate::name::Path;
     use std::sync::Arc;
 
-    fn name(path: &str, namespace: Option<&str>, labelled: bool) -> Option<Name> {
+    fn name(path: &str, namespace: Option<&str>, labelled: bool) -> Option<ServiceName> {
         let path: Path = path.parse().unwrap();
-        Name::of(&path, namespace.map(Arc::from).as_ref(), labelled)
+        ServiceName::of(&path, namespace.map(Arc::from).as_ref(), labelled)
     }
 
     #[test]

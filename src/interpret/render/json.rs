@@ -1,60 +1,61 @@
 //! A delegation in the shape of Linkerd's `delegator.json`.
 
 use super::super::{Bound, Delegation, Endpoint, Outcome, Step, StepKind, Target};
-use super::in_words;
+use super::outcome_text;
 use crate::name::{Dentry, Path};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::collections::BTreeMap;
 
 /// Returns a delegation in the shape of Linkerd 1's `delegator.json`, to be serialized.
-pub fn json(delegation: &Delegation) -> Json<'_> {
-    Json { dentries: delegation.dtab.iter().collect(), step: &delegation.step, outcome: None }
+pub fn json(delegation: &Delegation) -> DelegationJson<'_> {
+    DelegationJson { dentries: delegation.dtab.iter().collect(), step: &delegation.step, outcome: None }
 }
 
-/// A delegation as JSON: what Linkerd 1.7.5 answers at `/delegator.json`, with the members in its order.
+/// A delegation as JSON: the answer of Linkerd 1.7.5 at `/delegator.json`, with the members in its order.
 ///
 /// Beyond Linkerd: each node has `taken`, and two types are added where Linkerd waits or does not end: `pending` and
 /// `unexplored`. Endpoints are those known at this moment. An endpoint's `meta` has `nodeName`, `zone`
-/// and `endpoint_addr_weight` when they are known and not the default; a name that is an empty answer made here has
-/// its `status` in the `meta` of its address.
+/// and `endpoint_addr_weight` when they are known and not the default. A name that the router itself answers has its
+/// `status` in the `meta` of its address.
 #[derive(Debug)]
-pub struct Json<'a> {
+pub struct DelegationJson<'a> {
     dentries: Vec<&'a Dentry>,
     step: &'a Step,
     outcome: Option<&'a Outcome>,
 }
 
-impl<'a> Json<'a> {
-    /// With one more member at the root, `outcome`: what the path stands for, on one line and for people.
+impl<'a> DelegationJson<'a> {
+    /// Adds one more member at the root, `outcome`: the outcome as one line of text for people.
     pub const fn with_outcome(mut self, delegation: &'a Delegation) -> Self {
         self.outcome = Some(&delegation.outcome);
         self
     }
 }
 
-impl Serialize for Json<'_> {
+impl Serialize for DelegationJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { dentries, step, outcome } = self;
-        Node { dentries, step, within: &step.path, outcome: *outcome }.serialize(serializer)
+        JsonNode { dentries, step, within: &step.path, outcome: *outcome }.serialize(serializer)
     }
 }
 
-/// One node.
-struct Node<'a> {
+/// One node of the JSON tree.
+struct JsonNode<'a> {
     dentries: &'a [&'a Dentry],
     step: &'a Step,
-    /// The path that was looked up to come here.
+    /// The path whose lookup led here.
     within: &'a Path,
-    /// To be said at the root.
+    /// The outcome, at the root only.
     outcome: Option<&'a Outcome>,
 }
 
-impl<'a> Node<'a> {
+impl<'a> JsonNode<'a> {
+    /// Returns the node of a step below this one.
     const fn below(&self, step: &'a Step) -> Self {
         Self { dentries: self.dentries, step, within: &self.step.path, outcome: None }
     }
 
-    /// The alternates, with those of alternates of the same path in their place.
+    /// Returns the alternates. Nested alternates of the same path stand in the place of their group.
     fn alternates(&self, arms: &'a [Step]) -> Vec<Self> {
         let mut spliced = Vec::with_capacity(arms.len());
         for arm in arms {
@@ -66,6 +67,7 @@ impl<'a> Node<'a> {
         spliced
     }
 
+    /// Returns Linkerd's word for the kind of the step.
     fn kind(&self) -> &'static str {
         match &self.step.kind {
             StepKind::Delegate(_) => "delegate",
@@ -81,7 +83,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Linkerd writes a `~` or `!` of an entry as such, and a `$` as the path it stands for.
+    /// Returns the path as Linkerd writes it: a `~` or `!` of an entry as such, and a `$` as the path it stands for.
     fn path(&self) -> String {
         let path = &self.step.path;
         match self.step.kind {
@@ -93,13 +95,13 @@ impl<'a> Node<'a> {
     }
 }
 
-impl Serialize for Node<'_> {
+impl Serialize for JsonNode<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", self.kind())?;
         map.serialize_entry("path", &self.path())?;
         if let Some(dentry) = self.step.dentry.and_then(|at| self.dentries.get(at)) {
-            map.serialize_entry("dentry", &Entry(dentry))?;
+            map.serialize_entry("dentry", &JsonDentry(dentry))?;
         }
         map.serialize_entry("taken", &self.step.taken)?;
         match &self.step.kind {
@@ -107,23 +109,24 @@ impl Serialize for Node<'_> {
             StepKind::Alt(arms) => map.serialize_entry("alt", &self.alternates(arms))?,
             StepKind::Union(branches) => {
                 let branches: Vec<_> =
-                    branches.iter().map(|(weight, step)| Branch(*weight, self.below(step))).collect();
+                    branches.iter().map(|(weight, step)| JsonBranch(*weight, self.below(step))).collect();
                 map.serialize_entry("union", &branches)?;
             }
-            StepKind::Leaf(bound) => map.serialize_entry("bound", &Leaf(bound))?,
-            StepKind::Failed(why) => map.serialize_entry("message", &why.to_string())?,
+            StepKind::Leaf(bound) => map.serialize_entry("bound", &JsonLeaf(bound))?,
+            StepKind::Failed(failure) => map.serialize_entry("message", &failure.to_string())?,
             StepKind::Neg | StepKind::Fail | StepKind::Empty | StepKind::Pending | StepKind::Unexplored => {}
         }
         if let Some(outcome) = self.outcome {
-            map.serialize_entry("outcome", &in_words(outcome))?;
+            map.serialize_entry("outcome", &outcome_text(outcome))?;
         }
         map.end()
     }
 }
 
-struct Branch<'a>(f64, Node<'a>);
+/// One branch of a union.
+struct JsonBranch<'a>(f64, JsonNode<'a>);
 
-impl Serialize for Branch<'_> {
+impl Serialize for JsonBranch<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("weight", &self.0)?;
@@ -132,9 +135,10 @@ impl Serialize for Branch<'_> {
     }
 }
 
-struct Entry<'a>(&'a Dentry);
+/// A dtab entry.
+struct JsonDentry<'a>(&'a Dentry);
 
-impl Serialize for Entry<'_> {
+impl Serialize for JsonDentry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("prefix", &self.0.prefix.to_string())?;
@@ -143,21 +147,23 @@ impl Serialize for Entry<'_> {
     }
 }
 
-struct Leaf<'a>(&'a Bound);
+/// A bound name.
+struct JsonLeaf<'a>(&'a Bound);
 
-impl Serialize for Leaf<'_> {
+impl Serialize for JsonLeaf<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry("addr", &Address(&self.0.target))?;
+        map.serialize_entry("addr", &JsonAddress(&self.0.target))?;
         map.serialize_entry("id", &self.0.id.to_string())?;
         map.serialize_entry("path", &self.0.residual.to_string())?;
         map.end()
     }
 }
 
-struct Address<'a>(&'a Target);
+/// The endpoints, or the status, behind a bound name.
+struct JsonAddress<'a>(&'a Target);
 
-impl Serialize for Address<'_> {
+impl Serialize for JsonAddress<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut meta = BTreeMap::new();
         let mut endpoints = Vec::new();
@@ -167,7 +173,7 @@ impl Serialize for Address<'_> {
                 meta.insert("status", status);
             }
         }
-        let addrs: Vec<_> = endpoints.iter().map(Addr).collect();
+        let addrs: Vec<_> = endpoints.iter().map(JsonEndpoint).collect();
         let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry("type", "bound")?;
         map.serialize_entry("addrs", &addrs)?;
@@ -176,21 +182,23 @@ impl Serialize for Address<'_> {
     }
 }
 
-struct Addr<'a>(&'a Endpoint);
+/// One endpoint.
+struct JsonEndpoint<'a>(&'a Endpoint);
 
-impl Serialize for Addr<'_> {
+impl Serialize for JsonEndpoint<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry("ip", &self.0.address.ip())?;
         map.serialize_entry("port", &self.0.address.port())?;
-        map.serialize_entry("meta", &Meta(self.0))?;
+        map.serialize_entry("meta", &JsonMetadata(self.0))?;
         map.end()
     }
 }
 
-struct Meta<'a>(&'a Endpoint);
+/// The metadata of one endpoint.
+struct JsonMetadata<'a>(&'a Endpoint);
 
-impl Serialize for Meta<'_> {
+impl Serialize for JsonMetadata<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Endpoint { weight, node, zone, .. } = self.0;
         let mut map = serializer.serialize_map(None)?;

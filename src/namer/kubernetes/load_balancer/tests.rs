@@ -1,13 +1,13 @@
-use super::follow;
+use super::publish_load_balancer;
 use crate::interpret::Answer;
 use crate::kubernetes::{Kept as _, Known, View};
 use crate::name::Path;
 use crate::namer::dns::tests::Scripted;
-use crate::namer::kubernetes::follow::Follower;
-use crate::namer::kubernetes::held::HeldNames;
-use crate::namer::kubernetes::name::Name;
-use crate::namer::kubernetes::service::Service;
-use crate::namer::published::Published;
+use crate::namer::kubernetes::endpoints::NamePublisher;
+use crate::namer::kubernetes::name_table::NameTable;
+use crate::namer::kubernetes::service::KubernetesService;
+use crate::namer::kubernetes::service_name::ServiceName;
+use crate::namer::publisher::AnswerPublisher;
 use crate::namer::tests;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -16,25 +16,29 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// A list with one service, whose load balancer is at these places.
-fn known(ingress: impl Into<Value>, stale: bool) -> Known<Service> {
+fn known(ingress: impl Into<Value>, stale: bool) -> Known<KubernetesService> {
     let service = json!({
         "metadata": { "labels": { "version": "v2" } },
         "spec": { "ports": [{ "name": "http", "port": 80 }] },
         "status": { "loadBalancer": { "ingress": ingress.into() } },
     });
-    let service = Service::keep(serde_json::from_value(service).unwrap());
+    let service = KubernetesService::keep(serde_json::from_value(service).unwrap());
     Known::Found(View { objects: Arc::new([Arc::new(service)]), unreadable: None, stale, before: None })
 }
 
 /// Follows a name; what is known comes through the sender.
-fn start(dns: &Scripted, path: &str, label: Option<&str>) -> (watch::Sender<Known<Service>>, Answer) {
+fn start(
+    dns: &Scripted,
+    path: &str,
+    label: Option<&str>,
+) -> (watch::Sender<Known<KubernetesService>>, Answer) {
     let path: Path = path.parse().unwrap();
-    let name = Name::of(&path, None, label.is_some()).unwrap();
+    let name = ServiceName::of(&path, None, label.is_some()).unwrap();
     let (writer, answer) = Answer::pending();
-    let published = Published::new(name.elems.clone(), Path::empty(), writer);
-    let follower = Follower { published, held: HeldNames::default().join(path) };
+    let publisher = AnswerPublisher::new(name.elems.clone(), Path::empty(), writer);
+    let publisher = NamePublisher { publisher, entry: NameTable::default().join(path) };
     let (sender, services) = watch::channel(Known::Pending);
-    tokio::spawn(follow(follower, name, label.map(Arc::from), services, dns.dns()));
+    tokio::spawn(publish_load_balancer(publisher, name, label.map(Arc::from), services, dns.dns()));
     (sender, answer)
 }
 

@@ -1,56 +1,57 @@
 //! The trait that transformers implement, and the namer whose bound names go through one.
 
-use super::{Answer, Bound, Leaf, Namer, State, Target, Writer, any_changed};
+use super::{Answer, AnswerState, AnswerWriter, Bound, Leaf, Namer, Target, any_changed};
 use crate::name::{NameTree, Path, Weighted};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Says what stands in the place of a bound name, now and whenever that changes.
+/// A transformer answers what stands in the place of a bound name, now and whenever that changes.
 ///
-/// The interpreter owns the trait; `crate::namer` holds what implements it.
+/// The interpreter owns the trait; `crate::namer` holds the implementations.
 pub trait Transformer: Send + Sync {
-    /// Returns what stands before the ids of all that has passed: `/%/io.l5d.port/4141`.
+    /// Returns the prefix of the ids of all transformed names: `/%/io.l5d.port/4141`.
     fn prefix(&self) -> &Path;
 
-    /// Starts to follow what stands in the place of a bound name; `Neg` where nothing does. Called on the control
+    /// Starts to watch what stands in the place of a bound name; `Neg` where nothing does. Called on the control
     /// runtime.
     ///
-    /// The ids in it have no [prefix](Transformer::prefix) yet. It can end once [`Writer::closed`] resolves.
+    /// The ids in the answer have no [prefix](Transformer::prefix) yet. The watch can end once [`AnswerWriter::closed`]
+    /// resolves.
     fn transform(&self, bound: &Bound) -> Answer;
 }
 
-/// A namer whose bound names go through a transformer: what it answers for a path is itself an answer that is held,
-/// looked at and waited for as that of any namer.
+/// A namer whose bound names go through a transformer. Its answers are answers like those of any other namer.
 ///
-/// What is not bound stays as it is: paths go through the dtab, and what they become goes through the transformer then.
-pub struct Transformed {
+/// Other leaves stay as they are: paths go through the dtab, and the names that they are bound to go through the
+/// transformer then.
+pub struct TransformedNamer {
     namer: Arc<dyn Namer>,
     transformer: Arc<dyn Transformer>,
     control: Handle,
 }
 
-impl Transformed {
-    /// Makes the namer; `control` runs what follows its names.
+impl TransformedNamer {
+    /// Makes the namer; `control` runs a task for each of its answers.
     pub fn new(namer: Arc<dyn Namer>, transformer: Arc<dyn Transformer>, control: &Handle) -> Self {
         Self { namer, transformer, control: control.clone() }
     }
 }
 
-impl Namer for Transformed {
+impl Namer for TransformedNamer {
     fn lookup(&self, path: &Path) -> Answer {
         let (writer, answer) = Answer::pending();
-        let following = Following {
+        let task = TransformTask {
             source: self.namer.lookup(path),
             transformer: Arc::clone(&self.transformer),
             leaves: Vec::new(),
             answers: Vec::new(),
         };
-        self.control.spawn(following.run(writer));
+        self.control.spawn(task.run(writer));
         answer
     }
 
-    /// What is not bound needs no watch.
-    fn immediate(&self, path: &Path) -> Option<State> {
+    /// Returns the answers that hold no bound name: they need no watch.
+    fn immediate(&self, path: &Path) -> Option<AnswerState> {
         self.namer.immediate(path).filter(|state| bound(state).is_empty())
     }
 
@@ -63,31 +64,33 @@ impl Namer for Transformed {
     }
 }
 
-/// A path that is followed for those who hold the answer.
-struct Following {
+/// A task that keeps the transformed answer of one path up to date while the answer is in use.
+struct TransformTask {
     source: Answer,
     transformer: Arc<dyn Transformer>,
-    /// The bound names of what the source says.
+    /// The bound names in the source's answer.
     leaves: Vec<Bound>,
-    /// What stands in the place of each.
+    /// The answer that stands in the place of each.
     answers: Vec<Answer>,
 }
 
-impl Following {
-    async fn run(mut self, writer: Writer) {
-        let mut said = State::Pending;
+impl TransformTask {
+    /// Publishes each change, until the answer is no longer in use.
+    async fn run(mut self, writer: AnswerWriter) {
+        let mut published = AnswerState::Pending;
         let mut was_stale = false;
         loop {
             let (state, stale, is_new) = self.look();
-            // The same is not said again: that would wake everybody. Names that are equal may have other endpoints.
-            let is_said = said == state && !(is_new && state != State::Pending);
-            if !is_said || (was_stale && !stale) {
+            // The same state is not published again: that would wake every holder. Equal names may have other
+            // endpoints.
+            let is_published = published == state && !(is_new && state != AnswerState::Pending);
+            if !is_published || (was_stale && !stale) {
                 writer.publish(state.clone());
             }
             if stale {
-                writer.stale();
+                writer.mark_stale();
             }
-            (said, was_stale) = (state, stale);
+            (published, was_stale) = (state, stale);
             tokio::select! {
                 () = self.source.changed() => {}
                 () = any_changed(&mut self.answers) => {}
@@ -96,11 +99,11 @@ impl Following {
         }
     }
 
-    /// What is to be said now, whether it is only the last good answer, and whether other names are behind it.
-    fn look(&mut self) -> (State, bool, bool) {
+    /// Returns the state to publish, whether it is only the last good one, and whether other names are behind it.
+    fn look(&mut self) -> (AnswerState, bool, bool) {
         let current = self.source.look();
         let stale = current.stale_since.is_some();
-        let State::Ready(tree) = &current.state else {
+        let AnswerState::Ready(tree) = &current.state else {
             return (current.state, stale, false);
         };
         let leaves = bound(&current.state);
@@ -110,29 +113,29 @@ impl Following {
             self.answers = leaves.iter().map(|bound| self.transformer.transform(bound)).collect();
             self.leaves = leaves.into_iter().cloned().collect();
         }
-        let (state, leaves_stale) = self.put_together(tree);
+        let (state, leaves_stale) = self.assemble(tree);
         (state, stale || leaves_stale, is_new)
     }
 
-    /// The tree with what stands in the place of its bound names. One that is pending or failed decides: what is known
-    /// of the others must not be taken for the whole.
-    fn put_together(&mut self, tree: &NameTree<Leaf>) -> (State, bool) {
+    /// Returns the tree in which the answers stand in the place of the bound names. An answer that is pending or failed
+    /// decides: the others must not be taken for the whole.
+    fn assemble(&mut self, tree: &NameTree<Leaf>) -> (AnswerState, bool) {
         let mut stale = false;
         let mut trees = Vec::with_capacity(self.answers.len());
         for answer in &mut self.answers {
             let current = answer.look();
             stale |= current.stale_since.is_some();
             match current.state {
-                State::Ready(tree) => trees.push(tree),
-                open => return (open, stale),
+                AnswerState::Ready(tree) => trees.push(tree),
+                undecided => return (undecided, stale),
             }
         }
-        let state = State::Ready(replaced(tree, &mut trees.into_iter(), self.transformer.prefix()));
+        let state = AnswerState::Ready(replaced(tree, &mut trees.into_iter(), self.transformer.prefix()));
         (state, stale)
     }
 }
 
-/// Whether two bound names are the same, with the same endpoints behind them.
+/// Returns whether two bound names are the same, with the same endpoints behind them.
 fn is_same(one: &Bound, other: &Bound) -> bool {
     let same_target = match (&one.target, &other.target) {
         (Target::Endpoints(one), Target::Endpoints(other)) => one.same_channel(other),
@@ -142,8 +145,8 @@ fn is_same(one: &Bound, other: &Bound) -> bool {
     one == other && same_target
 }
 
-/// The bound names of a state, in their order.
-fn bound(state: &State) -> Vec<&Bound> {
+/// Returns the bound names of a state, in their order.
+fn bound(state: &AnswerState) -> Vec<&Bound> {
     fn add<'a>(tree: &'a NameTree<Leaf>, bound: &mut Vec<&'a Bound>) {
         match tree {
             NameTree::Leaf(Leaf::Bound(leaf)) => bound.push(leaf),
@@ -153,13 +156,13 @@ fn bound(state: &State) -> Vec<&Bound> {
         }
     }
     let mut found = Vec::new();
-    if let State::Ready(tree) = state {
+    if let AnswerState::Ready(tree) = state {
         add(tree, &mut found);
     }
     found
 }
 
-/// The tree in which the next of `trees` stands for each bound name, with ids behind `prefix`.
+/// Returns the tree in which the next of `trees` stands for each bound name, with `prefix` before the ids.
 fn replaced(
     tree: &NameTree<Leaf>,
     trees: &mut impl Iterator<Item = NameTree<Leaf>>,
@@ -179,6 +182,7 @@ fn replaced(
     }
 }
 
+/// Returns a tree with `prefix` before the ids of its bound names.
 fn prefixed(tree: &NameTree<Leaf>, prefix: &Path) -> NameTree<Leaf> {
     tree.map(&mut |leaf: &Leaf| match leaf {
         Leaf::Bound(bound) => Leaf::Bound(Bound { id: prefix.concat(&bound.id), ..bound.clone() }),

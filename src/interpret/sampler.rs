@@ -7,35 +7,35 @@ use std::collections::VecDeque;
 /// A bound tree prepared for picking leaves by weight: Finagle's rule since 21.5.
 ///
 /// Each union draws among its branches by itself. `$` (and `~`, `!`) take part if their weight is above zero: that
-/// share of the traffic finds nothing. What the weights of a union sum to decides how they are read:
+/// share of the traffic finds nothing. The sum of a union's weights decides how they are read:
 ///
 /// * zero, or more than a double can hold: all branches are equal;
-/// * infinite because one weight is: that one takes everything (several share it equally);
-/// * within 1% of one: each is taken as it is, and the little that is missing or too much goes where Vose's alias
-///   method leaves it;
-/// * anything else: it is divided out.
+/// * infinite because a weight is: that branch takes everything (several share it equally);
+/// * within 1% of one: each weight is taken as it is, and the small rest goes where Vose's alias method leaves it;
+/// * anything else: each weight is divided by the sum.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     leaves: Vec<Bound>,
-    nodes: Vec<Node>,
+    nodes: Vec<SamplerNode>,
     root: usize,
 }
 
+/// One node of a prepared tree.
 #[derive(Clone, Debug)]
-enum Node {
-    /// Nothing to send to.
+enum SamplerNode {
+    /// A node without a leaf: there is nothing to send to.
     Nothing,
     /// The position of a leaf.
     Leaf(usize),
-    /// A union, as Vose's alias table: never empty.
-    Draw(Vec<Slot>),
+    /// A union, as Vose's alias table; never empty.
+    Draw(Vec<AliasSlot>),
 }
 
 /// One slot of an alias table; all are equally likely.
 #[derive(Clone, Debug)]
-struct Slot {
+struct AliasSlot {
     node: usize,
-    /// How likely `node` is in this slot; else it is `alias`.
+    /// The probability of `node` in this slot; otherwise it is `alias`.
     keep: f64,
     alias: usize,
 }
@@ -48,23 +48,23 @@ impl Sampler {
         sampler
     }
 
-    /// Returns the leaves in the order they stand in the tree; a name that stands there twice is here twice.
+    /// Returns the leaves in the order of the tree; a name that stands there twice is listed twice.
     pub fn leaves(&self) -> &[Bound] {
         &self.leaves
     }
 
-    /// Picks a leaf and returns its position in [`leaves`](Sampler::leaves), or None when the draw fell on something
-    /// that leads nowhere.
+    /// Picks a leaf and returns its position in [`leaves`](Sampler::leaves), or None when the draw fell on a branch
+    /// without a leaf.
     ///
-    /// `draw` returns numbers from 0 up to but not including 1, equally distributed. At most two are taken per nested
-    /// union, and none when there is nothing to choose. Allocates nothing.
+    /// `draw` returns numbers from 0 up to but not including 1, equally distributed. It is called at most twice per
+    /// nested union, and not at all when there is no choice. Allocates nothing.
     pub fn pick(&self, draw: &mut impl FnMut() -> f64) -> Option<usize> {
         let mut at = self.root;
         loop {
             match self.nodes.get(at)? {
-                Node::Nothing => return None,
-                Node::Leaf(leaf) => return Some(*leaf),
-                Node::Draw(slots) => at = Slot::draw(slots, draw)?,
+                SamplerNode::Nothing => return None,
+                SamplerNode::Leaf(leaf) => return Some(*leaf),
+                SamplerNode::Draw(slots) => at = AliasSlot::draw(slots, draw)?,
             }
         }
     }
@@ -74,27 +74,32 @@ impl Sampler {
         let node = match tree {
             NameTree::Leaf(bound) => {
                 self.leaves.push(bound.clone());
-                Node::Leaf(self.leaves.len() - 1)
+                SamplerNode::Leaf(self.leaves.len() - 1)
             }
             NameTree::Union(branches) => self.union(branches),
-            NameTree::Alt(_) | NameTree::Neg | NameTree::Fail | NameTree::Empty => Node::Nothing,
+            NameTree::Alt(_) | NameTree::Neg | NameTree::Fail | NameTree::Empty => SamplerNode::Nothing,
         };
         self.nodes.push(node);
         self.nodes.len() - 1
     }
 
-    fn union(&mut self, branches: &[Weighted<Bound>]) -> Node {
+    /// Adds the branches of a union and returns its node.
+    fn union(&mut self, branches: &[Weighted<Bound>]) -> SamplerNode {
         let counts = |branch: &&Weighted<Bound>| {
             branch.weight > 0.0 || matches!(branch.tree, NameTree::Leaf(_) | NameTree::Union(_))
         };
         let kept: Vec<_> = branches.iter().filter(counts).collect();
         let nodes: Vec<_> = kept.iter().map(|branch| self.add(&branch.tree)).collect();
         let weights: Vec<_> = kept.iter().map(|branch| branch.weight).collect();
-        if nodes.is_empty() { Node::Nothing } else { Node::Draw(Slot::table(&nodes, &shares(&weights))) }
+        if nodes.is_empty() {
+            SamplerNode::Nothing
+        } else {
+            SamplerNode::Draw(AliasSlot::table(&nodes, &shares(&weights)))
+        }
     }
 }
 
-/// Turns weights into the shares that the alias table is made of; they sum to about one.
+/// Turns weights into shares for the alias table; they sum to about one.
 fn shares(weights: &[f64]) -> Vec<f64> {
     let sum: f64 = weights.iter().sum();
     let equal = |count: usize| 1.0 / count as f64;
@@ -110,9 +115,8 @@ fn shares(weights: &[f64]) -> Vec<f64> {
     }
 }
 
-impl Slot {
-    /// Builds the alias table by Vose's method, as Finagle does: what the smaller shares leave of their slots is filled
-    /// up from the larger.
+impl AliasSlot {
+    /// Builds the alias table by Vose's method, as Finagle does: the larger shares fill the slots of the smaller ones.
     fn table(nodes: &[usize], shares: &[f64]) -> Vec<Self> {
         let count = nodes.len();
         let mut slots: Vec<_> = nodes.iter().map(|&node| Self { node, keep: 1.0, alias: node }).collect();
@@ -131,6 +135,7 @@ impl Slot {
         slots
     }
 
+    /// Draws a slot and returns the position of its node or its alias.
     fn draw(slots: &[Self], draw: &mut impl FnMut() -> f64) -> Option<usize> {
         let slot = match slots {
             [only] => only,

@@ -1,4 +1,4 @@
-//! What the file system says of names: blocking, and without memory.
+//! One look at the files behind names: it blocks, and remembers nothing.
 
 use super::file::{self, Content};
 use crate::name::Path;
@@ -12,59 +12,59 @@ use std::path::{self, PathBuf};
 /// The largest name file, in bytes, as in Linkerd.
 pub(super) const MAX_FILE: u64 = 500 * 1024;
 
-/// The longest name of a file on Linux, in bytes: what is longer is never looked for.
+/// The longest name of a file on Linux, in bytes: longer ones are never looked for.
 const MAX_NAME: usize = 255;
 
 /// The longest path on Linux, in bytes.
 const MAX_PATH: usize = 4096;
 
-/// Where a name leads.
+/// The file that a name leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// To no file.
+pub(super) enum FileLocation {
+    /// The name leads to no file.
     Nowhere,
-    /// To the file that these first elements of the name are.
+    /// The name leads to the file with these first elements of it.
     File(Path),
-    /// This cannot be said, for this reason.
+    /// The file system cannot be read, for this reason.
     Unreadable(String),
 }
 
-/// What there is to read at a place.
+/// The result of reading a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Reading {
-    /// No file.
+    /// There is no file.
     Missing,
-    /// A file that can be read.
+    /// The file was read.
     Content(Content),
-    /// A file that cannot, and why.
+    /// The file cannot be read, for this reason.
     Unreadable(String),
 }
 
-/// The file system at one moment.
+/// The files behind names at one moment.
 #[derive(Debug)]
-pub(super) struct Survey {
-    /// Where the names lead, in the order they were given.
-    pub(super) places: Vec<Place>,
-    /// What is in the files, those at the places among them.
+pub(super) struct DirectoryScan {
+    /// The locations of the names, in the order in which they were given.
+    pub(super) locations: Vec<FileLocation>,
+    /// The files, including those at the locations.
     pub(super) files: HashMap<Path, Reading>,
 }
 
-/// Looks where names lead, and reads each file once: those and the ones in `files`.
-pub(super) fn survey(root: &path::Path, names: &[Path], files: Vec<Path>) -> Survey {
-    let places: Vec<Place> = names.iter().map(|name| place(root, name)).collect();
+/// Finds the files that names lead to, and reads each once, together with those in `files`.
+pub(super) fn scan(root: &path::Path, names: &[Path], files: Vec<Path>) -> DirectoryScan {
+    let locations: Vec<FileLocation> = names.iter().map(|name| location(root, name)).collect();
     let mut read: HashMap<Path, Reading> = HashMap::new();
-    let found = places.iter().filter_map(|place| match place {
-        Place::File(file) => Some(file.clone()),
-        Place::Nowhere | Place::Unreadable(_) => None,
+    let found = locations.iter().filter_map(|location| match location {
+        FileLocation::File(file) => Some(file.clone()),
+        FileLocation::Nowhere | FileLocation::Unreadable(_) => None,
     });
     for file in files.into_iter().chain(found) {
-        read.entry(file).or_insert_with_key(|file| self::read(&locate(root, file)));
+        read.entry(file).or_insert_with_key(|file| self::read(&file_path(root, file)));
     }
-    Survey { places, files: read }
+    DirectoryScan { locations, files: read }
 }
 
-/// The path of the file that a name may lead to: as many of its elements as can be names of files.
-pub(super) fn locate(root: &path::Path, name: &Path) -> PathBuf {
+/// Returns the path of the file that a name may lead to, from those of its first elements that can be names of files.
+pub(super) fn file_path(root: &path::Path, name: &Path) -> PathBuf {
     let mut path = root.to_owned();
     for elem in name.elems().take_while(|elem| is_file_name(elem)) {
         if path.as_os_str().len() + elem.len() >= MAX_PATH {
@@ -75,49 +75,49 @@ pub(super) fn locate(root: &path::Path, name: &Path) -> PathBuf {
     path
 }
 
-/// Whether an element can be the name of a file: one that cannot, and so cannot lead out of the root either, leads
-/// nowhere.
+/// Returns whether an element can be the name of a file. Other elements lead nowhere, and so never out of the root.
 pub(super) fn is_file_name(elem: &[u8]) -> bool {
     let reserved = matches!(elem, b"" | b"." | b"..");
     !reserved && elem.len() <= MAX_NAME && !elem.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 
-/// Goes through directories until an element is a file.
-fn place(root: &path::Path, name: &Path) -> Place {
+/// Walks through directories until an element is a file.
+fn location(root: &path::Path, name: &Path) -> FileLocation {
     let mut path = root.to_owned();
     for (index, elem) in name.elems().enumerate() {
         if !is_file_name(elem) {
-            return Place::Nowhere;
+            return FileLocation::Nowhere;
         }
         path.push(OsStr::from_bytes(elem));
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => return Place::File(name.take(index + 1)),
+            Ok(metadata) if metadata.is_file() => return FileLocation::File(name.take(index + 1)),
             Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => return Place::Nowhere,
-            Err(error) if is_missing(&error) => return Place::Nowhere,
-            Err(error) => return Place::Unreadable(explain(&path, &error)),
+            Ok(_) => return FileLocation::Nowhere,
+            Err(error) if is_missing(&error) => return FileLocation::Nowhere,
+            Err(error) => return FileLocation::Unreadable(explain(&path, &error)),
         }
     }
-    Place::Nowhere
+    FileLocation::Nowhere
 }
 
-/// How many directories may lie one in the other where names are listed: links can make rings.
+/// How many levels of directories are listed: links can make rings.
 const DEEPEST: usize = 8;
 
-/// The names of the files below a directory, in order: of more than `limit`, any so many. What cannot be listed is left
-/// out.
+/// Returns the names of the files below a directory, in order: any `limit` of them, if there are more. Directories that
+/// cannot be read are left out.
 ///
-/// What begins with two dots is the machinery of a ConfigMap mount, whose links lead to the same files.
+/// Names that begin with two dots belong to a ConfigMap mount; its links lead to the same files.
 pub(super) fn names(root: &path::Path, limit: usize) -> Vec<Path> {
     let mut names = Vec::new();
     list(root, &Path::empty(), limit, &mut names);
     names
 }
 
+/// Adds the names of the files in a directory and below.
 fn list(folder: &path::Path, name: &Path, limit: usize, names: &mut Vec<Path>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let files = entries.flatten().map(|entry| entry.file_name());
-    // As many of a folder as could be shown, so that a huge one does not fill the memory.
+    // No more than can be listed, so that a huge directory does not fill the memory.
     let mut here: Vec<_> = files.filter(|file| !file.as_bytes().starts_with(b"..")).take(limit).collect();
     here.sort();
     for file in here {
@@ -133,6 +133,7 @@ fn list(folder: &path::Path, name: &Path, limit: usize, names: &mut Vec<Path>) {
     }
 }
 
+/// Reads a file.
 fn read(path: &path::Path) -> Reading {
     let bytes = match read_bytes(path) {
         Ok(Some(bytes)) => bytes,
@@ -146,7 +147,8 @@ fn read(path: &path::Path) -> Reading {
     Reading::Content(file::parse(&bytes))
 }
 
-/// Up to one byte more than a name file may have; nothing when it is not a file, which opening could wait for.
+/// Reads up to one byte more than a name file may have. Returns nothing when the path is not a file: opening it could
+/// block.
 fn read_bytes(path: &path::Path) -> io::Result<Option<Vec<u8>>> {
     if !fs::metadata(path)?.is_file() {
         return Ok(None);
@@ -156,11 +158,12 @@ fn read_bytes(path: &path::Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Returns the text of an error at a path.
 fn explain(path: &path::Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
-/// Whether nothing is there; anything else may be there and is only out of reach.
+/// Returns whether an error means that there is no file. After other errors there may be one that cannot be reached.
 fn is_missing(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)

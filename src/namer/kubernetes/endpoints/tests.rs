@@ -1,10 +1,10 @@
-use super::verdict;
+use super::state;
 use crate::kubernetes::{Kept as _, Known, View};
-use crate::namer::kubernetes::name::Port;
 use crate::namer::kubernetes::pod::Pod;
-use crate::namer::kubernetes::service::Service;
+use crate::namer::kubernetes::service::KubernetesService;
+use crate::namer::kubernetes::service_name::Port;
 use crate::namer::kubernetes::slice::Slice;
-use crate::namer::published::Verdict;
+use crate::namer::publisher::NameState;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ fn found<T>(objects: Vec<T>, unreadable: Option<&str>, stale: bool) -> Known<T> 
     Known::Found(View { objects, unreadable: unreadable.map(Arc::from), stale, before: None })
 }
 
-fn service() -> Service {
+fn service() -> KubernetesService {
     let service = json!({
         "metadata": { "labels": { "version": "v3" } },
         "spec": { "ports": [{ "name": "http", "port": 80 }] },
     });
-    Service::keep(serde_json::from_value(service).unwrap())
+    KubernetesService::keep(serde_json::from_value(service).unwrap())
 }
 
 fn slice() -> Slice {
@@ -31,14 +31,14 @@ fn slice() -> Slice {
     Slice::keep(serde_json::from_value(slice).unwrap())
 }
 
-/// A verdict in short.
-fn short(verdict: Verdict) -> String {
+/// A state in short.
+fn short(state: NameState) -> String {
     let with = |text: String, stale| if stale { text + " stale" } else { text };
-    match verdict {
-        Verdict::Pending => "pending".into(),
-        Verdict::Failed(reason) => format!("failed: {reason}"),
-        Verdict::Neg { stale } => with("neg".into(), stale),
-        Verdict::Endpoints { set, stale } => {
+    match state {
+        NameState::Pending => "pending".into(),
+        NameState::Failed(reason) => format!("failed: {reason}"),
+        NameState::Neg { stale } => with("neg".into(), stale),
+        NameState::Endpoints { set, stale } => {
             let addresses: Vec<_> = set.iter().map(|endpoint| endpoint.address.ip().to_string()).collect();
             with(addresses.join(","), stale)
         }
@@ -46,10 +46,10 @@ fn short(verdict: Verdict) -> String {
 }
 
 #[test]
-fn what_is_said_of_services_and_slices() {
+fn states_of_services_and_slices() {
     let services = |stale| found(vec![service()], None, stale);
     let slices = |stale| found(vec![slice()], None, stale);
-    let none = || found::<Service>(vec![], None, false);
+    let none = || found::<KubernetesService>(vec![], None, false);
     let empty = |unreadable| found::<Slice>(vec![], unreadable, false);
     let both = "10.0.0.1,10.0.0.2";
     let cases = [
@@ -70,7 +70,7 @@ fn what_is_said_of_services_and_slices() {
         (services(false), found(vec![slice()], Some("broken"), false), both.to_owned()),
     ];
     for (services, slices, expected) in cases {
-        let said = short(verdict(&Port::Number(80), &services, &slices, None));
+        let said = short(state(&Port::Number(80), &services, &slices, None));
         assert_eq!(said, expected, "{services:?} {slices:?}");
     }
 }
@@ -88,7 +88,7 @@ fn what_a_label_chooses() {
     ];
     for (value, pods, expected) in cases {
         let (services, slices) = (found(vec![service()], None, false), found(vec![slice()], None, false));
-        let said = verdict(&Port::Name("http".into()), &services, &slices, Some(("version", value, pods)));
+        let said = state(&Port::Name("http".into()), &services, &slices, Some(("version", value, pods)));
         assert_eq!(short(said), expected, "{value}");
     }
 }

@@ -17,10 +17,10 @@ fn weighted(branches: &[(f64, &str)]) -> NameTree<Bound> {
     NameTree::Union(branches.collect())
 }
 
-/// What share of the draws each leaf should get, and nothing.
+/// The share of the draws that each leaf should get, and that should find nothing.
 type Shares = &'static [(&'static str, f64)];
 
-/// Returns how often each leaf was picked of all draws, and how often nothing.
+/// Returns the share of the draws that each leaf got, and the share that found nothing.
 fn frequencies(tree: &NameTree<Bound>) -> Vec<(String, f64)> {
     const DRAWS: usize = 100_000;
     let sampler = Sampler::new(tree);

@@ -1,12 +1,12 @@
 use super::*;
-use crate::interpret::{Bound, Keeper, Leaf, Namer, Namers, Target, Writer};
+use crate::interpret::{AnswerWriter, Bound, Leaf, Namer, NamerRegistry, Namers, Target};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A namer under `/#/<name>` whose answers a test writes.
 #[derive(Default)]
 struct Fake {
-    writers: Mutex<HashMap<String, Arc<Writer>>>,
+    writers: Mutex<HashMap<String, Arc<AnswerWriter>>>,
 }
 
 impl Namer for Fake {
@@ -18,7 +18,7 @@ impl Namer for Fake {
 }
 
 impl Fake {
-    fn writer(&self, path: &str) -> Option<Arc<Writer>> {
+    fn writer(&self, path: &str) -> Option<Arc<AnswerWriter>> {
         self.writers.lock().unwrap().get(path).cloned()
     }
 }
@@ -28,12 +28,12 @@ struct Echo;
 
 impl Namer for Echo {
     fn lookup(&self, path: &Path) -> Answer {
-        Answer::fixed(self.immediate(path).unwrap_or(State::Pending))
+        Answer::fixed(self.immediate(path).unwrap_or(AnswerState::Pending))
     }
 
-    fn immediate(&self, path: &Path) -> Option<State> {
+    fn immediate(&self, path: &Path) -> Option<AnswerState> {
         let tree = if path.is_empty() { NameTree::Neg } else { NameTree::Leaf(Leaf::Path(path.clone())) };
-        Some(State::Ready(tree))
+        Some(AnswerState::Ready(tree))
     }
 }
 
@@ -41,9 +41,9 @@ fn path(text: &str) -> Path {
     text.parse().expect("a path")
 }
 
-fn ready(id: &str) -> State {
+fn ready(id: &str) -> AnswerState {
     let bound = Bound { id: path(id), residual: Path::empty(), target: Target::Status(200) };
-    State::Ready(NameTree::Leaf(Leaf::Bound(bound)))
+    AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound)))
 }
 
 fn print(delegation: &Delegation) -> String {
@@ -54,88 +54,93 @@ fn print(delegation: &Delegation) -> String {
 }
 
 /// `/$` echoes; `/#` and, asked before it, `/#/a` are the test's.
-fn start() -> (Arc<Fake>, Arc<Fake>, Held) {
+fn start() -> (Arc<Fake>, Arc<Fake>, AnswerTable) {
     let (all, a) = (Arc::new(Fake::default()), Arc::new(Fake::default()));
     let namers =
         Namers::new(vec![(path("/$"), Arc::new(Echo)), (path("/#"), all.clone()), (path("/#/a"), a.clone())]);
-    let (keeper, asker) = Keeper::new(Duration::from_secs(600));
-    tokio::spawn(keeper.run());
-    (all, a, Held::new(asker, namers))
+    let (registry, handle) = NamerRegistry::new(Duration::from_secs(600));
+    tokio::spawn(registry.run());
+    (all, a, AnswerTable::new(handle, namers))
 }
 
-/// What is wanted: numbers of namers, and paths after their prefixes.
-fn wanted(held: &Held) -> Vec<(usize, Path)> {
-    held.wanted().into_iter().map(|question| (question.number, question.rest)).collect()
+/// Returns the missing questions: numbers of namers, and paths after their prefixes.
+fn missing(answers: &AnswerTable) -> Vec<(usize, Path)> {
+    answers.missing().into_iter().map(|question| (question.number, question.rest)).collect()
 }
 
-fn evaluate(held: &mut Held, dtab: &str, from: &str) -> Delegation {
-    held.begin();
-    delegate(&dtab.parse().expect("a dtab"), &path(from), held, Explore::Deciding)
+fn evaluate(answers: &mut AnswerTable, dtab: &str, from: &str) -> Delegation {
+    answers.begin();
+    delegate(&dtab.parse().expect("a dtab"), &path(from), answers, Explore::Deciding)
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_missing_is_wanted_once_and_filled() {
-    let (all, _, mut held) = start();
-    let delegation = evaluate(&mut held, "/x => /#/b & /#/b & /#/c", "/x");
+    let (all, _, mut answers) = start();
+    let delegation = evaluate(&mut answers, "/x => /#/b & /#/b & /#/c", "/x");
     assert_eq!(delegation.outcome, Outcome::Pending);
-    assert_eq!(wanted(&held), [(1, path("/b")), (1, path("/c"))]);
-    assert!(held.looked().is_empty());
-    held.ask_wanted().await;
-    assert_eq!(held.len(), 2);
+    assert_eq!(missing(&answers), [(1, path("/b")), (1, path("/c"))]);
+    assert!(answers.take_used_answers().is_empty());
+    answers.ask_missing().await;
+    assert_eq!(answers.len(), 2);
 
-    let delegation = evaluate(&mut held, "/x => /#/b & /#/b & /#/c", "/x");
+    let delegation = evaluate(&mut answers, "/x => /#/b & /#/b & /#/c", "/x");
     assert_eq!(delegation.outcome, Outcome::Pending);
-    assert!(held.wanted().is_empty());
-    let looked = held.looked();
+    assert!(answers.missing().is_empty());
+    let looked = answers.take_used_answers();
     assert_eq!(looked.len(), 2, "each once");
     assert!(looked.iter().all(|answer| !answer.has_changed()));
 
     all.writer("/c").unwrap().publish(ready("/c1"));
     let changed: Vec<_> = looked.iter().map(Answer::has_changed).collect();
     assert_eq!(changed, [false, true]);
-    assert_eq!(print(&evaluate(&mut held, "/x => /#/b & /#/b & /#/c", "/x")), "/c1");
-    assert!(held.looked().iter().all(|answer| !answer.has_changed()), "seen by this evaluation");
+    assert_eq!(print(&evaluate(&mut answers, "/x => /#/b & /#/b & /#/c", "/x")), "/c1");
+    assert!(
+        answers.take_used_answers().iter().all(|answer| !answer.has_changed()),
+        "seen by this evaluation"
+    );
     assert!(looked[1].has_changed(), "and not by the one before");
 }
 
 #[tokio::test(start_paused = true)]
 async fn namers_are_asked_in_order_until_one_knows() {
-    let (all, a, mut held) = start();
-    evaluate(&mut held, "", "/#/a/b");
-    assert_eq!(wanted(&held), [(2, path("/b"))], "the others only when this one says no");
-    held.ask_wanted().await;
-    a.writer("/b").unwrap().publish(State::Ready(NameTree::Neg));
-    evaluate(&mut held, "", "/#/a/b");
-    assert_eq!(wanted(&held), [(1, path("/a/b"))]);
-    held.ask_wanted().await;
+    let (all, a, mut answers) = start();
+    evaluate(&mut answers, "", "/#/a/b");
+    assert_eq!(missing(&answers), [(2, path("/b"))], "the others only when this one says no");
+    answers.ask_missing().await;
+    a.writer("/b").unwrap().publish(AnswerState::Ready(NameTree::Neg));
+    evaluate(&mut answers, "", "/#/a/b");
+    assert_eq!(missing(&answers), [(1, path("/a/b"))]);
+    answers.ask_missing().await;
     all.writer("/a/b").unwrap().publish(ready("/found"));
-    assert_eq!(print(&evaluate(&mut held, "", "/#/a/b")), "/found");
-    assert_eq!(held.looked().len(), 2, "both decided it");
-    assert_eq!(print(&evaluate(&mut held, "/b => $", "/$/b")), "$", "no need to ask anybody");
-    assert!(held.wanted().is_empty() && held.looked().is_empty());
-    assert_eq!(print(&evaluate(&mut held, "", "/svc")), "~");
+    assert_eq!(print(&evaluate(&mut answers, "", "/#/a/b")), "/found");
+    assert_eq!(answers.take_used_answers().len(), 2, "both decided it");
+    assert_eq!(print(&evaluate(&mut answers, "/b => $", "/$/b")), "$", "no need to ask control");
+    assert!(answers.missing().is_empty() && answers.take_used_answers().is_empty());
+    assert_eq!(print(&evaluate(&mut answers, "", "/svc")), "~");
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_of_namers_that_stay_are_kept() {
-    let (all, a, mut held) = start();
-    evaluate(&mut held, "/x => /#/b & /#/a/c", "/x");
-    held.ask_wanted().await;
+    let (all, a, mut answers) = start();
+    evaluate(&mut answers, "/x => /#/b & /#/a/c", "/x");
+    answers.ask_missing().await;
     all.writer("/b").unwrap().publish(ready("/b1"));
     a.writer("/c").unwrap().publish(ready("/c1"));
-    assert_eq!(held.len(), 2);
+    assert_eq!(answers.len(), 2);
     let other = Arc::new(Fake::default());
-    held.follow(&held.namers.replaced_by(vec![(path("/#/a"), other.clone()), (path("/#"), all.clone())]));
-    assert_eq!(held.len(), 1, "what the namer that is gone said is dropped");
-    assert_eq!(print(&evaluate(&mut held, "", "/#/b")), "/b1");
-    evaluate(&mut held, "/x => /#/a/c", "/x");
-    held.ask_wanted().await;
-    all.writer("/a/c").unwrap().publish(State::Ready(NameTree::Neg));
-    evaluate(&mut held, "/x => /#/a/c", "/x");
-    held.ask_wanted().await;
+    answers.replace_namers(
+        &answers.namers.replaced_by(vec![(path("/#/a"), other.clone()), (path("/#"), all.clone())]),
+    );
+    assert_eq!(answers.len(), 1, "what the namer that is gone said is dropped");
+    assert_eq!(print(&evaluate(&mut answers, "", "/#/b")), "/b1");
+    evaluate(&mut answers, "/x => /#/a/c", "/x");
+    answers.ask_missing().await;
+    all.writer("/a/c").unwrap().publish(AnswerState::Ready(NameTree::Neg));
+    evaluate(&mut answers, "/x => /#/a/c", "/x");
+    answers.ask_missing().await;
     other.writer("/c").unwrap().publish(ready("/c2"));
     assert_eq!(
-        print(&evaluate(&mut held, "/x => /#/a/c", "/x")),
+        print(&evaluate(&mut answers, "/x => /#/a/c", "/x")),
         "/c2",
         "the other one is asked, second now"
     );
@@ -143,52 +148,52 @@ async fn answers_of_namers_that_stay_are_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn pruning_drops_what_no_result_rests_on() {
-    let (all, _, mut held) = start();
-    evaluate(&mut held, "/x => /#/b & /#/c", "/x");
-    held.ask_wanted().await;
-    evaluate(&mut held, "", "/#/b");
-    let result = held.looked();
-    held.prune();
-    assert_eq!(held.len(), 1);
+    let (all, _, mut answers) = start();
+    evaluate(&mut answers, "/x => /#/b & /#/c", "/x");
+    answers.ask_missing().await;
+    evaluate(&mut answers, "", "/#/b");
+    let result = answers.take_used_answers();
+    answers.prune();
+    assert_eq!(answers.len(), 1);
     tokio::time::sleep(Duration::from_secs(1200)).await;
     assert!(all.writer("/c").unwrap().is_closed());
     assert!(!all.writer("/b").unwrap().is_closed());
     drop(result);
-    held.prune();
-    assert!(held.is_empty());
+    answers.prune();
+    assert!(answers.is_empty());
     tokio::time::sleep(Duration::from_secs(1200)).await;
     assert!(all.writer("/b").unwrap().is_closed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_answers_is_bounded() {
-    let (all, _, mut held) = start();
+    let (all, _, mut answers) = start();
     let answer = Answer::fixed(ready("/a"));
-    for n in 0..=MAX_HELD {
+    for n in 0..=MAX_TABLE_ANSWERS {
         let (namer, rest) = (all.clone(), Path::from_elems([n.to_string()]));
-        held.fill(Question { number: 1, namer, rest }, &answer);
+        answers.insert(Question { number: 1, namer, rest }, &answer);
     }
-    assert_eq!(held.len(), MAX_HELD);
-    let full = evaluate(&mut held, "", "/#/more");
+    assert_eq!(answers.len(), MAX_TABLE_ANSWERS);
+    let full = evaluate(&mut answers, "", "/#/more");
     assert!(matches!(full.outcome, Outcome::Failed(_)), "{full:?}");
-    assert!(held.wanted().is_empty());
-    assert_eq!(print(&evaluate(&mut held, "", "/#/7")), "/a");
-    let _result = held.looked();
-    held.prune();
-    assert_eq!(held.len(), 1);
-    assert_eq!(evaluate(&mut held, "", "/#/more").outcome, Outcome::Pending);
-    assert_eq!(held.wanted().len(), 1);
+    assert!(answers.missing().is_empty());
+    assert_eq!(print(&evaluate(&mut answers, "", "/#/7")), "/a");
+    let _result = answers.take_used_answers();
+    answers.prune();
+    assert_eq!(answers.len(), 1);
+    assert_eq!(evaluate(&mut answers, "", "/#/more").outcome, Outcome::Pending);
+    assert_eq!(answers.missing().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn settling_waits_for_what_decides() {
-    let (all, _, mut held) = start();
+    let (all, _, mut answers) = start();
     let task = tokio::spawn(async move {
         let dtab = "/x => /#/b | /#/c".parse().expect("a dtab");
-        print(&settle(&dtab, &path("/x"), Explore::Deciding, &mut held).await)
+        print(&settle(&dtab, &path("/x"), Explore::Deciding, &mut answers).await)
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
-    all.writer("/b").unwrap().publish(State::Ready(NameTree::Neg));
+    all.writer("/b").unwrap().publish(AnswerState::Ready(NameTree::Neg));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!task.is_finished());
     all.writer("/c").unwrap().publish(ready("/c1"));
@@ -197,10 +202,10 @@ async fn settling_waits_for_what_decides() {
 
 #[tokio::test(start_paused = true)]
 async fn settling_all_waits_for_everything_shown() {
-    let (all, _, mut held) = start();
+    let (all, _, mut answers) = start();
     let task = tokio::spawn(async move {
         let dtab = "/x => /#/b | /#/c".parse().expect("a dtab");
-        settle(&dtab, &path("/x"), Explore::All, &mut held).await
+        settle(&dtab, &path("/x"), Explore::All, &mut answers).await
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     all.writer("/b").unwrap().publish(ready("/b1"));
@@ -215,10 +220,10 @@ async fn settling_all_waits_for_everything_shown() {
 #[tokio::test(start_paused = true)]
 async fn settling_without_namers_fails_at_once() {
     let namers = Namers::new(vec![(path("/#"), Arc::new(Fake::default()))]);
-    let (keeper, asker) = Keeper::new(Duration::from_secs(600));
-    drop(keeper);
-    let mut held = Held::new(asker, namers);
-    let delegation = settle(&Dtab::empty(), &path("/#/b"), Explore::Deciding, &mut held).await;
+    let (registry, handle) = NamerRegistry::new(Duration::from_secs(600));
+    drop(registry);
+    let mut answers = AnswerTable::new(handle, namers);
+    let delegation = settle(&Dtab::empty(), &path("/#/b"), Explore::Deciding, &mut answers).await;
     assert!(matches!(delegation.outcome, Outcome::Failed(_)), "{delegation:?}");
 }
 
@@ -229,7 +234,7 @@ async fn any_of_several_answers_wakes() {
     let mut answers = [second, first];
     let minute = Duration::from_secs(60);
     assert!(tokio::time::timeout(minute, any_changed(&mut answers)).await.is_err());
-    one.publish(State::Ready(NameTree::Neg));
+    one.publish(AnswerState::Ready(NameTree::Neg));
     tokio::time::timeout(minute, any_changed(&mut answers)).await.expect("one changed");
     assert!(tokio::time::timeout(minute, any_changed(&mut [])).await.is_err());
 }

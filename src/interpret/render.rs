@@ -1,4 +1,4 @@
-//! Delegations for people and for programs: a drawing for the terminal, and Linkerd's JSON.
+//! Renders delegations: as a drawing for the terminal, and as Linkerd's JSON.
 
 use super::{Bound, Delegation, Endpoint, EndpointSet, Failure, Outcome, Step, StepKind, Target};
 use crate::name::{Dentry, NameTree, Path};
@@ -6,24 +6,24 @@ use std::fmt::{self, Write};
 
 mod json;
 
-pub use json::{Json, json};
+pub use json::{DelegationJson, json};
 
-/// Whether a drawing carries colour codes.
+/// The colour codes of a drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colours {
-    /// Plain text.
+    /// No codes: plain text.
     Without,
-    /// ANSI codes: green for what is bound, red for what is not, dim for what was not taken.
+    /// ANSI codes: green for bound names, red for all other results, dim for steps that were not taken.
     Ansi,
 }
 
-/// How many addresses of one name are drawn; of the rest, the number.
+/// How many addresses of one name are drawn; the rest is only counted.
 const ADDRESSES: usize = 8;
 
-/// How often one path is drawn below itself: alternates in groups share their path, and more of them is a loop.
+/// How often one path is drawn below itself. Nested alternates share their path; more repetitions are a loop.
 const ROUNDS: usize = 8;
 
-/// How many steps are drawn one below the other; what is deeper is a loop whose path grows.
+/// How many steps are drawn one below the other; anything deeper is a loop whose path grows.
 const DEPTH: usize = 30;
 
 /// How many characters of one entry's destination are drawn.
@@ -31,8 +31,8 @@ const DESTINATION: usize = 60;
 
 /// Draws a delegation as a tree, a line for each step, and a line for the outcome.
 ///
-/// Each step shows its path, in brackets the entry that led there (counted from 1), and what the path became. What the
-/// outcome did not look at hangs on dotted lines. Endpoints are those known at this moment.
+/// Each step shows its path, the entry that led there (in brackets, counted from 1), and its result. Steps that are not
+/// taken hang on dotted lines. Endpoints are those known at this moment.
 ///
 /// ```text
 /// /svc/world
@@ -44,7 +44,7 @@ const DESTINATION: usize = 60;
 ///
 /// # Errors
 ///
-/// Only those of `out`.
+/// Fails when `out` does.
 pub fn draw(delegation: &Delegation, colours: Colours, out: &mut impl Write) -> fmt::Result {
     let dentries = delegation.dtab.iter().collect();
     let mut drawing = Drawing { dentries, colours, indent: String::new(), around: Vec::new(), out };
@@ -52,10 +52,11 @@ pub fn draw(delegation: &Delegation, colours: Colours, out: &mut impl Write) -> 
     drawing.outcome(&delegation.outcome)
 }
 
+/// A drawing in progress.
 struct Drawing<'a, W> {
     dentries: Vec<&'a Dentry>,
     colours: Colours,
-    /// What stands at the left of the lines below the present step.
+    /// The text at the left of the lines below the present step.
     indent: String,
     /// The paths of the steps around the present one.
     around: Vec<Path>,
@@ -68,7 +69,7 @@ const RED: &str = "31";
 const DIM: &str = "2";
 
 impl<W: Write> Drawing<'_, W> {
-    /// Draws the rest of a step's line, and what is below it.
+    /// Draws the rest of a step's line, and the steps below it.
     fn step(&mut self, step: &Step, weight: &str) -> fmt::Result {
         let mut line = weight.to_owned();
         match symbol(step) {
@@ -97,13 +98,14 @@ impl<W: Write> Drawing<'_, W> {
         Ok(())
     }
 
-    /// Whether what is below has been drawn around this step already, or lies too deep to be read.
+    /// Returns whether the steps below have been drawn around this step already, or lie too deep to be read.
     fn goes_round(&self, step: &Step) -> bool {
         let has_below = matches!(step.kind, StepKind::Delegate(_) | StepKind::Alt(_) | StepKind::Union(_));
         let times = self.around.iter().filter(|path| **path == step.path).count();
         has_below && (times >= ROUNDS || self.around.len() >= DEPTH)
     }
 
+    /// Draws the steps below a step.
     fn below(&mut self, step: &Step) -> fmt::Result {
         match &step.kind {
             StepKind::Delegate(child) => self.child(child, "", true),
@@ -121,6 +123,7 @@ impl<W: Write> Drawing<'_, W> {
         }
     }
 
+    /// Draws one step below another, with its branch line.
     fn child(&mut self, child: &Step, weight: &str, last: bool) -> fmt::Result {
         let (branch, below) = match (child.taken, last) {
             (true, false) => ("├── ", "│   "),
@@ -150,6 +153,7 @@ impl<W: Write> Drawing<'_, W> {
         write!(line, "  [{number}: {prefix} => {dst}]")
     }
 
+    /// Draws the line of the outcome.
     fn outcome(&mut self, outcome: &Outcome) -> fmt::Result {
         self.out.write_str("outcome: ")?;
         let colour = match outcome {
@@ -157,10 +161,11 @@ impl<W: Write> Drawing<'_, W> {
             Outcome::Bound(_) => GREEN,
             Outcome::Pending | Outcome::Failed(_) => RED,
         };
-        self.coloured(colour, &in_words(outcome))?;
+        self.coloured(colour, &outcome_text(outcome))?;
         self.out.write_char('\n')
     }
 
+    /// Writes a text in a colour.
     fn coloured(&mut self, colour: &str, text: &str) -> fmt::Result {
         if self.colours == Colours::Without || colour.is_empty() {
             self.out.write_str(text)
@@ -170,8 +175,8 @@ impl<W: Write> Drawing<'_, W> {
     }
 }
 
-/// What a path stands for, on one line.
-fn in_words(outcome: &Outcome) -> String {
+/// Returns an outcome as one line of text.
+fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Bound(NameTree::Neg) => format!("~ ({NEG})"),
         Outcome::Bound(NameTree::Fail) => format!("! ({FAIL})"),
@@ -181,7 +186,7 @@ fn in_words(outcome: &Outcome) -> String {
             format!("{names:#}")
         }
         Outcome::Pending => PENDING.to_owned(),
-        Outcome::Failed(why) => plain(&format!("failed: {why}")),
+        Outcome::Failed(failure) => printable(&format!("failed: {failure}")),
     }
 }
 
@@ -191,7 +196,7 @@ const EMPTY: &str = "no members";
 const UNEXPLORED: &str = "not explored: too much is not taken";
 const PENDING: &str = "pending: a namer has not answered";
 
-/// The first failure at or below a step.
+/// Returns the first failure at or below a step.
 fn failure(step: &Step) -> Option<&Failure> {
     match &step.kind {
         StepKind::Failed(failure) => Some(failure),
@@ -202,7 +207,7 @@ fn failure(step: &Step) -> Option<&Failure> {
     }
 }
 
-/// What stands for a path where an entry has a `~`, `!` or `$`.
+/// Returns the symbol of a step that is a `~`, `!` or `$` in an entry; it is drawn in the place of the path.
 const fn symbol(step: &Step) -> Option<&'static str> {
     if step.dentry.is_none() || !step.path.is_empty() {
         return None;
@@ -215,7 +220,7 @@ const fn symbol(step: &Step) -> Option<&'static str> {
     }
 }
 
-/// What a path became, for the end of its line, with its colour; nothing when the next line says it.
+/// Returns the result of a step for the end of its line, with its colour; nothing when the next line tells it.
 fn result(kind: &StepKind) -> Option<(&'static str, String)> {
     Some(match kind {
         StepKind::Delegate(_) => return None,
@@ -226,11 +231,12 @@ fn result(kind: &StepKind) -> Option<(&'static str, String)> {
         StepKind::Fail => (RED, FAIL.into()),
         StepKind::Empty => (RED, EMPTY.into()),
         StepKind::Pending => (RED, PENDING.into()),
-        StepKind::Failed(why) => (RED, plain(&format!("failed: {why}"))),
+        StepKind::Failed(failure) => (RED, printable(&format!("failed: {failure}"))),
         StepKind::Unexplored => (DIM, UNEXPLORED.into()),
     })
 }
 
+/// Returns the text of a bound name.
 fn leaf(bound: &Bound) -> String {
     let mut text = format!("bound to {}", bound.id);
     if !bound.residual.is_empty() {
@@ -244,6 +250,7 @@ fn leaf(bound: &Bound) -> String {
     text
 }
 
+/// Returns the first addresses of a set, and the number of the others.
 fn addresses(endpoints: &EndpointSet) -> String {
     let used = || Endpoint::preferred(endpoints);
     let mut shown: Vec<_> = used().take(ADDRESSES).map(|endpoint| endpoint.address.to_string()).collect();
@@ -255,8 +262,8 @@ fn addresses(endpoints: &EndpointSet) -> String {
     shown.join(", ")
 }
 
-/// Takes what could steer a terminal out of a namer's words.
-fn plain(text: &str) -> String {
+/// Replaces the control characters of a text, which could steer a terminal.
+fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

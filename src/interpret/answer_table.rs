@@ -1,0 +1,208 @@
+//! The answers that one worker holds, and the loop that evaluates, asks and waits.
+
+use super::{
+    Answer, AnswerState, Answers, Delegation, Explore, NamerHandle, Namers, Outcome, Question, delegate,
+};
+use crate::name::{Dtab, NameTree, Path};
+use std::collections::{BTreeSet, HashMap};
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// How many answers an [`AnswerTable`] holds: 10,000. A name that needs one more is [`AnswerState::Failed`] until
+/// [`AnswerTable::prune`] has made room.
+pub const MAX_TABLE_ANSWERS: usize = 10_000;
+
+/// The namers' answers that one worker holds, over which it evaluates [`delegate()`].
+///
+/// Belongs to one thread and takes no lock. One evaluation goes like this:
+///
+/// 1. [`begin`](AnswerTable::begin), then [`delegate()`];
+/// 2. [`take_used_answers`](AnswerTable::take_used_answers) gives the answers that the evaluation rests on. They are
+///    kept together with the result: when one of them [`has_changed`](Answer::has_changed), the result is out of date;
+/// 3. [`missing`](AnswerTable::missing) lists the questions without an answer. Each is asked of control, and its answer
+///    is handed in by [`insert`](AnswerTable::insert); then the name is evaluated again. That is worth doing also when
+///    the outcome is not pending: a union is bound as soon as one of its branches is.
+///
+/// From time to time, [`prune`](AnswerTable::prune) drops the answers that no result rests on. A result that failed for
+/// want of room, here or on control, does not change by itself: failed results have to be evaluated again after that.
+/// [`replace_namers`](AnswerTable::replace_namers) takes over the namers of a new configuration.
+#[derive(Debug)]
+pub struct AnswerTable {
+    handle: NamerHandle,
+    namers: Namers,
+    /// The answers, by the namer's number and the path after its prefix.
+    answers: HashMap<(usize, Path), AnswerTableEntry>,
+    /// The number of evaluations so far.
+    evaluation: u64,
+    /// The answers that this evaluation used, each once.
+    used: Vec<Answer>,
+    /// The questions of this evaluation that have no answer here.
+    missing: BTreeSet<(usize, Path)>,
+}
+
+/// One answer of an [`AnswerTable`], as its last evaluation saw it.
+#[derive(Debug)]
+struct AnswerTableEntry {
+    /// The answer, with a count of its own: it tells whether results hold clones.
+    answer: Answer,
+    /// The state that was last looked at.
+    state: AnswerState,
+    /// The last evaluation that used it.
+    evaluation: u64,
+}
+
+impl AnswerTable {
+    /// Makes an empty table over these namers, which are asked through `handle`.
+    pub fn new(handle: NamerHandle, namers: Namers) -> Self {
+        let (used, missing) = (Vec::new(), BTreeSet::new());
+        Self { handle, namers, answers: HashMap::new(), evaluation: 0, used, missing }
+    }
+
+    /// Replaces the namers. The answers of namers that stay are kept, all others are dropped.
+    pub fn replace_namers(&mut self, namers: &Namers) {
+        self.namers = namers.clone();
+        self.answers.retain(|(number, _), _| namers.get(*number).is_some());
+    }
+
+    /// Returns the handle through which missing answers are asked for.
+    pub const fn handle(&self) -> &NamerHandle {
+        &self.handle
+    }
+
+    /// Begins an evaluation: forgets the used and the missing answers of the one before.
+    ///
+    /// Within one evaluation an answer does not change, however often it is used.
+    pub fn begin(&mut self) {
+        self.evaluation += 1;
+        self.used.clear();
+        self.missing.clear();
+    }
+
+    /// Takes the answers that this evaluation used, each once, in the order of their use. The states that it used count
+    /// as seen by them.
+    pub fn take_used_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.used)
+    }
+
+    /// Returns the questions of this evaluation whose answers are not in the table.
+    pub fn missing(&self) -> Vec<Question> {
+        let question = |(number, rest): &(usize, Path)| {
+            let namer = self.namers.get(*number)?.clone();
+            Some(Question { number: *number, namer, rest: rest.clone() })
+        };
+        self.missing.iter().filter_map(question).collect()
+    }
+
+    /// Inserts an answer that [`NamerHandle::ask`] gave. Without room for it nothing happens: the next evaluation then
+    /// sees that name as failed.
+    pub fn insert(&mut self, question: Question, answer: &Answer) {
+        let key = (question.number, question.rest);
+        self.missing.remove(&key);
+        if self.answers.len() < MAX_TABLE_ANSWERS || self.answers.contains_key(&key) {
+            let mut answer = answer.with_own_count();
+            let state = answer.look().state;
+            self.answers.insert(key, AnswerTableEntry { answer, state, evaluation: 0 });
+        }
+    }
+
+    /// Drops the answers that no result rests on: those of which no clone from
+    /// [`take_used_answers`](AnswerTable::take_used_answers) is left.
+    ///
+    /// A refusal ("too many names are watched") is dropped as well, so that the name is asked for again.
+    pub fn prune(&mut self) {
+        self.used.clear();
+        self.answers.retain(|_, entry| entry.answer.is_shared());
+    }
+
+    /// Returns the number of answers in the table.
+    pub fn len(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// Returns whether the table is empty.
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
+    /// Asks control for all missing answers, one after the other.
+    async fn ask_missing(&mut self) {
+        for question in self.missing() {
+            let answer = self.handle.ask(question.clone()).await;
+            let gone = || Answer::fixed(AnswerState::Failed("the namers have stopped".into()));
+            self.insert(question, &answer.unwrap_or_else(gone));
+        }
+    }
+
+    /// Returns the answer of the namer with a number. One that is not in the table is pending, and noted as missing.
+    fn state(&mut self, number: usize, rest: Path) -> AnswerState {
+        let full = self.answers.len() >= MAX_TABLE_ANSWERS;
+        let key = (number, rest);
+        let Some(entry) = self.answers.get_mut(&key) else {
+            if full {
+                return AnswerState::Failed("too many names are held".into());
+            }
+            self.missing.insert(key);
+            return AnswerState::Pending;
+        };
+        if entry.evaluation != self.evaluation {
+            entry.evaluation = self.evaluation;
+            if entry.answer.has_changed() {
+                entry.state = entry.answer.look().state;
+            }
+            self.used.push(entry.answer.clone());
+        }
+        entry.state.clone()
+    }
+}
+
+impl Answers for AnswerTable {
+    fn answer(&mut self, path: &Path) -> AnswerState {
+        let namers = self.namers.clone();
+        for (number, namer, rest) in namers.matching(path) {
+            let immediate = namer.immediate(&rest);
+            let state = immediate.unwrap_or_else(|| self.state(number, rest));
+            if !matches!(state, AnswerState::Ready(NameTree::Neg)) {
+                return state;
+            }
+        }
+        AnswerState::Ready(NameTree::Neg)
+    }
+}
+
+/// Waits until one of the answers changes. Returns at once when one changed since it was last looked at, and never when
+/// no writer is left to change any.
+pub async fn any_changed(answers: &mut [Answer]) {
+    let mut changes: Vec<_> = answers.iter_mut().map(|answer| Box::pin(answer.changed())).collect();
+    poll_fn(|context| {
+        let changed = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+        if changed { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// Evaluates, asks for missing answers and waits, until the outcome is not [`Outcome::Pending`]; with [`Explore::All`],
+/// until no step is pending.
+///
+/// Waits for ever for a namer that never answers. Callers put a time limit around it; after that, `delegate` over the
+/// same `answers` gives the delegation as far as it is known.
+pub async fn settle(dtab: &Dtab, path: &Path, explore: Explore, answers: &mut AnswerTable) -> Delegation {
+    loop {
+        answers.begin();
+        let delegation = delegate(dtab, path, answers, explore);
+        if !answers.missing.is_empty() {
+            answers.ask_missing().await;
+            continue;
+        }
+        let pending = match explore {
+            Explore::Deciding => delegation.outcome == Outcome::Pending,
+            Explore::All => delegation.step.is_pending(),
+        };
+        if !pending {
+            return delegation;
+        }
+        any_changed(&mut answers.take_used_answers()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

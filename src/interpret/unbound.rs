@@ -1,0 +1,120 @@
+//! The override entry that leads nowhere, although the delegation looked at it.
+
+use super::{Delegation, Step, StepKind};
+use crate::name::Dentry;
+
+/// Returns the first entry of an override that came to nothing as a whole, although it was looked at.
+///
+/// The first `base_len` entries of the delegation's dtab are those of the base dtab; all others are the override's.
+/// Steps that are not taken do not count, and neither does an entry of which any alternate or branch is something other
+/// than `Neg`: a failure, `!` and `$` are answers.
+pub fn unbound_override(delegation: &Delegation, base_len: usize) -> Option<&Dentry> {
+    let step = unbound_step(&delegation.step, base_len, None)?;
+    delegation.dentry(step)
+}
+
+/// Returns the first taken step below `step` that is the whole of an override entry and came to nothing.
+///
+/// `within` is the entry that `step` is a part of: a part of an entry may come to nothing while the entry does not.
+fn unbound_step(step: &Step, base_len: usize, within: Option<usize>) -> Option<&Step> {
+    if !step.taken {
+        return None;
+    }
+    if step.dentry != within && step.dentry.is_some_and(|position| position >= base_len) && is_neg(step) {
+        return Some(step);
+    }
+    let below = |next| unbound_step(next, base_len, step.dentry);
+    match &step.kind {
+        StepKind::Delegate(next) => below(next),
+        StepKind::Alt(arms) => arms.iter().find_map(below),
+        StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| below(branch)),
+        _ => None,
+    }
+}
+
+/// Returns whether a step and all that it leads to are `Neg`.
+fn is_neg(step: &Step) -> bool {
+    match &step.kind {
+        StepKind::Neg => true,
+        StepKind::Delegate(next) => is_neg(next),
+        StepKind::Alt(arms) => arms.iter().all(is_neg),
+        StepKind::Union(branches) => branches.iter().all(|(_, branch)| is_neg(branch)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::{AnswerState, Answers, Bound, Explore, Leaf, Target, delegate};
+    use crate::name::{Dtab, NameTree, Path};
+
+    /// Binds every path under `/#/up`, has no answer yet under `/#/pending`, and fails under `/#/failed`.
+    struct Namers;
+
+    impl Answers for Namers {
+        fn answer(&mut self, path: &Path) -> AnswerState {
+            match &*path.take(2).to_string() {
+                "/#/up" => {
+                    let bound =
+                        Bound { id: path.clone(), residual: Path::empty(), target: Target::Status(200) };
+                    AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound)))
+                }
+                "/#/pending" => AnswerState::Pending,
+                "/#/failed" => AnswerState::Failed("it is down".into()),
+                _ => AnswerState::Ready(NameTree::Neg),
+            }
+        }
+    }
+
+    /// Returns the unbound entry of an override over a base, for `/svc/a`.
+    fn unbound(base: &str, overrides: &str, explore: Explore) -> Option<String> {
+        let (base, overrides): (Dtab, Dtab) = (base.parse().unwrap(), overrides.parse().unwrap());
+        let dtab = base.concat(&overrides);
+        let delegation = delegate(&dtab, &"/svc/a".parse().unwrap(), &mut Namers, explore);
+        unbound_override(&delegation, base.len()).map(|dentry| format!("{dentry:#}"))
+    }
+
+    #[test]
+    fn an_override_that_leads_nowhere_is_found() {
+        const BASE: &str = "/svc => /#/up; /host => /#/none";
+        let table = [
+            ("", None),
+            ("/svc => /#/up/other", None),
+            ("/other => /#/none", None),
+            ("/svc => /#/none", Some("/svc=>/#/none")),
+            ("/svc => ~", Some("/svc=>~")),
+            // Its own entry leads nowhere, through entries of the base.
+            ("/svc => /host", Some("/svc=>/host")),
+            // Of two, the one that comes first when it is looked up: the later one.
+            ("/svc/a => /#/none; /svc => /nowhere", Some("/svc=>/nowhere")),
+            // An entry that another one leads to.
+            ("/svc => /new | /#/up/x; /new => /#/none", Some("/new=>/#/none")),
+            // A part of an entry that comes to nothing is no unbound entry.
+            ("/svc => /#/none | /#/up", None),
+            ("/svc => /#/none & /#/up", None),
+            ("/svc => /#/none | /#/nothing", Some("/svc=>/#/none | /#/nothing")),
+            ("/svc => /#/none & /#/nothing", Some("/svc=>/#/none & /#/nothing")),
+            // These are answers.
+            ("/svc => !", None),
+            ("/svc => $", None),
+            ("/svc => /#/pending", None),
+            ("/svc => /#/failed", None),
+        ];
+        for (overrides, expected) in table {
+            assert_eq!(unbound(BASE, overrides, Explore::Deciding).as_deref(), expected, "{overrides}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_the_base_is_not_reported() {
+        assert_eq!(unbound("/svc => /#/none", "", Explore::Deciding), None);
+        assert_eq!(unbound("/svc => /#/none", "/other => /#/up", Explore::Deciding), None);
+    }
+
+    #[test]
+    fn a_step_that_is_not_taken_does_not_count() {
+        let overrides = "/svc => /#/up | /new; /new => /#/none";
+        assert_eq!(unbound("/svc => /#/up", overrides, Explore::All), None);
+    }
+}

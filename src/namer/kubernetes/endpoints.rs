@@ -1,0 +1,139 @@
+//! Publishes the pods behind a name while it is in use.
+
+use super::name_table::NameEntry;
+use super::pod::Pod;
+use super::resolve::resolve;
+use super::service::KubernetesService;
+use super::service_name::{Port, ServiceName};
+use super::slice::Slices;
+use crate::kubernetes::{Known, View};
+use crate::namer::publisher::{AnswerPublisher, NameState};
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The publisher of one name: its answer, and its entry in the list for people.
+#[derive(Debug)]
+pub(super) struct NamePublisher {
+    pub(super) publisher: AnswerPublisher,
+    pub(super) entry: NameEntry,
+}
+
+/// The pods with one value of a label.
+#[derive(Debug)]
+pub(super) struct LabelledPods {
+    pub(super) key: Arc<str>,
+    pub(super) value: Arc<str>,
+    pub(super) pods: watch::Receiver<Known<Pod>>,
+}
+
+impl NamePublisher {
+    /// Publishes a state, as far as it differs from the last one. It rests on a snapshot of the time `before`, if the
+    /// process has not seen the cluster since.
+    pub(super) fn publish(&mut self, state: NameState, before: Option<Timestamp>) {
+        self.publisher.publish(state);
+        self.entry.update(&self.publisher, before);
+    }
+}
+
+/// Publishes the endpoints of the pods of a service, again whenever they change.
+pub(super) async fn publish_endpoints<T: Slices>(
+    mut publisher: NamePublisher,
+    name: ServiceName,
+    mut labelled: Option<LabelledPods>,
+    mut services: watch::Receiver<Known<KubernetesService>>,
+    mut slices: watch::Receiver<Known<T>>,
+) {
+    loop {
+        let chosen = labelled
+            .as_mut()
+            .map(|labelled| (&*labelled.key, &*labelled.value, labelled.pods.borrow_and_update().clone()));
+        let (state, before) = {
+            let (services, slices) = (services.borrow_and_update(), slices.borrow_and_update());
+            let pods = chosen.as_ref().and_then(|(.., pods)| pods.before());
+            let before = [services.before(), slices.before(), pods].into_iter().flatten().min();
+            (state(&name.port, &services, &slices, chosen), before)
+        };
+        publisher.publish(state, before);
+        let pods = async {
+            match &mut labelled {
+                Some(labelled) => labelled.pods.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let changed = tokio::select! {
+            changed = services.changed() => changed,
+            changed = slices.changed() => changed,
+            changed = pods => changed,
+            () = publisher.publisher.released() => return,
+        };
+        // A watch that was refused does not change any more.
+        if changed.is_err() {
+            publisher.publisher.released().await;
+            return;
+        }
+    }
+}
+
+/// Returns the objects of a complete list, or the state to publish without one.
+pub(super) fn complete<T>(known: &Known<T>) -> Result<&View<T>, NameState> {
+    match known {
+        Known::Pending => Err(NameState::Pending),
+        Known::Failed(reason) => Err(NameState::Failed(Arc::clone(reason))),
+        Known::Found(view) => Ok(view),
+    }
+}
+
+/// Returns the state of two incomplete lists: a failure rather than pending.
+pub(super) fn worse(one: NameState, other: NameState) -> NameState {
+    if matches!(one, NameState::Failed(_)) { one } else { other }
+}
+
+/// The key of a label, the wanted value, and the pods that have it.
+type PodSelection<'a> = (&'a str, &'a str, Known<Pod>);
+
+/// Returns the state of a name that stands for the pods of a service.
+fn state<T: Slices>(
+    port: &Port,
+    services: &Known<KubernetesService>,
+    slices: &Known<T>,
+    chosen: Option<PodSelection<'_>>,
+) -> NameState {
+    let (services, slices) = match (complete(services), complete(slices)) {
+        (Ok(services), Ok(slices)) => (services, slices),
+        (Err(one), Err(other)) => return worse(one, other),
+        (Err(one), Ok(_)) | (Ok(_), Err(one)) => return one,
+    };
+    let mut stale = services.stale || slices.stale;
+    let Some(service) = services.one() else { return absent(services.unreadable.as_ref(), stale) };
+    let of_pods = match chosen {
+        // The service itself has the label: so do all of its endpoints.
+        Some((key, value, _)) if service.has_label(key, value) => None,
+        None => None,
+        Some((_, _, pods)) => match complete(&pods) {
+            Ok(view) => {
+                stale |= view.stale;
+                Some(view.objects.iter().map(|pod| pod.0.to_string()).collect::<HashSet<_>>())
+            }
+            Err(state) => return state,
+        },
+    };
+    let wanted =
+        |pod: Option<&str>| of_pods.as_ref().is_none_or(|pods| pod.is_some_and(|pod| pods.contains(pod)));
+    let set = resolve(service, port, slices.objects.iter().flat_map(|slice| slice.slices()), wanted);
+    if set.is_empty() {
+        absent(slices.unreadable.as_ref(), stale)
+    } else {
+        NameState::Endpoints { set, stale }
+    }
+}
+
+/// Returns the state of a name that was not found: Neg, unless an object cannot be read that may hold it. That must not
+/// fall back in silence.
+pub(super) fn absent(unreadable: Option<&Arc<str>>, stale: bool) -> NameState {
+    unreadable.map_or(NameState::Neg { stale }, |reason| NameState::Failed(Arc::clone(reason)))
+}
+
+#[cfg(test)]
+mod tests;
