@@ -1,7 +1,7 @@
 //! A dtab in a file of its own.
 
-use super::Error;
-use super::open::Publisher;
+use super::error::Error;
+use super::publisher::Publisher;
 use crate::files::Watch;
 use crate::name::Dtab;
 use std::io::Read as _;

@@ -1,12 +1,14 @@
 //! Stores that are followed: what is known of each, and who says it.
 
-use super::{Config, Error, Stored, kubernetes};
+use super::config::Config;
+use super::error::Error;
+use super::kubernetes::{self, Describe};
+use super::publisher::{Progress, Publisher, Stored, lock};
 use crate::kubernetes::Clients;
-use crate::name::Dtab;
 use crate::telemetry::{Gauge, Registry};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -35,35 +37,6 @@ struct Open {
     stored: watch::Receiver<Stored>,
     progress: Arc<Mutex<Progress>>,
     watch: Option<Describe>,
-}
-
-/// Describes the watches of a store.
-pub(super) type Describe = Box<dyn Fn() -> Map<String, Value> + Send + Sync>;
-
-/// How a store is doing, for people.
-#[derive(Debug)]
-struct Progress {
-    /// Since when what is in use is.
-    since: Instant,
-    rejected: Option<Rejected>,
-}
-
-/// Something that is no dtab, while the last good one is in use.
-#[derive(Debug)]
-struct Rejected {
-    reason: String,
-    /// Line and column, from 1.
-    place: Option<(usize, usize)>,
-    since: Instant,
-}
-
-/// The end of a store that says what is in it.
-#[derive(Debug)]
-pub(super) struct Publisher {
-    what: String,
-    stored: watch::Sender<Stored>,
-    progress: Arc<Mutex<Progress>>,
-    count: Gauge,
 }
 
 impl Stores {
@@ -167,95 +140,4 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Store").field(&self.0.config).finish()
     }
-}
-
-impl fmt::Display for Config {
-    /// Where it is, in words.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fs(fs) => fs.dtab_file.display().fmt(f),
-            Self::Kubernetes(kubernetes) => kubernetes.fmt(f),
-        }
-    }
-}
-
-impl Publisher {
-    fn new(what: String, count: Gauge) -> (Self, watch::Receiver<Stored>) {
-        let (sender, stored) = watch::channel(Stored::Pending);
-        let progress = Arc::new(Mutex::new(Progress { since: Instant::now(), rejected: None }));
-        (Self { what, stored: sender, progress, count }, stored)
-    }
-
-    /// Takes a good dtab.
-    pub(super) fn accept(&mut self, dtab: Dtab) {
-        self.reject_no_more();
-        let was_known = matches!(&*self.stored.borrow(), Stored::Dtab(_));
-        if self.publish(Stored::Dtab(dtab)) && was_known {
-            tracing::info!("{}: the stored dtab has changed", self.what);
-        }
-    }
-
-    /// Takes that what is stored now is no dtab: the last good one stays. A reason is logged once.
-    pub(super) fn reject(&mut self, reason: &str, place: Option<(usize, usize)>) {
-        let was_known = matches!(&*self.stored.borrow(), Stored::Dtab(_));
-        let mut progress = lock(&self.progress);
-        let before = progress.rejected.as_ref();
-        if before.is_none_or(|before| before.reason != reason) {
-            if was_known {
-                tracing::warn!("the last good dtab stays in use: {reason}");
-            } else {
-                tracing::warn!("no name is resolved until there is a good dtab: {reason}");
-            }
-            if before.is_none() {
-                self.count.add(1);
-            }
-            let since = Instant::now();
-            progress.rejected = Some(Rejected { reason: reason.to_owned(), place, since });
-        }
-        drop(progress);
-        if !was_known {
-            self.publish(Stored::Failed(reason.into()));
-        }
-    }
-
-    /// Takes that nothing can be said; what was known last stays.
-    pub(super) fn fail(&mut self, reason: Arc<str>) {
-        if !matches!(&*self.stored.borrow(), Stored::Dtab(_)) {
-            self.publish(Stored::Failed(reason));
-        }
-    }
-
-    /// Waits until nobody is interested any more.
-    pub(super) async fn closed(&self) {
-        self.stored.closed().await;
-    }
-
-    /// Returns whether it differs.
-    fn publish(&self, new: Stored) -> bool {
-        let publish = |stored: &mut Stored| {
-            let differs = *stored != new;
-            if differs {
-                lock(&self.progress).since = Instant::now();
-                *stored = new;
-            }
-            differs
-        };
-        self.stored.send_if_modified(publish)
-    }
-
-    fn reject_no_more(&self) {
-        if lock(&self.progress).rejected.take().is_some() {
-            self.count.add(-1);
-        }
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        self.reject_no_more();
-    }
-}
-
-fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }

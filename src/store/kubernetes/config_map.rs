@@ -1,7 +1,7 @@
 //! A dtab in a ConfigMap.
 
+use super::config::{Kubernetes, Object};
 use super::follow::{Holder, Wrong};
-use super::{Kubernetes, Object};
 use crate::kubernetes::Kept;
 use crate::name::Dtab;
 use k8s_openapi::api::core::v1 as core;

@@ -1,9 +1,9 @@
 //! What one object says, for as long as somebody wants to know.
 
-use super::Kubernetes;
+use super::config::Kubernetes;
 use crate::kubernetes::{Kept, Known, View};
 use crate::name::{Dtab, ParseError};
-use crate::store::open::Publisher;
+use crate::store::publisher::Publisher;
 use tokio::sync::watch;
 
 /// What is kept of an object that can hold a dtab.

@@ -1,6 +1,6 @@
 //! A dtab in Linkerd's custom resource: `DTab`, group `l5d.io`, where namerd stored it. It is read, never written.
 
-use super::Kubernetes;
+use super::config::Kubernetes;
 use super::follow::{Holder, Wrong};
 use crate::kubernetes::Kept;
 use crate::name::{Dentry, Dtab, NameTree, ParseError, Path, Prefix};
@@ -74,7 +74,7 @@ impl Holder for LinkerdDtab {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Object;
+    use super::super::config::Object;
     use super::*;
     use serde_json::{Value, json};
 

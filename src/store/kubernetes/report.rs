@@ -4,7 +4,7 @@
 //! that the others are refused and see it already written. Routers that disagree, because one knows a newer notation,
 //! do not fight. To route, none of this is needed: a right that is missing is said once.
 
-use super::Kubernetes;
+use super::config::Kubernetes;
 use super::follow::Wrong;
 use super::resource::{ACCEPTED, DtabResource, OwnDtab, Status};
 use crate::kubernetes::{Client, WriteError};

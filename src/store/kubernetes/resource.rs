@@ -2,7 +2,7 @@
 //!
 //! `examples/kubernetes/crd.yaml` defines it for the API server, with the same fields.
 
-use super::Kubernetes;
+use super::config::Kubernetes;
 use super::follow::{Holder, Wrong};
 use crate::kubernetes::Kept;
 use crate::name::Dtab;

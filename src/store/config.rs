@@ -1,0 +1,47 @@
+//! The stores, as configured.
+
+use super::error::Error;
+use super::file::Fs;
+use super::kubernetes::Kubernetes;
+use std::fmt;
+
+/// A store, as configured: an interpreter that is not the default one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Config {
+    /// `io.l5d.fs`
+    Fs(Fs),
+    /// `io.l5d.k8s.configMap`, `io.l5d.k8s.dtab`
+    Kubernetes(Kubernetes),
+}
+
+impl Config {
+    /// Returns the kind, as it is written in the configuration.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Fs(_) => "io.l5d.fs",
+            Self::Kubernetes(kubernetes) => kubernetes.kind(),
+        }
+    }
+
+    /// Checks what can be checked without asking anybody. Reads files.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or holds no dtab; the kubeconfig that is named cannot be read, or lacks the context.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Fs(fs) => fs.read().map(drop),
+            Self::Kubernetes(kubernetes) => kubernetes.check(),
+        }
+    }
+}
+
+impl fmt::Display for Config {
+    /// Where it is, in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fs(fs) => fs.dtab_file.display().fmt(f),
+            Self::Kubernetes(kubernetes) => kubernetes.fmt(f),
+        }
+    }
+}
