@@ -24,10 +24,10 @@ pub use self::server::serve;
 
 use crate::drain::{Stage, Stages};
 use crate::interpret::{Asker, Namers, Naming};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::name::Path;
 use crate::proxy::Loads;
-use crate::store::Store;
+use crate::store::DtabStore;
 use crate::telemetry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -49,7 +49,7 @@ pub struct Shown {
     /// The namers.
     pub namers: watch::Receiver<Namers>,
     /// By which API servers are watched.
-    pub clients: Clients,
+    pub clients: ApiClients,
     /// By whom they are asked.
     pub asker: Asker,
     /// What the workers know of endpoints.
@@ -66,7 +66,7 @@ pub struct Router {
     /// What names mean when the request says nothing; live.
     pub naming: watch::Receiver<Naming>,
     /// Where more of its dtab is stored, if anywhere.
-    pub store: Option<Store>,
+    pub store: Option<DtabStore>,
 }
 
 /// Whether the routers are ready for requests: not before their listeners serve, and not while they drain.

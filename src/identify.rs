@@ -11,10 +11,12 @@
 mod config;
 mod ingress;
 
-pub use self::config::{Config, Error, Header, HeaderPath, HeaderToken, MethodAndHost, PathSegments, Static};
+pub use self::config::{
+    Config, Error, Header, HeaderPath, HeaderToken, MethodAndHost, PathSegments, StaticPath,
+};
 pub use self::ingress::{FIRST_LIST, Ingress, Ingresses, LiveRules};
 
-use self::ingress::Rules;
+use self::ingress::WorkerRules;
 
 use crate::context::Target;
 use crate::message::{Head, Known, Version};
@@ -25,7 +27,7 @@ use std::sync::Arc;
 /// The identifiers of a router, tried in order.
 #[derive(Clone, Debug)]
 pub struct Identifiers {
-    identifiers: Vec<Ready>,
+    identifiers: Vec<WorkerIdentifier>,
     prefix: Path,
 }
 
@@ -40,9 +42,9 @@ pub enum Identifier {
 
 /// One identifier on one worker.
 #[derive(Clone, Debug)]
-enum Ready {
+enum WorkerIdentifier {
     Head(Config),
-    Ingress(Rules),
+    Ingress(WorkerRules),
 }
 
 impl Identifiers {
@@ -50,12 +52,12 @@ impl Identifiers {
     /// default one.
     pub fn new(identifiers: &[Identifier], prefix: &Path) -> Self {
         let ready = |identifier: &Identifier| match identifier {
-            Identifier::Head(config) => Ready::Head(config.clone()),
-            Identifier::Ingress(rules) => Ready::Ingress(Rules::new(rules)),
+            Identifier::Head(config) => WorkerIdentifier::Head(config.clone()),
+            Identifier::Ingress(rules) => WorkerIdentifier::Ingress(WorkerRules::new(rules)),
         };
-        let mut identifiers: Vec<Ready> = identifiers.iter().map(ready).collect();
+        let mut identifiers: Vec<WorkerIdentifier> = identifiers.iter().map(ready).collect();
         if identifiers.is_empty() {
-            identifiers.push(Ready::Head(Config::default()));
+            identifiers.push(WorkerIdentifier::Head(Config::default()));
         }
         Self { identifiers, prefix: prefix.clone() }
     }
@@ -70,25 +72,27 @@ impl Identifiers {
     ///
     /// When no identifier names the request. The last one's reason is kept, as in Linkerd. One that cannot say because
     /// its rules are not known yet is the last one: those behind it would name what it may be going to name.
-    pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Unidentified> {
+    pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), IdentifyError> {
         let mut last = None;
         for identifier in &self.identifiers {
             name.clear();
             name.extend(&self.prefix);
             match identifier.identify(head, name) {
                 Ok(()) => return Ok(()),
-                Err(missing @ Missing::Unknown(_)) => return Err(Unidentified::NotYet(missing.to_string())),
+                Err(missing @ Mismatch::Unknown(_)) => {
+                    return Err(IdentifyError::NotYet(missing.to_string()));
+                }
                 Err(missing) => last = Some(missing),
             }
         }
         // There is always an identifier, so there is always a reason.
-        Err(Unidentified::Unnamed(last.map(|missing| missing.to_string()).unwrap_or_default()))
+        Err(IdentifyError::Unnamed(last.map(|missing| missing.to_string()).unwrap_or_default()))
     }
 }
 
 /// Why no identifier named a request.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Unidentified {
+pub enum IdentifyError {
     /// None of them does: a 400, with what the last identifier missed.
     #[error("{0}")]
     Unnamed(String),
@@ -97,8 +101,8 @@ pub enum Unidentified {
     NotYet(String),
 }
 
-impl Ready {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+impl WorkerIdentifier {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         match self {
             Self::Head(config) => config.identify(head, name),
             Self::Ingress(rules) => rules.identify(head, name),
@@ -107,7 +111,7 @@ impl Ready {
 }
 
 /// What an identifier missed. It becomes text only when no later identifier succeeds.
-enum Missing<'a> {
+enum Mismatch<'a> {
     Header(&'a str),
     Slash(&'a str),
     Segments(usize),
@@ -121,7 +125,7 @@ enum Missing<'a> {
     Unknown(Option<Arc<str>>),
 }
 
-impl fmt::Display for Missing<'_> {
+impl fmt::Display for Mismatch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header(header) => write!(f, "{header} header is absent"),
@@ -138,7 +142,7 @@ impl fmt::Display for Missing<'_> {
 }
 
 impl Config {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         match self {
             Self::HeaderToken(config) => {
                 name.push(value(head, &config.header)?);
@@ -147,7 +151,7 @@ impl Config {
             Self::Header(config) => {
                 let value = value(head, &config.header)?;
                 if !value.starts_with(b"/") {
-                    return Err(Missing::Slash(&config.header));
+                    return Err(Mismatch::Slash(&config.header));
                 }
                 value.split(|&byte| byte == b'/').for_each(|elem| name.push(elem));
                 Ok(())
@@ -159,28 +163,28 @@ impl Config {
                 name.extend(&config.path);
                 Ok(())
             }
-            Self::Ingress(_) => Err(Missing::Unknown(None)),
+            Self::Ingress(_) => Err(Mismatch::Unknown(None)),
         }
     }
 }
 
 impl HeaderPath {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         let target = Target::split(value(head, &self.header)?);
         let found = push_elems(&target, self.segments.unwrap_or(usize::MAX), name);
         match self.segments {
-            Some(segments) if found < segments => Err(Missing::Segments(segments)),
-            None if found == 0 => Err(Missing::Path(&self.header)),
+            Some(segments) if found < segments => Err(Mismatch::Segments(segments)),
+            None if found == 0 => Err(Mismatch::Path(&self.header)),
             _ => Ok(()),
         }
     }
 }
 
 impl PathSegments {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         let target = Target::split(head.target());
         if push_elems(&target, self.segments, name) < self.segments {
-            return Err(Missing::Segments(self.segments));
+            return Err(Mismatch::Segments(self.segments));
         }
         if self.consume {
             let rest = without_segments(&target, self.segments);
@@ -191,7 +195,7 @@ impl PathSegments {
 }
 
 impl MethodAndHost {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         match head.version() {
             Version::Http10 => {
                 name.push(b"1.0");
@@ -199,7 +203,7 @@ impl MethodAndHost {
             }
             Version::Http11 | Version::Http2 => {
                 head.lower_host();
-                let host = head.get(Known::Host).filter(|host| !host.is_empty()).ok_or(Missing::Host)?;
+                let host = head.get(Known::Host).filter(|host| !host.is_empty()).ok_or(Mismatch::Host)?;
                 name.push(b"1.1");
                 name.push(head.method());
                 name.push(host);
@@ -223,7 +227,7 @@ fn push_elems(target: &Target<'_>, most: usize, name: &mut PathBuf) -> usize {
 }
 
 /// Returns the value of a pseudo-header, or the first one of a field; an empty one is as good as none.
-fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Missing<'c>> {
+fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Mismatch<'c>> {
     let is = |name: &str| header.eq_ignore_ascii_case(name);
     let found = if is("host") || is(":authority") {
         head.lower_host();
@@ -237,7 +241,7 @@ fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Missin
     } else {
         is(":scheme").then_some(b"http".as_slice())
     };
-    found.filter(|value| !value.is_empty()).ok_or(Missing::Header(header))
+    found.filter(|value| !value.is_empty()).ok_or(Mismatch::Header(header))
 }
 
 /// Returns whether a name is that of a pseudo-header that identifiers read, whatever its case.

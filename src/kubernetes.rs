@@ -2,8 +2,8 @@
 //!
 //! A [`Watch`](Watches) lists a resource and follows its changes, in one namespace or in all of them, for as long as
 //! anybody wants to know. Whatever goes wrong ends in a new list, which replaces all that was known: what was deleted
-//! meanwhile is gone then. Until that list is complete the old answers stay, marked as [stale](View::stale). What a
-//! resource means is not known here: its owner says what is [kept](Kept) of an object, and the name of the group that
+//! meanwhile is gone then. Until that list is complete the old answers stay, marked as [stale](GroupView::stale). What a
+//! resource means is not known here: its owner says what is [kept](WatchedObject) of an object, and the name of the group that
 //! the object is looked for under.
 //!
 //! Lists and watches are `kube`'s, the loop around them is not: its own watcher repeats the same version for ever when
@@ -18,25 +18,25 @@
 mod backoff;
 mod client;
 mod config;
+mod decoded_object;
 mod failure;
-mod guard;
-mod kept;
 mod metrics;
+mod object_store;
+mod progress;
+mod resource_watch;
 mod save;
 mod scope;
 mod snapshot;
-mod state;
-mod store;
-mod task;
-mod watched;
+mod watch_task;
+mod watched_object;
 mod watches;
 mod write;
 
-pub use self::client::{Client, Clients};
+pub use self::client::{ApiClient, ApiClients};
 pub use self::config::{Access, Config, Error};
-pub use self::kept::{Kept, Known, View};
 pub use self::metrics::Metrics;
+pub use self::progress::seconds_since;
 pub use self::scope::{MAX_WATCHES, Scope, Selector};
-pub use self::state::seconds_since;
+pub use self::watched_object::{GroupState, GroupView, WatchedObject};
 pub use self::watches::{IDLE, Watches};
-pub use self::write::{WriteError, Written};
+pub use self::write::{WritableResource, WriteError};

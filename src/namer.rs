@@ -29,7 +29,7 @@ use self::srv::SrvNamer;
 use self::system::SystemNamer;
 use self::transform::Made;
 use crate::interpret::{Namer, Namers};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::name::Path;
 use crate::telemetry::Registry;
 use std::fmt;
@@ -214,7 +214,7 @@ struct Interpreter {
 pub fn build<'a>(
     configs: &[Config],
     interpreters: impl IntoIterator<Item = &'a [Transformer]>,
-    clients: &Clients,
+    clients: &ApiClients,
     registry: &Registry,
     control: &Handle,
 ) -> Result<Built, Error> {

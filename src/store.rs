@@ -18,10 +18,10 @@ mod publisher;
 
 pub use self::config::Config;
 pub use self::error::Error;
-pub use self::file::Fs;
-pub use self::kubernetes::{Kubernetes, Object};
-pub use self::open::{Store, Stores};
-pub use self::publisher::Stored;
+pub use self::file::FileStoreConfig;
+pub use self::kubernetes::{DtabObject, KubernetesStoreConfig};
+pub use self::open::{DtabStore, DtabStores};
+pub use self::publisher::StoredDtab;
 
 #[cfg(test)]
 mod tests;

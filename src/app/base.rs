@@ -4,7 +4,7 @@
 use crate::config::Router;
 use crate::interpret::{Answer, Namer, Namers, Naming, State};
 use crate::name::{Dtab, Path};
-use crate::store::Stored;
+use crate::store::StoredDtab;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ pub(super) struct Base {
 #[derive(Clone, Debug)]
 struct Parts {
     /// Comes first, so that the configuration has precedence.
-    stored: Option<watch::Receiver<Stored>>,
+    stored: Option<watch::Receiver<StoredDtab>>,
     configured: Dtab,
     namers: Namers,
 }
@@ -44,9 +44,9 @@ impl Parts {
         let stored = self.stored.as_mut().map(|stored| stored.borrow_and_update().clone());
         let (dtab, unknown) = match stored {
             None => (self.configured.clone(), None),
-            Some(Stored::Dtab(stored)) => (stored.concat(&self.configured), None),
-            Some(Stored::Pending) => (self.configured.clone(), Some(State::Pending)),
-            Some(Stored::Failed(reason)) => (self.configured.clone(), Some(State::Failed(reason))),
+            Some(StoredDtab::Dtab(stored)) => (stored.concat(&self.configured), None),
+            Some(StoredDtab::Pending) => (self.configured.clone(), Some(State::Pending)),
+            Some(StoredDtab::Failed(reason)) => (self.configured.clone(), Some(State::Failed(reason))),
         };
         let namers = match unknown {
             None => self.namers.clone(),
@@ -69,7 +69,7 @@ impl Base {
     /// them runs on `control`.
     pub(super) fn new(
         router: &Router,
-        stored: Option<watch::Receiver<Stored>>,
+        stored: Option<watch::Receiver<StoredDtab>>,
         namers: &Namers,
         control: &Handle,
     ) -> Self {
@@ -86,7 +86,12 @@ impl Base {
     }
 
     /// Puts other parts in the place of those there are, all at once.
-    pub(super) fn change(&self, router: &Router, stored: Option<watch::Receiver<Stored>>, namers: &Namers) {
+    pub(super) fn change(
+        &self,
+        router: &Router,
+        stored: Option<watch::Receiver<StoredDtab>>,
+        namers: &Namers,
+    ) {
         self.parts.send_modify(|parts| {
             parts.configured = router.dtab.clone();
             parts.namers = namers.clone();
@@ -138,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_store_comes_first_and_each_part_can_change() {
-        let (first, stored) = watch::channel(Stored::Dtab(dtab("/a => /stored")));
+        let (first, stored) = watch::channel(StoredDtab::Dtab(dtab("/a => /stored")));
         let control = Handle::current();
         let same = || Some(first.subscribe());
         let base = Base::new(&router("/a => /b"), Some(stored), &Namers::default(), &control);
@@ -151,16 +156,16 @@ mod tests {
         expect("/a => /stored; /a => /0").await;
         base.change(&router("/a => /b"), same(), &Namers::default());
         expect("/a => /stored; /a => /b").await;
-        first.send_replace(Stored::Dtab(dtab("/a => /changed")));
+        first.send_replace(StoredDtab::Dtab(dtab("/a => /changed")));
         expect("/a => /changed; /a => /b").await;
         base.change(&router("/a => /c"), same(), &Namers::default());
         expect("/a => /changed; /a => /c").await;
-        let (second, stored) = watch::channel(Stored::Dtab(dtab("/other => /store")));
+        let (second, stored) = watch::channel(StoredDtab::Dtab(dtab("/other => /store")));
         base.change(&router("/a => /d"), Some(stored), &Namers::default());
         expect("/other => /store; /a => /d").await;
         assert!(first.is_closed(), "the store that is gone is followed no longer");
         // The last word of a store that ends counts.
-        second.send_replace(Stored::Dtab(dtab("/last => /word")));
+        second.send_replace(StoredDtab::Dtab(dtab("/last => /word")));
         drop(second);
         expect("/last => /word; /a => /d").await;
         base.change(&router("/a => /e"), None, &Namers::default());
@@ -168,7 +173,7 @@ mod tests {
     }
     #[tokio::test]
     async fn no_name_is_known_until_it_is_known_what_is_stored() {
-        let (sender, stored) = watch::channel(Stored::Pending);
+        let (sender, stored) = watch::channel(StoredDtab::Pending);
         let base = Base::new(&router("/a => /b"), Some(stored), &Namers::default(), &Handle::current());
         let mut whole = base.naming();
         let says = |naming: &Naming| {
@@ -177,9 +182,9 @@ mod tests {
         };
         assert_eq!(says(&whole.borrow_and_update()), Some(State::Pending));
         let failed = State::Failed("forbidden".into());
-        sender.send_replace(Stored::Failed("forbidden".into()));
+        sender.send_replace(StoredDtab::Failed("forbidden".into()));
         whole.wait_for(|naming| says(naming).as_ref() == Some(&failed)).await.expect("it is followed");
-        sender.send_replace(Stored::Dtab(dtab("/a => /c")));
+        sender.send_replace(StoredDtab::Dtab(dtab("/a => /c")));
         let known = whole.wait_for(|naming| says(naming).is_none()).await.expect("it is followed");
         assert_eq!(known.dtab, dtab("/a => /c; /a => /b"));
     }

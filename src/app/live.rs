@@ -5,9 +5,9 @@ use super::{Error, reload, settings};
 use crate::config::{Config, Router, Warning};
 use crate::identify::{self, Ingresses};
 use crate::interpret::{Namers, Naming};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::proxy::RouterSettings;
-use crate::store::{Store, Stores};
+use crate::store::{DtabStore, DtabStores};
 use crate::telemetry::{Counter, Gauge, Registry};
 use crate::{admin, namer};
 use std::time::Duration;
@@ -18,9 +18,9 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Live {
     config: Config,
-    clients: Clients,
+    clients: ApiClients,
     namers: namer::Built,
-    stores: Stores,
+    stores: DtabStores,
     ingresses: Ingresses,
     /// In the order of the routers.
     bases: Vec<Base>,
@@ -53,13 +53,13 @@ impl Live {
     ///
     /// A namer cannot be made, a store has no good dtab, or an identifier does not lead to an API server.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
-        let clients = Clients::default();
+        let clients = ApiClients::default();
         let namers = namer::build(&config.namers, config.interpreters(), &clients, registry, control)?;
-        let stores = Stores::new(&clients, registry, control);
+        let stores = DtabStores::new(&clients, registry, control);
         let opened = open_stores(&stores, &config.routers).await?;
-        let base = |(router, store): (&Router, &Option<Store>)| {
+        let base = |(router, store): (&Router, &Option<DtabStore>)| {
             let namers = namers.namers_behind(&router.transformers);
-            Base::new(router, store.as_ref().map(Store::stored), &namers, control)
+            Base::new(router, store.as_ref().map(DtabStore::stored), &namers, control)
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
         let ingresses = Ingresses::new(&clients, registry, control).rebuilt(identifiers(&config)).await?;
@@ -97,7 +97,7 @@ impl Live {
     }
 
     /// By which API servers are watched.
-    pub(super) fn clients(&self) -> Clients {
+    pub(super) fn clients(&self) -> ApiClients {
         self.clients.clone()
     }
 
@@ -139,7 +139,7 @@ impl Live {
         let ingresses = self.ingresses.rebuilt(identifiers(&config)).await?;
         for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
             let namers = namers.namers_behind(&router.transformers);
-            base.change(router, store.as_ref().map(Store::stored), &namers);
+            base.change(router, store.as_ref().map(DtabStore::stored), &namers);
         }
         self.settings.send_replace(settings::routers(&config, &ingresses));
         self.shown.config.send_replace(config.to_json());
@@ -156,7 +156,7 @@ fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
 }
 
 /// Opens the stores of the routers, in their order; those that are open stay so.
-async fn open_stores(stores: &Stores, routers: &[Router]) -> Result<Vec<Option<Store>>, Error> {
+async fn open_stores(stores: &DtabStores, routers: &[Router]) -> Result<Vec<Option<DtabStore>>, Error> {
     let mut opened = Vec::new();
     for router in routers {
         opened.push(match &router.store {
@@ -168,7 +168,7 @@ async fn open_stores(stores: &Stores, routers: &[Router]) -> Result<Vec<Option<S
 }
 
 /// What is shown of the routers. It holds their stores open, too.
-fn shown_routers(config: &Config, bases: &[Base], stores: Vec<Option<Store>>) -> Vec<admin::Router> {
+fn shown_routers(config: &Config, bases: &[Base], stores: Vec<Option<DtabStore>>) -> Vec<admin::Router> {
     let shown = config.routers.iter().zip(bases).zip(stores).map(|((router, base), store)| admin::Router {
         label: router.label.clone(),
         prefix: router.dst_prefix.clone(),

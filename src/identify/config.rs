@@ -18,7 +18,7 @@ pub enum Config {
     /// `io.l5d.methodAndHost`
     MethodAndHost(MethodAndHost),
     /// `io.l5d.static`
-    Static(Static),
+    Static(StaticPath),
     /// `io.l5d.ingress`
     Ingress(Ingress),
 }
@@ -146,7 +146,7 @@ pub struct MethodAndHost {
 /// `io.l5d.static`: one name for every request, `/svc` and the path.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Static {
+pub struct StaticPath {
     /// The path behind the prefix.
     pub path: Path,
 }

@@ -11,17 +11,17 @@ const LONGEST: Duration = Duration::from_secs(3);
 
 /// Whether the server was reached when something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
+pub(super) enum Reachability {
     /// It answered, but not as it should.
-    Yes,
+    Reached,
     /// No answer came, or it broke off.
-    No,
+    Unreached,
 }
 
 /// Failures in a row.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    last: Option<Reached>,
+    last: Option<Reachability>,
     /// Of the same sort.
     in_a_row: u32,
 }
@@ -29,8 +29,8 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Returns how long to wait after one more failure: between half and all of a pause that doubles, so that those who
     /// failed together do not come back together.
-    pub(super) fn next(&mut self, reached: Reached) -> Duration {
-        if self.last.replace(reached) != Some(reached) {
+    pub(super) fn next(&mut self, reachability: Reachability) -> Duration {
+        if self.last.replace(reachability) != Some(reachability) {
             // A server that answers again, be it with an error, is about to be well: begin with short pauses.
             self.in_a_row = 0;
         }
@@ -47,7 +47,7 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backoff, Duration, FIRST, LONGEST, Reached};
+    use super::{Backoff, Duration, FIRST, LONGEST, Reachability};
 
     #[test]
     fn pauses_double_up_to_a_limit() {
@@ -55,20 +55,20 @@ mod tests {
         let mut backoff = Backoff::default();
         let mut expected = FIRST;
         for _ in 0..40 {
-            let pause = backoff.next(Reached::Yes);
+            let pause = backoff.next(Reachability::Reached);
             assert!(pause <= expected && pause >= expected / 2, "{pause:?} for {expected:?}");
             expected = (expected * 2).min(LONGEST);
         }
         backoff.reset();
-        assert!(backoff.next(Reached::Yes) <= FIRST);
+        assert!(backoff.next(Reachability::Reached) <= FIRST);
     }
 
     #[test]
     fn another_sort_of_failure_begins_anew() {
         let mut backoff = Backoff::default();
         for _ in 0..10 {
-            backoff.next(Reached::No);
+            backoff.next(Reachability::Unreached);
         }
-        assert!(backoff.next(Reached::Yes) <= FIRST);
+        assert!(backoff.next(Reachability::Reached) <= FIRST);
     }
 }

@@ -34,18 +34,18 @@ const IDLE: Duration = Duration::from_secs(30);
 /// neither a token that was replaced nor a connection that died is used twice; a token in a file is read again each
 /// minute besides.
 #[derive(Clone, Debug)]
-pub struct Client(Arc<Shared>);
+pub struct ApiClient(Arc<ApiClientState>);
 
 /// The clients in use, one for each configuration, whoever asks by it: namers, stores and identifiers. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Clients {
-    used: Arc<std::sync::Mutex<Vec<Weak<Shared>>>>,
+pub struct ApiClients {
+    used: Arc<std::sync::Mutex<Vec<Weak<ApiClientState>>>>,
     last_save: LastSave,
 }
 
-struct Shared {
+struct ApiClientState {
     config: Config,
-    made: Mutex<Made>,
+    made: Mutex<CurrentClient>,
     /// Whether lists are asked for as streams.
     streams: AtomicBool,
     /// Whether one came as such.
@@ -53,23 +53,23 @@ struct Shared {
     snapshots: Option<Arc<Snapshots>>,
     last_save: LastSave,
     /// Whose watches it serves.
-    watches: std::sync::Mutex<Vec<Weak<dyn Describe>>>,
+    watches: std::sync::Mutex<Vec<Weak<dyn WatchDescriber>>>,
 }
 
 /// Watches that can be described, for people.
-pub(super) trait Describe: Send + Sync {
+pub(super) trait WatchDescriber: Send + Sync {
     /// Returns how each is doing, by what is watched.
     fn describe(&self) -> Map<String, Value>;
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for ApiClientState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("ApiClient").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
 #[derive(Default)]
-struct Made {
+struct CurrentClient {
     /// How often one was made.
     generation: u64,
     client: Option<(kube::Client, Arc<str>)>,
@@ -77,22 +77,22 @@ struct Made {
 
 /// A client that may still be good.
 #[derive(Clone)]
-pub(super) struct Connected {
+pub(super) struct ConnectedClient {
     pub(super) kube: kube::Client,
     /// The URL of the server.
     pub(super) server: Arc<str>,
     generation: u64,
 }
 
-impl Clients {
+impl ApiClients {
     /// Returns the client that is configured so: the one in use, or a new one.
-    pub fn of(&self, config: &Config) -> Client {
+    pub fn get(&self, config: &Config) -> ApiClient {
         let mut clients = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         clients.retain(|client| client.strong_count() > 0);
         let used = clients.iter().filter_map(Weak::upgrade).find(|client| client.config == *config);
-        Client(used.unwrap_or_else(|| {
+        ApiClient(used.unwrap_or_else(|| {
             let folder = config.snapshot.clone().map(Folder::new);
-            let client = Arc::new(Shared {
+            let client = Arc::new(ApiClientState {
                 config: config.clone(),
                 made: Mutex::default(),
                 streams: AtomicBool::new(true),
@@ -121,7 +121,7 @@ impl Clients {
     }
 }
 
-impl Shared {
+impl ApiClientState {
     fn state(&self) -> Vec<Value> {
         let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let described = watches.iter().filter_map(Weak::upgrade).flat_map(|watches| watches.describe());
@@ -135,16 +135,16 @@ impl Shared {
     }
 }
 
-impl Client {
+impl ApiClient {
     /// Takes note of watches that it serves, to be described with all others.
-    pub(super) fn serves(&self, watches: Weak<dyn Describe>) {
+    pub(super) fn serves(&self, watches: Weak<dyn WatchDescriber>) {
         let mut known = self.0.watches.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|watches| watches.strong_count() > 0);
         known.push(watches);
     }
 
     /// Returns the client, made from credentials that are read now if there is none.
-    pub(super) async fn connected(&self) -> Result<Connected, Error> {
+    pub(super) async fn connected(&self) -> Result<ConnectedClient, Error> {
         let mut made = self.0.made.lock().await;
         let (client, server) = match &made.client {
             Some(made) => made.clone(),
@@ -163,7 +163,7 @@ impl Client {
                 (client, server)
             }
         };
-        Ok(Connected { kube: client, server, generation: made.generation })
+        Ok(ConnectedClient { kube: client, server, generation: made.generation })
     }
 
     /// Returns the URL of the server, by what the configuration leads to now; asks nobody.
@@ -184,7 +184,7 @@ impl Client {
     }
 
     /// Says that something failed with this client: the next one is made anew.
-    pub(super) async fn failed(&self, client: &Connected) {
+    pub(super) async fn failed(&self, client: &ConnectedClient) {
         let mut made = self.0.made.lock().await;
         if made.generation == client.generation {
             made.client = None;
@@ -246,13 +246,13 @@ mod tests {
 
     #[test]
     fn who_is_configured_alike_shares_a_client() {
-        let clients = Clients::default();
+        let clients = ApiClients::default();
         let [here, there] = ["a", "b"].map(|host| Access::plain(Some(host.into()), None).into());
-        let first = clients.of(&here);
-        assert!(Arc::ptr_eq(&first.0, &clients.of(&here).0));
-        assert!(!Arc::ptr_eq(&first.0, &clients.of(&there).0));
+        let first = clients.get(&here);
+        assert!(Arc::ptr_eq(&first.0, &clients.get(&here).0));
+        assert!(!Arc::ptr_eq(&first.0, &clients.get(&there).0));
         drop(first);
-        let _there = clients.of(&there);
+        let _there = clients.get(&there);
         assert_eq!(clients.used.lock().unwrap().len(), 1, "one that nobody has is forgotten");
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong between here and the API server.
 
-use super::backoff::Reached;
+use super::backoff::Reachability;
 use super::config::Error;
 use kube::Resource;
 use kube::core::Status;
@@ -9,15 +9,15 @@ use std::time::Duration;
 
 /// What went wrong, once.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) kind: Kind,
+pub(super) struct ApiFailure {
+    pub(super) kind: FailureKind,
     /// For people.
     pub(super) text: String,
 }
 
 /// What a failure means for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FailureKind {
     /// No answer came, or it broke off.
     Unreached,
     /// The credentials are not accepted, or may not do this: 401 and 403. Waiting alone does not help.
@@ -30,9 +30,9 @@ pub(super) enum Kind {
     Refused,
 }
 
-impl Failure {
+impl ApiFailure {
     pub(super) fn unreached(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Unreached, text: text.into() }
+        Self { kind: FailureKind::Unreached, text: text.into() }
     }
 
     pub(super) fn too_slow(what: &str, limit: Duration) -> Self {
@@ -41,7 +41,7 @@ impl Failure {
 
     /// Of credentials or files, before anything is sent.
     pub(super) fn unmade(error: &Error) -> Self {
-        Self { kind: Kind::Forbidden, text: error.to_string() }
+        Self { kind: FailureKind::Forbidden, text: error.to_string() }
     }
 
     /// Of a list or watch of this resource.
@@ -49,9 +49,11 @@ impl Failure {
         match error {
             kube::Error::Api(status) => Self::of_status::<K>(&status, namespace),
             kube::Error::SerdeError(error) => {
-                Self { kind: Kind::Refused, text: format!("an answer that cannot be read: {error}") }
+                Self { kind: FailureKind::Refused, text: format!("an answer that cannot be read: {error}") }
             }
-            kube::Error::Auth(error) => Self { kind: Kind::Forbidden, text: format!("credentials: {error}") },
+            kube::Error::Auth(error) => {
+                Self { kind: FailureKind::Forbidden, text: format!("credentials: {error}") }
+            }
             error => Self::unreached(chain(&error)),
         }
     }
@@ -60,22 +62,22 @@ impl Failure {
     pub(super) fn of_status<K: Resource<DynamicType = ()>>(status: &Status, namespace: Option<&str>) -> Self {
         let said = format!("{} {}: {}", status.code, status.reason, status.message);
         let (kind, advice) = match status.code {
-            401 => (Kind::Forbidden, "; the credentials are read again".to_owned()),
-            403 => (Kind::Forbidden, format!("; {}", missing_right::<K>(namespace))),
-            404 => (Kind::NotUnderstood, unknown_resource::<K>()),
-            410 => (Kind::Expired, String::new()),
+            401 => (FailureKind::Forbidden, "; the credentials are read again".to_owned()),
+            403 => (FailureKind::Forbidden, format!("; {}", missing_right::<K>(namespace))),
+            404 => (FailureKind::NotUnderstood, unknown_resource::<K>()),
+            410 => (FailureKind::Expired, String::new()),
             // Too many requests: the server asks to be asked less.
-            429 => (Kind::Refused, String::new()),
-            400..=499 => (Kind::NotUnderstood, String::new()),
-            _ => (Kind::Refused, String::new()),
+            429 => (FailureKind::Refused, String::new()),
+            400..=499 => (FailureKind::NotUnderstood, String::new()),
+            _ => (FailureKind::Refused, String::new()),
         };
         Self { kind, text: said + &advice }
     }
 
-    pub(super) const fn reached(&self) -> Reached {
+    pub(super) const fn reachability(&self) -> Reachability {
         match self.kind {
-            Kind::Unreached => Reached::No,
-            _ => Reached::Yes,
+            FailureKind::Unreached => Reachability::Unreached,
+            _ => Reachability::Reached,
         }
     }
 }
@@ -116,7 +118,7 @@ fn chain(error: &kube::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Kind};
+    use super::{ApiFailure, FailureKind};
     use k8s_openapi::api::core::v1::Service;
     use k8s_openapi::api::discovery::v1::EndpointSlice;
     use kube::core::Status;
@@ -124,19 +126,19 @@ mod tests {
     #[test]
     fn statuses() {
         let cases = [
-            (400, Kind::NotUnderstood),
-            (401, Kind::Forbidden),
-            (403, Kind::Forbidden),
-            (404, Kind::NotUnderstood),
-            (410, Kind::Expired),
-            (422, Kind::NotUnderstood),
-            (429, Kind::Refused),
-            (500, Kind::Refused),
-            (503, Kind::Refused),
+            (400, FailureKind::NotUnderstood),
+            (401, FailureKind::Forbidden),
+            (403, FailureKind::Forbidden),
+            (404, FailureKind::NotUnderstood),
+            (410, FailureKind::Expired),
+            (422, FailureKind::NotUnderstood),
+            (429, FailureKind::Refused),
+            (500, FailureKind::Refused),
+            (503, FailureKind::Refused),
         ];
         for (code, kind) in cases {
             let status = Status::failure("said", "Reason").with_code(code);
-            let failure = Failure::of_status::<Service>(&status, None);
+            let failure = ApiFailure::of_status::<Service>(&status, None);
             assert_eq!(failure.kind, kind, "{code}");
             assert!(failure.text.starts_with(&format!("{code} Reason: said")), "{}", failure.text);
         }
@@ -145,9 +147,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let status = Status::failure("no", "Forbidden").with_code(403);
-        let one = Failure::of_status::<EndpointSlice>(&status, Some("prod")).text;
+        let one = ApiFailure::of_status::<EndpointSlice>(&status, Some("prod")).text;
         assert!(one.ends_with("grant the verbs list and watch on resource `endpointslices` of apiGroup \"discovery.k8s.io\" in the namespace prod"), "{one}");
-        let all = Failure::of_status::<Service>(&status, None).text;
+        let all = ApiFailure::of_status::<Service>(&status, None).text;
         assert!(
             all.ends_with("on resource `services` of apiGroup \"\" in all namespaces (a ClusterRole)"),
             "{all}"

@@ -1,9 +1,9 @@
 //! From what a watch knows to its snapshot, and back.
 
-use super::kept::Kept;
-use super::snapshot::{Identity, Snapshot, Snapshots};
-use super::state::seconds_since;
-use super::watched::Watched;
+use super::progress::seconds_since;
+use super::resource_watch::ResourceWatch;
+use super::snapshot::{Snapshot, Snapshots, WatchIdentity};
+use super::watched_object::WatchedObject;
 use crate::drain::{Guard, Stage};
 use jiff::{SignedDuration, Timestamp};
 use std::convert::Infallible;
@@ -34,7 +34,7 @@ const READING: Duration = Duration::from_secs(5);
 /// Saves what a watch knows, and restores it. Cheap to clone.
 pub(super) struct Saver<T> {
     snapshots: Arc<Snapshots>,
-    watched: Arc<Watched<T>>,
+    watched: Arc<ResourceWatch<T>>,
 }
 
 impl<T> Clone for Saver<T> {
@@ -43,15 +43,15 @@ impl<T> Clone for Saver<T> {
     }
 }
 
-impl<T: Kept> Saver<T> {
+impl<T: WatchedObject> Saver<T> {
     /// Makes it, if the client's configuration names a folder.
-    pub(super) fn new(watched: &Arc<Watched<T>>) -> Option<Self> {
+    pub(super) fn new(watched: &Arc<ResourceWatch<T>>) -> Option<Self> {
         let snapshots = Arc::clone(watched.client.snapshots()?);
         Some(Self { snapshots, watched: Arc::clone(watched) })
     }
 
-    fn identity(&self, server: Arc<str>) -> Identity {
-        Identity::new::<T>(server, self.watched.namespace.clone(), self.watched.selector.clone())
+    fn identity(&self, server: Arc<str>) -> WatchIdentity {
+        WatchIdentity::new::<T>(server, self.watched.namespace.clone(), self.watched.selector.clone())
     }
 
     /// Serves what was known before this process began, if nothing newer is known.
@@ -59,7 +59,7 @@ impl<T: Kept> Saver<T> {
         if self.watched.lock().store.is_complete() {
             return;
         }
-        let what = self.watched.what();
+        let what = self.watched.description();
         let too_slow = |_| Err(format!("it is not read after {} s", READING.as_secs()));
         match timeout(READING, self.read()).await.unwrap_or_else(too_slow) {
             Ok(Some(snapshot)) => self.serve(&what, snapshot),
@@ -89,13 +89,13 @@ impl<T: Kept> Saver<T> {
                 "{what}: served from the snapshot of {time:.0}, {ago:.0} s ago, until there is a list"
             );
             inner.store.restore(time, records);
-            inner.count();
+            inner.update_gauges();
             self.watched.metrics.snapshot_time.set(time.as_second());
         }
     }
 
     /// Takes down what is known, with its revision, if it came from the server and has changed since this one.
-    fn take_down(&self, saved: u64) -> Option<(u64, Identity, Snapshot<T>)> {
+    fn capture(&self, saved: u64) -> Option<(u64, WatchIdentity, Snapshot<T>)> {
         let inner = self.watched.lock();
         let revision = Some(inner.store.revision()).filter(|&revision| revision != saved)?;
         let of = self.identity(Arc::clone(inner.server.as_ref()?));
@@ -107,7 +107,7 @@ impl<T: Kept> Saver<T> {
 }
 
 /// Keeps the snapshot of a watch up to date.
-pub(super) struct Saving<T: Kept> {
+pub(super) struct SnapshotTask<T: WatchedObject> {
     saver: Saver<T>,
     /// None when the end has come, and nothing is saved any more.
     guard: Option<Guard>,
@@ -116,15 +116,15 @@ pub(super) struct Saving<T: Kept> {
     /// How long to wait after a change.
     pause: Duration,
     /// How long to wait without one.
-    patience: Duration,
+    refresh_after: Duration,
     /// Whether it could not be written the last time.
     is_failing: bool,
 }
 
-impl<T: Kept> Saving<T> {
+impl<T: WatchedObject> SnapshotTask<T> {
     pub(super) fn new(saver: Saver<T>) -> Self {
         let guard = saver.watched.client.last_save().guard();
-        Self { saver, guard, saved: 0, pause: PAUSE, patience: REFRESH, is_failing: false }
+        Self { saver, guard, saved: 0, pause: PAUSE, refresh_after: REFRESH, is_failing: false }
     }
 
     /// Saves what has changed, each time after a pause, and a last time when the process ends.
@@ -139,7 +139,7 @@ impl<T: Kept> Saving<T> {
                     self.save_if_due().await;
                     self.guard = None;
                 }
-                waited = timeout(self.patience, changed) => {
+                waited = timeout(self.refresh_after, changed) => {
                     if waited.is_err() {
                         self.refresh();
                     }
@@ -159,7 +159,7 @@ impl<T: Kept> Saving<T> {
 
     /// Saves what is known if it has changed since.
     async fn save_if_due(&mut self) {
-        let changed = self.guard.as_ref().and_then(|_| self.saver.take_down(self.saved));
+        let changed = self.guard.as_ref().and_then(|_| self.saver.capture(self.saved));
         let Some((revision, of, snapshot)) = changed else { return };
         let written = self.saver.snapshots.write(of, snapshot).await;
         self.log(&written);
@@ -168,11 +168,12 @@ impl<T: Kept> Saving<T> {
             Ok(took) => {
                 metrics.snapshots.increment();
                 self.saved = revision;
-                (self.pause, self.patience) = (took.saturating_mul(SHARE).clamp(PAUSE, REFRESH), REFRESH);
+                (self.pause, self.refresh_after) =
+                    (took.saturating_mul(SHARE).clamp(PAUSE, REFRESH), REFRESH);
             }
             Err(_) => {
                 metrics.snapshot_failures.increment();
-                self.patience = RETRY;
+                self.refresh_after = RETRY;
             }
         }
     }
@@ -185,7 +186,7 @@ impl<T: Kept> Saving<T> {
 
     /// Says when writing begins to fail, and when it works again.
     fn log(&mut self, written: &io::Result<Duration>) {
-        let what = self.saver.watched.what();
+        let what = self.saver.watched.description();
         let folder = self.saver.snapshots.path().display();
         match written {
             Ok(_) if self.is_failing => tracing::info!("{what}: the snapshot is written again, in {folder}"),

@@ -14,7 +14,7 @@ mod last_save;
 
 pub(super) use self::disk::Snapshots;
 pub(super) use self::folder::{Folder, check};
-pub(super) use self::format::{Identity, Snapshot};
+pub(super) use self::format::{Snapshot, WatchIdentity};
 pub(super) use self::last_save::LastSave;
 
 #[cfg(test)]

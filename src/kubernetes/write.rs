@@ -1,7 +1,7 @@
 //! The little that is written: the status of an object, and events.
 
-use super::client::Client;
-use super::failure::{Failure, Kind};
+use super::client::ApiClient;
+use super::failure::{ApiFailure, FailureKind};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
@@ -33,24 +33,24 @@ pub enum WriteError {
 }
 
 /// A resource whose objects can be written.
-pub trait Written:
+pub trait WritableResource:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug
 {
 }
 
-impl<K> Written for K where
+impl<K> WritableResource for K where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug
 {
 }
 
-impl Client {
+impl ApiClient {
     /// Puts the status that `object` has, by server-side apply. With a `resourceVersion` in it, that of a newer object
     /// stays as it is.
     ///
     /// # Errors
     ///
     /// The server cannot be reached within 30 s, or refuses.
-    pub async fn apply_status<K: Written>(
+    pub async fn apply_status<K: WritableResource>(
         &self,
         namespace: &str,
         name: &str,
@@ -70,7 +70,7 @@ impl Client {
     /// # Errors
     ///
     /// The server cannot be reached within 30 s, or refuses.
-    pub async fn create<K: Written + Serialize>(
+    pub async fn create<K: WritableResource + Serialize>(
         &self,
         namespace: &str,
         object: &K,
@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// Writes, and says what it means when that fails. `right` is the verb, the resource and the group that are needed.
-    async fn write<K: Written>(
+    async fn write<K: WritableResource>(
         &self,
         right: (&str, &str, &str),
         namespace: &str,
@@ -104,12 +104,12 @@ impl Client {
                     _ => WriteError::Failed(said),
                 });
             }
-            Ok(Err(error)) => Failure::of::<K>(error, Some(namespace)),
-            Err(_) => Failure::too_slow("no answer came", ANSWER),
+            Ok(Err(error)) => ApiFailure::of::<K>(error, Some(namespace)),
+            Err(_) => ApiFailure::too_slow("no answer came", ANSWER),
         };
         self.failed(&client).await;
         Err(match failure.kind {
-            Kind::Forbidden => WriteError::Forbidden(failure.text),
+            FailureKind::Forbidden => WriteError::Forbidden(failure.text),
             _ => WriteError::Failed(failure.text),
         })
     }

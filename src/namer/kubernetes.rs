@@ -91,7 +91,7 @@ impl Namer for KubernetesNamer {
         let id = self.prefix.concat(&name.elems);
         let published = Published::new(id, path.skip(name.elems.len()), writer);
         let follower = Follower { published, held: self.held.join(path.clone()) };
-        let services = self.cluster.services.follow(&name.namespace, &name.service);
+        let services = self.cluster.services.watch_group(&name.namespace, &name.service);
         match self.source {
             Source::External => {
                 let label = self.label.as_ref().map(|label| Arc::clone(&label.key));
@@ -104,12 +104,12 @@ impl Namer for KubernetesNamer {
                 ));
             }
             Source::Pods(EndpointsApi::Slices) => {
-                let slices = self.cluster.slices.follow(&name.namespace, &name.service);
+                let slices = self.cluster.slices.watch_group(&name.namespace, &name.service);
                 let labelled = self.labelled(&name);
                 self.cluster.control.spawn(follow::follow(follower, name, labelled, services, slices));
             }
             Source::Pods(EndpointsApi::Endpoints) => {
-                let endpoints = self.cluster.endpoints.follow(&name.namespace, &name.service);
+                let endpoints = self.cluster.endpoints.watch_group(&name.namespace, &name.service);
                 let labelled = self.labelled(&name);
                 self.cluster.control.spawn(follow::follow(follower, name, labelled, services, endpoints));
             }
@@ -133,7 +133,7 @@ impl KubernetesNamer {
     /// Follows the pods whose label has the value of the name.
     fn labelled(&self, name: &Name) -> Option<follow::Labelled> {
         let (label, value) = (self.label.as_ref()?, name.value.as_ref()?);
-        let pods = label.pods.follow(&name.namespace, value);
+        let pods = label.pods.watch_group(&name.namespace, value);
         Some(follow::Labelled { key: Arc::clone(&label.key), value: Arc::clone(value), pods })
     }
 }

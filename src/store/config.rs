@@ -1,17 +1,17 @@
 //! The stores, as configured.
 
 use super::error::Error;
-use super::file::Fs;
-use super::kubernetes::Kubernetes;
+use super::file::FileStoreConfig;
+use super::kubernetes::KubernetesStoreConfig;
 use std::fmt;
 
 /// A store, as configured: an interpreter that is not the default one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Config {
     /// `io.l5d.fs`
-    Fs(Fs),
+    Fs(FileStoreConfig),
     /// `io.l5d.k8s.configMap`, `io.l5d.k8s.dtab`
-    Kubernetes(Kubernetes),
+    Kubernetes(KubernetesStoreConfig),
 }
 
 impl Config {

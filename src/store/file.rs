@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 /// A dtab in a file of its own.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Fs {
+pub struct FileStoreConfig {
     /// The file: one dtab in its usual notation, comments and all.
     pub dtab_file: PathBuf,
 }
@@ -20,7 +20,7 @@ pub struct Fs {
 /// How many bytes a file may have.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-impl Fs {
+impl FileStoreConfig {
     /// Reads what is stored now, without following it.
     pub(super) fn read(&self) -> Result<Dtab, Error> {
         let file = &self.dtab_file;
@@ -40,7 +40,7 @@ impl Fs {
 }
 
 /// Publishes each good change until nobody is interested any more.
-async fn follow(fs: Fs, mut watch: Watch, mut publisher: Publisher) {
+async fn follow(fs: FileStoreConfig, mut watch: Watch, mut publisher: Publisher) {
     loop {
         tokio::select! {
             () = watch.changed() => {}

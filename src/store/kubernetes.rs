@@ -11,16 +11,16 @@ mod linkerd;
 mod report;
 mod resource;
 
-pub use self::config::{Kubernetes, Object};
+pub use self::config::{DtabObject, KubernetesStoreConfig};
 
-use self::config_map::ConfigMap;
-use self::follow::{Holder, Wrong, follow};
+use self::config_map::ConfigMapData;
+use self::follow::{DtabError, DtabSource, follow};
 use self::linkerd::LinkerdDtab;
-use self::report::{Judged, report};
-use self::resource::OwnDtab;
+use self::report::{DtabReport, report};
+use self::resource::SignpostDtab;
 use super::error::Error;
 use super::publisher::Publisher;
-use crate::kubernetes::{Client, Metrics as WatchMetrics, Scope, Selector, Watches};
+use crate::kubernetes::{ApiClient, Metrics as WatchMetrics, Scope, Selector, Watches};
 use crate::telemetry::Registry;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// Describes the watches of a store.
-pub(super) type Describe = Box<dyn Fn() -> Map<String, Value> + Send + Sync>;
+pub(super) type WatchDescription = Box<dyn Fn() -> Map<String, Value> + Send + Sync>;
 
 /// What the watches of each resource count.
 #[derive(Clone, Debug)]
@@ -44,50 +44,55 @@ impl Metrics {
     }
 }
 
-impl Kubernetes {
+impl KubernetesStoreConfig {
     /// Begins to follow the object, on `control`.
     pub(super) fn open(
         &self,
-        client: Client,
+        client: ApiClient,
         publisher: Publisher,
         metrics: &Metrics,
         control: &Handle,
-    ) -> Result<Describe, Error> {
+    ) -> Result<WatchDescription, Error> {
         self.check()?;
         Ok(match &self.object {
-            Object::ConfigMap { .. } => {
-                let watches = self.watches::<ConfigMap>(client, metrics.config_maps.clone(), control);
+            DtabObject::ConfigMap { .. } => {
+                let watches = self.watches::<ConfigMapData>(client, metrics.config_maps.clone(), control);
                 self.follow(watches, publisher, control, |_, _| {})
             }
-            Object::LinkerdDtab => {
+            DtabObject::LinkerdDtab => {
                 let watches = self.watches::<LinkerdDtab>(client, metrics.dtabs.clone(), control);
                 self.follow(watches, publisher, control, |_, _| {})
             }
-            Object::Dtab => {
-                let watches = self.watches::<OwnDtab>(client.clone(), metrics.dtabs.clone(), control);
+            DtabObject::Dtab => {
+                let watches = self.watches::<SignpostDtab>(client.clone(), metrics.dtabs.clone(), control);
                 let (sender, judged) = watch::channel(None);
                 control.spawn(report(client, self.clone(), judged));
-                let tell = move |object: &OwnDtab, verdict: Result<usize, &Wrong>| {
-                    sender.send_replace(Judged::new(object, verdict));
+                let tell = move |object: &SignpostDtab, verdict: Result<usize, &DtabError>| {
+                    sender.send_replace(DtabReport::new(object, verdict));
                 };
                 self.follow(watches, publisher, control, tell)
             }
         })
     }
 
-    fn watches<T: Holder>(&self, client: Client, metrics: WatchMetrics, control: &Handle) -> Watches<T> {
+    fn watches<T: DtabSource>(
+        &self,
+        client: ApiClient,
+        metrics: WatchMetrics,
+        control: &Handle,
+    ) -> Watches<T> {
         let (selector, own_name) = (Selector::Name(self.name.clone()), |meta: &ObjectMeta| meta.name.clone());
         Watches::new(client, Scope::Namespace, selector, own_name, metrics, control)
     }
 
-    fn follow<T: Holder>(
+    fn follow<T: DtabSource>(
         &self,
         watches: Watches<T>,
         publisher: Publisher,
         control: &Handle,
-        judged: impl Fn(&T, Result<usize, &Wrong>) + Send + 'static,
-    ) -> Describe {
-        let known = watches.follow(&self.namespace.as_str().into(), &self.name.as_str().into());
+        judged: impl Fn(&T, Result<usize, &DtabError>) + Send + 'static,
+    ) -> WatchDescription {
+        let known = watches.watch_group(&self.namespace.as_str().into(), &self.name.as_str().into());
         control.spawn(follow(self.clone(), known, publisher, judged));
         Box::new(move || watches.state())
     }

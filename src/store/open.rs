@@ -2,9 +2,9 @@
 
 use super::config::Config;
 use super::error::Error;
-use super::kubernetes::{self, Describe};
-use super::publisher::{Progress, Publisher, Stored, lock};
-use crate::kubernetes::Clients;
+use super::kubernetes::{self, WatchDescription};
+use super::publisher::{Publisher, StoreProgress, StoredDtab, lock};
+use crate::kubernetes::ApiClients;
 use crate::telemetry::{Gauge, Registry};
 use serde_json::{Value, json};
 use std::fmt;
@@ -15,37 +15,37 @@ use tokio::time::Instant;
 
 /// The stores that routers use, each shared by all that are configured alike. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Stores(Arc<Table>);
+pub struct DtabStores(Arc<StoreTable>);
 
 #[derive(Debug)]
-struct Table {
-    clients: Clients,
+struct StoreTable {
+    clients: ApiClients,
     registry: Registry,
     control: Handle,
     rejected: Gauge,
     /// Made with the first store in Kubernetes: whoever has none should see none.
     watches: Mutex<Option<kubernetes::Metrics>>,
-    open: tokio::sync::Mutex<Vec<Weak<Open>>>,
+    open: tokio::sync::Mutex<Vec<Weak<OpenStore>>>,
 }
 
 /// A store that is followed, for as long as there is a clone of it.
 #[derive(Clone)]
-pub struct Store(Arc<Open>);
+pub struct DtabStore(Arc<OpenStore>);
 
-struct Open {
+struct OpenStore {
     config: Config,
-    stored: watch::Receiver<Stored>,
-    progress: Arc<Mutex<Progress>>,
-    watch: Option<Describe>,
+    stored: watch::Receiver<StoredDtab>,
+    progress: Arc<Mutex<StoreProgress>>,
+    watch: Option<WatchDescription>,
 }
 
-impl Stores {
+impl DtabStores {
     /// Makes an empty table, whose stores will ask Kubernetes by `clients`, be followed on `control` and count in
     /// `registry`.
-    pub fn new(clients: &Clients, registry: &Registry, control: &Handle) -> Self {
+    pub fn new(clients: &ApiClients, registry: &Registry, control: &Handle) -> Self {
         let rejected = "stored_dtabs_rejected";
         registry.describe(rejected, "Stored dtabs that are wrong now, so that the last good ones are in use");
-        Self(Arc::new(Table {
+        Self(Arc::new(StoreTable {
             rejected: registry.gauge(rejected, &[]),
             clients: clients.clone(),
             registry: registry.clone(),
@@ -61,12 +61,12 @@ impl Stores {
     ///
     /// The file holds no good dtab to begin with, or the configuration does not lead to an API server. That the server
     /// is away is no error: what is stored is pending then.
-    pub async fn open(&self, config: &Config) -> Result<Store, Error> {
+    pub async fn open(&self, config: &Config) -> Result<DtabStore, Error> {
         let table = &*self.0;
         let mut open = table.open.lock().await;
         open.retain(|store| store.strong_count() > 0);
         if let Some(store) = open.iter().filter_map(Weak::upgrade).find(|store| store.config == *config) {
-            return Ok(Store(store));
+            return Ok(DtabStore(store));
         }
         let (publisher, stored) = Publisher::new(config.to_string(), table.rejected.clone());
         let progress = Arc::clone(&publisher.progress);
@@ -78,40 +78,40 @@ impl Stores {
             Config::Kubernetes(kubernetes) => {
                 let metrics = table.watch_metrics();
                 Some(kubernetes.open(
-                    table.clients.of(&kubernetes.client),
+                    table.clients.get(&kubernetes.client),
                     publisher,
                     &metrics,
                     &table.control,
                 )?)
             }
         };
-        let store = Arc::new(Open { config: config.clone(), stored, progress, watch });
+        let store = Arc::new(OpenStore { config: config.clone(), stored, progress, watch });
         open.push(Arc::downgrade(&store));
-        Ok(Store(store))
+        Ok(DtabStore(store))
     }
 }
 
-impl Table {
+impl StoreTable {
     fn watch_metrics(&self) -> kubernetes::Metrics {
         let mut metrics = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         metrics.get_or_insert_with(|| kubernetes::Metrics::new(&self.registry)).clone()
     }
 }
 
-impl Store {
+impl DtabStore {
     /// What is stored, now and whenever it changes.
-    pub fn stored(&self) -> watch::Receiver<Stored> {
+    pub fn stored(&self) -> watch::Receiver<StoredDtab> {
         self.0.stored.clone()
     }
 
     /// Describes what is known, for people: how many entries are in use and since when, what was rejected and where it
     /// is wrong, and the watch that tells of it.
     pub fn state(&self) -> Value {
-        let Open { config, stored, progress, watch } = &*self.0;
+        let OpenStore { config, stored, progress, watch } = &*self.0;
         let (name, entries, reason) = match &*stored.borrow() {
-            Stored::Pending => ("pending", None, None),
-            Stored::Failed(reason) => ("failed", None, Some(reason.to_string())),
-            Stored::Dtab(dtab) => ("ready", Some(dtab.len()), None),
+            StoredDtab::Pending => ("pending", None, None),
+            StoredDtab::Failed(reason) => ("failed", None, Some(reason.to_string())),
+            StoredDtab::Dtab(dtab) => ("ready", Some(dtab.len()), None),
         };
         let now = Instant::now();
         let progress = lock(progress);
@@ -136,8 +136,8 @@ impl Store {
     }
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for DtabStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Store").field(&self.0.config).finish()
+        f.debug_tuple("DtabStore").field(&self.0.config).finish()
     }
 }

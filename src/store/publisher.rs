@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// What is stored, as far as that is known.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Stored {
+pub enum StoredDtab {
     /// Nothing is known yet.
     Pending,
     /// Nothing was known yet, and what is there now is no dtab or cannot be asked for. The text is for people.
@@ -19,15 +19,15 @@ pub enum Stored {
 
 /// How a store is doing, for people.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct StoreProgress {
     /// Since when what is in use is.
     pub(super) since: Instant,
-    pub(super) rejected: Option<Rejected>,
+    pub(super) rejected: Option<Rejection>,
 }
 
 /// Something that is no dtab, while the last good one is in use.
 #[derive(Debug)]
-pub(super) struct Rejected {
+pub(super) struct Rejection {
     pub(super) reason: String,
     /// Line and column, from 1.
     pub(super) place: Option<(usize, usize)>,
@@ -38,30 +38,30 @@ pub(super) struct Rejected {
 #[derive(Debug)]
 pub(super) struct Publisher {
     what: String,
-    stored: watch::Sender<Stored>,
-    pub(super) progress: Arc<Mutex<Progress>>,
+    stored: watch::Sender<StoredDtab>,
+    pub(super) progress: Arc<Mutex<StoreProgress>>,
     count: Gauge,
 }
 
 impl Publisher {
-    pub(super) fn new(what: String, count: Gauge) -> (Self, watch::Receiver<Stored>) {
-        let (sender, stored) = watch::channel(Stored::Pending);
-        let progress = Arc::new(Mutex::new(Progress { since: Instant::now(), rejected: None }));
+    pub(super) fn new(what: String, count: Gauge) -> (Self, watch::Receiver<StoredDtab>) {
+        let (sender, stored) = watch::channel(StoredDtab::Pending);
+        let progress = Arc::new(Mutex::new(StoreProgress { since: Instant::now(), rejected: None }));
         (Self { what, stored: sender, progress, count }, stored)
     }
 
     /// Takes a good dtab.
     pub(super) fn accept(&mut self, dtab: Dtab) {
         self.reject_no_more();
-        let was_known = matches!(&*self.stored.borrow(), Stored::Dtab(_));
-        if self.publish(Stored::Dtab(dtab)) && was_known {
+        let was_known = matches!(&*self.stored.borrow(), StoredDtab::Dtab(_));
+        if self.publish(StoredDtab::Dtab(dtab)) && was_known {
             tracing::info!("{}: the stored dtab has changed", self.what);
         }
     }
 
     /// Takes that what is stored now is no dtab: the last good one stays. A reason is logged once.
     pub(super) fn reject(&mut self, reason: &str, place: Option<(usize, usize)>) {
-        let was_known = matches!(&*self.stored.borrow(), Stored::Dtab(_));
+        let was_known = matches!(&*self.stored.borrow(), StoredDtab::Dtab(_));
         let mut progress = lock(&self.progress);
         let before = progress.rejected.as_ref();
         if before.is_none_or(|before| before.reason != reason) {
@@ -74,18 +74,18 @@ impl Publisher {
                 self.count.add(1);
             }
             let since = Instant::now();
-            progress.rejected = Some(Rejected { reason: reason.to_owned(), place, since });
+            progress.rejected = Some(Rejection { reason: reason.to_owned(), place, since });
         }
         drop(progress);
         if !was_known {
-            self.publish(Stored::Failed(reason.into()));
+            self.publish(StoredDtab::Failed(reason.into()));
         }
     }
 
     /// Takes that nothing can be said; what was known last stays.
     pub(super) fn fail(&mut self, reason: Arc<str>) {
-        if !matches!(&*self.stored.borrow(), Stored::Dtab(_)) {
-            self.publish(Stored::Failed(reason));
+        if !matches!(&*self.stored.borrow(), StoredDtab::Dtab(_)) {
+            self.publish(StoredDtab::Failed(reason));
         }
     }
 
@@ -95,8 +95,8 @@ impl Publisher {
     }
 
     /// Returns whether it differs.
-    fn publish(&self, new: Stored) -> bool {
-        let publish = |stored: &mut Stored| {
+    fn publish(&self, new: StoredDtab) -> bool {
+        let publish = |stored: &mut StoredDtab| {
             let differs = *stored != new;
             if differs {
                 lock(&self.progress).since = Instant::now();
@@ -120,6 +120,6 @@ impl Drop for Publisher {
     }
 }
 
-pub(super) fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+pub(super) fn lock(progress: &Mutex<StoreProgress>) -> MutexGuard<'_, StoreProgress> {
     progress.lock().unwrap_or_else(PoisonError::into_inner)
 }

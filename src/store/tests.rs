@@ -1,5 +1,5 @@
 use super::*;
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::telemetry::Registry;
 use std::fs;
 use std::time::Duration;
@@ -11,27 +11,27 @@ fn in_file(text: &str) -> (TempDir, Config) {
     let folder = TempDir::new().unwrap();
     let dtab_file = folder.path().join("dtab");
     fs::write(&dtab_file, text).unwrap();
-    (folder, Config::Fs(Fs { dtab_file }))
+    (folder, Config::Fs(FileStoreConfig { dtab_file }))
 }
 
 fn write(config: &Config, text: &str) {
-    let Config::Fs(Fs { dtab_file }) = config else { panic!("a file") };
+    let Config::Fs(FileStoreConfig { dtab_file }) = config else { panic!("a file") };
     // Replaced by renaming, as editors and mounted ConfigMaps do.
     let new = dtab_file.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(new, dtab_file).unwrap();
 }
 
-fn stores() -> Stores {
-    Stores::new(&Clients::default(), &Registry::default(), &Handle::current())
+fn stores() -> DtabStores {
+    DtabStores::new(&ApiClients::default(), &Registry::default(), &Handle::current())
 }
 
-fn dtab(stored: &Stored) -> String {
-    let Stored::Dtab(dtab) = stored else { panic!("{stored:?}") };
+fn dtab(stored: &StoredDtab) -> String {
+    let StoredDtab::Dtab(dtab) = stored else { panic!("{stored:?}") };
     dtab.to_string()
 }
 
-async fn next(stored: &mut watch::Receiver<Stored>) -> String {
+async fn next(stored: &mut watch::Receiver<StoredDtab>) -> String {
     tokio::time::timeout(Duration::from_secs(20), stored.changed())
         .await
         .expect("in time")

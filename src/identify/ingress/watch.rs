@@ -1,9 +1,9 @@
 //! From the API server to the workers: the tables, live.
 
-use super::kept::Kept;
-use super::{Ingress, Table};
-use crate::identify::{Config, Error, Identifier, Missing};
-use crate::kubernetes::{Clients, Known, Metrics, Watches};
+use super::ingress_rules::IngressRules;
+use super::{Ingress, RuleTable};
+use crate::identify::{Config, Error, Identifier, Mismatch};
+use crate::kubernetes::{ApiClients, GroupState, Metrics, Watches};
 use crate::telemetry::Registry;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -18,30 +18,30 @@ pub const FIRST_LIST: Duration = Duration::from_secs(2);
 
 /// What is known of the rules.
 #[derive(Clone, Debug, Default)]
-enum State {
+enum RulesState {
     /// No list was complete yet.
     #[default]
     Pending,
     /// Nor will one be, for this reason.
     Failed(Arc<str>),
     /// Those of the last complete list, and every change that was heard of since.
-    Known(Arc<Table>),
+    Ready(Arc<RuleTable>),
 }
 
 /// The ingresses that identifiers ask for, each with its table, on control.
 #[derive(Clone, Debug)]
 pub struct Ingresses {
-    clients: Clients,
+    clients: ApiClients,
     registry: Registry,
     /// Made with the first one: whoever has none should see none.
     metrics: Option<Metrics>,
     control: Handle,
-    followed: Vec<(Ingress, watch::Receiver<State>)>,
+    followed: Vec<(Ingress, watch::Receiver<RulesState>)>,
 }
 
 impl Ingresses {
     /// Makes them without any; they will ask by `clients`, count in `registry`, and be followed on `control`.
-    pub fn new(clients: &Clients, registry: &Registry, control: &Handle) -> Self {
+    pub fn new(clients: &ApiClients, registry: &Registry, control: &Handle) -> Self {
         let (clients, registry, control) = (clients.clone(), registry.clone(), control.clone());
         Self { clients, registry, metrics: None, control, followed: Vec::new() }
     }
@@ -65,7 +65,7 @@ impl Ingresses {
         let first = async {
             for (_, state) in &mut rebuilt.followed {
                 // One that has ended will never say more.
-                let _ = state.wait_for(|state| !matches!(state, State::Pending)).await;
+                let _ = state.wait_for(|state| !matches!(state, RulesState::Pending)).await;
             }
         };
         // Late is not wrong: requests are told so, each.
@@ -82,33 +82,37 @@ impl Ingresses {
         configs.iter().filter_map(live).collect()
     }
 
-    fn of(&self, wanted: &Ingress) -> Option<watch::Receiver<State>> {
+    fn of(&self, wanted: &Ingress) -> Option<watch::Receiver<RulesState>> {
         let found = self.followed.iter().find(|(followed, _)| followed == wanted);
         found.map(|(_, state)| state.clone())
     }
 
-    fn follow(&mut self, ingress: &Ingress) -> watch::Receiver<State> {
+    fn follow(&mut self, ingress: &Ingress) -> watch::Receiver<RulesState> {
         let registry = &self.registry;
         let metrics = self.metrics.get_or_insert_with(|| Metrics::new(registry, "ingresses")).clone();
-        let client = self.clients.of(&ingress.client);
+        let client = self.clients.get(&ingress.client);
         let namespace = ingress.namespace.as_deref();
-        let known = Watches::follow_all(client, namespace, metrics, &self.control);
-        let (sender, state) = watch::channel(State::Pending);
+        let known = Watches::watch_all(client, namespace, metrics, &self.control);
+        let (sender, state) = watch::channel(RulesState::Pending);
         self.control.spawn(follow(ingress.clone(), known, sender));
         state
     }
 }
 
 /// Compiles a table whenever an ingress changes, until nobody looks at it any more.
-async fn follow(config: Ingress, mut known: watch::Receiver<Known<Kept>>, sender: watch::Sender<State>) {
+async fn follow(
+    config: Ingress,
+    mut known: watch::Receiver<GroupState<IngressRules>>,
+    sender: watch::Sender<RulesState>,
+) {
     loop {
         let new = match &*known.borrow_and_update() {
-            Known::Pending => State::Pending,
-            Known::Failed(reason) => State::Failed(Arc::clone(reason)),
-            Known::Found(view) => {
+            GroupState::Pending => RulesState::Pending,
+            GroupState::Failed(reason) => RulesState::Failed(Arc::clone(reason)),
+            GroupState::Ready(view) => {
                 let ingresses = view.objects.iter().map(AsRef::as_ref);
-                let table = Table::new(ingresses, &config.class, config.ignore_default_backends);
-                State::Known(Arc::new(table))
+                let table = RuleTable::new(ingresses, &config.class, config.ignore_default_backends);
+                RulesState::Ready(Arc::new(table))
             }
         };
         sender.send_replace(new);
@@ -125,38 +129,38 @@ async fn follow(config: Ingress, mut known: watch::Receiver<Known<Kept>>, sender
 
 /// The rules of an identifier, live.
 #[derive(Clone, Debug)]
-pub struct LiveRules(watch::Receiver<State>);
+pub struct LiveRules(watch::Receiver<RulesState>);
 
 /// The rules as one worker last saw them.
 #[derive(Clone, Debug)]
-pub(in crate::identify) struct Rules(RefCell<Seen>);
+pub(in crate::identify) struct WorkerRules(RefCell<CachedRules>);
 
 #[derive(Clone, Debug)]
-struct Seen {
-    live: watch::Receiver<State>,
-    state: State,
+struct CachedRules {
+    live: watch::Receiver<RulesState>,
+    state: RulesState,
 }
 
-impl Rules {
+impl WorkerRules {
     pub(in crate::identify) fn new(LiveRules(live): &LiveRules) -> Self {
         let mut live = live.clone();
         let state = live.borrow_and_update().clone();
-        Self(RefCell::new(Seen { live, state }))
+        Self(RefCell::new(CachedRules { live, state }))
     }
 
     /// Lets `look` have the table as it is now. Takes a lock only when it has changed.
     pub(super) fn look<T>(
         &self,
-        look: impl FnOnce(&Table) -> Result<T, Missing<'static>>,
-    ) -> Result<T, Missing<'static>> {
-        let Seen { live, state } = &mut *self.0.borrow_mut();
+        look: impl FnOnce(&RuleTable) -> Result<T, Mismatch<'static>>,
+    ) -> Result<T, Mismatch<'static>> {
+        let CachedRules { live, state } = &mut *self.0.borrow_mut();
         if live.has_changed().is_ok_and(|changed| changed) {
             *state = live.borrow_and_update().clone();
         }
         match state {
-            State::Pending => Err(Missing::Unknown(None)),
-            State::Failed(reason) => Err(Missing::Unknown(Some(Arc::clone(reason)))),
-            State::Known(table) => look(table),
+            RulesState::Pending => Err(Mismatch::Unknown(None)),
+            RulesState::Failed(reason) => Err(Mismatch::Unknown(Some(Arc::clone(reason)))),
+            RulesState::Ready(table) => look(table),
         }
     }
 }

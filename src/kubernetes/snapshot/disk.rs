@@ -1,8 +1,8 @@
 //! The folder as those use it who may not block.
 
 use super::folder::Folder;
-use super::format::{Identity, Snapshot};
-use crate::kubernetes::kept::Kept;
+use super::format::{Snapshot, WatchIdentity};
+use crate::kubernetes::watched_object::WatchedObject;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(in crate::kubernetes) struct Snapshots {
 
 /// A place among the readers; its drop gives it back.
 #[derive(Debug)]
-pub(in crate::kubernetes) struct Place(
+pub(in crate::kubernetes) struct ReadPermit(
     #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit,
 );
 
@@ -38,9 +38,9 @@ impl Snapshots {
     }
 
     /// Writes a snapshot; returns how long that took.
-    pub(in crate::kubernetes) async fn write<T: Kept>(
+    pub(in crate::kubernetes) async fn write<T: WatchedObject>(
         self: &Arc<Self>,
-        of: Identity,
+        of: WatchIdentity,
         snapshot: Snapshot<T>,
     ) -> io::Result<Duration> {
         let mut tidied = Arc::clone(&self.tidied).lock_owned().await;
@@ -60,17 +60,17 @@ impl Snapshots {
     }
 
     /// Waits for a place among the readers.
-    pub(in crate::kubernetes) async fn place(&self) -> Option<Place> {
+    pub(in crate::kubernetes) async fn place(&self) -> Option<ReadPermit> {
         // The places are never closed.
-        Arc::clone(&self.reading).acquire_owned().await.ok().map(Place)
+        Arc::clone(&self.reading).acquire_owned().await.ok().map(ReadPermit)
     }
 
     /// Reads the snapshot of a watch, if there is one; or says what is wrong. The place is held until the disk is done, even
     /// if nobody waits any more.
-    pub(in crate::kubernetes) async fn read<T: Kept>(
+    pub(in crate::kubernetes) async fn read<T: WatchedObject>(
         self: &Arc<Self>,
-        place: Option<Place>,
-        of: Identity,
+        place: Option<ReadPermit>,
+        of: WatchIdentity,
     ) -> Result<Option<Snapshot<T>>, String> {
         let (snapshots, file) = (Arc::clone(self), self.folder.file(&of));
         let reading = spawn_blocking(move || {

@@ -1,6 +1,6 @@
 //! The folder that holds snapshots.
 
-use super::format::{self, Identity, SUFFIX, Snapshot, Unusable};
+use super::format::{self, SUFFIX, Snapshot, SnapshotError, WatchIdentity};
 use crate::kubernetes::scope::MAX_WATCHES;
 use rustix::fs::Access;
 use serde::Serialize;
@@ -61,26 +61,26 @@ impl Folder {
     }
 
     /// Where the snapshot of a watch is, if there is one.
-    pub(in crate::kubernetes) fn file(&self, of: &Identity) -> PathBuf {
+    pub(in crate::kubernetes) fn file(&self, of: &WatchIdentity) -> PathBuf {
         self.path.join(of.file_name())
     }
 
     /// Reads the snapshot of a watch, if there is one.
     pub(in crate::kubernetes) fn read<T: DeserializeOwned>(
         &self,
-        of: &Identity,
-    ) -> Result<Option<Snapshot<T>>, Unusable> {
+        of: &WatchIdentity,
+    ) -> Result<Option<Snapshot<T>>, SnapshotError> {
         let file = self.file(of);
         match fs::metadata(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // To open a pipe would wait for its writer.
-            Ok(found) if !found.is_file() => return Err(Unusable::NoSnapshot),
+            Ok(found) if !found.is_file() => return Err(SnapshotError::NoSnapshot),
             found => found?,
         };
         let mut bytes = Vec::new();
         File::open(&file)?.take(self.bytes + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > self.bytes {
-            return Err(Unusable::TooLong(self.bytes));
+            return Err(SnapshotError::TooLong(self.bytes));
         }
         format::read(&bytes, of).map(Some)
     }
@@ -91,7 +91,7 @@ impl Folder {
     /// for namespaces that do not exist, so that such a file is not made anew when half of the files are taken.
     pub(in crate::kubernetes) fn write<T: Serialize>(
         &self,
-        of: &Identity,
+        of: &WatchIdentity,
         snapshot: &Snapshot<T>,
     ) -> io::Result<()> {
         fs::create_dir_all(&self.path)?;

@@ -3,9 +3,9 @@
 //! The first says which watch it is of and when it was true. Then comes an object in each line. The last has a digest of
 //! all before it.
 
-use crate::kubernetes::kept::Kept;
+use crate::kubernetes::object_store::ObjectRecord;
 use crate::kubernetes::scope::Selector;
-use crate::kubernetes::store::Record;
+use crate::kubernetes::watched_object::WatchedObject;
 use fnv::FnvHasher;
 use jiff::Timestamp;
 use kube::Resource as _;
@@ -24,7 +24,7 @@ const READABLE: usize = 63;
 /// Which watch a snapshot is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::kubernetes) struct Identity {
+pub(in crate::kubernetes) struct WatchIdentity {
     /// The URL of the API server.
     server: Arc<str>,
     api_version: String,
@@ -39,12 +39,12 @@ pub(in crate::kubernetes) struct Identity {
 pub(in crate::kubernetes) struct Snapshot<T> {
     /// When that was true.
     pub(in crate::kubernetes) time: Timestamp,
-    pub(in crate::kubernetes) records: Vec<Record<T>>,
+    pub(in crate::kubernetes) records: Vec<ObjectRecord<T>>,
 }
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::kubernetes) enum Unusable {
+pub(in crate::kubernetes) enum SnapshotError {
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
     #[error("it is longer than {} MiB", .0 >> 20)]
@@ -54,7 +54,7 @@ pub(in crate::kubernetes) enum Unusable {
     #[error("it is in format {0}, and this version of the router reads format {FORMAT} alone")]
     Format(u64),
     #[error("it is of another watch, {resource} of {server}", resource = .0.resource, server = .0.server)]
-    Another(Box<Identity>),
+    Another(Box<WatchIdentity>),
     #[error("it is cut short, or was changed")]
     Changed,
     #[error("line {0}: {1}")]
@@ -62,7 +62,7 @@ pub(in crate::kubernetes) enum Unusable {
 }
 
 #[derive(Serialize, Deserialize)]
-struct First<I> {
+struct HeaderLine<I> {
     format: u64,
     of: I,
     time: String,
@@ -70,23 +70,23 @@ struct First<I> {
 
 /// What the first line has in every format.
 #[derive(Deserialize)]
-struct Format {
+struct FormatLine {
     format: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Last {
+struct DigestLine {
     digest: String,
 }
 
-impl Identity {
+impl WatchIdentity {
     /// Returns which watch it is that asks this server.
-    pub(in crate::kubernetes) fn new<T: Kept>(
+    pub(in crate::kubernetes) fn new<T: WatchedObject>(
         server: Arc<str>,
         namespace: Option<Arc<str>>,
         selector: Selector,
     ) -> Self {
-        let (api_version, resource) = (T::Object::api_version(&()), T::Object::plural(&()));
+        let (api_version, resource) = (T::ApiObject::api_version(&()), T::ApiObject::plural(&()));
         let (api_version, resource) = (api_version.into_owned(), resource.into_owned());
         Self { server, api_version, resource, namespace, selector }
     }
@@ -125,14 +125,14 @@ fn digest(bytes: &[u8]) -> String {
 pub(super) fn write<T: Serialize>(
     to: impl Write,
     bytes: u64,
-    of: &Identity,
+    of: &WatchIdentity,
     snapshot: &Snapshot<T>,
 ) -> io::Result<()> {
-    let mut to = Bounded { to, left: bytes, hasher: FnvHasher::default() };
-    line(&mut to, &First { format: FORMAT, of, time: snapshot.time.to_string() })?;
+    let mut to = BoundedWriter { to, left: bytes, hasher: FnvHasher::default() };
+    line(&mut to, &HeaderLine { format: FORMAT, of, time: snapshot.time.to_string() })?;
     snapshot.records.iter().try_for_each(|record| line(&mut to, record))?;
     let digest = format!("{:016x}", to.hasher.finish());
-    line(&mut to, &Last { digest })?;
+    line(&mut to, &DigestLine { digest })?;
     to.flush()
 }
 
@@ -142,13 +142,13 @@ fn line(to: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
 }
 
 /// Refuses what is too long, and digests the rest.
-struct Bounded<W> {
+struct BoundedWriter<W> {
     to: W,
     left: u64,
     hasher: FnvHasher,
 }
 
-impl<W: Write> Write for Bounded<W> {
+impl<W: Write> Write for BoundedWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let too_long = || io::Error::new(io::ErrorKind::FileTooLarge, "there is too much for a snapshot");
         self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(too_long)?;
@@ -163,26 +163,30 @@ impl<W: Write> Write for Bounded<W> {
 }
 
 /// Reads a snapshot of this watch.
-pub(super) fn read<T: DeserializeOwned>(bytes: &[u8], of: &Identity) -> Result<Snapshot<T>, Unusable> {
-    let first = bytes.split_inclusive(|&byte| byte == b'\n').next().ok_or(Unusable::NoSnapshot)?;
-    let Format { format } = serde_json::from_slice(first).map_err(|_| Unusable::NoSnapshot)?;
+pub(super) fn read<T: DeserializeOwned>(
+    bytes: &[u8],
+    of: &WatchIdentity,
+) -> Result<Snapshot<T>, SnapshotError> {
+    let first = bytes.split_inclusive(|&byte| byte == b'\n').next().ok_or(SnapshotError::NoSnapshot)?;
+    let FormatLine { format } = serde_json::from_slice(first).map_err(|_| SnapshotError::NoSnapshot)?;
     if format != FORMAT {
-        return Err(Unusable::Format(format));
+        return Err(SnapshotError::Format(format));
     }
-    let body = bytes.strip_suffix(b"\n").ok_or(Unusable::Changed)?;
-    let last = body.iter().rposition(|&byte| byte == b'\n').ok_or(Unusable::Changed)? + 1;
+    let body = bytes.strip_suffix(b"\n").ok_or(SnapshotError::Changed)?;
+    let last = body.iter().rposition(|&byte| byte == b'\n').ok_or(SnapshotError::Changed)? + 1;
     let (lines, last) = body.split_at(last);
-    let Last { digest: told } = serde_json::from_slice(last).map_err(|_| Unusable::Changed)?;
+    let DigestLine { digest: told } = serde_json::from_slice(last).map_err(|_| SnapshotError::Changed)?;
     if told != digest(lines) {
-        return Err(Unusable::Changed);
+        return Err(SnapshotError::Changed);
     }
-    let First { of: found, time, .. } =
-        serde_json::from_slice::<First<Identity>>(first).map_err(|error| Unusable::Record(1, error))?;
+    let HeaderLine { of: found, time, .. } = serde_json::from_slice::<HeaderLine<WatchIdentity>>(first)
+        .map_err(|error| SnapshotError::Record(1, error))?;
     if found != *of {
-        return Err(Unusable::Another(Box::new(found)));
+        return Err(SnapshotError::Another(Box::new(found)));
     }
-    let time = time.parse().map_err(|_| Unusable::NoSnapshot)?;
+    let time = time.parse().map_err(|_| SnapshotError::NoSnapshot)?;
     let lines = lines.split_inclusive(|&byte| byte == b'\n').enumerate().skip(1);
-    let record = |(at, line)| serde_json::from_slice(line).map_err(|error| Unusable::Record(at + 1, error));
+    let record =
+        |(at, line)| serde_json::from_slice(line).map_err(|error| SnapshotError::Record(at + 1, error));
     Ok(Snapshot { time, records: lines.map(record).collect::<Result<_, _>>()? })
 }

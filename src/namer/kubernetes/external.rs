@@ -4,7 +4,7 @@ use super::follow::{Follower, absent, complete};
 use super::name::Name;
 use super::service::{Ingress, Service};
 use crate::interpret::{Endpoint, EndpointSet};
-use crate::kubernetes::{Known, View};
+use crate::kubernetes::{GroupState, GroupView};
 use crate::namer::dns::{self, Dns, HostSet, MIN_PAUSE};
 use crate::namer::published::Verdict;
 use std::collections::{BTreeSet, HashSet};
@@ -19,7 +19,7 @@ pub(super) async fn follow(
     mut follower: Follower,
     name: Name,
     label: Option<Arc<str>>,
-    mut services: watch::Receiver<Known<Service>>,
+    mut services: watch::Receiver<GroupState<Service>>,
     dns: Dns,
 ) {
     let mut hosts = HostSet::new(dns, MIN_PAUSE);
@@ -43,7 +43,7 @@ pub(super) async fn follow(
     }
 }
 
-fn verdict(name: &Name, label: Option<&str>, view: &View<Service>, hosts: &mut HostSet) -> Verdict {
+fn verdict(name: &Name, label: Option<&str>, view: &GroupView<Service>, hosts: &mut HostSet) -> Verdict {
     let Some(service) = view.one() else { return absent(view.unreadable.as_ref(), view.stale) };
     let labelled = match (label, &name.value) {
         (Some(key), Some(value)) => service.has_label(key, value),

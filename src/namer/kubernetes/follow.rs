@@ -6,7 +6,7 @@ use super::pod::Pod;
 use super::resolve::resolve;
 use super::service::Service;
 use super::slice::Slices;
-use crate::kubernetes::{Known, View};
+use crate::kubernetes::{GroupState, GroupView};
 use crate::namer::published::{Published, Verdict};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ pub(super) struct Follower {
 pub(super) struct Labelled {
     pub(super) key: Arc<str>,
     pub(super) value: Arc<str>,
-    pub(super) pods: watch::Receiver<Known<Pod>>,
+    pub(super) pods: watch::Receiver<GroupState<Pod>>,
 }
 
 impl Follower {
@@ -41,8 +41,8 @@ pub(super) async fn follow<T: Slices>(
     mut follower: Follower,
     name: Name,
     mut labelled: Option<Labelled>,
-    mut services: watch::Receiver<Known<Service>>,
-    mut slices: watch::Receiver<Known<T>>,
+    mut services: watch::Receiver<GroupState<Service>>,
+    mut slices: watch::Receiver<GroupState<T>>,
 ) {
     loop {
         let chosen = labelled
@@ -76,11 +76,11 @@ pub(super) async fn follow<T: Slices>(
 }
 
 /// The objects of a complete list, or what is to be said without one.
-pub(super) fn complete<T>(known: &Known<T>) -> Result<&View<T>, Verdict> {
+pub(super) fn complete<T>(known: &GroupState<T>) -> Result<&GroupView<T>, Verdict> {
     match known {
-        Known::Pending => Err(Verdict::Pending),
-        Known::Failed(reason) => Err(Verdict::Failed(Arc::clone(reason))),
-        Known::Found(view) => Ok(view),
+        GroupState::Pending => Err(Verdict::Pending),
+        GroupState::Failed(reason) => Err(Verdict::Failed(Arc::clone(reason))),
+        GroupState::Ready(view) => Ok(view),
     }
 }
 
@@ -90,12 +90,12 @@ pub(super) fn worse(one: Verdict, other: Verdict) -> Verdict {
 }
 
 /// A label's key, the value that is wanted, and the pods that have it.
-type Chosen<'a> = (&'a str, &'a str, Known<Pod>);
+type Chosen<'a> = (&'a str, &'a str, GroupState<Pod>);
 
 fn verdict<T: Slices>(
     port: &Port,
-    services: &Known<Service>,
-    slices: &Known<T>,
+    services: &GroupState<Service>,
+    slices: &GroupState<T>,
     chosen: Option<Chosen<'_>>,
 ) -> Verdict {
     let (services, slices) = match (complete(services), complete(slices)) {

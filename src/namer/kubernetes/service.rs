@@ -1,7 +1,7 @@
 //! What is kept of a Service.
 
 use super::name::Port;
-use crate::kubernetes::Kept;
+use crate::kubernetes::WatchedObject;
 use crate::namer::address::{is_host_name, literal};
 use k8s_openapi::api::core::v1 as core;
 use serde::{Deserialize, Serialize};
@@ -59,10 +59,10 @@ pub(super) fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol.is_empty() || protocol == "TCP")
 }
 
-impl Kept for Service {
-    type Object = core::Service;
+impl WatchedObject for Service {
+    type ApiObject = core::Service;
 
-    fn keep(service: core::Service) -> Self {
+    fn from_api(service: core::Service) -> Self {
         let port = |port: core::ServicePort| {
             let number = u16::try_from(port.port).ok().filter(|_| is_tcp(port.protocol.as_deref()))?;
             Some(ServicePort { name: port.name.unwrap_or_default(), number })
@@ -94,7 +94,7 @@ fn place(ingress: &core::LoadBalancerIngress) -> Option<Ingress> {
 #[cfg(test)]
 mod tests {
     use super::{Ingress, Port, Service};
-    use crate::kubernetes::Kept as _;
+    use crate::kubernetes::WatchedObject as _;
     use serde_json::json;
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
                 { "hostname": "10.0.0.2" }, { "hostname": "a b" }, {},
             ] } },
         });
-        let service = Service::keep(serde_json::from_value(service).unwrap());
+        let service = Service::from_api(serde_json::from_value(service).unwrap());
         let saved = serde_json::to_value(&service).unwrap();
         assert_eq!(serde_json::from_value::<Service>(saved).unwrap(), service, "in a snapshot, too");
         assert_eq!(
@@ -139,8 +139,9 @@ mod tests {
             r#"{"spec": {"ports": null}, "status": {"loadBalancer": null}}"#,
             r#"{"metadata": {"labels": null}, "status": {"loadBalancer": {"ingress": null}}}"#,
         ] {
-            let service =
-                Service::keep(serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}")));
+            let service = Service::from_api(
+                serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}")),
+            );
             assert_eq!(service, Service::default(), "{text}");
         }
     }

@@ -1,7 +1,7 @@
 use super::Transformer;
 use super::addresses::{kept, merged, on_hosts, on_nodes, on_port};
 use crate::interpret::{Bound, Endpoint, EndpointSet, Explore, Held, Hint, Keeper, Outcome, Target, settle};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer::{Cause, Config, Error, Fs, Kind, build};
 use crate::telemetry::Registry;
@@ -100,7 +100,7 @@ async fn bound(name: &str, own: &[Transformer], interpreter: &[Transformer]) -> 
     let kind = Kind::Fs(Fs { root_dir: names.path().into() });
     let config = Config { prefix: path("/fs"), kind, transformers: own.to_vec() };
     let built =
-        build(&[config], [interpreter], &Clients::default(), &Registry::default(), &Handle::current())
+        build(&[config], [interpreter], &ApiClients::default(), &Registry::default(), &Handle::current())
             .unwrap();
     let (keeper, asker) = Keeper::new(Duration::from_secs(1));
     let keeping = tokio::spawn(keeper.run());
@@ -205,7 +205,7 @@ async fn what_stays_keeps_its_numbers_and_nobody_has_the_number_of_another() {
     let built = build(
         &[fs("a")],
         [&port[..], &[], &local, &port],
-        &Clients::default(),
+        &ApiClients::default(),
         &Registry::default(),
         &control,
     )
@@ -232,7 +232,7 @@ async fn what_cannot_be_made_is_said() {
     ] {
         let replace = [Transformer::Replace { path: path(wrong) }];
         let Err(error) =
-            build(&[], [&replace[..]], &Clients::default(), &Registry::default(), &Handle::current())
+            build(&[], [&replace[..]], &ApiClients::default(), &Registry::default(), &Handle::current())
         else {
             panic!("{wrong} is taken")
         };
@@ -244,7 +244,7 @@ async fn what_cannot_be_made_is_said() {
         kind: Kind::Fs(Fs { root_dir: "names".into() }),
         transformers: vec![Transformer::LocalNode { env_var: "NO_NODE_IS_IN_HERE".into() }],
     };
-    let Err(error) = build(&[local], [], &Clients::default(), &Registry::default(), &Handle::current())
+    let Err(error) = build(&[local], [], &ApiClients::default(), &Registry::default(), &Handle::current())
     else {
         panic!("there is no such node")
     };

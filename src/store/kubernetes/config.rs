@@ -7,7 +7,7 @@ use std::fmt;
 
 /// A dtab in an object of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kubernetes {
+pub struct KubernetesStoreConfig {
     /// `host` and `port`, or `kubeconfig` and `context`, or none of them: where the API server is; and `snapshot`.
     pub client: Config,
     /// `namespace`: the object's; `default` unless given, as in Linkerd.
@@ -15,12 +15,12 @@ pub struct Kubernetes {
     /// `name`: the object's.
     pub name: String,
     /// What it is.
-    pub object: Object,
+    pub object: DtabObject,
 }
 
 /// The objects that can hold a dtab.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Object {
+pub enum DtabObject {
     /// `io.l5d.k8s.configMap`: a ConfigMap.
     ConfigMap {
         /// `filename`: the key whose value is the dtab.
@@ -32,21 +32,21 @@ pub enum Object {
     LinkerdDtab,
 }
 
-impl Object {
+impl DtabObject {
     /// The values of `apiVersion`, with what they stand for; the first is the default.
     pub const API_VERSIONS: [(&str, Self); 2] =
         [("signpost.dev/v1alpha1", Self::Dtab), ("l5d.io/v1alpha1", Self::LinkerdDtab)];
 }
 
-impl Kubernetes {
+impl KubernetesStoreConfig {
     /// The namespace when the configuration does not say which: as in Linkerd.
     pub const NAMESPACE: &str = "default";
 
     /// Returns the kind, as it is written in the configuration.
     pub const fn kind(&self) -> &'static str {
         match self.object {
-            Object::ConfigMap { .. } => "io.l5d.k8s.configMap",
-            Object::Dtab | Object::LinkerdDtab => "io.l5d.k8s.dtab",
+            DtabObject::ConfigMap { .. } => "io.l5d.k8s.configMap",
+            DtabObject::Dtab | DtabObject::LinkerdDtab => "io.l5d.k8s.dtab",
         }
     }
 
@@ -56,7 +56,7 @@ impl Kubernetes {
     }
 }
 
-impl Serialize for Kubernetes {
+impl Serialize for KubernetesStoreConfig {
     /// As the keys of the configuration.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { client, namespace, name, object } = self;
@@ -65,9 +65,9 @@ impl Serialize for Kubernetes {
         keys.serialize_entry("namespace", namespace)?;
         keys.serialize_entry("name", name)?;
         match object {
-            Object::ConfigMap { filename } => keys.serialize_entry("filename", filename)?,
-            Object::Dtab | Object::LinkerdDtab => {
-                let version = Object::API_VERSIONS.iter().find(|(_, version)| version == object);
+            DtabObject::ConfigMap { filename } => keys.serialize_entry("filename", filename)?,
+            DtabObject::Dtab | DtabObject::LinkerdDtab => {
+                let version = DtabObject::API_VERSIONS.iter().find(|(_, version)| version == object);
                 keys.serialize_entry("apiVersion", &version.map(|(name, _)| name))?;
             }
         }
@@ -75,14 +75,14 @@ impl Serialize for Kubernetes {
     }
 }
 
-impl fmt::Display for Kubernetes {
+impl fmt::Display for KubernetesStoreConfig {
     /// Where it is, in words: `configmap default/routes, key dtab`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { client: _, namespace, name, object } = self;
         match object {
-            Object::ConfigMap { filename } => write!(f, "configmap {namespace}/{name}, key {filename}"),
-            Object::Dtab => write!(f, "dtab {namespace}/{name}"),
-            Object::LinkerdDtab => write!(f, "dtab.l5d.io {namespace}/{name}"),
+            DtabObject::ConfigMap { filename } => write!(f, "configmap {namespace}/{name}, key {filename}"),
+            DtabObject::Dtab => write!(f, "dtab {namespace}/{name}"),
+            DtabObject::LinkerdDtab => write!(f, "dtab.l5d.io {namespace}/{name}"),
         }
     }
 }

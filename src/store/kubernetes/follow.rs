@@ -1,27 +1,27 @@
 //! What one object says, for as long as somebody wants to know.
 
-use super::config::Kubernetes;
-use crate::kubernetes::{Kept, Known, View};
+use super::config::KubernetesStoreConfig;
+use crate::kubernetes::{GroupState, GroupView, WatchedObject};
 use crate::name::{Dtab, ParseError};
 use crate::store::publisher::Publisher;
 use tokio::sync::watch;
 
 /// What is kept of an object that can hold a dtab.
-pub(super) trait Holder: Kept {
+pub(super) trait DtabSource: WatchedObject {
     /// Returns the dtab in it, if there is one.
-    fn dtab(&self, config: &Kubernetes) -> Result<Option<Dtab>, Wrong>;
+    fn dtab(&self, config: &KubernetesStoreConfig) -> Result<Option<Dtab>, DtabError>;
 }
 
 /// Why what an object holds is no dtab.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(super) struct DtabError {
     /// In its first line what is wrong and where; then perhaps the place with a caret.
     pub(super) text: String,
     /// Line and column of the dtab's text, from 1.
     pub(super) place: Option<(usize, usize)>,
 }
 
-impl Wrong {
+impl DtabError {
     /// Of a text that could not be read.
     pub(super) fn at_its_place(error: &ParseError) -> Self {
         let place = (error.line, error.column);
@@ -36,19 +36,19 @@ impl Wrong {
 
 /// Publishes what an object says until nobody is interested any more, and says to `judged` what became of it: how many
 /// entries it has, or what is wrong.
-pub(super) async fn follow<T: Holder>(
-    config: Kubernetes,
-    mut known: watch::Receiver<Known<T>>,
+pub(super) async fn follow<T: DtabSource>(
+    config: KubernetesStoreConfig,
+    mut known: watch::Receiver<GroupState<T>>,
     mut publisher: Publisher,
-    judged: impl Fn(&T, Result<usize, &Wrong>) + Send,
+    judged: impl Fn(&T, Result<usize, &DtabError>) + Send,
 ) {
     let mut was_there = true;
     loop {
         let now = known.borrow_and_update().clone();
         match &now {
-            Known::Pending => {}
-            Known::Failed(reason) => publisher.fail(reason.clone()),
-            Known::Found(view) => {
+            GroupState::Pending => {}
+            GroupState::Failed(reason) => publisher.fail(reason.clone()),
+            GroupState::Ready(view) => {
                 let found = found(&config, view);
                 if let (Some(object), false) = (view.one(), view.stale) {
                     let entries = |dtab: &Option<Dtab>| dtab.as_ref().map_or(0, Dtab::len);
@@ -77,11 +77,14 @@ pub(super) async fn follow<T: Holder>(
 }
 
 /// Returns what a complete list says of the object.
-fn found<T: Holder>(config: &Kubernetes, view: &View<T>) -> Result<Option<Dtab>, Wrong> {
+fn found<T: DtabSource>(
+    config: &KubernetesStoreConfig,
+    view: &GroupView<T>,
+) -> Result<Option<Dtab>, DtabError> {
     match (view.one(), &view.unreadable) {
         (Some(object), _) => object.dtab(config),
         // It is there, and may well hold a dtab: that must not be taken away in silence.
-        (None, Some(reason)) => Err(Wrong { text: reason.to_string(), place: None }),
+        (None, Some(reason)) => Err(DtabError { text: reason.to_string(), place: None }),
         (None, None) => Ok(None),
     }
 }

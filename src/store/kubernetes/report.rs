@@ -4,10 +4,10 @@
 //! that the others are refused and see it already written. Routers that disagree, because one knows a newer notation,
 //! do not fight. To route, none of this is needed: a right that is missing is said once.
 
-use super::config::Kubernetes;
-use super::follow::Wrong;
-use super::resource::{ACCEPTED, DtabResource, OwnDtab, Status};
-use crate::kubernetes::{Client, WriteError};
+use super::config::KubernetesStoreConfig;
+use super::follow::DtabError;
+use super::resource::{ACCEPTED, DtabResource, DtabStatus, SignpostDtab};
+use crate::kubernetes::{ApiClient, WriteError};
 use k8s_openapi::Resource as _;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
@@ -25,16 +25,16 @@ const FORBIDDEN: Duration = Duration::from_secs(60);
 
 /// A `Dtab` and what is to be said of it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Judged {
+pub(super) struct DtabReport {
     uid: Option<String>,
     resource_version: Option<String>,
-    status: Status,
+    status: DtabStatus,
     reject: Option<String>,
 }
 
-impl Judged {
+impl DtabReport {
     /// Returns what is to be said, if nobody has said it of this generation.
-    pub(super) fn new(object: &OwnDtab, verdict: Result<usize, &Wrong>) -> Option<Self> {
+    pub(super) fn new(object: &SignpostDtab, verdict: Result<usize, &DtabError>) -> Option<Self> {
         let generation = object.generation?;
         if object.status.observed_generation == Some(generation) {
             return None;
@@ -61,13 +61,17 @@ impl Judged {
         Some(Self {
             uid: object.uid.clone(),
             resource_version: object.resource_version.clone(),
-            status: Status { observed_generation: Some(generation), entries, conditions: vec![condition] },
+            status: DtabStatus {
+                observed_generation: Some(generation),
+                entries,
+                conditions: vec![condition],
+            },
             reject,
         })
     }
 
     /// The object as it is applied.
-    fn patch(&self, Kubernetes { namespace, name, .. }: &Kubernetes) -> Value {
+    fn patch(&self, KubernetesStoreConfig { namespace, name, .. }: &KubernetesStoreConfig) -> Value {
         json!({
             "apiVersion": DtabResource::API_VERSION,
             "kind": DtabResource::KIND,
@@ -77,7 +81,7 @@ impl Judged {
     }
 
     /// The event that says why it is rejected.
-    fn event(&self, Kubernetes { namespace, name, .. }: &Kubernetes) -> Option<Event> {
+    fn event(&self, KubernetesStoreConfig { namespace, name, .. }: &KubernetesStoreConfig) -> Option<Event> {
         let now = || Some(Time(Timestamp::now()));
         let message = self.reject.as_ref()?;
         Some(Event {
@@ -108,7 +112,11 @@ impl Judged {
 }
 
 /// Says what is to be said of a `Dtab`, until nobody follows it any more.
-pub(super) async fn report(client: Client, config: Kubernetes, mut judged: watch::Receiver<Option<Judged>>) {
+pub(super) async fn report(
+    client: ApiClient,
+    config: KubernetesStoreConfig,
+    mut judged: watch::Receiver<Option<DtabReport>>,
+) {
     let mut reporter = Reporter { client, config, status_failed: false, event_failed: false };
     loop {
         let now = judged.borrow_and_update().clone();
@@ -130,8 +138,8 @@ pub(super) async fn report(client: Client, config: Kubernetes, mut judged: watch
 }
 
 struct Reporter {
-    client: Client,
-    config: Kubernetes,
+    client: ApiClient,
+    config: KubernetesStoreConfig,
     /// Whether it was logged that the last one could not be written.
     status_failed: bool,
     event_failed: bool,
@@ -139,8 +147,8 @@ struct Reporter {
 
 impl Reporter {
     /// Writes the status, and the event that belongs to it. Returns when to try again, if that is worth it.
-    async fn say(&mut self, judged: &Judged) -> Option<Duration> {
-        let Kubernetes { namespace, name, .. } = &self.config;
+    async fn say(&mut self, judged: &DtabReport) -> Option<Duration> {
+        let KubernetesStoreConfig { namespace, name, .. } = &self.config;
         let patch = judged.patch(&self.config);
         let written = self.client.apply_status::<DtabResource>(namespace, name, &patch).await;
         match &written {

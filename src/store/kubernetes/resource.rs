@@ -2,9 +2,9 @@
 //!
 //! `examples/kubernetes/crd.yaml` defines it for the API server, with the same fields.
 
-use super::config::Kubernetes;
-use super::follow::{Holder, Wrong};
-use crate::kubernetes::Kept;
+use super::config::KubernetesStoreConfig;
+use super::follow::{DtabError, DtabSource};
+use crate::kubernetes::WatchedObject;
 use crate::name::Dtab;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct DtabResource {
     pub(super) metadata: ObjectMeta,
-    pub(super) spec: Spec,
-    pub(super) status: Option<Status>,
+    pub(super) spec: DtabSpec,
+    pub(super) status: Option<DtabStatus>,
 }
 
 /// What its owner says.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct Spec {
+pub(super) struct DtabSpec {
     /// One dtab in its usual notation, comments and all.
     pub(super) dtab: String,
 }
@@ -28,7 +28,7 @@ pub(super) struct Spec {
 /// What the routers say.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Status {
+pub(super) struct DtabStatus {
     /// Of which generation all this is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) observed_generation: Option<i64>,
@@ -65,29 +65,29 @@ impl k8s_openapi::Metadata for DtabResource {
 
 /// What is kept of a `Dtab`.
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
-pub(super) struct OwnDtab {
+pub(super) struct SignpostDtab {
     /// Counts the changes of what its owner says.
     pub(super) generation: Option<i64>,
     pub(super) uid: Option<String>,
     /// Counts all changes.
     pub(super) resource_version: Option<String>,
-    pub(super) spec: Spec,
-    pub(super) status: Status,
+    pub(super) spec: DtabSpec,
+    pub(super) status: DtabStatus,
 }
 
-impl Kept for OwnDtab {
-    type Object = DtabResource;
+impl WatchedObject for SignpostDtab {
+    type ApiObject = DtabResource;
 
-    fn keep(object: Self::Object) -> Self {
+    fn from_api(object: Self::ApiObject) -> Self {
         let ObjectMeta { generation, uid, resource_version, .. } = object.metadata;
         let status = object.status.unwrap_or_default();
         Self { generation, uid, resource_version, spec: object.spec, status }
     }
 }
 
-impl Holder for OwnDtab {
-    fn dtab(&self, _: &Kubernetes) -> Result<Option<Dtab>, Wrong> {
-        self.spec.dtab.parse().map(Some).map_err(|error| Wrong::at_its_place(&error))
+impl DtabSource for SignpostDtab {
+    fn dtab(&self, _: &KubernetesStoreConfig) -> Result<Option<Dtab>, DtabError> {
+        self.spec.dtab.parse().map(Some).map_err(|error| DtabError::at_its_place(&error))
     }
 }
 
@@ -156,8 +156,9 @@ mod tests {
             status: text(),
             type_: ACCEPTED.to_owned(),
         };
-        let status = Status { observed_generation: Some(1), entries: Some(2), conditions: vec![condition] };
-        let (metadata, spec) = (ObjectMeta::default(), Spec { dtab: text() });
+        let status =
+            DtabStatus { observed_generation: Some(1), entries: Some(2), conditions: vec![condition] };
+        let (metadata, spec) = (ObjectMeta::default(), DtabSpec { dtab: text() });
         let full = DtabResource { metadata, spec, status: Some(status) };
         let mut value = serde_json::to_value(full).unwrap();
         value["apiVersion"] = DtabResource::API_VERSION.into();

@@ -1,6 +1,6 @@
 use super::follow;
 use crate::interpret::Answer;
-use crate::kubernetes::{Kept as _, Known, View};
+use crate::kubernetes::{GroupState, GroupView, WatchedObject as _};
 use crate::name::Path;
 use crate::namer::dns::tests::Scripted;
 use crate::namer::kubernetes::follow::Follower;
@@ -16,24 +16,29 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// A list with one service, whose load balancer is at these places.
-fn known(ingress: impl Into<Value>, stale: bool) -> Known<Service> {
+fn known(ingress: impl Into<Value>, stale: bool) -> GroupState<Service> {
     let service = json!({
         "metadata": { "labels": { "version": "v2" } },
         "spec": { "ports": [{ "name": "http", "port": 80 }] },
         "status": { "loadBalancer": { "ingress": ingress.into() } },
     });
-    let service = Service::keep(serde_json::from_value(service).unwrap());
-    Known::Found(View { objects: Arc::new([Arc::new(service)]), unreadable: None, stale, before: None })
+    let service = Service::from_api(serde_json::from_value(service).unwrap());
+    GroupState::Ready(GroupView {
+        objects: Arc::new([Arc::new(service)]),
+        unreadable: None,
+        stale,
+        before: None,
+    })
 }
 
 /// Follows a name; what is known comes through the sender.
-fn start(dns: &Scripted, path: &str, label: Option<&str>) -> (watch::Sender<Known<Service>>, Answer) {
+fn start(dns: &Scripted, path: &str, label: Option<&str>) -> (watch::Sender<GroupState<Service>>, Answer) {
     let path: Path = path.parse().unwrap();
     let name = Name::of(&path, None, label.is_some()).unwrap();
     let (writer, answer) = Answer::pending();
     let published = Published::new(name.elems.clone(), Path::empty(), writer);
     let follower = Follower { published, held: HeldNames::default().join(path) };
-    let (sender, services) = watch::channel(Known::Pending);
+    let (sender, services) = watch::channel(GroupState::Pending);
     tokio::spawn(follow(follower, name, label.map(Arc::from), services, dns.dns()));
     (sender, answer)
 }
@@ -99,7 +104,7 @@ async fn what_is_neg() {
         let (services, mut answer) = start(&dns, path, label);
         services.send_replace(known(there.clone(), false));
         becomes(&mut answer, expected).await;
-        services.send_replace(Known::Failed("why".into()));
+        services.send_replace(GroupState::Failed("why".into()));
         let after = if expected == "neg" { "failed: why".to_owned() } else { format!("{expected} stale") };
         becomes(&mut answer, &after).await;
     }

@@ -1,7 +1,7 @@
 //! What one watch knows, and who wants to know it.
 
-use super::guard::Guard;
-use super::kept::{Kept, Known, View};
+use super::decoded_object::DecodedObject;
+use super::watched_object::{GroupState, GroupView, WatchedObject};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
@@ -11,24 +11,24 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Where a group is: its namespace and its name.
-pub(super) type Place = (Arc<str>, Arc<str>);
+pub(super) type GroupKey = (Arc<str>, Arc<str>);
 
 /// Which object it is: its namespace and its name.
-type Id = (Arc<str>, Arc<str>);
+type ObjectId = (Arc<str>, Arc<str>);
 
 /// Says where an object is looked for; one that is nowhere is not kept.
-pub(super) type Group = Arc<dyn Fn(&ObjectMeta) -> Option<Place> + Send + Sync>;
+pub(super) type GroupFn = Arc<dyn Fn(&ObjectMeta) -> Option<GroupKey> + Send + Sync>;
 
 /// An object as it came: one that could not be read has its metadata alone.
-pub(super) type Came<T> = Guard<<T as Kept>::Object>;
+pub(super) type ReceivedObject<T> = DecodedObject<<T as WatchedObject>::ApiObject>;
 
 /// The objects of one watch, by group and name.
-pub(super) struct Store<T> {
+pub(super) struct ObjectStore<T> {
     objects: Objects<T>,
-    wanted: HashMap<Place, watch::Sender<Known<T>>>,
+    wanted: HashMap<GroupKey, watch::Sender<GroupState<T>>>,
     /// How many may be wanted before those that nobody wants any more are looked for.
     room: usize,
-    knows: Knows,
+    knows: SyncState,
     /// Counts what the server told.
     revision: u64,
 }
@@ -38,34 +38,34 @@ const ROOM: usize = 1024;
 
 /// How far the answers can be relied on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Knows {
+enum SyncState {
     /// No list was complete yet.
-    Nothing,
+    Pending,
     /// Nor will one be, for this reason.
     Refused(Arc<str>),
     /// Everything, until now.
-    All,
+    Current,
     /// Everything, until the server could not be asked any more.
-    Once,
+    Stale,
     /// Everything, at this time, before the process began.
-    Before(Timestamp),
+    Restored(Timestamp),
 }
 
 /// The objects of one list and what changed since.
 pub(super) struct Objects<T> {
-    groups: HashMap<Place, Entries<T>>,
+    groups: HashMap<GroupKey, GroupEntries<T>>,
     /// In which group an object is.
-    places: HashMap<Id, Place>,
+    places: HashMap<ObjectId, GroupKey>,
     /// How many cannot be read.
     unreadable: usize,
-    group: Group,
+    group: GroupFn,
 }
 
 /// The objects of a group, in the order of their names. Most groups have one: a node of a tree would be ten times that.
-type Entries<T> = Vec<(Id, Entry<T>)>;
+type GroupEntries<T> = Vec<(ObjectId, ObjectEntry<T>)>;
 
 /// One object.
-struct Entry<T> {
+struct ObjectEntry<T> {
     /// What it was when it could last be read.
     good: Option<Arc<T>>,
     /// Why it cannot be read now.
@@ -74,9 +74,9 @@ struct Entry<T> {
 
 /// One object, as a snapshot has it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record<T> {
-    id: Id,
-    place: Place,
+pub(super) struct ObjectRecord<T> {
+    id: ObjectId,
+    place: GroupKey,
     #[serde(skip_serializing_if = "Option::is_none")]
     good: Option<Arc<T>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,14 +85,14 @@ pub(super) struct Record<T> {
 
 /// An object that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unreadable {
+pub(super) struct UnreadableObject {
     /// `namespace/name`.
     pub(super) name: String,
     pub(super) reason: Arc<str>,
 }
 
-impl<T: Kept> Objects<T> {
-    pub(super) fn new(group: Group) -> Self {
+impl<T: WatchedObject> Objects<T> {
+    pub(super) fn new(group: GroupFn) -> Self {
         Self { groups: HashMap::new(), places: HashMap::new(), unreadable: 0, group }
     }
 
@@ -103,7 +103,7 @@ impl<T: Kept> Objects<T> {
     /// Takes an object that was added or changed. Returns the groups that may differ now.
     ///
     /// What is as it was before, here or in `older`, is not held twice.
-    fn apply(&mut self, came: Came<T>, older: Option<&Self>) -> [Option<Place>; 2] {
+    fn apply(&mut self, came: ReceivedObject<T>, older: Option<&Self>) -> [Option<GroupKey>; 2] {
         let Some(mut id) = id(came.meta()) else { return [None, None] };
         let mut place = (self.group)(came.meta());
         let (left, old) = self.remove(&id).unzip();
@@ -114,8 +114,8 @@ impl<T: Kept> Objects<T> {
         }
         if let Some(place) = &place {
             let entry = match came.0 {
-                Ok(object) => Entry { good: Some(once(T::keep(object), old)), unreadable: None },
-                Err(error) => Entry { good: old, unreadable: Some(error.error.into()) },
+                Ok(object) => ObjectEntry { good: Some(once(T::from_api(object), old)), unreadable: None },
+                Err(error) => ObjectEntry { good: old, unreadable: Some(error.error.into()) },
             };
             self.insert(id, place.clone(), entry);
         }
@@ -123,7 +123,7 @@ impl<T: Kept> Objects<T> {
     }
 
     /// Takes an object that is not there.
-    fn insert(&mut self, id: Id, place: Place, entry: Entry<T>) {
+    fn insert(&mut self, id: ObjectId, place: GroupKey, entry: ObjectEntry<T>) {
         self.unreadable += usize::from(entry.unreadable.is_some());
         let entries = self.groups.entry(place.clone()).or_insert_with(|| Vec::with_capacity(1));
         let (Ok(at) | Err(at)) = find(entries, &id);
@@ -132,7 +132,7 @@ impl<T: Kept> Objects<T> {
     }
 
     /// Forgets an object. Returns the group it was in, and what it was.
-    fn remove(&mut self, id: &Id) -> Option<(Place, Entry<T>)> {
+    fn remove(&mut self, id: &ObjectId) -> Option<(GroupKey, ObjectEntry<T>)> {
         let place = self.places.remove(id)?;
         let entries = self.groups.get_mut(&place)?;
         let (_, old) = entries.remove(find(entries, id).ok()?);
@@ -144,14 +144,14 @@ impl<T: Kept> Objects<T> {
     }
 
     /// Which object it is, its group, and what it was when it could last be read.
-    fn known(&self, id: &Id) -> Option<(&Id, &Place, Option<Arc<T>>)> {
+    fn known(&self, id: &ObjectId) -> Option<(&ObjectId, &GroupKey, Option<Arc<T>>)> {
         let (id, place) = self.places.get_key_value(id)?;
         let entries = self.groups.get(place)?;
         Some((id, place, entries[find(entries, id).ok()?].1.good.clone()))
     }
 
     /// Removes an object from a list that is not complete yet.
-    pub(super) fn delete(&mut self, came: &Came<T>) {
+    pub(super) fn delete(&mut self, came: &ReceivedObject<T>) {
         if let Some(id) = id(came.meta()) {
             self.remove(&id);
         }
@@ -167,9 +167,9 @@ impl<T: Kept> Objects<T> {
         }
     }
 
-    fn view(&self, place: &Place, stale: bool, before: Option<Timestamp>) -> View<T> {
+    fn view(&self, place: &GroupKey, stale: bool, before: Option<Timestamp>) -> GroupView<T> {
         let entries = || self.groups.get(place).into_iter().flatten().map(|(_, entry)| entry);
-        View {
+        GroupView {
             objects: entries().filter_map(|entry| entry.good.clone()).collect(),
             unreadable: entries()
                 .filter(|entry| entry.good.is_none())
@@ -179,9 +179,9 @@ impl<T: Kept> Objects<T> {
         }
     }
 
-    fn records(&self) -> impl Iterator<Item = Record<T>> {
+    fn records(&self) -> impl Iterator<Item = ObjectRecord<T>> {
         self.groups.iter().flat_map(|(place, entries)| {
-            entries.iter().map(|(id, Entry { good, unreadable })| Record {
+            entries.iter().map(|(id, ObjectEntry { good, unreadable })| ObjectRecord {
                 id: id.clone(),
                 place: place.clone(),
                 good: good.clone(),
@@ -191,16 +191,16 @@ impl<T: Kept> Objects<T> {
     }
 
     /// The objects that cannot be read, with or without a last good form.
-    fn unreadable(&self) -> impl Iterator<Item = Unreadable> {
+    fn unreadable(&self) -> impl Iterator<Item = UnreadableObject> {
         self.groups.values().flatten().filter_map(|((namespace, name), entry)| {
             let reason = entry.unreadable.clone()?;
-            Some(Unreadable { name: format!("{namespace}/{name}"), reason })
+            Some(UnreadableObject { name: format!("{namespace}/{name}"), reason })
         })
     }
 }
 
 /// Finds an object in a group, or where it would be.
-fn find<T>(entries: &[(Id, Entry<T>)], id: &Id) -> Result<usize, usize> {
+fn find<T>(entries: &[(ObjectId, ObjectEntry<T>)], id: &ObjectId) -> Result<usize, usize> {
     entries.binary_search_by(|(known, _)| known.cmp(id))
 }
 
@@ -210,22 +210,22 @@ fn once<T: PartialEq>(new: T, old: Option<Arc<T>>) -> Arc<T> {
 }
 
 /// Returns which object it is. One without a name is none.
-fn id(meta: &ObjectMeta) -> Option<Id> {
+fn id(meta: &ObjectMeta) -> Option<ObjectId> {
     Some((meta.namespace.as_deref().unwrap_or_default().into(), meta.name.as_deref()?.into()))
 }
 
-impl<T: Kept> Store<T> {
-    pub(super) fn new(group: Group) -> Self {
+impl<T: WatchedObject> ObjectStore<T> {
+    pub(super) fn new(group: GroupFn) -> Self {
         Self {
             objects: Objects::new(group),
             wanted: HashMap::new(),
             room: ROOM,
-            knows: Knows::Nothing,
+            knows: SyncState::Pending,
             revision: 0,
         }
     }
 
-    /// An empty list, to be filled and then handed to [`Store::replace`]; with room for what is known.
+    /// An empty list, to be filled and then handed to [`ObjectStore::replace`]; with room for what is known.
     pub(super) fn empty(&self) -> Objects<T> {
         let mut list = Objects::new(Arc::clone(&self.objects.group));
         list.groups.reserve(self.objects.groups.len());
@@ -235,12 +235,12 @@ impl<T: Kept> Store<T> {
 
     /// Adds an object to a list that is not complete yet. What is as it was is shared with what is known: a large
     /// cluster is listed anew in little more memory than it has.
-    pub(super) fn add(&self, list: &mut Objects<T>, came: Came<T>) {
+    pub(super) fn add(&self, list: &mut Objects<T>, came: ReceivedObject<T>) {
         list.apply(came, Some(&self.objects));
     }
 
     /// Starts or joins those who want to know of a group.
-    pub(super) fn follow(&mut self, place: Place) -> watch::Receiver<Known<T>> {
+    pub(super) fn subscribe(&mut self, place: GroupKey) -> watch::Receiver<GroupState<T>> {
         if let Some(sender) = self.wanted.get(&place) {
             return sender.subscribe();
         }
@@ -258,25 +258,25 @@ impl<T: Kept> Store<T> {
     pub(super) fn replace(&mut self, mut objects: Objects<T>) {
         objects.inherit(&self.objects);
         self.objects = objects;
-        self.knows = Knows::All;
+        self.knows = SyncState::Current;
         self.revision += 1;
         self.publish_all();
     }
 
     /// Takes what was known at a time before this process began, until there is a complete list.
-    pub(super) fn restore(&mut self, time: Timestamp, records: Vec<Record<T>>) {
+    pub(super) fn restore(&mut self, time: Timestamp, records: Vec<ObjectRecord<T>>) {
         let mut objects = self.empty();
-        for Record { id, place, good, unreadable } in records {
+        for ObjectRecord { id, place, good, unreadable } in records {
             objects.remove(&id);
-            objects.insert(id, place, Entry { good, unreadable });
+            objects.insert(id, place, ObjectEntry { good, unreadable });
         }
         self.objects = objects;
-        self.knows = Knows::Before(time);
+        self.knows = SyncState::Restored(time);
         self.publish_all();
     }
 
     /// All objects, in no order.
-    pub(super) fn records(&self) -> Vec<Record<T>> {
+    pub(super) fn records(&self) -> Vec<ObjectRecord<T>> {
         self.objects.records().collect()
     }
 
@@ -286,7 +286,7 @@ impl<T: Kept> Store<T> {
     }
 
     /// Takes an object that was added or changed.
-    pub(super) fn apply(&mut self, came: Came<T>) {
+    pub(super) fn apply(&mut self, came: ReceivedObject<T>) {
         self.revision += 1;
         for place in self.objects.apply(came, None).into_iter().flatten() {
             self.publish(&place);
@@ -294,7 +294,7 @@ impl<T: Kept> Store<T> {
     }
 
     /// Takes that an object was deleted.
-    pub(super) fn delete(&mut self, came: &Came<T>) {
+    pub(super) fn delete(&mut self, came: &ReceivedObject<T>) {
         self.revision += 1;
         let Some(id) = id(came.meta()) else { return };
         if let Some((place, _)) = self.objects.remove(&id) {
@@ -305,12 +305,12 @@ impl<T: Kept> Store<T> {
     /// Says that the server cannot be asked now. `for_good` says that waiting does not help.
     pub(super) fn lost(&mut self, reason: &Arc<str>, for_good: bool) {
         let knows = match self.knows {
-            Knows::All | Knows::Once => Knows::Once,
-            Knows::Before(_) => return,
-            Knows::Nothing | Knows::Refused(_) if for_good => Knows::Refused(Arc::clone(reason)),
+            SyncState::Current | SyncState::Stale => SyncState::Stale,
+            SyncState::Restored(_) => return,
+            SyncState::Pending | SyncState::Refused(_) if for_good => SyncState::Refused(Arc::clone(reason)),
             // Whoever asked while the server refused has been told; that it is away now is no news to wait for.
-            Knows::Nothing => Knows::Nothing,
-            Knows::Refused(_) => return,
+            SyncState::Pending => SyncState::Pending,
+            SyncState::Refused(_) => return,
         };
         if self.knows != knows {
             self.knows = knows;
@@ -320,20 +320,20 @@ impl<T: Kept> Store<T> {
 
     /// Whether the answers are old ones.
     pub(super) fn is_stale(&self) -> bool {
-        matches!(self.knows, Knows::Once | Knows::Before(_))
+        matches!(self.knows, SyncState::Stale | SyncState::Restored(_))
     }
 
     /// Of when the answers are, if that was before the process began.
     pub(super) const fn before(&self) -> Option<Timestamp> {
         match self.knows {
-            Knows::Before(time) => Some(time),
+            SyncState::Restored(time) => Some(time),
             _ => None,
         }
     }
 
     /// Whether a list was ever complete, be it before the process began.
     pub(super) const fn is_complete(&self) -> bool {
-        matches!(self.knows, Knows::All | Knows::Once | Knows::Before(_))
+        matches!(self.knows, SyncState::Current | SyncState::Stale | SyncState::Restored(_))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -346,7 +346,7 @@ impl<T: Kept> Store<T> {
     }
 
     /// The objects that cannot be read.
-    pub(super) fn unreadable(&self) -> impl Iterator<Item = Unreadable> {
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = UnreadableObject> {
         self.objects.unreadable()
     }
 
@@ -356,17 +356,17 @@ impl<T: Kept> Store<T> {
         !self.wanted.is_empty()
     }
 
-    fn known(&self, place: &Place) -> Known<T> {
+    fn known(&self, place: &GroupKey) -> GroupState<T> {
         match &self.knows {
-            Knows::Nothing => Known::Pending,
-            Knows::Refused(reason) => Known::Failed(Arc::clone(reason)),
-            Knows::All | Knows::Once | Knows::Before(_) => {
-                Known::Found(self.objects.view(place, self.is_stale(), self.before()))
+            SyncState::Pending => GroupState::Pending,
+            SyncState::Refused(reason) => GroupState::Failed(Arc::clone(reason)),
+            SyncState::Current | SyncState::Stale | SyncState::Restored(_) => {
+                GroupState::Ready(self.objects.view(place, self.is_stale(), self.before()))
             }
         }
     }
 
-    fn publish(&self, place: &Place) {
+    fn publish(&self, place: &GroupKey) {
         if let Some(sender) = self.wanted.get(place) {
             give(sender, self.known(place));
         }
@@ -380,7 +380,7 @@ impl<T: Kept> Store<T> {
 }
 
 /// Publishes what differs: the same would wake everybody for nothing.
-fn give<T: Kept>(sender: &watch::Sender<Known<T>>, new: Known<T>) {
+fn give<T: WatchedObject>(sender: &watch::Sender<GroupState<T>>, new: GroupState<T>) {
     sender.send_if_modified(|known| {
         let changed = *known != new;
         if changed {

@@ -12,9 +12,9 @@ use std::borrow::Cow;
 ///
 /// `kube`'s own guard copies each object before it reads it, in case that it cannot.
 #[derive(Clone, Debug)]
-pub(super) struct Guard<K>(pub(super) Result<K, InvalidObject>);
+pub(super) struct DecodedObject<K>(pub(super) Result<K, InvalidObject>);
 
-impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guard<K> {
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for DecodedObject<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = Value::deserialize(deserializer)?;
         // Who wrote which field: often a third of an object, and of no use here.
@@ -31,7 +31,7 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guard<K> {
     }
 }
 
-impl<K: Resource> Resource for Guard<K> {
+impl<K: Resource> Resource for DecodedObject<K> {
     type DynamicType = K::DynamicType;
     type Scope = K::Scope;
 
@@ -67,21 +67,21 @@ impl<K: Resource> Resource for Guard<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::Guard;
+    use super::DecodedObject;
     use k8s_openapi::api::core::v1::{ConfigMap, Pod};
     use kube::Resource as _;
     use kube::core::PartialObjectMeta;
     use serde_json::{Value, json};
 
-    fn read(data: &Value) -> Guard<ConfigMap> {
+    fn read(data: &Value) -> DecodedObject<ConfigMap> {
         let metadata = json!({ "name": "x", "managedFields": "of no use" });
         serde_json::from_value(json!({ "metadata": metadata, "data": data })).unwrap()
     }
 
     #[test]
     fn of_metadata_nothing_else_is_asked_for() {
-        assert!(Guard::<PartialObjectMeta<Pod>>::metadata_api());
-        assert!(!Guard::<Pod>::metadata_api());
+        assert!(DecodedObject::<PartialObjectMeta<Pod>>::metadata_api());
+        assert!(!DecodedObject::<Pod>::metadata_api());
     }
 
     #[test]
@@ -91,6 +91,6 @@ mod tests {
         let bad = read(&json!({ "k": 5 }));
         assert_eq!(bad.meta().name.as_deref(), Some("x"));
         assert_eq!(bad.0.unwrap_err().error, "invalid type: integer `5`, expected a string");
-        assert!(serde_json::from_str::<Guard<ConfigMap>>(r#"{"metadata": 5}"#).is_err());
+        assert!(serde_json::from_str::<DecodedObject<ConfigMap>>(r#"{"metadata": 5}"#).is_err());
     }
 }

@@ -11,7 +11,7 @@ const CLASS: &str = "kubernetes.io/ingress.class";
 
 /// What is kept of an Ingress.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct IngressRules {
     /// When it was made, its namespace and its name: of two that want the same the first in this order gets it.
     pub(super) age: (Option<Time>, String, String),
     /// What it says of its class, if anything.
@@ -37,10 +37,10 @@ pub(super) struct Rule {
     pub(super) backend: Backend,
 }
 
-impl kubernetes::Kept for Kept {
-    type Object = networking::Ingress;
+impl kubernetes::WatchedObject for IngressRules {
+    type ApiObject = networking::Ingress;
 
-    fn keep(ingress: networking::Ingress) -> Self {
+    fn from_api(ingress: networking::Ingress) -> Self {
         let metadata = ingress.metadata;
         let spec = ingress.spec.unwrap_or_default();
         let namespace = metadata.namespace.unwrap_or_default();

@@ -1,8 +1,8 @@
 //! How a watch is doing, for people.
 
-use super::failure::{Failure, Kind};
-use super::kept::Kept;
-use super::store::{Store, Unreadable};
+use super::failure::{ApiFailure, FailureKind};
+use super::object_store::{ObjectStore, UnreadableObject};
+use super::watched_object::WatchedObject;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -16,7 +16,7 @@ const REMIND: Duration = Duration::from_secs(60);
 
 /// How a watch is doing.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct WatchProgress {
     pub(super) phase: Phase,
     /// When a list was last complete.
     pub(super) listed: Option<Instant>,
@@ -43,7 +43,7 @@ pub(super) enum Phase {
     Waiting,
 }
 
-impl Progress {
+impl WatchProgress {
     pub(super) const fn new() -> Self {
         Self {
             phase: Phase::Connecting,
@@ -77,13 +77,13 @@ impl Progress {
     }
 
     /// Something failed. Says so once, and each minute while it goes on.
-    pub(super) fn failed(&mut self, what: &str, failure: &Failure, keeps: bool) {
+    pub(super) fn failed(&mut self, what: &str, failure: &ApiFailure, keeps: bool) {
         let now = Instant::now();
         self.phase = Phase::Waiting;
         self.lost.get_or_insert(now);
         self.failures += 1;
         let new = self.trouble.as_ref() != Some(&failure.text);
-        if failure.kind == Kind::Expired {
+        if failure.kind == FailureKind::Expired {
             tracing::debug!("{what}: {}", failure.text);
         } else if new || self.logged.is_none_or(|logged| now.duration_since(logged) >= REMIND) {
             let meanwhile = if keeps { "; what was known last stays in use" } else { "" };
@@ -95,7 +95,7 @@ impl Progress {
 
     /// The state, with how many objects there are, which cannot be read, and of when all is, if that was before the
     /// process began.
-    pub(super) fn json<T: Kept>(&self, store: &Store<T>) -> Value {
+    pub(super) fn json<T: WatchedObject>(&self, store: &ObjectStore<T>) -> Value {
         let now = Instant::now();
         let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then).as_secs_f64());
         let mut json = json!({
@@ -121,7 +121,7 @@ impl Progress {
         }
         let unreadable = store.unreadable_count();
         if unreadable > 0 {
-            let shown = |object: Unreadable| json!({ "name": object.name, "reason": &*object.reason });
+            let shown = |object: UnreadableObject| json!({ "name": object.name, "reason": &*object.reason });
             json["unreadable"] = store.unreadable().take(unreadable.min(SHOWN)).map(shown).collect();
             json["unreadableCount"] = unreadable.into();
         }

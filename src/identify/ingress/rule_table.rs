@@ -1,6 +1,6 @@
 //! The rules of all ingresses, to be looked up by host and path. Pure.
 
-use super::kept::{Backend, Kept, Rule};
+use super::ingress_rules::{Backend, IngressRules, Rule};
 use crate::name::Path;
 use std::collections::HashMap;
 
@@ -16,36 +16,36 @@ use std::collections::HashMap;
 /// two rules that are alike the older ingress's wins, then the one whose namespace and name come first, then the one
 /// that stands first in its ingress; so it is for default backends.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    hosts: HashMap<Box<[u8]>, Vec<Route>>,
+pub(super) struct RuleTable {
+    hosts: HashMap<Box<[u8]>, Vec<PathRoute>>,
     /// By what stands behind the asterisk.
-    wildcards: HashMap<Box<[u8]>, Vec<Route>>,
-    any: Vec<Route>,
+    wildcards: HashMap<Box<[u8]>, Vec<PathRoute>>,
+    any: Vec<PathRoute>,
     default: Option<Backend>,
 }
 
 /// A path of one host.
 #[derive(Debug)]
-struct Route {
+struct PathRoute {
     /// Of one that is not exact without slashes at its end, so that `/` is empty.
     path: Box<[u8]>,
     exact: bool,
     backend: Backend,
 }
 
-impl Table {
+impl RuleTable {
     /// Compiles the rules of those ingresses whose class this is, or that say none.
     pub(super) fn new<'a>(
-        ingresses: impl Iterator<Item = &'a Kept>,
+        ingresses: impl Iterator<Item = &'a IngressRules>,
         class: &str,
         ignore_default_backends: bool,
     ) -> Self {
-        let mut used: Vec<&Kept> =
+        let mut used: Vec<&IngressRules> =
             ingresses.filter(|ingress| ingress.class.as_ref().is_none_or(|said| said == class)).collect();
         used.sort_by_key(|ingress| &ingress.age);
         let mut table = Self::default();
         for rule in used.iter().flat_map(|ingress| &ingress.rules) {
-            table.routes(&rule.host).push(Route::new(rule));
+            table.routes(&rule.host).push(PathRoute::new(rule));
         }
         let hosts = table.hosts.values_mut().chain(table.wildcards.values_mut());
         for routes in hosts.chain([&mut table.any]) {
@@ -59,7 +59,7 @@ impl Table {
     }
 
     /// The routes of a host as a rule has it.
-    fn routes(&mut self, host: &str) -> &mut Vec<Route> {
+    fn routes(&mut self, host: &str) -> &mut Vec<PathRoute> {
         match host.strip_prefix('*') {
             _ if host.is_empty() => &mut self.any,
             Some(behind) => self.wildcards.entry(behind.as_bytes().into()).or_default(),
@@ -79,7 +79,7 @@ impl Table {
     }
 }
 
-impl Route {
+impl PathRoute {
     fn new(rule: &Rule) -> Self {
         let path = if rule.exact { &*rule.path } else { rule.path.trim_end_matches('/') };
         Self { path: path.as_bytes().into(), exact: rule.exact, backend: rule.backend.clone() }

@@ -1,14 +1,14 @@
 //! One watch: a list, then its changes, then again from the beginning.
 //!
-//! Where it stands is where the program stands: [`Task::run`] is the whole of it.
+//! Where it stands is where the program stands: [`WatchTask::run`] is the whole of it.
 
 use super::backoff::Backoff;
-use super::failure::{Failure, Kind};
-use super::kept::Kept;
+use super::failure::{ApiFailure, FailureKind};
+use super::object_store::{ObjectStore, Objects, ReceivedObject};
+use super::progress::Phase;
+use super::resource_watch::ResourceWatch;
 use super::save::Saver;
-use super::state::Phase;
-use super::store::{Came, Objects, Store};
-use super::watched::Watched;
+use super::watched_object::WatchedObject;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use kube::Api;
@@ -48,8 +48,8 @@ const PAGE: u32 = 500;
 const END_OF_LIST: &str = "k8s.io/initial-events-end";
 
 /// The one who keeps a watch up.
-pub(super) struct Task<T: Kept> {
-    watched: Arc<Watched<T>>,
+pub(super) struct WatchTask<T: WatchedObject> {
+    watched: Arc<ResourceWatch<T>>,
     /// Knows the snapshot, if there may be one.
     saver: Option<Saver<T>>,
     backoff: Backoff,
@@ -58,15 +58,15 @@ pub(super) struct Task<T: Kept> {
 }
 
 /// A watch while it is open.
-struct Events<T: Kept> {
-    stream: BoxStream<'static, kube::Result<WatchEvent<Came<T>>>>,
+struct WatchStream<T: WatchedObject> {
+    stream: BoxStream<'static, kube::Result<WatchEvent<ReceivedObject<T>>>>,
     opened: Instant,
     /// By then the server should have ended it.
     until: Instant,
 }
 
-impl<T: Kept> Task<T> {
-    pub(super) fn new(watched: Arc<Watched<T>>, saver: Option<Saver<T>>) -> Self {
+impl<T: WatchedObject> WatchTask<T> {
+    pub(super) fn new(watched: Arc<ResourceWatch<T>>, saver: Option<Saver<T>>) -> Self {
         Self { watched, saver, backoff: Backoff::default(), server: None }
     }
 
@@ -79,23 +79,23 @@ impl<T: Kept> Task<T> {
             if watched.is_some_and(|listed| listed.elapsed() >= HEALTHY) {
                 self.backoff.reset();
             }
-            self.lost(&failure);
-            sleep(self.backoff.next(failure.reached())).await;
+            self.record_failure(&failure);
+            sleep(self.backoff.next(failure.reachability())).await;
             began = Instant::now();
             Err(failure) = self.attempt().await;
         }
     }
 
-    /// As [`Task::attempt`], but what was known before the process began is served when it fails, before anybody hears
+    /// As [`WatchTask::attempt`], but what was known before the process began is served when it fails, before anybody hears
     /// of that, or does not come to a list soon.
-    async fn first_attempt(&mut self) -> Failure {
+    async fn first_attempt(&mut self) -> ApiFailure {
         let Some(saver) = self.saver.clone() else {
             let Err(failure) = self.attempt().await;
             return failure;
         };
         let watched = Arc::clone(&self.watched);
         let late = async {
-            watched.silence().await;
+            watched.wait_for_silence().await;
             saver.restore().await;
         };
         let mut restored = false;
@@ -116,19 +116,19 @@ impl<T: Kept> Task<T> {
     }
 
     /// Keeps the watch up until something fails.
-    async fn attempt(&mut self) -> Result<Infallible, Failure> {
+    async fn attempt(&mut self) -> Result<Infallible, ApiFailure> {
         self.watched.lock().progress.phase = Phase::Connecting;
-        let client = self.watched.client.connected().await.map_err(|error| Failure::unmade(&error))?;
+        let client = self.watched.client.connected().await.map_err(|error| ApiFailure::unmade(&error))?;
         self.server = Some(Arc::clone(&client.server));
-        let ended = self.follow(&client.kube).await;
-        if let Err(Failure { kind: Kind::Unreached | Kind::Forbidden, .. }) = &ended {
+        let ended = self.list_and_watch(&client.kube).await;
+        if let Err(ApiFailure { kind: FailureKind::Unreached | FailureKind::Forbidden, .. }) = &ended {
             self.watched.client.failed(&client).await;
         }
         ended
     }
 
     /// Lists, then watches from there on, again from where it was each time that the server ends the watch.
-    async fn follow(&mut self, client: &kube::Client) -> Result<Infallible, Failure> {
+    async fn list_and_watch(&mut self, client: &kube::Client) -> Result<Infallible, ApiFailure> {
         let api = match &self.watched.namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
@@ -138,23 +138,26 @@ impl<T: Kept> Task<T> {
             Some(listed) => listed,
             None => {
                 let version = self.paged_list(&api).await?;
-                let events = self.open(&api, Some(&version)).await?;
+                let events = self.open_watch(&api, Some(&version)).await?;
                 (version, events)
             }
         };
         loop {
-            self.read(&mut events, &mut version).await?;
-            events = self.open(&api, Some(&version)).await?;
+            self.read_events(&mut events, &mut version).await?;
+            events = self.open_watch(&api, Some(&version)).await?;
         }
     }
 
     /// Asks for all objects and then their changes in one answer. None when the server does not know how.
-    async fn streamed_list(&mut self, api: &Api<Came<T>>) -> Result<Option<(String, Events<T>)>, Failure> {
+    async fn streamed_list(
+        &mut self,
+        api: &Api<ReceivedObject<T>>,
+    ) -> Result<Option<(String, WatchStream<T>)>, ApiFailure> {
         if !self.watched.client.streams_lists() {
             return Ok(None);
         }
-        let mut events = match self.open(api, None).await {
-            Err(Failure { kind: Kind::NotUnderstood, .. }) => {
+        let mut events = match self.open_watch(api, None).await {
+            Err(ApiFailure { kind: FailureKind::NotUnderstood, .. }) => {
                 self.watched.client.cannot_stream_lists();
                 return Ok(None);
             }
@@ -164,13 +167,13 @@ impl<T: Kept> Task<T> {
         loop {
             let Ok(next) = timeout(SILENCE, events.stream.next()).await else {
                 if self.watched.client.has_streamed() {
-                    return Err(Failure::too_slow("nothing of the list came", SILENCE));
+                    return Err(ApiFailure::too_slow("nothing of the list came", SILENCE));
                 }
                 // An old server takes it for a plain watch, which has no end of the list.
                 self.watched.client.cannot_stream_lists();
                 return Ok(None);
             };
-            match next.ok_or_else(|| Failure::unreached("the list broke off"))? {
+            match next.ok_or_else(|| ApiFailure::unreached("the list broke off"))? {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     self.add(&mut objects, object);
                 }
@@ -189,7 +192,7 @@ impl<T: Kept> Task<T> {
     }
 
     /// Asks for all objects page by page. Returns the version they are of.
-    async fn paged_list(&mut self, api: &Api<Came<T>>) -> Result<String, Failure> {
+    async fn paged_list(&mut self, api: &Api<ReceivedObject<T>>) -> Result<String, ApiFailure> {
         let mut params = ListParams {
             label_selector: self.watched.selector.labels(),
             field_selector: self.watched.selector.fields(),
@@ -199,14 +202,14 @@ impl<T: Kept> Task<T> {
         let mut objects = self.watched.lock().store.empty();
         loop {
             let page = timeout(ANSWER, api.list(&params)).await;
-            let page = page.map_err(|_| Failure::too_slow("no list came", ANSWER))?;
+            let page = page.map_err(|_| ApiFailure::too_slow("no list came", ANSWER))?;
             let page = page.map_err(|error| self.failure(error))?;
             page.items.into_iter().for_each(|object| self.add(&mut objects, object));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.filter(|version| !version.is_empty());
-                let version = version.ok_or_else(|| Failure {
-                    kind: Kind::Refused,
+                let version = version.ok_or_else(|| ApiFailure {
+                    kind: FailureKind::Refused,
                     text: "a list without a version, from which it cannot be watched".to_owned(),
                 })?;
                 self.replace(objects);
@@ -216,7 +219,11 @@ impl<T: Kept> Task<T> {
     }
 
     /// Begins a watch at a version, or with a list that is streamed.
-    async fn open(&self, api: &Api<Came<T>>, version: Option<&str>) -> Result<Events<T>, Failure> {
+    async fn open_watch(
+        &self,
+        api: &Api<ReceivedObject<T>>,
+        version: Option<&str>,
+    ) -> Result<WatchStream<T>, ApiFailure> {
         let (least, more) = LIFE;
         let life = least + fastrand::u32(0..=more);
         let params = WatchParams {
@@ -229,17 +236,22 @@ impl<T: Kept> Task<T> {
         let opened = Instant::now();
         let until = opened + Duration::from_secs(life.into()) + SLACK;
         let answer = timeout(ANSWER, api.watch(&params, version.unwrap_or_default())).await;
-        let answer = answer.map_err(|_| Failure::too_slow("no watch began", ANSWER))?;
+        let answer = answer.map_err(|_| ApiFailure::too_slow("no watch began", ANSWER))?;
         let stream = answer.map_err(|error| self.failure(error))?.boxed();
-        Ok(Events { stream, opened, until })
+        Ok(WatchStream { stream, opened, until })
     }
 
     /// Takes over what a watch tells, until the server ends it.
-    async fn read(&mut self, events: &mut Events<T>, version: &mut String) -> Result<(), Failure> {
+    async fn read_events(
+        &mut self,
+        events: &mut WatchStream<T>,
+        version: &mut String,
+    ) -> Result<(), ApiFailure> {
         loop {
             let next = timeout_at(events.until, events.stream.next()).await;
-            let next = next
-                .map_err(|_| Failure::unreached("the watch did not end in time: its connection is dead"))?;
+            let next = next.map_err(|_| {
+                ApiFailure::unreached("the watch did not end in time: its connection is dead")
+            })?;
             let Some(event) = next else { break };
             match event.map_err(|error| self.failure(error))? {
                 WatchEvent::Error(status) => return Err(self.refused(&status)),
@@ -248,35 +260,35 @@ impl<T: Kept> Task<T> {
                     *version = mark.metadata.resource_version;
                 }
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    follow_version(version, &object);
-                    self.change(|store| store.apply(object));
+                    advance_version(version, &object);
+                    self.apply_event(|store| store.apply(object));
                 }
                 WatchEvent::Deleted(object) => {
-                    follow_version(version, &object);
-                    self.change(|store| store.delete(&object));
+                    advance_version(version, &object);
+                    self.apply_event(|store| store.delete(&object));
                 }
             }
         }
         if events.opened.elapsed() < SHORTEST {
-            return Err(Failure::unreached("the watch ended as soon as it began"));
+            return Err(ApiFailure::unreached("the watch ended as soon as it began"));
         }
         Ok(())
     }
 
     /// Takes an object of a list that is not complete yet.
-    fn add(&self, objects: &mut Objects<T>, object: Came<T>) {
+    fn add(&self, objects: &mut Objects<T>, object: ReceivedObject<T>) {
         let mut inner = self.watched.lock();
         inner.progress.heard();
         inner.store.add(objects, object);
     }
 
     /// Takes over one event.
-    fn change(&mut self, change: impl FnOnce(&mut Store<T>)) {
+    fn apply_event(&mut self, change: impl FnOnce(&mut ObjectStore<T>)) {
         let mut inner = self.watched.lock();
         inner.progress.heard();
         inner.progress.events += 1;
         change(&mut inner.store);
-        inner.count();
+        inner.update_gauges();
         drop(inner);
         self.watched.changed.notify_one();
         self.watched.metrics.events.increment();
@@ -287,38 +299,38 @@ impl<T: Kept> Task<T> {
         let mut inner = self.watched.lock();
         let before = inner.store.before().is_some();
         inner.store.replace(objects);
-        inner.progress.listed(&self.watched.what(), before);
+        inner.progress.listed(&self.watched.description(), before);
         inner.server.clone_from(&self.server);
-        inner.count();
+        inner.update_gauges();
         drop(inner);
         self.watched.changed.notify_one();
         self.watched.metrics.lists.increment();
     }
 
     /// Makes a failure known.
-    fn lost(&mut self, failure: &Failure) {
+    fn record_failure(&mut self, failure: &ApiFailure) {
         let mut inner = self.watched.lock();
-        let what = self.watched.what();
+        let what = self.watched.description();
         let keeps = inner.store.is_complete();
         inner.progress.failed(&what, failure, keeps);
-        let for_good = matches!(failure.kind, Kind::Forbidden | Kind::NotUnderstood);
+        let for_good = matches!(failure.kind, FailureKind::Forbidden | FailureKind::NotUnderstood);
         inner.store.lost(&format!("{what}: {}", failure.text).into(), for_good);
-        inner.count();
+        inner.update_gauges();
         drop(inner);
         self.watched.metrics.failures.increment();
     }
 
-    fn failure(&self, error: kube::Error) -> Failure {
-        Failure::of::<T::Object>(error, self.watched.namespace.as_deref())
+    fn failure(&self, error: kube::Error) -> ApiFailure {
+        ApiFailure::of::<T::ApiObject>(error, self.watched.namespace.as_deref())
     }
 
-    fn refused(&self, status: &kube::core::Status) -> Failure {
-        Failure::of_status::<T::Object>(status, self.watched.namespace.as_deref())
+    fn refused(&self, status: &kube::core::Status) -> ApiFailure {
+        ApiFailure::of_status::<T::ApiObject>(status, self.watched.namespace.as_deref())
     }
 }
 
 /// The version to go on from after this object's event.
-fn follow_version<K: kube::Resource>(version: &mut String, object: &K) {
+fn advance_version<K: kube::Resource>(version: &mut String, object: &K) {
     if let Some(new) = &object.meta().resource_version {
         version.clone_from(new);
     }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// What is kept of each object of a resource: the resource's owner says.
 ///
 /// As serde writes it, so it is in snapshots; one that cannot be read any more is not used.
-pub trait Kept: PartialEq + Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
+pub trait WatchedObject: PartialEq + Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     /// The object as the API server gives it.
-    type Object: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+    type ApiObject: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + DeserializeOwned
         + Clone
         + Debug
@@ -20,23 +20,23 @@ pub trait Kept: PartialEq + Serialize + DeserializeOwned + Send + Sync + Sized +
         + 'static;
 
     /// Takes what is to be kept.
-    fn keep(object: Self::Object) -> Self;
+    fn from_api(object: Self::ApiObject) -> Self;
 }
 
 /// What is known of a group of objects.
 #[derive(Debug)]
-pub enum Known<T> {
+pub enum GroupState<T> {
     /// No list was complete yet.
     Pending,
     /// No list was complete yet, and there is no use in waiting for one: the server refuses, for this reason.
     Failed(Arc<str>),
     /// The objects of the last complete list, and every change that was heard of since.
-    Found(View<T>),
+    Ready(GroupView<T>),
 }
 
 /// The objects of a group.
 #[derive(Debug)]
-pub struct View<T> {
+pub struct GroupView<T> {
     /// In the order of their names; there may be none.
     pub objects: Arc<[Arc<T>]>,
     /// Why an object of the group could not be read that was never read before.
@@ -47,52 +47,52 @@ pub struct View<T> {
     pub before: Option<Timestamp>,
 }
 
-impl<T> Known<T> {
+impl<T> GroupState<T> {
     /// Returns of when the objects are, if that was before the process began.
     pub const fn before(&self) -> Option<Timestamp> {
         match self {
-            Self::Found(view) => view.before,
+            Self::Ready(view) => view.before,
             Self::Pending | Self::Failed(_) => None,
         }
     }
 }
 
-impl<T> View<T> {
+impl<T> GroupView<T> {
     /// Returns the only object of a group that has one at most, such as a name's.
     pub fn one(&self) -> Option<&T> {
         self.objects.first().map(AsRef::as_ref)
     }
 }
 
-impl<T> Clone for Known<T> {
+impl<T> Clone for GroupState<T> {
     fn clone(&self) -> Self {
         match self {
             Self::Pending => Self::Pending,
             Self::Failed(reason) => Self::Failed(Arc::clone(reason)),
-            Self::Found(view) => Self::Found(view.clone()),
+            Self::Ready(view) => Self::Ready(view.clone()),
         }
     }
 }
 
-impl<T> Clone for View<T> {
+impl<T> Clone for GroupView<T> {
     fn clone(&self) -> Self {
         let Self { objects, unreadable, stale, before } = self;
         Self { objects: Arc::clone(objects), unreadable: unreadable.clone(), stale: *stale, before: *before }
     }
 }
 
-impl<T: PartialEq> PartialEq for Known<T> {
+impl<T: PartialEq> PartialEq for GroupState<T> {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Pending, Self::Pending) => true,
             (Self::Failed(reason), Self::Failed(other)) => reason == other,
-            (Self::Found(view), Self::Found(other)) => view == other,
+            (Self::Ready(view), Self::Ready(other)) => view == other,
             _ => false,
         }
     }
 }
 
-impl<T: PartialEq> PartialEq for View<T> {
+impl<T: PartialEq> PartialEq for GroupView<T> {
     fn eq(&self, other: &Self) -> bool {
         (self.stale, self.before, &self.unreadable) == (other.stale, other.before, &other.unreadable)
             && self.objects == other.objects
@@ -102,7 +102,7 @@ impl<T: PartialEq> PartialEq for View<T> {
 /// What tests keep.
 #[cfg(test)]
 pub(super) mod sample {
-    use super::Kept;
+    use super::WatchedObject;
     use k8s_openapi::api::core::v1::ConfigMap;
     use serde::{Deserialize, Serialize};
 
@@ -110,10 +110,10 @@ pub(super) mod sample {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     pub(in crate::kubernetes) struct Values(pub(in crate::kubernetes) Vec<String>);
 
-    impl Kept for Values {
-        type Object = ConfigMap;
+    impl WatchedObject for Values {
+        type ApiObject = ConfigMap;
 
-        fn keep(object: ConfigMap) -> Self {
+        fn from_api(object: ConfigMap) -> Self {
             Self(object.data.unwrap_or_default().into_values().collect())
         }
     }
