@@ -1,12 +1,12 @@
 //! Names a request: head in, path out.
 //!
 //! The kinds and their names are Linkerd's. On purpose different: text from a client is taken as elements of bytes
-//! and never parsed as a dtab path, so it cannot be an error; empty segments are skipped; host names are
-//! lower-cased. Nothing is percent-decoded.
+//! and never parsed as a dtab path, so it cannot be an error; empty segments are skipped; host names are lower-cased.
+//! Nothing is percent-decoded.
 //!
-//! A head is named alike whichever protocol it came by. Where an identifier reads a header, the pseudo-headers of
-//! HTTP/2 (RFC 9113 8.3.1) may stand, and mean the same of HTTP/1: `:authority` is `Host`, `:path` the target with its
-//! query, `:method` the method. `:scheme` is `http`: listeners have no TLS by now, and a caller's word for it is not kept.
+//! A head gets the same name by either protocol. An identifier that reads a header may name a pseudo-header of HTTP/2
+//! (RFC 9113 8.3.1) as well, which means the same for HTTP/1: `:authority` is `Host`, `:path` the target with its
+//! query, `:method` the method. `:scheme` is `http`: listeners have no TLS yet, and a caller's own claim is not kept.
 
 mod config;
 mod ingress;
@@ -31,16 +31,16 @@ pub struct Identifiers {
     prefix: Path,
 }
 
-/// One identifier of a router, with what it has to know beside the request: [`Ingresses::identifiers`] says that.
+/// One identifier of a router, with the state it needs beside the request: [`Ingresses::identifiers`] returns them.
 #[derive(Clone, Debug)]
 pub enum Identifier {
-    /// One that reads nothing but the head; `io.l5d.ingress` among these knows no rules.
+    /// An identifier that reads the head alone. `io.l5d.ingress` in this variant knows no rules.
     Head(Config),
     /// `io.l5d.ingress`.
     Ingress(LiveRules),
 }
 
-/// One identifier on one worker.
+/// One identifier, as one worker uses it.
 #[derive(Clone, Debug)]
 enum WorkerIdentifier {
     Head(Config),
@@ -48,8 +48,8 @@ enum WorkerIdentifier {
 }
 
 impl Identifiers {
-    /// Makes the identifiers of a router whose names begin with `prefix` (`dstPrefix`). None configured is the
-    /// default one.
+    /// Makes the identifiers of a router with names that begin with `prefix` (`dstPrefix`). An empty list is the
+    /// default identifier.
     pub fn new(identifiers: &[Identifier], prefix: &Path) -> Self {
         let ready = |identifier: &Identifier| match identifier {
             Identifier::Head(config) => WorkerIdentifier::Head(config.clone()),
@@ -64,14 +64,14 @@ impl Identifiers {
 
     /// Writes the request's name into `name`, which is cleared first.
     ///
-    /// Names depend on the head, and with `io.l5d.ingress` on its rules; a target is expected in origin form. The host is lower-cased where it
-    /// is read, and with `consume` the segments leave the target, which costs a copy of it. Nothing else is
-    /// allocated once `name` has grown.
+    /// The name depends on the head, and with `io.l5d.ingress` on its rules; the target must be in origin form. The
+    /// host is lower-cased where it is read, and with `consume` the segments leave the target, which costs a copy of
+    /// it. Nothing else is allocated once `name` has grown.
     ///
     /// # Errors
     ///
-    /// When no identifier names the request. The last one's reason is kept, as in Linkerd. One that cannot say because
-    /// its rules are not known yet is the last one: those behind it would name what it may be going to name.
+    /// No identifier names the request. The error is that of the last one, as in Linkerd. An identifier that does not
+    /// know its rules yet counts as the last one: those behind it could take a request that it may be about to name.
     pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), IdentifyError> {
         let mut last = None;
         for identifier in &self.identifiers {
@@ -90,13 +90,13 @@ impl Identifiers {
     }
 }
 
-/// Why no identifier named a request.
+/// The reason why no identifier named a request.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum IdentifyError {
-    /// None of them does: a 400, with what the last identifier missed.
+    /// No identifier names it: a 400, with the error of the last identifier.
     #[error("{0}")]
     Unnamed(String),
-    /// It cannot be said yet: a 503, with what is not known.
+    /// The rules are not known yet: a 503, with the reason.
     #[error("{0}")]
     NotYet(String),
 }
@@ -110,18 +110,23 @@ impl WorkerIdentifier {
     }
 }
 
-/// What an identifier missed. It becomes text only when no later identifier succeeds.
+/// The reason why one identifier does not name a request. It becomes text only if no later identifier does.
 enum Mismatch<'a> {
+    /// This header is absent.
     Header(&'a str),
+    /// The value of this header does not begin with a slash.
     Slash(&'a str),
+    /// The path has fewer segments than this.
     Segments(usize),
+    /// The path in this header has no segments.
     Path(&'a str),
+    /// There is no host.
     Host,
-    /// No rule of an ingress, and no default backend.
+    /// No rule of an ingress matches, and there is no default backend.
     Rule,
-    /// A rule that leads to something else.
+    /// The rule that matches leads to no service.
     Service,
-    /// The rules of ingresses are not known, for a reason if there is one besides that they were not listed yet.
+    /// The rules of ingresses are not known yet; with a reason, if they were refused.
     Unknown(Option<Arc<str>>),
 }
 
@@ -216,7 +221,7 @@ impl MethodAndHost {
     }
 }
 
-/// Appends the first elements of a target's path to a name; returns how many there were.
+/// Appends the first elements of a target's path to a name; returns their number.
 fn push_elems(target: &Target<'_>, most: usize, name: &mut PathBuf) -> usize {
     let mut found = 0;
     for elem in target.elems().take(most) {
@@ -226,7 +231,7 @@ fn push_elems(target: &Target<'_>, most: usize, name: &mut PathBuf) -> usize {
     found
 }
 
-/// Returns the value of a pseudo-header, or the first one of a field; an empty one is as good as none.
+/// Returns the value of a pseudo-header, or the first value of a field; an empty value counts as absent.
 fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Mismatch<'c>> {
     let is = |name: &str| header.eq_ignore_ascii_case(name);
     let found = if is("host") || is(":authority") {
@@ -244,15 +249,15 @@ fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Mismat
     found.filter(|value| !value.is_empty()).ok_or(Mismatch::Header(header))
 }
 
-/// Returns whether a name is that of a pseudo-header that identifiers read, whatever its case.
+/// Returns whether a name is that of a pseudo-header that identifiers read, in any case.
 pub fn is_pseudo_header(name: &str) -> bool {
     [":authority", ":path", ":method", ":scheme"].iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Returns a target without its first segments, with its query and its trailing slash.
 ///
-/// Exactly one slash leads, whatever stood between the segments: `//host/x` would be taken for another host's
-/// path by whoever resolves it.
+/// Exactly one slash leads, however many stood between the segments: `//host/x` could be resolved as a path of
+/// another host.
 fn without_segments(target: &Target<'_>, segments: usize) -> Vec<u8> {
     let mut rest = after_slashes(target.path);
     for _ in 0..segments {

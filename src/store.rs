@@ -1,9 +1,9 @@
-//! Where live dtabs come from: a file, a ConfigMap, or a custom resource of Kubernetes.
+//! The stores of live dtabs: a file, a ConfigMap, or a custom resource of Kubernetes.
 //!
-//! A stored dtab comes before the router's own, which is looked at first. A bad edit keeps the last good table and says
-//! so; who uses the table is not known here.
+//! A stored dtab is placed before the router's own, which is looked at first. A bad edit keeps the last good dtab in
+//! use and reports the error. This module does not know which parts of the router use the dtab.
 //!
-//! | kind | what is stored where | until it is known | when it is not there |
+//! | kind | place of the dtab | until it is known | when it is absent |
 //! |---|---|---|---|
 //! | `io.l5d.fs` | a file | the start fails | the last good one stays |
 //! | `io.l5d.k8s.configMap` | one key of a ConfigMap | names wait | nothing is stored, as in Linkerd |

@@ -62,7 +62,7 @@ impl Live {
             Base::new(router, store.as_ref().map(DtabStore::stored), &namers, control)
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
-        let ingresses = Ingresses::new(&clients, registry, control).rebuilt(identifiers(&config)).await?;
+        let ingresses = Ingresses::new(&clients, registry, control).rebuild(identifiers(&config)).await?;
         let shown = ShownLive {
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(shown_routers(&config, &bases, opened)),
@@ -136,7 +136,7 @@ impl Live {
         // Whatever can fail comes first, so that all of it is taken over or nothing.
         let namers = self.namers.rebuilt(&config.namers, config.interpreters())?;
         let opened = open_stores(&self.stores, &config.routers).await?;
-        let ingresses = self.ingresses.rebuilt(identifiers(&config)).await?;
+        let ingresses = self.ingresses.rebuild(identifiers(&config)).await?;
         for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
             let namers = namers.namers_behind(&router.transformers);
             base.change(router, store.as_ref().map(DtabStore::stored), &namers);

@@ -1,37 +1,37 @@
-//! How long to wait after a failure.
+//! The pauses between attempts to reach the API server.
 
 use std::time::Duration;
 
-/// The pause after a first failure at most; it doubles.
+/// The longest pause after a first failure; each further failure doubles it.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest pause: when the server returns, or etcd behind it, or a right is given back, all is to be up to date
-/// within 5 s.
+/// The longest pause of all: when the server returns, or etcd behind it, or a right is given back, the answers must
+/// be up to date within 5 s.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Whether the server was reached when something failed.
+/// The two sorts of failure: with an answer from the server, or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reachability {
-    /// It answered, but not as it should.
+    /// The server answered, but not as it should.
     Reached,
     /// No answer came, or it broke off.
     Unreached,
 }
 
-/// Failures in a row.
+/// A count of failures in a row, from which the next pause is computed.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     last: Option<Reachability>,
-    /// Of the same sort.
+    /// How many failures in a row were of the last sort.
     in_a_row: u32,
 }
 
 impl Backoff {
-    /// Returns how long to wait after one more failure: between half and all of a pause that doubles, so that those who
+    /// Returns the pause after one more failure: between half and all of a pause that doubles, so that watches that
     /// failed together do not come back together.
     pub(super) fn next(&mut self, reachability: Reachability) -> Duration {
         if self.last.replace(reachability) != Some(reachability) {
-            // A server that answers again, be it with an error, is about to be well: begin with short pauses.
+            // A server that answers again, even with an error, is about to recover: begin with short pauses.
             self.in_a_row = 0;
         }
         let pause = FIRST.saturating_mul(1 << self.in_a_row.min(16)).min(LONGEST);
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_limit() {
-        assert!(LONGEST < Duration::from_secs(5), "what has returned is to be up to date by then");
+        assert!(LONGEST < Duration::from_secs(5), "answers must be up to date by then");
         let mut backoff = Backoff::default();
         let mut expected = FIRST;
         for _ in 0..40 {

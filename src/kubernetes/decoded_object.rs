@@ -1,4 +1,4 @@
-//! An object as it came: one that cannot be read must not fail the others.
+//! Decodes one object of a list, so that an unreadable object does not fail the others.
 
 use kube::Resource;
 use kube::api::{ObjectMeta, PartialObjectMeta};
@@ -8,16 +8,16 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// An object, or its metadata and why it cannot be read.
+/// An object of the API server, or its metadata and the reason why the rest cannot be read.
 ///
-/// `kube`'s own guard copies each object before it reads it, in case that it cannot.
+/// The guard of `kube` copies each object before it reads it, in case that it cannot.
 #[derive(Clone, Debug)]
 pub(super) struct DecodedObject<K>(pub(super) Result<K, InvalidObject>);
 
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for DecodedObject<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = Value::deserialize(deserializer)?;
-        // Who wrote which field: often a third of an object, and of no use here.
+        // The record of which client wrote which field: often a third of an object, and of no use here.
         if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
             metadata.remove("managedFields");
         }
@@ -51,7 +51,7 @@ impl<K: Resource> Resource for DecodedObject<K> {
         K::plural(of)
     }
 
-    /// Of what is kept by its metadata alone, nothing else is sent.
+    /// Returns whether metadata is enough: then the server is asked for nothing else.
     fn metadata_api() -> bool {
         K::metadata_api()
     }

@@ -1,4 +1,4 @@
-//! What can go wrong between here and the API server.
+//! Failures of requests to the API server.
 
 use super::backoff::Reachability;
 use super::config::Error;
@@ -7,26 +7,26 @@ use kube::core::Status;
 use std::error::Error as _;
 use std::time::Duration;
 
-/// What went wrong, once.
+/// One failed request, or a watch that ended too early.
 #[derive(Debug)]
 pub(super) struct ApiFailure {
     pub(super) kind: FailureKind,
-    /// For people.
+    /// The description for people.
     pub(super) text: String,
 }
 
-/// What a failure means for what comes next.
+/// The kinds of failure, by what the client does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailureKind {
-    /// No answer came, or it broke off.
+    /// No answer arrived, or it broke off.
     Unreached,
-    /// The credentials are not accepted, or may not do this: 401 and 403. Waiting alone does not help.
+    /// The server does not accept the credentials, or they lack a right: 401 and 403. Waiting alone does not help.
     Forbidden,
-    /// The version is too old to go on from: 410. A new list helps at once.
+    /// The server no longer has the version to go on from: 410. A new list helps at once.
     Expired,
-    /// The server does not know what it was asked: 400 and its like.
+    /// The server does not understand the request: 400 and similar statuses.
     NotUnderstood,
-    /// Anything else that the server answered.
+    /// The server answered with any other error.
     Refused,
 }
 
@@ -39,15 +39,18 @@ impl ApiFailure {
         Self::unreached(format!("{what} for {} s", limit.as_secs()))
     }
 
-    /// Of credentials or files, before anything is sent.
-    pub(super) fn unmade(error: &Error) -> Self {
+    /// Returns the failure of credentials or files, before any request.
+    pub(super) fn from_config_error(error: &Error) -> Self {
         Self { kind: FailureKind::Forbidden, text: error.to_string() }
     }
 
-    /// Of a list or watch of this resource.
-    pub(super) fn of<K: Resource<DynamicType = ()>>(error: kube::Error, namespace: Option<&str>) -> Self {
+    /// Returns the failure of a list or watch of this resource.
+    pub(super) fn from_error<K: Resource<DynamicType = ()>>(
+        error: kube::Error,
+        namespace: Option<&str>,
+    ) -> Self {
         match error {
-            kube::Error::Api(status) => Self::of_status::<K>(&status, namespace),
+            kube::Error::Api(status) => Self::from_status::<K>(&status, namespace),
             kube::Error::SerdeError(error) => {
                 Self { kind: FailureKind::Refused, text: format!("an answer that cannot be read: {error}") }
             }
@@ -58,15 +61,18 @@ impl ApiFailure {
         }
     }
 
-    /// Of a status that the server answered with, or sent inside of a watch.
-    pub(super) fn of_status<K: Resource<DynamicType = ()>>(status: &Status, namespace: Option<&str>) -> Self {
+    /// Returns the failure of a status that the server answered with, or sent inside of a watch.
+    pub(super) fn from_status<K: Resource<DynamicType = ()>>(
+        status: &Status,
+        namespace: Option<&str>,
+    ) -> Self {
         let said = format!("{} {}: {}", status.code, status.reason, status.message);
         let (kind, advice) = match status.code {
             401 => (FailureKind::Forbidden, "; the credentials are read again".to_owned()),
             403 => (FailureKind::Forbidden, format!("; {}", missing_right::<K>(namespace))),
             404 => (FailureKind::NotUnderstood, unknown_resource::<K>()),
             410 => (FailureKind::Expired, String::new()),
-            // Too many requests: the server asks to be asked less.
+            // Too many requests: the server asks for fewer.
             429 => (FailureKind::Refused, String::new()),
             400..=499 => (FailureKind::NotUnderstood, String::new()),
             _ => (FailureKind::Refused, String::new()),
@@ -74,6 +80,7 @@ impl ApiFailure {
         Self { kind, text: said + &advice }
     }
 
+    /// Returns whether the server had answered at all.
     pub(super) const fn reachability(&self) -> Reachability {
         match self.kind {
             FailureKind::Unreached => Reachability::Unreached,
@@ -82,13 +89,13 @@ impl ApiFailure {
     }
 }
 
-/// What it means that there is nothing to list.
+/// Returns advice for a resource that the server does not know.
 fn unknown_resource<K: Resource<DynamicType = ()>>() -> String {
     let (resource, group) = (K::plural(&()), K::group(&()));
     format!("; the server has no resource `{resource}` of apiGroup \"{group}\": is its definition applied?")
 }
 
-/// What RBAC has to grant.
+/// Returns the rights that RBAC has to grant.
 fn missing_right<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
     let (resource, group) = (K::plural(&()), K::group(&()));
     let place = match namespace {
@@ -98,7 +105,7 @@ fn missing_right<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Stri
     format!("grant the verbs list and watch on resource `{resource}` of apiGroup \"{group}\" {place}")
 }
 
-/// An error with what caused it: the outermost one seldom says what matters.
+/// Returns the text of an error with those of its causes: the outermost one seldom says what matters.
 fn chain(error: &kube::Error) -> String {
     let mut text = match error {
         kube::Error::Service(error) => error.to_string(),
@@ -138,7 +145,7 @@ mod tests {
         ];
         for (code, kind) in cases {
             let status = Status::failure("said", "Reason").with_code(code);
-            let failure = ApiFailure::of_status::<Service>(&status, None);
+            let failure = ApiFailure::from_status::<Service>(&status, None);
             assert_eq!(failure.kind, kind, "{code}");
             assert!(failure.text.starts_with(&format!("{code} Reason: said")), "{}", failure.text);
         }
@@ -147,9 +154,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let status = Status::failure("no", "Forbidden").with_code(403);
-        let one = ApiFailure::of_status::<EndpointSlice>(&status, Some("prod")).text;
+        let one = ApiFailure::from_status::<EndpointSlice>(&status, Some("prod")).text;
         assert!(one.ends_with("grant the verbs list and watch on resource `endpointslices` of apiGroup \"discovery.k8s.io\" in the namespace prod"), "{one}");
-        let all = ApiFailure::of_status::<Service>(&status, None).text;
+        let all = ApiFailure::from_status::<Service>(&status, None).text;
         assert!(
             all.ends_with("on resource `services` of apiGroup \"\" in all namespaces (a ClusterRole)"),
             "{all}"

@@ -1,4 +1,4 @@
-//! What those share who keep a watch up, save it, and ask it.
+//! One watch, as shared by the tasks that run it and save it, and by the table that describes it.
 
 use super::client::ApiClient;
 use super::metrics::Metrics;
@@ -12,35 +12,35 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// How long nothing may be heard of the first list before the snapshot is served until then: a server that is well
-/// answers sooner.
+/// How long the first list may be silent before the snapshot is served in its place: a healthy server answers sooner.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long the first list may take in all before that: a name must not wait longer than it may take to be bound.
+/// How long the first list may take in all before that: a name must not wait longer than its binding may take.
 const LONGEST_GRACE: Duration = Duration::from_secs(5);
 
-/// One watch: what is watched, and what is known of it.
+/// One watch: its resource, its objects, and its progress.
 pub(super) struct ResourceWatch<T> {
     pub(super) client: ApiClient,
-    /// All namespaces if there is none.
+    /// The namespace; all namespaces if there is none.
     pub(super) namespace: Option<Arc<str>>,
     pub(super) selector: Selector,
     pub(super) metrics: Metrics,
     inner: Mutex<WatchState<T>>,
-    /// That the server has told something.
+    /// Notified after each message from the server that changed something.
     pub(super) changed: Notify,
 }
 
+/// The state of a watch, which its tasks change under one lock.
 pub(super) struct WatchState<T> {
     pub(super) store: ObjectStore<T>,
     pub(super) progress: WatchProgress,
-    /// Which server told all that is known, but for what was restored.
+    /// The server that all objects came from, except for restored ones.
     pub(super) server: Option<Arc<str>>,
-    /// What is counted of it in the gauges.
-    counted: GaugeShare,
+    /// The watch's share of the gauges.
+    gauges: GaugeShare,
 }
 
-/// A watch's share of the gauges, which it takes back when it ends.
+/// The share that a watch has in the gauges of its resource. Its drop takes the share back.
 struct GaugeShare {
     metrics: Metrics,
     stale: i64,
@@ -79,9 +79,9 @@ impl<T: WatchedObject> ResourceWatch<T> {
         group: GroupFn,
         metrics: Metrics,
     ) -> Self {
-        let (store, progress, counted) =
+        let (store, progress, gauges) =
             (ObjectStore::new(group), WatchProgress::new(), GaugeShare::new(metrics.clone()));
-        let inner = Mutex::new(WatchState { store, progress, server: None, counted });
+        let inner = Mutex::new(WatchState { store, progress, server: None, gauges });
         Self { client, namespace, selector, metrics, inner, changed: Notify::new() }
     }
 
@@ -89,7 +89,7 @@ impl<T: WatchedObject> ResourceWatch<T> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is watched, in words: `endpointslices in default`.
+    /// Returns the resource and the namespace in words: `endpointslices in default`.
     pub(super) fn description(&self) -> String {
         let resource = T::ApiObject::plural(&());
         match &self.namespace {
@@ -98,7 +98,7 @@ impl<T: WatchedObject> ResourceWatch<T> {
         }
     }
 
-    /// Waits until nothing was heard of the first list for too long. One that is on its way is waited for.
+    /// Waits until the first list was silent for too long. A list that is arriving is waited for.
     pub(super) async fn wait_for_silence(&self) {
         let began = Instant::now();
         loop {
@@ -113,10 +113,10 @@ impl<T: WatchedObject> ResourceWatch<T> {
 }
 
 impl<T: WatchedObject> WatchState<T> {
-    /// Keeps the gauges true.
+    /// Sets the gauges to the state of the watch.
     pub(super) fn update_gauges(&mut self) {
         let store = &self.store;
-        self.counted.set(store.is_stale(), store.before().is_some(), store.unreadable_count());
+        self.gauges.set(store.is_stale(), store.snapshot_time().is_some(), store.unreadable_count());
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of a resource, and what is known of a group of its objects.
+//! The objects that a watch stores, and the state of a group of them.
 
 use jiff::Timestamp;
 use kube::Resource;
@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// What is kept of each object of a resource: the resource's owner says.
+/// The part of an object that a watch stores. The module that uses the resource implements it.
 ///
-/// As serde writes it, so it is in snapshots; one that cannot be read any more is not used.
+/// Snapshots contain it as serde writes it. A snapshot that serde can no longer read is not used.
 pub trait WatchedObject: PartialEq + Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
-    /// The object as the API server gives it.
+    /// The whole object, as the API server sends it.
     type ApiObject: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + DeserializeOwned
         + Clone
@@ -19,36 +19,36 @@ pub trait WatchedObject: PartialEq + Serialize + DeserializeOwned + Send + Sync 
         + Send
         + 'static;
 
-    /// Takes what is to be kept.
+    /// Takes the part to store from the whole object.
     fn from_api(object: Self::ApiObject) -> Self;
 }
 
-/// What is known of a group of objects.
+/// The state of a group of objects, as a watch knows it.
 #[derive(Debug)]
 pub enum GroupState<T> {
     /// No list was complete yet.
     Pending,
-    /// No list was complete yet, and there is no use in waiting for one: the server refuses, for this reason.
+    /// No list was complete yet, and waiting does not help: the server refuses, for this reason.
     Failed(Arc<str>),
-    /// The objects of the last complete list, and every change that was heard of since.
+    /// The objects of the last complete list, with every later change.
     Ready(GroupView<T>),
 }
 
 /// The objects of a group.
 #[derive(Debug)]
 pub struct GroupView<T> {
-    /// In the order of their names; there may be none.
+    /// The objects, in the order of their names; there may be none.
     pub objects: Arc<[Arc<T>]>,
-    /// Why an object of the group could not be read that was never read before.
+    /// The reason why an object of the group cannot be read, if it could never be read before.
     pub unreadable: Option<Arc<str>>,
-    /// Whether the server cannot be asked now, so that these are the last good ones.
+    /// Whether the objects are the last good ones, because the server cannot be reached now.
     pub stale: bool,
-    /// Of when they are, if that was before the process began.
+    /// The time of the snapshot that the objects are from; none if this process has listed them itself.
     pub before: Option<Timestamp>,
 }
 
 impl<T> GroupState<T> {
-    /// Returns of when the objects are, if that was before the process began.
+    /// Returns the time of the snapshot that the objects are from; none if this process has listed them itself.
     pub const fn before(&self) -> Option<Timestamp> {
         match self {
             Self::Ready(view) => view.before,
@@ -58,7 +58,7 @@ impl<T> GroupState<T> {
 }
 
 impl<T> GroupView<T> {
-    /// Returns the only object of a group that has one at most, such as a name's.
+    /// Returns the only object of a group that has at most one, such as the group of a name.
     pub fn one(&self) -> Option<&T> {
         self.objects.first().map(AsRef::as_ref)
     }
@@ -99,14 +99,14 @@ impl<T: PartialEq> PartialEq for GroupView<T> {
     }
 }
 
-/// What tests keep.
+/// A stored object for tests.
 #[cfg(test)]
 pub(super) mod sample {
     use super::WatchedObject;
     use k8s_openapi::api::core::v1::ConfigMap;
     use serde::{Deserialize, Serialize};
 
-    /// Of a ConfigMap, the values of its data.
+    /// The values in the data of a ConfigMap.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     pub(in crate::kubernetes) struct Values(pub(in crate::kubernetes) Vec<String>);
 

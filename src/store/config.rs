@@ -1,4 +1,4 @@
-//! The stores, as configured.
+//! The configuration of stores.
 
 use super::error::Error;
 use super::file::FileStoreConfig;
@@ -23,7 +23,7 @@ impl Config {
         }
     }
 
-    /// Checks what can be checked without asking anybody. Reads files.
+    /// Checks the configuration without a request to the API server. Reads files.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Config {
 }
 
 impl fmt::Display for Config {
-    /// Where it is, in words.
+    /// Writes the place of the dtab in words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fs(fs) => fs.dtab_file.display().fmt(f),

@@ -4,23 +4,23 @@ use crate::name::ParseError;
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no dtab.
+/// The reason why a store has no dtab.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
     #[error("{}: cannot be read: {source}", file.display())]
     Io {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The file holds no dtab.
     #[error("{}:{}:{}: {error}", file.display(), error.line, error.column)]
     Parse {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// Where in it, and why.
+        /// The error, with its place in the file.
         error: Box<ParseError>,
     },
     /// `kubeconfig`, `context` or `host` does not lead to an API server.
@@ -28,7 +28,7 @@ pub enum Error {
     Kubernetes {
         /// The kind of the interpreter.
         kind: &'static str,
-        /// What is wrong.
+        /// The error of the API client's configuration.
         source: crate::kubernetes::Error,
     },
 }

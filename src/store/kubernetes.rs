@@ -1,22 +1,22 @@
 //! A dtab in an object of Kubernetes.
 //!
-//! The object is watched alone, by its name. Nothing is said before the watch has a complete list; what was said stays
-//! while the API server cannot be asked. An object or a key that is not there stores nothing, as in Linkerd: its
-//! deletion takes the stored dtab away.
+//! The object is watched alone, by its name. Nothing is published before the watch has a complete list. While the API
+//! server cannot be reached the last dtab stays. An absent object or key stores nothing, as in Linkerd: the deletion
+//! of the object takes the stored dtab away.
 
 mod config;
 mod config_map;
-mod follow;
 mod linkerd;
+mod publish;
 mod report;
 mod resource;
 
 pub use self::config::{DtabObject, KubernetesStoreConfig};
 
 use self::config_map::ConfigMapData;
-use self::follow::{DtabError, DtabSource, follow};
 use self::linkerd::LinkerdDtab;
-use self::report::{DtabReport, report};
+use self::publish::{DtabError, DtabSource, publish_changes};
+use self::report::{DtabReport, write_reports};
 use self::resource::SignpostDtab;
 use super::error::Error;
 use super::publisher::Publisher;
@@ -27,10 +27,10 @@ use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// Describes the watches of a store.
-pub(super) type WatchDescription = Box<dyn Fn() -> Map<String, Value> + Send + Sync>;
+/// A function that describes the watches of a store.
+pub(super) type DescribeFn = Box<dyn Fn() -> Map<String, Value> + Send + Sync>;
 
-/// What the watches of each resource count.
+/// The metrics of the watches of each resource.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     config_maps: WatchMetrics,
@@ -45,36 +45,37 @@ impl Metrics {
 }
 
 impl KubernetesStoreConfig {
-    /// Begins to follow the object, on `control`.
+    /// Begins to watch the object, on `control`.
     pub(super) fn open(
         &self,
         client: ApiClient,
         publisher: Publisher,
         metrics: &Metrics,
         control: &Handle,
-    ) -> Result<WatchDescription, Error> {
+    ) -> Result<DescribeFn, Error> {
         self.check()?;
         Ok(match &self.object {
             DtabObject::ConfigMap { .. } => {
                 let watches = self.watches::<ConfigMapData>(client, metrics.config_maps.clone(), control);
-                self.follow(watches, publisher, control, |_, _| {})
+                self.start_publishing(watches, publisher, control, |_, _| {})
             }
             DtabObject::LinkerdDtab => {
                 let watches = self.watches::<LinkerdDtab>(client, metrics.dtabs.clone(), control);
-                self.follow(watches, publisher, control, |_, _| {})
+                self.start_publishing(watches, publisher, control, |_, _| {})
             }
             DtabObject::Dtab => {
                 let watches = self.watches::<SignpostDtab>(client.clone(), metrics.dtabs.clone(), control);
-                let (sender, judged) = watch::channel(None);
-                control.spawn(report(client, self.clone(), judged));
-                let tell = move |object: &SignpostDtab, verdict: Result<usize, &DtabError>| {
-                    sender.send_replace(DtabReport::new(object, verdict));
+                let (sender, reports) = watch::channel(None);
+                control.spawn(write_reports(client, self.clone(), reports));
+                let report = move |object: &SignpostDtab, result: Result<usize, &DtabError>| {
+                    sender.send_replace(DtabReport::new(object, result));
                 };
-                self.follow(watches, publisher, control, tell)
+                self.start_publishing(watches, publisher, control, report)
             }
         })
     }
 
+    /// Returns the watches of the object's resource, limited to this one object.
     fn watches<T: DtabSource>(
         &self,
         client: ApiClient,
@@ -85,15 +86,17 @@ impl KubernetesStoreConfig {
         Watches::new(client, Scope::Namespace, selector, own_name, metrics, control)
     }
 
-    fn follow<T: DtabSource>(
+    /// Starts the watch, and the task that publishes its dtab. The task calls `report` with the result for each version
+    /// of the object.
+    fn start_publishing<T: DtabSource>(
         &self,
         watches: Watches<T>,
         publisher: Publisher,
         control: &Handle,
-        judged: impl Fn(&T, Result<usize, &DtabError>) + Send + 'static,
-    ) -> WatchDescription {
+        report: impl Fn(&T, Result<usize, &DtabError>) + Send + 'static,
+    ) -> DescribeFn {
         let known = watches.watch_group(&self.namespace.as_str().into(), &self.name.as_str().into());
-        control.spawn(follow(self.clone(), known, publisher, judged));
+        control.spawn(publish_changes(self.clone(), known, publisher, report));
         Box::new(move || watches.state())
     }
 }

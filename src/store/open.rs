@@ -1,8 +1,8 @@
-//! Stores that are followed: what is known of each, and who says it.
+//! The open stores: the table of them, and the state of each.
 
 use super::config::Config;
 use super::error::Error;
-use super::kubernetes::{self, WatchDescription};
+use super::kubernetes::{self, DescribeFn};
 use super::publisher::{Publisher, StoreProgress, StoredDtab, lock};
 use crate::kubernetes::ApiClients;
 use crate::telemetry::{Gauge, Registry};
@@ -13,38 +13,41 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The stores that routers use, each shared by all that are configured alike. Cheap to clone.
+/// The stores that routers use; routers with equal configurations share one. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DtabStores(Arc<StoreTable>);
 
+/// The open stores, and what a new one needs.
 #[derive(Debug)]
 struct StoreTable {
     clients: ApiClients,
     registry: Registry,
     control: Handle,
     rejected: Gauge,
-    /// Made with the first store in Kubernetes: whoever has none should see none.
+    /// The metrics of watches; none before the first store in Kubernetes, so that a router without one does not show
+    /// them.
     watches: Mutex<Option<kubernetes::Metrics>>,
     open: tokio::sync::Mutex<Vec<Weak<OpenStore>>>,
 }
 
-/// A store that is followed, for as long as there is a clone of it.
+/// An open store. It is kept up to date for as long as there is a clone of it.
 #[derive(Clone)]
 pub struct DtabStore(Arc<OpenStore>);
 
+/// The state that all clones of a store share.
 struct OpenStore {
     config: Config,
     stored: watch::Receiver<StoredDtab>,
     progress: Arc<Mutex<StoreProgress>>,
-    watch: Option<WatchDescription>,
+    describe_watches: Option<DescribeFn>,
 }
 
 impl DtabStores {
-    /// Makes an empty table, whose stores will ask Kubernetes by `clients`, be followed on `control` and count in
-    /// `registry`.
+    /// Makes an empty table. Its stores use the API clients `clients`, run on `control` and count in `registry`.
     pub fn new(clients: &ApiClients, registry: &Registry, control: &Handle) -> Self {
         let rejected = "stored_dtabs_rejected";
-        registry.describe(rejected, "Stored dtabs that are wrong now, so that the last good ones are in use");
+        registry
+            .describe(rejected, "Stored dtabs that are invalid now, so that the last good ones are in use");
         Self(Arc::new(StoreTable {
             rejected: registry.gauge(rejected, &[]),
             clients: clients.clone(),
@@ -55,12 +58,12 @@ impl DtabStores {
         }))
     }
 
-    /// Opens a store, or joins one that is configured alike.
+    /// Opens a store, or shares one that has an equal configuration.
     ///
     /// # Errors
     ///
-    /// The file holds no good dtab to begin with, or the configuration does not lead to an API server. That the server
-    /// is away is no error: what is stored is pending then.
+    /// The file holds no good dtab to begin with, or the configuration does not lead to an API server. An API server
+    /// that cannot be reached is no error: the stored dtab is pending then.
     pub async fn open(&self, config: &Config) -> Result<DtabStore, Error> {
         let table = &*self.0;
         let mut open = table.open.lock().await;
@@ -70,7 +73,7 @@ impl DtabStores {
         }
         let (publisher, stored) = Publisher::new(config.to_string(), table.rejected.clone());
         let progress = Arc::clone(&publisher.progress);
-        let watch = match config {
+        let describe_watches = match config {
             Config::Fs(fs) => {
                 fs.open(publisher, &table.control).await?;
                 None
@@ -85,7 +88,7 @@ impl DtabStores {
                 )?)
             }
         };
-        let store = Arc::new(OpenStore { config: config.clone(), stored, progress, watch });
+        let store = Arc::new(OpenStore { config: config.clone(), stored, progress, describe_watches });
         open.push(Arc::downgrade(&store));
         Ok(DtabStore(store))
     }
@@ -99,15 +102,15 @@ impl StoreTable {
 }
 
 impl DtabStore {
-    /// What is stored, now and whenever it changes.
+    /// Returns a receiver of the stored dtab and its changes.
     pub fn stored(&self) -> watch::Receiver<StoredDtab> {
         self.0.stored.clone()
     }
 
-    /// Describes what is known, for people: how many entries are in use and since when, what was rejected and where it
-    /// is wrong, and the watch that tells of it.
+    /// Describes the store, for people: how many entries are in use and since when, the rejected text and the place
+    /// of its error, and the watch of the object.
     pub fn state(&self) -> Value {
-        let OpenStore { config, stored, progress, watch } = &*self.0;
+        let OpenStore { config, stored, progress, describe_watches } = &*self.0;
         let (name, entries, reason) = match &*stored.borrow() {
             StoredDtab::Pending => ("pending", None, None),
             StoredDtab::Failed(reason) => ("failed", None, Some(reason.to_string())),
@@ -131,7 +134,7 @@ impl DtabStore {
             "entries": entries,
             "sinceSeconds": now.duration_since(progress.since).as_secs_f64(),
             "rejected": rejected,
-            "watches": watch.as_ref().map(|describe| describe()),
+            "watches": describe_watches.as_ref().map(|describe| describe()),
         })
     }
 }

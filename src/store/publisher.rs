@@ -1,4 +1,4 @@
-//! What is known of a store: the store publishes it, and its readers see it.
+//! The publisher of a store: the store gives it each dtab or error, and readers of the store see them.
 
 use crate::name::Dtab;
 use crate::telemetry::Gauge;
@@ -6,26 +6,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What is stored, as far as that is known.
+/// The stored dtab, as far as it is known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoredDtab {
     /// Nothing is known yet.
     Pending,
-    /// Nothing was known yet, and what is there now is no dtab or cannot be asked for. The text is for people.
+    /// No dtab was known yet, and the store holds no valid one now or cannot be read. The text is for people.
     Failed(Arc<str>),
     /// The last good dtab.
     Dtab(Dtab),
 }
 
-/// How a store is doing, for people.
+/// The progress of a store, for people.
 #[derive(Debug)]
 pub(super) struct StoreProgress {
-    /// Since when what is in use is.
+    /// The time of the last change of the stored dtab.
     pub(super) since: Instant,
+    /// The error of the stored text, if it is no dtab now.
     pub(super) rejected: Option<Rejection>,
 }
 
-/// Something that is no dtab, while the last good one is in use.
+/// A stored text that is no dtab, while the last good one is in use.
 #[derive(Debug)]
 pub(super) struct Rejection {
     pub(super) reason: String,
@@ -34,32 +35,35 @@ pub(super) struct Rejection {
     pub(super) since: Instant,
 }
 
-/// The end of a store that says what is in it.
+/// The end of a store that publishes its dtab to the readers.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    what: String,
+    /// The place of the dtab, in words.
+    place: String,
     stored: watch::Sender<StoredDtab>,
     pub(super) progress: Arc<Mutex<StoreProgress>>,
-    count: Gauge,
+    /// Counts the stores with a rejected text.
+    rejected_stores: Gauge,
 }
 
 impl Publisher {
-    pub(super) fn new(what: String, count: Gauge) -> (Self, watch::Receiver<StoredDtab>) {
+    pub(super) fn new(place: String, rejected_stores: Gauge) -> (Self, watch::Receiver<StoredDtab>) {
         let (sender, stored) = watch::channel(StoredDtab::Pending);
         let progress = Arc::new(Mutex::new(StoreProgress { since: Instant::now(), rejected: None }));
-        (Self { what, stored: sender, progress, count }, stored)
+        (Self { place, stored: sender, progress, rejected_stores }, stored)
     }
 
-    /// Takes a good dtab.
+    /// Publishes a good dtab.
     pub(super) fn accept(&mut self, dtab: Dtab) {
-        self.reject_no_more();
+        self.clear_rejection();
         let was_known = matches!(&*self.stored.borrow(), StoredDtab::Dtab(_));
         if self.publish(StoredDtab::Dtab(dtab)) && was_known {
-            tracing::info!("{}: the stored dtab has changed", self.what);
+            tracing::info!("{}: the stored dtab has changed", self.place);
         }
     }
 
-    /// Takes that what is stored now is no dtab: the last good one stays. A reason is logged once.
+    /// Records that the stored text is no dtab: the last good dtab stays. A reason is logged once. `place` is its
+    /// line and column.
     pub(super) fn reject(&mut self, reason: &str, place: Option<(usize, usize)>) {
         let was_known = matches!(&*self.stored.borrow(), StoredDtab::Dtab(_));
         let mut progress = lock(&self.progress);
@@ -71,7 +75,7 @@ impl Publisher {
                 tracing::warn!("no name is resolved until there is a good dtab: {reason}");
             }
             if before.is_none() {
-                self.count.add(1);
+                self.rejected_stores.add(1);
             }
             let since = Instant::now();
             progress.rejected = Some(Rejection { reason: reason.to_owned(), place, since });
@@ -82,19 +86,19 @@ impl Publisher {
         }
     }
 
-    /// Takes that nothing can be said; what was known last stays.
+    /// Records that the store cannot be read; the last known dtab stays.
     pub(super) fn fail(&mut self, reason: Arc<str>) {
         if !matches!(&*self.stored.borrow(), StoredDtab::Dtab(_)) {
             self.publish(StoredDtab::Failed(reason));
         }
     }
 
-    /// Waits until nobody is interested any more.
+    /// Waits until the store has no reader any more.
     pub(super) async fn closed(&self) {
         self.stored.closed().await;
     }
 
-    /// Returns whether it differs.
+    /// Publishes a state if it differs from the last one, and returns whether it does.
     fn publish(&self, new: StoredDtab) -> bool {
         let publish = |stored: &mut StoredDtab| {
             let differs = *stored != new;
@@ -107,19 +111,21 @@ impl Publisher {
         self.stored.send_if_modified(publish)
     }
 
-    fn reject_no_more(&self) {
+    /// Records that the stored text is not rejected any more.
+    fn clear_rejection(&self) {
         if lock(&self.progress).rejected.take().is_some() {
-            self.count.add(-1);
+            self.rejected_stores.add(-1);
         }
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.reject_no_more();
+        self.clear_rejection();
     }
 }
 
+/// Locks the progress of a store.
 pub(super) fn lock(progress: &Mutex<StoreProgress>) -> MutexGuard<'_, StoreProgress> {
     progress.lock().unwrap_or_else(PoisonError::into_inner)
 }

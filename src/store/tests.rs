@@ -49,7 +49,7 @@ async fn a_store_follows_its_file() {
     assert_eq!(next(&mut stored).await, "/svc=>/b");
     write(&config, "/svc = /c");
     write(&config, "/svc => /d");
-    assert_eq!(next(&mut stored).await, "/svc=>/d", "what is no dtab was passed over");
+    assert_eq!(next(&mut stored).await, "/svc=>/d", "the text that is no dtab was passed over");
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_bad_edit_keeps_the_last_good_one_and_is_shown() {
     assert_eq!((&state["rejected"]["line"], &state["rejected"]["column"]), (&1.into(), &6.into()));
     assert_eq!((&state["state"], &state["entries"]), (&"ready".into(), &1.into()));
     write(&config, "/svc => /c");
-    assert_eq!(next(&mut stored).await, "/svc=>/c", "what was wrong was never published");
+    assert_eq!(next(&mut stored).await, "/svc=>/c", "the wrong text was never published");
     assert!(store.state()["rejected"].is_null());
 }
 
@@ -96,5 +96,5 @@ async fn stores_that_are_configured_alike_are_one() {
     let gone = first.stored();
     drop((first, second));
     let anew = stores.open(&config).await.unwrap();
-    assert!(!gone.same_channel(&anew.stored()), "a store that nobody has is opened anew");
+    assert!(!gone.same_channel(&anew.stored()), "a store without users is opened anew");
 }

@@ -17,31 +17,33 @@ use std::collections::HashMap;
 /// that stands first in its ingress; so it is for default backends.
 #[derive(Debug, Default)]
 pub(super) struct RuleTable {
+    /// The routes of plain hosts.
     hosts: HashMap<Box<[u8]>, Vec<PathRoute>>,
-    /// By what stands behind the asterisk.
+    /// The routes of wildcard hosts, by the part behind the asterisk.
     wildcards: HashMap<Box<[u8]>, Vec<PathRoute>>,
+    /// The routes without a host.
     any: Vec<PathRoute>,
     default: Option<Backend>,
 }
 
-/// A path of one host.
+/// A path of one host, with its backend.
 #[derive(Debug)]
 struct PathRoute {
-    /// Of one that is not exact without slashes at its end, so that `/` is empty.
+    /// The path; if it is not exact, without slashes at its end, so that `/` is empty.
     path: Box<[u8]>,
     exact: bool,
     backend: Backend,
 }
 
 impl RuleTable {
-    /// Compiles the rules of those ingresses whose class this is, or that say none.
+    /// Compiles the rules of the ingresses of this class, and of those without a class.
     pub(super) fn new<'a>(
         ingresses: impl Iterator<Item = &'a IngressRules>,
         class: &str,
         ignore_default_backends: bool,
     ) -> Self {
         let mut used: Vec<&IngressRules> =
-            ingresses.filter(|ingress| ingress.class.as_ref().is_none_or(|said| said == class)).collect();
+            ingresses.filter(|ingress| ingress.class.as_ref().is_none_or(|named| named == class)).collect();
         used.sort_by_key(|ingress| &ingress.age);
         let mut table = Self::default();
         for rule in used.iter().flat_map(|ingress| &ingress.rules) {
@@ -49,7 +51,7 @@ impl RuleTable {
         }
         let hosts = table.hosts.values_mut().chain(table.wildcards.values_mut());
         for routes in hosts.chain([&mut table.any]) {
-            // Those that are alike stay in the order of their ingresses.
+            // Equal routes stay in the order of their ingresses.
             routes.sort_by_key(|route| (std::cmp::Reverse(route.path.len()), !route.exact));
         }
         if !ignore_default_backends {
@@ -58,7 +60,7 @@ impl RuleTable {
         table
     }
 
-    /// The routes of a host as a rule has it.
+    /// Returns the routes of a host, as a rule names it.
     fn routes(&mut self, host: &str) -> &mut Vec<PathRoute> {
         match host.strip_prefix('*') {
             _ if host.is_empty() => &mut self.any,
@@ -67,8 +69,8 @@ impl RuleTable {
         }
     }
 
-    /// Finds where a host, in lower case and without port, and a path lead: None if no rule says so, and no backend if
-    /// the rule that does leads to no service.
+    /// Finds the backend of a host, in lower case and without port, and a path. Returns none if no rule matches, and
+    /// an empty backend if the rule that matches leads to no service.
     pub(super) fn find(&self, host: &[u8], path: &[u8]) -> Option<Option<&Path>> {
         let behind_label = || host.iter().position(|&byte| byte == b'.').filter(|&at| at > 0);
         let exact = self.hosts.get(host);

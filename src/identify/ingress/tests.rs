@@ -5,12 +5,12 @@ use crate::kubernetes::WatchedObject as _;
 use crate::name::Path;
 use serde_json::{Value, json};
 
-/// A backend that is a service of this name, by the port `http`.
+/// Returns a backend that is a service of this name, by the port `http`.
 fn to(service: &str) -> Value {
     json!({ "service": { "name": service, "port": { "name": "http" } } })
 }
 
-/// A path that leads to a service of the same name without its slashes, with the kind's first letter.
+/// Returns a path that leads to a service of the same name without its slashes, with the kind's first letter.
 fn path(kind: &str, path: &str) -> Value {
     let service = format!("{}{}", &kind[..1], path.replace('/', "-"));
     json!({ "path": path, "pathType": kind, "backend": to(&service) })
@@ -20,7 +20,7 @@ fn rule(host: &str, paths: &[Value]) -> Value {
     json!({ "host": host, "http": { "paths": paths } })
 }
 
-/// An ingress in the namespace `ns`.
+/// Returns an ingress in the namespace `ns`.
 fn ingress(name: &str, spec: &Value) -> Value {
     json!({ "metadata": { "namespace": "ns", "name": name }, "spec": spec })
 }
@@ -36,7 +36,7 @@ fn table(ingresses: &[Value]) -> RuleTable {
     RuleTable::new(kept.iter(), "linkerd", false)
 }
 
-/// The service that a request is led to.
+/// Returns the service that a request leads to.
 fn service(table: &RuleTable, host: &str, path: &str) -> Option<String> {
     let backend = table.find(host.as_bytes(), path.as_bytes())?.expect("it leads to a service");
     let elems: Vec<_> = backend.elems().map(|elem| String::from_utf8_lossy(elem).into_owned()).collect();

@@ -14,7 +14,7 @@ fn identity(namespace: &str) -> WatchIdentity {
     WatchIdentity::new::<Values>("http://a:1/".into(), Some(namespace.into()), Selector::All)
 }
 
-/// A snapshot of so many objects; the last of several cannot be read.
+/// Returns a snapshot of so many objects; the last of several cannot be read.
 fn snapshot(objects: usize) -> Snapshot<Values> {
     let mut store =
         ObjectStore::<Values>::new(Arc::new(|meta| Some(("ns".into(), meta.name.clone()?.into()))));
@@ -34,7 +34,7 @@ fn sorted(mut records: Vec<ObjectRecord<Values>>) -> Vec<ObjectRecord<Values>> {
     records
 }
 
-/// What is in the file of a snapshot.
+/// Returns the contents of a snapshot file.
 fn written(of: &WatchIdentity, snapshot: &Snapshot<Values>) -> Vec<u8> {
     let mut bytes = Vec::new();
     format::write(&mut bytes, 1 << 20, of, snapshot).unwrap();
@@ -45,7 +45,7 @@ fn read(bytes: &[u8], of: &WatchIdentity) -> Result<Snapshot<Values>, SnapshotEr
     format::read(bytes, of)
 }
 
-/// The names of the files in a folder.
+/// Returns the names of the files in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -133,18 +133,18 @@ fn what_is_not_wholly_what_was_written_is_not_used() {
     for end in 0..good.len() {
         unusable(&good[..end]);
     }
-    assert_eq!(unusable(b""), "it is no snapshot");
-    assert_eq!(unusable(b"\x00\xff"), "it is no snapshot");
+    assert_eq!(unusable(b""), "it is not a snapshot");
+    assert_eq!(unusable(b"\x00\xff"), "it is not a snapshot");
     assert_eq!(unusable(&good[..good.len() - 1]), "it is cut short, or was changed");
     assert_eq!(unusable(text.replace("v\\n", "w\\n").as_bytes()), "it is cut short, or was changed");
     assert_eq!(
         unusable(text.replace("\"format\":1", "\"format\":2").as_bytes()),
-        "it is in format 2, and this version of the router reads format 1 alone"
+        "it has format 2, but this version of the router reads only format 1"
     );
     let other = WatchIdentity::new::<Values>("http://b:1/".into(), Some("prod".into()), Selector::All);
     let error = read(&good, &other).unwrap_err();
-    assert_eq!(error.to_string(), "it is of another watch, configmaps of http://a:1/");
-    // What is kept of a resource is something else in this version.
+    assert_eq!(error.to_string(), "it belongs to another watch, configmaps of http://a:1/");
+    // The stored part of the object has another type in this version.
     let error = format::read::<u8>(&good, &of).unwrap_err().to_string();
     assert!(error.starts_with("line 2: invalid type"), "{error}");
 }
@@ -156,7 +156,7 @@ fn what_is_no_file_or_too_long_is_not_read() {
     let small = Folder::with_bounds(folder.path().to_owned(), 600, 10);
     small.write(&of, &snapshot(2)).unwrap();
     let error = small.write(&of, &snapshot(9)).unwrap_err();
-    assert_eq!(error.to_string(), "there is too much for a snapshot");
+    assert_eq!(error.to_string(), "the snapshot is too long");
     assert_eq!(small.read::<Values>(&of).unwrap().unwrap().records.len(), 2, "the old one is still there");
     assert_eq!(names(folder.path()).len(), 1, "and nothing else");
     let file = small.file(&of);
@@ -169,7 +169,7 @@ fn what_is_no_file_or_too_long_is_not_read() {
     assert_eq!(names(folder.path()).len(), 1, "what was aside is gone");
 }
 
-/// Makes a file look as if it was written so long ago.
+/// Makes a file look as old as `age`.
 fn age(file: &Path, age: Duration) {
     let file = fs::File::options().write(true).open(file).unwrap();
     file.set_modified(SystemTime::now() - age).unwrap();

@@ -1,20 +1,20 @@
-//! The object of Kubernetes that holds a dtab, as configured.
+//! The configuration of a store in Kubernetes: the object that holds the dtab.
 
 use crate::kubernetes::Config;
 use crate::store::error::Error;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use std::fmt;
 
-/// A dtab in an object of Kubernetes.
+/// A dtab in an object of Kubernetes, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KubernetesStoreConfig {
-    /// `host` and `port`, or `kubeconfig` and `context`, or none of them: where the API server is; and `snapshot`.
+    /// `host` and `port`, or `kubeconfig` and `context`, or none of them: the API server; and `snapshot`.
     pub client: Config,
-    /// `namespace`: the object's; `default` unless given, as in Linkerd.
+    /// `namespace`: the namespace of the object; `default` unless given, as in Linkerd.
     pub namespace: String,
-    /// `name`: the object's.
+    /// `name`: the name of the object.
     pub name: String,
-    /// What it is.
+    /// The kind of the object.
     pub object: DtabObject,
 }
 
@@ -26,20 +26,21 @@ pub enum DtabObject {
         /// `filename`: the key whose value is the dtab.
         filename: String,
     },
-    /// `io.l5d.k8s.dtab`: our own custom resource, whose status says what became of it.
+    /// `io.l5d.k8s.dtab`: our own custom resource; the router reports in its status whether the dtab is valid.
     Dtab,
-    /// The same with `apiVersion: l5d.io/v1alpha1`: Linkerd's, where namerd stored a dtab. It is only read.
+    /// `io.l5d.k8s.dtab` with `apiVersion: l5d.io/v1alpha1`: Linkerd's resource, in which namerd stored a dtab. It is
+    /// only read.
     LinkerdDtab,
 }
 
 impl DtabObject {
-    /// The values of `apiVersion`, with what they stand for; the first is the default.
+    /// The values of `apiVersion`, with the object each stands for; the first is the default.
     pub const API_VERSIONS: [(&str, Self); 2] =
         [("signpost.dev/v1alpha1", Self::Dtab), ("l5d.io/v1alpha1", Self::LinkerdDtab)];
 }
 
 impl KubernetesStoreConfig {
-    /// The namespace when the configuration does not say which: as in Linkerd.
+    /// The namespace if the configuration names none: as in Linkerd.
     pub const NAMESPACE: &str = "default";
 
     /// Returns the kind, as it is written in the configuration.
@@ -50,14 +51,14 @@ impl KubernetesStoreConfig {
         }
     }
 
-    /// Checks what can be checked without asking anybody.
+    /// Checks the configuration without a request to the API server.
     pub(in crate::store) fn check(&self) -> Result<(), Error> {
         self.client.check().map_err(|source| Error::Kubernetes { kind: self.kind(), source })
     }
 }
 
 impl Serialize for KubernetesStoreConfig {
-    /// As the keys of the configuration.
+    /// Writes the configuration keys.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { client, namespace, name, object } = self;
         let mut keys = serializer.serialize_map(None)?;
@@ -76,7 +77,7 @@ impl Serialize for KubernetesStoreConfig {
 }
 
 impl fmt::Display for KubernetesStoreConfig {
-    /// Where it is, in words: `configmap default/routes, key dtab`.
+    /// Writes the place of the dtab in words: `configmap default/routes, key dtab`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { client: _, namespace, name, object } = self;
         match object {

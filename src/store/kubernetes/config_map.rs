@@ -1,14 +1,14 @@
 //! A dtab in a ConfigMap.
 
 use super::config::{DtabObject, KubernetesStoreConfig};
-use super::follow::{DtabError, DtabSource};
+use super::publish::{DtabError, DtabSource};
 use crate::kubernetes::WatchedObject;
 use crate::name::Dtab;
 use k8s_openapi::api::core::v1 as core;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What is kept of a ConfigMap: its texts.
+/// The texts in the data of a ConfigMap.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ConfigMapData(BTreeMap<String, String>);
 
@@ -26,7 +26,7 @@ impl DtabSource for ConfigMapData {
             DtabObject::ConfigMap { filename } => self.0.get(filename),
             DtabObject::Dtab | DtabObject::LinkerdDtab => None,
         };
-        text.map(|text| text.parse().map_err(|error| DtabError::at_its_place(&error))).transpose()
+        text.map(|text| text.parse().map_err(|error| DtabError::from_parse_error(&error))).transpose()
     }
 }
 

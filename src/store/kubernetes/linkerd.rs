@@ -1,14 +1,14 @@
 //! A dtab in Linkerd's custom resource: `DTab`, group `l5d.io`, where namerd stored it. It is read, never written.
 
 use super::config::KubernetesStoreConfig;
-use super::follow::{DtabError, DtabSource};
+use super::publish::{DtabError, DtabSource};
 use crate::kubernetes::WatchedObject;
 use crate::name::{Dentry, Dtab, NameTree, ParseError, Path, Prefix};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
-/// A `DTab`, as it is in the API server.
+/// A `DTab`, as the API server sends it.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct LinkerdResource {
     metadata: ObjectMeta,
@@ -16,7 +16,7 @@ pub(super) struct LinkerdResource {
     dentries: Vec<LinkerdDentry>,
 }
 
-/// One entry of it.
+/// One entry of a `DTab`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct LinkerdDentry {
     prefix: String,
@@ -44,7 +44,7 @@ impl k8s_openapi::Metadata for LinkerdResource {
     }
 }
 
-/// What is kept of a `DTab`: its entries.
+/// The entries of a `DTab`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LinkerdDtab(Vec<LinkerdDentry>);
 
@@ -60,8 +60,8 @@ impl DtabSource for LinkerdDtab {
     fn dtab(&self, _: &KubernetesStoreConfig) -> Result<Option<Dtab>, DtabError> {
         let dentry = |(at, entry): (usize, &LinkerdDentry)| {
             let wrong = |key, error: &ParseError| {
-                let wrong = DtabError::at_its_place(error);
-                // A place in one of many texts is no place in the whole.
+                let wrong = DtabError::from_parse_error(error);
+                // A line in one of many texts is no line of the whole object.
                 DtabError { text: format!("dentries[{at}].{key}: {}", wrong.text), place: None }
             };
             let prefix: Prefix = entry.prefix.parse().map_err(|error| wrong("prefix", &error))?;

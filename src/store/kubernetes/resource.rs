@@ -3,14 +3,14 @@
 //! `examples/kubernetes/crd.yaml` defines it for the API server, with the same fields.
 
 use super::config::KubernetesStoreConfig;
-use super::follow::{DtabError, DtabSource};
+use super::publish::{DtabError, DtabSource};
 use crate::kubernetes::WatchedObject;
 use crate::name::Dtab;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
-/// A `Dtab`, as it is in the API server.
+/// A `Dtab`, as the API server sends it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct DtabResource {
     pub(super) metadata: ObjectMeta,
@@ -18,28 +18,28 @@ pub(super) struct DtabResource {
     pub(super) status: Option<DtabStatus>,
 }
 
-/// What its owner says.
+/// The part of a `Dtab` that its owner writes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct DtabSpec {
-    /// One dtab in its usual notation, comments and all.
+    /// The dtab in its usual notation, comments and all.
     pub(super) dtab: String,
 }
 
-/// What the routers say.
+/// The part of a `Dtab` that the routers write.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct DtabStatus {
-    /// Of which generation all this is said.
+    /// The generation of the `Dtab` that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) observed_generation: Option<i64>,
-    /// How many entries it has, if it is a dtab.
+    /// How many entries the dtab has, if it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) entries: Option<i64>,
-    /// [`ACCEPTED`], and those that others say.
+    /// The condition [`ACCEPTED`], and those of other writers.
     pub(super) conditions: Vec<Condition>,
 }
 
-/// The condition that says whether it is a dtab.
+/// The condition that tells whether the dtab is valid.
 pub(super) const ACCEPTED: &str = "Accepted";
 
 impl k8s_openapi::Resource for DtabResource {
@@ -63,13 +63,13 @@ impl k8s_openapi::Metadata for DtabResource {
     }
 }
 
-/// What is kept of a `Dtab`.
+/// A `Dtab`, as the router stores it.
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
 pub(super) struct SignpostDtab {
-    /// Counts the changes of what its owner says.
+    /// Counts the changes of the spec.
     pub(super) generation: Option<i64>,
     pub(super) uid: Option<String>,
-    /// Counts all changes.
+    /// Changes with each change of the object.
     pub(super) resource_version: Option<String>,
     pub(super) spec: DtabSpec,
     pub(super) status: DtabStatus,
@@ -87,7 +87,7 @@ impl WatchedObject for SignpostDtab {
 
 impl DtabSource for SignpostDtab {
     fn dtab(&self, _: &KubernetesStoreConfig) -> Result<Option<Dtab>, DtabError> {
-        self.spec.dtab.parse().map(Some).map_err(|error| DtabError::at_its_place(&error))
+        self.spec.dtab.parse().map(Some).map_err(|error| DtabError::from_parse_error(&error))
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use k8s_openapi::{Resource as _, jiff};
     use serde_json::{Value, json};
 
-    /// The definition; its scalars are read as texts.
+    /// Reads the definition; its scalars are read as texts.
     fn definition() -> Value {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kubernetes/crd.yaml");
         let text = std::fs::read_to_string(file).unwrap();
