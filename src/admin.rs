@@ -24,10 +24,10 @@ pub use self::server::serve;
 
 use crate::drain::{Stage, Stages};
 use crate::interpret::{NamerHandle, Namers, Naming};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::name::Path;
 use crate::proxy::Loads;
-use crate::store::Store;
+use crate::store::DtabStore;
 use crate::telemetry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -49,7 +49,7 @@ pub struct AdminState {
     /// The namers.
     pub namers: watch::Receiver<Namers>,
     /// The clients that watch API servers.
-    pub clients: Clients,
+    pub clients: ApiClients,
     /// The handle by which the namers' answers are asked for.
     pub asker: NamerHandle,
     /// The endpoints that workers use.
@@ -66,7 +66,7 @@ pub struct RouterView {
     /// The dtab and namers that apply to a request without overrides, live.
     pub naming: watch::Receiver<Naming>,
     /// The store that holds more of its dtab, if there is one.
-    pub store: Option<Store>,
+    pub store: Option<DtabStore>,
 }
 
 /// The readiness of the routers for requests: not before their listeners serve, and not while they drain.

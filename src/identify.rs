@@ -1,20 +1,22 @@
 //! Names a request: head in, path out.
 //!
 //! The kinds and their names are Linkerd's. On purpose different: text from a client is taken as elements of bytes
-//! and never parsed as a dtab path, so it cannot be an error; empty segments are skipped; host names are
-//! lower-cased. Nothing is percent-decoded.
+//! and never parsed as a dtab path, so it cannot be an error; empty segments are skipped; host names are lower-cased.
+//! Nothing is percent-decoded.
 //!
-//! A head is named alike whichever protocol it came by. Where an identifier reads a header, the pseudo-headers of
-//! HTTP/2 (RFC 9113 8.3.1) may stand, and mean the same of HTTP/1: `:authority` is `Host`, `:path` the target with its
-//! query, `:method` the method. `:scheme` is `http`: listeners have no TLS by now, and a caller's word for it is not kept.
+//! A head gets the same name by either protocol. An identifier that reads a header may name a pseudo-header of HTTP/2
+//! (RFC 9113 8.3.1) as well, which means the same for HTTP/1: `:authority` is `Host`, `:path` the target with its
+//! query, `:method` the method. `:scheme` is `http`: listeners have no TLS yet, and a caller's own claim is not kept.
 
 mod config;
 mod ingress;
 
-pub use self::config::{Config, Error, Header, HeaderPath, HeaderToken, MethodAndHost, PathSegments, Static};
+pub use self::config::{
+    Config, Error, Header, HeaderPath, HeaderToken, MethodAndHost, PathSegments, StaticPath,
+};
 pub use self::ingress::{FIRST_LIST, Ingress, Ingresses, LiveRules};
 
-use self::ingress::Rules;
+use self::ingress::WorkerRules;
 
 use crate::context::Target;
 use crate::message::{Head, Known, Version};
@@ -25,80 +27,82 @@ use std::sync::Arc;
 /// The identifiers of a router, tried in order.
 #[derive(Clone, Debug)]
 pub struct Identifiers {
-    identifiers: Vec<Ready>,
+    identifiers: Vec<WorkerIdentifier>,
     prefix: Path,
 }
 
-/// One identifier of a router, with what it has to know beside the request: [`Ingresses::identifiers`] says that.
+/// One identifier of a router, with the state it needs beside the request: [`Ingresses::identifiers`] returns them.
 #[derive(Clone, Debug)]
 pub enum Identifier {
-    /// One that reads nothing but the head; `io.l5d.ingress` among these knows no rules.
+    /// An identifier that reads the head alone. `io.l5d.ingress` in this variant knows no rules.
     Head(Config),
     /// `io.l5d.ingress`.
     Ingress(LiveRules),
 }
 
-/// One identifier on one worker.
+/// One identifier, as one worker uses it.
 #[derive(Clone, Debug)]
-enum Ready {
+enum WorkerIdentifier {
     Head(Config),
-    Ingress(Rules),
+    Ingress(WorkerRules),
 }
 
 impl Identifiers {
-    /// Makes the identifiers of a router whose names begin with `prefix` (`dstPrefix`). None configured is the
-    /// default one.
+    /// Makes the identifiers of a router with names that begin with `prefix` (`dstPrefix`). An empty list is the
+    /// default identifier.
     pub fn new(identifiers: &[Identifier], prefix: &Path) -> Self {
         let ready = |identifier: &Identifier| match identifier {
-            Identifier::Head(config) => Ready::Head(config.clone()),
-            Identifier::Ingress(rules) => Ready::Ingress(Rules::new(rules)),
+            Identifier::Head(config) => WorkerIdentifier::Head(config.clone()),
+            Identifier::Ingress(rules) => WorkerIdentifier::Ingress(WorkerRules::new(rules)),
         };
-        let mut identifiers: Vec<Ready> = identifiers.iter().map(ready).collect();
+        let mut identifiers: Vec<WorkerIdentifier> = identifiers.iter().map(ready).collect();
         if identifiers.is_empty() {
-            identifiers.push(Ready::Head(Config::default()));
+            identifiers.push(WorkerIdentifier::Head(Config::default()));
         }
         Self { identifiers, prefix: prefix.clone() }
     }
 
     /// Writes the request's name into `name`, which is cleared first.
     ///
-    /// Names depend on the head, and with `io.l5d.ingress` on its rules; a target is expected in origin form. The host is lower-cased where it
-    /// is read, and with `consume` the segments leave the target, which costs a copy of it. Nothing else is
-    /// allocated once `name` has grown.
+    /// The name depends on the head, and with `io.l5d.ingress` on its rules; the target must be in origin form. The
+    /// host is lower-cased where it is read, and with `consume` the segments leave the target, which costs a copy of
+    /// it. Nothing else is allocated once `name` has grown.
     ///
     /// # Errors
     ///
-    /// When no identifier names the request. The last one's reason is kept, as in Linkerd. One that cannot say because
-    /// its rules are not known yet is the last one: those behind it would name what it may be going to name.
-    pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Unidentified> {
+    /// No identifier names the request. The error is that of the last one, as in Linkerd. An identifier that does not
+    /// know its rules yet counts as the last one: those behind it could take a request that it may be about to name.
+    pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), IdentifyError> {
         let mut last = None;
         for identifier in &self.identifiers {
             name.clear();
             name.extend(&self.prefix);
             match identifier.identify(head, name) {
                 Ok(()) => return Ok(()),
-                Err(missing @ Missing::Unknown(_)) => return Err(Unidentified::NotYet(missing.to_string())),
+                Err(missing @ Mismatch::Unknown(_)) => {
+                    return Err(IdentifyError::NotYet(missing.to_string()));
+                }
                 Err(missing) => last = Some(missing),
             }
         }
         // There is always an identifier, so there is always a reason.
-        Err(Unidentified::Unnamed(last.map(|missing| missing.to_string()).unwrap_or_default()))
+        Err(IdentifyError::Unnamed(last.map(|missing| missing.to_string()).unwrap_or_default()))
     }
 }
 
-/// Why no identifier named a request.
+/// The reason why no identifier named a request.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Unidentified {
-    /// None of them does: a 400, with what the last identifier missed.
+pub enum IdentifyError {
+    /// No identifier names it: a 400, with the error of the last identifier.
     #[error("{0}")]
     Unnamed(String),
-    /// It cannot be said yet: a 503, with what is not known.
+    /// The rules are not known yet: a 503, with the reason.
     #[error("{0}")]
     NotYet(String),
 }
 
-impl Ready {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+impl WorkerIdentifier {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         match self {
             Self::Head(config) => config.identify(head, name),
             Self::Ingress(rules) => rules.identify(head, name),
@@ -106,22 +110,27 @@ impl Ready {
     }
 }
 
-/// What an identifier missed. It becomes text only when no later identifier succeeds.
-enum Missing<'a> {
+/// The reason why one identifier does not name a request. It becomes text only if no later identifier does.
+enum Mismatch<'a> {
+    /// This header is absent.
     Header(&'a str),
+    /// The value of this header does not begin with a slash.
     Slash(&'a str),
+    /// The path has fewer segments than this.
     Segments(usize),
+    /// The path in this header has no segments.
     Path(&'a str),
+    /// There is no host.
     Host,
-    /// No rule of an ingress, and no default backend.
+    /// No rule of an ingress matches, and there is no default backend.
     Rule,
-    /// A rule that leads to something else.
+    /// The rule that matches leads to no service.
     Service,
-    /// The rules of ingresses are not known, for a reason if there is one besides that they were not listed yet.
+    /// The rules of ingresses are not known yet; with a reason, if they were refused.
     Unknown(Option<Arc<str>>),
 }
 
-impl fmt::Display for Missing<'_> {
+impl fmt::Display for Mismatch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header(header) => write!(f, "{header} header is absent"),
@@ -138,7 +147,7 @@ impl fmt::Display for Missing<'_> {
 }
 
 impl Config {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         match self {
             Self::HeaderToken(config) => {
                 name.push(value(head, &config.header)?);
@@ -147,7 +156,7 @@ impl Config {
             Self::Header(config) => {
                 let value = value(head, &config.header)?;
                 if !value.starts_with(b"/") {
-                    return Err(Missing::Slash(&config.header));
+                    return Err(Mismatch::Slash(&config.header));
                 }
                 value.split(|&byte| byte == b'/').for_each(|elem| name.push(elem));
                 Ok(())
@@ -159,28 +168,28 @@ impl Config {
                 name.extend(&config.path);
                 Ok(())
             }
-            Self::Ingress(_) => Err(Missing::Unknown(None)),
+            Self::Ingress(_) => Err(Mismatch::Unknown(None)),
         }
     }
 }
 
 impl HeaderPath {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         let target = Target::split(value(head, &self.header)?);
         let found = push_elems(&target, self.segments.unwrap_or(usize::MAX), name);
         match self.segments {
-            Some(segments) if found < segments => Err(Missing::Segments(segments)),
-            None if found == 0 => Err(Missing::Path(&self.header)),
+            Some(segments) if found < segments => Err(Mismatch::Segments(segments)),
+            None if found == 0 => Err(Mismatch::Path(&self.header)),
             _ => Ok(()),
         }
     }
 }
 
 impl PathSegments {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         let target = Target::split(head.target());
         if push_elems(&target, self.segments, name) < self.segments {
-            return Err(Missing::Segments(self.segments));
+            return Err(Mismatch::Segments(self.segments));
         }
         if self.consume {
             let rest = without_segments(&target, self.segments);
@@ -191,7 +200,7 @@ impl PathSegments {
 }
 
 impl MethodAndHost {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'_>> {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         match head.version() {
             Version::Http10 => {
                 name.push(b"1.0");
@@ -199,7 +208,7 @@ impl MethodAndHost {
             }
             Version::Http11 | Version::Http2 => {
                 head.lower_host();
-                let host = head.get(Known::Host).filter(|host| !host.is_empty()).ok_or(Missing::Host)?;
+                let host = head.get(Known::Host).filter(|host| !host.is_empty()).ok_or(Mismatch::Host)?;
                 name.push(b"1.1");
                 name.push(head.method());
                 name.push(host);
@@ -212,7 +221,7 @@ impl MethodAndHost {
     }
 }
 
-/// Appends the first elements of a target's path to a name; returns how many there were.
+/// Appends the first elements of a target's path to a name; returns their number.
 fn push_elems(target: &Target<'_>, most: usize, name: &mut PathBuf) -> usize {
     let mut found = 0;
     for elem in target.elems().take(most) {
@@ -222,8 +231,8 @@ fn push_elems(target: &Target<'_>, most: usize, name: &mut PathBuf) -> usize {
     found
 }
 
-/// Returns the value of a pseudo-header, or the first one of a field; an empty one is as good as none.
-fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Missing<'c>> {
+/// Returns the value of a pseudo-header, or the first value of a field; an empty value counts as absent.
+fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Mismatch<'c>> {
     let is = |name: &str| header.eq_ignore_ascii_case(name);
     let found = if is("host") || is(":authority") {
         head.lower_host();
@@ -237,18 +246,18 @@ fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Missin
     } else {
         is(":scheme").then_some(b"http".as_slice())
     };
-    found.filter(|value| !value.is_empty()).ok_or(Missing::Header(header))
+    found.filter(|value| !value.is_empty()).ok_or(Mismatch::Header(header))
 }
 
-/// Returns whether a name is that of a pseudo-header that identifiers read, whatever its case.
+/// Returns whether a name is that of a pseudo-header that identifiers read, in any case.
 pub fn is_pseudo_header(name: &str) -> bool {
     [":authority", ":path", ":method", ":scheme"].iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Returns a target without its first segments, with its query and its trailing slash.
 ///
-/// Exactly one slash leads, whatever stood between the segments: `//host/x` would be taken for another host's
-/// path by whoever resolves it.
+/// Exactly one slash leads, however many stood between the segments: `//host/x` could be resolved as a path of
+/// another host.
 fn without_segments(target: &Target<'_>, segments: usize) -> Vec<u8> {
     let mut rest = after_slashes(target.path);
     for _ in 0..segments {

@@ -1,42 +1,42 @@
-//! The API server of Kubernetes: one client, and watches that keep what it says.
+//! The API server of Kubernetes: one client, watches of its resources, and a few writes.
 //!
-//! A [`Watch`](Watches) lists a resource and follows its changes, in one namespace or in all of them, for as long as
-//! anybody wants to know. Whatever goes wrong ends in a new list, which replaces all that was known: what was deleted
-//! meanwhile is gone then. Until that list is complete the old answers stay, marked as [stale](View::stale). What a
-//! resource means is not known here: its owner says what is [kept](Kept) of an object, and the name of the group that
-//! the object is looked for under.
+//! A [watch](Watches) lists a resource and then reads its changes, in one namespace or in all of them, for as long as
+//! there is a receiver of its answers. Every failure ends in a new list, which replaces all objects that were known:
+//! those that were deleted meanwhile are gone then. Until that list is complete the old answers stay, marked as
+//! [stale](GroupView::stale). This module does not know what a resource means: the module that uses it says which
+//! [part of an object](WatchedObject) is stored, and under which group name the object is looked for.
 //!
-//! Lists and watches are `kube`'s, the loop around them is not: its own watcher repeats the same version for ever when
-//! the server answers a watch with 410, does not go back to plain lists when a server cannot stream them, and tells
-//! nobody when it last heard from the server.
+//! Lists and watches are requests of `kube`, but the loop around them is our own. The watcher of `kube` repeats the
+//! same version for ever when the server answers a watch with 410, does not go back to plain lists when a server
+//! cannot stream them, and does not say when it last heard from the server.
 //!
 //! With a [folder for snapshots](Config::snapshot) the last good answers outlive the process: a start without the API
 //! server serves them, stale from the beginning, until there is a list.
 //!
-//! What is written is little: the status of an object, and events.
+//! It writes little: the status of an object, and events.
 
 mod backoff;
 mod client;
 mod config;
+mod decoded_object;
 mod failure;
-mod guard;
-mod kept;
 mod metrics;
+mod object_store;
+mod progress;
+mod resource_watch;
 mod save;
 mod scope;
 mod snapshot;
-mod state;
-mod store;
-mod task;
-mod watched;
+mod watch_task;
+mod watched_object;
 mod watches;
 mod write;
 
-pub use self::client::{Client, Clients};
+pub use self::client::{ApiClient, ApiClients};
 pub use self::config::{Access, Config, Error};
-pub use self::kept::{Kept, Known, View};
 pub use self::metrics::Metrics;
+pub use self::progress::seconds_since;
 pub use self::scope::{MAX_WATCHES, Scope, Selector};
-pub use self::state::seconds_since;
+pub use self::watched_object::{GroupState, GroupView, WatchedObject};
 pub use self::watches::{IDLE, Watches};
-pub use self::write::{WriteError, Written};
+pub use self::write::{WritableResource, WriteError};

@@ -30,7 +30,7 @@ use self::srv::SrvNamer;
 use self::system::SystemNamer;
 use self::transform::RunningTransformer;
 use crate::interpret::{Namer, Namers};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::name::Path;
 use crate::telemetry::Registry;
 use std::fmt;
@@ -217,7 +217,7 @@ struct Interpreter {
 pub fn build<'a>(
     configs: &[Config],
     interpreters: impl IntoIterator<Item = &'a [TransformerConfig]>,
-    clients: &Clients,
+    clients: &ApiClients,
     registry: &Registry,
     control: &Handle,
 ) -> Result<NamerSet, Error> {

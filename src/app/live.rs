@@ -5,9 +5,9 @@ use super::{Error, reload, settings};
 use crate::config::{Config, Router, Warning};
 use crate::identify::{self, Ingresses};
 use crate::interpret::{Namers, Naming};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::proxy::RouterSettings;
-use crate::store::{Store, Stores};
+use crate::store::{DtabStore, DtabStores};
 use crate::telemetry::{Counter, Gauge, Registry};
 use crate::{admin, namer};
 use std::time::Duration;
@@ -18,9 +18,9 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct LiveConfig {
     config: Config,
-    clients: Clients,
+    clients: ApiClients,
     namers: namer::NamerSet,
-    stores: Stores,
+    stores: DtabStores,
     ingresses: Ingresses,
     /// In the order of the routers.
     bases: Vec<RouterNaming>,
@@ -53,16 +53,16 @@ impl LiveConfig {
     ///
     /// A namer cannot be made, a store has no good dtab, or an identifier does not lead to an API server.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
-        let clients = Clients::default();
+        let clients = ApiClients::default();
         let namers = namer::build(&config.namers, config.interpreters(), &clients, registry, control)?;
-        let stores = Stores::new(&clients, registry, control);
+        let stores = DtabStores::new(&clients, registry, control);
         let opened = open_stores(&stores, &config.routers).await?;
-        let base = |(router, store): (&Router, &Option<Store>)| {
+        let base = |(router, store): (&Router, &Option<DtabStore>)| {
             let namers = namers.namers_behind(&router.transformers);
-            RouterNaming::new(router, store.as_ref().map(Store::stored), &namers, control)
+            RouterNaming::new(router, store.as_ref().map(DtabStore::stored), &namers, control)
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
-        let ingresses = Ingresses::new(&clients, registry, control).rebuilt(identifiers(&config)).await?;
+        let ingresses = Ingresses::new(&clients, registry, control).rebuild(identifiers(&config)).await?;
         let channels = AdminChannels {
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(router_views(&config, &bases, opened)),
@@ -97,7 +97,7 @@ impl LiveConfig {
     }
 
     /// Returns the clients that watch API servers.
-    pub(super) fn clients(&self) -> Clients {
+    pub(super) fn clients(&self) -> ApiClients {
         self.clients.clone()
     }
 
@@ -142,10 +142,10 @@ impl LiveConfig {
         // Every step that can fail comes first, so that all of it is taken over or nothing.
         let namers = self.namers.rebuild(&config.namers, config.interpreters())?;
         let opened = open_stores(&self.stores, &config.routers).await?;
-        let ingresses = self.ingresses.rebuilt(identifiers(&config)).await?;
+        let ingresses = self.ingresses.rebuild(identifiers(&config)).await?;
         for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
             let namers = namers.namers_behind(&router.transformers);
-            base.change(router, store.as_ref().map(Store::stored), &namers);
+            base.change(router, store.as_ref().map(DtabStore::stored), &namers);
         }
         self.settings.send_replace(settings::routers(&config, &ingresses));
         self.channels.config.send_replace(config.to_json());
@@ -162,7 +162,7 @@ fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
 }
 
 /// Opens the stores of the routers, in their order; stores that are open already stay open.
-async fn open_stores(stores: &Stores, routers: &[Router]) -> Result<Vec<Option<Store>>, Error> {
+async fn open_stores(stores: &DtabStores, routers: &[Router]) -> Result<Vec<Option<DtabStore>>, Error> {
     let mut opened = Vec::new();
     for router in routers {
         opened.push(match &router.store {
@@ -177,7 +177,7 @@ async fn open_stores(stores: &Stores, routers: &[Router]) -> Result<Vec<Option<S
 fn router_views(
     config: &Config,
     bases: &[RouterNaming],
-    stores: Vec<Option<Store>>,
+    stores: Vec<Option<DtabStore>>,
 ) -> Vec<admin::RouterView> {
     let views =
         config.routers.iter().zip(bases).zip(stores).map(|((router, base), store)| admin::RouterView {

@@ -4,7 +4,7 @@
 use crate::config::Router;
 use crate::interpret::{Answer, AnswerState, Namer, Namers, Naming};
 use crate::name::{Dtab, Path};
-use crate::store::Stored;
+use crate::store::StoredDtab;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ pub(super) struct RouterNaming {
 #[derive(Clone, Debug)]
 struct NamingParts {
     /// The stored dtab; it comes first, so that the configuration has precedence.
-    stored: Option<watch::Receiver<Stored>>,
+    stored: Option<watch::Receiver<StoredDtab>>,
     configured: Dtab,
     namers: Namers,
 }
@@ -46,9 +46,9 @@ impl NamingParts {
         let stored = self.stored.as_mut().map(|stored| stored.borrow_and_update().clone());
         let (dtab, unknown) = match stored {
             None => (self.configured.clone(), None),
-            Some(Stored::Dtab(stored)) => (stored.concat(&self.configured), None),
-            Some(Stored::Pending) => (self.configured.clone(), Some(AnswerState::Pending)),
-            Some(Stored::Failed(reason)) => (self.configured.clone(), Some(AnswerState::Failed(reason))),
+            Some(StoredDtab::Dtab(stored)) => (stored.concat(&self.configured), None),
+            Some(StoredDtab::Pending) => (self.configured.clone(), Some(AnswerState::Pending)),
+            Some(StoredDtab::Failed(reason)) => (self.configured.clone(), Some(AnswerState::Failed(reason))),
         };
         let namers = match unknown {
             None => self.namers.clone(),
@@ -72,7 +72,7 @@ impl RouterNaming {
     /// `control`.
     pub(super) fn new(
         router: &Router,
-        stored: Option<watch::Receiver<Stored>>,
+        stored: Option<watch::Receiver<StoredDtab>>,
         namers: &Namers,
         control: &Handle,
     ) -> Self {
@@ -89,7 +89,12 @@ impl RouterNaming {
     }
 
     /// Replaces all parts at once.
-    pub(super) fn change(&self, router: &Router, stored: Option<watch::Receiver<Stored>>, namers: &Namers) {
+    pub(super) fn change(
+        &self,
+        router: &Router,
+        stored: Option<watch::Receiver<StoredDtab>>,
+        namers: &Namers,
+    ) {
         self.parts.send_modify(|parts| {
             parts.configured = router.dtab.clone();
             parts.namers = namers.clone();
@@ -141,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_store_comes_first_and_each_part_can_change() {
-        let (first, stored) = watch::channel(Stored::Dtab(dtab("/a => /stored")));
+        let (first, stored) = watch::channel(StoredDtab::Dtab(dtab("/a => /stored")));
         let control = Handle::current();
         let same = || Some(first.subscribe());
         let base = RouterNaming::new(&router("/a => /b"), Some(stored), &Namers::default(), &control);
@@ -154,16 +159,16 @@ mod tests {
         expect("/a => /stored; /a => /0").await;
         base.change(&router("/a => /b"), same(), &Namers::default());
         expect("/a => /stored; /a => /b").await;
-        first.send_replace(Stored::Dtab(dtab("/a => /changed")));
+        first.send_replace(StoredDtab::Dtab(dtab("/a => /changed")));
         expect("/a => /changed; /a => /b").await;
         base.change(&router("/a => /c"), same(), &Namers::default());
         expect("/a => /changed; /a => /c").await;
-        let (second, stored) = watch::channel(Stored::Dtab(dtab("/other => /store")));
+        let (second, stored) = watch::channel(StoredDtab::Dtab(dtab("/other => /store")));
         base.change(&router("/a => /d"), Some(stored), &Namers::default());
         expect("/other => /store; /a => /d").await;
         assert!(first.is_closed(), "the former store is not watched any longer");
         // The last dtab of a store that ends counts.
-        second.send_replace(Stored::Dtab(dtab("/last => /word")));
+        second.send_replace(StoredDtab::Dtab(dtab("/last => /word")));
         drop(second);
         expect("/last => /word; /a => /d").await;
         base.change(&router("/a => /e"), None, &Namers::default());
@@ -171,7 +176,7 @@ mod tests {
     }
     #[tokio::test]
     async fn no_name_is_known_until_the_stored_dtab_is() {
-        let (sender, stored) = watch::channel(Stored::Pending);
+        let (sender, stored) = watch::channel(StoredDtab::Pending);
         let base =
             RouterNaming::new(&router("/a => /b"), Some(stored), &Namers::default(), &Handle::current());
         let mut whole = base.naming();
@@ -181,9 +186,9 @@ mod tests {
         };
         assert_eq!(says(&whole.borrow_and_update()), Some(AnswerState::Pending));
         let failed = AnswerState::Failed("forbidden".into());
-        sender.send_replace(Stored::Failed("forbidden".into()));
+        sender.send_replace(StoredDtab::Failed("forbidden".into()));
         whole.wait_for(|naming| says(naming).as_ref() == Some(&failed)).await.expect("it is followed");
-        sender.send_replace(Stored::Dtab(dtab("/a => /c")));
+        sender.send_replace(StoredDtab::Dtab(dtab("/a => /c")));
         let known = whole.wait_for(|naming| says(naming).is_none()).await.expect("it is followed");
         assert_eq!(known.dtab, dtab("/a => /c; /a => /b"));
     }

@@ -5,7 +5,7 @@ mod entries;
 use super::Exit;
 use super::run::{fail, run_control};
 use crate::config::{self, Config};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::namer;
 use crate::telemetry::Registry;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(super) fn run(file: &str) -> Exit {
     };
     run_control(async {
         // Namers are made as the start makes them, and dropped again.
-        let (clients, registry, control) = (Clients::default(), Registry::default(), Handle::current());
+        let (clients, registry, control) = (ApiClients::default(), Registry::default(), Handle::current());
         let made = namer::build(&config.namers, config.interpreters(), &clients, &registry, &control);
         if let Err(error) = made {
             return fail(&error);

@@ -5,10 +5,10 @@ use super::run::{fail, run_control};
 use crate::config::{self, Config, Router};
 use crate::interpret::render::{Colours, draw, json};
 use crate::interpret::{AnswerTable, Delegation, Explore, NamerRegistry, Outcome, delegate, settle};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer;
-use crate::store::{Stored, Stores};
+use crate::store::{DtabStores, StoredDtab};
 use crate::telemetry::Registry;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -90,13 +90,13 @@ fn choose_router<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Rout
 /// Returns the stored dtab of a router, once it is known.
 async fn stored(router: &Router, wait: Duration) -> Result<Dtab, String> {
     let Some(config) = &router.store else { return Ok(Dtab::empty()) };
-    let stores = Stores::new(&Clients::default(), &Registry::default(), &Handle::current());
+    let stores = DtabStores::new(&ApiClients::default(), &Registry::default(), &Handle::current());
     let store = stores.open(config).await.map_err(|error| error.to_string())?;
     let mut stored = store.stored();
-    let known = timeout(wait, stored.wait_for(|stored| *stored != Stored::Pending)).await;
+    let known = timeout(wait, stored.wait_for(|stored| *stored != StoredDtab::Pending)).await;
     match known.as_ref().map(|known| known.as_deref()) {
-        Ok(Ok(Stored::Dtab(dtab))) => Ok(dtab.clone()),
-        Ok(Ok(Stored::Failed(reason))) => Err(format!("the stored dtab: {reason}")),
+        Ok(Ok(StoredDtab::Dtab(dtab))) => Ok(dtab.clone()),
+        Ok(Ok(StoredDtab::Failed(reason))) => Err(format!("the stored dtab: {reason}")),
         _ => Err(format!("the stored dtab ({config}) is not known after {} s", wait.as_secs())),
     }
 }
@@ -110,7 +110,7 @@ async fn explain(
     wait: Duration,
 ) -> Result<Delegation, namer::Error> {
     let interpreters = [&*router.transformers];
-    let (clients, registry, control) = (Clients::default(), Registry::default(), Handle::current());
+    let (clients, registry, control) = (ApiClients::default(), Registry::default(), Handle::current());
     let built = namer::build(&config.namers, interpreters, &clients, &registry, &control)?;
     let (keeper, asker) = NamerRegistry::new(wait);
     tokio::spawn(keeper.run());

@@ -114,7 +114,7 @@ fn transformers_json(transformers: &[namer::TransformerConfig]) -> Value {
 
 fn store_json(store: &store::Config) -> Value {
     let mut keys = match store {
-        store::Config::Fs(store::Fs { dtab_file }) => json!({ "dtabFile": dtab_file }),
+        store::Config::Fs(store::FileStoreConfig { dtab_file }) => json!({ "dtabFile": dtab_file }),
         store::Config::Kubernetes(kubernetes) => json!(kubernetes),
     };
     keys["kind"] = store.kind().into();

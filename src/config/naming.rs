@@ -58,7 +58,7 @@ fn identifier(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Optio
             if reader.get("path").is_none() {
                 reader.missing("path");
             }
-            identify::Config::Static(identify::Static { path: reader.path("path")? })
+            identify::Config::Static(identify::StaticPath { path: reader.path("path")? })
         }
         "io.l5d.ingress" => identify::Config::Ingress(kubernetes::ingress(&mut reader)),
         _ => return None,

@@ -137,7 +137,7 @@ fn every_key_that_works_ends_in_its_field() {
         identify::Config::Header(identify::Header { header: "l5d-name".into() }),
         identify::Config::Path(identify::PathSegments { segments: 2, consume: true }),
         identify::Config::MethodAndHost(identify::MethodAndHost { http_uri_in_dst: true }),
-        identify::Config::Static(identify::Static { path: path("/a/b") }),
+        identify::Config::Static(identify::StaticPath { path: path("/a/b") }),
     ];
     assert_eq!(router.identifiers, identifiers);
     assert_eq!(router.binding_timeout.as_millis(), 7);
@@ -251,7 +251,7 @@ routers:
         header_path("my-path", None),
         token(":authority"),
         token("Host"),
-        identify::Config::Static(identify::Static { path: path("/a") }),
+        identify::Config::Static(identify::StaticPath { path: path("/a") }),
     ];
     assert_eq!(router.identifiers, identifiers);
     let http2 = |window, table, frame, list| Http2 {

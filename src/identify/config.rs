@@ -1,3 +1,5 @@
+//! The configuration of identifiers.
+
 use super::Ingress;
 use crate::kubernetes;
 use crate::name::Path;
@@ -18,13 +20,13 @@ pub enum Config {
     /// `io.l5d.methodAndHost`
     MethodAndHost(MethodAndHost),
     /// `io.l5d.static`
-    Static(Static),
+    Static(StaticPath),
     /// `io.l5d.ingress`
     Ingress(Ingress),
 }
 
 impl Config {
-    /// Returns its kind, as it is written in the configuration.
+    /// Returns the kind, as it is written in the configuration.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::HeaderToken(_) => "io.l5d.header.token",
@@ -37,7 +39,7 @@ impl Config {
         }
     }
 
-    /// Checks what can be checked without asking anybody. Reads files.
+    /// Checks the configuration without a request to an API server. Reads files.
     ///
     /// # Errors
     ///
@@ -52,13 +54,13 @@ impl Config {
     }
 }
 
-/// Why an identifier cannot ask Kubernetes.
+/// The reason why an identifier cannot use Kubernetes.
 #[derive(Debug, thiserror::Error)]
 #[error("identifier {kind}: {source}")]
 pub struct Error {
-    /// Its kind.
+    /// The kind of the identifier.
     pub kind: &'static str,
-    /// What is wrong.
+    /// The error of the API client's configuration.
     pub source: kubernetes::Error,
 }
 
@@ -105,7 +107,7 @@ impl Default for Header {
 pub struct HeaderPath {
     /// The field, or a pseudo-header; `:path` unless said otherwise.
     pub header: String,
-    /// How many segments, from 1; all unless said otherwise.
+    /// How many segments the name takes, from 1; all unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
 }
@@ -120,7 +122,7 @@ impl Default for HeaderPath {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PathSegments {
-    /// How many segments; 1 unless said otherwise.
+    /// How many segments the name takes; 1 unless said otherwise.
     pub segments: usize,
     /// Whether the segments leave the target; they stay unless said otherwise.
     pub consume: bool,
@@ -146,7 +148,7 @@ pub struct MethodAndHost {
 /// `io.l5d.static`: one name for every request, `/svc` and the path.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Static {
+pub struct StaticPath {
     /// The path behind the prefix.
     pub path: Path,
 }

@@ -1,36 +1,37 @@
 //! Names requests by the Ingress resources of a cluster: `io.l5d.ingress`.
 //!
-//! The rules of all ingresses are compiled to one [`Table`] whenever one of them changes, on control; workers hold the
-//! table that they last saw. How a request finds its rule, and what is another thing than in Linkerd, is said there.
+//! The rules of all ingresses are compiled to one [`RuleTable`] on the control thread whenever one of them changes;
+//! workers hold the table that they last saw. The table documents how a request finds its rule, and the differences
+//! to Linkerd.
 
 mod config;
-mod kept;
-mod table;
+mod ingress_rules;
+mod rule_table;
 mod watch;
 
 pub use self::config::Ingress;
-pub(super) use self::watch::Rules;
+pub(super) use self::watch::WorkerRules;
 pub use self::watch::{FIRST_LIST, Ingresses, LiveRules};
 
-use self::table::Table;
-use super::Missing;
+use self::rule_table::RuleTable;
+use super::Mismatch;
 use crate::context::Target;
 use crate::message::{Head, Known};
 use crate::name::PathBuf;
 
-impl Rules {
-    /// Appends `/<namespace>/<port>/<service>` of the backend that the request's host and path lead to.
-    pub(super) fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'static>> {
+impl WorkerRules {
+    /// Appends the backend that the request's host and path lead to: `/<namespace>/<port>/<service>`.
+    pub(super) fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'static>> {
         head.lower_host();
         let host = without_port(head.get(Known::Host).unwrap_or_default());
         let path = Target::split(head.target()).path;
-        self.look(|table| match table.find(host, path) {
+        self.with_table(|table| match table.find(host, path) {
             Some(Some(backend)) => {
                 name.extend(backend);
                 Ok(())
             }
-            Some(None) => Err(Missing::Service),
-            None => Err(Missing::Rule),
+            Some(None) => Err(Mismatch::Service),
+            None => Err(Mismatch::Rule),
         })
     }
 }

@@ -258,7 +258,7 @@ fn method_and_host_depends_on_the_version() {
 
 #[test]
 fn static_names_every_request() {
-    let config = Config::Static(Static { path: path("/a/b") });
+    let config = Config::Static(StaticPath { path: path("/a/b") });
     assert_eq!(name(&[config], "GET / HTTP/1.0"), svc(["a", "b"]));
 }
 

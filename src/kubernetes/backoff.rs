@@ -1,37 +1,37 @@
-//! How long to wait after a failure.
+//! The pauses between attempts to reach the API server.
 
 use std::time::Duration;
 
-/// The pause after a first failure at most; it doubles.
+/// The longest pause after a first failure; each further failure doubles it.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest pause: when the server returns, or etcd behind it, or a right is given back, all is to be up to date
-/// within 5 s.
+/// The longest pause of all: when the server returns, or etcd behind it, or a right is given back, the answers must
+/// be up to date within 5 s.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Whether the server was reached when something failed.
+/// The two sorts of failure: with an answer from the server, or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
-    /// It answered, but not as it should.
-    Yes,
+pub(super) enum Reachability {
+    /// The server answered, but not as it should.
+    Reached,
     /// No answer came, or it broke off.
-    No,
+    Unreached,
 }
 
-/// Failures in a row.
+/// A count of failures in a row, from which the next pause is computed.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    last: Option<Reached>,
-    /// Of the same sort.
+    last: Option<Reachability>,
+    /// How many failures in a row were of the last sort.
     in_a_row: u32,
 }
 
 impl Backoff {
-    /// Returns how long to wait after one more failure: between half and all of a pause that doubles, so that those who
+    /// Returns the pause after one more failure: between half and all of a pause that doubles, so that watches that
     /// failed together do not come back together.
-    pub(super) fn next(&mut self, reached: Reached) -> Duration {
-        if self.last.replace(reached) != Some(reached) {
-            // A server that answers again, be it with an error, is about to be well: begin with short pauses.
+    pub(super) fn next(&mut self, reachability: Reachability) -> Duration {
+        if self.last.replace(reachability) != Some(reachability) {
+            // A server that answers again, even with an error, is about to recover: begin with short pauses.
             self.in_a_row = 0;
         }
         let pause = FIRST.saturating_mul(1 << self.in_a_row.min(16)).min(LONGEST);
@@ -47,28 +47,28 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backoff, Duration, FIRST, LONGEST, Reached};
+    use super::{Backoff, Duration, FIRST, LONGEST, Reachability};
 
     #[test]
     fn pauses_double_up_to_a_limit() {
-        assert!(LONGEST < Duration::from_secs(5), "what has returned is to be up to date by then");
+        assert!(LONGEST < Duration::from_secs(5), "answers must be up to date by then");
         let mut backoff = Backoff::default();
         let mut expected = FIRST;
         for _ in 0..40 {
-            let pause = backoff.next(Reached::Yes);
+            let pause = backoff.next(Reachability::Reached);
             assert!(pause <= expected && pause >= expected / 2, "{pause:?} for {expected:?}");
             expected = (expected * 2).min(LONGEST);
         }
         backoff.reset();
-        assert!(backoff.next(Reached::Yes) <= FIRST);
+        assert!(backoff.next(Reachability::Reached) <= FIRST);
     }
 
     #[test]
     fn another_sort_of_failure_begins_anew() {
         let mut backoff = Backoff::default();
         for _ in 0..10 {
-            backoff.next(Reached::No);
+            backoff.next(Reachability::Unreached);
         }
-        assert!(backoff.next(Reached::Yes) <= FIRST);
+        assert!(backoff.next(Reachability::Reached) <= FIRST);
     }
 }

@@ -1,4 +1,4 @@
-//! One client of the API server.
+//! A client of the API server.
 
 use super::Config;
 use super::config::Error;
@@ -18,85 +18,89 @@ use tower::{BoxError, ServiceBuilder};
 /// How long a TCP connection may take to open.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// When a silent connection is probed, how often, and how many probes may be lost: a peer that is gone without a word
-/// is found out within half a minute, though a watch may be silent for minutes.
+/// The TCP keep-alive of a connection: the silence before the first probe, the time between probes, and how many may
+/// be lost. A peer that is gone without a word is found out within half a minute, though a watch may be silent for
+/// minutes.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
 
-/// How much is read at once. hyper would make it up to 400 KiB for a list, and keep that for each watch.
+/// How many bytes are read at once. hyper would make it up to 400 KiB for a list, and keep that for each watch.
 const READ: usize = 16 << 10;
 
 /// How long a connection without a request is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// One client of the API server, with the credentials of its configuration. Cheap to clone.
+/// A client of the API server, with the credentials of its configuration. Cheap to clone.
 ///
-/// It connects when it is first used. Credentials are read again, and connections made anew, after a failure, so that
-/// neither a token that was replaced nor a connection that died is used twice; a token in a file is read again each
-/// minute besides.
+/// It connects when it is first used. After a failure it reads the credentials again and makes new connections, so
+/// that neither a replaced token nor a dead connection is used twice. A token in a file is also read again each
+/// minute.
 #[derive(Clone, Debug)]
-pub struct Client(Arc<Shared>);
+pub struct ApiClient(Arc<ApiClientState>);
 
-/// The clients in use, one for each configuration, whoever asks by it: namers, stores and identifiers. Cheap to clone.
+/// The clients in use, one for each configuration, shared by namers, stores and identifiers. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Clients {
-    used: Arc<std::sync::Mutex<Vec<Weak<Shared>>>>,
+pub struct ApiClients {
+    used: Arc<std::sync::Mutex<Vec<Weak<ApiClientState>>>>,
     last_save: LastSave,
 }
 
-struct Shared {
+/// The state that all clones of a client share.
+struct ApiClientState {
     config: Config,
-    made: Mutex<Made>,
-    /// Whether lists are asked for as streams.
-    streams: AtomicBool,
-    /// Whether one came as such.
-    streamed: AtomicBool,
+    current: Mutex<CurrentClient>,
+    /// Whether lists are requested as streams.
+    can_stream: AtomicBool,
+    /// Whether the server has ever streamed a list to its end.
+    has_streamed: AtomicBool,
     snapshots: Option<Arc<Snapshots>>,
     last_save: LastSave,
-    /// Whose watches it serves.
-    watches: std::sync::Mutex<Vec<Weak<dyn Describe>>>,
+    /// The watches that use this client.
+    watches: std::sync::Mutex<Vec<Weak<dyn WatchDescriber>>>,
 }
 
-/// Watches that can be described, for people.
-pub(super) trait Describe: Send + Sync {
-    /// Returns how each is doing, by what is watched.
+/// A table of watches that can describe them, for people.
+pub(super) trait WatchDescriber: Send + Sync {
+    /// Returns the state of each watch, by the name of the watch.
     fn describe(&self) -> Map<String, Value>;
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for ApiClientState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("ApiClient").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
+/// The client of `kube` that is in use, if there is one.
 #[derive(Default)]
-struct Made {
-    /// How often one was made.
+struct CurrentClient {
+    /// How many clients were made so far.
     generation: u64,
+    /// The client, with the URL of its server.
     client: Option<(kube::Client, Arc<str>)>,
 }
 
-/// A client that may still be good.
+/// A client of `kube` as it was when a request began; it may have failed since.
 #[derive(Clone)]
-pub(super) struct Connected {
+pub(super) struct ConnectedClient {
     pub(super) kube: kube::Client,
     /// The URL of the server.
     pub(super) server: Arc<str>,
     generation: u64,
 }
 
-impl Clients {
-    /// Returns the client that is configured so: the one in use, or a new one.
-    pub fn of(&self, config: &Config) -> Client {
+impl ApiClients {
+    /// Returns the client of a configuration: the one in use, or a new one.
+    pub fn get(&self, config: &Config) -> ApiClient {
         let mut clients = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         clients.retain(|client| client.strong_count() > 0);
         let used = clients.iter().filter_map(Weak::upgrade).find(|client| client.config == *config);
-        Client(used.unwrap_or_else(|| {
+        ApiClient(used.unwrap_or_else(|| {
             let folder = config.snapshot.clone().map(Folder::new);
-            let client = Arc::new(Shared {
+            let client = Arc::new(ApiClientState {
                 config: config.clone(),
-                made: Mutex::default(),
-                streams: AtomicBool::new(true),
-                streamed: AtomicBool::new(false),
+                current: Mutex::default(),
+                can_stream: AtomicBool::new(true),
+                has_streamed: AtomicBool::new(false),
                 snapshots: folder.map(|folder| Arc::new(Snapshots::new(folder))),
                 last_save: self.last_save.clone(),
                 watches: std::sync::Mutex::default(),
@@ -106,22 +110,22 @@ impl Clients {
         }))
     }
 
-    /// Has every watch write the snapshot that is due, and none after: for the end of the process. Waits for it, up to
-    /// `limit`, and returns whether all was written.
+    /// Has every watch write the snapshot that is due, and none after that: for the end of the process. Waits up to
+    /// `limit`, and returns whether all snapshots were written.
     pub async fn save(&self, limit: Duration) -> bool {
-        self.last_save.now(limit).await
+        self.last_save.run(limit).await
     }
 
-    /// Describes every watch that is kept up, for people:
-    /// `[{"watch": "endpointslices in default", "server": {}, "state": "watching", ...}]`. `server` has the keys of the
-    /// configuration that say which API server it is.
+    /// Describes every running watch, for people:
+    /// `[{"watch": "endpointslices in default", "server": {}, "state": "watching", ...}]`. `server` has the
+    /// configuration keys that say which API server it is.
     pub fn state(&self) -> Vec<Value> {
         let clients = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
         clients.iter().filter_map(Weak::upgrade).flat_map(|client| client.state()).collect()
     }
 }
 
-impl Shared {
+impl ApiClientState {
     fn state(&self) -> Vec<Value> {
         let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let described = watches.iter().filter_map(Weak::upgrade).flat_map(|watches| watches.describe());
@@ -135,86 +139,86 @@ impl Shared {
     }
 }
 
-impl Client {
-    /// Takes note of watches that it serves, to be described with all others.
-    pub(super) fn serves(&self, watches: Weak<dyn Describe>) {
+impl ApiClient {
+    /// Registers watches that use this client, so that they are described with all others.
+    pub(super) fn register_watches(&self, watches: Weak<dyn WatchDescriber>) {
         let mut known = self.0.watches.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|watches| watches.strong_count() > 0);
         known.push(watches);
     }
 
-    /// Returns the client, made from credentials that are read now if there is none.
-    pub(super) async fn connected(&self) -> Result<Connected, Error> {
-        let mut made = self.0.made.lock().await;
-        let (client, server) = match &made.client {
+    /// Returns the client of `kube`. If there is none, makes one from credentials that it reads now.
+    pub(super) async fn connect(&self) -> Result<ConnectedClient, Error> {
+        let mut current = self.0.current.lock().await;
+        let (client, server) = match &current.client {
             Some(made) => made.clone(),
             None => {
                 let config = self.0.config.clone();
                 let runtime = Handle::current();
-                // Files are read, and the program that a kubeconfig names for credentials is run.
-                let making = spawn_blocking(move || runtime.block_on(make(&config))).await;
+                // This reads files, and runs the program that a kubeconfig names for credentials.
+                let making = spawn_blocking(move || runtime.block_on(build_client(&config))).await;
                 let (client, server) = making.map_err(Error::Unmade)??;
                 let server = Arc::<str>::from(server.to_string());
-                if made.generation == 0 {
+                if current.generation == 0 {
                     tracing::info!(server = %server, "connecting to the Kubernetes API");
                 }
-                made.generation += 1;
-                made.client = Some((client.clone(), Arc::clone(&server)));
+                current.generation += 1;
+                current.client = Some((client.clone(), Arc::clone(&server)));
                 (client, server)
             }
         };
-        Ok(Connected { kube: client, server, generation: made.generation })
+        Ok(ConnectedClient { kube: client, server, generation: current.generation })
     }
 
-    /// Returns the URL of the server, by what the configuration leads to now; asks nobody.
-    pub(super) async fn server(&self) -> Result<Arc<str>, Error> {
+    /// Returns the URL of the server that the configuration leads to now, without a request.
+    pub(super) async fn server_url(&self) -> Result<Arc<str>, Error> {
         let (config, runtime) = (self.0.config.clone(), Handle::current());
         let loading = spawn_blocking(move || runtime.block_on(config.access.load())).await;
         Ok(loading.map_err(Error::Unmade)??.cluster_url.to_string().into())
     }
 
-    /// Where snapshots are kept, if they are.
+    /// Returns the folder for snapshots, if the configuration names one.
     pub(super) fn snapshots(&self) -> Option<&Arc<Snapshots>> {
         self.0.snapshots.as_ref()
     }
 
-    /// What the end of the process waits for.
+    /// Returns the last save, for which the end of the process waits.
     pub(super) fn last_save(&self) -> &LastSave {
         &self.0.last_save
     }
 
-    /// Says that something failed with this client: the next one is made anew.
-    pub(super) async fn failed(&self, client: &Connected) {
-        let mut made = self.0.made.lock().await;
-        if made.generation == client.generation {
-            made.client = None;
+    /// Drops a client that failed, unless it was replaced already: the next request makes a new one.
+    pub(super) async fn discard(&self, client: &ConnectedClient) {
+        let mut current = self.0.current.lock().await;
+        if current.generation == client.generation {
+            current.client = None;
         }
     }
 
-    /// Returns whether the server is believed to be able to stream lists.
+    /// Returns whether lists are to be requested as streams.
     pub(super) fn streams_lists(&self) -> bool {
-        self.0.streams.load(Relaxed)
+        self.0.can_stream.load(Relaxed)
     }
 
     /// Returns whether the server has ever streamed a list to its end.
     pub(super) fn has_streamed(&self) -> bool {
-        self.0.streamed.load(Relaxed)
+        self.0.has_streamed.load(Relaxed)
     }
 
-    /// Says that the server has streamed a list to its end.
-    pub(super) fn streamed(&self) {
-        self.0.streamed.store(true, Relaxed);
+    /// Records that the server has streamed a list to its end.
+    pub(super) fn record_streamed_list(&self) {
+        self.0.has_streamed.store(true, Relaxed);
     }
 
-    /// Says that the server cannot stream lists: none is asked for again.
-    pub(super) fn cannot_stream_lists(&self) {
-        self.0.streams.store(false, Relaxed);
+    /// Records that the server cannot stream lists: no other is requested as a stream.
+    pub(super) fn disable_streamed_lists(&self) {
+        self.0.can_stream.store(false, Relaxed);
     }
 }
 
-/// Makes a client. Not `kube`'s own stack: it would repeat requests unseen and log each failure as an error.
-/// Returns the server as well.
-async fn make(config: &Config) -> Result<(kube::Client, http::Uri), Error> {
+/// Makes a client of `kube`, and returns it with the URL of its server. It does not use the HTTP stack of `kube`,
+/// which would repeat requests unseen and log each failure as an error.
+async fn build_client(config: &Config) -> Result<(kube::Client, http::Uri), Error> {
     let config = config.access.load().await?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -245,14 +249,14 @@ mod tests {
     use crate::kubernetes::Access;
 
     #[test]
-    fn who_is_configured_alike_shares_a_client() {
-        let clients = Clients::default();
+    fn equal_configurations_share_a_client() {
+        let clients = ApiClients::default();
         let [here, there] = ["a", "b"].map(|host| Access::plain(Some(host.into()), None).into());
-        let first = clients.of(&here);
-        assert!(Arc::ptr_eq(&first.0, &clients.of(&here).0));
-        assert!(!Arc::ptr_eq(&first.0, &clients.of(&there).0));
+        let first = clients.get(&here);
+        assert!(Arc::ptr_eq(&first.0, &clients.get(&here).0));
+        assert!(!Arc::ptr_eq(&first.0, &clients.get(&there).0));
         drop(first);
-        let _there = clients.of(&there);
-        assert_eq!(clients.used.lock().unwrap().len(), 1, "one that nobody has is forgotten");
+        let _there = clients.get(&there);
+        assert_eq!(clients.used.lock().unwrap().len(), 1, "a client without users is forgotten");
     }
 }

@@ -1,4 +1,4 @@
-//! Where the API server is, as whom it is asked, and where its last good answers are kept.
+//! The configuration of an API server: its address, the credentials, and the folder for snapshots.
 
 use super::snapshot;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -6,23 +6,23 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::io;
 use std::path::PathBuf;
 
-/// Where `kubectl proxy` listens, and Linkerd 1 asked: localhost, port 8001.
+/// The address of `kubectl proxy`, which Linkerd 1 used by default: localhost, port 8001.
 const PROXY: (&str, u16) = ("localhost", 8001);
 
-/// How an API server is asked, and where its last good answers are kept.
+/// The address and credentials of an API server, and the folder for its last good answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Config {
-    /// Where it is, and as whom it is asked.
+    /// The address of the server, and the credentials.
     pub access: Access,
-    /// `snapshot`: the folder in which the last good answers are kept for a start without it; none unless given.
+    /// `snapshot`: the folder that holds the last good answers for a start without the API server; none unless given.
     pub snapshot: Option<PathBuf>,
 }
 
-/// Where the API server is, and as whom it is asked.
+/// The address of an API server, and the credentials to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// In a pod, the API server of its cluster, as its service account; elsewhere what the user's kubeconfig says
-    /// (`$KUBECONFIG`, `~/.kube/config`); and without one, `localhost:8001` as Linkerd 1. The default.
+    /// In a pod: the API server of its cluster, with its service account. Elsewhere: the user's kubeconfig
+    /// (`$KUBECONFIG`, `~/.kube/config`). Without a kubeconfig: `localhost:8001`, as Linkerd 1. The default.
     #[default]
     Found,
     /// Plain HTTP, without credentials, as through `kubectl proxy`.
@@ -32,7 +32,7 @@ pub enum Access {
         /// Its port.
         port: u16,
     },
-    /// What a kubeconfig says.
+    /// The server and the credentials of a kubeconfig.
     Kubeconfig {
         /// The file; the user's when it is not given.
         file: Option<PathBuf>,
@@ -41,32 +41,32 @@ pub enum Access {
     },
 }
 
-/// Why the API server cannot be asked.
+/// The reason why the API server cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kubeconfig cannot be read, or lacks something.
+    /// The kubeconfig cannot be read or is incomplete.
     #[error("kubeconfig: {0}")]
     Kubeconfig(#[from] KubeconfigError),
-    /// The pod's service account is not to be found.
+    /// The pod's service account is missing.
     #[error("service account: {0}")]
     ServiceAccount(#[from] kube::config::InClusterError),
-    /// The host is not one.
+    /// The host is neither a name nor an address.
     #[error("`{0}` is not a host")]
     Host(String),
     /// The connection cannot be set up: certificates or credentials are wrong.
     #[error("credentials: {0}")]
     Credentials(#[from] kube::Error),
-    /// The client was not made to the end.
+    /// Making the client did not finish.
     #[error("making the client: {0}")]
     Unmade(tokio::task::JoinError),
-    /// The folder for snapshots is none, cannot be made, or may not be written to.
+    /// The folder for snapshots is no folder, cannot be made, or may not be written to.
     #[error(
         "snapshot: {} cannot be used: {source}. Name a folder that this process may make or write to", folder.display()
     )]
     Snapshot {
-        /// As it is configured.
+        /// The folder, as configured.
         folder: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The kubeconfig wants a proxy.
@@ -75,7 +75,7 @@ pub enum Error {
 }
 
 impl Serialize for Config {
-    /// As the keys of the configuration: none of them for what is found.
+    /// Writes the configuration keys: none of them for [`Access::Found`].
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut keys = serializer.serialize_map(None)?;
         self.serialize_keys(&mut keys)?;
@@ -84,7 +84,7 @@ impl Serialize for Config {
 }
 
 impl Serialize for Access {
-    /// As the keys of the configuration.
+    /// Writes the configuration keys.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut keys = serializer.serialize_map(None)?;
         self.serialize_keys(&mut keys, "host", "port")?;
@@ -93,27 +93,27 @@ impl Serialize for Access {
 }
 
 impl From<Access> for Config {
-    /// Without snapshots.
+    /// Makes a configuration without snapshots.
     fn from(access: Access) -> Self {
         Self { access, snapshot: None }
     }
 }
 
 impl Config {
-    /// Adds the keys of the configuration that say the same.
+    /// Adds the configuration keys that have these values to `keys`.
     ///
     /// # Errors
     ///
-    /// Those of the serializer.
+    /// The serializer failed.
     pub fn serialize_keys<S: SerializeMap>(&self, keys: &mut S) -> Result<(), S::Error> {
         self.serialize_keys_as(keys, "host", "port")
     }
 
-    /// As [`Config::serialize_keys`], where the keys `host` and `port` have other names.
+    /// Does the same as [`Config::serialize_keys`], with other names for the keys `host` and `port`.
     ///
     /// # Errors
     ///
-    /// Those of the serializer.
+    /// The serializer failed.
     pub fn serialize_keys_as<S: SerializeMap>(
         &self,
         keys: &mut S,
@@ -124,12 +124,12 @@ impl Config {
         self.snapshot.iter().try_for_each(|folder| keys.serialize_entry("snapshot", folder))
     }
 
-    /// Checks what can be checked without asking anybody. Reads files, and changes nothing.
+    /// Checks the configuration without a request to the server. Reads files, and changes nothing.
     ///
     /// # Errors
     ///
-    /// A kubeconfig that was named cannot be read or does not have the context, the host is not one, or there is no
-    /// writing to the folder for snapshots.
+    /// A kubeconfig that was named cannot be read or does not have the context, the host is not one, or the folder
+    /// for snapshots cannot be written to.
     pub fn check(&self) -> Result<(), Error> {
         self.access.check()?;
         self.snapshot.iter().try_for_each(|folder| {
@@ -140,7 +140,7 @@ impl Config {
 }
 
 impl Access {
-    /// Returns what `host` and `port` give, with Linkerd's defaults for what is absent.
+    /// Returns plain HTTP access to `host` and `port`, with Linkerd's defaults for absent values.
     pub fn plain(host: Option<String>, port: Option<u16>) -> Self {
         Self::Plain { host: host.unwrap_or_else(|| PROXY.0.to_owned()), port: port.unwrap_or(PROXY.1) }
     }
@@ -164,7 +164,7 @@ impl Access {
         }
     }
 
-    /// Checks what can be checked without asking anybody. Reads files.
+    /// Checks the address and the credentials without a request to the server. Reads files.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ impl Access {
             Self::Found => Ok(()),
             Self::Plain { host, port } => url(host, *port).map(drop),
             Self::Kubeconfig { file, context } => {
-                let kubeconfig = read(file.as_ref())?;
+                let kubeconfig = read_kubeconfig(file.as_ref())?;
                 let wanted = context.as_ref().or(kubeconfig.current_context.as_ref());
                 let wanted = wanted.ok_or(KubeconfigError::CurrentContextNotSet)?;
                 let found = kubeconfig.contexts.iter().any(|context| context.name == *wanted);
@@ -183,22 +183,24 @@ impl Access {
         }
     }
 
-    /// Reads the configuration for `kube`, credentials and all. May block.
+    /// Builds the configuration of `kube`, with the credentials. May block.
     pub(super) async fn load(&self) -> Result<kube::Config, Error> {
         match self {
-            Self::Found => found().await,
+            Self::Found => infer_config().await,
             Self::Plain { host, port } => Ok(kube::Config::new(url(host, *port)?)),
-            Self::Kubeconfig { file, context } => from_file(read(file.as_ref())?, context.clone()).await,
+            Self::Kubeconfig { file, context } => {
+                config_from_kubeconfig(read_kubeconfig(file.as_ref())?, context.clone()).await
+            }
         }
     }
 }
 
-async fn found() -> Result<kube::Config, Error> {
+async fn infer_config() -> Result<kube::Config, Error> {
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
         return Ok(kube::Config::incluster()?);
     }
-    match read(None) {
-        Ok(kubeconfig) => from_file(kubeconfig, None).await,
+    match read_kubeconfig(None) {
+        Ok(kubeconfig) => config_from_kubeconfig(kubeconfig, None).await,
         Err(Error::Kubeconfig(KubeconfigError::FindPath)) => Ok(kube::Config::new(url(PROXY.0, PROXY.1)?)),
         Err(Error::Kubeconfig(KubeconfigError::ReadConfig(error, _)))
             if error.kind() == io::ErrorKind::NotFound =>
@@ -209,11 +211,14 @@ async fn found() -> Result<kube::Config, Error> {
     }
 }
 
-fn read(file: Option<&PathBuf>) -> Result<Kubeconfig, Error> {
+fn read_kubeconfig(file: Option<&PathBuf>) -> Result<Kubeconfig, Error> {
     Ok(file.map_or_else(Kubeconfig::read, Kubeconfig::read_from)?)
 }
 
-async fn from_file(kubeconfig: Kubeconfig, context: Option<String>) -> Result<kube::Config, Error> {
+async fn config_from_kubeconfig(
+    kubeconfig: Kubeconfig,
+    context: Option<String>,
+) -> Result<kube::Config, Error> {
     let wanted = context.as_ref().or(kubeconfig.current_context.as_ref());
     let context_of = kubeconfig.contexts.iter().find(|named| Some(&named.name) == wanted);
     let cluster = context_of.and_then(|named| Some(&named.context.as_ref()?.cluster));
@@ -276,7 +281,7 @@ mod tests {
     async fn a_proxy_is_refused() {
         let text = "clusters: [{name: c, cluster: {server: 'https://a', proxy-url: 'http://p'}}, {name: d, cluster: {server: 'https://d'}}]\ncontexts: [{name: x, context: {cluster: c}}, {name: y, context: {cluster: d}}]\ncurrent-context: x\n";
         let kubeconfig = kube::config::Kubeconfig::from_yaml(text).unwrap();
-        assert!(matches!(super::from_file(kubeconfig.clone(), None).await, Err(Error::Proxy)));
-        assert!(super::from_file(kubeconfig, Some("y".into())).await.is_ok());
+        assert!(matches!(super::config_from_kubeconfig(kubeconfig.clone(), None).await, Err(Error::Proxy)));
+        assert!(super::config_from_kubeconfig(kubeconfig, Some("y".into())).await.is_ok());
     }
 }

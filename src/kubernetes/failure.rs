@@ -1,92 +1,101 @@
-//! What can go wrong between here and the API server.
+//! Failures of requests to the API server.
 
-use super::backoff::Reached;
+use super::backoff::Reachability;
 use super::config::Error;
 use kube::Resource;
 use kube::core::Status;
 use std::error::Error as _;
 use std::time::Duration;
 
-/// What went wrong, once.
+/// One failed request, or a watch that ended too early.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) kind: Kind,
-    /// For people.
+pub(super) struct ApiFailure {
+    pub(super) kind: FailureKind,
+    /// The description for people.
     pub(super) text: String,
 }
 
-/// What a failure means for what comes next.
+/// The kinds of failure, by what the client does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// No answer came, or it broke off.
+pub(super) enum FailureKind {
+    /// No answer arrived, or it broke off.
     Unreached,
-    /// The credentials are not accepted, or may not do this: 401 and 403. Waiting alone does not help.
+    /// The server does not accept the credentials, or they lack a right: 401 and 403. Waiting alone does not help.
     Forbidden,
-    /// The version is too old to go on from: 410. A new list helps at once.
+    /// The server no longer has the version to go on from: 410. A new list helps at once.
     Expired,
-    /// The server does not know what it was asked: 400 and its like.
+    /// The server does not understand the request: 400 and similar statuses.
     NotUnderstood,
-    /// Anything else that the server answered.
+    /// The server answered with any other error.
     Refused,
 }
 
-impl Failure {
+impl ApiFailure {
     pub(super) fn unreached(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Unreached, text: text.into() }
+        Self { kind: FailureKind::Unreached, text: text.into() }
     }
 
     pub(super) fn too_slow(what: &str, limit: Duration) -> Self {
         Self::unreached(format!("{what} for {} s", limit.as_secs()))
     }
 
-    /// Of credentials or files, before anything is sent.
-    pub(super) fn unmade(error: &Error) -> Self {
-        Self { kind: Kind::Forbidden, text: error.to_string() }
+    /// Returns the failure of credentials or files, before any request.
+    pub(super) fn from_config_error(error: &Error) -> Self {
+        Self { kind: FailureKind::Forbidden, text: error.to_string() }
     }
 
-    /// Of a list or watch of this resource.
-    pub(super) fn of<K: Resource<DynamicType = ()>>(error: kube::Error, namespace: Option<&str>) -> Self {
+    /// Returns the failure of a list or watch of this resource.
+    pub(super) fn from_error<K: Resource<DynamicType = ()>>(
+        error: kube::Error,
+        namespace: Option<&str>,
+    ) -> Self {
         match error {
-            kube::Error::Api(status) => Self::of_status::<K>(&status, namespace),
+            kube::Error::Api(status) => Self::from_status::<K>(&status, namespace),
             kube::Error::SerdeError(error) => {
-                Self { kind: Kind::Refused, text: format!("an answer that cannot be read: {error}") }
+                Self { kind: FailureKind::Refused, text: format!("an answer that cannot be read: {error}") }
             }
-            kube::Error::Auth(error) => Self { kind: Kind::Forbidden, text: format!("credentials: {error}") },
+            kube::Error::Auth(error) => {
+                Self { kind: FailureKind::Forbidden, text: format!("credentials: {error}") }
+            }
             error => Self::unreached(chain(&error)),
         }
     }
 
-    /// Of a status that the server answered with, or sent inside of a watch.
-    pub(super) fn of_status<K: Resource<DynamicType = ()>>(status: &Status, namespace: Option<&str>) -> Self {
+    /// Returns the failure of a status that the server answered with, or sent inside of a watch.
+    pub(super) fn from_status<K: Resource<DynamicType = ()>>(
+        status: &Status,
+        namespace: Option<&str>,
+    ) -> Self {
         let said = format!("{} {}: {}", status.code, status.reason, status.message);
         let (kind, advice) = match status.code {
-            401 => (Kind::Forbidden, "; the credentials are read again".to_owned()),
-            403 => (Kind::Forbidden, format!("; {}", missing_right::<K>(namespace))),
-            404 => (Kind::NotUnderstood, unknown_resource::<K>()),
-            410 => (Kind::Expired, String::new()),
-            // Too many requests: the server asks to be asked less.
-            429 => (Kind::Refused, String::new()),
-            400..=499 => (Kind::NotUnderstood, String::new()),
-            _ => (Kind::Refused, String::new()),
+            401 => (FailureKind::Forbidden, "; the credentials are read again".to_owned()),
+            403 => (FailureKind::Forbidden, format!("; {}", missing_right::<K>(namespace))),
+            404 => (FailureKind::NotUnderstood, unknown_resource::<K>()),
+            410 => (FailureKind::Expired, String::new()),
+            // Too many requests: the server asks for fewer.
+            429 => (FailureKind::Refused, String::new()),
+            400..=499 => (FailureKind::NotUnderstood, String::new()),
+            _ => (FailureKind::Refused, String::new()),
         };
         Self { kind, text: said + &advice }
     }
 
-    pub(super) const fn reached(&self) -> Reached {
+    /// Returns whether the server had answered at all.
+    pub(super) const fn reachability(&self) -> Reachability {
         match self.kind {
-            Kind::Unreached => Reached::No,
-            _ => Reached::Yes,
+            FailureKind::Unreached => Reachability::Unreached,
+            _ => Reachability::Reached,
         }
     }
 }
 
-/// What it means that there is nothing to list.
+/// Returns advice for a resource that the server does not know.
 fn unknown_resource<K: Resource<DynamicType = ()>>() -> String {
     let (resource, group) = (K::plural(&()), K::group(&()));
     format!("; the server has no resource `{resource}` of apiGroup \"{group}\": is its definition applied?")
 }
 
-/// What RBAC has to grant.
+/// Returns the rights that RBAC has to grant.
 fn missing_right<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
     let (resource, group) = (K::plural(&()), K::group(&()));
     let place = match namespace {
@@ -96,7 +105,7 @@ fn missing_right<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Stri
     format!("grant the verbs list and watch on resource `{resource}` of apiGroup \"{group}\" {place}")
 }
 
-/// An error with what caused it: the outermost one seldom says what matters.
+/// Returns the text of an error with those of its causes: the outermost one seldom says what matters.
 fn chain(error: &kube::Error) -> String {
     let mut text = match error {
         kube::Error::Service(error) => error.to_string(),
@@ -116,7 +125,7 @@ fn chain(error: &kube::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, Kind};
+    use super::{ApiFailure, FailureKind};
     use k8s_openapi::api::core::v1::Service;
     use k8s_openapi::api::discovery::v1::EndpointSlice;
     use kube::core::Status;
@@ -124,19 +133,19 @@ mod tests {
     #[test]
     fn statuses() {
         let cases = [
-            (400, Kind::NotUnderstood),
-            (401, Kind::Forbidden),
-            (403, Kind::Forbidden),
-            (404, Kind::NotUnderstood),
-            (410, Kind::Expired),
-            (422, Kind::NotUnderstood),
-            (429, Kind::Refused),
-            (500, Kind::Refused),
-            (503, Kind::Refused),
+            (400, FailureKind::NotUnderstood),
+            (401, FailureKind::Forbidden),
+            (403, FailureKind::Forbidden),
+            (404, FailureKind::NotUnderstood),
+            (410, FailureKind::Expired),
+            (422, FailureKind::NotUnderstood),
+            (429, FailureKind::Refused),
+            (500, FailureKind::Refused),
+            (503, FailureKind::Refused),
         ];
         for (code, kind) in cases {
             let status = Status::failure("said", "Reason").with_code(code);
-            let failure = Failure::of_status::<Service>(&status, None);
+            let failure = ApiFailure::from_status::<Service>(&status, None);
             assert_eq!(failure.kind, kind, "{code}");
             assert!(failure.text.starts_with(&format!("{code} Reason: said")), "{}", failure.text);
         }
@@ -145,9 +154,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let status = Status::failure("no", "Forbidden").with_code(403);
-        let one = Failure::of_status::<EndpointSlice>(&status, Some("prod")).text;
+        let one = ApiFailure::from_status::<EndpointSlice>(&status, Some("prod")).text;
         assert!(one.ends_with("grant the verbs list and watch on resource `endpointslices` of apiGroup \"discovery.k8s.io\" in the namespace prod"), "{one}");
-        let all = Failure::of_status::<Service>(&status, None).text;
+        let all = ApiFailure::from_status::<Service>(&status, None).text;
         assert!(
             all.ends_with("on resource `services` of apiGroup \"\" in all namespaces (a ClusterRole)"),
             "{all}"

@@ -1,8 +1,8 @@
-//! What watches count.
+//! The metrics of watches.
 
 use crate::telemetry::{Counter, Gauge, Registry};
 
-/// What the watches of one resource count; all of them run on control, which is the one writer.
+/// The metrics of all watches of one resource. All of them run on the control thread, which is the only writer.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     pub(super) watches: Gauge,
@@ -17,34 +17,34 @@ pub struct Metrics {
     pub(super) snapshot_failures: Counter,
 }
 
-/// What each series means.
+/// The name and the help text of each series.
 const MEANINGS: [(&str, &str); 10] = [
-    ("kubernetes_watches", "Watches of the Kubernetes API that are kept up now"),
+    ("kubernetes_watches", "Watches of the Kubernetes API that run now"),
     (
         "kubernetes_stale_watches",
-        "Watches whose API server cannot be asked now, so that old answers are served",
+        "Watches that serve old answers because their API server cannot be reached now",
     ),
-    ("kubernetes_unreadable_objects", "Objects that could not be read as what they should be"),
-    ("kubernetes_watch_events", "Changes of objects that the API server told of"),
+    ("kubernetes_unreadable_objects", "Objects that cannot be read now"),
+    ("kubernetes_watch_events", "Changes of objects that the API server sent"),
     ("kubernetes_lists", "Complete lists of objects: one at a watch's start, and one after each failure"),
     ("kubernetes_watch_failures", "Failures to list or watch: each begins the watch anew"),
     (
         "kubernetes_snapshot_watches",
-        "Watches that serve what was known before the process began, because the API server has not listed it since",
+        "Watches that serve a snapshot from before the process began, because there was no list since",
     ),
     (
         "kubernetes_snapshot_timestamp_seconds",
-        "Of when the snapshot is that was last begun to be served, in seconds since 1970; 0 if none was",
+        "The time of the last snapshot that began to be served, in seconds since 1970; 0 if there was none",
     ),
     ("kubernetes_snapshots_written", "Snapshots of watches that were written to disk"),
     (
         "kubernetes_snapshot_failures",
-        "Snapshots that could not be written, or were there and could not be used",
+        "Snapshots that could not be written, or that exist and could not be used",
     ),
 ];
 
 impl Metrics {
-    /// Makes the cells of a resource, such as `endpointslices`.
+    /// Registers the metrics of a resource, such as `endpointslices`.
     pub fn new(registry: &Registry, resource: &str) -> Self {
         for (name, meaning) in MEANINGS {
             registry.describe(name, meaning);

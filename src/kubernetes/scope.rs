@@ -1,35 +1,37 @@
-//! What watches cover.
+//! The namespaces and objects that watches cover.
 
 use serde::{Deserialize, Serialize};
 
-/// Watches of one resource at one time: 500. A namespace more is refused, and does not look as if it were empty.
+/// The limit on watches of one resource at one time: 500. A further namespace is refused, so that it does not look
+/// empty.
 pub const MAX_WATCHES: usize = 500;
 
-/// What one watch covers.
+/// The namespaces that one watch covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Scope {
-    /// A namespace: there is one watch for each that is asked for, and rights are needed in these alone. The default.
+    /// One namespace: there is a watch for each namespace that is asked for, and rights are needed only in these. The
+    /// default.
     #[default]
     Namespace,
-    /// All namespaces: there is one watch, which hears of every change in the cluster.
+    /// All namespaces: there is one watch, which receives every change in the cluster.
     Cluster,
 }
 
-/// Which objects of a resource are asked for; the server leaves out all others.
+/// The objects of a resource to ask for; the server leaves out all others.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Selector {
-    /// All.
+    /// All objects.
     All,
-    /// Those whose labels match, in the API's own notation.
+    /// The objects with matching labels, in the API's own notation.
     Labels(String),
-    /// The one of this name: rights that RBAC limits by `resourceNames` are enough for it.
+    /// The object of this name: rights that RBAC limits by `resourceNames` are enough for it.
     Name(String),
 }
 
 impl Selector {
-    /// Returns it as the parameter `labelSelector`.
+    /// Returns the parameter `labelSelector`.
     pub(super) fn labels(&self) -> Option<String> {
         match self {
             Self::Labels(labels) => Some(labels.clone()),
@@ -37,7 +39,7 @@ impl Selector {
         }
     }
 
-    /// Returns it as the parameter `fieldSelector`.
+    /// Returns the parameter `fieldSelector`.
     pub(super) fn fields(&self) -> Option<String> {
         match self {
             Self::Name(name) => Some(format!("metadata.name={name}")),

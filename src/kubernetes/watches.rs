@@ -1,13 +1,13 @@
-//! The watches of one resource, each started when it is first needed.
+//! The watches of one resource, each of which starts when it is first needed.
 
-use super::client::{Client, Describe};
-use super::kept::{Kept, Known};
+use super::client::{ApiClient, WatchDescriber};
 use super::metrics::Metrics;
-use super::save::{Saver, Saving};
+use super::object_store::{GroupFn, GroupKey};
+use super::resource_watch::ResourceWatch;
+use super::save::{Saver, SnapshotTask};
 use super::scope::{MAX_WATCHES, Scope, Selector};
-use super::store::{Group, Place};
-use super::task::Task;
-use super::watched::Watched;
+use super::watch_task::WatchTask;
+use super::watched_object::{GroupState, WatchedObject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -17,47 +17,48 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How long a watch is kept that nobody needs: 60 s, or up to 10 s more.
+/// How long a watch goes on without receivers: 60 s, or up to 10 s more.
 pub const IDLE: Duration = Duration::from_secs(60);
 
-/// How often it is looked whether a watch is needed.
+/// How often the receivers of a watch are checked.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// The watches of one resource. Cheap to clone.
-pub struct Watches<T: Kept>(Arc<Table<T>>);
+pub struct Watches<T: WatchedObject>(Arc<WatchTable<T>>);
 
-struct Table<T: Kept> {
-    client: Client,
+/// The watches of one resource, and what they have in common.
+struct WatchTable<T: WatchedObject> {
+    client: ApiClient,
     scope: Scope,
     selector: Selector,
-    group: Group,
+    group: GroupFn,
     metrics: Metrics,
     control: Handle,
-    /// By namespace; all of them if there is none.
-    held: Mutex<Held<T>>,
+    /// The watches by namespace; the watch of all namespaces has none.
+    watches: Mutex<WatchMap<T>>,
 }
 
-/// The watches that are kept up, by namespace.
-type Held<T> = HashMap<Option<Arc<str>>, Arc<Watched<T>>>;
+/// The running watches, by namespace.
+type WatchMap<T> = HashMap<Option<Arc<str>>, Arc<ResourceWatch<T>>>;
 
-impl<T: Kept> Clone for Watches<T> {
+impl<T: WatchedObject> Clone for Watches<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T: Kept> std::fmt::Debug for Watches<T> {
+impl<T: WatchedObject> std::fmt::Debug for Watches<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Watches").field("scope", &self.0.scope).finish_non_exhaustive()
     }
 }
 
-impl<T: Kept> Watches<T> {
-    /// Makes the watches of a resource, none of which is started yet; they run on `control`.
+impl<T: WatchedObject> Watches<T> {
+    /// Makes the watches of a resource, none of which is started yet; they will run on `control`.
     ///
-    /// `group` says under which name an object is looked for; one without such a name is not kept.
+    /// `group` returns the name under which an object is looked for; an object without such a name is not stored.
     pub fn new(
-        client: Client,
+        client: ApiClient,
         scope: Scope,
         selector: Selector,
         group: impl Fn(&ObjectMeta) -> Option<String> + Send + Sync + 'static,
@@ -68,53 +69,56 @@ impl<T: Kept> Watches<T> {
             let namespace = meta.namespace.as_deref().unwrap_or_default();
             Some((namespace.into(), group(meta)?.into()))
         };
-        let (group, control, held) = (Arc::new(group), control.clone(), Mutex::default());
-        Self::of(Table { client, scope, selector, group, metrics, control, held })
+        let (group, control, watches) = (Arc::new(group), control.clone(), Mutex::default());
+        Self::from_table(WatchTable { client, scope, selector, group, metrics, control, watches })
     }
 
-    /// Follows all objects of a resource in a namespace, or in all of them if there is none, as one group; on `control`,
-    /// by a watch of its own that begins at once. It goes on while anybody has a receiver, and for [`IDLE`] after.
-    pub fn follow_all(
-        client: Client,
+    /// Watches all objects of a resource in a namespace, or in all of them if there is none, as one group. The watch
+    /// is its own, begins at once, and runs on `control`. It goes on while there is a receiver, and for [`IDLE`]
+    /// after.
+    pub fn watch_all(
+        client: ApiClient,
         namespace: Option<&str>,
         metrics: Metrics,
         control: &Handle,
-    ) -> watch::Receiver<Known<T>> {
-        let nowhere = || -> Place { ("".into(), "".into()) };
-        let (group, control, held) =
+    ) -> watch::Receiver<GroupState<T>> {
+        let nowhere = || -> GroupKey { ("".into(), "".into()) };
+        let (group, control, watches) =
             (Arc::new(move |_: &ObjectMeta| Some(nowhere())), control.clone(), Mutex::default());
         let (scope, selector) = (Scope::Cluster, Selector::All);
-        let watches = Self::of(Table { client, scope, selector, group, metrics, control, held });
-        watches.join(namespace.map(Into::into), nowhere())
+        let watches =
+            Self::from_table(WatchTable { client, scope, selector, group, metrics, control, watches });
+        watches.join_watch(namespace.map(Into::into), nowhere())
     }
 
-    /// Follows the objects of a group in a namespace, and starts the watch that tells of them if there is none. It goes
-    /// on while anybody has a receiver, and for [`IDLE`] after.
-    pub fn follow(&self, namespace: &Arc<str>, group: &Arc<str>) -> watch::Receiver<Known<T>> {
+    /// Watches the objects of a group in a namespace, and starts the watch of that namespace if it does not run. It
+    /// goes on while there is a receiver, and for [`IDLE`] after.
+    pub fn watch_group(&self, namespace: &Arc<str>, group: &Arc<str>) -> watch::Receiver<GroupState<T>> {
         let scope = match self.0.scope {
             Scope::Namespace => Some(Arc::clone(namespace)),
             Scope::Cluster => None,
         };
-        self.join(scope, (Arc::clone(namespace), Arc::clone(group)))
+        self.join_watch(scope, (Arc::clone(namespace), Arc::clone(group)))
     }
 
-    /// Follows a group in the watch of a namespace, or of all of them, and starts that watch if there is none.
-    fn join(&self, scope: Option<Arc<str>>, place: Place) -> watch::Receiver<Known<T>> {
-        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watched) = held.get(&scope) {
-            return watched.lock().store.follow(place);
+    /// Subscribes to a group in the watch of a namespace, or of all of them, and starts that watch if it does not
+    /// run.
+    fn join_watch(&self, scope: Option<Arc<str>>, key: GroupKey) -> watch::Receiver<GroupState<T>> {
+        let mut watches = self.0.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watched) = watches.get(&scope) {
+            return watched.lock().store.subscribe(key);
         }
-        if held.len() >= MAX_WATCHES {
+        if watches.len() >= MAX_WATCHES {
             let reason = format!("more than {MAX_WATCHES} namespaces are watched: use `watch: cluster`");
-            return watch::channel(Known::Failed(reason.into())).1;
+            return watch::channel(GroupState::Failed(reason.into())).1;
         }
-        let Table { client, selector, group, metrics, .. } = &*self.0;
+        let WatchTable { client, selector, group, metrics, .. } = &*self.0;
         let (client, selector, metrics) = (client.clone(), selector.clone(), metrics.clone());
-        let watched = Watched::new(client, scope.clone(), selector, Arc::clone(group), metrics);
+        let watched = ResourceWatch::new(client, scope.clone(), selector, Arc::clone(group), metrics);
         let watched = Arc::new(watched);
-        let receiver = watched.lock().store.follow(place);
-        held.insert(scope.clone(), Arc::clone(&watched));
-        self.0.control.spawn(keep(Arc::clone(&self.0), scope, watched));
+        let receiver = watched.lock().store.subscribe(key);
+        watches.insert(scope.clone(), Arc::clone(&watched));
+        self.0.control.spawn(run_watch(Arc::clone(&self.0), scope, watched));
         receiver
     }
 
@@ -123,52 +127,56 @@ impl<T: Kept> Watches<T> {
         self.0.describe()
     }
 
-    fn of(table: Table<T>) -> Self {
+    fn from_table(table: WatchTable<T>) -> Self {
         let table = Arc::new(table);
-        let described: Weak<Table<T>> = Arc::downgrade(&table);
-        table.client.serves(described);
+        let described: Weak<WatchTable<T>> = Arc::downgrade(&table);
+        table.client.register_watches(described);
         Self(table)
     }
 }
 
-impl<T: Kept> Describe for Table<T> {
+impl<T: WatchedObject> WatchDescriber for WatchTable<T> {
     fn describe(&self) -> Map<String, Value> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let describe = |watched: &Arc<Watched<T>>| {
+        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let describe = |watched: &Arc<ResourceWatch<T>>| {
             let inner = watched.lock();
-            (watched.what(), inner.progress.json(&inner.store))
+            (watched.description(), inner.progress.json(&inner.store))
         };
-        held.values().map(describe).collect()
+        watches.values().map(describe).collect()
     }
 }
 
-impl<T: Kept> Table<T> {
-    /// Removes a watch; returns false when somebody has joined it meanwhile.
-    fn forget(&self, scope: &Option<Arc<str>>, watched: &Watched<T>) -> bool {
+impl<T: WatchedObject> WatchTable<T> {
+    /// Removes a watch; returns false if it has a receiver again.
+    fn forget(&self, scope: &Option<Arc<str>>, watched: &ResourceWatch<T>) -> bool {
         // New receivers are made under the same lock.
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         let unheld = !watched.lock().store.sweep();
         if unheld {
-            held.remove(scope);
+            watches.remove(scope);
         }
         unheld
     }
 }
 
-/// Keeps a watch up until nobody has needed it for a while.
-async fn keep<T: Kept>(table: Arc<Table<T>>, scope: Option<Arc<str>>, watched: Arc<Watched<T>>) {
+/// Runs a watch until it has had no receiver for a while.
+async fn run_watch<T: WatchedObject>(
+    table: Arc<WatchTable<T>>,
+    scope: Option<Arc<str>>,
+    watched: Arc<ResourceWatch<T>>,
+) {
     let saver = Saver::new(&watched);
-    let mut saving = saver.clone().map(Saving::new);
-    let task = Task::new(Arc::clone(&watched), saver);
+    let mut saving = saver.clone().map(SnapshotTask::new);
+    let task = WatchTask::new(Arc::clone(&watched), saver);
     let idle = async {
         let mut sweeps = interval(SWEEP);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut needed = Instant::now();
+        let mut last_needed = Instant::now();
         loop {
             let now = sweeps.tick().await;
             if watched.lock().store.sweep() {
-                needed = now;
-            } else if now.duration_since(needed) >= IDLE && table.forget(&scope, &watched) {
+                last_needed = now;
+            } else if now.duration_since(last_needed) >= IDLE && table.forget(&scope, &watched) {
                 return;
             }
         }

@@ -1,7 +1,7 @@
-//! The little that is written: the status of an object, and events.
+//! Writes to the API server: the status of an object, and events.
 
-use super::client::Client;
-use super::failure::{Failure, Kind};
+use super::client::ApiClient;
+use super::failure::{ApiFailure, FailureKind};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
@@ -12,51 +12,51 @@ use std::fmt::Debug;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// As whom fields are owned: every replica is the same owner, so that they have nothing to fight about.
+/// The owner of the written fields: every replica is the same owner, so that replicas do not conflict.
 const OWNER: &str = "signpost";
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Why something was not written.
+/// The reason why an object was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// The object is another one by now, or gone: 409, 404.
+    /// The object has changed or is gone: 409, 404.
     #[error("the object has changed meanwhile")]
     Outdated,
-    /// The credentials may not do this: 401 and 403. The text says which right is missing.
+    /// The credentials lack a right: 401 and 403. The text says which.
     #[error("{0}")]
     Forbidden(String),
-    /// Anything else, which may pass.
+    /// Any other failure, which may pass.
     #[error("{0}")]
     Failed(String),
 }
 
-/// A resource whose objects can be written.
-pub trait Written:
+/// A resource with objects that can be written.
+pub trait WritableResource:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug
 {
 }
 
-impl<K> Written for K where
+impl<K> WritableResource for K where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug
 {
 }
 
-impl Client {
-    /// Puts the status that `object` has, by server-side apply. With a `resourceVersion` in it, that of a newer object
-    /// stays as it is.
+impl ApiClient {
+    /// Writes the status in `object`, by server-side apply. If `object` has a `resourceVersion` and the server has a
+    /// newer one, nothing changes.
     ///
     /// # Errors
     ///
     /// The server cannot be reached within 30 s, or refuses.
-    pub async fn apply_status<K: Written>(
+    pub async fn apply_status<K: WritableResource>(
         &self,
         namespace: &str,
         name: &str,
         object: &Value,
     ) -> Result<(), WriteError> {
-        // What was owned in a form that is no longer written is taken over, not fought for.
+        // Fields owned by an earlier version of the router are taken over without a conflict.
         let params = PatchParams::apply(OWNER).force();
         let patch = Patch::Apply(object);
         self.write(("patch", &format!("{}/status", K::plural(&())), &K::group(&())), namespace, async |api| {
@@ -70,7 +70,7 @@ impl Client {
     /// # Errors
     ///
     /// The server cannot be reached within 30 s, or refuses.
-    pub async fn create<K: Written + Serialize>(
+    pub async fn create<K: WritableResource + Serialize>(
         &self,
         namespace: &str,
         object: &K,
@@ -82,34 +82,35 @@ impl Client {
         .await
     }
 
-    /// Writes, and says what it means when that fails. `right` is the verb, the resource and the group that are needed.
-    async fn write<K: Written>(
+    /// Writes by `write`, and explains a failure. `right` is the verb, the resource and the group of the right that
+    /// is needed.
+    async fn write<K: WritableResource>(
         &self,
         right: (&str, &str, &str),
         namespace: &str,
         write: impl AsyncFnOnce(Api<K>) -> kube::Result<()>,
     ) -> Result<(), WriteError> {
-        let client = self.connected().await.map_err(|error| WriteError::Forbidden(error.to_string()))?;
+        let client = self.connect().await.map_err(|error| WriteError::Forbidden(error.to_string()))?;
         let api = Api::namespaced(client.kube.clone(), namespace);
         let failure = match timeout(ANSWER, write(api)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(kube::Error::Api(status))) => {
                 let (verb, resource, group) = right;
-                let said = format!("{} {}: {}", status.code, status.reason, status.message);
+                let text = format!("{} {}: {}", status.code, status.reason, status.message);
                 return Err(match status.code {
                     404 | 409 => WriteError::Outdated,
                     401 | 403 => WriteError::Forbidden(format!(
-                        "{said}; grant the verb {verb} on resource `{resource}` of apiGroup \"{group}\" in the namespace {namespace}"
+                        "{text}; grant the verb {verb} on resource `{resource}` of apiGroup \"{group}\" in the namespace {namespace}"
                     )),
-                    _ => WriteError::Failed(said),
+                    _ => WriteError::Failed(text),
                 });
             }
-            Ok(Err(error)) => Failure::of::<K>(error, Some(namespace)),
-            Err(_) => Failure::too_slow("no answer came", ANSWER),
+            Ok(Err(error)) => ApiFailure::from_error::<K>(error, Some(namespace)),
+            Err(_) => ApiFailure::too_slow("no answer arrived", ANSWER),
         };
-        self.failed(&client).await;
+        self.discard(&client).await;
         Err(match failure.kind {
-            Kind::Forbidden => WriteError::Forbidden(failure.text),
+            FailureKind::Forbidden => WriteError::Forbidden(failure.text),
             _ => WriteError::Failed(failure.text),
         })
     }

@@ -91,7 +91,7 @@ impl Namer for KubernetesNamer {
         let id = self.prefix.concat(&name.elems);
         let publisher = AnswerPublisher::new(id, path.skip(name.elems.len()), writer);
         let publisher = NamePublisher { publisher, entry: self.names.join(path.clone()) };
-        let services = self.cluster.services.follow(&name.namespace, &name.service);
+        let services = self.cluster.services.watch_group(&name.namespace, &name.service);
         match self.source {
             EndpointSource::External => {
                 let label = self.label.as_ref().map(|label| Arc::clone(&label.key));
@@ -104,14 +104,14 @@ impl Namer for KubernetesNamer {
                 ));
             }
             EndpointSource::Pods(EndpointsApi::Slices) => {
-                let slices = self.cluster.slices.follow(&name.namespace, &name.service);
+                let slices = self.cluster.slices.watch_group(&name.namespace, &name.service);
                 let labelled = self.labelled(&name);
                 self.cluster
                     .control
                     .spawn(endpoints::publish_endpoints(publisher, name, labelled, services, slices));
             }
             EndpointSource::Pods(EndpointsApi::Endpoints) => {
-                let endpoints = self.cluster.endpoints.follow(&name.namespace, &name.service);
+                let endpoints = self.cluster.endpoints.watch_group(&name.namespace, &name.service);
                 let labelled = self.labelled(&name);
                 self.cluster
                     .control
@@ -137,7 +137,7 @@ impl KubernetesNamer {
     /// Watches the pods whose label has the value of the name.
     fn labelled(&self, name: &ServiceName) -> Option<endpoints::LabelledPods> {
         let (label, value) = (self.label.as_ref()?, name.value.as_ref()?);
-        let pods = label.pods.follow(&name.namespace, value);
+        let pods = label.pods.watch_group(&name.namespace, value);
         Some(endpoints::LabelledPods { key: Arc::clone(&label.key), value: Arc::clone(value), pods })
     }
 }

@@ -1,6 +1,6 @@
 use super::{Cause, Config, DnsSrv, Error, Fs, Kind, Rewrite, build};
 use crate::interpret::{Answer, AnswerState, Bound, EndpointSet, Leaf, Namer, Namers, Target};
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::name::{NameTree, Path};
 use crate::telemetry::Registry;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ async fn builds_each_under_its_prefix() {
         rewrite("/rewrite", "/later", "/x"),
         rewrite("/two/elements", "/*/v1", "/y"),
     ];
-    let built = build(&configs, [], &Clients::default(), &Registry::default(), &Handle::current()).unwrap();
+    let built =
+        build(&configs, [], &ApiClients::default(), &Registry::default(), &Handle::current()).unwrap();
     let namers = built.namers();
     let cases = [
         ("/#/rewrite/later/rest/of/it", Some("/x/rest/of/it")),
@@ -82,7 +83,7 @@ async fn what_says_the_same_stays_and_the_rest_is_made_anew() {
     let built = build(
         &[a.clone(), b.clone(), twice.clone(), twice.clone()],
         [],
-        &Clients::default(),
+        &ApiClients::default(),
         &Registry::default(),
         &Handle::current(),
     )
@@ -142,7 +143,8 @@ async fn says_which_namer_is_wrong_and_why() {
     ];
     for (config, is_cause, text) in cases {
         let configs = [rewrite("/good", "/a", "/b"), config];
-        let Err(error) = build(&configs, [], &Clients::default(), &Registry::default(), &Handle::current())
+        let Err(error) =
+            build(&configs, [], &ApiClients::default(), &Registry::default(), &Handle::current())
         else {
             panic!("{text}: no error")
         };

@@ -106,11 +106,11 @@ pub enum Error {
     },
 }
 
-impl From<identify::Unidentified> for Error {
-    fn from(unidentified: identify::Unidentified) -> Self {
+impl From<identify::IdentifyError> for Error {
+    fn from(unidentified: identify::IdentifyError) -> Self {
         match unidentified {
-            identify::Unidentified::Unnamed(reason) => Self::Unidentified { reason },
-            identify::Unidentified::NotYet(reason) => Self::NotIdentifiedYet { reason },
+            identify::IdentifyError::Unnamed(reason) => Self::Unidentified { reason },
+            identify::IdentifyError::NotYet(reason) => Self::NotIdentifiedYet { reason },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A dtab in a file of its own.
 
-use super::Error;
-use super::open::Publisher;
+use super::error::Error;
+use super::publisher::Publisher;
 use crate::files::Watch;
 use crate::name::Dtab;
 use std::io::Read as _;
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 /// A dtab in a file of its own.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Fs {
+pub struct FileStoreConfig {
     /// The file: one dtab in its usual notation, comments and all.
     pub dtab_file: PathBuf,
 }
@@ -20,27 +20,28 @@ pub struct Fs {
 /// How many bytes a file may have.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-impl Fs {
-    /// Reads what is stored now, without following it.
+impl FileStoreConfig {
+    /// Reads the dtab once, without watching the file.
     pub(super) fn read(&self) -> Result<Dtab, Error> {
         let file = &self.dtab_file;
         let text = read_text(file).map_err(|source| Error::Io { file: file.clone(), source })?;
         text.parse().map_err(|error| Error::Parse { file: file.clone(), error: Box::new(error) })
     }
 
-    /// Begins to follow the file; the first dtab must be a good one. The task that goes on runs on `control`.
+    /// Begins to watch the file; the first dtab must be a good one. The task that publishes changes runs on
+    /// `control`.
     pub(super) async fn open(&self, mut publisher: Publisher, control: &Handle) -> Result<(), Error> {
         let watch = Watch::new(control);
-        // Followed before it is read, so that no change falls between the two.
+        // The watch begins before the file is read, so that no change falls between the two.
         watch.follow([self.dtab_file.clone()]).await;
         publisher.accept(self.read()?);
-        control.spawn(follow(self.clone(), watch, publisher));
+        control.spawn(publish_changes(self.clone(), watch, publisher));
         Ok(())
     }
 }
 
-/// Publishes each good change until nobody is interested any more.
-async fn follow(fs: Fs, mut watch: Watch, mut publisher: Publisher) {
+/// Publishes each change of the file until the store has no reader any more.
+async fn publish_changes(fs: FileStoreConfig, mut watch: Watch, mut publisher: Publisher) {
     loop {
         tokio::select! {
             () = watch.changed() => {}
@@ -48,13 +49,13 @@ async fn follow(fs: Fs, mut watch: Watch, mut publisher: Publisher) {
         }
         match fs.read() {
             Ok(dtab) => publisher.accept(dtab),
-            Err(error) => publisher.reject(&error.to_string(), place(&error)),
+            Err(error) => publisher.reject(&error.to_string(), error_position(&error)),
         }
     }
 }
 
-/// The line and the column of what is wrong in the file.
-fn place(error: &Error) -> Option<(usize, usize)> {
+/// Returns the line and the column of an error in the file.
+fn error_position(error: &Error) -> Option<(usize, usize)> {
     match error {
         Error::Parse { error, .. } => Some((error.line, error.column)),
         Error::Io { .. } | Error::Kubernetes { .. } => None,

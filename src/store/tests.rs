@@ -1,5 +1,5 @@
 use super::*;
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::telemetry::Registry;
 use std::fs;
 use std::time::Duration;
@@ -11,27 +11,27 @@ fn in_file(text: &str) -> (TempDir, Config) {
     let folder = TempDir::new().unwrap();
     let dtab_file = folder.path().join("dtab");
     fs::write(&dtab_file, text).unwrap();
-    (folder, Config::Fs(Fs { dtab_file }))
+    (folder, Config::Fs(FileStoreConfig { dtab_file }))
 }
 
 fn write(config: &Config, text: &str) {
-    let Config::Fs(Fs { dtab_file }) = config else { panic!("a file") };
+    let Config::Fs(FileStoreConfig { dtab_file }) = config else { panic!("a file") };
     // Replaced by renaming, as editors and mounted ConfigMaps do.
     let new = dtab_file.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(new, dtab_file).unwrap();
 }
 
-fn stores() -> Stores {
-    Stores::new(&Clients::default(), &Registry::default(), &Handle::current())
+fn stores() -> DtabStores {
+    DtabStores::new(&ApiClients::default(), &Registry::default(), &Handle::current())
 }
 
-fn dtab(stored: &Stored) -> String {
-    let Stored::Dtab(dtab) = stored else { panic!("{stored:?}") };
+fn dtab(stored: &StoredDtab) -> String {
+    let StoredDtab::Dtab(dtab) = stored else { panic!("{stored:?}") };
     dtab.to_string()
 }
 
-async fn next(stored: &mut watch::Receiver<Stored>) -> String {
+async fn next(stored: &mut watch::Receiver<StoredDtab>) -> String {
     tokio::time::timeout(Duration::from_secs(20), stored.changed())
         .await
         .expect("in time")
@@ -49,7 +49,7 @@ async fn a_store_follows_its_file() {
     assert_eq!(next(&mut stored).await, "/svc=>/b");
     write(&config, "/svc = /c");
     write(&config, "/svc => /d");
-    assert_eq!(next(&mut stored).await, "/svc=>/d", "what is no dtab was passed over");
+    assert_eq!(next(&mut stored).await, "/svc=>/d", "the text that is no dtab was passed over");
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_bad_edit_keeps_the_last_good_one_and_is_shown() {
     assert_eq!((&state["rejected"]["line"], &state["rejected"]["column"]), (&1.into(), &6.into()));
     assert_eq!((&state["state"], &state["entries"]), (&"ready".into(), &1.into()));
     write(&config, "/svc => /c");
-    assert_eq!(next(&mut stored).await, "/svc=>/c", "what was wrong was never published");
+    assert_eq!(next(&mut stored).await, "/svc=>/c", "the wrong text was never published");
     assert!(store.state()["rejected"].is_null());
 }
 
@@ -96,5 +96,5 @@ async fn stores_that_are_configured_alike_are_one() {
     let gone = first.stored();
     drop((first, second));
     let anew = stores.open(&config).await.unwrap();
-    assert!(!gone.same_channel(&anew.stored()), "a store that nobody has is opened anew");
+    assert!(!gone.same_channel(&anew.stored()), "a store without users is opened anew");
 }

@@ -223,7 +223,7 @@ fn kinds_with_types_of_their_own_have_the_keys_of_the_table() {
         ("identifier io.l5d.header.path", fields::<identify::HeaderPath>()),
         ("identifier io.l5d.path", fields::<identify::PathSegments>()),
         ("identifier io.l5d.methodAndHost", fields::<identify::MethodAndHost>()),
-        ("identifier io.l5d.static", fields::<identify::Static>()),
+        ("identifier io.l5d.static", fields::<identify::StaticPath>()),
         ("namer io.l5d.dnssrv", fields::<namer::DnsSrv>()),
         ("namer io.l5d.fs", fields::<namer::Fs>()),
         ("namer io.l5d.rewrite", fields::<namer::Rewrite>()),

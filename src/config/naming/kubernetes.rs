@@ -30,7 +30,7 @@ pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes 
 }
 
 /// Reads an interpreter of this kind.
-pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::Kubernetes> {
+pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::KubernetesStoreConfig> {
     let node = reader.node().clone();
     let is_map = kind == "io.l5d.k8s.configMap";
     let sections: &'static [&'static str] =
@@ -38,17 +38,17 @@ pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::Ku
     let mut reader = Reader::new(&node, sections, reader.report());
     let client = client(&mut reader, "host", "port");
     let namespace = part(&mut reader, "namespace", is_label);
-    let namespace = namespace.unwrap_or_else(|| store::Kubernetes::NAMESPACE.to_owned());
+    let namespace = namespace.unwrap_or_else(|| store::KubernetesStoreConfig::NAMESPACE.to_owned());
     let name = required(&mut reader, "name", |name| name.len() <= 253 && name.split('.').all(is_label));
     let object = if is_map {
         let filename = required(&mut reader, "filename", |key| !key.is_empty());
-        store::Object::ConfigMap { filename: filename? }
+        store::DtabObject::ConfigMap { filename: filename? }
     } else {
-        let [(usual, _), (linkerd, _)] = store::Object::API_VERSIONS;
+        let [(usual, _), (linkerd, _)] = store::DtabObject::API_VERSIONS;
         let is_linkerd = reader.one_of("apiVersion", &[(usual, false), (linkerd, true)]);
-        if is_linkerd.unwrap_or(false) { store::Object::LinkerdDtab } else { store::Object::Dtab }
+        if is_linkerd.unwrap_or(false) { store::DtabObject::LinkerdDtab } else { store::DtabObject::Dtab }
     };
-    Some(store::Kubernetes { client, namespace, name: name?, object })
+    Some(store::KubernetesStoreConfig { client, namespace, name: name?, object })
 }
 
 /// Reads the name of something, which must be there.

@@ -55,30 +55,30 @@ fn store(interpreter: &str) -> Result<store::Config, Errors> {
 
 #[test]
 fn every_key_of_the_stores_in_kubernetes_ends_in_its_field() {
-    let usual = store::Kubernetes {
+    let usual = store::KubernetesStoreConfig {
         client: ApiServer::default(),
         namespace: "default".into(),
         name: "routes".into(),
-        object: store::Object::ConfigMap { filename: "dtab".into() },
+        object: store::DtabObject::ConfigMap { filename: "dtab".into() },
     };
-    let other = store::Kubernetes {
+    let other = store::KubernetesStoreConfig {
         client: ApiServer {
             access: Access::Plain { host: "a".into(), port: 1 },
             snapshot: Some("/var/known".into()),
         },
         namespace: "prod".into(),
         name: "our.routes".into(),
-        object: store::Object::ConfigMap { filename: "dtab".into() },
+        object: store::DtabObject::ConfigMap { filename: "dtab".into() },
     };
     let map = "kind: io.l5d.k8s.configMap, filename: dtab";
     let dtab = "kind: io.l5d.k8s.dtab, name: routes";
-    let of = |object| store::Kubernetes { object, ..usual.clone() };
+    let of = |object| store::KubernetesStoreConfig { object, ..usual.clone() };
     for (keys, expected) in [
         (format!("{map}, name: routes"), usual.clone()),
         (format!("{map}, host: a, port: 1, snapshot: /var/known, namespace: prod, name: our.routes"), other),
-        ("kind: io.l5d.k8s.dtab, name: routes".to_owned(), of(store::Object::Dtab)),
-        (format!("{dtab}, apiVersion: signpost.dev/v1alpha1"), of(store::Object::Dtab)),
-        (format!("{dtab}, apiVersion: l5d.io/v1alpha1"), of(store::Object::LinkerdDtab)),
+        ("kind: io.l5d.k8s.dtab, name: routes".to_owned(), of(store::DtabObject::Dtab)),
+        (format!("{dtab}, apiVersion: signpost.dev/v1alpha1"), of(store::DtabObject::Dtab)),
+        (format!("{dtab}, apiVersion: l5d.io/v1alpha1"), of(store::DtabObject::LinkerdDtab)),
     ] {
         assert_eq!(store(&keys).unwrap(), store::Config::Kubernetes(expected), "{keys}");
     }

@@ -1,16 +1,16 @@
-use super::kept::Kept;
-use super::table::Table;
+use super::ingress_rules::IngressRules;
+use super::rule_table::RuleTable;
 use super::without_port;
-use crate::kubernetes::Kept as _;
+use crate::kubernetes::WatchedObject as _;
 use crate::name::Path;
 use serde_json::{Value, json};
 
-/// A backend that is a service of this name, by the port `http`.
+/// Returns a backend that is a service of this name, by the port `http`.
 fn to(service: &str) -> Value {
     json!({ "service": { "name": service, "port": { "name": "http" } } })
 }
 
-/// A path that leads to a service of the same name without its slashes, with the kind's first letter.
+/// Returns a path that leads to a service of the same name without its slashes, with the kind's first letter.
 fn path(kind: &str, path: &str) -> Value {
     let service = format!("{}{}", &kind[..1], path.replace('/', "-"));
     json!({ "path": path, "pathType": kind, "backend": to(&service) })
@@ -20,22 +20,24 @@ fn rule(host: &str, paths: &[Value]) -> Value {
     json!({ "host": host, "http": { "paths": paths } })
 }
 
-/// An ingress in the namespace `ns`.
+/// Returns an ingress in the namespace `ns`.
 fn ingress(name: &str, spec: &Value) -> Value {
     json!({ "metadata": { "namespace": "ns", "name": name }, "spec": spec })
 }
 
-fn keep(ingress: &Value) -> Kept {
-    Kept::keep(serde_json::from_value(ingress.clone()).unwrap_or_else(|error| panic!("{ingress}: {error}")))
+fn keep(ingress: &Value) -> IngressRules {
+    IngressRules::from_api(
+        serde_json::from_value(ingress.clone()).unwrap_or_else(|error| panic!("{ingress}: {error}")),
+    )
 }
 
-fn table(ingresses: &[Value]) -> Table {
-    let kept: Vec<Kept> = ingresses.iter().map(keep).collect();
-    Table::new(kept.iter(), "linkerd", false)
+fn table(ingresses: &[Value]) -> RuleTable {
+    let kept: Vec<IngressRules> = ingresses.iter().map(keep).collect();
+    RuleTable::new(kept.iter(), "linkerd", false)
 }
 
-/// The service that a request is led to.
-fn service(table: &Table, host: &str, path: &str) -> Option<String> {
+/// Returns the service that a request leads to.
+fn service(table: &RuleTable, host: &str, path: &str) -> Option<String> {
     let backend = table.find(host.as_bytes(), path.as_bytes())?.expect("it leads to a service");
     let elems: Vec<_> = backend.elems().map(|elem| String::from_utf8_lossy(elem).into_owned()).collect();
     assert_eq!((&*elems[0], &*elems[1], elems.len()), ("ns", "http", 3), "{backend}");
@@ -54,7 +56,7 @@ fn what_is_kept_is_the_same_in_a_snapshot() {
     ];
     for kept in all.iter().map(keep) {
         let text = serde_json::to_string(&kept).unwrap();
-        assert_eq!(serde_json::from_str::<Kept>(&text).unwrap(), kept, "{text}");
+        assert_eq!(serde_json::from_str::<IngressRules>(&text).unwrap(), kept, "{text}");
     }
 }
 
@@ -163,7 +165,7 @@ fn the_class_is_in_an_annotation_or_in_the_spec() {
         (json!("Linkerd"), null(), false),
     ] {
         let kept = with(annotation.clone(), class.clone());
-        let find = |ignore| Table::new([&kept].into_iter(), "linkerd", ignore).find(b"a", b"/").is_some();
+        let find = |ignore| RuleTable::new([&kept].into_iter(), "linkerd", ignore).find(b"a", b"/").is_some();
         assert_eq!(find(false), used, "{annotation} {class}");
         assert!(!find(true), "default backends are ignored");
     }

@@ -1,9 +1,9 @@
-//! From the API server to the workers: the tables, live.
+//! The live rules: a watch of the ingresses, the tables compiled from them, and the handles of the workers.
 
-use super::kept::Kept;
-use super::{Ingress, Table};
-use crate::identify::{Config, Error, Identifier, Missing};
-use crate::kubernetes::{Clients, Known, Metrics, Watches};
+use super::ingress_rules::IngressRules;
+use super::{Ingress, RuleTable};
+use crate::identify::{Config, Error, Identifier, Mismatch};
+use crate::kubernetes::{ApiClients, GroupState, Metrics, Watches};
 use crate::telemetry::Registry;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,103 +12,109 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long a start, and a reload, wait for the first list of ingresses: 2 s. An API server that is away longer is not
-/// waited for, and requests are refused until it is there.
+/// How long a start, and a reload, wait for the first list of ingresses: 2 s. If the API server is away longer, they
+/// go on, and requests are refused until the list is there.
 pub const FIRST_LIST: Duration = Duration::from_secs(2);
 
-/// What is known of the rules.
+/// The state of the rules.
 #[derive(Clone, Debug, Default)]
-enum State {
+enum RulesState {
     /// No list was complete yet.
     #[default]
     Pending,
-    /// Nor will one be, for this reason.
+    /// No list was complete yet, and none is expected, for this reason.
     Failed(Arc<str>),
-    /// Those of the last complete list, and every change that was heard of since.
-    Known(Arc<Table>),
+    /// The rules of the last complete list, with every later change.
+    Ready(Arc<RuleTable>),
 }
 
-/// The ingresses that identifiers ask for, each with its table, on control.
+/// The ingress configurations of all identifiers, each with the live state of its rules. The tasks run on control.
 #[derive(Clone, Debug)]
 pub struct Ingresses {
-    clients: Clients,
+    clients: ApiClients,
     registry: Registry,
-    /// Made with the first one: whoever has none should see none.
+    /// The metrics of the watches; none before the first watch, so that a router without one does not show them.
     metrics: Option<Metrics>,
     control: Handle,
-    followed: Vec<(Ingress, watch::Receiver<State>)>,
+    watched: Vec<(Ingress, watch::Receiver<RulesState>)>,
 }
 
 impl Ingresses {
-    /// Makes them without any; they will ask by `clients`, count in `registry`, and be followed on `control`.
-    pub fn new(clients: &Clients, registry: &Registry, control: &Handle) -> Self {
+    /// Makes an empty set. Its watches use the API clients `clients`, count in `registry`, and run on `control`.
+    pub fn new(clients: &ApiClients, registry: &Registry, control: &Handle) -> Self {
         let (clients, registry, control) = (clients.clone(), registry.clone(), control.clone());
-        Self { clients, registry, metrics: None, control, followed: Vec::new() }
+        Self { clients, registry, metrics: None, control, watched: Vec::new() }
     }
 
-    /// Returns those that these identifiers ask for: what was followed already goes on, and the rest is waited for, up
-    /// to [`FIRST_LIST`]. What nobody asks for any more ends when the last worker has let go of it.
+    /// Returns the set for these identifiers. Watches that run already go on; for new ones this waits up to
+    /// [`FIRST_LIST`]. A watch that is no longer in the set ends when the last worker has dropped its rules.
     ///
     /// # Errors
     ///
     /// Those of [`Config::check`].
-    pub async fn rebuilt<'a>(&self, configs: impl Iterator<Item = &'a Config>) -> Result<Self, Error> {
-        let mut rebuilt = Self { followed: Vec::new(), ..self.clone() };
+    pub async fn rebuild<'a>(&self, configs: impl Iterator<Item = &'a Config>) -> Result<Self, Error> {
+        let mut rebuilt = Self { watched: Vec::new(), ..self.clone() };
         for config in configs {
             let Config::Ingress(wanted) = config else { continue };
-            if rebuilt.of(wanted).is_none() {
+            if rebuilt.state_of(wanted).is_none() {
                 config.check()?;
-                let state = self.of(wanted).unwrap_or_else(|| rebuilt.follow(wanted));
-                rebuilt.followed.push((wanted.clone(), state));
+                let state = self.state_of(wanted).unwrap_or_else(|| rebuilt.start_watch(wanted));
+                rebuilt.watched.push((wanted.clone(), state));
             }
         }
         let first = async {
-            for (_, state) in &mut rebuilt.followed {
-                // One that has ended will never say more.
-                let _ = state.wait_for(|state| !matches!(state, State::Pending)).await;
+            for (_, state) in &mut rebuilt.watched {
+                // A task that has ended sends nothing more.
+                let _ = state.wait_for(|state| !matches!(state, RulesState::Pending)).await;
             }
         };
-        // Late is not wrong: requests are told so, each.
+        // A late list is no error: requests are refused until it is there.
         let _ = timeout(FIRST_LIST, first).await;
         Ok(rebuilt)
     }
 
-    /// Returns identifiers with what they have to know beside the request.
+    /// Returns the identifiers of these configurations, with their live rules.
     pub fn identifiers(&self, configs: &[Config]) -> Vec<Identifier> {
         let live = |config: &Config| match config {
-            Config::Ingress(ingress) => self.of(ingress).map(|live| Identifier::Ingress(LiveRules(live))),
+            Config::Ingress(ingress) => {
+                self.state_of(ingress).map(|live| Identifier::Ingress(LiveRules(live)))
+            }
             config => Some(Identifier::Head(config.clone())),
         };
         configs.iter().filter_map(live).collect()
     }
 
-    fn of(&self, wanted: &Ingress) -> Option<watch::Receiver<State>> {
-        let found = self.followed.iter().find(|(followed, _)| followed == wanted);
+    fn state_of(&self, wanted: &Ingress) -> Option<watch::Receiver<RulesState>> {
+        let found = self.watched.iter().find(|(watched, _)| watched == wanted);
         found.map(|(_, state)| state.clone())
     }
 
-    fn follow(&mut self, ingress: &Ingress) -> watch::Receiver<State> {
+    fn start_watch(&mut self, ingress: &Ingress) -> watch::Receiver<RulesState> {
         let registry = &self.registry;
         let metrics = self.metrics.get_or_insert_with(|| Metrics::new(registry, "ingresses")).clone();
-        let client = self.clients.of(&ingress.client);
+        let client = self.clients.get(&ingress.client);
         let namespace = ingress.namespace.as_deref();
-        let known = Watches::follow_all(client, namespace, metrics, &self.control);
-        let (sender, state) = watch::channel(State::Pending);
-        self.control.spawn(follow(ingress.clone(), known, sender));
+        let known = Watches::watch_all(client, namespace, metrics, &self.control);
+        let (sender, state) = watch::channel(RulesState::Pending);
+        self.control.spawn(publish_tables(ingress.clone(), known, sender));
         state
     }
 }
 
-/// Compiles a table whenever an ingress changes, until nobody looks at it any more.
-async fn follow(config: Ingress, mut known: watch::Receiver<Known<Kept>>, sender: watch::Sender<State>) {
+/// Compiles a table after each change of an ingress and publishes it, until no worker holds its receiver.
+async fn publish_tables(
+    config: Ingress,
+    mut known: watch::Receiver<GroupState<IngressRules>>,
+    sender: watch::Sender<RulesState>,
+) {
     loop {
         let new = match &*known.borrow_and_update() {
-            Known::Pending => State::Pending,
-            Known::Failed(reason) => State::Failed(Arc::clone(reason)),
-            Known::Found(view) => {
+            GroupState::Pending => RulesState::Pending,
+            GroupState::Failed(reason) => RulesState::Failed(Arc::clone(reason)),
+            GroupState::Ready(view) => {
                 let ingresses = view.objects.iter().map(AsRef::as_ref);
-                let table = Table::new(ingresses, &config.class, config.ignore_default_backends);
-                State::Known(Arc::new(table))
+                let table = RuleTable::new(ingresses, &config.class, config.ignore_default_backends);
+                RulesState::Ready(Arc::new(table))
             }
         };
         sender.send_replace(new);
@@ -116,47 +122,48 @@ async fn follow(config: Ingress, mut known: watch::Receiver<Known<Kept>>, sender
             changed = known.changed() => changed,
             () = sender.closed() => return,
         };
-        // A watch that ended says nothing more.
+        // A watch that ended sends nothing more.
         if changed.is_err() {
             return sender.closed().await;
         }
     }
 }
 
-/// The rules of an identifier, live.
+/// A receiver of the live rules of an identifier.
 #[derive(Clone, Debug)]
-pub struct LiveRules(watch::Receiver<State>);
+pub struct LiveRules(watch::Receiver<RulesState>);
 
 /// The rules as one worker last saw them.
 #[derive(Clone, Debug)]
-pub(in crate::identify) struct Rules(RefCell<Seen>);
+pub(in crate::identify) struct WorkerRules(RefCell<CachedRules>);
 
+/// The rules that a worker last saw, and the receiver of newer ones.
 #[derive(Clone, Debug)]
-struct Seen {
-    live: watch::Receiver<State>,
-    state: State,
+struct CachedRules {
+    live: watch::Receiver<RulesState>,
+    state: RulesState,
 }
 
-impl Rules {
+impl WorkerRules {
     pub(in crate::identify) fn new(LiveRules(live): &LiveRules) -> Self {
         let mut live = live.clone();
         let state = live.borrow_and_update().clone();
-        Self(RefCell::new(Seen { live, state }))
+        Self(RefCell::new(CachedRules { live, state }))
     }
 
-    /// Lets `look` have the table as it is now. Takes a lock only when it has changed.
-    pub(super) fn look<T>(
+    /// Reads the table as it is now. Takes a lock only if it has changed.
+    pub(super) fn with_table<T>(
         &self,
-        look: impl FnOnce(&Table) -> Result<T, Missing<'static>>,
-    ) -> Result<T, Missing<'static>> {
-        let Seen { live, state } = &mut *self.0.borrow_mut();
+        read: impl FnOnce(&RuleTable) -> Result<T, Mismatch<'static>>,
+    ) -> Result<T, Mismatch<'static>> {
+        let CachedRules { live, state } = &mut *self.0.borrow_mut();
         if live.has_changed().is_ok_and(|changed| changed) {
             *state = live.borrow_and_update().clone();
         }
         match state {
-            State::Pending => Err(Missing::Unknown(None)),
-            State::Failed(reason) => Err(Missing::Unknown(Some(Arc::clone(reason)))),
-            State::Known(table) => look(table),
+            RulesState::Pending => Err(Mismatch::Unknown(None)),
+            RulesState::Failed(reason) => Err(Mismatch::Unknown(Some(Arc::clone(reason)))),
+            RulesState::Ready(table) => read(table),
         }
     }
 }

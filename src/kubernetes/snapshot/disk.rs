@@ -1,8 +1,8 @@
-//! The folder as those use it who may not block.
+//! The folder for snapshots, for tasks that must not block.
 
 use super::folder::Folder;
-use super::format::{Identity, Snapshot};
-use crate::kubernetes::kept::Kept;
+use super::format::{Snapshot, WatchIdentity};
+use crate::kubernetes::watched_object::WatchedObject;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use tokio::time::Instant;
 /// How many snapshots are read at one time.
 const READERS: usize = 4;
 
-/// A folder for snapshots, with what one process has to know of it.
+/// A folder for snapshots, with the locks that one process needs for it.
 #[derive(Debug)]
 pub(in crate::kubernetes) struct Snapshots {
     folder: Folder,
-    /// Whether it was looked for what was left behind. Held by who writes: files are written one at a time, lest a change
-    /// that all watches see takes a thread for each.
+    /// Whether temporary files left behind were removed. The writer holds this lock: files are written one at a time,
+    /// so that a change that all watches see does not take a thread for each.
     tidied: Arc<tokio::sync::Mutex<bool>>,
-    /// Lets a few read at one time: a start without the API server reads all files, and a disk that hangs keeps a thread
-    /// for each reader.
+    /// The permits of readers: a start without the API server reads all files, and on a disk that hangs each reader
+    /// keeps a thread.
     reading: Arc<Semaphore>,
 }
 
-/// A place among the readers; its drop gives it back.
+/// The permit of one reader; its drop gives it back.
 #[derive(Debug)]
-pub(in crate::kubernetes) struct Place(
+pub(in crate::kubernetes) struct ReadPermit(
     #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit,
 );
 
@@ -37,16 +37,16 @@ impl Snapshots {
         Self { folder, tidied: Arc::default(), reading: Arc::new(Semaphore::new(READERS)) }
     }
 
-    /// Writes a snapshot; returns how long that took.
-    pub(in crate::kubernetes) async fn write<T: Kept>(
+    /// Writes a snapshot; returns the time that took.
+    pub(in crate::kubernetes) async fn write<T: WatchedObject>(
         self: &Arc<Self>,
-        of: Identity,
+        of: WatchIdentity,
         snapshot: Snapshot<T>,
     ) -> io::Result<Duration> {
         let mut tidied = Arc::clone(&self.tidied).lock_owned().await;
         let began = Instant::now();
         let snapshots = Arc::clone(self);
-        // It has the lock until the disk is done, even if nobody waits any more.
+        // It holds the lock until the disk is done, even if the caller no longer waits.
         let writing = spawn_blocking(move || {
             let first = !std::mem::replace(&mut *tidied, true);
             let folder = &snapshots.folder;
@@ -59,30 +59,30 @@ impl Snapshots {
         Ok(began.elapsed())
     }
 
-    /// Waits for a place among the readers.
-    pub(in crate::kubernetes) async fn place(&self) -> Option<Place> {
-        // The places are never closed.
-        Arc::clone(&self.reading).acquire_owned().await.ok().map(Place)
+    /// Waits for a permit to read.
+    pub(in crate::kubernetes) async fn read_permit(&self) -> Option<ReadPermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.reading).acquire_owned().await.ok().map(ReadPermit)
     }
 
-    /// Reads the snapshot of a watch, if there is one; or says what is wrong. The place is held until the disk is done, even
-    /// if nobody waits any more.
-    pub(in crate::kubernetes) async fn read<T: Kept>(
+    /// Reads the snapshot of a watch, if there is one. The error says why it cannot be used. The permit is held until
+    /// the disk is done, even if the caller no longer waits.
+    pub(in crate::kubernetes) async fn read<T: WatchedObject>(
         self: &Arc<Self>,
-        place: Option<Place>,
-        of: Identity,
+        permit: Option<ReadPermit>,
+        of: WatchIdentity,
     ) -> Result<Option<Snapshot<T>>, String> {
         let (snapshots, file) = (Arc::clone(self), self.folder.file(&of));
         let reading = spawn_blocking(move || {
-            let _place = place;
+            let _permit = permit;
             snapshots.folder.read(&of)
         });
         let read = reading.await.map_err(|error| error.to_string())?;
-        let advice = "nothing is to be done: the next list replaces it";
+        let advice = "no action is needed: the next list replaces it";
         read.map_err(|unusable| format!("{}: {unusable}; {advice}", file.display()))
     }
 
-    /// Where they are.
+    /// Returns the path of the folder.
     pub(in crate::kubernetes) fn path(&self) -> &Path {
         self.folder.path()
     }

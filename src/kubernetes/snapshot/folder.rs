@@ -1,6 +1,6 @@
 //! The folder that holds snapshots.
 
-use super::format::{self, Identity, SUFFIX, Snapshot, Unusable};
+use super::format::{self, SUFFIX, Snapshot, SnapshotError, WatchIdentity};
 use crate::kubernetes::scope::MAX_WATCHES;
 use rustix::fs::Access;
 use serde::Serialize;
@@ -10,22 +10,22 @@ use std::io::{self, BufWriter, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How long a file may be: 64 MiB. The slices of 100,000 endpoints take a quarter of it.
+/// The longest file, in bytes: 64 MiB. The slices of 100,000 endpoints take a quarter of it.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// What a file is called while it is written.
+/// The prefix of a file's name while it is written.
 const TEMPORARY: &str = ".signpost-";
 
-/// When a file that is still called so was left behind by a process that ended.
+/// The age at which a temporary file counts as left behind by a process that ended.
 const LEFT_BEHIND: Duration = Duration::from_secs(60 * 60);
 
 /// A folder that holds snapshots. All of it blocks.
 #[derive(Debug)]
 pub(in crate::kubernetes) struct Folder {
     path: PathBuf,
-    /// Bytes of a file at most.
+    /// How many bytes a file may have.
     bytes: u64,
-    /// Files of a resource at most.
+    /// How many files a resource may have.
     files: usize,
 }
 
@@ -33,7 +33,7 @@ pub(in crate::kubernetes) struct Folder {
 pub(in crate::kubernetes) fn check(folder: &Path) -> io::Result<()> {
     let mut wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     for folder in folder.ancestors() {
-        // What is before the first element of a relative path.
+        // The parent of a relative path's first element is empty.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match fs::metadata(folder) {
             Ok(found) if !found.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
@@ -60,38 +60,39 @@ impl Folder {
         &self.path
     }
 
-    /// Where the snapshot of a watch is, if there is one.
-    pub(in crate::kubernetes) fn file(&self, of: &Identity) -> PathBuf {
+    /// Returns the path of a watch's snapshot, whether or not it exists.
+    pub(in crate::kubernetes) fn file(&self, of: &WatchIdentity) -> PathBuf {
         self.path.join(of.file_name())
     }
 
     /// Reads the snapshot of a watch, if there is one.
     pub(in crate::kubernetes) fn read<T: DeserializeOwned>(
         &self,
-        of: &Identity,
-    ) -> Result<Option<Snapshot<T>>, Unusable> {
+        of: &WatchIdentity,
+    ) -> Result<Option<Snapshot<T>>, SnapshotError> {
         let file = self.file(of);
         match fs::metadata(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // To open a pipe would wait for its writer.
-            Ok(found) if !found.is_file() => return Err(Unusable::NoSnapshot),
+            // Opening a pipe would wait for its writer.
+            Ok(found) if !found.is_file() => return Err(SnapshotError::NoSnapshot),
             found => found?,
         };
         let mut bytes = Vec::new();
         File::open(&file)?.take(self.bytes + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > self.bytes {
-            return Err(Unusable::TooLong(self.bytes));
+            return Err(SnapshotError::TooLong(self.bytes));
         }
         format::read(&bytes, of).map(Some)
     }
 
     /// Writes the snapshot of a watch, and makes the folder if it is missing.
     ///
-    /// What held nothing is worth a file as well: that there is nothing is what lets a name fall back. But anybody can ask
-    /// for namespaces that do not exist, so that such a file is not made anew when half of the files are taken.
+    /// An empty snapshot is worth a file as well: a name may fall back because it is known that nothing is there. But
+    /// any caller can ask for namespaces that do not exist, so a new file for an empty snapshot is refused when half
+    /// of the files are taken.
     pub(in crate::kubernetes) fn write<T: Serialize>(
         &self,
-        of: &Identity,
+        of: &WatchIdentity,
         snapshot: &Snapshot<T>,
     ) -> io::Result<()> {
         fs::create_dir_all(&self.path)?;
@@ -106,11 +107,11 @@ impl Folder {
         Ok(())
     }
 
-    /// Makes room for one more file of a resource: the oldest one goes. Returns false when a file about nothing has to
-    /// be done without.
-    fn make_room(&self, prefix: &str, about_nothing: bool) -> io::Result<bool> {
+    /// Makes room for one more file of a resource by removing the oldest. Returns false if an empty snapshot should
+    /// not get a file.
+    fn make_room(&self, prefix: &str, is_empty: bool) -> io::Result<bool> {
         let mut files = self.files(|name| name.starts_with(prefix) && name.ends_with(SUFFIX))?;
-        if about_nothing && files.len() >= self.files / 2 {
+        if is_empty && files.len() >= self.files / 2 {
             return Ok(false);
         }
         if let Some(over) = (files.len() + 1).checked_sub(self.files) {
@@ -120,7 +121,7 @@ impl Folder {
         Ok(true)
     }
 
-    /// Removes what processes left behind that ended while they wrote.
+    /// Removes temporary files of processes that ended while they wrote.
     pub(in crate::kubernetes) fn tidy(&self) -> io::Result<()> {
         let now = SystemTime::now();
         let is_old = |written: SystemTime| now.duration_since(written).is_ok_and(|age| age >= LEFT_BEHIND);
@@ -131,14 +132,14 @@ impl Folder {
         files.iter().filter(|(written, _)| is_old(*written)).try_for_each(|(_, file)| remove(file))
     }
 
-    /// The files with such names, each with when it was written.
+    /// Returns the files with matching names, each with the time it was written.
     fn files(&self, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<(SystemTime, PathBuf)>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if entry.file_name().to_str().is_some_and(&wanted) {
                 match entry.metadata() {
-                    // Another process was faster.
+                    // Another process has removed it.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     metadata => files.push((metadata?.modified()?, entry.path())),
                 }

@@ -1,11 +1,11 @@
-//! The end of the process, which what is due to be saved is waited for.
+//! The last save of all watches, for which the end of the process waits.
 
 use crate::drain::{self, Drain, Guard};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Lets whoever ends the process wait until all that is due is saved. Cheap to clone.
+/// A handle by which the end of the process waits until all due snapshots are saved. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(in crate::kubernetes) struct LastSave(Arc<Mutex<Option<(Drain, Guard)>>>);
 
@@ -16,14 +16,14 @@ impl Default for LastSave {
 }
 
 impl LastSave {
-    /// To be held while there may be something to save. None after the end has begun.
+    /// Returns a guard to hold while there may be something to save; none after the end of the process has begun.
     pub(in crate::kubernetes) fn guard(&self) -> Option<Guard> {
         let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ends.as_ref().map(|(_, guard)| guard.clone())
     }
 
-    /// Has everything saved that is due, and nothing more from then on. Returns whether that was done in time.
-    pub(in crate::kubernetes) async fn now(&self, limit: Duration) -> bool {
+    /// Has all due snapshots saved, and none after that. Returns whether that was done within `limit`.
+    pub(in crate::kubernetes) async fn run(&self, limit: Duration) -> bool {
         let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((drain, guard)) = ends else { return true };
         drop(guard);

@@ -1,8 +1,8 @@
-use super::format::{self, Identity, Unusable};
+use super::format::{self, SnapshotError, WatchIdentity};
 use super::{Folder, Snapshot, check};
-use crate::kubernetes::kept::sample::Values;
+use crate::kubernetes::object_store::{ObjectRecord, ObjectStore};
 use crate::kubernetes::scope::Selector;
-use crate::kubernetes::store::{Record, Store};
+use crate::kubernetes::watched_object::sample::Values;
 use proptest::prelude::*;
 use serde_json::json;
 use std::fs;
@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-fn identity(namespace: &str) -> Identity {
-    Identity::new::<Values>("http://a:1/".into(), Some(namespace.into()), Selector::All)
+fn identity(namespace: &str) -> WatchIdentity {
+    WatchIdentity::new::<Values>("http://a:1/".into(), Some(namespace.into()), Selector::All)
 }
 
-/// A snapshot of so many objects; the last of several cannot be read.
+/// Returns a snapshot of so many objects; the last of several cannot be read.
 fn snapshot(objects: usize) -> Snapshot<Values> {
-    let mut store = Store::<Values>::new(Arc::new(|meta| Some(("ns".into(), meta.name.clone()?.into()))));
+    let mut store =
+        ObjectStore::<Values>::new(Arc::new(|meta| Some(("ns".into(), meta.name.clone()?.into()))));
     let mut list = store.empty();
     for at in 0..objects {
         let value = if at > 0 && at + 1 == objects { json!(1) } else { json!("v\n") };
@@ -28,23 +29,23 @@ fn snapshot(objects: usize) -> Snapshot<Values> {
     Snapshot { time: "2026-01-02T03:04:05Z".parse().unwrap(), records: sorted(store.records()) }
 }
 
-fn sorted(mut records: Vec<Record<Values>>) -> Vec<Record<Values>> {
+fn sorted(mut records: Vec<ObjectRecord<Values>>) -> Vec<ObjectRecord<Values>> {
     records.sort_by_key(|record| serde_json::to_string(record).unwrap());
     records
 }
 
-/// What is in the file of a snapshot.
-fn written(of: &Identity, snapshot: &Snapshot<Values>) -> Vec<u8> {
+/// Returns the contents of a snapshot file.
+fn written(of: &WatchIdentity, snapshot: &Snapshot<Values>) -> Vec<u8> {
     let mut bytes = Vec::new();
     format::write(&mut bytes, 1 << 20, of, snapshot).unwrap();
     bytes
 }
 
-fn read(bytes: &[u8], of: &Identity) -> Result<Snapshot<Values>, Unusable> {
+fn read(bytes: &[u8], of: &WatchIdentity) -> Result<Snapshot<Values>, SnapshotError> {
     format::read(bytes, of)
 }
 
-/// The names of the files in a folder.
+/// Returns the names of the files in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -87,7 +88,7 @@ fn the_file_says_what_it_is() {
 #[test]
 fn names_of_files_are_harmless_and_tell_watches_apart() {
     let label = || Selector::Labels("version".into());
-    let server = |server: &str| Identity::new::<Values>(server.into(), None, Selector::All);
+    let server = |server: &str| WatchIdentity::new::<Values>(server.into(), None, Selector::All);
     let long = "a".repeat(300);
     let all = [
         identity("prod"),
@@ -103,10 +104,14 @@ fn names_of_files_are_harmless_and_tell_watches_apart() {
         identity(""),
         server("http://a:1/"),
         server("http://b:1/"),
-        Identity::new::<Values>("http://a:1/".into(), Some("prod".into()), label()),
-        Identity::new::<Values>("http://a:1/".into(), Some("prod".into()), Selector::Name("version".into())),
+        WatchIdentity::new::<Values>("http://a:1/".into(), Some("prod".into()), label()),
+        WatchIdentity::new::<Values>(
+            "http://a:1/".into(),
+            Some("prod".into()),
+            Selector::Name("version".into()),
+        ),
     ];
-    let mut names: Vec<_> = all.iter().map(Identity::file_name).collect();
+    let mut names: Vec<_> = all.iter().map(WatchIdentity::file_name).collect();
     for name in &names {
         let harmless =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
@@ -128,18 +133,18 @@ fn what_is_not_wholly_what_was_written_is_not_used() {
     for end in 0..good.len() {
         unusable(&good[..end]);
     }
-    assert_eq!(unusable(b""), "it is no snapshot");
-    assert_eq!(unusable(b"\x00\xff"), "it is no snapshot");
+    assert_eq!(unusable(b""), "it is not a snapshot");
+    assert_eq!(unusable(b"\x00\xff"), "it is not a snapshot");
     assert_eq!(unusable(&good[..good.len() - 1]), "it is cut short, or was changed");
     assert_eq!(unusable(text.replace("v\\n", "w\\n").as_bytes()), "it is cut short, or was changed");
     assert_eq!(
         unusable(text.replace("\"format\":1", "\"format\":2").as_bytes()),
-        "it is in format 2, and this version of the router reads format 1 alone"
+        "it has format 2, but this version of the router reads only format 1"
     );
-    let other = Identity::new::<Values>("http://b:1/".into(), Some("prod".into()), Selector::All);
+    let other = WatchIdentity::new::<Values>("http://b:1/".into(), Some("prod".into()), Selector::All);
     let error = read(&good, &other).unwrap_err();
-    assert_eq!(error.to_string(), "it is of another watch, configmaps of http://a:1/");
-    // What is kept of a resource is something else in this version.
+    assert_eq!(error.to_string(), "it belongs to another watch, configmaps of http://a:1/");
+    // The stored part of the object has another type in this version.
     let error = format::read::<u8>(&good, &of).unwrap_err().to_string();
     assert!(error.starts_with("line 2: invalid type"), "{error}");
 }
@@ -151,20 +156,20 @@ fn what_is_no_file_or_too_long_is_not_read() {
     let small = Folder::with_bounds(folder.path().to_owned(), 600, 10);
     small.write(&of, &snapshot(2)).unwrap();
     let error = small.write(&of, &snapshot(9)).unwrap_err();
-    assert_eq!(error.to_string(), "there is too much for a snapshot");
+    assert_eq!(error.to_string(), "the snapshot is too long");
     assert_eq!(small.read::<Values>(&of).unwrap().unwrap().records.len(), 2, "the old one is still there");
     assert_eq!(names(folder.path()).len(), 1, "and nothing else");
     let file = small.file(&of);
     fs::write(&file, vec![b' '; 601]).unwrap();
-    assert!(matches!(small.read::<Values>(&of), Err(Unusable::TooLong(600))));
+    assert!(matches!(small.read::<Values>(&of), Err(SnapshotError::TooLong(600))));
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    assert!(matches!(small.read::<Values>(&of), Err(Unusable::NoSnapshot)));
+    assert!(matches!(small.read::<Values>(&of), Err(SnapshotError::NoSnapshot)));
     assert!(small.write(&of, &snapshot(2)).is_err());
     assert_eq!(names(folder.path()).len(), 1, "what was aside is gone");
 }
 
-/// Makes a file look as if it was written so long ago.
+/// Makes a file look as old as `age`.
 fn age(file: &Path, age: Duration) {
     let file = fs::File::options().write(true).open(file).unwrap();
     file.set_modified(SystemTime::now() - age).unwrap();

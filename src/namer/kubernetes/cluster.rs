@@ -4,7 +4,7 @@ use super::Kubernetes;
 use super::pod::Pod;
 use super::service::KubernetesService;
 use super::slice::{Slice, Subsets};
-use crate::kubernetes::{Client, Clients, Metrics, Scope, Selector, Watches};
+use crate::kubernetes::{ApiClient, ApiClients, Metrics, Scope, Selector, Watches};
 use crate::telemetry::Registry;
 use kube::api::ObjectMeta;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,7 +16,7 @@ const SERVICE: &str = "kubernetes.io/service-name";
 /// The watches of one cluster, as one client sees it.
 #[derive(Debug)]
 pub(in crate::namer) struct Cluster {
-    client: Client,
+    client: ApiClient,
     scope: Scope,
     metrics: ClusterMetrics,
     pub(super) control: Handle,
@@ -44,7 +44,7 @@ pub(in crate::namer) struct Clusters(Arc<Mutex<ClusterTable>>);
 /// The content of [`Clusters`].
 #[derive(Debug)]
 struct ClusterTable {
-    clients: Clients,
+    clients: ApiClients,
     registry: Registry,
     /// The metrics, made with the first cluster: a router without clusters should show none.
     metrics: Option<ClusterMetrics>,
@@ -56,7 +56,7 @@ type ClusterKey = (crate::kubernetes::Config, Scope);
 
 impl Clusters {
     /// Makes an empty table, whose clusters will be asked by `clients` and count in `registry`.
-    pub(in crate::namer) fn new(clients: &Clients, registry: &Registry) -> Self {
+    pub(in crate::namer) fn new(clients: &ApiClients, registry: &Registry) -> Self {
         let (clients, registry) = (clients.clone(), registry.clone());
         let table = ClusterTable { clients, registry, metrics: None, used: Vec::new() };
         Self(Arc::new(Mutex::new(table)))
@@ -71,7 +71,7 @@ impl Clusters {
         if let Some(cluster) = used.and_then(|(_, cluster)| cluster.upgrade()) {
             return cluster;
         }
-        let client = table.clients.of(&config.client);
+        let client = table.clients.get(&config.client);
         let registry = table.registry.clone();
         let metrics = table.metrics.get_or_insert_with(|| ClusterMetrics::new(&registry)).clone();
         let cluster = Arc::new(Cluster::new(client, config.watch, metrics, control));
@@ -95,7 +95,7 @@ impl ClusterMetrics {
 
 impl Cluster {
     /// Makes the watches, none of which has started yet.
-    fn new(client: Client, scope: Scope, metrics: ClusterMetrics, control: &Handle) -> Self {
+    fn new(client: ApiClient, scope: Scope, metrics: ClusterMetrics, control: &Handle) -> Self {
         let (of_service, all) = (Selector::Labels(SERVICE.to_owned()), || Selector::All);
         let (services, slices) = (metrics.services.clone(), metrics.slices.clone());
         let endpoints = metrics.endpoints.clone();

@@ -6,7 +6,7 @@ use super::resolve::resolve;
 use super::service::KubernetesService;
 use super::service_name::{Port, ServiceName};
 use super::slice::Slices;
-use crate::kubernetes::{Known, View};
+use crate::kubernetes::{GroupState, GroupView};
 use crate::namer::publisher::{AnswerPublisher, NameState};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ pub(super) struct NamePublisher {
 pub(super) struct LabelledPods {
     pub(super) key: Arc<str>,
     pub(super) value: Arc<str>,
-    pub(super) pods: watch::Receiver<Known<Pod>>,
+    pub(super) pods: watch::Receiver<GroupState<Pod>>,
 }
 
 impl NamePublisher {
@@ -42,8 +42,8 @@ pub(super) async fn publish_endpoints<T: Slices>(
     mut publisher: NamePublisher,
     name: ServiceName,
     mut labelled: Option<LabelledPods>,
-    mut services: watch::Receiver<Known<KubernetesService>>,
-    mut slices: watch::Receiver<Known<T>>,
+    mut services: watch::Receiver<GroupState<KubernetesService>>,
+    mut slices: watch::Receiver<GroupState<T>>,
 ) {
     loop {
         let chosen = labelled
@@ -77,11 +77,11 @@ pub(super) async fn publish_endpoints<T: Slices>(
 }
 
 /// Returns the objects of a complete list, or the state to publish without one.
-pub(super) fn complete<T>(known: &Known<T>) -> Result<&View<T>, NameState> {
+pub(super) fn complete<T>(known: &GroupState<T>) -> Result<&GroupView<T>, NameState> {
     match known {
-        Known::Pending => Err(NameState::Pending),
-        Known::Failed(reason) => Err(NameState::Failed(Arc::clone(reason))),
-        Known::Found(view) => Ok(view),
+        GroupState::Pending => Err(NameState::Pending),
+        GroupState::Failed(reason) => Err(NameState::Failed(Arc::clone(reason))),
+        GroupState::Ready(view) => Ok(view),
     }
 }
 
@@ -91,13 +91,13 @@ pub(super) fn worse(one: NameState, other: NameState) -> NameState {
 }
 
 /// The key of a label, the wanted value, and the pods that have it.
-type PodSelection<'a> = (&'a str, &'a str, Known<Pod>);
+type PodSelection<'a> = (&'a str, &'a str, GroupState<Pod>);
 
 /// Returns the state of a name that stands for the pods of a service.
 fn state<T: Slices>(
     port: &Port,
-    services: &Known<KubernetesService>,
-    slices: &Known<T>,
+    services: &GroupState<KubernetesService>,
+    slices: &GroupState<T>,
     chosen: Option<PodSelection<'_>>,
 ) -> NameState {
     let (services, slices) = match (complete(services), complete(slices)) {

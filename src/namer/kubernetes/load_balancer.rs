@@ -4,7 +4,7 @@ use super::endpoints::{NamePublisher, absent, complete};
 use super::service::{KubernetesService, LoadBalancerAddress};
 use super::service_name::ServiceName;
 use crate::interpret::{Endpoint, EndpointSet};
-use crate::kubernetes::{Known, View};
+use crate::kubernetes::{GroupState, GroupView};
 use crate::namer::dns::{Dns, DnsState, HostSet, MIN_PAUSE};
 use crate::namer::publisher::NameState;
 use std::collections::{BTreeSet, HashSet};
@@ -19,7 +19,7 @@ pub(super) async fn publish_load_balancer(
     mut publisher: NamePublisher,
     name: ServiceName,
     label: Option<Arc<str>>,
-    mut services: watch::Receiver<Known<KubernetesService>>,
+    mut services: watch::Receiver<GroupState<KubernetesService>>,
     dns: Dns,
 ) {
     let mut hosts = HostSet::new(dns, MIN_PAUSE);
@@ -47,7 +47,7 @@ pub(super) async fn publish_load_balancer(
 fn state(
     name: &ServiceName,
     label: Option<&str>,
-    view: &View<KubernetesService>,
+    view: &GroupView<KubernetesService>,
     hosts: &mut HostSet,
 ) -> NameState {
     let Some(service) = view.one() else { return absent(view.unreadable.as_ref(), view.stale) };

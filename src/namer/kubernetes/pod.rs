@@ -1,6 +1,6 @@
 //! The kept part of a Pod.
 
-use crate::kubernetes::Kept;
+use crate::kubernetes::WatchedObject;
 use k8s_openapi::api::core::v1 as core;
 use kube::core::PartialObjectMeta;
 use serde::{Deserialize, Serialize};
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pod(pub(super) Box<str>);
 
-impl Kept for Pod {
-    type Object = PartialObjectMeta<core::Pod>;
+impl WatchedObject for Pod {
+    type ApiObject = PartialObjectMeta<core::Pod>;
 
-    fn keep(pod: Self::Object) -> Self {
+    fn from_api(pod: Self::ApiObject) -> Self {
         Self(pod.metadata.name.unwrap_or_default().into())
     }
 }

@@ -1,7 +1,7 @@
 //! The kept part of a Service.
 
 use super::service_name::Port;
-use crate::kubernetes::Kept;
+use crate::kubernetes::WatchedObject;
 use crate::namer::address::{is_host_name, literal};
 use k8s_openapi::api::core::v1 as core;
 use serde::{Deserialize, Serialize};
@@ -60,10 +60,10 @@ pub(super) fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol.is_empty() || protocol == "TCP")
 }
 
-impl Kept for KubernetesService {
-    type Object = core::Service;
+impl WatchedObject for KubernetesService {
+    type ApiObject = core::Service;
 
-    fn keep(service: core::Service) -> Self {
+    fn from_api(service: core::Service) -> Self {
         let port = |port: core::ServicePort| {
             let number = u16::try_from(port.port).ok().filter(|_| is_tcp(port.protocol.as_deref()))?;
             Some(ServicePort { name: port.name.unwrap_or_default(), number })
@@ -96,7 +96,7 @@ fn balancer_address(ingress: &core::LoadBalancerIngress) -> Option<LoadBalancerA
 #[cfg(test)]
 mod tests {
     use super::{KubernetesService, LoadBalancerAddress, Port};
-    use crate::kubernetes::Kept as _;
+    use crate::kubernetes::WatchedObject as _;
     use serde_json::json;
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
                 { "hostname": "10.0.0.2" }, { "hostname": "a b" }, {},
             ] } },
         });
-        let service = KubernetesService::keep(serde_json::from_value(service).unwrap());
+        let service = KubernetesService::from_api(serde_json::from_value(service).unwrap());
         let saved = serde_json::to_value(&service).unwrap();
         assert_eq!(
             serde_json::from_value::<KubernetesService>(saved).unwrap(),
@@ -145,7 +145,7 @@ mod tests {
             r#"{"spec": {"ports": null}, "status": {"loadBalancer": null}}"#,
             r#"{"metadata": {"labels": null}, "status": {"loadBalancer": {"ingress": null}}}"#,
         ] {
-            let service = KubernetesService::keep(
+            let service = KubernetesService::from_api(
                 serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}")),
             );
             assert_eq!(service, KubernetesService::default(), "{text}");

@@ -3,7 +3,7 @@
 use super::intern::{self, intern};
 use super::service::is_tcp;
 use crate::interpret::Hint;
-use crate::kubernetes::Kept;
+use crate::kubernetes::WatchedObject;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ pub(super) enum Condition {
 pub(super) struct Subsets(Vec<Slice>);
 
 /// An object that holds slices.
-pub(super) trait Slices: Kept {
+pub(super) trait Slices: WatchedObject {
     /// Returns the slices.
     fn slices(&self) -> &[Slice];
 }
@@ -71,11 +71,11 @@ impl Slices for Subsets {
     }
 }
 
-impl Kept for Slice {
-    type Object = discovery::EndpointSlice;
+impl WatchedObject for Slice {
+    type ApiObject = discovery::EndpointSlice;
 
     /// Keeps the endpoints that can take a request. Those with a host name (the deprecated type `FQDN`) are left out.
-    fn keep(slice: discovery::EndpointSlice) -> Self {
+    fn from_api(slice: discovery::EndpointSlice) -> Self {
         let port = |port: discovery::EndpointPort| {
             SlicePort::new(port.name, port.port?, port.protocol.as_deref(), port.app_protocol.as_deref())
         };
@@ -111,10 +111,10 @@ fn pod(target: core::ObjectReference) -> Option<Box<str>> {
     target.name.filter(|_| target.kind.as_deref() == Some("Pod")).map(Into::into)
 }
 
-impl Kept for Subsets {
-    type Object = core::Endpoints;
+impl WatchedObject for Subsets {
+    type ApiObject = core::Endpoints;
 
-    fn keep(endpoints: core::Endpoints) -> Self {
+    fn from_api(endpoints: core::Endpoints) -> Self {
         let port = |port: core::EndpointPort| {
             SlicePort::new(port.name, port.port, port.protocol.as_deref(), port.app_protocol.as_deref())
         };

@@ -32,7 +32,7 @@ mod tests {
             ("127.1.2.3", true),
             ("::1", true),
             ("::ffff:127.0.0.1", true),
-            // Kept for documentation: no machine has them (RFC 5737, RFC 3849).
+            // WatchedObject for documentation: no machine has them (RFC 5737, RFC 3849).
             ("192.0.2.1", false),
             ("2001:db8::1", false),
             ("0.0.0.0", false),

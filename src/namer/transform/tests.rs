@@ -3,7 +3,7 @@ use super::addresses::{merged, on_hosts, on_nodes, on_port, retained};
 use crate::interpret::{
     AnswerTable, Bound, Endpoint, EndpointSet, Explore, Hint, NamerRegistry, Outcome, Target, settle,
 };
-use crate::kubernetes::Clients;
+use crate::kubernetes::ApiClients;
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer::{Cause, Config, Error, Fs, Kind, build};
 use crate::telemetry::Registry;
@@ -103,7 +103,7 @@ async fn bound(name: &str, own: &[TransformerConfig], interpreter: &[Transformer
     let kind = Kind::Fs(Fs { root_dir: names.path().into() });
     let config = Config { prefix: path("/fs"), kind, transformers: own.to_vec() };
     let built =
-        build(&[config], [interpreter], &Clients::default(), &Registry::default(), &Handle::current())
+        build(&[config], [interpreter], &ApiClients::default(), &Registry::default(), &Handle::current())
             .unwrap();
     let (registry, handle) = NamerRegistry::new(Duration::from_secs(1));
     let running = tokio::spawn(registry.run());
@@ -209,7 +209,7 @@ async fn namers_that_stay_keep_their_numbers_and_no_number_is_given_twice() {
     let built = build(
         &[fs("a")],
         [&port[..], &[], &local, &port],
-        &Clients::default(),
+        &ApiClients::default(),
         &Registry::default(),
         &control,
     )
@@ -236,7 +236,7 @@ async fn wrong_transformers_are_reported() {
     ] {
         let replace = [TransformerConfig::Replace { path: path(wrong) }];
         let Err(error) =
-            build(&[], [&replace[..]], &Clients::default(), &Registry::default(), &Handle::current())
+            build(&[], [&replace[..]], &ApiClients::default(), &Registry::default(), &Handle::current())
         else {
             panic!("{wrong} is taken")
         };
@@ -248,7 +248,7 @@ async fn wrong_transformers_are_reported() {
         kind: Kind::Fs(Fs { root_dir: "names".into() }),
         transformers: vec![TransformerConfig::LocalNode { env_var: "NO_NODE_IS_IN_HERE".into() }],
     };
-    let Err(error) = build(&[local], [], &Clients::default(), &Registry::default(), &Handle::current())
+    let Err(error) = build(&[local], [], &ApiClients::default(), &Registry::default(), &Handle::current())
     else {
         panic!("there is no such node")
     };

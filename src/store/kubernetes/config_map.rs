@@ -1,32 +1,32 @@
 //! A dtab in a ConfigMap.
 
-use super::follow::{Holder, Wrong};
-use super::{Kubernetes, Object};
-use crate::kubernetes::Kept;
+use super::config::{DtabObject, KubernetesStoreConfig};
+use super::publish::{DtabError, DtabSource};
+use crate::kubernetes::WatchedObject;
 use crate::name::Dtab;
 use k8s_openapi::api::core::v1 as core;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What is kept of a ConfigMap: its texts.
+/// The texts in the data of a ConfigMap.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ConfigMap(BTreeMap<String, String>);
+pub(super) struct ConfigMapData(BTreeMap<String, String>);
 
-impl Kept for ConfigMap {
-    type Object = core::ConfigMap;
+impl WatchedObject for ConfigMapData {
+    type ApiObject = core::ConfigMap;
 
-    fn keep(map: Self::Object) -> Self {
+    fn from_api(map: Self::ApiObject) -> Self {
         Self(map.data.unwrap_or_default())
     }
 }
 
-impl Holder for ConfigMap {
-    fn dtab(&self, config: &Kubernetes) -> Result<Option<Dtab>, Wrong> {
+impl DtabSource for ConfigMapData {
+    fn dtab(&self, config: &KubernetesStoreConfig) -> Result<Option<Dtab>, DtabError> {
         let text = match &config.object {
-            Object::ConfigMap { filename } => self.0.get(filename),
-            Object::Dtab | Object::LinkerdDtab => None,
+            DtabObject::ConfigMap { filename } => self.0.get(filename),
+            DtabObject::Dtab | DtabObject::LinkerdDtab => None,
         };
-        text.map(|text| text.parse().map_err(|error| Wrong::at_its_place(&error))).transpose()
+        text.map(|text| text.parse().map_err(|error| DtabError::from_parse_error(&error))).transpose()
     }
 }
 
@@ -34,12 +34,13 @@ impl Holder for ConfigMap {
 mod tests {
     use super::*;
 
-    fn read(data: &serde_json::Value) -> Result<Option<String>, Wrong> {
-        let object = Object::ConfigMap { filename: "dtab".into() };
+    fn read(data: &serde_json::Value) -> Result<Option<String>, DtabError> {
+        let object = DtabObject::ConfigMap { filename: "dtab".into() };
         let client = crate::kubernetes::Config::default();
-        let config = Kubernetes { client, namespace: "default".into(), name: "routes".into(), object };
+        let config =
+            KubernetesStoreConfig { client, namespace: "default".into(), name: "routes".into(), object };
         let map = serde_json::from_value(serde_json::json!({ "data": data })).unwrap();
-        ConfigMap::keep(map).dtab(&config).map(|dtab| dtab.map(|dtab| dtab.to_string()))
+        ConfigMapData::from_api(map).dtab(&config).map(|dtab| dtab.map(|dtab| dtab.to_string()))
     }
 
     #[test]

@@ -1,24 +1,24 @@
 //! A dtab in Linkerd's custom resource: `DTab`, group `l5d.io`, where namerd stored it. It is read, never written.
 
-use super::Kubernetes;
-use super::follow::{Holder, Wrong};
-use crate::kubernetes::Kept;
+use super::config::KubernetesStoreConfig;
+use super::publish::{DtabError, DtabSource};
+use crate::kubernetes::WatchedObject;
 use crate::name::{Dentry, Dtab, NameTree, ParseError, Path, Prefix};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
-/// A `DTab`, as it is in the API server.
+/// A `DTab`, as the API server sends it.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct LinkerdResource {
     metadata: ObjectMeta,
     #[serde(default)]
-    dentries: Vec<Entry>,
+    dentries: Vec<LinkerdDentry>,
 }
 
-/// One entry of it.
+/// One entry of a `DTab`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-struct Entry {
+struct LinkerdDentry {
     prefix: String,
     dst: String,
 }
@@ -44,48 +44,49 @@ impl k8s_openapi::Metadata for LinkerdResource {
     }
 }
 
-/// What is kept of a `DTab`: its entries.
+/// The entries of a `DTab`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct LinkerdDtab(Vec<Entry>);
+pub(super) struct LinkerdDtab(Vec<LinkerdDentry>);
 
-impl Kept for LinkerdDtab {
-    type Object = LinkerdResource;
+impl WatchedObject for LinkerdDtab {
+    type ApiObject = LinkerdResource;
 
-    fn keep(object: Self::Object) -> Self {
+    fn from_api(object: Self::ApiObject) -> Self {
         Self(object.dentries)
     }
 }
 
-impl Holder for LinkerdDtab {
-    fn dtab(&self, _: &Kubernetes) -> Result<Option<Dtab>, Wrong> {
-        let dentry = |(at, entry): (usize, &Entry)| {
+impl DtabSource for LinkerdDtab {
+    fn dtab(&self, _: &KubernetesStoreConfig) -> Result<Option<Dtab>, DtabError> {
+        let dentry = |(at, entry): (usize, &LinkerdDentry)| {
             let wrong = |key, error: &ParseError| {
-                let wrong = Wrong::at_its_place(error);
-                // A place in one of many texts is no place in the whole.
-                Wrong { text: format!("dentries[{at}].{key}: {}", wrong.text), place: None }
+                let wrong = DtabError::from_parse_error(error);
+                // A line in one of many texts is no line of the whole object.
+                DtabError { text: format!("dentries[{at}].{key}: {}", wrong.text), place: None }
             };
             let prefix: Prefix = entry.prefix.parse().map_err(|error| wrong("prefix", &error))?;
             let dst: NameTree<Path> = entry.dst.parse().map_err(|error| wrong("dst", &error))?;
             Ok(Dentry { prefix, dst })
         };
-        self.0.iter().enumerate().map(dentry).collect::<Result<Dtab, Wrong>>().map(Some)
+        self.0.iter().enumerate().map(dentry).collect::<Result<Dtab, DtabError>>().map(Some)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Object;
+    use super::super::config::DtabObject;
     use super::*;
     use serde_json::{Value, json};
 
     fn read(dentries: &Value) -> Result<String, String> {
         let client = crate::kubernetes::Config::default();
-        let object = Object::LinkerdDtab;
-        let config = Kubernetes { client, namespace: "default".into(), name: "routes".into(), object };
+        let object = DtabObject::LinkerdDtab;
+        let config =
+            KubernetesStoreConfig { client, namespace: "default".into(), name: "routes".into(), object };
         let resource = json!({
             "apiVersion": "l5d.io/v1alpha1", "kind": "DTab", "metadata": {}, "dentries": dentries,
         });
-        let kept = LinkerdDtab::keep(serde_json::from_value(resource).unwrap());
+        let kept = LinkerdDtab::from_api(serde_json::from_value(resource).unwrap());
         match kept.dtab(&config) {
             Ok(dtab) => Ok(dtab.expect("it is there").to_string()),
             Err(wrong) => Err(wrong.line().to_owned()),

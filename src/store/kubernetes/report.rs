@@ -1,13 +1,14 @@
-//! What becomes of a `Dtab`, said in its status; and an event when it is wrong.
+//! Reports whether a `Dtab` is valid: in its status, and by an event if it is not.
 //!
-//! A status is written once for each generation, by whichever router is first: with the version that it was read at, so
-//! that the others are refused and see it already written. Routers that disagree, because one knows a newer notation,
-//! do not fight. To route, none of this is needed: a right that is missing is said once.
+//! The status is written once for each generation, by the first router that gets there: it is written with the
+//! version that was read, so that the server refuses the other routers, which then see it written. Routers that
+//! disagree, because one knows a newer notation, do not overwrite each other. Routing needs none of this: a missing
+//! right is logged once.
 
-use super::Kubernetes;
-use super::follow::Wrong;
-use super::resource::{ACCEPTED, DtabResource, OwnDtab, Status};
-use crate::kubernetes::{Client, WriteError};
+use super::config::KubernetesStoreConfig;
+use super::publish::DtabError;
+use super::resource::{ACCEPTED, DtabResource, DtabStatus, SignpostDtab};
+use crate::kubernetes::{ApiClient, WriteError};
 use k8s_openapi::Resource as _;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
@@ -18,32 +19,32 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// How long to wait after a failure that may pass.
-const PAUSE: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(5);
 
 /// How long to wait until a right may have been granted.
 const FORBIDDEN: Duration = Duration::from_secs(60);
 
-/// A `Dtab` and what is to be said of it.
+/// A report on one generation of a `Dtab`: the status to write, and the error if it is not valid.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Judged {
+pub(super) struct DtabReport {
     uid: Option<String>,
     resource_version: Option<String>,
-    status: Status,
-    reject: Option<String>,
+    status: DtabStatus,
+    error: Option<String>,
 }
 
-impl Judged {
-    /// Returns what is to be said, if nobody has said it of this generation.
-    pub(super) fn new(object: &OwnDtab, verdict: Result<usize, &Wrong>) -> Option<Self> {
+impl DtabReport {
+    /// Returns the report on this generation, if no router has written it yet.
+    pub(super) fn new(object: &SignpostDtab, result: Result<usize, &DtabError>) -> Option<Self> {
         let generation = object.generation?;
         if object.status.observed_generation == Some(generation) {
             return None;
         }
-        let (entries, reject) = match verdict {
+        let (entries, error) = match result {
             Ok(entries) => (Some(entries.try_into().unwrap_or(i64::MAX)), None),
-            Err(wrong) => (None, Some(wrong.line().to_owned())),
+            Err(error) => (None, Some(error.line().to_owned())),
         };
-        let (status, reason, message) = match &reject {
+        let (status, reason, message) = match &error {
             None => ("True", "Valid", "the routers use it".to_owned()),
             Some(message) => ("False", "Invalid", message.clone()),
         };
@@ -61,13 +62,17 @@ impl Judged {
         Some(Self {
             uid: object.uid.clone(),
             resource_version: object.resource_version.clone(),
-            status: Status { observed_generation: Some(generation), entries, conditions: vec![condition] },
-            reject,
+            status: DtabStatus {
+                observed_generation: Some(generation),
+                entries,
+                conditions: vec![condition],
+            },
+            error,
         })
     }
 
-    /// The object as it is applied.
-    fn patch(&self, Kubernetes { namespace, name, .. }: &Kubernetes) -> Value {
+    /// Returns the object to apply, with the status alone.
+    fn patch(&self, KubernetesStoreConfig { namespace, name, .. }: &KubernetesStoreConfig) -> Value {
         json!({
             "apiVersion": DtabResource::API_VERSION,
             "kind": DtabResource::KIND,
@@ -76,10 +81,10 @@ impl Judged {
         })
     }
 
-    /// The event that says why it is rejected.
-    fn event(&self, Kubernetes { namespace, name, .. }: &Kubernetes) -> Option<Event> {
+    /// Returns the event that tells the error, if there is one.
+    fn event(&self, KubernetesStoreConfig { namespace, name, .. }: &KubernetesStoreConfig) -> Option<Event> {
         let now = || Some(Time(Timestamp::now()));
-        let message = self.reject.as_ref()?;
+        let message = self.error.as_ref()?;
         Some(Event {
             metadata: ObjectMeta {
                 generate_name: Some(format!("{name}.")),
@@ -107,14 +112,18 @@ impl Judged {
     }
 }
 
-/// Says what is to be said of a `Dtab`, until nobody follows it any more.
-pub(super) async fn report(client: Client, config: Kubernetes, mut judged: watch::Receiver<Option<Judged>>) {
+/// Writes each report on a `Dtab`, until its store is closed.
+pub(super) async fn write_reports(
+    client: ApiClient,
+    config: KubernetesStoreConfig,
+    mut reports: watch::Receiver<Option<DtabReport>>,
+) {
     let mut reporter = Reporter { client, config, status_failed: false, event_failed: false };
     loop {
-        let now = judged.borrow_and_update().clone();
+        let now = reports.borrow_and_update().clone();
         let again = match now {
             None => None,
-            Some(judged) => reporter.say(&judged).await,
+            Some(report) => reporter.write(&report).await,
         };
         let pause = async {
             match again {
@@ -123,29 +132,31 @@ pub(super) async fn report(client: Client, config: Kubernetes, mut judged: watch
             }
         };
         tokio::select! {
-            changed = judged.changed() => if changed.is_err() { return },
+            changed = reports.changed() => if changed.is_err() { return },
             () = pause => {}
         }
     }
 }
 
+/// The writer of reports on one `Dtab`.
 struct Reporter {
-    client: Client,
-    config: Kubernetes,
-    /// Whether it was logged that the last one could not be written.
+    client: ApiClient,
+    config: KubernetesStoreConfig,
+    /// Whether the last status could not be written, which was logged.
     status_failed: bool,
+    /// Whether the last event could not be written, which was logged.
     event_failed: bool,
 }
 
 impl Reporter {
-    /// Writes the status, and the event that belongs to it. Returns when to try again, if that is worth it.
-    async fn say(&mut self, judged: &Judged) -> Option<Duration> {
-        let Kubernetes { namespace, name, .. } = &self.config;
-        let patch = judged.patch(&self.config);
+    /// Writes the status, and then the event. Returns the pause before another attempt, if that is useful.
+    async fn write(&mut self, report: &DtabReport) -> Option<Duration> {
+        let KubernetesStoreConfig { namespace, name, .. } = &self.config;
+        let patch = report.patch(&self.config);
         let written = self.client.apply_status::<DtabResource>(namespace, name, &patch).await;
         match &written {
             Ok(()) => self.status_failed = false,
-            // What is there now comes with the watch.
+            // The watch will bring the present object.
             Err(WriteError::Outdated) => return None,
             Err(error) => {
                 if !self.status_failed {
@@ -155,10 +166,10 @@ impl Reporter {
                     );
                 }
                 self.status_failed = true;
-                return Some(if matches!(error, WriteError::Forbidden(_)) { FORBIDDEN } else { PAUSE });
+                return Some(if matches!(error, WriteError::Forbidden(_)) { FORBIDDEN } else { RETRY });
             }
         }
-        let event = judged.event(&self.config)?;
+        let event = report.event(&self.config)?;
         let written = self.client.create(namespace, &event).await;
         if let Err(error) = &written
             && !self.event_failed

@@ -2,44 +2,44 @@
 //!
 //! `examples/kubernetes/crd.yaml` defines it for the API server, with the same fields.
 
-use super::Kubernetes;
-use super::follow::{Holder, Wrong};
-use crate::kubernetes::Kept;
+use super::config::KubernetesStoreConfig;
+use super::publish::{DtabError, DtabSource};
+use crate::kubernetes::WatchedObject;
 use crate::name::Dtab;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
-/// A `Dtab`, as it is in the API server.
+/// A `Dtab`, as the API server sends it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct DtabResource {
     pub(super) metadata: ObjectMeta,
-    pub(super) spec: Spec,
-    pub(super) status: Option<Status>,
+    pub(super) spec: DtabSpec,
+    pub(super) status: Option<DtabStatus>,
 }
 
-/// What its owner says.
+/// The part of a `Dtab` that its owner writes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct Spec {
-    /// One dtab in its usual notation, comments and all.
+pub(super) struct DtabSpec {
+    /// The dtab in its usual notation, comments and all.
     pub(super) dtab: String,
 }
 
-/// What the routers say.
+/// The part of a `Dtab` that the routers write.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Status {
-    /// Of which generation all this is said.
+pub(super) struct DtabStatus {
+    /// The generation of the `Dtab` that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) observed_generation: Option<i64>,
-    /// How many entries it has, if it is a dtab.
+    /// How many entries the dtab has, if it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) entries: Option<i64>,
-    /// [`ACCEPTED`], and those that others say.
+    /// The condition [`ACCEPTED`], and those of other writers.
     pub(super) conditions: Vec<Condition>,
 }
 
-/// The condition that says whether it is a dtab.
+/// The condition that tells whether the dtab is valid.
 pub(super) const ACCEPTED: &str = "Accepted";
 
 impl k8s_openapi::Resource for DtabResource {
@@ -63,31 +63,31 @@ impl k8s_openapi::Metadata for DtabResource {
     }
 }
 
-/// What is kept of a `Dtab`.
+/// A `Dtab`, as the router stores it.
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
-pub(super) struct OwnDtab {
-    /// Counts the changes of what its owner says.
+pub(super) struct SignpostDtab {
+    /// Counts the changes of the spec.
     pub(super) generation: Option<i64>,
     pub(super) uid: Option<String>,
-    /// Counts all changes.
+    /// Changes with each change of the object.
     pub(super) resource_version: Option<String>,
-    pub(super) spec: Spec,
-    pub(super) status: Status,
+    pub(super) spec: DtabSpec,
+    pub(super) status: DtabStatus,
 }
 
-impl Kept for OwnDtab {
-    type Object = DtabResource;
+impl WatchedObject for SignpostDtab {
+    type ApiObject = DtabResource;
 
-    fn keep(object: Self::Object) -> Self {
+    fn from_api(object: Self::ApiObject) -> Self {
         let ObjectMeta { generation, uid, resource_version, .. } = object.metadata;
         let status = object.status.unwrap_or_default();
         Self { generation, uid, resource_version, spec: object.spec, status }
     }
 }
 
-impl Holder for OwnDtab {
-    fn dtab(&self, _: &Kubernetes) -> Result<Option<Dtab>, Wrong> {
-        self.spec.dtab.parse().map(Some).map_err(|error| Wrong::at_its_place(&error))
+impl DtabSource for SignpostDtab {
+    fn dtab(&self, _: &KubernetesStoreConfig) -> Result<Option<Dtab>, DtabError> {
+        self.spec.dtab.parse().map(Some).map_err(|error| DtabError::from_parse_error(&error))
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use k8s_openapi::{Resource as _, jiff};
     use serde_json::{Value, json};
 
-    /// The definition; its scalars are read as texts.
+    /// Reads the definition; its scalars are read as texts.
     fn definition() -> Value {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kubernetes/crd.yaml");
         let text = std::fs::read_to_string(file).unwrap();
@@ -156,8 +156,9 @@ mod tests {
             status: text(),
             type_: ACCEPTED.to_owned(),
         };
-        let status = Status { observed_generation: Some(1), entries: Some(2), conditions: vec![condition] };
-        let (metadata, spec) = (ObjectMeta::default(), Spec { dtab: text() });
+        let status =
+            DtabStatus { observed_generation: Some(1), entries: Some(2), conditions: vec![condition] };
+        let (metadata, spec) = (ObjectMeta::default(), DtabSpec { dtab: text() });
         let full = DtabResource { metadata, spec, status: Some(status) };
         let mut value = serde_json::to_value(full).unwrap();
         value["apiVersion"] = DtabResource::API_VERSION.into();

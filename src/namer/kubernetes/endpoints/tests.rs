@@ -1,5 +1,5 @@
 use super::state;
-use crate::kubernetes::{Kept as _, Known, View};
+use crate::kubernetes::{GroupState, GroupView, WatchedObject as _};
 use crate::namer::kubernetes::pod::Pod;
 use crate::namer::kubernetes::service::KubernetesService;
 use crate::namer::kubernetes::service_name::Port;
@@ -8,9 +8,9 @@ use crate::namer::publisher::NameState;
 use serde_json::json;
 use std::sync::Arc;
 
-fn found<T>(objects: Vec<T>, unreadable: Option<&str>, stale: bool) -> Known<T> {
+fn found<T>(objects: Vec<T>, unreadable: Option<&str>, stale: bool) -> GroupState<T> {
     let objects = objects.into_iter().map(Arc::new).collect();
-    Known::Found(View { objects, unreadable: unreadable.map(Arc::from), stale, before: None })
+    GroupState::Ready(GroupView { objects, unreadable: unreadable.map(Arc::from), stale, before: None })
 }
 
 fn service() -> KubernetesService {
@@ -18,7 +18,7 @@ fn service() -> KubernetesService {
         "metadata": { "labels": { "version": "v3" } },
         "spec": { "ports": [{ "name": "http", "port": 80 }] },
     });
-    KubernetesService::keep(serde_json::from_value(service).unwrap())
+    KubernetesService::from_api(serde_json::from_value(service).unwrap())
 }
 
 fn slice() -> Slice {
@@ -28,7 +28,7 @@ fn slice() -> Slice {
         "ports": [{ "name": "http", "port": 1 }],
         "endpoints": [endpoint("10.0.0.1", "a"), endpoint("10.0.0.2", "b")],
     });
-    Slice::keep(serde_json::from_value(slice).unwrap())
+    Slice::from_api(serde_json::from_value(slice).unwrap())
 }
 
 /// A state in short.
@@ -56,11 +56,11 @@ fn states_of_services_and_slices() {
         (services(false), slices(false), both.to_owned()),
         (services(true), slices(false), format!("{both} stale")),
         (services(false), slices(true), format!("{both} stale")),
-        (Known::Pending, slices(false), "pending".into()),
-        (services(false), Known::Pending, "pending".into()),
-        (Known::Pending, Known::Failed("why".into()), "failed: why".into()),
-        (Known::Failed("why".into()), Known::Pending, "failed: why".into()),
-        (Known::Failed("why".into()), slices(false), "failed: why".into()),
+        (GroupState::Pending, slices(false), "pending".into()),
+        (services(false), GroupState::Pending, "pending".into()),
+        (GroupState::Pending, GroupState::Failed("why".into()), "failed: why".into()),
+        (GroupState::Failed("why".into()), GroupState::Pending, "failed: why".into()),
+        (GroupState::Failed("why".into()), slices(false), "failed: why".into()),
         (none(), slices(false), "neg".into()),
         (none(), slices(true), "neg stale".into()),
         (found(vec![], Some("broken"), false), slices(false), "failed: broken".into()),
@@ -79,12 +79,12 @@ fn states_of_services_and_slices() {
 fn what_a_label_chooses() {
     let pods = |stale| found(vec![Pod("b".into())], None, stale);
     let cases = [
-        ("v3", Known::Pending, "10.0.0.1,10.0.0.2"),
+        ("v3", GroupState::Pending, "10.0.0.1,10.0.0.2"),
         ("v2", pods(false), "10.0.0.2"),
         ("v2", pods(true), "10.0.0.2 stale"),
         ("v2", found(vec![], None, false), "neg"),
-        ("v2", Known::Pending, "pending"),
-        ("v2", Known::Failed("why".into()), "failed: why"),
+        ("v2", GroupState::Pending, "pending"),
+        ("v2", GroupState::Failed("why".into()), "failed: why"),
     ];
     for (value, pods, expected) in cases {
         let (services, slices) = (found(vec![service()], None, false), found(vec![slice()], None, false));

@@ -1,6 +1,6 @@
 use super::publish_load_balancer;
 use crate::interpret::Answer;
-use crate::kubernetes::{Kept as _, Known, View};
+use crate::kubernetes::{GroupState, GroupView, WatchedObject as _};
 use crate::name::Path;
 use crate::namer::dns::tests::Scripted;
 use crate::namer::kubernetes::endpoints::NamePublisher;
@@ -16,14 +16,19 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// A list with one service, whose load balancer is at these places.
-fn known(ingress: impl Into<Value>, stale: bool) -> Known<KubernetesService> {
+fn known(ingress: impl Into<Value>, stale: bool) -> GroupState<KubernetesService> {
     let service = json!({
         "metadata": { "labels": { "version": "v2" } },
         "spec": { "ports": [{ "name": "http", "port": 80 }] },
         "status": { "loadBalancer": { "ingress": ingress.into() } },
     });
-    let service = KubernetesService::keep(serde_json::from_value(service).unwrap());
-    Known::Found(View { objects: Arc::new([Arc::new(service)]), unreadable: None, stale, before: None })
+    let service = KubernetesService::from_api(serde_json::from_value(service).unwrap());
+    GroupState::Ready(GroupView {
+        objects: Arc::new([Arc::new(service)]),
+        unreadable: None,
+        stale,
+        before: None,
+    })
 }
 
 /// Follows a name; what is known comes through the sender.
@@ -31,13 +36,13 @@ fn start(
     dns: &Scripted,
     path: &str,
     label: Option<&str>,
-) -> (watch::Sender<Known<KubernetesService>>, Answer) {
+) -> (watch::Sender<GroupState<KubernetesService>>, Answer) {
     let path: Path = path.parse().unwrap();
     let name = ServiceName::of(&path, None, label.is_some()).unwrap();
     let (writer, answer) = Answer::pending();
     let publisher = AnswerPublisher::new(name.elems.clone(), Path::empty(), writer);
     let publisher = NamePublisher { publisher, entry: NameTable::default().join(path) };
-    let (sender, services) = watch::channel(Known::Pending);
+    let (sender, services) = watch::channel(GroupState::Pending);
     tokio::spawn(publish_load_balancer(publisher, name, label.map(Arc::from), services, dns.dns()));
     (sender, answer)
 }
@@ -103,7 +108,7 @@ async fn what_is_neg() {
         let (services, mut answer) = start(&dns, path, label);
         services.send_replace(known(there.clone(), false));
         becomes(&mut answer, expected).await;
-        services.send_replace(Known::Failed("why".into()));
+        services.send_replace(GroupState::Failed("why".into()));
         let after = if expected == "neg" { "failed: why".to_owned() } else { format!("{expected} stale") };
         becomes(&mut answer, &after).await;
     }

@@ -1,13 +1,13 @@
 use super::{KubernetesService, Port, resolve};
 use crate::interpret::{Endpoint, Hint};
-use crate::kubernetes::Kept;
+use crate::kubernetes::WatchedObject;
 use crate::namer::kubernetes::slice::{Slice, Slices, Subsets};
 use serde_json::{Value, json};
 
 /// Returns the kept part of an object, which is the same when it comes from a snapshot.
-fn kept<T: Kept>(object: Value) -> T {
+fn kept<T: WatchedObject>(object: Value) -> T {
     let said = object.to_string();
-    let kept = T::keep(serde_json::from_value(object).unwrap_or_else(|error| panic!("{said}: {error}")));
+    let kept = T::from_api(serde_json::from_value(object).unwrap_or_else(|error| panic!("{said}: {error}")));
     let saved = serde_json::to_string(&kept).unwrap();
     let read = serde_json::from_str(&saved).unwrap_or_else(|error| panic!("{saved}: {error}"));
     assert!(kept == read, "{saved}");

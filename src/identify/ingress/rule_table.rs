@@ -1,6 +1,6 @@
 //! The rules of all ingresses, to be looked up by host and path. Pure.
 
-use super::kept::{Backend, Kept, Rule};
+use super::ingress_rules::{Backend, IngressRules, Rule};
 use crate::name::Path;
 use std::collections::HashMap;
 
@@ -16,40 +16,42 @@ use std::collections::HashMap;
 /// two rules that are alike the older ingress's wins, then the one whose namespace and name come first, then the one
 /// that stands first in its ingress; so it is for default backends.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    hosts: HashMap<Box<[u8]>, Vec<Route>>,
-    /// By what stands behind the asterisk.
-    wildcards: HashMap<Box<[u8]>, Vec<Route>>,
-    any: Vec<Route>,
+pub(super) struct RuleTable {
+    /// The routes of plain hosts.
+    hosts: HashMap<Box<[u8]>, Vec<PathRoute>>,
+    /// The routes of wildcard hosts, by the part behind the asterisk.
+    wildcards: HashMap<Box<[u8]>, Vec<PathRoute>>,
+    /// The routes without a host.
+    any: Vec<PathRoute>,
     default: Option<Backend>,
 }
 
-/// A path of one host.
+/// A path of one host, with its backend.
 #[derive(Debug)]
-struct Route {
-    /// Of one that is not exact without slashes at its end, so that `/` is empty.
+struct PathRoute {
+    /// The path; if it is not exact, without slashes at its end, so that `/` is empty.
     path: Box<[u8]>,
     exact: bool,
     backend: Backend,
 }
 
-impl Table {
-    /// Compiles the rules of those ingresses whose class this is, or that say none.
+impl RuleTable {
+    /// Compiles the rules of the ingresses of this class, and of those without a class.
     pub(super) fn new<'a>(
-        ingresses: impl Iterator<Item = &'a Kept>,
+        ingresses: impl Iterator<Item = &'a IngressRules>,
         class: &str,
         ignore_default_backends: bool,
     ) -> Self {
-        let mut used: Vec<&Kept> =
-            ingresses.filter(|ingress| ingress.class.as_ref().is_none_or(|said| said == class)).collect();
+        let mut used: Vec<&IngressRules> =
+            ingresses.filter(|ingress| ingress.class.as_ref().is_none_or(|named| named == class)).collect();
         used.sort_by_key(|ingress| &ingress.age);
         let mut table = Self::default();
         for rule in used.iter().flat_map(|ingress| &ingress.rules) {
-            table.routes(&rule.host).push(Route::new(rule));
+            table.routes(&rule.host).push(PathRoute::new(rule));
         }
         let hosts = table.hosts.values_mut().chain(table.wildcards.values_mut());
         for routes in hosts.chain([&mut table.any]) {
-            // Those that are alike stay in the order of their ingresses.
+            // Equal routes stay in the order of their ingresses.
             routes.sort_by_key(|route| (std::cmp::Reverse(route.path.len()), !route.exact));
         }
         if !ignore_default_backends {
@@ -58,8 +60,8 @@ impl Table {
         table
     }
 
-    /// The routes of a host as a rule has it.
-    fn routes(&mut self, host: &str) -> &mut Vec<Route> {
+    /// Returns the routes of a host, as a rule names it.
+    fn routes(&mut self, host: &str) -> &mut Vec<PathRoute> {
         match host.strip_prefix('*') {
             _ if host.is_empty() => &mut self.any,
             Some(behind) => self.wildcards.entry(behind.as_bytes().into()).or_default(),
@@ -67,8 +69,8 @@ impl Table {
         }
     }
 
-    /// Finds where a host, in lower case and without port, and a path lead: None if no rule says so, and no backend if
-    /// the rule that does leads to no service.
+    /// Finds the backend of a host, in lower case and without port, and a path. Returns none if no rule matches, and
+    /// an empty backend if the rule that matches leads to no service.
     pub(super) fn find(&self, host: &[u8], path: &[u8]) -> Option<Option<&Path>> {
         let behind_label = || host.iter().position(|&byte| byte == b'.').filter(|&at| at > 0);
         let exact = self.hosts.get(host);
@@ -79,7 +81,7 @@ impl Table {
     }
 }
 
-impl Route {
+impl PathRoute {
     fn new(rule: &Rule) -> Self {
         let path = if rule.exact { &*rule.path } else { rule.path.trim_end_matches('/') };
         Self { path: path.as_bytes().into(), exact: rule.exact, backend: rule.backend.clone() }

@@ -1,4 +1,4 @@
-//! An object as it came: one that cannot be read must not fail the others.
+//! Decodes one object of a list, so that an unreadable object does not fail the others.
 
 use kube::Resource;
 use kube::api::{ObjectMeta, PartialObjectMeta};
@@ -8,16 +8,16 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// An object, or its metadata and why it cannot be read.
+/// An object of the API server, or its metadata and the reason why the rest cannot be read.
 ///
-/// `kube`'s own guard copies each object before it reads it, in case that it cannot.
+/// The guard of `kube` copies each object before it reads it, in case that it cannot.
 #[derive(Clone, Debug)]
-pub(super) struct Guard<K>(pub(super) Result<K, InvalidObject>);
+pub(super) struct DecodedObject<K>(pub(super) Result<K, InvalidObject>);
 
-impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guard<K> {
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for DecodedObject<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = Value::deserialize(deserializer)?;
-        // Who wrote which field: often a third of an object, and of no use here.
+        // The record of which client wrote which field: often a third of an object, and of no use here.
         if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
             metadata.remove("managedFields");
         }
@@ -31,7 +31,7 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guard<K> {
     }
 }
 
-impl<K: Resource> Resource for Guard<K> {
+impl<K: Resource> Resource for DecodedObject<K> {
     type DynamicType = K::DynamicType;
     type Scope = K::Scope;
 
@@ -51,7 +51,7 @@ impl<K: Resource> Resource for Guard<K> {
         K::plural(of)
     }
 
-    /// Of what is kept by its metadata alone, nothing else is sent.
+    /// Returns whether metadata is enough: then the server is asked for nothing else.
     fn metadata_api() -> bool {
         K::metadata_api()
     }
@@ -67,21 +67,21 @@ impl<K: Resource> Resource for Guard<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::Guard;
+    use super::DecodedObject;
     use k8s_openapi::api::core::v1::{ConfigMap, Pod};
     use kube::Resource as _;
     use kube::core::PartialObjectMeta;
     use serde_json::{Value, json};
 
-    fn read(data: &Value) -> Guard<ConfigMap> {
+    fn read(data: &Value) -> DecodedObject<ConfigMap> {
         let metadata = json!({ "name": "x", "managedFields": "of no use" });
         serde_json::from_value(json!({ "metadata": metadata, "data": data })).unwrap()
     }
 
     #[test]
     fn of_metadata_nothing_else_is_asked_for() {
-        assert!(Guard::<PartialObjectMeta<Pod>>::metadata_api());
-        assert!(!Guard::<Pod>::metadata_api());
+        assert!(DecodedObject::<PartialObjectMeta<Pod>>::metadata_api());
+        assert!(!DecodedObject::<Pod>::metadata_api());
     }
 
     #[test]
@@ -91,6 +91,6 @@ mod tests {
         let bad = read(&json!({ "k": 5 }));
         assert_eq!(bad.meta().name.as_deref(), Some("x"));
         assert_eq!(bad.0.unwrap_err().error, "invalid type: integer `5`, expected a string");
-        assert!(serde_json::from_str::<Guard<ConfigMap>>(r#"{"metadata": 5}"#).is_err());
+        assert!(serde_json::from_str::<DecodedObject<ConfigMap>>(r#"{"metadata": 5}"#).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept of an Ingress.
+//! The rules of an Ingress, as a watch stores them.
 
 use crate::kubernetes;
 use crate::name::Path;
@@ -9,46 +9,48 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The annotation that said the class before there was `ingressClassName`.
 const CLASS: &str = "kubernetes.io/ingress.class";
 
-/// What is kept of an Ingress.
+/// The rules of an Ingress.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Kept {
-    /// When it was made, its namespace and its name: of two that want the same the first in this order gets it.
+pub(super) struct IngressRules {
+    /// The time of its creation, its namespace and its name: of two ingresses with the same rule the first in this
+    /// order gets it.
     pub(super) age: (Option<Time>, String, String),
-    /// What it says of its class, if anything.
+    /// The class that it names, if it names one.
     pub(super) class: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "said")]
+    /// The default backend, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_backend")]
     pub(super) default: Option<Backend>,
-    /// In their order.
+    /// The rules, in their order.
     pub(super) rules: Vec<Rule>,
 }
 
-/// Where requests are led: `/<namespace>/<port>/<service>`, or nothing if it is no service.
+/// The path of a backend, `/<namespace>/<port>/<service>`; none for a backend that is no service.
 pub(super) type Backend = Option<Path>;
 
 /// A path of a rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rule {
-    /// In lower case; empty for all.
+    /// The host, in lower case; empty for all hosts.
     pub(super) host: String,
-    /// As it was written; empty for all.
+    /// The path, as it was written; empty for all paths.
     pub(super) path: String,
     /// Whether a request's path has to be this one, and not only to begin with it.
     pub(super) exact: bool,
     pub(super) backend: Backend,
 }
 
-impl kubernetes::Kept for Kept {
-    type Object = networking::Ingress;
+impl kubernetes::WatchedObject for IngressRules {
+    type ApiObject = networking::Ingress;
 
-    fn keep(ingress: networking::Ingress) -> Self {
+    fn from_api(ingress: networking::Ingress) -> Self {
         let metadata = ingress.metadata;
         let spec = ingress.spec.unwrap_or_default();
         let namespace = metadata.namespace.unwrap_or_default();
-        let said = |class: &String| !class.is_empty();
-        let annotation = metadata.annotations.and_then(|mut all| all.remove(CLASS)).filter(said);
+        let is_given = |class: &String| !class.is_empty();
+        let annotation = metadata.annotations.and_then(|mut all| all.remove(CLASS)).filter(is_given);
         let rules = spec.rules.unwrap_or_default().into_iter();
         Self {
-            class: annotation.or(spec.ingress_class_name.filter(said)),
+            class: annotation.or(spec.ingress_class_name.filter(is_given)),
             default: spec.default_backend.map(|default| backend(&namespace, default)),
             rules: rules.flat_map(|rule| paths(&namespace, rule)).collect(),
             age: (metadata.creation_timestamp, namespace, metadata.name.unwrap_or_default()),
@@ -56,8 +58,8 @@ impl kubernetes::Kept for Kept {
     }
 }
 
-/// Reads a default backend that is no service, `null`, as one that is given.
-fn said<'de, D: Deserializer<'de>>(default: D) -> Result<Option<Backend>, D::Error> {
+/// Reads a default backend that is present in the text: `null` is a backend that is no service.
+fn given_backend<'de, D: Deserializer<'de>>(default: D) -> Result<Option<Backend>, D::Error> {
     Backend::deserialize(default).map(Some)
 }
 

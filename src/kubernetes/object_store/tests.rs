@@ -1,40 +1,43 @@
-use super::{Came, Objects, Place, ROOM, Store};
-use crate::kubernetes::Known;
-use crate::kubernetes::kept::sample::Values;
+use super::{FIRST_SWEEP, GroupKey, ObjectStore, Objects, ReceivedObject};
+use crate::kubernetes::GroupState;
+use crate::kubernetes::watched_object::sample::Values;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// An object of the group that its label names, with one value; a number is no value of a ConfigMap.
-fn object(name: &str, group: &str, value: impl Into<Value>) -> Came<Values> {
+/// Returns an object of the group that its label names, with one value; a number is no value of a ConfigMap.
+fn object(name: &str, group: &str, value: impl Into<Value>) -> ReceivedObject<Values> {
     let labels = if group.is_empty() { json!({}) } else { json!({ "group": group }) };
     let metadata = json!({ "namespace": "ns", "name": name, "labels": labels });
     serde_json::from_value(json!({ "metadata": metadata, "data": { "k": value.into() } })).unwrap()
 }
 
-fn store() -> Store<Values> {
-    Store::new(Arc::new(|meta| {
+fn store() -> ObjectStore<Values> {
+    ObjectStore::new(Arc::new(|meta| {
         let group = meta.labels.as_ref()?.get("group")?;
         Some((meta.namespace.as_deref()?.into(), group.as_str().into()))
     }))
 }
 
-fn place(group: &str) -> Place {
+fn group_key(group: &str) -> GroupKey {
     ("ns".into(), group.into())
 }
 
-fn list(store: &Store<Values>, objects: impl IntoIterator<Item = Came<Values>>) -> Objects<Values> {
+fn list(
+    store: &ObjectStore<Values>,
+    objects: impl IntoIterator<Item = ReceivedObject<Values>>,
+) -> Objects<Values> {
     let mut list = store.empty();
     objects.into_iter().for_each(|object| store.add(&mut list, object));
     list
 }
 
-/// What is known, in short: `Pending`, `Failed: why`, or the values, with `?` for what cannot be read and `stale`.
-fn short(known: &watch::Receiver<Known<Values>>) -> String {
+/// Returns the state in short: `Pending`, `Failed: why`, or the values, with `?` for unreadable objects and `stale`.
+fn short(known: &watch::Receiver<GroupState<Values>>) -> String {
     match &*known.borrow() {
-        Known::Pending => "Pending".into(),
-        Known::Failed(reason) => format!("Failed: {reason}"),
-        Known::Found(view) => {
+        GroupState::Pending => "Pending".into(),
+        GroupState::Failed(reason) => format!("Failed: {reason}"),
+        GroupState::Ready(view) => {
             let values: Vec<_> = view.objects.iter().flat_map(|values| values.0.clone()).collect();
             let unreadable = if view.unreadable.is_some() { "?" } else { "" };
             let stale = if view.stale { " stale" } else { "" };
@@ -46,7 +49,7 @@ fn short(known: &watch::Receiver<Known<Values>>) -> String {
 #[test]
 fn groups_follow_their_objects() {
     let mut store = store();
-    let (a, b) = (store.follow(place("a")), store.follow(place("b")));
+    let (a, b) = (store.subscribe(group_key("a")), store.subscribe(group_key("b")));
     assert_eq!((short(&a), short(&b)), ("Pending".into(), "Pending".into()));
     store.replace(list(&store, [object("x", "a", "1"), object("w", "a", "2")]));
     assert_eq!((short(&a), short(&b)), ("2,1".into(), String::new()), "in the order of names");
@@ -57,13 +60,13 @@ fn groups_follow_their_objects() {
     store.delete(&object("w", "a", "2"));
     store.delete(&object("w", "a", "2"));
     assert_eq!((short(&a), store.len()), (String::new(), 0));
-    assert_eq!(short(&store.follow(place("late"))), "");
+    assert_eq!(short(&store.subscribe(group_key("late"))), "");
 }
 
 #[test]
 fn a_list_replaces_all() {
     let mut store = store();
-    let mut a = store.follow(place("a"));
+    let mut a = store.subscribe(group_key("a"));
     store.replace(list(&store, [object("x", "a", "1"), object("y", "b", "1")]));
     a.mark_unchanged();
     store.replace(list(&store, [object("x", "a", "1")]));
@@ -76,9 +79,9 @@ fn a_list_replaces_all() {
 #[test]
 fn what_is_listed_again_is_held_once() {
     let mut store = store();
-    let a = store.follow(place("a"));
+    let a = store.subscribe(group_key("a"));
     let held = || match &*a.borrow() {
-        Known::Found(view) => Arc::clone(&view.objects[0]),
+        GroupState::Ready(view) => Arc::clone(&view.objects[0]),
         other => panic!("{other:?}"),
     };
     store.replace(list(&store, [object("x", "a", "1")]));
@@ -93,7 +96,7 @@ fn what_is_listed_again_is_held_once() {
 #[test]
 fn what_cannot_be_read_stays_as_it_was_and_is_told() {
     let mut store = store();
-    let a = store.follow(place("a"));
+    let a = store.subscribe(group_key("a"));
     store.replace(list(&store, [object("x", "a", "1"), object("y", "a", 5)]));
     assert_eq!((short(&a), store.unreadable_count()), ("1?".into(), 1));
     store.apply(object("x", "a", 5));
@@ -113,19 +116,19 @@ fn what_cannot_be_read_stays_as_it_was_and_is_told() {
 #[test]
 fn what_is_lost_is_pending_failed_or_stale() {
     let mut store = store();
-    let a = store.follow(place("a"));
+    let a = store.subscribe(group_key("a"));
     let reason: Arc<str> = "403".into();
-    store.lost(&reason, false);
+    store.mark_lost(&reason, false);
     assert_eq!(short(&a), "Pending");
-    store.lost(&reason, true);
+    store.mark_lost(&reason, true);
     assert_eq!(short(&a), "Failed: 403");
-    store.lost(&"away".into(), false);
+    store.mark_lost(&"away".into(), false);
     assert_eq!(short(&a), "Failed: 403", "what was refused is not waited for");
     store.replace(list(&store, [object("x", "a", "1")]));
     assert_eq!((short(&a), store.is_stale()), ("1".into(), false));
-    store.lost(&reason, true);
+    store.mark_lost(&reason, true);
     assert_eq!((short(&a), store.is_stale()), ("1 stale".into(), true));
-    assert_eq!(short(&store.follow(place("b"))), " stale");
+    assert_eq!(short(&store.subscribe(group_key("b"))), " stale");
     store.replace(list(&store, []));
     assert_eq!((short(&a), store.is_stale()), (String::new(), false));
 }
@@ -135,36 +138,37 @@ fn what_is_restored_is_stale_until_there_is_a_list() {
     let mut before = store();
     before.replace(list(&before, [object("x", "a", "1"), object("y", "a", 5), object("z", "b", "2")]));
     let mut store = store();
-    let (a, b) = (store.follow(place("a")), store.follow(place("b")));
-    store.lost(&"403".into(), true);
+    let (a, b) = (store.subscribe(group_key("a")), store.subscribe(group_key("b")));
+    store.mark_lost(&"403".into(), true);
     let time = "2026-01-02T03:04:05Z".parse().unwrap();
     store.restore(time, before.records());
-    assert_eq!((store.before(), a.borrow().before()), (Some(time), Some(time)));
+    assert_eq!((store.snapshot_time(), a.borrow().before()), (Some(time), Some(time)));
     assert_eq!((short(&a), short(&b)), ("1? stale".into(), "2 stale".into()));
-    assert_eq!(short(&store.follow(place("c"))), " stale", "what was not there is not there");
+    assert_eq!(short(&store.subscribe(group_key("c"))), " stale", "what was not there is not there");
     assert!(store.is_stale() && store.is_complete());
     assert_eq!((store.len(), store.unreadable_count(), store.revision()), (3, 1, 0));
-    store.lost(&"403".into(), true);
-    assert_eq!((short(&a), store.before()), ("1? stale".into(), Some(time)), "it stays in use");
+    store.mark_lost(&"403".into(), true);
+    assert_eq!((short(&a), store.snapshot_time()), ("1? stale".into(), Some(time)), "it stays in use");
     store.replace(list(&store, [object("x", "a", 5)]));
     assert_eq!((short(&a), short(&b)), ("1".into(), String::new()), "its last good form, and nothing else");
-    assert_eq!((store.unreadable_count(), store.revision(), store.before()), (1, 1, None));
-    store.lost(&"away".into(), false);
+    assert_eq!((store.unreadable_count(), store.revision(), store.snapshot_time()), (1, 1, None));
+    store.mark_lost(&"away".into(), false);
     assert_eq!((short(&a), a.borrow().before()), ("1 stale".into(), None), "the process has known it itself");
 }
 
 #[test]
-fn what_nobody_wants_is_dropped() {
+fn groups_without_receivers_are_dropped() {
     let mut store = store();
-    let (a, b) = (store.follow(place("a")), store.follow(place("b")));
+    let (a, b) = (store.subscribe(group_key("a")), store.subscribe(group_key("b")));
     drop(a);
     assert!(store.sweep());
     drop(b);
     assert!(!store.sweep());
-    for group in 0..100 * ROOM {
-        drop(store.follow(place(&group.to_string())));
-        assert!(store.wanted.len() <= ROOM);
+    for group in 0..100 * FIRST_SWEEP {
+        drop(store.subscribe(group_key(&group.to_string())));
+        assert!(store.subscribers.len() <= FIRST_SWEEP);
     }
-    let held: Vec<_> = (0..3 * ROOM).map(|group| store.follow(place(&group.to_string()))).collect();
-    assert!(store.wanted.len() >= held.len(), "what is held stays");
+    let held: Vec<_> =
+        (0..3 * FIRST_SWEEP).map(|group| store.subscribe(group_key(&group.to_string()))).collect();
+    assert!(store.subscribers.len() >= held.len(), "what is held stays");
 }

@@ -1,14 +1,14 @@
-//! One watch: a list, then its changes, then again from the beginning.
+//! The task that runs one watch: a list, then its changes, then again from the beginning.
 //!
-//! Where it stands is where the program stands: [`Task::run`] is the whole of it.
+//! The state of a watch is the place in the program: [`WatchTask::run`] is the whole of it.
 
 use super::backoff::Backoff;
-use super::failure::{Failure, Kind};
-use super::kept::Kept;
+use super::failure::{ApiFailure, FailureKind};
+use super::object_store::{ObjectStore, Objects, ReceivedObject};
+use super::progress::Phase;
+use super::resource_watch::ResourceWatch;
 use super::save::Saver;
-use super::state::Phase;
-use super::store::{Came, Objects, Store};
-use super::watched::Watched;
+use super::watched_object::WatchedObject;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use kube::Api;
@@ -20,57 +20,57 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// How long a watch lasts before the server ends it, in seconds: from the first on, some more by chance, so that watches
-/// do not all begin anew at one time. It is short because a connection that died in silence is found out at its end.
+/// How long a watch lasts before the server ends it, in seconds: at least the first number, and up to the second more
+/// by chance, so that watches do not all begin anew at one time. It is short because a connection that died in
+/// silence is found out at its end.
 const LIFE: (u32, u32) = (90, 30);
 
-/// How much longer than that nothing may be heard.
+/// How much longer than that a watch may be silent.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// How long an answer, or a page of a list, may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// How long a list that is streamed may pause before its end: less than a name may take to be bound, because a server
-/// that cannot stream lists may not say so.
+/// How long a streamed list may pause before its end: less than the binding of a name may take, because a server that
+/// cannot stream lists may not say so.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// A watch that the server ends sooner than this has failed: a proxy that closes each at once must not be asked in a
-/// hot loop.
+/// The shortest watch that did not fail: a proxy that closes each watch at once must not be asked in a hot loop.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// A watch that lasted this long is forgiven what failed before it.
+/// How long a watch must last so that the failures before it are forgotten.
 const HEALTHY: Duration = Duration::from_secs(10);
 
-/// Objects in a page of a list.
+/// How many objects a page of a list has.
 const PAGE: u32 = 500;
 
-/// Marks the end of a list that is streamed.
+/// The annotation at the end of a streamed list.
 const END_OF_LIST: &str = "k8s.io/initial-events-end";
 
-/// The one who keeps a watch up.
-pub(super) struct Task<T: Kept> {
-    watched: Arc<Watched<T>>,
-    /// Knows the snapshot, if there may be one.
+/// The task that runs a watch.
+pub(super) struct WatchTask<T: WatchedObject> {
+    watched: Arc<ResourceWatch<T>>,
+    /// Access to the snapshot, if the configuration names a folder.
     saver: Option<Saver<T>>,
     backoff: Backoff,
-    /// The server that is asked now.
+    /// The server of the current attempt.
     server: Option<Arc<str>>,
 }
 
-/// A watch while it is open.
-struct Events<T: Kept> {
-    stream: BoxStream<'static, kube::Result<WatchEvent<Came<T>>>>,
+/// The events of an open watch.
+struct WatchStream<T: WatchedObject> {
+    stream: BoxStream<'static, kube::Result<WatchEvent<ReceivedObject<T>>>>,
     opened: Instant,
-    /// By then the server should have ended it.
+    /// The time by which the server should have ended it.
     until: Instant,
 }
 
-impl<T: Kept> Task<T> {
-    pub(super) fn new(watched: Arc<Watched<T>>, saver: Option<Saver<T>>) -> Self {
+impl<T: WatchedObject> WatchTask<T> {
+    pub(super) fn new(watched: Arc<ResourceWatch<T>>, saver: Option<Saver<T>>) -> Self {
         Self { watched, saver, backoff: Backoff::default(), server: None }
     }
 
-    /// Lists, watches, and when anything fails waits a while and begins anew; for ever.
+    /// Lists and watches; after each failure waits a while and begins anew, for ever.
     pub(super) async fn run(mut self) -> Infallible {
         let mut began = Instant::now();
         let mut failure = self.first_attempt().await;
@@ -79,23 +79,23 @@ impl<T: Kept> Task<T> {
             if watched.is_some_and(|listed| listed.elapsed() >= HEALTHY) {
                 self.backoff.reset();
             }
-            self.lost(&failure);
-            sleep(self.backoff.next(failure.reached())).await;
+            self.record_failure(&failure);
+            sleep(self.backoff.next(failure.reachability())).await;
             began = Instant::now();
             Err(failure) = self.attempt().await;
         }
     }
 
-    /// As [`Task::attempt`], but what was known before the process began is served when it fails, before anybody hears
-    /// of that, or does not come to a list soon.
-    async fn first_attempt(&mut self) -> Failure {
+    /// Does the same as [`WatchTask::attempt`], but serves the snapshot when the attempt fails, before subscribers
+    /// are told, or when its list takes too long.
+    async fn first_attempt(&mut self) -> ApiFailure {
         let Some(saver) = self.saver.clone() else {
             let Err(failure) = self.attempt().await;
             return failure;
         };
         let watched = Arc::clone(&self.watched);
         let late = async {
-            watched.silence().await;
+            watched.wait_for_silence().await;
             saver.restore().await;
         };
         let mut restored = false;
@@ -115,20 +115,22 @@ impl<T: Kept> Task<T> {
         failure
     }
 
-    /// Keeps the watch up until something fails.
-    async fn attempt(&mut self) -> Result<Infallible, Failure> {
+    /// Connects, lists and watches until something fails.
+    async fn attempt(&mut self) -> Result<Infallible, ApiFailure> {
         self.watched.lock().progress.phase = Phase::Connecting;
-        let client = self.watched.client.connected().await.map_err(|error| Failure::unmade(&error))?;
+        let client =
+            self.watched.client.connect().await.map_err(|error| ApiFailure::from_config_error(&error))?;
         self.server = Some(Arc::clone(&client.server));
-        let ended = self.follow(&client.kube).await;
-        if let Err(Failure { kind: Kind::Unreached | Kind::Forbidden, .. }) = &ended {
-            self.watched.client.failed(&client).await;
+        let ended = self.list_and_watch(&client.kube).await;
+        if let Err(ApiFailure { kind: FailureKind::Unreached | FailureKind::Forbidden, .. }) = &ended {
+            self.watched.client.discard(&client).await;
         }
         ended
     }
 
-    /// Lists, then watches from there on, again from where it was each time that the server ends the watch.
-    async fn follow(&mut self, client: &kube::Client) -> Result<Infallible, Failure> {
+    /// Lists, then watches from the version of the list; watches again from the last version each time the server
+    /// ends the watch.
+    async fn list_and_watch(&mut self, client: &kube::Client) -> Result<Infallible, ApiFailure> {
         let api = match &self.watched.namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
@@ -138,24 +140,27 @@ impl<T: Kept> Task<T> {
             Some(listed) => listed,
             None => {
                 let version = self.paged_list(&api).await?;
-                let events = self.open(&api, Some(&version)).await?;
+                let events = self.open_watch(&api, Some(&version)).await?;
                 (version, events)
             }
         };
         loop {
-            self.read(&mut events, &mut version).await?;
-            events = self.open(&api, Some(&version)).await?;
+            self.read_events(&mut events, &mut version).await?;
+            events = self.open_watch(&api, Some(&version)).await?;
         }
     }
 
-    /// Asks for all objects and then their changes in one answer. None when the server does not know how.
-    async fn streamed_list(&mut self, api: &Api<Came<T>>) -> Result<Option<(String, Events<T>)>, Failure> {
+    /// Requests all objects and then their changes in one answer. Returns none if the server cannot do that.
+    async fn streamed_list(
+        &mut self,
+        api: &Api<ReceivedObject<T>>,
+    ) -> Result<Option<(String, WatchStream<T>)>, ApiFailure> {
         if !self.watched.client.streams_lists() {
             return Ok(None);
         }
-        let mut events = match self.open(api, None).await {
-            Err(Failure { kind: Kind::NotUnderstood, .. }) => {
-                self.watched.client.cannot_stream_lists();
+        let mut events = match self.open_watch(api, None).await {
+            Err(ApiFailure { kind: FailureKind::NotUnderstood, .. }) => {
+                self.watched.client.disable_streamed_lists();
                 return Ok(None);
             }
             opened => opened?,
@@ -164,20 +169,20 @@ impl<T: Kept> Task<T> {
         loop {
             let Ok(next) = timeout(SILENCE, events.stream.next()).await else {
                 if self.watched.client.has_streamed() {
-                    return Err(Failure::too_slow("nothing of the list came", SILENCE));
+                    return Err(ApiFailure::too_slow("nothing of the list arrived", SILENCE));
                 }
-                // An old server takes it for a plain watch, which has no end of the list.
-                self.watched.client.cannot_stream_lists();
+                // An old server takes the request for a plain watch, which has no end of the list.
+                self.watched.client.disable_streamed_lists();
                 return Ok(None);
             };
-            match next.ok_or_else(|| Failure::unreached("the list broke off"))? {
+            match next.ok_or_else(|| ApiFailure::unreached("the list broke off"))? {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     self.add(&mut objects, object);
                 }
                 Ok(WatchEvent::Deleted(object)) => objects.delete(&object),
                 Ok(WatchEvent::Bookmark(mark)) => {
                     if mark.metadata.annotations.get(END_OF_LIST).is_some_and(|end| end == "true") {
-                        self.watched.client.streamed();
+                        self.watched.client.record_streamed_list();
                         self.replace(objects);
                         return Ok(Some((mark.metadata.resource_version, events)));
                     }
@@ -188,8 +193,8 @@ impl<T: Kept> Task<T> {
         }
     }
 
-    /// Asks for all objects page by page. Returns the version they are of.
-    async fn paged_list(&mut self, api: &Api<Came<T>>) -> Result<String, Failure> {
+    /// Requests all objects page by page. Returns their version.
+    async fn paged_list(&mut self, api: &Api<ReceivedObject<T>>) -> Result<String, ApiFailure> {
         let mut params = ListParams {
             label_selector: self.watched.selector.labels(),
             field_selector: self.watched.selector.fields(),
@@ -199,14 +204,14 @@ impl<T: Kept> Task<T> {
         let mut objects = self.watched.lock().store.empty();
         loop {
             let page = timeout(ANSWER, api.list(&params)).await;
-            let page = page.map_err(|_| Failure::too_slow("no list came", ANSWER))?;
+            let page = page.map_err(|_| ApiFailure::too_slow("no list arrived", ANSWER))?;
             let page = page.map_err(|error| self.failure(error))?;
             page.items.into_iter().for_each(|object| self.add(&mut objects, object));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.filter(|version| !version.is_empty());
-                let version = version.ok_or_else(|| Failure {
-                    kind: Kind::Refused,
+                let version = version.ok_or_else(|| ApiFailure {
+                    kind: FailureKind::Refused,
                     text: "a list without a version, from which it cannot be watched".to_owned(),
                 })?;
                 self.replace(objects);
@@ -215,8 +220,12 @@ impl<T: Kept> Task<T> {
         }
     }
 
-    /// Begins a watch at a version, or with a list that is streamed.
-    async fn open(&self, api: &Api<Came<T>>, version: Option<&str>) -> Result<Events<T>, Failure> {
+    /// Begins a watch at a version, or with a streamed list.
+    async fn open_watch(
+        &self,
+        api: &Api<ReceivedObject<T>>,
+        version: Option<&str>,
+    ) -> Result<WatchStream<T>, ApiFailure> {
         let (least, more) = LIFE;
         let life = least + fastrand::u32(0..=more);
         let params = WatchParams {
@@ -229,17 +238,22 @@ impl<T: Kept> Task<T> {
         let opened = Instant::now();
         let until = opened + Duration::from_secs(life.into()) + SLACK;
         let answer = timeout(ANSWER, api.watch(&params, version.unwrap_or_default())).await;
-        let answer = answer.map_err(|_| Failure::too_slow("no watch began", ANSWER))?;
+        let answer = answer.map_err(|_| ApiFailure::too_slow("no watch began", ANSWER))?;
         let stream = answer.map_err(|error| self.failure(error))?.boxed();
-        Ok(Events { stream, opened, until })
+        Ok(WatchStream { stream, opened, until })
     }
 
-    /// Takes over what a watch tells, until the server ends it.
-    async fn read(&mut self, events: &mut Events<T>, version: &mut String) -> Result<(), Failure> {
+    /// Applies the events of a watch, until the server ends it.
+    async fn read_events(
+        &mut self,
+        events: &mut WatchStream<T>,
+        version: &mut String,
+    ) -> Result<(), ApiFailure> {
         loop {
             let next = timeout_at(events.until, events.stream.next()).await;
-            let next = next
-                .map_err(|_| Failure::unreached("the watch did not end in time: its connection is dead"))?;
+            let next = next.map_err(|_| {
+                ApiFailure::unreached("the watch did not end in time: its connection is dead")
+            })?;
             let Some(event) = next else { break };
             match event.map_err(|error| self.failure(error))? {
                 WatchEvent::Error(status) => return Err(self.refused(&status)),
@@ -248,77 +262,77 @@ impl<T: Kept> Task<T> {
                     *version = mark.metadata.resource_version;
                 }
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    follow_version(version, &object);
-                    self.change(|store| store.apply(object));
+                    advance_version(version, &object);
+                    self.apply_event(|store| store.apply(object));
                 }
                 WatchEvent::Deleted(object) => {
-                    follow_version(version, &object);
-                    self.change(|store| store.delete(&object));
+                    advance_version(version, &object);
+                    self.apply_event(|store| store.delete(&object));
                 }
             }
         }
         if events.opened.elapsed() < SHORTEST {
-            return Err(Failure::unreached("the watch ended as soon as it began"));
+            return Err(ApiFailure::unreached("the watch ended as soon as it began"));
         }
         Ok(())
     }
 
-    /// Takes an object of a list that is not complete yet.
-    fn add(&self, objects: &mut Objects<T>, object: Came<T>) {
+    /// Adds an object to a list that is not complete yet.
+    fn add(&self, objects: &mut Objects<T>, object: ReceivedObject<T>) {
         let mut inner = self.watched.lock();
         inner.progress.heard();
         inner.store.add(objects, object);
     }
 
-    /// Takes over one event.
-    fn change(&mut self, change: impl FnOnce(&mut Store<T>)) {
+    /// Applies one event to the stored objects.
+    fn apply_event(&mut self, change: impl FnOnce(&mut ObjectStore<T>)) {
         let mut inner = self.watched.lock();
         inner.progress.heard();
         inner.progress.events += 1;
         change(&mut inner.store);
-        inner.count();
+        inner.update_gauges();
         drop(inner);
         self.watched.changed.notify_one();
         self.watched.metrics.events.increment();
     }
 
-    /// Takes over a complete list.
+    /// Replaces all stored objects by a complete list.
     fn replace(&mut self, objects: Objects<T>) {
         let mut inner = self.watched.lock();
-        let before = inner.store.before().is_some();
+        let before = inner.store.snapshot_time().is_some();
         inner.store.replace(objects);
-        inner.progress.listed(&self.watched.what(), before);
+        inner.progress.listed(&self.watched.description(), before);
         inner.server.clone_from(&self.server);
-        inner.count();
+        inner.update_gauges();
         drop(inner);
         self.watched.changed.notify_one();
         self.watched.metrics.lists.increment();
     }
 
-    /// Makes a failure known.
-    fn lost(&mut self, failure: &Failure) {
+    /// Records a failure in the log, the state and the metrics.
+    fn record_failure(&mut self, failure: &ApiFailure) {
         let mut inner = self.watched.lock();
-        let what = self.watched.what();
-        let keeps = inner.store.is_complete();
-        inner.progress.failed(&what, failure, keeps);
-        let for_good = matches!(failure.kind, Kind::Forbidden | Kind::NotUnderstood);
-        inner.store.lost(&format!("{what}: {}", failure.text).into(), for_good);
-        inner.count();
+        let what = self.watched.description();
+        let keeps_objects = inner.store.is_complete();
+        inner.progress.failed(&what, failure, keeps_objects);
+        let for_good = matches!(failure.kind, FailureKind::Forbidden | FailureKind::NotUnderstood);
+        inner.store.mark_lost(&format!("{what}: {}", failure.text).into(), for_good);
+        inner.update_gauges();
         drop(inner);
         self.watched.metrics.failures.increment();
     }
 
-    fn failure(&self, error: kube::Error) -> Failure {
-        Failure::of::<T::Object>(error, self.watched.namespace.as_deref())
+    fn failure(&self, error: kube::Error) -> ApiFailure {
+        ApiFailure::from_error::<T::ApiObject>(error, self.watched.namespace.as_deref())
     }
 
-    fn refused(&self, status: &kube::core::Status) -> Failure {
-        Failure::of_status::<T::Object>(status, self.watched.namespace.as_deref())
+    fn refused(&self, status: &kube::core::Status) -> ApiFailure {
+        ApiFailure::from_status::<T::ApiObject>(status, self.watched.namespace.as_deref())
     }
 }
 
-/// The version to go on from after this object's event.
-fn follow_version<K: kube::Resource>(version: &mut String, object: &K) {
+/// Sets the version to go on from after this object's event.
+fn advance_version<K: kube::Resource>(version: &mut String, object: &K) {
     if let Some(new) = &object.meta().resource_version {
         version.clone_from(new);
     }

@@ -1,40 +1,40 @@
-//! How a watch is doing, for people.
+//! The progress of a watch, for people: its JSON and its log lines.
 
-use super::failure::{Failure, Kind};
-use super::kept::Kept;
-use super::store::{Store, Unreadable};
+use super::failure::{ApiFailure, FailureKind};
+use super::object_store::{ObjectStore, UnreadableObject};
+use super::watched_object::WatchedObject;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Unreadable objects that are shown; more are only counted.
+/// How many unreadable objects are shown; more are only counted.
 const SHOWN: usize = 10;
 
-/// How often a failure that goes on is logged.
+/// The time between two log lines about a failure that goes on.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// How a watch is doing.
+/// The progress of a watch.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct WatchProgress {
     pub(super) phase: Phase,
-    /// When a list was last complete.
+    /// The time of the last complete list.
     pub(super) listed: Option<Instant>,
-    /// When anything was last heard.
+    /// The time of the last message from the server.
     pub(super) heard: Option<Instant>,
-    /// Since when the server cannot be asked.
+    /// The time since when the server cannot be reached.
     pub(super) lost: Option<Instant>,
     pub(super) lists: u64,
     pub(super) events: u64,
-    /// Failures since the last list.
+    /// How many failures there were since the last list.
     pub(super) failures: u64,
-    /// What went wrong last.
+    /// The last failure.
     trouble: Option<String>,
-    /// When that was logged.
+    /// The time when a failure was last logged.
     logged: Option<Instant>,
 }
 
-/// What a watch is doing now.
+/// The phases of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Connecting,
@@ -43,7 +43,7 @@ pub(super) enum Phase {
     Waiting,
 }
 
-impl Progress {
+impl WatchProgress {
     pub(super) const fn new() -> Self {
         Self {
             phase: Phase::Connecting,
@@ -58,10 +58,10 @@ impl Progress {
         }
     }
 
-    /// A list is complete; `before` says whether what was known before the process began was served until now.
+    /// Records a complete list; `before` tells whether a snapshot from before the process began was served until now.
     pub(super) fn listed(&mut self, what: &str, before: bool) {
         if self.logged.take().is_some() || before {
-            tracing::info!("{what}: listed again, all is up to date");
+            tracing::info!("{what}: listed again, all objects are up to date");
         }
         let now = Instant::now();
         self.phase = Phase::Watching;
@@ -71,31 +71,31 @@ impl Progress {
         self.trouble = None;
     }
 
-    /// Something was heard in a watch.
+    /// Records a message from the server.
     pub(super) fn heard(&mut self) {
         self.heard = Some(Instant::now());
     }
 
-    /// Something failed. Says so once, and each minute while it goes on.
-    pub(super) fn failed(&mut self, what: &str, failure: &Failure, keeps: bool) {
+    /// Records a failure. Logs it once, and each minute while it goes on.
+    pub(super) fn failed(&mut self, what: &str, failure: &ApiFailure, keeps_objects: bool) {
         let now = Instant::now();
         self.phase = Phase::Waiting;
         self.lost.get_or_insert(now);
         self.failures += 1;
         let new = self.trouble.as_ref() != Some(&failure.text);
-        if failure.kind == Kind::Expired {
+        if failure.kind == FailureKind::Expired {
             tracing::debug!("{what}: {}", failure.text);
         } else if new || self.logged.is_none_or(|logged| now.duration_since(logged) >= REMIND) {
-            let meanwhile = if keeps { "; what was known last stays in use" } else { "" };
+            let meanwhile = if keeps_objects { "; the last known objects stay in use" } else { "" };
             tracing::warn!("{what}: {}{meanwhile}", failure.text);
             self.logged = Some(now);
         }
         self.trouble = Some(failure.text.clone());
     }
 
-    /// The state, with how many objects there are, which cannot be read, and of when all is, if that was before the
-    /// process began.
-    pub(super) fn json<T: Kept>(&self, store: &Store<T>) -> Value {
+    /// Returns the progress as JSON, with the number of objects, those that cannot be read, and the time of the
+    /// snapshot if one is served.
+    pub(super) fn json<T: WatchedObject>(&self, store: &ObjectStore<T>) -> Value {
         let now = Instant::now();
         let ago = |then: Option<Instant>| then.map(|then| now.duration_since(then).as_secs_f64());
         let mut json = json!({
@@ -110,9 +110,9 @@ impl Progress {
             "events": self.events,
             "listedSecondsAgo": ago(self.listed),
             "heardSecondsAgo": ago(self.heard),
-            "staleSeconds": store.before().map(seconds_since).or_else(|| ago(self.lost)),
+            "staleSeconds": store.snapshot_time().map(seconds_since).or_else(|| ago(self.lost)),
         });
-        if let Some(time) = store.before() {
+        if let Some(time) = store.snapshot_time() {
             json["snapshot"] = format!("{time:.0}").into();
         }
         if let Some(trouble) = &self.trouble {
@@ -121,7 +121,7 @@ impl Progress {
         }
         let unreadable = store.unreadable_count();
         if unreadable > 0 {
-            let shown = |object: Unreadable| json!({ "name": object.name, "reason": &*object.reason });
+            let shown = |object: UnreadableObject| json!({ "name": object.name, "reason": &*object.reason });
             json["unreadable"] = store.unreadable().take(unreadable.min(SHOWN)).map(shown).collect();
             json["unreadableCount"] = unreadable.into();
         }
@@ -129,7 +129,7 @@ impl Progress {
     }
 }
 
-/// Returns how long ago a time is by the clock of the system, in seconds; 0 if it is still to come.
+/// Returns the seconds since a time, by the clock of the system; 0 for a time to come.
 pub fn seconds_since(time: Timestamp) -> f64 {
     Timestamp::now().duration_since(time).as_secs_f64().max(0.0)
 }

@@ -1,0 +1,120 @@
+//! The objects that a watch stores, and the state of a group of them.
+
+use jiff::Timestamp;
+use kube::Resource;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// The part of an object that a watch stores. The module that uses the resource implements it.
+///
+/// Snapshots contain it as serde writes it. A snapshot that serde can no longer read is not used.
+pub trait WatchedObject: PartialEq + Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
+    /// The whole object, as the API server sends it.
+    type ApiObject: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + 'static;
+
+    /// Takes the part to store from the whole object.
+    fn from_api(object: Self::ApiObject) -> Self;
+}
+
+/// The state of a group of objects, as a watch knows it.
+#[derive(Debug)]
+pub enum GroupState<T> {
+    /// No list was complete yet.
+    Pending,
+    /// No list was complete yet, and waiting does not help: the server refuses, for this reason.
+    Failed(Arc<str>),
+    /// The objects of the last complete list, with every later change.
+    Ready(GroupView<T>),
+}
+
+/// The objects of a group.
+#[derive(Debug)]
+pub struct GroupView<T> {
+    /// The objects, in the order of their names; there may be none.
+    pub objects: Arc<[Arc<T>]>,
+    /// The reason why an object of the group cannot be read, if it could never be read before.
+    pub unreadable: Option<Arc<str>>,
+    /// Whether the objects are the last good ones, because the server cannot be reached now.
+    pub stale: bool,
+    /// The time of the snapshot that the objects are from; none if this process has listed them itself.
+    pub before: Option<Timestamp>,
+}
+
+impl<T> GroupState<T> {
+    /// Returns the time of the snapshot that the objects are from; none if this process has listed them itself.
+    pub const fn before(&self) -> Option<Timestamp> {
+        match self {
+            Self::Ready(view) => view.before,
+            Self::Pending | Self::Failed(_) => None,
+        }
+    }
+}
+
+impl<T> GroupView<T> {
+    /// Returns the only object of a group that has at most one, such as the group of a name.
+    pub fn one(&self) -> Option<&T> {
+        self.objects.first().map(AsRef::as_ref)
+    }
+}
+
+impl<T> Clone for GroupState<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Pending => Self::Pending,
+            Self::Failed(reason) => Self::Failed(Arc::clone(reason)),
+            Self::Ready(view) => Self::Ready(view.clone()),
+        }
+    }
+}
+
+impl<T> Clone for GroupView<T> {
+    fn clone(&self) -> Self {
+        let Self { objects, unreadable, stale, before } = self;
+        Self { objects: Arc::clone(objects), unreadable: unreadable.clone(), stale: *stale, before: *before }
+    }
+}
+
+impl<T: PartialEq> PartialEq for GroupState<T> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pending, Self::Pending) => true,
+            (Self::Failed(reason), Self::Failed(other)) => reason == other,
+            (Self::Ready(view), Self::Ready(other)) => view == other,
+            _ => false,
+        }
+    }
+}
+
+impl<T: PartialEq> PartialEq for GroupView<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.stale, self.before, &self.unreadable) == (other.stale, other.before, &other.unreadable)
+            && self.objects == other.objects
+    }
+}
+
+/// A stored object for tests.
+#[cfg(test)]
+pub(super) mod sample {
+    use super::WatchedObject;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde::{Deserialize, Serialize};
+
+    /// The values in the data of a ConfigMap.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub(in crate::kubernetes) struct Values(pub(in crate::kubernetes) Vec<String>);
+
+    impl WatchedObject for Values {
+        type ApiObject = ConfigMap;
+
+        fn from_api(object: ConfigMap) -> Self {
+            Self(object.data.unwrap_or_default().into_values().collect())
+        }
+    }
+}
