@@ -26,7 +26,7 @@ use crate::drain::{Stage, Stages};
 use crate::interpret::{NamerHandle, Namers, Naming};
 use crate::kubernetes::ApiClients;
 use crate::name::Path;
-use crate::proxy::Loads;
+use crate::proxy::EndpointRegistry;
 use crate::store::DtabStore;
 use crate::telemetry::Registry;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub struct AdminState {
     /// The handle by which the namers' answers are asked for.
     pub asker: NamerHandle,
     /// The endpoints that workers use.
-    pub loads: Arc<Loads>,
+    pub loads: Arc<EndpointRegistry>,
 }
 
 /// One router, as the admin server shows it.

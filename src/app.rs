@@ -170,7 +170,7 @@ impl App {
             namers,
             clients: live.clients(),
             asker,
-            loads: proxy.loads(),
+            loads: proxy.endpoint_registry(),
         };
         let admin_listener = tokio::net::TcpListener::from_std(admin_socket)
             .map_err(|source| Error::Bind { what: ADMIN.to_owned(), address: admin, source })?;

@@ -24,11 +24,11 @@ pub use self::downstream::{
 };
 pub use self::error::Error;
 pub use self::limits::{Http2, Limits};
-pub use self::upstream::{ClientSettings, Loads, Protocol, Route};
+pub use self::upstream::{ClientSettings, EndpointRegistry, Protocol, Route};
 
-use self::downstream::{Acceptor, Mailbox};
+use self::downstream::{Acceptor, WorkerHandle};
 use self::limits::Counts;
-use self::worker::{Shared, Worker};
+use self::worker::{SharedState, Worker};
 use crate::drain::Guard;
 use crate::interpret::NamerHandle;
 use crate::telemetry::Registry;
@@ -38,12 +38,12 @@ use tokio::sync::{mpsc, watch};
 
 /// The proxy, with its listeners bound and nothing running yet.
 pub struct Proxy {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     sockets: Vec<TcpListener>,
 }
 
 /// What one thread has to run.
-pub struct Task {
+pub struct WorkerTask {
     worker: Worker,
     acceptors: Vec<Acceptor>,
 }
@@ -58,32 +58,33 @@ impl Proxy {
         registry: Registry,
     ) -> Self {
         let counts = sockets.iter().map(|_| Counts::default()).collect();
-        let shared = Shared { routers, settings, counts, asker, loads: Arc::default(), registry };
+        let shared =
+            SharedState { routers, settings, counts, asker, endpoint_registry: Arc::default(), registry };
         Self { shared: Arc::new(shared), sockets }
     }
 
     /// Returns what the workers know of endpoints.
-    pub fn loads(&self) -> Arc<Loads> {
-        Arc::clone(&self.shared.loads)
+    pub fn endpoint_registry(&self) -> Arc<EndpointRegistry> {
+        Arc::clone(&self.shared.endpoint_registry)
     }
 
     /// Splits the proxy into what each of `workers` threads runs.
-    pub fn split(self, workers: usize, guard: &Guard) -> Vec<Task> {
-        let (mailboxes, receivers): (Vec<_>, Vec<_>) = (0..workers)
+    pub fn split(self, workers: usize, guard: &Guard) -> Vec<WorkerTask> {
+        let (handles, receivers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                (Mailbox { connections: Arc::default(), sender }, receiver)
+                (WorkerHandle { connections: Arc::default(), sender }, receiver)
             })
             .unzip();
         let mut acceptors: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-        for (at, acceptor) in self.shared.acceptors(self.sockets, &mailboxes).enumerate() {
+        for (at, acceptor) in self.shared.acceptors(self.sockets, &handles).enumerate() {
             acceptors[at % workers].push(acceptor);
         }
-        mailboxes
+        handles
             .iter()
             .zip(receivers)
             .zip(acceptors)
-            .map(|((own, mailbox), acceptors)| Task {
+            .map(|((own, mailbox), acceptors)| WorkerTask {
                 worker: Worker {
                     shared: Arc::clone(&self.shared),
                     mailbox,
@@ -96,7 +97,7 @@ impl Proxy {
     }
 }
 
-impl Task {
+impl WorkerTask {
     /// Accepts and serves until the drain is over; on a runtime that runs tasks which are not `Send`.
     pub async fn run(self) {
         let mut accepting = tokio::task::JoinSet::new();

@@ -4,7 +4,7 @@ use super::response::{PageResponse, json, text};
 use super::{AdminState, RouterView};
 use crate::interpret::Namers;
 use crate::name::Dentry;
-use crate::proxy::Loads;
+use crate::proxy::EndpointRegistry;
 use hyper::StatusCode;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -79,7 +79,7 @@ pub(super) fn routers(routers: &[RouterView]) -> PageResponse {
 }
 
 /// Answers `/client_state.json`: the endpoints of each client.
-pub(super) fn client_state(loads: &Loads) -> PageResponse {
+pub(super) fn client_state(loads: &EndpointRegistry) -> PageResponse {
     let mut clients = Map::new();
     for (client, addresses) in loads.endpoints() {
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();

@@ -2,7 +2,7 @@
 
 use super::{END_TIMEOUT, Threads};
 use crate::drain::Guard;
-use crate::proxy::{Proxy, Task};
+use crate::proxy::{Proxy, WorkerTask};
 use std::io;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
@@ -60,7 +60,7 @@ impl Workers {
 const STACK: usize = 4 * 1024 * 1024;
 
 /// Starts a worker's thread. The receiver resolves when the thread has ended.
-fn thread(at: usize, task: Task) -> io::Result<oneshot::Receiver<()>> {
+fn thread(at: usize, task: WorkerTask) -> io::Result<oneshot::Receiver<()>> {
     let runtime = || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let (ended, ending) = oneshot::channel();
     let builder = std::thread::Builder::new().name(format!("worker-{at}")).stack_size(STACK);

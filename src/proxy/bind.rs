@@ -4,7 +4,7 @@
 //! [`delegate`] over the answers this worker holds; only an answer that nobody here holds yet is asked of control.
 
 use super::error::Error;
-use super::upstream::{BoundName, Client, ClientSettings, Loads, Route, Routes, SettingsTable};
+use super::upstream::{BoundName, Client, ClientSettings, EndpointRegistry, Route, Routes, SettingsTable};
 use crate::context::{OverrideLimits, Overrides, decode_overrides};
 use crate::interpret::{
     Answer, AnswerTable, Bound, Delegation, Explore, NamerHandle, Naming, Outcome, Sampler, Target,
@@ -54,7 +54,7 @@ pub struct BindingSettings {
 #[derive(Debug)]
 pub struct Binding {
     /// Where its requests go, or what their callers are told.
-    routes: Result<Routes, Nowhere>,
+    routes: Result<Routes, BindFailure>,
     /// The logical name as it is printed.
     pub(crate) service: Box<str>,
     /// The entry of the override that did not bind, though it was looked at: its requests go elsewhere.
@@ -67,7 +67,7 @@ pub struct Binding {
 
 /// Why a name leads nowhere.
 #[derive(Clone, Debug)]
-enum Nowhere {
+enum BindFailure {
     /// It is Neg, Fail or Empty.
     Unroutable(Box<str>),
     /// A namer failed, or a bound was reached.
@@ -82,12 +82,12 @@ pub struct Bindings {
     timeout: Cell<Duration>,
     idle: Cell<Duration>,
     asker: NamerHandle,
-    loads: Arc<Loads>,
-    state: RefCell<State>,
+    endpoint_registry: Arc<EndpointRegistry>,
+    state: RefCell<BindingCache>,
 }
 
 #[derive(Debug)]
-struct State {
+struct BindingCache {
     /// What names mean, and the base dtab of it as this worker has seen it.
     live: watch::Receiver<Naming>,
     base: Dtab,
@@ -108,7 +108,7 @@ impl Bindings {
     pub fn new(mut live: watch::Receiver<Naming>, settings: &BindingSettings, asker: NamerHandle) -> Self {
         let BindingSettings { timeout, cache, clients } = *settings;
         let Naming { dtab, namers } = live.borrow_and_update().clone();
-        let state = State {
+        let state = BindingCache {
             base: dtab,
             live,
             held: AnswerTable::new(asker.clone(), namers),
@@ -124,15 +124,15 @@ impl Bindings {
             timeout: Cell::new(timeout),
             idle: Cell::new(cache.idle),
             asker,
-            loads: Arc::default(),
+            endpoint_registry: Arc::default(),
             state: RefCell::new(state),
         }
     }
 
     /// Shares the state of endpoints with other workers, so that each knows what the others send to an endpoint.
     #[must_use]
-    pub fn sharing(self, loads: Arc<Loads>) -> Self {
-        Self { loads, ..self }
+    pub fn sharing(self, endpoint_registry: Arc<EndpointRegistry>) -> Self {
+        Self { endpoint_registry, ..self }
     }
 
     /// Takes over other settings. What is remembered beyond their bounds is forgotten; clients keep their connections.
@@ -232,7 +232,7 @@ impl Bindings {
                     self.state.borrow_mut().held.insert(question, &answer);
                 }
             } else if delegation.outcome == Outcome::Pending {
-                // Who waits for a namer that does not answer must not miss that another one took its place.
+                // Who progress for a namer that does not answer must not miss that another one took its place.
                 tokio::select! {
                     () = any_changed(&mut looked) => {}
                     Ok(()) = live.changed() => {}
@@ -245,16 +245,16 @@ impl Bindings {
 
     fn binding(
         &self,
-        state: &mut State,
+        state: &mut BindingCache,
         path: &Path,
         overrides: &Overrides,
         delegation: &Delegation,
         looked: Vec<Answer>,
     ) -> Binding {
         let routes = match &delegation.outcome {
-            Outcome::Failed(failure) => Err(Nowhere::Failed(failure.to_string().into())),
+            Outcome::Failed(failure) => Err(BindFailure::Failed(failure.to_string().into())),
             Outcome::Pending | Outcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
-                Err(Nowhere::Unroutable(unroutable(path, &state.base, &overrides.dtab).into()))
+                Err(BindFailure::Unroutable(unroutable(path, &state.base, &overrides.dtab).into()))
             }
             Outcome::Bound(tree) => {
                 let sampler = Sampler::new(tree);
@@ -267,7 +267,7 @@ impl Bindings {
         Binding { routes, service: path.to_string().into(), unbound, looked, used: Cell::new(state.swept) }
     }
 
-    fn route(&self, state: &mut State, bound: &Bound) -> Route {
+    fn route(&self, state: &mut BindingCache, bound: &Bound) -> Route {
         let residual = (!bound.residual.is_empty()).then(|| bound.residual.to_string().into());
         let id = bound.id.to_string().into();
         match &bound.target {
@@ -276,7 +276,7 @@ impl Bindings {
                 let settings = &state.settings;
                 let make = || {
                     let name = BoundName { id: &bound.id, endpoints };
-                    Rc::new(Client::new(&name, settings.choose(&bound.id), &self.loads))
+                    Rc::new(Client::new(&name, settings.choose(&bound.id), &self.endpoint_registry))
                 };
                 let client = Rc::clone(state.clients.get_or_insert(bound.id.clone(), make));
                 client.follow(endpoints);
@@ -294,7 +294,7 @@ impl Bindings {
         state.swept = now;
         // A failure for want of room does not end by itself: it has to be asked again.
         let over = |binding: &Binding| {
-            matches!(binding.routes, Err(Nowhere::Failed(_)))
+            matches!(binding.routes, Err(BindFailure::Failed(_)))
                 || now.saturating_duration_since(binding.used.get()) >= self.idle.get()
         };
         let names: Vec<_> =
@@ -320,7 +320,7 @@ impl Bindings {
     }
 }
 
-impl State {
+impl BindingCache {
     /// Takes over what names mean when that has changed: what was bound before is forgotten, clients are kept, and so
     /// are the answers of namers that stay.
     ///
@@ -346,12 +346,12 @@ impl Binding {
     ///
     /// The name leads nowhere, a namer failed, or the share of an empty branch was drawn.
     pub fn draw(&self) -> Result<&Route, Error> {
-        let routes = self.routes.as_ref().map_err(Nowhere::error)?;
+        let routes = self.routes.as_ref().map_err(BindFailure::error)?;
         routes.draw().ok_or_else(|| Error::Unroutable(empty(&self.service)))
     }
 }
 
-impl Nowhere {
+impl BindFailure {
     fn error(&self) -> Error {
         match self {
             Self::Unroutable(text) => Error::Unroutable(text.clone().into()),

@@ -1,12 +1,12 @@
 //! From a socket to requests: listening, protocol detection, the server halves of HTTP/1 and HTTP/2, access lines.
 
 mod access;
-mod arrive;
+mod detect;
 mod http1;
 mod http2;
 mod listen;
 mod listener;
-mod open;
+mod open_streams;
 mod settings;
 mod stream;
 mod tasks;
@@ -14,8 +14,8 @@ mod tunnel;
 
 pub(super) use self::access::AccessLogger;
 pub use self::access::{AccessFormat, AccessLog};
-pub(super) use self::arrive::serve_connection;
-pub(super) use self::listen::{Accepted, Acceptor, Mailbox};
+pub(super) use self::detect::serve_connection;
+pub(super) use self::listen::{AcceptedConnection, Acceptor, WorkerHandle};
 pub use self::listen::{bind, pause_after};
 pub(super) use self::listener::Listener;
 pub use self::settings::{ListenerConfig, ListenerSettings, RouterConfig, RouterSettings, SocketOptions};

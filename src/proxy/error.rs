@@ -117,7 +117,7 @@ impl From<identify::IdentifyError> for Error {
 
 /// The rows of the table of statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Row {
+enum StatusRow {
     Malformed,
     NotImplemented,
     LineTooLong,
@@ -129,7 +129,7 @@ enum Row {
     TooLate,
 }
 
-impl Row {
+impl StatusRow {
     /// The table: HTTP status, gRPC status, whose fault.
     const fn shown(self) -> (u16, u8, Blame) {
         match self {
@@ -147,24 +147,24 @@ impl Row {
 }
 
 impl Error {
-    fn row(&self) -> Row {
+    fn row(&self) -> StatusRow {
         match self {
-            Self::Head(HeadError::LineTooLong) => Row::LineTooLong,
-            Self::Head(HeadError::FieldsTooLong | HeadError::TooManyFields) => Row::FieldsTooLarge,
-            Self::Framing(error) if error.status() == 501 => Row::NotImplemented,
-            Self::Connect => Row::NotImplemented,
-            Self::Refused(Refusal::DeadlinePassed) => Row::TooLate,
-            Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) => Row::Malformed,
+            Self::Head(HeadError::LineTooLong) => StatusRow::LineTooLong,
+            Self::Head(HeadError::FieldsTooLong | HeadError::TooManyFields) => StatusRow::FieldsTooLarge,
+            Self::Framing(error) if error.status() == 501 => StatusRow::NotImplemented,
+            Self::Connect => StatusRow::NotImplemented,
+            Self::Refused(Refusal::DeadlinePassed) => StatusRow::TooLate,
+            Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) => StatusRow::Malformed,
             Self::Refused(_) | Self::Override(_) | Self::Unidentified { .. } | Self::MaxForwards => {
-                Row::Malformed
+                StatusRow::Malformed
             }
-            Self::Unroutable(_) => Row::Unroutable,
-            Self::Naming(_) => Row::Naming,
+            Self::Unroutable(_) => StatusRow::Unroutable,
+            Self::Naming(_) => StatusRow::Naming,
             Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => {
-                Row::Unavailable
+                StatusRow::Unavailable
             }
-            Self::Connecting { .. } | Self::Reset { .. } | Self::BadResponse { .. } => Row::Upstream,
-            Self::ConnectTimeout { .. } | Self::Timeout { .. } => Row::TooLate,
+            Self::Connecting { .. } | Self::Reset { .. } | Self::BadResponse { .. } => StatusRow::Upstream,
+            Self::ConnectTimeout { .. } | Self::Timeout { .. } => StatusRow::TooLate,
         }
     }
 
@@ -177,15 +177,15 @@ impl Error {
     /// What a caller who is not trusted reads: nothing of the inside.
     fn plain(&self) -> &'static str {
         match self.row() {
-            Row::Malformed => "the request is malformed or names no destination",
-            Row::NotImplemented => "the request asks for what is not implemented",
-            Row::LineTooLong => "the request line is too long",
-            Row::FieldsTooLarge => "the request's header fields are too large",
-            Row::Unroutable | Row::Naming | Row::Upstream => {
+            StatusRow::Malformed => "the request is malformed or names no destination",
+            StatusRow::NotImplemented => "the request asks for what is not implemented",
+            StatusRow::LineTooLong => "the request line is too long",
+            StatusRow::FieldsTooLarge => "the request's header fields are too large",
+            StatusRow::Unroutable | StatusRow::Naming | StatusRow::Upstream => {
                 "the request could not be carried to its destination"
             }
-            Row::Unavailable => "the service is not available now: try again",
-            Row::TooLate => "the destination did not answer in time",
+            StatusRow::Unavailable => "the service is not available now: try again",
+            StatusRow::TooLate => "the destination did not answer in time",
         }
     }
 

@@ -12,11 +12,11 @@ pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
 
 use super::error::Error;
 use super::limits::Permit;
-use super::wire::body::{Body, Broken};
-use super::wire::conn::Conn;
+use super::wire::body::{Body, TransferError};
+use super::wire::connection::Connection;
 use super::wire::http2;
-use super::wire::lend::{Loan, Reuse};
-use super::wire::patience::after;
+use super::wire::object_pool::{PoolItem, Pooled};
+use super::wire::timer::after;
 use crate::message::{Framing, Head};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -25,7 +25,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-impl Reuse for Head {
+impl PoolItem for Head {
     fn reset(&mut self) -> bool {
         self.clear();
         true
@@ -35,7 +35,7 @@ impl Reuse for Head {
 /// A request on its way to an endpoint.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) head: Loan<Head>,
+    pub(crate) head: Pooled<Head>,
     pub(crate) framing: Framing,
     pub(crate) body: Body,
     /// Where interim responses go.
@@ -75,26 +75,26 @@ impl TimeLimit {
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
     /// A connection, which carries nothing else meanwhile.
-    Http1(Rc<Conn>),
+    Http1(Rc<Connection>),
     /// A stream.
-    Http2(Rc<http2::Reply>),
+    Http2(Rc<http2::ResponseSender>),
 }
 
 impl Caller {
     /// Says whether the request's body is being read, so that the end of input is noticed there.
     pub(crate) fn set_body_wanted(&self, wanted: bool) {
-        if let Self::Http1(conn) = self {
-            conn.set_body_wanted(wanted);
+        if let Self::Http1(connection) = self {
+            connection.set_body_wanted(wanted);
         }
     }
 
     /// Sends an interim response; a caller that cannot be written to is noticed where its response is written.
     pub(crate) async fn interim(&self, head: &Head) {
         match self {
-            Self::Http1(conn) => {
-                let mut out = conn.out();
+            Self::Http1(connection) => {
+                let mut out = connection.out();
                 head.write(out.out());
-                let _ = conn.write([out.data(), b"", b""]).await;
+                let _ = connection.write([out.data(), b"", b""]).await;
             }
             Self::Http2(reply) => reply.interim(head),
         }
@@ -106,7 +106,7 @@ pub(crate) enum Upload {
     /// All of it was sent, or there was none.
     Done,
     /// It is being sent.
-    Going(Pin<Box<dyn Future<Output = Result<(), Broken>>>>),
+    Going(Pin<Box<dyn Future<Output = Result<(), TransferError>>>>),
     /// The endpoint takes no more of it; the rest was not read.
     Refused,
 }
@@ -122,7 +122,7 @@ impl Upload {
 
 /// A response on its way to the caller, with what must be held until it has been delivered.
 pub(crate) struct Response {
-    pub(crate) head: Loan<Head>,
+    pub(crate) head: Pooled<Head>,
     pub(crate) framing: Framing,
     pub(crate) body: Body,
     pub(crate) upload: Upload,
@@ -134,7 +134,7 @@ pub(crate) struct Response {
 
 impl Response {
     /// Makes a response to which nothing is held yet.
-    pub(crate) fn new(head: Loan<Head>, framing: Framing, body: Body, upload: Upload) -> Self {
+    pub(crate) fn new(head: Pooled<Head>, framing: Framing, body: Body, upload: Upload) -> Self {
         Self { head, framing, body, upload, upstream: None, permit: None }
     }
 
@@ -145,7 +145,7 @@ impl Response {
 
     /// Ends the exchange and its record, now that this became of the response.
     ///
-    /// A connection over which all was said both ways waits for another request.
+    /// A connection over which all was said both ways progress for another request.
     pub(crate) fn end(self, record: &mut Record, outcome: Outcome) {
         let is_complete = matches!(outcome, Outcome::Answered(_));
         record.end(outcome, is_complete);
@@ -172,8 +172,8 @@ pub(crate) async fn beside<T>(
         {
             match sent {
                 Ok(()) => *upload = Upload::Done,
-                Err(Broken::Sink(_)) => *upload = Upload::Refused,
-                Err(Broken::Source(error)) => return Poll::Ready(Err(error)),
+                Err(TransferError::Sink(_)) => *upload = Upload::Refused,
+                Err(TransferError::Source(error)) => return Poll::Ready(Err(error)),
             }
         }
         work.as_mut().poll(cx).map(Ok)

@@ -51,7 +51,7 @@ impl Limits {
 }
 
 /// How much of something there may be at once, `maxConcurrentRequests` or `maxConnections`: counted over all workers,
-/// and nobody waits.
+/// and nobody progress.
 ///
 /// Another limit on the same count counts what was there before.
 #[derive(Clone, Debug)]

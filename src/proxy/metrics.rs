@@ -27,7 +27,7 @@ pub(crate) struct Counters {
 
 /// A connection that is open; its drop says that it is over.
 #[derive(Debug)]
-pub(crate) struct Open(Gauge);
+pub(crate) struct OpenConnection(Gauge);
 
 /// What each series means.
 const MEANINGS: [(&str, &str); 12] = [
@@ -94,10 +94,10 @@ impl Counters {
     }
 
     /// Counts a connection, which is open until what comes back is dropped.
-    pub(crate) fn connected(&self) -> Open {
+    pub(crate) fn connected(&self) -> OpenConnection {
         self.connections.increment();
         self.open_connections.add(1);
-        Open(self.open_connections.clone())
+        OpenConnection(self.open_connections.clone())
     }
 
     /// Counts a request that was answered by what its name led to.
@@ -129,7 +129,7 @@ impl Counters {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.add(-1);
     }

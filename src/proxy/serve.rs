@@ -7,7 +7,7 @@ use super::limits::{Limits, Permit, Permits};
 use super::metrics::Counters;
 use super::upstream::{ObjectPools, Route};
 use super::wire::body::Body;
-use super::wire::lend::{Lender, Loan, Reuse};
+use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
 use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
@@ -27,7 +27,7 @@ pub(crate) struct Service {
     pub(crate) permits: Option<Permits>,
     pub(crate) counters: Counters,
     pub(crate) pools: ObjectPools,
-    pub(crate) scratch: Lender<Scratch>,
+    pub(crate) scratch: ObjectPool<Scratch>,
 }
 
 /// Where a request's context and name are kept while it is served.
@@ -37,7 +37,7 @@ pub(crate) struct Scratch {
     name: PathBuf,
 }
 
-impl Reuse for Scratch {
+impl PoolItem for Scratch {
     fn reset(&mut self) -> bool {
         self.context.clear();
         self.name.clear();
@@ -50,14 +50,14 @@ impl Service {
     pub(crate) async fn serve(&self, peer: &Peer, request: &mut Request) -> Result<Response, Error> {
         self.counters.requests.increment();
         let permit = self.permit()?;
-        let mut scratch = self.scratch.lend();
+        let mut scratch = self.scratch.take();
         let Scratch { context, name } = &mut *scratch;
         let entered = self.policy.enter(peer, &mut request.head, context);
         self.counters.dropped_overrides.add(context.dropped().into());
         entered?;
         request.record.note_trace(context.trace());
         if is_last_stop(&mut request.head)? {
-            return Ok(made_here(200, self.pools.heads.lend()));
+            return Ok(made_here(200, self.pools.heads.take()));
         }
         self.identifiers.identify(&mut request.head, name)?;
         request.record.note_name(name);
@@ -89,7 +89,7 @@ impl Service {
                 "{status} is an interim status: it answers no request ({})",
                 route.id()
             ))),
-            Err(status) => Ok(made_here(*status, self.pools.heads.lend())),
+            Err(status) => Ok(made_here(*status, self.pools.heads.take())),
         }
     }
 
@@ -140,7 +140,7 @@ impl Service {
         let trusted = self.policy.trusts(peer);
         let mut text = error.text(trusted);
         text.truncate(text.floor_char_boundary(self.limits.error_bytes));
-        let mut head = self.pools.heads.lend();
+        let mut head = self.pools.heads.take();
         let grpc = request.is_some_and(|request| request.grpc);
         if grpc {
             say_grpc_error(&mut head, error.status().grpc, &text);
@@ -228,7 +228,7 @@ fn tunnelled(hop_by_hop: &HopByHop) -> Option<Box<[u8]>> {
 }
 
 /// Makes an empty response, as `/$/io.buoyant.http.status/<code>` asks for.
-fn made_here(status: u16, mut head: Loan<Head>) -> Response {
+fn made_here(status: u16, mut head: Pooled<Head>) -> Response {
     head.set_status(status);
     if !matches!(status, 204 | 304) {
         head.append(b"content-length", b"0");

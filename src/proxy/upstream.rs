@@ -13,7 +13,7 @@ mod route;
 mod settings;
 
 pub(super) use self::client::{BoundName, Client, ObjectPools};
-pub use self::endpoint::Loads;
+pub use self::endpoint::EndpointRegistry;
 pub use self::route::Route;
 pub(super) use self::route::Routes;
 pub(super) use self::settings::SettingsTable;

@@ -3,9 +3,11 @@
 //! Neither sides nor routing are known here.
 
 pub(super) mod body;
-pub(super) mod conn;
+pub(super) mod buffer;
+pub(super) mod connection;
 pub(super) mod http1;
 pub(super) mod http2;
-pub(super) mod lend;
-pub(super) mod patience;
+pub(super) mod object_pool;
+pub(super) mod shutdown;
 pub(super) mod sink;
+pub(super) mod timer;

@@ -2,15 +2,15 @@
 
 use super::bind::Bindings;
 use super::downstream::{
-    Accepted, Acceptor, AccessLogger, Listener, ListenerSettings, Mailbox, RouterConfig, RouterSettings,
-    serve_connection,
+    AcceptedConnection, Acceptor, AccessLogger, Listener, ListenerSettings, RouterConfig, RouterSettings,
+    WorkerHandle, serve_connection,
 };
 use super::limits::{Counts, Permits};
 use super::metrics::{Counters, refused_connections};
 use super::serve::Service;
-use super::upstream::{Loads, ObjectPools};
-use super::wire::lend::Lender;
-use super::wire::patience::Bell;
+use super::upstream::{EndpointRegistry, ObjectPools};
+use super::wire::object_pool::ObjectPool;
+use super::wire::shutdown::ShutdownSignal;
 use crate::context::Policy;
 use crate::drain::{Guard, Stage};
 use crate::identify::Identifiers;
@@ -30,23 +30,23 @@ use tokio::time::{MissedTickBehavior, interval};
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// What all workers share.
-pub(crate) struct Shared {
+pub(crate) struct SharedState {
     pub(crate) routers: Vec<RouterConfig>,
     /// Of each router, in their order.
     pub(crate) settings: watch::Receiver<Vec<RouterSettings>>,
     /// Of each listener, in the order of the routers and their listeners.
     pub(crate) counts: Vec<Counts>,
     pub(crate) asker: NamerHandle,
-    pub(crate) loads: Arc<Loads>,
+    pub(crate) endpoint_registry: Arc<EndpointRegistry>,
     pub(crate) registry: Registry,
 }
 
-impl Shared {
+impl SharedState {
     /// What accepts on each of the sockets.
     pub(crate) fn acceptors(
         &self,
         sockets: Vec<TcpListener>,
-        workers: &[Mailbox],
+        workers: &[WorkerHandle],
     ) -> impl Iterator<Item = Acceptor> {
         let listeners = self.routers.iter().flat_map(|router| {
             router.listeners.iter().map(move |listener| (router.label.as_str(), listener))
@@ -67,8 +67,8 @@ impl Shared {
 
 /// One worker, before it runs.
 pub(crate) struct Worker {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) mailbox: mpsc::UnboundedReceiver<Accepted>,
+    pub(crate) shared: Arc<SharedState>,
+    pub(crate) mailbox: mpsc::UnboundedReceiver<AcceptedConnection>,
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) guard: Guard,
 }
@@ -77,9 +77,9 @@ impl Worker {
     /// Serves what arrives until the drain is over.
     pub(crate) async fn run(self) {
         let Self { shared, mut mailbox, connections, mut guard } = self;
-        let bell = Rc::new(Bell::default());
+        let shutdown = Rc::new(ShutdownSignal::default());
         let mut settings = shared.settings.clone();
-        let routers = routers(&shared, &settings.borrow_and_update(), &bell);
+        let routers = routers(&shared, &settings.borrow_and_update(), &shutdown);
         let mut tasks = JoinSet::new();
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -100,8 +100,8 @@ impl Worker {
                 }
                 stage = guard.next() => match stage {
                     Stage::Open | Stage::Leaving => {}
-                    Stage::LastCall => bell.call_last(),
-                    Stage::Stopping => bell.ring(),
+                    Stage::LastCall => shutdown.announce(),
+                    Stage::Stopping => shutdown.send(),
                     Stage::Forced => break,
                 },
             }
@@ -111,13 +111,13 @@ impl Worker {
 }
 
 /// One router on one worker.
-struct Router {
+struct WorkerRouter {
     bindings: Rc<Bindings>,
     /// With what is counted of each over all workers.
     listeners: Vec<(Rc<Listener>, Counts)>,
 }
 
-impl Router {
+impl WorkerRouter {
     /// Lets requests that are yet to begin be served by these settings.
     fn change(&self, settings: &RouterSettings) {
         self.bindings.configure(&settings.bindings);
@@ -138,12 +138,17 @@ fn permits(settings: &ListenerSettings, counts: &Counts) -> Option<Permits> {
 }
 
 /// Begins to serve a connection.
-fn serve(accepted: Accepted, routers: &[Router], connections: &Arc<AtomicUsize>, tasks: &mut JoinSet<()>) {
-    let leaving = Leaving(Arc::clone(connections));
+fn serve(
+    accepted: AcceptedConnection,
+    routers: &[WorkerRouter],
+    connections: &Arc<AtomicUsize>,
+    tasks: &mut JoinSet<()>,
+) {
+    let leaving = ConnectionCount(Arc::clone(connections));
     let mut listeners = routers.iter().flat_map(|router| &router.listeners);
     let Some((listener, _)) = listeners.nth(accepted.listener) else { return };
     let open = listener.service().counters.connected();
-    let (listener, Accepted { stream, peer, permit, .. }) = (Rc::clone(listener), accepted);
+    let (listener, AcceptedConnection { stream, peer, permit, .. }) = (Rc::clone(listener), accepted);
     tasks.spawn_local(async move {
         let (_leaving, _open, _permit) = (leaving, open, permit);
         if let Ok(stream) = TcpStream::from_std(stream) {
@@ -162,21 +167,25 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 }
 
 /// A connection that is counted; its drop says that it is over.
-struct Leaving(Arc<AtomicUsize>);
+struct ConnectionCount(Arc<AtomicUsize>);
 
-impl Drop for Leaving {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
 }
 
 /// The routers as this worker serves them, in the order of the configuration.
-fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec<Router> {
+fn routers(
+    shared: &SharedState,
+    settings: &[RouterSettings],
+    shutdown: &Rc<ShutdownSignal>,
+) -> Vec<WorkerRouter> {
     let mut counts = shared.counts.iter();
     let mut routers = Vec::new();
     for (router, settings) in shared.routers.iter().zip(settings) {
         let bindings = Bindings::new(router.naming.clone(), &settings.bindings, shared.asker.clone());
-        let bindings = Rc::new(bindings.sharing(Arc::clone(&shared.loads)));
+        let bindings = Rc::new(bindings.sharing(Arc::clone(&shared.endpoint_registry)));
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
         let listeners = listeners.map(|((listener, settings), counts)| {
@@ -188,16 +197,16 @@ fn routers(shared: &Shared, settings: &[RouterSettings], bell: &Rc<Bell>) -> Vec
                 permits: permits(settings, counts),
                 counters: Counters::new(&shared.registry, &router.label, &listener.label),
                 pools: ObjectPools::default(),
-                scratch: Lender::default(),
+                scratch: ObjectPool::default(),
             };
             let access = router
                 .access_log
                 .clone()
                 .map(|log| AccessLogger::new(log, &shared.registry, &router.label, &listener.label));
-            let listener = Listener::new(service, settings.http2, bell).with_access_log(access);
+            let listener = Listener::new(service, settings.http2, shutdown).with_access_log(access);
             (Rc::new(listener), counts.clone())
         });
-        routers.push(Router { listeners: listeners.collect(), bindings });
+        routers.push(WorkerRouter { listeners: listeners.collect(), bindings });
     }
     routers
 }

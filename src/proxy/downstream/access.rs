@@ -1,6 +1,6 @@
 //! Access lines: one for each request at the edge of the server, whatever became of it.
 //!
-//! What a line says of its request is taken from the head as it came, by [`AccessLogger::begin`]. The [`Entry`] goes
+//! What a line says of its request is taken from the head as it came, by [`AccessLogger::begin`]. The [`AccessLine`] goes
 //! along with the request and is told what becomes known; its drop ends the line and hands it to the log's writer. So
 //! no request is without a line, not even one whose task is cut off.
 //!
@@ -17,7 +17,7 @@ use crate::message::{Head, Known, Version};
 use crate::name::PathBuf;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Observer, Record};
-use crate::proxy::wire::sink::{Part, Sink, Trailers};
+use crate::proxy::wire::sink::{BodyPart, Sink, Trailers};
 use crate::telemetry::{Counter, Lines, Registry};
 use std::io;
 use std::rc::Rc;
@@ -67,7 +67,7 @@ fn shown_status(record: &Record) -> u16 {
 
 /// What a line says of the request itself, as it came.
 #[derive(Default)]
-struct Asked<'a> {
+struct RequestFacts<'a> {
     host: Option<&'a [u8]>,
     method: Option<&'a [u8]>,
     target: Option<&'a [u8]>,
@@ -77,15 +77,15 @@ struct Asked<'a> {
 }
 
 /// One access line while its request is served; the end of the request's record writes it.
-struct Entry {
+struct AccessLine {
     logger: Rc<AccessLogger>,
-    draft: Draft,
+    draft: LineDraft,
 }
 
 /// A line as far as it is known.
-enum Draft {
-    Linkerd(linkerd::Draft),
-    Json(json::Draft),
+enum LineDraft {
+    Linkerd(linkerd::LinkerdDraft),
+    Json(json::JsonDraft),
 }
 
 impl AccessLogger {
@@ -103,7 +103,7 @@ impl AccessLogger {
             Version::Http11 => b"HTTP/1.1",
             Version::Http2 => b"HTTP/2",
         };
-        let asked = Asked {
+        let asked = RequestFacts {
             host: head.get(Known::Host),
             method: Some(head.method()),
             target: Some(head.target()),
@@ -123,7 +123,7 @@ impl AccessLogger {
         let field = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
         let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
         let target = parts.uri.path_and_query().map(|target| target.as_str().as_bytes());
-        let asked = Asked {
+        let asked = RequestFacts {
             host: authority.or_else(|| field(http::header::HOST)),
             method: Some(parts.method.as_str().as_bytes()),
             // CONNECT has no path: its target is the authority.
@@ -144,29 +144,31 @@ impl AccessLogger {
         let line = &input[..end];
         let parts: Vec<&[u8]> = line.splitn(4, |byte| *byte == b' ').collect();
         let asked = match parts.as_slice() {
-            [method, target, version] => Asked {
+            [method, target, version] => RequestFacts {
                 method: Some(method),
                 target: Some(target),
                 version: Some(version),
-                ..Asked::default()
+                ..RequestFacts::default()
             },
-            _ => Asked { target: Some(line), ..Asked::default() },
+            _ => RequestFacts { target: Some(line), ..RequestFacts::default() },
         };
         self.entry(&asked, peer)
     }
 
-    fn entry(self: &Rc<Self>, asked: &Asked<'_>, peer: &Peer) -> Box<dyn Observer> {
+    fn entry(self: &Rc<Self>, asked: &RequestFacts<'_>, peer: &Peer) -> Box<dyn Observer> {
         let draft = match self.log.format {
-            AccessFormat::Linkerd => Draft::Linkerd(linkerd::Draft::begin(asked, peer)),
-            AccessFormat::Json => Draft::Json(json::Draft::begin(asked, peer, &self.router, &self.server)),
+            AccessFormat::Linkerd => LineDraft::Linkerd(linkerd::LinkerdDraft::begin(asked, peer)),
+            AccessFormat::Json => {
+                LineDraft::Json(json::JsonDraft::begin(asked, peer, &self.router, &self.server))
+            }
         };
-        Box::new(Entry { logger: Rc::clone(self), draft })
+        Box::new(AccessLine { logger: Rc::clone(self), draft })
     }
 }
 
-impl Observer for Entry {
+impl Observer for AccessLine {
     fn traced(&mut self, trace: &Trace) {
-        if let Draft::Json(draft) = &mut self.draft {
+        if let LineDraft::Json(draft) = &mut self.draft {
             let mut id = Vec::new();
             trace.encode_root(&mut id);
             draft.bytes("request_id", &id);
@@ -174,27 +176,27 @@ impl Observer for Entry {
     }
 
     fn named(&mut self, name: &PathBuf) {
-        if let Draft::Json(draft) = &mut self.draft {
+        if let LineDraft::Json(draft) = &mut self.draft {
             draft.bytes("name", name.to_path().to_string().as_bytes());
         }
     }
 
     fn bound(&mut self, client: &str) {
-        if let Draft::Json(draft) = &mut self.draft {
+        if let LineDraft::Json(draft) = &mut self.draft {
             draft.bytes("client", client.as_bytes());
         }
     }
 
     fn failed(&mut self, error: &Error) {
-        if let Draft::Json(draft) = &mut self.draft {
+        if let LineDraft::Json(draft) = &mut self.draft {
             draft.bytes("error", error.to_string().as_bytes());
         }
     }
 
     fn ended(&mut self, record: &Record) {
         let line = match &mut self.draft {
-            Draft::Linkerd(draft) => draft.end(record),
-            Draft::Json(draft) => draft.end(record),
+            LineDraft::Linkerd(draft) => draft.end(record),
+            LineDraft::Json(draft) => draft.end(record),
         };
         if !self.logger.log.lines.write(line) {
             self.logger.dropped.increment();
@@ -203,19 +205,19 @@ impl Observer for Entry {
 }
 
 /// A response on its way to the caller, whose bytes of content its record counts.
-pub(crate) struct Counted<'a, S> {
+pub(crate) struct CountingSink<'a, S> {
     to: S,
     record: &'a Record,
 }
 
-impl<'a, S> Counted<'a, S> {
+impl<'a, S> CountingSink<'a, S> {
     pub(crate) fn new(to: S, record: &'a Record) -> Self {
         Self { to, record }
     }
 }
 
-impl<S: Sink> Sink for Counted<'_, S> {
-    async fn piece(&mut self, part: &Part, last: bool) -> io::Result<()> {
+impl<S: Sink> Sink for CountingSink<'_, S> {
+    async fn piece(&mut self, part: &BodyPart, last: bool) -> io::Result<()> {
         self.to.piece(part, last).await?;
         self.record.add_sent(part.bytes().len());
         Ok(())

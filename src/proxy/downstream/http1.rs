@@ -1,6 +1,6 @@
 //! The caller's side over HTTP/1: requests are read from a connection one after the other, and answered.
 
-use super::access::{AccessLogger, Counted};
+use super::access::{AccessLogger, CountingSink};
 use super::listener::ConnectionContext;
 use super::tunnel::tunnel;
 use crate::context::Peer;
@@ -8,11 +8,12 @@ use crate::message::{Framing, Head, Known, Version, keeps_alive, request_framing
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
 use crate::proxy::serve::Service;
-use crate::proxy::wire::body::{Body, Broken, carry};
-use crate::proxy::wire::conn::{Conn, Gone, while_moving};
-use crate::proxy::wire::http1::{Incoming, Outgoing};
-use crate::proxy::wire::lend::Loan;
-use crate::proxy::wire::patience::{Bell, Patience, Stall};
+use crate::proxy::wire::body::{Body, TransferError, carry};
+use crate::proxy::wire::connection::{Connection, PeerEnd, while_moving};
+use crate::proxy::wire::http1::{Http1Reader, Http1Writer};
+use crate::proxy::wire::object_pool::Pooled;
+use crate::proxy::wire::shutdown::ShutdownSignal;
+use crate::proxy::wire::timer::{IdleTimer, StallTimer};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -34,14 +35,14 @@ const LINGER: Duration = Duration::from_secs(2);
 /// One connection of a caller.
 pub(crate) struct Http1Session {
     pub(crate) context: ConnectionContext,
-    pub(crate) conn: Rc<Conn>,
+    pub(crate) connection: Rc<Connection>,
 }
 
 /// What becomes of a connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
+enum Continuation {
     /// Another request may follow.
-    Again,
+    NextRequest,
     /// It is closed.
     Close,
     /// It is closed when the caller has read the response: there are bytes that nobody will read.
@@ -56,26 +57,26 @@ impl Http1Session {
             if !self.is_begun().await {
                 return;
             }
-            // Boxed while it lasts: a connection that waits for a request, as most do, does not hold the room to serve
+            // Boxed while it lasts: a connection that progress for a request, as most do, does not hold the room to serve
             // one.
             match Box::pin(self.take_request()).await {
-                After::Again => {}
-                After::Close => return,
-                After::Linger => return linger(&self.conn).await,
+                Continuation::NextRequest => {}
+                Continuation::Close => return,
+                Continuation::Linger => return linger(&self.connection).await,
             }
         }
     }
 
-    /// Waits for the first bytes of a request; false when none will come.
+    /// PeerProgress for the first bytes of a request; false when none will come.
     async fn is_begun(&mut self) -> bool {
-        if !self.conn.look(<[u8]>::is_empty) {
+        if !self.connection.with_input(<[u8]>::is_empty) {
             return true;
         }
         poll_fn(|cx| {
-            if let Poll::Ready(read) = self.conn.poll_fill(cx) {
+            if let Poll::Ready(read) = self.connection.poll_fill(cx) {
                 return Poll::Ready(matches!(read, Ok(n) if n > 0));
             }
-            if self.context.poll_over(cx).is_ready() {
+            if self.context.poll_elapsed(cx).is_ready() {
                 return Poll::Ready(false);
             }
             Poll::Pending
@@ -84,37 +85,46 @@ impl Http1Session {
     }
 
     /// Serves the request that has begun, by the settings as they are now.
-    async fn take_request(&mut self) -> After {
+    async fn take_request(&mut self) -> Continuation {
         let service = self.context.listener.service();
         let head = self.next_head(&service).await;
-        let Self { context: ConnectionContext { listener, peer, patience, opened, .. }, conn } = self;
-        let turn = Turn { service: &service, conn, peer, access: listener.access(), bell: listener.bell() };
+        let Self { context: ConnectionContext { listener, peer, timer, opened, .. }, connection } = self;
+        let turn = Http1Turn {
+            service: &service,
+            connection,
+            peer,
+            access: listener.access(),
+            shutdown: listener.shutdown(),
+        };
         match head {
-            Ok(Some(head)) => turn.serve(head, *opened, patience).await,
-            Ok(None) => After::Close,
+            Ok(Some(head)) => turn.serve(head, *opened, timer).await,
+            Ok(None) => Continuation::Close,
             Err(error) => {
-                let line = turn.access.map(|log| conn.look(|bytes| log.begin_malformed(bytes, peer)));
+                let line =
+                    turn.access.map(|log| connection.with_input(|bytes| log.begin_malformed(bytes, peer)));
                 turn.refuse(&error, Record::new(line)).await
             }
         }
     }
 
     /// Reads the head of a request that has begun; None when its end does not come.
-    async fn next_head(&mut self, service: &Service) -> Result<Option<Loan<Head>>, Error> {
-        let Self { context: ConnectionContext { patience, .. }, conn } = self;
-        let mut head = service.pools.heads.lend();
+    async fn next_head(&mut self, service: &Service) -> Result<Option<Pooled<Head>>, Error> {
+        let Self { context: ConnectionContext { timer, .. }, connection } = self;
+        let mut head = service.pools.heads.take();
         let mut begun = false;
         loop {
-            if let Some(taken) = conn.look(|bytes| head.parse_request(bytes, &service.limits.heads))? {
-                conn.consume(taken);
+            if let Some(taken) =
+                connection.with_input(|bytes| head.parse_request(bytes, &service.limits.heads))?
+            {
+                connection.consume(taken);
                 return Ok(Some(head));
             }
             if !std::mem::replace(&mut begun, true) {
-                patience.begin(service.limits.head);
+                timer.begin(service.limits.head);
             }
-            let more = poll_fn(|cx| match conn.poll_fill(cx) {
+            let more = poll_fn(|cx| match connection.poll_fill(cx) {
                 Poll::Ready(read) => Poll::Ready(matches!(read, Ok(n) if n > 0)),
-                Poll::Pending => patience.poll_over(cx).map(|()| false),
+                Poll::Pending => timer.poll_elapsed(cx).map(|()| false),
             });
             if !more.await {
                 service.counters.unfinished_heads.increment();
@@ -125,17 +135,17 @@ impl Http1Session {
 }
 
 /// One request's turn on a connection.
-struct Turn<'a> {
+struct Http1Turn<'a> {
     service: &'a Service,
-    conn: &'a Rc<Conn>,
+    connection: &'a Rc<Connection>,
     peer: &'a Peer,
     access: Option<&'a Rc<AccessLogger>>,
-    bell: &'a Bell,
+    shutdown: &'a ShutdownSignal,
 }
 
 /// What the response has to take from its request.
 #[derive(Clone, Copy, Debug)]
-struct Reply {
+struct ResponseTerms {
     keep: bool,
     version: Version,
     expects: bool,
@@ -143,9 +153,9 @@ struct Reply {
     trailers: bool,
 }
 
-impl Turn<'_> {
+impl Http1Turn<'_> {
     /// Serves one request whose head has come.
-    async fn serve(&self, mut head: Loan<Head>, opened: Instant, patience: &mut Patience) -> After {
+    async fn serve(&self, mut head: Pooled<Head>, opened: Instant, timer: &mut IdleTimer) -> Continuation {
         let record = Record::new(self.access.map(|log| log.begin(&head, self.peer)));
         let framing = match judge(&mut head) {
             Ok(framing) => framing,
@@ -153,145 +163,156 @@ impl Turn<'_> {
         };
         let is_old = self.service.limits.life.is_some_and(|life| record.began() - opened >= life);
         let is_new_version = head.version() == Version::Http11;
-        let reply = Reply {
+        let terms = ResponseTerms {
             keep: keeps_alive(&head) && !is_old,
             version: head.version(),
             expects: head.contains(Known::Expect),
             trailers: is_new_version && head.takes_trailers(),
         };
-        let body = Body::Http1(Incoming::new(Rc::clone(self.conn), framing));
-        self.conn.set_body_wanted(!body.is_done());
+        let body = Body::Http1(Http1Reader::new(Rc::clone(self.connection), framing));
+        self.connection.set_body_wanted(!body.is_done());
         let mut request = Request {
             takes_interim: is_new_version,
-            takes_trailers: reply.trailers,
+            takes_trailers: terms.trailers,
             grpc: false,
             upgrade: None,
             unbound: None,
-            caller: Caller::Http1(Rc::clone(self.conn)),
+            caller: Caller::Http1(Rc::clone(self.connection)),
             head,
             framing,
             body,
             time_limit: None,
             record,
         };
-        let whole = pin!(self.answer(&mut request, reply));
-        self.unless_gone(patience, whole).await.unwrap_or(After::Close)
+        let whole = pin!(self.answer(&mut request, terms));
+        self.unless_ended(timer, whole).await.unwrap_or(Continuation::Close)
     }
 
     /// Carries a request, and writes the response or the error that comes back.
-    async fn answer(&self, request: &mut Request, mut reply: Reply) -> After {
+    async fn answer(&self, request: &mut Request, mut terms: ResponseTerms) -> Continuation {
         let response = match self.service.serve(self.peer, request).await {
             Ok(response) => response,
             Err(Error::RequestBody(error)) if error.kind() != io::ErrorKind::InvalidData => {
-                return After::Close;
+                return Continuation::Close;
             }
             Err(error) => {
                 self.service.count_error(&error);
                 request.record.fail(&error);
-                reply.keep &= !error.ends_connection();
+                terms.keep &= !error.ends_connection();
                 self.service.error_response(self.peer, &error, Some(request))
             }
         };
         self.service.counters.answered(response.head.status(), request.record.began());
-        self.deliver(request, response, reply).await
+        self.deliver(request, response, terms).await
     }
 
     /// Drives `work`, unless the caller goes away meanwhile, or nothing can go on because of it for too long.
-    async fn unless_gone<T>(
+    async fn unless_ended<T>(
         &self,
-        patience: &mut Patience,
+        timer: &mut IdleTimer,
         mut work: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
-        let conn = self.conn;
-        let mut stall = Stall::new(&conn.waits, patience, self.service.limits.stalled);
+        let connection = self.connection;
+        let mut stall = StallTimer::new(&connection.progress, timer, self.service.limits.stalled);
         let early = poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }
-            if stall.poll_stalled(&conn.waits, patience, cx).is_ready() {
-                return Poll::Ready(Err(Gone::Broken));
+            if stall.poll_stalled(&connection.progress, timer, cx).is_ready() {
+                return Poll::Ready(Err(PeerEnd::Broken));
             }
-            conn.poll_gone(cx).map(Err)
+            connection.poll_peer_end(cx).map(Err)
         });
         match early.await {
             Ok(done) => return Some(done),
-            Err(Gone::Broken) => return None,
-            Err(Gone::HalfClosed) => {}
+            Err(PeerEnd::Broken) => return None,
+            Err(PeerEnd::HalfClosed) => {}
         }
-        while_moving(conn, HALF_CLOSED, work).await
+        while_moving(connection, HALF_CLOSED, work).await
     }
 
     /// Writes a response, and sees to a request body that nobody read: it was answered here.
-    async fn deliver(&self, request: &mut Request, response: Response, mut reply: Reply) -> After {
-        let unread = self.conn.is_body_wanted() && matches!(response.upload, Upload::Done);
+    async fn deliver(
+        &self,
+        request: &mut Request,
+        response: Response,
+        mut terms: ResponseTerms,
+    ) -> Continuation {
+        let unread = self.connection.is_body_wanted() && matches!(response.upload, Upload::Done);
         // A body of which a part was sent on is gone with that; and a caller that asked before it sends its body may
         // send it or not, so that what follows could not be told from it.
         let small = matches!(request.framing, Framing::Length(length) if length <= MOST_DISCARDED as u64);
-        let readable = small && !request.body.is_done() && !reply.expects;
-        reply.keep &= !unread || readable;
-        match self.respond(response, reply, &mut request.record).await {
-            After::Again if unread => match discard(&mut request.body).await {
-                Ok(()) => After::Again,
-                Err(_) => After::Close,
+        let readable = small && !request.body.is_done() && !terms.expects;
+        terms.keep &= !unread || readable;
+        match self.respond(response, terms, &mut request.record).await {
+            Continuation::NextRequest if unread => match discard(&mut request.body).await {
+                Ok(()) => Continuation::NextRequest,
+                Err(_) => Continuation::Close,
             },
-            After::Close if unread => After::Linger,
+            Continuation::Close if unread => Continuation::Linger,
             after => after,
         }
     }
 
     /// Answers what is not even a request.
-    async fn refuse(&self, error: &Error, mut record: Record) -> After {
+    async fn refuse(&self, error: &Error, mut record: Record) -> Continuation {
         self.service.count_error(error);
         record.fail(error);
-        let reply = Reply { keep: false, version: Version::Http11, expects: false, trailers: false };
+        let terms = ResponseTerms { keep: false, version: Version::Http11, expects: false, trailers: false };
         let response = self.service.error_response(self.peer, error, None);
         self.service.counters.refused(response.head.status());
-        match self.respond(response, reply, &mut record).await {
-            After::Close => After::Linger,
+        match self.respond(response, terms, &mut record).await {
+            Continuation::Close => Continuation::Linger,
             after => after,
         }
     }
 
     /// Writes a response and the body behind it.
-    async fn respond(&self, mut response: Response, reply: Reply, record: &mut Record) -> After {
+    async fn respond(
+        &self,
+        mut response: Response,
+        terms: ResponseTerms,
+        record: &mut Record,
+    ) -> Continuation {
         if response.framing == Framing::Tunnel {
-            Box::pin(tunnel(self.conn, response, record)).await;
-            return After::Close;
+            Box::pin(tunnel(self.connection, response, record)).await;
+            return Continuation::Close;
         }
         let chunked = match response.framing {
-            Framing::Chunked | Framing::Close => reply.version == Version::Http11,
+            Framing::Chunked | Framing::Close => terms.version == Version::Http11,
             _ => false,
         };
         let delimited = chunked || matches!(response.framing, Framing::None | Framing::Length(_));
         // The rest of a body that nobody takes is not read; and who asked before it sends its body may send it or not.
         let ambiguous = match response.upload {
             Upload::Done => false,
-            Upload::Going(_) => reply.expects,
+            Upload::Going(_) => terms.expects,
             Upload::Refused => true,
         };
-        let keep = reply.keep && delimited && !ambiguous && !self.bell.is_last_call();
+        let keep = terms.keep && delimited && !ambiguous && !self.shutdown.is_announced();
         settle_length(&mut response);
         if chunked {
             response.head.append(b"transfer-encoding", b"chunked");
         }
-        say_connection(&mut response.head, keep, reply.version);
-        let mut out = self.conn.out();
+        say_connection(&mut response.head, keep, terms.version);
+        let mut out = self.connection.out();
         response.head.write(out.out());
         record.note_response(&response.head);
-        let outgoing = Outgoing::new(Rc::clone(self.conn), out, chunked).with_trailers(reply.trailers);
+        let outgoing =
+            Http1Writer::new(Rc::clone(self.connection), out, chunked).with_trailers(terms.trailers);
         let carried = {
-            let mut counted = Counted::new(outgoing, record);
+            let mut counted = CountingSink::new(outgoing, record);
             let carrying = pin!(carry(&mut response.body, &mut counted));
             beside(&mut response.upload, carrying).await
         };
         if !matches!(carried, Ok(Ok(()))) {
             if !delimited {
-                self.conn.reset_on_close();
+                self.connection.reset_on_close();
             }
-            if matches!(carried, Ok(Err(Broken::Source(_)))) {
+            if matches!(carried, Ok(Err(TransferError::Source(_)))) {
                 response.end(record, Outcome::Reset);
             }
-            return After::Close;
+            return Continuation::Close;
         }
         let outcome = Outcome::Answered(response.head.status());
         record.end(outcome, true);
@@ -302,9 +323,9 @@ impl Turn<'_> {
         let uploaded = matches!(response.upload, Upload::Done);
         response.end(record, outcome);
         match (keep, uploaded) {
-            (true, true) => After::Again,
-            (false, true) if self.conn.look(<[u8]>::is_empty) => After::Close,
-            _ => After::Linger,
+            (true, true) => Continuation::NextRequest,
+            (false, true) if self.connection.with_input(<[u8]>::is_empty) => Continuation::Close,
+            _ => Continuation::Linger,
         }
     }
 }
@@ -354,13 +375,13 @@ async fn discard(body: &mut Body) -> io::Result<()> {
 
 /// Closes a connection so that the caller can read what was written: closing while bytes wait to be read would
 /// reset it (RFC 9112 9.6).
-async fn linger(conn: &Conn) {
+async fn linger(connection: &Connection) {
     let closing = async {
-        conn.shutdown().await?;
+        connection.shutdown().await?;
         let mut discarded = 0;
         while discarded < MOST_LINGERED {
-            conn.consume(conn.look(<[u8]>::len));
-            match conn.fill().await? {
+            connection.consume(connection.with_input(<[u8]>::len));
+            match connection.fill().await? {
                 0 => break,
                 n => discarded += n,
             }

@@ -1,7 +1,7 @@
 //! The caller's side over HTTP/2: connections, whose streams are accepted and given to tasks.
 
 use super::listener::ConnectionContext;
-use super::open::{Open, Streams};
+use super::open_streams::{OpenStream, OpenStreams};
 use super::stream::Stream;
 use crate::context::Peer;
 use crate::proxy::wire::http2::{LINGER, SEND_BUFFER};
@@ -60,7 +60,7 @@ where
     };
     let liveness = Liveness::new(connection.ping_pong());
     drop(service);
-    let session = Session {
+    let session = Http2Session {
         peer: Rc::new(context.peer.clone()),
         context,
         connection,
@@ -73,11 +73,11 @@ where
 }
 
 /// One connection with its streams.
-struct Session<T> {
+struct Http2Session<T> {
     context: ConnectionContext,
     peer: Rc<Peer>,
     connection: Connection<T, Bytes>,
-    streams: Rc<Streams>,
+    streams: Rc<OpenStreams>,
     /// Whether there were streams when it was last looked.
     busy: bool,
     liveness: Liveness,
@@ -85,7 +85,7 @@ struct Session<T> {
     leaving: bool,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> Http2Session<T> {
     async fn run(mut self) {
         self.context.await_request();
         poll_fn(|cx| self.poll_run(cx)).await;
@@ -93,7 +93,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
 
     /// Takes what has happened; ready when the connection is over.
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.leaving && self.context.hearer.poll_rung(cx).is_ready() {
+        if !self.leaving && self.context.shutdown.poll_received(cx).is_ready() {
             self.say_goodbye();
         }
         loop {
@@ -118,17 +118,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
                 return self.poll_idle(cx);
             }
             self.streams.tell(cx);
-            return self.liveness.poll_gone(cx);
+            return self.liveness.poll_peer_end(cx);
         }
     }
 
-    /// Says goodbye to a caller that has begun no stream for too long, and gives it up when it does not hear.
+    /// Says goodbye to a caller that has begun no stream for too long, and gives it up when it does not subscribe.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.busy) {
             let limits = self.context.listener.service().limits;
-            self.context.patience.begin(if self.leaving { LINGER } else { limits.wait(self.context.opened) });
+            self.context.timer.begin(if self.leaving { LINGER } else { limits.wait(self.context.opened) });
         }
-        ready!(self.context.patience.poll_over(cx));
+        ready!(self.context.timer.poll_elapsed(cx));
         if self.leaving {
             return Poll::Ready(());
         }
@@ -148,7 +148,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
             peer: Rc::clone(&self.peer),
             request,
             respond,
-            open: Open::new(&self.streams),
+            open: OpenStream::new(&self.streams),
         });
         if is_old && !self.leaving {
             self.say_goodbye();
@@ -159,7 +159,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Session<T> {
     fn say_goodbye(&mut self) {
         self.leaving = true;
         self.connection.graceful_shutdown();
-        self.context.patience.begin(LINGER);
+        self.context.timer.begin(LINGER);
     }
 }
 
@@ -176,7 +176,7 @@ impl Liveness {
     }
 
     /// Whether the caller has not answered in time.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peer_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pings) = &mut self.pings else { return Poll::Pending };
         loop {
             if self.asked && pings.poll_pong(cx).is_ready() {

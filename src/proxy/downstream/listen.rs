@@ -34,7 +34,7 @@ pub fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net
 
 /// An accepted connection on its way to a worker.
 #[derive(Debug)]
-pub(crate) struct Accepted {
+pub(crate) struct AcceptedConnection {
     /// The position of its listener.
     pub(crate) listener: usize,
     pub(crate) stream: std::net::TcpStream,
@@ -45,9 +45,9 @@ pub(crate) struct Accepted {
 
 /// The way to one worker.
 #[derive(Clone, Debug)]
-pub(crate) struct Mailbox {
+pub(crate) struct WorkerHandle {
     pub(crate) connections: Arc<AtomicUsize>,
-    pub(crate) sender: mpsc::UnboundedSender<Accepted>,
+    pub(crate) sender: mpsc::UnboundedSender<AcceptedConnection>,
 }
 
 /// One listening socket, and what becomes of the connections it accepts.
@@ -61,7 +61,7 @@ pub(crate) struct Acceptor {
     pub(crate) open: Arc<AtomicUsize>,
     /// How many were refused.
     pub(crate) refused: Counter,
-    pub(crate) workers: Vec<Mailbox>,
+    pub(crate) workers: Vec<WorkerHandle>,
 }
 
 impl Acceptor {
@@ -108,7 +108,7 @@ impl Acceptor {
         };
         set_options(&stream, self.options);
         let (listener, peer) = (self.listener, Peer::new(remote, local));
-        hand_over(Accepted { listener, stream, peer, permit }, &mut self.workers)
+        hand_over(AcceptedConnection { listener, stream, peer, permit }, &mut self.workers)
     }
 
     /// How many connections this listener may have now.
@@ -133,7 +133,7 @@ fn refuse(mut stream: &std::net::TcpStream) {
 /// Gives a connection to the worker that has the fewest; None when there is no worker left.
 ///
 /// One that has ended is passed by: the others go on serving.
-fn hand_over(mut accepted: Accepted, workers: &mut Vec<Mailbox>) -> Option<()> {
+fn hand_over(mut accepted: AcceptedConnection, workers: &mut Vec<WorkerHandle>) -> Option<()> {
     loop {
         let (at, fewest) =
             workers.iter().enumerate().min_by_key(|(_, worker)| worker.connections.load(Relaxed))?;
@@ -146,7 +146,7 @@ fn hand_over(mut accepted: Accepted, workers: &mut Vec<Mailbox>) -> Option<()> {
     }
 }
 
-/// Waits a little when the process is out of descriptors or memory: the next accept would fail at once, for ever.
+/// PeerProgress a little when the process is out of descriptors or memory: the next accept would fail at once, for ever.
 pub async fn pause_after(error: &io::Error) {
     let of_one_connection = matches!(
         error.kind(),

@@ -2,11 +2,12 @@
 
 use super::access::AccessLogger;
 use super::stream::Stream;
-use super::tasks::Tasks;
+use super::tasks::TaskPool;
 use crate::context::Peer;
 use crate::proxy::limits::Http2;
 use crate::proxy::serve::Service;
-use crate::proxy::wire::patience::{Bell, Hearer, Patience};
+use crate::proxy::wire::shutdown::{ShutdownReceiver, ShutdownSignal};
+use crate::proxy::wire::timer::IdleTimer;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -18,18 +19,18 @@ pub(crate) struct Listener {
     /// Settings sent to callers over HTTP/2.
     http2: Cell<Http2>,
     access: Option<Rc<AccessLogger>>,
-    streams: Tasks<Stream>,
-    bell: Rc<Bell>,
+    streams: TaskPool<Stream>,
+    shutdown: Rc<ShutdownSignal>,
 }
 
 impl Listener {
-    pub(crate) fn new(service: Service, http2: Http2, bell: &Rc<Bell>) -> Self {
+    pub(crate) fn new(service: Service, http2: Http2, shutdown: &Rc<ShutdownSignal>) -> Self {
         Self {
             service: RefCell::new(Rc::new(service)),
             http2: Cell::new(http2),
             access: None,
-            streams: Tasks::default(),
-            bell: Rc::clone(bell),
+            streams: TaskPool::default(),
+            shutdown: Rc::clone(shutdown),
         }
     }
 
@@ -57,12 +58,12 @@ impl Listener {
         self.access.as_ref()
     }
 
-    pub(super) fn streams(&self) -> &Tasks<Stream> {
+    pub(super) fn streams(&self) -> &TaskPool<Stream> {
         &self.streams
     }
 
-    pub(super) fn bell(&self) -> &Bell {
-        &self.bell
+    pub(super) fn shutdown(&self) -> &ShutdownSignal {
+        &self.shutdown
     }
 }
 
@@ -70,8 +71,8 @@ impl Listener {
 pub(crate) struct ConnectionContext {
     pub(super) listener: Rc<Listener>,
     pub(super) peer: Peer,
-    pub(super) hearer: Hearer,
-    pub(super) patience: Patience,
+    pub(super) shutdown: ShutdownReceiver,
+    pub(super) timer: IdleTimer,
     /// When the connection was accepted.
     pub(super) opened: Instant,
 }
@@ -81,21 +82,21 @@ impl ConnectionContext {
     pub(super) fn new(listener: Rc<Listener>, peer: Peer) -> Self {
         let opened = Instant::now();
         let wait = listener.service().limits.wait(opened);
-        let hearer = listener.bell.hear();
-        Self { listener, peer, hearer, patience: Patience::new(wait), opened }
+        let shutdown = listener.shutdown.subscribe();
+        Self { listener, peer, shutdown, timer: IdleTimer::new(wait), opened }
     }
 
     /// Begins to wait for a request.
     pub(super) fn await_request(&mut self) {
         let limits = self.listener.service().limits;
-        self.patience.begin(limits.wait(self.opened));
+        self.timer.begin(limits.wait(self.opened));
     }
 
     /// Whether the wait for a request has lasted too long, or the worker stops.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.hearer.poll_rung(cx).is_ready() {
+    pub(super) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shutdown.poll_received(cx).is_ready() {
             return Poll::Ready(());
         }
-        self.patience.poll_over(cx)
+        self.timer.poll_elapsed(cx)
     }
 }

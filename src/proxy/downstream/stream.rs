@@ -1,16 +1,16 @@
 //! One stream of a caller over HTTP/2: a request, and its response.
 
-use super::access::{AccessLogger, Counted};
-use super::open::{Ended, Open};
-use super::tasks::Work;
+use super::access::{AccessLogger, CountingSink};
+use super::open_streams::{OpenStream, StreamEnd};
+use super::tasks::TaskWork;
 use crate::context::Peer;
 use crate::message::{Framing, Head, Known, request_framing};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
 use crate::proxy::serve::Service;
-use crate::proxy::wire::body::{Body, Broken, carry};
-use crate::proxy::wire::http2::{Incoming, LINGER, Outgoing, Reply, refusal_code, reset_code};
-use crate::proxy::wire::patience::{Stall, Waits};
+use crate::proxy::wire::body::{Body, TransferError, carry};
+use crate::proxy::wire::http2::{Http2Reader, Http2Writer, LINGER, ResponseSender, refusal_code, reset_code};
+use crate::proxy::wire::timer::{PeerProgress, StallTimer};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -31,29 +31,30 @@ pub(crate) struct Stream {
     pub(super) peer: Rc<Peer>,
     pub(super) request: http::Request<RecvStream>,
     pub(super) respond: SendResponse<Bytes>,
-    pub(super) open: Open,
+    pub(super) open: OpenStream,
 }
 
-impl Work for Stream {
+impl TaskWork for Stream {
     async fn run(self) {
         let Self { service, access, peer, request, respond, mut open } = self;
-        let turn = Turn { service, access, peer, reply: Reply::new(respond), waits: Rc::default() };
+        let turn =
+            Http2Turn { service, access, peer, reply: ResponseSender::new(respond), progress: Rc::default() };
         open.ended = turn.serve(request).await;
     }
 }
 
 /// One request's turn on its stream.
-struct Turn {
+struct Http2Turn {
     service: Rc<Service>,
     access: Option<Rc<AccessLogger>>,
     peer: Rc<Peer>,
-    reply: Rc<Reply>,
-    waits: Rc<Waits>,
+    reply: Rc<ResponseSender>,
+    progress: Rc<PeerProgress>,
 }
 
-impl Turn {
+impl Http2Turn {
     /// Serves the stream.
-    async fn serve(&self, request: http::Request<RecvStream>) -> Ended {
+    async fn serve(&self, request: http::Request<RecvStream>) -> StreamEnd {
         let began = Instant::now();
         // Made when the caller is awaited for the first time: most streams never wait for it.
         let mut stall = None;
@@ -62,16 +63,17 @@ impl Turn {
             // Before the work, which would see only that a body has broken off.
             if self.reply.poll_given_up(cx).is_ready() {
                 let premature = !self.reply.is_begun() && began.elapsed() < PREMATURE;
-                return Poll::Ready(if premature { Ended::Premature } else { Ended::Reset });
+                return Poll::Ready(if premature { StreamEnd::Premature } else { StreamEnd::Reset });
             }
             if work.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ended::Answered);
+                return Poll::Ready(StreamEnd::Answered);
             }
-            if stall.is_some() || self.waits.for_peer() {
-                let (stall, patience) = stall.get_or_insert_with(|| Stall::now(self.service.limits.stalled));
-                if stall.poll_stalled(&self.waits, patience, cx).is_ready() {
+            if stall.is_some() || self.progress.awaits_peer() {
+                let (stall, timer) =
+                    stall.get_or_insert_with(|| StallTimer::now(self.service.limits.stalled));
+                if stall.poll_stalled(&self.progress, timer, cx).is_ready() {
                     self.reply.reset(Reason::CANCEL);
-                    return Poll::Ready(Ended::Reset);
+                    return Poll::Ready(StreamEnd::Reset);
                 }
             }
             Poll::Pending
@@ -109,16 +111,16 @@ impl Turn {
     fn take(&self, request: http::Request<RecvStream>) -> (Request, Result<(), Error>) {
         let (parts, body) = request.into_parts();
         let record = Record::new(self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer)));
-        let mut head = self.service.pools.heads.lend();
+        let mut head = self.service.pools.heads.take();
         let whole = body.is_end_stream();
         let framing = judge(&mut head, &parts, whole, &self.service);
         // A body without a length may be a stream of messages, silent as long as it likes.
-        let waits = matches!(framing, Ok(Framing::Length(_))).then(|| Rc::clone(&self.waits));
+        let progress = matches!(framing, Ok(Framing::Length(_))).then(|| Rc::clone(&self.progress));
         let value = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
         let request = Request {
             head,
             framing: *framing.as_ref().unwrap_or(&Framing::None),
-            body: if whole { Body::Empty } else { Body::Http2(Incoming::new(body, waits)) },
+            body: if whole { Body::Empty } else { Body::Http2(Http2Reader::new(body, progress)) },
             caller: Caller::Http2(Rc::clone(&self.reply)),
             takes_interim: true,
             takes_trailers: value(http::header::TE) == Some(b"trailers"),
@@ -141,19 +143,19 @@ impl Turn {
             return reply.reset(Reason::INTERNAL_ERROR);
         };
         if !whole {
-            let outgoing = Outgoing::new(stream, Some(Rc::clone(&self.waits)));
+            let outgoing = Http2Writer::new(stream, Some(Rc::clone(&self.progress)));
             let carried = {
-                let mut counted = Counted::new(outgoing, record);
+                let mut counted = CountingSink::new(outgoing, record);
                 let carrying = pin!(carry(&mut response.body, &mut counted));
                 beside(&mut response.upload, carrying).await
             };
             match carried {
                 Ok(Ok(())) => {}
-                Ok(Err(Broken::Source(error))) => {
+                Ok(Err(TransferError::Source(error))) => {
                     response.end(record, Outcome::Reset);
                     return reply.reset(reset_code(&error).unwrap_or(Reason::INTERNAL_ERROR));
                 }
-                Ok(Err(Broken::Sink(_))) => return,
+                Ok(Err(TransferError::Sink(_))) => return,
                 Err(_) => return reply.reset(Reason::CANCEL),
             }
         }

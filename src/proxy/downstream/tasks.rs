@@ -12,49 +12,49 @@ use std::task::{Context, Poll, Waker};
 const KEPT: usize = 64;
 
 /// Something that a task does.
-pub(crate) trait Work: 'static {
+pub(crate) trait TaskWork: 'static {
     /// Does it.
     async fn run(self);
 }
 
 /// A worker's tasks for one listener's streams; cheap to clone.
 #[derive(Debug)]
-pub(crate) struct Tasks<W>(Rc<RefCell<Vec<Waiting<W>>>>);
+pub(crate) struct TaskPool<W>(Rc<RefCell<Vec<IdleTask<W>>>>);
 
-/// A task that waits for work; its drop ends the task.
+/// A task that progress for work; its drop ends the task.
 #[derive(Debug)]
-struct Waiting<W>(Rc<RefCell<Next<W>>>);
+struct IdleTask<W>(Rc<RefCell<TaskState<W>>>);
 
 /// What a task is to do next.
 #[derive(Debug)]
-enum Next<W> {
+enum TaskState<W> {
     /// To wait for work.
     Nothing(Option<Waker>),
-    Work(W),
+    TaskWork(W),
     /// To end.
     End,
 }
 
-impl<W> Clone for Tasks<W> {
+impl<W> Clone for TaskPool<W> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<W> Default for Tasks<W> {
+impl<W> Default for TaskPool<W> {
     fn default() -> Self {
         Self(Rc::default())
     }
 }
 
-impl<W: Work> Tasks<W> {
-    /// Lets a task do some work: one that waits for it, or a new one.
+impl<W: TaskWork> TaskPool<W> {
+    /// Lets a task do some work: one that progress for it, or a new one.
     pub(crate) fn spawn(&self, work: W) {
         let waiting = self.0.borrow_mut().pop();
         match waiting {
-            Some(task) => task.wake(Next::Work(work)),
+            Some(task) => task.wake(TaskState::TaskWork(work)),
             None => {
-                let next = Rc::new(RefCell::new(Next::Work(work)));
+                let next = Rc::new(RefCell::new(TaskState::TaskWork(work)));
                 tokio::task::spawn_local(run(Rc::downgrade(&self.0), next));
             }
         }
@@ -62,7 +62,7 @@ impl<W: Work> Tasks<W> {
 }
 
 /// Does one work after the other.
-async fn run<W: Work>(tasks: Weak<RefCell<Vec<Waiting<W>>>>, next: Rc<RefCell<Next<W>>>) {
+async fn run<W: TaskWork>(tasks: Weak<RefCell<Vec<IdleTask<W>>>>, next: Rc<RefCell<TaskState<W>>>) {
     while let Some(work) = poll_fn(|cx| next.borrow_mut().poll_take(cx)).await {
         work.run().await;
         let Some(tasks) = tasks.upgrade() else { return };
@@ -70,11 +70,11 @@ async fn run<W: Work>(tasks: Weak<RefCell<Vec<Waiting<W>>>>, next: Rc<RefCell<Ne
         if tasks.len() == KEPT {
             return;
         }
-        tasks.push(Waiting(Rc::clone(&next)));
+        tasks.push(IdleTask(Rc::clone(&next)));
     }
 }
 
-impl<W> Next<W> {
+impl<W> TaskState<W> {
     /// Takes the work, once it is there; None when there will be none.
     fn poll_take(&mut self, cx: &Context<'_>) -> Poll<Option<W>> {
         match std::mem::replace(self, Self::Nothing(None)) {
@@ -82,17 +82,17 @@ impl<W> Next<W> {
                 *self = Self::Nothing(Some(cx.waker().clone()));
                 Poll::Pending
             }
-            Self::Work(work) => Poll::Ready(Some(work)),
+            Self::TaskWork(work) => Poll::Ready(Some(work)),
             Self::End => Poll::Ready(None),
         }
     }
 }
 
-impl<W> Waiting<W> {
-    /// Wakes the task, if it still waits, to do this.
-    fn wake(&self, to: Next<W>) {
+impl<W> IdleTask<W> {
+    /// Wakes the task, if it still progress, to do this.
+    fn wake(&self, to: TaskState<W>) {
         let mut next = self.0.borrow_mut();
-        if let Next::Nothing(waker) = &mut *next {
+        if let TaskState::Nothing(waker) = &mut *next {
             let waker = waker.take();
             *next = to;
             if let Some(waker) = waker {
@@ -102,9 +102,9 @@ impl<W> Waiting<W> {
     }
 }
 
-impl<W> Drop for Waiting<W> {
+impl<W> Drop for IdleTask<W> {
     fn drop(&mut self) {
-        self.wake(Next::End);
+        self.wake(TaskState::End);
     }
 }
 
@@ -117,14 +117,14 @@ mod tests {
     /// Notes that it was done once all that were begun with it are under way.
     struct Note(Rc<Cell<usize>>, Rc<Barrier>);
 
-    impl Work for Note {
+    impl TaskWork for Note {
         async fn run(self) {
             self.1.wait().await;
             self.0.set(self.0.get() + 1);
         }
     }
 
-    async fn spawn(tasks: &Tasks<Note>, count: usize) {
+    async fn spawn(tasks: &TaskPool<Note>, count: usize) {
         let (done, together) = (Rc::default(), Rc::new(Barrier::new(count)));
         for _ in 0..count {
             tasks.spawn(Note(Rc::clone(&done), Rc::clone(&together)));
@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test(flavor = "local")]
     async fn tasks_are_used_again_and_end_with_their_listener() {
-        let tasks = Tasks::default();
+        let tasks = TaskPool::default();
         for _ in 0..3 {
             spawn(&tasks, 5).await;
             assert_eq!(tasks.0.borrow().len(), 5);

@@ -1,7 +1,7 @@
 //! A tunnel: bytes both ways after a switch of protocols.
 
 use crate::proxy::exchange::{Carrier, Outcome, Record, Response, Upstream};
-use crate::proxy::wire::conn::{Conn, while_moving};
+use crate::proxy::wire::connection::{Connection, while_moving};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -14,25 +14,26 @@ use std::time::Duration;
 const HALF_TUNNEL: Duration = Duration::from_secs(60);
 
 /// Carries bytes both ways after a switch of protocols (RFC 9110 7.8), until both sides have ended.
-pub(super) async fn tunnel(conn: &Rc<Conn>, response: Response, record: &mut Record) {
-    let Some(Upstream { mut attempt, carrier: Carrier::Http1 { conn: upstream, .. } }) = response.upstream
+pub(super) async fn tunnel(connection: &Rc<Connection>, response: Response, record: &mut Record) {
+    let Some(Upstream { mut attempt, carrier: Carrier::Http1 { connection: upstream, .. } }) =
+        response.upstream
     else {
         return;
     };
-    let mut out = conn.out();
+    let mut out = connection.out();
     response.head.write(out.out());
     record.note_response(&response.head);
-    if conn.write([out.data(), b"", b""]).await.is_err() {
+    if connection.write([out.data(), b"", b""]).await.is_err() {
         return;
     }
     let outcome = Outcome::Answered(response.head.status());
     drop((out, response.head));
-    conn.set_body_wanted(true);
+    connection.set_body_wanted(true);
     let ended = Cell::new(false);
-    let (down, up) = (one_way(&upstream, conn, &ended), one_way(conn, &upstream, &ended));
+    let (down, up) = (one_way(&upstream, connection, &ended), one_way(connection, &upstream, &ended));
     // Whatever broke, the other direction has no receiver left.
     let both = pin!(async { tokio::try_join!(down, up) });
-    if let Some(Ok(_)) = while_open(conn, &ended, both).await {
+    if let Some(Ok(_)) = while_open(connection, &ended, both).await {
         attempt.end(outcome);
         record.end(outcome, true);
     }
@@ -40,7 +41,7 @@ pub(super) async fn tunnel(conn: &Rc<Conn>, response: Response, record: &mut Rec
 
 /// Drives a tunnel: without a limit while both sides are there, and while bytes move when one has ended.
 async fn while_open<T>(
-    conn: &Conn,
+    connection: &Connection,
     ended: &Cell<bool>,
     mut both: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
@@ -50,16 +51,16 @@ async fn while_open<T>(
     });
     match until_one_ends.await {
         Some(done) => Some(done),
-        None => while_moving(conn, HALF_TUNNEL, both).await,
+        None => while_moving(connection, HALF_TUNNEL, both).await,
     }
 }
 
 /// Carries bytes one way until their source ends, and passes the end on.
 ///
 /// Silence is no stall here: it may last as long as it likes.
-async fn one_way(from: &Rc<Conn>, to: &Rc<Conn>, ended: &Cell<bool>) -> io::Result<()> {
+async fn one_way(from: &Rc<Connection>, to: &Rc<Connection>, ended: &Cell<bool>) -> io::Result<()> {
     loop {
-        let here = from.look(<[u8]>::len);
+        let here = from.with_input(<[u8]>::len);
         if here > 0 {
             let piece = from.take(here);
             to.write([piece.bytes(), b"", b""]).await?;

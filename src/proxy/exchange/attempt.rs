@@ -1,8 +1,8 @@
 //! One attempt to send a request to an endpoint, and what carries it.
 
 use super::{Caller, Outcome};
-use crate::proxy::wire::conn::Conn;
-use crate::proxy::wire::http2::Sending;
+use crate::proxy::wire::connection::Connection;
+use crate::proxy::wire::http2::SharedSendStream;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ pub(crate) trait UpstreamEndpoint {
     fn report(&self, outcome: Outcome);
 
     /// Keeps a connection over HTTP/1 for another request.
-    fn keep(&self, conn: Rc<Conn>);
+    fn keep(&self, connection: Rc<Connection>);
 }
 
 /// One request under way to an endpoint. Its drop reports its outcome, once.
@@ -59,7 +59,7 @@ pub(crate) struct Upstream {
 pub(crate) enum Carrier {
     /// A connection, which carries nothing else meanwhile.
     Http1 {
-        conn: Rc<Conn>,
+        connection: Rc<Connection>,
         /// Whether it can be used again once the response was read to its end.
         reusable: bool,
     },
@@ -71,10 +71,10 @@ impl Upstream {
     /// Lets the connection wait for another request, after the exchange has come to its end on both sides.
     pub(super) fn keep(self) {
         // Bytes behind the response would be taken for the next one.
-        if let Carrier::Http1 { conn, reusable: true } = self.carrier
-            && conn.look(<[u8]>::is_empty)
+        if let Carrier::Http1 { connection, reusable: true } = self.carrier
+            && connection.with_input(<[u8]>::is_empty)
         {
-            self.attempt.endpoint.keep(conn);
+            self.attempt.endpoint.keep(connection);
         }
     }
 }
@@ -82,14 +82,14 @@ impl Upstream {
 /// One stream of a connection to an endpoint; its drop ends what is not finished, with the code that the caller gave.
 #[derive(Debug)]
 pub(crate) struct UpstreamStream {
-    stream: Sending,
+    stream: SharedSendStream,
     caller: Caller,
     _slot: StreamSlot,
 }
 
 impl UpstreamStream {
     /// Makes the stream of a caller's request, in the slot that it takes.
-    pub(crate) fn new(stream: Sending, caller: Caller, slot: StreamSlot) -> Self {
+    pub(crate) fn new(stream: SharedSendStream, caller: Caller, slot: StreamSlot) -> Self {
         Self { stream, caller, _slot: slot }
     }
 }

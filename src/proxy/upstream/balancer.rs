@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::message::Limits;
     use crate::name::Path;
-    use crate::proxy::upstream::endpoint::Loads;
+    use crate::proxy::upstream::endpoint::EndpointRegistry;
     use crate::proxy::upstream::settings::{ClientSettings, Protocol};
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     /// Takes over a set as a client does whose id is empty.
-    fn update(balancer: &mut Balancer, set: &EndpointSet, registry: &Loads) {
+    fn update(balancer: &mut Balancer, set: &EndpointSet, registry: &EndpointRegistry) {
         let heads = Limits { line: 1000, fields_bytes: 1000, fields: 10 };
         let settings = Rc::new(ClientSettings::new(Protocol::Http1, heads));
         balancer.update(set, |endpoint| {
@@ -112,7 +112,7 @@ mod tests {
             .zip(1..)
             .map(|(weight, port)| Endpoint { weight: *weight, ..Endpoint::at(address(port)) });
         let mut balancer = Balancer::default();
-        update(&mut balancer, &EndpointSet::new(endpoints.collect()), &Loads::default());
+        update(&mut balancer, &EndpointSet::new(endpoints.collect()), &EndpointRegistry::default());
         balancer
     }
 
@@ -142,7 +142,7 @@ mod tests {
         for (terminating, ports) in
             [([false, false], vec![1, 2]), ([true, false], vec![2]), ([true, true], vec![1, 2])]
         {
-            update(&mut balancer, &set(terminating), &Loads::default());
+            update(&mut balancer, &set(terminating), &EndpointRegistry::default());
             let mut drawn: Vec<_> = picks(&balancer, 100).into_keys().collect();
             drawn.sort_unstable();
             assert_eq!(drawn, ports);
@@ -181,25 +181,25 @@ mod tests {
 
     #[test]
     fn who_stays_keeps_its_load_and_workers_share_it() {
-        let loads = Loads::default();
+        let endpoint_registry = EndpointRegistry::default();
         let (one, both) = (
             EndpointSet::new(vec![Endpoint::at(address(1))]),
             EndpointSet::new(vec![Endpoint::at(address(2)), Endpoint::at(address(1))]),
         );
         let (mut here, mut there) = (Balancer::default(), Balancer::default());
-        update(&mut here, &one, &loads);
-        update(&mut there, &one, &loads);
+        update(&mut here, &one, &endpoint_registry);
+        update(&mut there, &one, &endpoint_registry);
         let _load = here.pick(&[]).unwrap().begin();
         assert_eq!(there.endpoints().next().unwrap().in_flight(), 1, "seen by the other worker");
-        update(&mut here, &both, &loads);
+        update(&mut here, &both, &endpoint_registry);
         assert_eq!(picks(&here, 20), HashMap::from([(2, 20)]));
         assert_eq!(
-            loads.endpoints(),
+            endpoint_registry.endpoints(),
             BTreeMap::from([(Path::empty(), BTreeSet::from([address(1), address(2)]))])
         );
         drop((here, there));
         assert_eq!(
-            loads.endpoints().get(&Path::empty()).map(BTreeSet::len),
+            endpoint_registry.endpoints().get(&Path::empty()).map(BTreeSet::len),
             Some(1),
             "one request is under way"
         );

@@ -2,7 +2,7 @@
 
 use super::balancer::Balancer;
 use super::connect::connect;
-use super::endpoint::{Loads, WorkerEndpoint};
+use super::endpoint::{EndpointRegistry, WorkerEndpoint};
 use super::http1::Http1Exchange;
 use super::http2;
 use super::settings::{ClientSettings, Protocol};
@@ -11,8 +11,9 @@ use crate::message::Head;
 use crate::name::Path;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Carrier, Outcome, Request, Response, Upstream, is_repeatable, within};
-use crate::proxy::wire::conn::Conn;
-use crate::proxy::wire::lend::{Buffer, Lender};
+use crate::proxy::wire::buffer::Buffer;
+use crate::proxy::wire::connection::Connection;
+use crate::proxy::wire::object_pool::ObjectPool;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -25,8 +26,8 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Client {
     id: Path,
-    registry: Arc<Loads>,
-    state: RefCell<State>,
+    registry: Arc<EndpointRegistry>,
+    state: RefCell<ClientState>,
 }
 
 /// A bound name with endpoints.
@@ -37,7 +38,7 @@ pub(crate) struct BoundName<'a> {
 
 /// The part of a client that changes.
 #[derive(Debug)]
-struct State {
+struct ClientState {
     endpoints: watch::Receiver<EndpointSet>,
     balancer: Balancer,
     settings: Rc<ClientSettings>,
@@ -46,14 +47,19 @@ struct State {
 /// The pools of a worker from which a request takes its buffers and heads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ObjectPools {
-    pub(crate) buffers: Lender<Buffer>,
-    pub(crate) heads: Lender<Head>,
+    pub(crate) buffers: ObjectPool<Buffer>,
+    pub(crate) heads: ObjectPool<Head>,
 }
 
 impl Client {
     /// Makes the client of a bound name; `registry` is shared by the workers.
-    pub(crate) fn new(bound: &BoundName<'_>, settings: Rc<ClientSettings>, registry: &Arc<Loads>) -> Self {
-        let state = State { endpoints: bound.endpoints.clone(), balancer: Balancer::default(), settings };
+    pub(crate) fn new(
+        bound: &BoundName<'_>,
+        settings: Rc<ClientSettings>,
+        registry: &Arc<EndpointRegistry>,
+    ) -> Self {
+        let state =
+            ClientState { endpoints: bound.endpoints.clone(), balancer: Balancer::default(), settings };
         let client =
             Self { id: bound.id.clone(), registry: Arc::clone(registry), state: RefCell::new(state) };
         client.update(&mut client.state.borrow_mut());
@@ -82,8 +88,8 @@ impl Client {
     }
 
     /// Takes over the set of endpoints as it is now.
-    fn update(&self, state: &mut State) {
-        let State { endpoints, balancer, settings } = state;
+    fn update(&self, state: &mut ClientState) {
+        let ClientState { endpoints, balancer, settings } = state;
         let set = endpoints.borrow_and_update().clone();
         balancer.update(&set, |endpoint| {
             let shared = self.registry.state(&self.id, endpoint.address);
@@ -157,7 +163,7 @@ impl Attempts<'_> {
         }
     }
 
-    /// Sends a request on a connection that waits, or on a new one.
+    /// Sends a request on a connection that progress, or on a new one.
     async fn send(
         &self,
         endpoint: &WorkerEndpoint,
@@ -171,15 +177,15 @@ impl Attempts<'_> {
         // Connections that waited beside one that turned out to be dead may be dead as well.
         let waiting = if self.failed.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };
         let reused = waiting.is_some();
-        let conn = match waiting {
-            Some(conn) => conn,
+        let connection = match waiting {
+            Some(connection) => connection,
             None => {
                 let stream = Box::pin(connect(address, &settings)).await?;
-                Conn::new(stream, self.pools.buffers.clone())
+                Connection::new(stream, self.pools.buffers.clone())
             }
         };
         let exchange =
-            Http1Exchange { conn, address, reused, heads: &self.pools.heads, limits: &settings.heads };
+            Http1Exchange { connection, address, reused, heads: &self.pools.heads, limits: &settings.heads };
         exchange.send(request).await
     }
 

@@ -6,7 +6,7 @@ use super::settings::{ClientSettings, Protocol};
 use crate::interpret::{Endpoint, Hint};
 use crate::name::Path;
 use crate::proxy::exchange::{Attempt, Outcome, UpstreamEndpoint};
-use crate::proxy::wire::conn::Conn;
+use crate::proxy::wire::connection::Connection;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -41,30 +41,30 @@ impl EndpointState {
 ///
 /// Looked up when the set of endpoints changes, never on the request path.
 #[derive(Debug, Default)]
-pub struct Loads(Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>);
+pub struct EndpointRegistry(Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>);
 
-impl Loads {
+impl EndpointRegistry {
     /// Returns the endpoints that the workers know, by client: those of the last time each was used.
     pub fn endpoints(&self) -> BTreeMap<Path, BTreeSet<SocketAddr>> {
-        let loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let endpoint_registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut clients: BTreeMap<Path, BTreeSet<SocketAddr>> = BTreeMap::new();
-        for ((client, address), _) in loads.iter().filter(|(_, load)| load.strong_count() > 0) {
+        for ((client, address), _) in endpoint_registry.iter().filter(|(_, load)| load.strong_count() > 0) {
             clients.entry(client.clone()).or_default().insert(*address);
         }
         clients
     }
 
     pub(crate) fn state(&self, client: &Path, address: SocketAddr) -> Arc<EndpointState> {
-        let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut endpoint_registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (client.clone(), address);
-        if let Some(load) = loads.get(&key).and_then(Weak::upgrade) {
+        if let Some(load) = endpoint_registry.get(&key).and_then(Weak::upgrade) {
             return load;
         }
-        if loads.len() == loads.capacity() {
-            loads.retain(|_, load| load.strong_count() > 0);
+        if endpoint_registry.len() == endpoint_registry.capacity() {
+            endpoint_registry.retain(|_, load| load.strong_count() > 0);
         }
         let load = Arc::default();
-        loads.insert(key, Arc::downgrade(&load));
+        endpoint_registry.insert(key, Arc::downgrade(&load));
         load
     }
 }
@@ -154,7 +154,7 @@ impl UpstreamEndpoint for WorkerEndpoint {
         self.state.report(outcome);
     }
 
-    fn keep(&self, conn: Rc<Conn>) {
-        self.pool.keep(conn, &self.settings.borrow());
+    fn keep(&self, connection: Rc<Connection>) {
+        self.pool.keep(connection, &self.settings.borrow());
     }
 }

@@ -6,9 +6,9 @@ use crate::proxy::exchange::{
     Caller, Carrier, MOST_INTERIM, Request, Response, Upload, beside, is_repeatable, relay_interim,
 };
 use crate::proxy::wire::body::{Body, carry};
-use crate::proxy::wire::conn::Conn;
-use crate::proxy::wire::http1::{Incoming, Outgoing};
-use crate::proxy::wire::lend::{Lender, Loan};
+use crate::proxy::wire::connection::Connection;
+use crate::proxy::wire::http1::{Http1Reader, Http1Writer};
+use crate::proxy::wire::object_pool::{ObjectPool, Pooled};
 use crate::proxy::wire::sink::Sink as _;
 use std::io;
 use std::net::SocketAddr;
@@ -17,17 +17,17 @@ use std::rc::Rc;
 
 /// One exchange on a connection, which carries nothing else meanwhile.
 pub(crate) struct Http1Exchange<'a> {
-    pub(crate) conn: Rc<Conn>,
+    pub(crate) connection: Rc<Connection>,
     pub(crate) address: SocketAddr,
     /// Whether the connection had waited in the pool.
     pub(crate) reused: bool,
-    pub(crate) heads: &'a Lender<Head>,
+    pub(crate) heads: &'a ObjectPool<Head>,
     /// Bounds on the head of the response.
     pub(crate) limits: &'a Limits,
 }
 
 /// The failure of a request before it was under way, by its side.
-enum Begin {
+enum SendFailure {
     Endpoint(io::Error),
     Body(io::Error),
 }
@@ -41,16 +41,16 @@ impl Http1Exchange<'_> {
     pub(crate) async fn send(self, request: &mut Request) -> Result<(Response, Carrier), Error> {
         let mut upload = match self.send_head(request).await {
             Ok(upload) => upload,
-            Err(Begin::Body(error)) => return Err(Error::RequestBody(error)),
+            Err(SendFailure::Body(error)) => return Err(Error::RequestBody(error)),
             // The endpoint may have answered before it closed.
-            Err(Begin::Endpoint(source)) if self.conn.look(<[u8]>::is_empty) => {
-                let answered = self.conn.fill().await;
+            Err(SendFailure::Endpoint(source)) if self.connection.with_input(<[u8]>::is_empty) => {
+                let answered = self.connection.fill().await;
                 if !matches!(answered, Ok(n) if n > 0) {
                     return Err(self.reset(source, self.may_repeat(request)));
                 }
                 Upload::Refused
             }
-            Err(Begin::Endpoint(source)) => return Err(self.reset(source, false)),
+            Err(SendFailure::Endpoint(source)) => return Err(self.reset(source, false)),
         };
         let (head, framing) = {
             let reading = pin!(self.read_head(request));
@@ -60,8 +60,11 @@ impl Http1Exchange<'_> {
         let doubtful = framing == Framing::Chunked && head.contains(Known::ContentLength);
         let reusable =
             keeps_alive(&head) && !doubtful && !matches!(framing, Framing::Close | Framing::Tunnel);
-        let body = Body::Http1(Incoming::new(Rc::clone(&self.conn), framing));
-        Ok((Response::new(head, framing, body, upload), Carrier::Http1 { conn: self.conn, reusable }))
+        let body = Body::Http1(Http1Reader::new(Rc::clone(&self.connection), framing));
+        Ok((
+            Response::new(head, framing, body, upload),
+            Carrier::Http1 { connection: self.connection, reusable },
+        ))
     }
 
     /// Returns whether the request may be sent again although it met a connection that was dead: that had waited in the
@@ -79,26 +82,27 @@ impl Http1Exchange<'_> {
     }
 
     /// Writes the head with those bytes of the body that are at hand; the rest of the body is the upload.
-    async fn send_head(&self, request: &mut Request) -> Result<Upload, Begin> {
+    async fn send_head(&self, request: &mut Request) -> Result<Upload, SendFailure> {
         prepare(&mut request.head);
-        let mut out = self.conn.out();
+        let mut out = self.connection.out();
         request.head.write_open(out.out());
         write_connection(request, out.out());
-        let mut outgoing = Outgoing::new(Rc::clone(&self.conn), out, request.framing == Framing::Chunked);
-        let part = request.body.next_at_hand().map_err(Begin::Body)?;
+        let mut outgoing =
+            Http1Writer::new(Rc::clone(&self.connection), out, request.framing == Framing::Chunked);
+        let part = request.body.next_at_hand().map_err(SendFailure::Body)?;
         if let Some(part) = part {
-            outgoing.piece(&part, false).await.map_err(Begin::Endpoint)?;
+            outgoing.piece(&part, false).await.map_err(SendFailure::Endpoint)?;
         }
         if request.body.is_done() {
             if request.framing == Framing::Chunked {
-                outgoing.finish(request.body.trailers()).await.map_err(Begin::Endpoint)?;
+                outgoing.finish(request.body.trailers()).await.map_err(SendFailure::Endpoint)?;
             } else {
-                outgoing.flush().await.map_err(Begin::Endpoint)?;
+                outgoing.flush().await.map_err(SendFailure::Endpoint)?;
             }
             request.caller.set_body_wanted(false);
             return Ok(Upload::Done);
         }
-        outgoing.flush().await.map_err(Begin::Endpoint)?;
+        outgoing.flush().await.map_err(SendFailure::Endpoint)?;
         let mut body = std::mem::replace(&mut request.body, Body::Empty);
         let caller = request.caller.clone();
         Ok(Upload::Going(Box::pin(async move {
@@ -112,17 +116,18 @@ impl Http1Exchange<'_> {
     }
 
     /// Reads heads until the final one; interim ones go to the caller.
-    async fn read_head(&self, request: &Request) -> Result<(Loan<Head>, Framing), Error> {
+    async fn read_head(&self, request: &Request) -> Result<(Pooled<Head>, Framing), Error> {
         let mut seen = false;
         for _ in 0..=MOST_INTERIM {
-            let mut head = self.heads.lend();
+            let mut head = self.heads.take();
             self.read_one_head(&mut head, request, &mut seen).await?;
             let framing = response_framing(&head, request.head.method()).map_err(|error| self.bad(error))?;
             if (100..200).contains(&head.status()) && framing != Framing::Tunnel {
                 Box::pin(relay_interim(&mut head, request)).await;
                 continue;
             }
-            let body_wanted = matches!(&request.caller, Caller::Http1(conn) if conn.is_body_wanted());
+            let body_wanted =
+                matches!(&request.caller, Caller::Http1(connection) if connection.is_body_wanted());
             if framing == Framing::Tunnel && (request.upgrade.is_none() || body_wanted) {
                 return Err(self.bad("it switches protocols unasked, or before it has read the request"));
             }
@@ -138,12 +143,12 @@ impl Http1Exchange<'_> {
     /// Reads one head. `seen` is whether any byte of a response has come.
     async fn read_one_head(&self, head: &mut Head, request: &Request, seen: &mut bool) -> Result<(), Error> {
         loop {
-            let parsed = self.conn.look(|bytes| head.parse_response(bytes, self.limits));
+            let parsed = self.connection.with_input(|bytes| head.parse_response(bytes, self.limits));
             if let Some(taken) = parsed.map_err(|error| self.bad(error))? {
-                self.conn.consume(taken);
+                self.connection.consume(taken);
                 return Ok(());
             }
-            let ended = match self.conn.fill().await {
+            let ended = match self.connection.fill().await {
                 Ok(0) => io::ErrorKind::UnexpectedEof.into(),
                 Err(error) => error,
                 Ok(_) => {

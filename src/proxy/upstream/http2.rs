@@ -8,8 +8,8 @@ use crate::proxy::exchange::{
     Carrier, MOST_INTERIM, Request, Response, Upload, UpstreamStream, beside, is_repeatable, relay_interim,
 };
 use crate::proxy::wire::body::{Body, carry};
-use crate::proxy::wire::http2::{Incoming, Outgoing, Sending, io_error};
-use crate::proxy::wire::lend::{Lender, Loan};
+use crate::proxy::wire::http2::{Http2Reader, Http2Writer, SharedSendStream, io_error};
+use crate::proxy::wire::object_pool::{ObjectPool, Pooled};
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
 use http::StatusCode;
@@ -28,7 +28,7 @@ use std::task::{Context, Poll};
 pub(crate) async fn send(
     endpoint: &WorkerEndpoint,
     request: &mut Request,
-    heads: &Lender<Head>,
+    heads: &ObjectPool<Head>,
 ) -> Result<(Response, Carrier), Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
     let reset = |error: h2::Error, unsent| Error::Reset { address, source: io_error(error), unsent };
@@ -39,24 +39,24 @@ pub(crate) async fn send(
         connection.begin(sent, whole).map_err(|error| reset(error, true))?;
     let stream = Rc::new(RefCell::new(stream));
     let exchange = UpstreamStream::new(Rc::clone(&stream), request.caller.clone(), slot);
-    let lent = HeadPool { heads, limits: &settings.heads };
+    let lent = ResponseHeads { heads, limits: &settings.heads };
     let mut upload = if whole { Upload::Done } else { upload(request, stream) };
     let (parts, body) = {
         let reading = pin!(read_head(response, request, &lent));
         let read = beside(&mut upload, reading).await.map_err(Error::RequestBody)?;
         read.map_err(|failed| match failed {
-            Failed::Stream(error) => {
+            ResponseFailure::Stream(error) => {
                 // The end of a connection that waited crosses a request, as over HTTP/1.
                 let crossed = reused && error.is_io() && is_repeatable(request);
                 let unsent = whole && (crossed || is_unprocessed(&error));
                 reset(error, unsent)
             }
-            Failed::Interim => bad(address, format!("more than {MOST_INTERIM} interim responses")),
-            Failed::Switching => bad(address, SWITCHING.to_owned()),
+            ResponseFailure::Interim => bad(address, format!("more than {MOST_INTERIM} interim responses")),
+            ResponseFailure::Switching => bad(address, SWITCHING.to_owned()),
         })?
         .into_parts()
     };
-    let mut head = heads.lend();
+    let mut head = heads.take();
     head.take_http2_response(&parts, &settings.heads).map_err(|error| bad(address, error.to_string()))?;
     let (framing, body) = take_body(&head, body, request).map_err(|reason| bad(address, reason))?;
     Ok((Response::new(head, framing, body, upload), Carrier::Http2(exchange)))
@@ -67,10 +67,10 @@ fn bad(address: SocketAddr, reason: String) -> Error {
 }
 
 /// The sending of a request's body.
-fn upload(request: &mut Request, stream: Sending) -> Upload {
+fn upload(request: &mut Request, stream: SharedSendStream) -> Upload {
     let mut body = std::mem::replace(&mut request.body, Body::Empty);
     let caller = request.caller.clone();
-    let mut outgoing = Outgoing::new(stream, None);
+    let mut outgoing = Http2Writer::new(stream, None);
     Upload::Going(Box::pin(async move {
         let carried = carry(&mut body, &mut outgoing).await;
         // What an endpoint did not take was not read: the bytes behind it are no request.
@@ -88,9 +88,9 @@ fn take_body(head: &Head, body: RecvStream, request: &Request) -> Result<(Framin
     match framing {
         Framing::None => Ok((Framing::None, Body::Empty)),
         Framing::Tunnel => Err(SWITCHING.to_owned()),
-        Framing::Length(length) => Ok((Framing::Length(length), Body::Http2(Incoming::new(body, None)))),
+        Framing::Length(length) => Ok((Framing::Length(length), Body::Http2(Http2Reader::new(body, None)))),
         _ if ended => Ok((Framing::Length(0), Body::Empty)),
-        _ => Ok((Framing::Chunked, Body::Http2(Incoming::new(body, None)))),
+        _ => Ok((Framing::Chunked, Body::Http2(Http2Reader::new(body, None)))),
     }
 }
 
@@ -98,13 +98,13 @@ fn take_body(head: &Head, body: RecvStream, request: &Request) -> Result<(Framin
 const SWITCHING: &str = "it switches protocols, which HTTP/2 does not have";
 
 /// The heads of a worker, and the bounds on those that come from an endpoint.
-struct HeadPool<'a> {
-    heads: &'a Lender<Head>,
+struct ResponseHeads<'a> {
+    heads: &'a ObjectPool<Head>,
     limits: &'a Limits,
 }
 
 /// Why no response came.
-enum Failed {
+enum ResponseFailure {
     Stream(h2::Error),
     /// Too many interim ones did.
     Interim,
@@ -112,38 +112,38 @@ enum Failed {
     Switching,
 }
 
-/// Waits for the final response; interim ones go to the caller.
+/// PeerProgress for the final response; interim ones go to the caller.
 async fn read_head(
     mut response: ResponseFuture,
     request: &Request,
-    lent: &HeadPool<'_>,
-) -> Result<http::Response<RecvStream>, Failed> {
+    lent: &ResponseHeads<'_>,
+) -> Result<http::Response<RecvStream>, ResponseFailure> {
     for _ in 0..=MOST_INTERIM {
-        match poll_fn(|cx| poll_head(&mut response, cx)).await.map_err(Failed::Stream)? {
-            Arrived::Final(response) => return Ok(response),
-            Arrived::Interim(interim) if interim.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(Failed::Switching);
+        match poll_fn(|cx| poll_head(&mut response, cx)).await.map_err(ResponseFailure::Stream)? {
+            ReceivedHead::Final(response) => return Ok(response),
+            ReceivedHead::Interim(interim) if interim.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(ResponseFailure::Switching);
             }
-            Arrived::Interim(interim) => Box::pin(pass_interim(&interim, request, lent)).await,
+            ReceivedHead::Interim(interim) => Box::pin(pass_interim(&interim, request, lent)).await,
         }
     }
-    Err(Failed::Interim)
+    Err(ResponseFailure::Interim)
 }
 
-enum Arrived {
+enum ReceivedHead {
     Interim(http::Response<()>),
     Final(http::Response<RecvStream>),
 }
 
-fn poll_head(response: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Result<Arrived, h2::Error>> {
+fn poll_head(response: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Result<ReceivedHead, h2::Error>> {
     if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
-        return Poll::Ready(interim.map(Arrived::Interim));
+        return Poll::Ready(interim.map(ReceivedHead::Interim));
     }
-    Pin::new(response).poll(cx).map_ok(Arrived::Final)
+    Pin::new(response).poll(cx).map_ok(ReceivedHead::Final)
 }
 
-async fn pass_interim(interim: &http::Response<()>, request: &Request, lent: &HeadPool<'_>) {
-    let mut head: Loan<Head> = lent.heads.lend();
+async fn pass_interim(interim: &http::Response<()>, request: &Request, lent: &ResponseHeads<'_>) {
+    let mut head: Pooled<Head> = lent.heads.take();
     let (parts, ()) = interim.clone().into_parts();
     // One that is out of bounds is dropped: nobody depends on it.
     if head.take_http2_response(&parts, lent.limits).is_ok() {

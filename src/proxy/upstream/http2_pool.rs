@@ -30,7 +30,7 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// heard of it is no fault of its own.
 const MOST_GIVEN_UP: usize = 10_000;
 
-/// How often a request that waits for a stream looks whether the endpoint allows more of them.
+/// How often a request that progress for a stream looks whether the endpoint allows more of them.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A worker's connections to one endpoint.
@@ -182,7 +182,7 @@ impl Http2Connection {
 
     /// Whether it takes streams still: its endpoint has not said goodbye.
     fn takes_more(&self) -> bool {
-        // A sender without a stream of its own never waits.
+        // A sender without a stream of its own never progress.
         let ready = self.sender.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
         !matches!(ready, Poll::Ready(Err(_)))
     }

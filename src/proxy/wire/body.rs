@@ -1,6 +1,6 @@
 //! A body on its way through: where it comes from, where it goes, and the carrying of it.
 
-use super::sink::{Part, Sink, Trailers};
+use super::sink::{BodyPart, Sink, Trailers};
 use super::{http1, http2};
 use std::io;
 
@@ -12,9 +12,9 @@ pub(crate) enum Body {
     /// Made here.
     Text(Vec<u8>),
     /// On an HTTP/1 connection.
-    Http1(http1::Incoming),
+    Http1(http1::Http1Reader),
     /// On an HTTP/2 stream.
-    Http2(http2::Incoming),
+    Http2(http2::Http2Reader),
 }
 
 impl Body {
@@ -29,25 +29,25 @@ impl Body {
     }
 
     /// The next part; None when the body is over.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Part>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<BodyPart>> {
         match self {
-            Self::Http1(incoming) => Ok(incoming.next().await?.map(Part::Http1)),
-            Self::Http2(incoming) => Ok(incoming.next().await?.map(Part::Http2)),
+            Self::Http1(incoming) => Ok(incoming.next().await?.map(BodyPart::Http1)),
+            Self::Http2(incoming) => Ok(incoming.next().await?.map(BodyPart::Http2)),
             made_here => made_here.next_at_hand(),
         }
     }
 
     /// The next part if it is here already.
-    pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<Part>> {
+    pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<BodyPart>> {
         match self {
             Self::Empty => Ok(None),
             Self::Text(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;
-                Ok((!bytes.is_empty()).then_some(Part::Text(bytes)))
+                Ok((!bytes.is_empty()).then_some(BodyPart::Text(bytes)))
             }
-            Self::Http1(incoming) => Ok(incoming.next_at_hand()?.map(Part::Http1)),
-            Self::Http2(incoming) => Ok(incoming.next_at_hand()?.map(Part::Http2)),
+            Self::Http1(incoming) => Ok(incoming.next_at_hand()?.map(BodyPart::Http1)),
+            Self::Http2(incoming) => Ok(incoming.next_at_hand()?.map(BodyPart::Http2)),
         }
     }
 
@@ -68,7 +68,7 @@ impl Body {
 
 /// Which side of a transfer failed.
 #[derive(Debug)]
-pub(crate) enum Broken {
+pub(crate) enum TransferError {
     /// The body could not be read to its end.
     Source(io::Error),
     /// The receiver did not take it.
@@ -79,14 +79,14 @@ pub(crate) enum Broken {
 /// sender.
 ///
 /// A head that `to` holds back leaves with the first part when that is here, and does not wait for one that is not.
-pub(crate) async fn carry(body: &mut Body, to: &mut impl Sink) -> Result<(), Broken> {
-    match body.next_at_hand().map_err(Broken::Source)? {
-        Some(part) => to.piece(&part, body.has_ended()).await.map_err(Broken::Sink)?,
+pub(crate) async fn carry(body: &mut Body, to: &mut impl Sink) -> Result<(), TransferError> {
+    match body.next_at_hand().map_err(TransferError::Source)? {
+        Some(part) => to.piece(&part, body.has_ended()).await.map_err(TransferError::Sink)?,
         None if body.is_done() => {}
-        None => to.flush().await.map_err(Broken::Sink)?,
+        None => to.flush().await.map_err(TransferError::Sink)?,
     }
-    while let Some(part) = body.next().await.map_err(Broken::Source)? {
-        to.piece(&part, body.has_ended()).await.map_err(Broken::Sink)?;
+    while let Some(part) = body.next().await.map_err(TransferError::Source)? {
+        to.piece(&part, body.has_ended()).await.map_err(TransferError::Sink)?;
     }
-    to.finish(body.trailers()).await.map_err(Broken::Sink)
+    to.finish(body.trailers()).await.map_err(TransferError::Sink)
 }

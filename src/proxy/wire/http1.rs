@@ -1,22 +1,23 @@
 //! A body on an HTTP/1 connection: read piece by piece, written piece by piece.
 
-use super::conn::{Conn, Piece};
-use super::lend::{Buffer, Loan};
-use super::sink::{Part, Sink, Trailers};
+use super::buffer::Buffer;
+use super::connection::{Connection, InputPiece};
+use super::object_pool::Pooled;
+use super::sink::{BodyPart, Sink, Trailers};
 use crate::message::{Chunked, Chunks, Framing, trailer_lines};
 use std::io::{self, Write as _};
 use std::rc::Rc;
 
 /// A body that is being read.
 #[derive(Debug)]
-pub(crate) struct Incoming {
-    conn: Rc<Conn>,
-    rest: Rest,
+pub(crate) struct Http1Reader {
+    connection: Rc<Connection>,
+    rest: Remainder,
 }
 
 /// What of a body is still to come.
 #[derive(Debug)]
-enum Rest {
+enum Remainder {
     Length(u64),
     /// Boxed: most bodies have a length, and every connection pays for the size of this.
     Chunked(Box<Chunks>),
@@ -24,27 +25,27 @@ enum Rest {
     Done(Option<Box<Chunks>>),
 }
 
-impl Incoming {
-    /// A body that follows on `conn`; none, and a tunnel, have nothing to read.
-    pub(crate) fn new(conn: Rc<Conn>, framing: Framing) -> Self {
+impl Http1Reader {
+    /// A body that follows on `connection`; none, and a tunnel, have nothing to read.
+    pub(crate) fn new(connection: Rc<Connection>, framing: Framing) -> Self {
         let rest = match framing {
-            Framing::None | Framing::Tunnel | Framing::Length(0) => Rest::Done(None),
-            Framing::Length(length) => Rest::Length(length),
-            Framing::Chunked => Rest::Chunked(Box::default()),
-            Framing::Close => Rest::UntilClose,
+            Framing::None | Framing::Tunnel | Framing::Length(0) => Remainder::Done(None),
+            Framing::Length(length) => Remainder::Length(length),
+            Framing::Chunked => Remainder::Chunked(Box::default()),
+            Framing::Close => Remainder::UntilClose,
         };
-        Self { conn, rest }
+        Self { connection, rest }
     }
 
     /// Whether all of it was read.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.rest, Rest::Done(_))
+        matches!(self.rest, Remainder::Done(_))
     }
 
     /// Trailer lines that came behind it and may go on, ready to be written.
     pub(crate) fn trailers(&self) -> &[u8] {
         match &self.rest {
-            Rest::Done(Some(chunks)) => chunks.trailers(),
+            Remainder::Done(Some(chunks)) => chunks.trailers(),
             _ => &[],
         }
     }
@@ -54,63 +55,63 @@ impl Incoming {
     /// # Errors
     ///
     /// The connection ended before the body, or its framing is broken (`InvalidData`).
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Piece>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<InputPiece>> {
         loop {
             if let Some(len) = self.at_hand()? {
-                return Ok(Some(self.conn.take(len)));
+                return Ok(Some(self.connection.take(len)));
             }
             if self.is_done() {
                 return Ok(None);
             }
-            if self.conn.fill().await? == 0 {
-                if !matches!(self.rest, Rest::UntilClose) {
+            if self.connection.fill().await? == 0 {
+                if !matches!(self.rest, Remainder::UntilClose) {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                self.rest = Rest::Done(None);
+                self.rest = Remainder::Done(None);
             }
         }
     }
 
     /// The next piece if it has come already.
-    pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<Piece>> {
-        Ok(self.at_hand()?.map(|len| self.conn.take(len)))
+    pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<InputPiece>> {
+        Ok(self.at_hand()?.map(|len| self.connection.take(len)))
     }
 
     /// How many bytes of body stand at the front of the input; what is framing before them is used up.
     fn at_hand(&mut self) -> io::Result<Option<usize>> {
-        let here = self.conn.look(<[u8]>::len);
+        let here = self.connection.with_input(<[u8]>::len);
         let len = match &mut self.rest {
-            Rest::Done(_) => 0,
-            Rest::UntilClose => here,
-            Rest::Length(left) => {
+            Remainder::Done(_) => 0,
+            Remainder::UntilClose => here,
+            Remainder::Length(left) => {
                 let len = usize::try_from(*left).map_or(here, |left| left.min(here));
                 *left -= len as u64;
                 if *left == 0 {
-                    self.rest = Rest::Done(None);
+                    self.rest = Remainder::Done(None);
                 }
                 len
             }
-            Rest::Chunked(_) => self.chunk_at_hand()?,
+            Remainder::Chunked(_) => self.chunk_at_hand()?,
         };
         Ok((len > 0).then_some(len))
     }
 
     fn chunk_at_hand(&mut self) -> io::Result<usize> {
-        let Rest::Chunked(chunks) = &mut self.rest else { return Ok(0) };
-        let found = self.conn.look(|bytes| chunks.decode(bytes));
+        let Remainder::Chunked(chunks) = &mut self.rest else { return Ok(0) };
+        let found = self.connection.with_input(|bytes| chunks.decode(bytes));
         match found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
             Chunked::More { consumed } => {
-                self.conn.consume(consumed);
+                self.connection.consume(consumed);
                 Ok(0)
             }
             Chunked::Data { skip, data } => {
-                self.conn.consume(skip);
+                self.connection.consume(skip);
                 Ok(data)
             }
             Chunked::End { consumed } => {
-                self.conn.consume(consumed);
+                self.connection.consume(consumed);
                 let chunks = std::mem::take(chunks);
-                self.rest = Rest::Done(Some(chunks));
+                self.rest = Remainder::Done(Some(chunks));
                 Ok(0)
             }
         }
@@ -123,19 +124,19 @@ const MOST_COPIED: usize = 4 * 1024;
 
 /// A message that is being written: its head first, together with what of its body is at hand.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    conn: Rc<Conn>,
+pub(crate) struct Http1Writer {
+    connection: Rc<Connection>,
     chunked: bool,
     /// Whether trailers may be written behind chunks.
     trailers: bool,
     /// Written before the next piece: the head, the end of a chunk, the size of the next.
-    before: Option<Loan<Buffer>>,
+    before: Option<Pooled<Buffer>>,
 }
 
-impl Outgoing {
-    /// Begins a message with a head that is written with the first piece, or by [`Outgoing::flush`].
-    pub(crate) fn new(conn: Rc<Conn>, head: Loan<Buffer>, chunked: bool) -> Self {
-        Self { conn, chunked, trailers: true, before: Some(head) }
+impl Http1Writer {
+    /// Begins a message with a head that is written with the first piece, or by [`Http1Writer::flush`].
+    pub(crate) fn new(connection: Rc<Connection>, head: Pooled<Buffer>, chunked: bool) -> Self {
+        Self { connection, chunked, trailers: true, before: Some(head) }
     }
 
     /// Says whether trailers may be written behind chunks: unless it is said, they may.
@@ -144,13 +145,13 @@ impl Outgoing {
     }
 }
 
-impl Sink for Outgoing {
-    async fn piece(&mut self, part: &Part, _: bool) -> io::Result<()> {
+impl Sink for Http1Writer {
+    async fn piece(&mut self, part: &BodyPart, _: bool) -> io::Result<()> {
         let bytes = part.bytes();
         if bytes.is_empty() {
             return Ok(());
         }
-        let mut before = self.before.take().unwrap_or_else(|| self.conn.out());
+        let mut before = self.before.take().unwrap_or_else(|| self.connection.out());
         let mut after: &[u8] = b"";
         if self.chunked {
             // Writing to a vector does not fail.
@@ -160,14 +161,14 @@ impl Sink for Outgoing {
         if bytes.len() <= MOST_COPIED {
             before.out().extend_from_slice(bytes);
             before.out().extend_from_slice(after);
-            return self.conn.write([before.data(), b"", b""]).await;
+            return self.connection.write([before.data(), b"", b""]).await;
         }
-        self.conn.write([before.data(), bytes, after]).await
+        self.connection.write([before.data(), bytes, after]).await
     }
 
     async fn flush(&mut self) -> io::Result<()> {
         match self.before.take() {
-            Some(before) => self.conn.write([before.data(), b"", b""]).await,
+            Some(before) => self.connection.write([before.data(), b"", b""]).await,
             None => Ok(()),
         }
     }
@@ -183,9 +184,9 @@ impl Sink for Outgoing {
                 }
                 _ => b"",
             };
-            let mut before = self.before.take().unwrap_or_else(|| self.conn.out());
+            let mut before = self.before.take().unwrap_or_else(|| self.connection.out());
             before.out().extend_from_slice(b"0\r\n");
-            return self.conn.write([before.data(), trailers, b"\r\n"]).await;
+            return self.connection.write([before.data(), trailers, b"\r\n"]).await;
         }
         self.flush().await
     }

@@ -8,8 +8,8 @@
 //! Bytes that came over HTTP/2 are not copied; those of HTTP/1 are, once, towards HTTP/2, where they are kept until
 //! the peer's window opens.
 
-use super::patience::Waits;
-use super::sink::{Data, Part, Sink, Trailers};
+use super::sink::{BodyPart, Http2Data, Sink, Trailers};
+use super::timer::PeerProgress;
 use crate::message::{Head, strip_trailers, trailer_fields};
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -25,12 +25,12 @@ use std::time::Duration;
 /// How many bytes of one stream wait to be written, beside what the peer's window bounds.
 pub(crate) const SEND_BUFFER: usize = 32 * 1024;
 
-/// How long a connection that was said goodbye to may take to end when it has no stream, and a body to arrive that an
+/// How long a connection that was said goodbye to may take to end when it has no stream, and a body to detect that an
 /// endpoint has answered already.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// The sending half of a stream, shared by who writes the body and who may have to reset it.
-pub(crate) type Sending = Rc<RefCell<SendStream<Bytes>>>;
+pub(crate) type SharedSendStream = Rc<RefCell<SendStream<Bytes>>>;
 
 /// What went wrong on a stream, as other sources of bytes say it.
 pub(crate) fn io_error(error: h2::Error) -> io::Error {
@@ -60,15 +60,15 @@ pub(crate) fn refusal_code(error: &io::Error) -> Option<Reason> {
 
 /// The way back to the caller of one stream.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct ResponseSender {
     respond: RefCell<SendResponse<Bytes>>,
     /// Once the head of the response was sent.
-    stream: RefCell<Option<Sending>>,
+    stream: RefCell<Option<SharedSendStream>>,
     /// The code with which the caller gave the stream up.
     given_up: Cell<Option<Reason>>,
 }
 
-impl Reply {
+impl ResponseSender {
     pub(crate) fn new(respond: SendResponse<Bytes>) -> Rc<Self> {
         Rc::new(Self {
             respond: RefCell::new(respond),
@@ -90,13 +90,13 @@ impl Reply {
     /// Sends an interim response.
     pub(crate) fn interim(&self, head: &Head) {
         if let Ok(head) = head.to_http2_response() {
-            // A stream that is gone is noticed by who waits for it.
+            // A stream that is gone is noticed by who progress for it.
             let _ = self.respond.borrow_mut().send_informational(head);
         }
     }
 
     /// Sends the head of the response; `whole` if nothing follows it.
-    pub(crate) fn begin(&self, head: &Head, whole: bool) -> io::Result<Sending> {
+    pub(crate) fn begin(&self, head: &Head, whole: bool) -> io::Result<SharedSendStream> {
         let head = head.to_http2_response().map_err(io::Error::other)?;
         let stream = self.respond.borrow_mut().send_response(head, whole).map_err(io_error)?;
         let stream = Rc::new(RefCell::new(stream));
@@ -124,17 +124,17 @@ impl Reply {
 
 /// A body that is being read.
 #[derive(Debug)]
-pub(crate) struct Incoming {
+pub(crate) struct Http2Reader {
     stream: RecvStream,
     trailers: Option<HeaderMap>,
     ended: bool,
     /// Where it is noted that the peer is awaited, if it may not be awaited for ever.
-    waits: Option<Rc<Waits>>,
+    progress: Option<Rc<PeerProgress>>,
 }
 
-impl Incoming {
-    pub(crate) fn new(stream: RecvStream, waits: Option<Rc<Waits>>) -> Self {
-        Self { stream, trailers: None, ended: false, waits }
+impl Http2Reader {
+    pub(crate) fn new(stream: RecvStream, progress: Option<Rc<PeerProgress>>) -> Self {
+        Self { stream, trailers: None, ended: false, progress }
     }
 
     /// Whether all of it was read.
@@ -152,11 +152,11 @@ impl Incoming {
     /// # Errors
     ///
     /// The stream was reset, or its connection ended.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Data>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Http2Data>> {
         poll_fn(|cx| {
             let next = self.poll_next(cx);
-            if let Some(waits) = &self.waits {
-                waits.for_bytes.set(next.is_pending());
+            if let Some(progress) = &self.progress {
+                progress.for_bytes.set(next.is_pending());
             }
             next
         })
@@ -164,23 +164,23 @@ impl Incoming {
     }
 
     /// The next part if it has come already.
-    pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<Data>> {
+    pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<Http2Data>> {
         match self.poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(next) => next,
             Poll::Pending => Ok(None),
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Data>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Http2Data>>> {
         while !self.ended {
             match ready!(self.stream.poll_data(cx)).transpose().map_err(io_error)? {
                 Some(bytes) if bytes.is_empty() => {}
                 Some(bytes) => {
-                    if let Some(waits) = &self.waits {
-                        waits.move_on(bytes.len());
+                    if let Some(progress) = &self.progress {
+                        progress.add(bytes.len());
                     }
                     let credit = self.stream.flow_control().clone();
-                    return Poll::Ready(Ok(Some(Data::new(bytes, credit))));
+                    return Poll::Ready(Ok(Some(Http2Data::new(bytes, credit))));
                 }
                 None => {
                     self.trailers = ready!(self.stream.poll_trailers(cx)).map_err(io_error)?;
@@ -197,25 +197,25 @@ impl Incoming {
 
 /// A body that is being written.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    stream: Sending,
+pub(crate) struct Http2Writer {
+    stream: SharedSendStream,
     ended: bool,
     /// Where it is noted that the peer is awaited, if it may not be awaited for ever.
-    waits: Option<Rc<Waits>>,
+    progress: Option<Rc<PeerProgress>>,
 }
 
-impl Outgoing {
-    pub(crate) fn new(stream: Sending, waits: Option<Rc<Waits>>) -> Self {
-        Self { stream, ended: false, waits }
+impl Http2Writer {
+    pub(crate) fn new(stream: SharedSendStream, progress: Option<Rc<PeerProgress>>) -> Self {
+        Self { stream, ended: false, progress }
     }
 
-    /// Waits until the peer takes bytes; says how many.
+    /// PeerProgress until the peer takes bytes; says how many.
     async fn room(&self, wanted: usize) -> io::Result<usize> {
         self.stream.borrow_mut().reserve_capacity(wanted);
         poll_fn(|cx| {
             let room = self.poll_room(cx);
-            if let Some(waits) = &self.waits {
-                waits.for_room.set(room.is_pending());
+            if let Some(progress) = &self.progress {
+                progress.for_room.set(room.is_pending());
             }
             room
         })
@@ -240,15 +240,15 @@ impl Outgoing {
     fn send(&self, bytes: Bytes, last: bool) -> io::Result<()> {
         let len = bytes.len();
         self.stream.borrow_mut().send_data(bytes, last).map_err(io_error)?;
-        if let Some(waits) = &self.waits {
-            waits.move_on(len);
+        if let Some(progress) = &self.progress {
+            progress.add(len);
         }
         Ok(())
     }
 }
 
-impl Sink for Outgoing {
-    async fn piece(&mut self, part: &Part, last: bool) -> io::Result<()> {
+impl Sink for Http2Writer {
+    async fn piece(&mut self, part: &BodyPart, last: bool) -> io::Result<()> {
         let mut left = part.to_bytes();
         while !left.is_empty() {
             let room = self.room(left.len()).await?;

@@ -1,16 +1,16 @@
 //! The parts of a body, and where they go.
 
-use super::conn::Piece;
+use super::connection::InputPiece;
 use bytes::Bytes;
 use h2::FlowControl;
 use http::HeaderMap;
 use std::io;
 
 /// A part of a body; dropping it says that it was used.
-pub(crate) enum Part {
+pub(crate) enum BodyPart {
     Text(Vec<u8>),
-    Http1(Piece),
-    Http2(Data),
+    Http1(InputPiece),
+    Http2(Http2Data),
 }
 
 /// What came behind a body.
@@ -26,7 +26,7 @@ pub(crate) enum Trailers<'a> {
 /// Where a body goes.
 pub(crate) trait Sink {
     /// Takes a part of the body, `last` if nothing comes behind it; what is held back before it leaves with it.
-    async fn piece(&mut self, part: &Part, last: bool) -> io::Result<()>;
+    async fn piece(&mut self, part: &BodyPart, last: bool) -> io::Result<()>;
 
     /// Sends what was held back.
     async fn flush(&mut self) -> io::Result<()>;
@@ -37,12 +37,12 @@ pub(crate) trait Sink {
 
 /// A part of a body; when it is dropped, the peer may send as much again.
 #[derive(Debug)]
-pub(crate) struct Data {
+pub(crate) struct Http2Data {
     bytes: Bytes,
     credit: FlowControl,
 }
 
-impl Data {
+impl Http2Data {
     /// Makes a part of bytes that came, and the credit to give back for them.
     pub(crate) fn new(bytes: Bytes, credit: FlowControl) -> Self {
         Self { bytes, credit }
@@ -53,14 +53,14 @@ impl Data {
     }
 }
 
-impl Drop for Data {
+impl Drop for Http2Data {
     fn drop(&mut self) {
         // Refused only when the stream is over.
         let _ = self.credit.release_capacity(self.bytes.len());
     }
 }
 
-impl Part {
+impl BodyPart {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Text(bytes) => bytes,

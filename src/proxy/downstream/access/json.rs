@@ -1,16 +1,16 @@
 //! An access line as a JSON object. What is not known is absent.
 
-use super::{Asked, cut, shown_status};
+use super::{RequestFacts, cut, shown_status};
 use crate::context::Peer;
 use crate::proxy::exchange::Record;
 use jiff::Timestamp;
 use serde::Serialize;
 
 /// An object whose last fields are still to come.
-pub(super) struct Draft(Vec<u8>);
+pub(super) struct JsonDraft(Vec<u8>);
 
-impl Draft {
-    pub(super) fn begin(asked: &Asked<'_>, peer: &Peer, router: &str, server: &str) -> Self {
+impl JsonDraft {
+    pub(super) fn begin(asked: &RequestFacts<'_>, peer: &Peer, router: &str, server: &str) -> Self {
         let mut draft = Self(Vec::with_capacity(512));
         draft.field("time", &format!("{:.3}", Timestamp::now()));
         draft.field("router", router);
@@ -54,7 +54,7 @@ impl Draft {
         }
         self.field("status", &shown_status(record));
         self.field("bytes", &record.sent());
-        // Exact to the microsecond for as long as anybody waits.
+        // Exact to the microsecond for as long as anybody progress.
         self.field("duration_ms", &(record.began().elapsed().as_micros() as f64 / 1_000.0));
         self.field("complete", &record.is_complete());
         self.0.extend_from_slice(b"}\n");

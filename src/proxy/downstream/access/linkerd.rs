@@ -4,14 +4,14 @@
 //! The time is that of the end, as in Linkerd, and always UTC. What is not known is `-`; the length is the response's
 //! `Content-Length`.
 
-use super::{Asked, cut, shown_status};
+use super::{RequestFacts, cut, shown_status};
 use crate::context::Peer;
 use crate::proxy::exchange::Record;
 use jiff::Timestamp;
 use std::io::Write as _;
 
 /// A line of which time and answer are still to come.
-pub(super) struct Draft {
+pub(super) struct LinkerdDraft {
     text: Vec<u8>,
     /// Where the time goes.
     time_at: usize,
@@ -19,8 +19,8 @@ pub(super) struct Draft {
     answer_at: usize,
 }
 
-impl Draft {
-    pub(super) fn begin(asked: &Asked<'_>, peer: &Peer) -> Self {
+impl LinkerdDraft {
+    pub(super) fn begin(asked: &RequestFacts<'_>, peer: &Peer) -> Self {
         let mut text = Vec::with_capacity(256);
         push(&mut text, asked.host, b" ");
         // Writing to a vector does not fail.

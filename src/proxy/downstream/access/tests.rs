@@ -29,31 +29,32 @@ fn peer(remote: &str) -> Peer {
     Peer::new(remote.parse().unwrap(), "127.0.0.1:80".parse().unwrap())
 }
 
-fn line(asked: &Asked<'_>, record: &Record) -> String {
-    String::from_utf8(linkerd::Draft::begin(asked, &peer("10.0.0.1:5000")).end(record)).unwrap()
+fn line(asked: &RequestFacts<'_>, record: &Record) -> String {
+    String::from_utf8(linkerd::LinkerdDraft::begin(asked, &peer("10.0.0.1:5000")).end(record)).unwrap()
 }
 
-fn object(asked: &Asked<'_>) -> Value {
-    let line = json::Draft::begin(asked, &peer("10.0.0.1:5000"), "in", "127.0.0.1/80").end(&answered());
+fn object(asked: &RequestFacts<'_>) -> Value {
+    let line = json::JsonDraft::begin(asked, &peer("10.0.0.1:5000"), "in", "127.0.0.1/80").end(&answered());
     let (end, json) = line.split_last().unwrap();
     assert_eq!((*end, json.contains(&b'\n')), (b'\n', false), "one line");
     serde_json::from_slice(json).unwrap()
 }
 
-fn agent(value: &[u8]) -> Asked<'_> {
-    Asked { user_agent: Some(value), ..Asked::default() }
+fn agent(value: &[u8]) -> RequestFacts<'_> {
+    RequestFacts { user_agent: Some(value), ..RequestFacts::default() }
 }
 
 #[test]
 fn what_is_not_known_is_a_hyphen() {
-    let line = line(&Asked::default(), &Record::new(None));
+    let line = line(&RequestFacts::default(), &Record::new(None));
     let (before, after) = (line.split(" [").next().unwrap(), line.split("] ").nth(1).unwrap());
     assert_eq!((before, after), ("- 10.0.0.1 - -", "\"- - -\" 499 - \"-\" \"-\"\n"));
 }
 
 #[test]
 fn a_peer_in_the_clothes_of_ipv6_is_shown_as_it_is() {
-    let line = linkerd::Draft::begin(&Asked::default(), &peer("[::ffff:10.0.0.2]:1")).end(&answered());
+    let line =
+        linkerd::LinkerdDraft::begin(&RequestFacts::default(), &peer("[::ffff:10.0.0.2]:1")).end(&answered());
     assert!(line.starts_with(b"- 10.0.0.2 - - ["));
 }
 
@@ -64,8 +65,12 @@ fn no_value_ends_itself_or_the_line() {
     assert!(line(&agent(forged), &answered()).ends_with(&format!(" {shown}\n")));
     assert_eq!(object(&agent(forged))["user_agent"], "x\" 200\r\n\\evil \x1b[2J\u{fffd}\x7fé\0");
     // Outside of quotes a blank would end the value.
-    let asked =
-        Asked { host: Some(b"a - -"), method: Some(b"G T"), target: Some(b"/ b"), ..Asked::default() };
+    let asked = RequestFacts {
+        host: Some(b"a - -"),
+        method: Some(b"G T"),
+        target: Some(b"/ b"),
+        ..RequestFacts::default()
+    };
     let line = line(&asked, &answered());
     assert!(line.starts_with("a\\x20-\\x20- 10.0.0.1 - - ["), "{line}");
     assert!(line.contains("\"G\\x20T / b -\""), "{line}");
@@ -80,13 +85,13 @@ fn values_are_cut() {
         assert_eq!(object(&agent(value))["user_agent"], format!("{shown}{rest}"));
     }
     let odd = vec![0; 1 << 20];
-    let asked = Asked { host: Some(&odd), target: Some(&odd), ..Asked::default() };
+    let asked = RequestFacts { host: Some(&odd), target: Some(&odd), ..RequestFacts::default() };
     assert!(line(&asked, &answered()).len() < 10 * MOST_OF_VALUE);
 }
 
 #[test]
 fn an_object_says_what_is_known_and_no_more() {
-    let asked = Asked { host: Some(b"a"), method: Some(b"GET"), ..Asked::default() };
+    let asked = RequestFacts { host: Some(b"a"), method: Some(b"GET"), ..RequestFacts::default() };
     let mut object = object(&asked);
     let time = object["time"].take();
     assert!(time.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{time}");

@@ -9,7 +9,7 @@ const MOST_PREMATURE: u32 = 500;
 
 /// The streams of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Streams {
+pub(super) struct OpenStreams {
     open: Cell<usize>,
     /// Those that were reset as soon as they began, less those that were answered.
     premature: Cell<u32>,
@@ -18,21 +18,21 @@ pub(super) struct Streams {
 }
 
 /// One stream that is open; its drop says that it is over.
-pub(super) struct Open {
-    streams: Rc<Streams>,
-    pub(super) ended: Ended,
+pub(super) struct OpenStream {
+    streams: Rc<OpenStreams>,
+    pub(super) ended: StreamEnd,
 }
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum StreamEnd {
     Answered,
     /// Its caller reset it as soon as it had begun it.
     Premature,
     Reset,
 }
 
-impl Streams {
+impl OpenStreams {
     /// Returns whether none is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.get() == 0
@@ -56,24 +56,24 @@ impl Streams {
     }
 }
 
-impl Open {
-    pub(super) fn new(streams: &Rc<Streams>) -> Self {
+impl OpenStream {
+    pub(super) fn new(streams: &Rc<OpenStreams>) -> Self {
         streams.open.set(streams.open.get() + 1);
-        Self { streams: Rc::clone(streams), ended: Ended::Reset }
+        Self { streams: Rc::clone(streams), ended: StreamEnd::Reset }
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a stream was given up: this is a defect of the router");
         }
-        let Streams { open, premature, session } = &*self.streams;
+        let OpenStreams { open, premature, session } = &*self.streams;
         open.set(open.get() - 1);
         match self.ended {
-            Ended::Answered => premature.set(premature.get().saturating_sub(1)),
-            Ended::Premature => premature.set(premature.get() + 1),
-            Ended::Reset => {}
+            StreamEnd::Answered => premature.set(premature.get().saturating_sub(1)),
+            StreamEnd::Premature => premature.set(premature.get() + 1),
+            StreamEnd::Reset => {}
         }
         if (open.get() == 0 || premature.get() >= MOST_PREMATURE)
             && let Some(session) = session.take()

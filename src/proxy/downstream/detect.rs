@@ -4,7 +4,7 @@ use super::http1::Http1Session;
 use super::http2::{self, PREFACE};
 use super::listener::{ConnectionContext, Listener};
 use crate::context::Peer;
-use crate::proxy::wire::conn::Conn;
+use crate::proxy::wire::connection::Connection;
 use std::future::poll_fn;
 use std::io::Cursor;
 use std::rc::Rc;
@@ -14,12 +14,12 @@ use tokio::net::TcpStream;
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve_connection(listener: Rc<Listener>, stream: TcpStream, peer: Peer) {
-    let conn = Conn::new(stream, listener.service().pools.buffers.clone());
+    let connection = Connection::new(stream, listener.service().pools.buffers.clone());
     let mut context = ConnectionContext::new(listener, peer);
-    match first_bytes(&mut context, &conn).await {
-        Some(Spoken::Http1) => Http1Session { context, conn }.run().await,
-        Some(Spoken::Http2) => {
-            let Some((stream, begun)) = Conn::into_parts(conn) else { return };
+    match first_bytes(&mut context, &connection).await {
+        Some(WireProtocol::Http1) => Http1Session { context, connection }.run().await,
+        Some(WireProtocol::Http2) => {
+            let Some((stream, begun)) = Connection::into_parts(connection) else { return };
             let (reading, writing) = stream.into_split();
             let begun = Cursor::new(begun.map(|begun| begun.data().to_vec()).unwrap_or_default());
             let io = tokio::io::join(begun.chain(reading), writing);
@@ -32,7 +32,7 @@ pub(crate) async fn serve_connection(listener: Rc<Listener>, stream: TcpStream, 
 
 /// What a caller speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
+enum WireProtocol {
     Http1,
     Http2,
 }
@@ -40,18 +40,18 @@ enum Spoken {
 /// Reads until it is known what the caller speaks; None when nothing, or too little, comes.
 ///
 /// HTTP/1 is known by its first bytes: no method that is in use begins as HTTP/2's preface does.
-async fn first_bytes(context: &mut ConnectionContext, conn: &Conn) -> Option<Spoken> {
+async fn first_bytes(context: &mut ConnectionContext, connection: &Connection) -> Option<WireProtocol> {
     loop {
-        let begun = match conn.look(spoken) {
-            Some(spoken) => return Some(spoken),
-            None => !conn.look(<[u8]>::is_empty),
+        let begun = match connection.with_input(detect) {
+            Some(detect) => return Some(detect),
+            None => !connection.with_input(<[u8]>::is_empty),
         };
         let came = poll_fn(|cx| {
-            if let Poll::Ready(read) = conn.poll_fill(cx) {
+            if let Poll::Ready(read) = connection.poll_fill(cx) {
                 return Poll::Ready(matches!(read, Ok(n) if n > 0));
             }
             // A head that was begun may be finished while the worker stops.
-            let over = if begun { context.patience.poll_over(cx) } else { context.poll_over(cx) };
+            let over = if begun { context.timer.poll_elapsed(cx) } else { context.poll_elapsed(cx) };
             over.map(|()| false)
         });
         if !came.await {
@@ -62,17 +62,17 @@ async fn first_bytes(context: &mut ConnectionContext, conn: &Conn) -> Option<Spo
         }
         if !begun {
             let limits = context.listener.service().limits;
-            context.patience.begin(limits.head);
+            context.timer.begin(limits.head);
         }
     }
 }
 
 /// What the bytes that came say; None while they may become either.
-fn spoken(bytes: &[u8]) -> Option<Spoken> {
+fn detect(bytes: &[u8]) -> Option<WireProtocol> {
     let len = bytes.len().min(PREFACE.len());
     match bytes.get(..len) {
-        Some(begun) if !PREFACE.starts_with(begun) => Some(Spoken::Http1),
-        _ if len == PREFACE.len() => Some(Spoken::Http2),
+        Some(begun) if !PREFACE.starts_with(begun) => Some(WireProtocol::Http1),
+        _ if len == PREFACE.len() => Some(WireProtocol::Http2),
         _ => None,
     }
 }
@@ -83,18 +83,18 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell() {
-        let table: [(&[u8], Option<Spoken>); 8] = [
+        let table: [(&[u8], Option<WireProtocol>); 8] = [
             (b"", None),
-            (b"G", Some(Spoken::Http1)),
+            (b"G", Some(WireProtocol::Http1)),
             (b"P", None),
-            (b"PO", Some(Spoken::Http1)),
+            (b"PO", Some(WireProtocol::Http1)),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Spoken::Http2)),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", Some(Spoken::Http2)),
-            (b"PRI * HTTP/1.1\r\n", Some(Spoken::Http1)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(WireProtocol::Http2)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", Some(WireProtocol::Http2)),
+            (b"PRI * HTTP/1.1\r\n", Some(WireProtocol::Http1)),
         ];
         for (bytes, expected) in table {
-            assert_eq!(spoken(bytes), expected, "{}", bytes.escape_ascii());
+            assert_eq!(detect(bytes), expected, "{}", bytes.escape_ascii());
         }
     }
 }

@@ -1,7 +1,8 @@
 //! One HTTP/1 connection, of a caller or of an upstream: bytes in, bytes out.
 
-use super::lend::{Buffer, Lender, Loan};
-use super::patience::Waits;
+use super::buffer::Buffer;
+use super::object_pool::{ObjectPool, Pooled};
+use super::timer::PeerProgress;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -17,49 +18,49 @@ use tokio::time::timeout;
 ///
 /// While nothing has come it holds no buffer: readiness is awaited without one.
 #[derive(Debug)]
-pub(crate) struct Conn {
+pub(crate) struct Connection {
     /// Borrowed for one poll at a time.
     stream: RefCell<TcpStream>,
-    input: RefCell<Option<Loan<Buffer>>>,
-    buffers: Lender<Buffer>,
+    input: RefCell<Option<Pooled<Buffer>>>,
+    buffers: ObjectPool<Buffer>,
     ended: Cell<bool>,
     body_wanted: Cell<bool>,
-    pub(crate) waits: Waits,
+    pub(crate) progress: PeerProgress,
     /// Whether a write was begun and not finished: whatever is written behind it would be read as a part of it.
-    torn: Cell<bool>,
+    is_broken_off: Cell<bool>,
 }
 
 /// A piece of a body, in the buffer it came in; when it is dropped, its bytes are used up.
 #[derive(Debug)]
-pub(crate) struct Piece {
-    buffer: Option<Loan<Buffer>>,
+pub(crate) struct InputPiece {
+    buffer: Option<Pooled<Buffer>>,
     len: usize,
-    conn: Rc<Conn>,
+    connection: Rc<Connection>,
 }
 
-impl Conn {
-    pub(crate) fn new(stream: TcpStream, buffers: Lender<Buffer>) -> Rc<Self> {
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, buffers: ObjectPool<Buffer>) -> Rc<Self> {
         Rc::new(Self {
             stream: RefCell::new(stream),
             input: RefCell::new(None),
             buffers,
             ended: Cell::new(false),
             body_wanted: Cell::new(false),
-            waits: Waits::default(),
-            torn: Cell::new(false),
+            progress: PeerProgress::default(),
+            is_broken_off: Cell::new(false),
         })
     }
 
     /// Gives the connection up to who speaks another protocol on it, with the bytes that came in.
     ///
     /// None while somebody else holds it.
-    pub(crate) fn into_parts(this: Rc<Self>) -> Option<(TcpStream, Option<Loan<Buffer>>)> {
-        let conn = Rc::into_inner(this)?;
-        Some((conn.stream.into_inner(), conn.input.into_inner()))
+    pub(crate) fn into_parts(this: Rc<Self>) -> Option<(TcpStream, Option<Pooled<Buffer>>)> {
+        let connection = Rc::into_inner(this)?;
+        Some((connection.stream.into_inner(), connection.input.into_inner()))
     }
 
     /// Looks at the bytes that came in and were not used yet.
-    pub(crate) fn look<T>(&self, at: impl FnOnce(&[u8]) -> T) -> T {
+    pub(crate) fn with_input<T>(&self, at: impl FnOnce(&[u8]) -> T) -> T {
         at(self.input.borrow().as_ref().map(|buffer| buffer.data()).unwrap_or_default())
     }
 
@@ -75,8 +76,8 @@ impl Conn {
     }
 
     /// Takes the first `len` bytes that came in as a piece of a body.
-    pub(crate) fn take(self: &Rc<Self>, len: usize) -> Piece {
-        Piece { buffer: self.input.borrow_mut().take(), len, conn: Rc::clone(self) }
+    pub(crate) fn take(self: &Rc<Self>, len: usize) -> InputPiece {
+        InputPiece { buffer: self.input.borrow_mut().take(), len, connection: Rc::clone(self) }
     }
 
     /// Reads more; zero says that the peer has ended its side.
@@ -86,7 +87,7 @@ impl Conn {
         }
         let mut input = self.input.borrow_mut();
         // Lent before it is known whether there are bytes: asking for readiness first would ask twice.
-        let buffer = input.get_or_insert_with(|| self.buffers.lend());
+        let buffer = input.get_or_insert_with(|| self.buffers.take());
         let mut stream = self.stream.borrow_mut();
         let read = pin!(stream.read_buf(buffer.room())).poll(cx);
         if buffer.is_empty() {
@@ -94,16 +95,16 @@ impl Conn {
         }
         if let Poll::Ready(Ok(n)) = read {
             self.ended.set(n == 0);
-            self.waits.move_on(n);
+            self.progress.add(n);
         }
         read
     }
 
-    /// Waits for more; zero says that the peer has ended its side.
+    /// PeerProgress for more; zero says that the peer has ended its side.
     pub(crate) async fn fill(&self) -> io::Result<usize> {
         poll_fn(|cx| {
             let read = self.poll_fill(cx);
-            self.waits.for_bytes.set(read.is_pending());
+            self.progress.for_bytes.set(read.is_pending());
             read
         })
         .await
@@ -119,17 +120,17 @@ impl Conn {
         self.body_wanted.get()
     }
 
-    /// Notices that the caller has gone while it waits for its response.
+    /// Notices that the caller has gone while it progress for its response.
     ///
-    /// A request that is pipelined behind the present one is kept; while it waits its turn nothing more is read.
-    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Gone> {
+    /// A request that is pipelined behind the present one is kept; while it progress its turn nothing more is read.
+    pub(crate) fn poll_peer_end(&self, cx: &mut Context<'_>) -> Poll<PeerEnd> {
         if self.body_wanted.get() || self.input.borrow().is_some() {
             return Poll::Pending;
         }
         match ready!(self.poll_fill(cx)) {
-            Ok(0) => Poll::Ready(Gone::HalfClosed),
+            Ok(0) => Poll::Ready(PeerEnd::HalfClosed),
             Ok(_) => Poll::Pending,
-            Err(_) => Poll::Ready(Gone::Broken),
+            Err(_) => Poll::Ready(PeerEnd::Broken),
         }
     }
 
@@ -154,7 +155,7 @@ impl Conn {
     ///
     /// After a write that was given up halfway nothing more is written.
     pub(crate) async fn write(&self, parts: [&[u8]; 3]) -> io::Result<()> {
-        if self.torn.replace(true) {
+        if self.is_broken_off.replace(true) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let total = parts.iter().map(|part| part.len()).sum();
@@ -169,18 +170,18 @@ impl Conn {
                     [only] => stream.poll_write(cx, only),
                     several => stream.poll_write_vectored(cx, several),
                 };
-                self.waits.for_room.set(written.is_pending());
+                self.progress.for_room.set(written.is_pending());
                 let written = ready!(written)?;
                 if written == 0 {
                     return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero)));
                 }
                 done += written;
-                self.waits.move_on(written);
+                self.progress.add(written);
             }
             Poll::Ready(Ok(()))
         })
         .await?;
-        self.torn.set(false);
+        self.is_broken_off.set(false);
         Ok(())
     }
 
@@ -196,14 +197,14 @@ impl Conn {
     }
 
     /// A buffer for what is going to be written.
-    pub(crate) fn out(&self) -> Loan<Buffer> {
-        self.buffers.lend()
+    pub(crate) fn out(&self) -> Pooled<Buffer> {
+        self.buffers.take()
     }
 }
 
 /// How a caller went away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gone {
+pub(crate) enum PeerEnd {
     /// It ended its side. It may still be there to read the response: TCP does not tell.
     HalfClosed,
     /// The connection is broken.
@@ -212,15 +213,15 @@ pub(crate) enum Gone {
 
 /// Drives `work` as long as bytes go to its caller at least once in `limit`.
 pub(crate) async fn while_moving<T>(
-    conn: &Conn,
+    connection: &Connection,
     limit: Duration,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
     loop {
-        let before = conn.waits.moved();
+        let before = connection.progress.moved();
         match timeout(limit, work.as_mut()).await {
             Ok(done) => return Some(done),
-            Err(_) if conn.waits.moved() == before => return None,
+            Err(_) if connection.progress.moved() == before => return None,
             Err(_) => {}
         }
     }
@@ -241,18 +242,18 @@ fn rest(parts: [&[u8]; 3], mut done: usize) -> ([IoSlice<'_>; 3], usize) {
     (slices, count)
 }
 
-impl Piece {
+impl InputPiece {
     pub(crate) fn bytes(&self) -> &[u8] {
         self.buffer.as_ref().and_then(|buffer| buffer.data().get(..self.len)).unwrap_or_default()
     }
 }
 
-impl Drop for Piece {
+impl Drop for InputPiece {
     fn drop(&mut self) {
         if let Some(mut buffer) = self.buffer.take() {
             buffer.consume(self.len);
             if !buffer.is_empty() {
-                *self.conn.input.borrow_mut() = Some(buffer);
+                *self.connection.input.borrow_mut() = Some(buffer);
             }
         }
     }

@@ -1,0 +1,157 @@
+//! How long a connection may keep the router waiting, and the shutdown that ends all waiting.
+
+use std::cell::Cell;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A time limit that is moved with every request and rarely reached.
+///
+/// Moving it is one store: the timer is left where it is, and when it fires early it is set again. To be polled by one
+/// task only.
+#[derive(Debug)]
+pub(crate) struct IdleTimer {
+    until: Instant,
+    timer: Pin<Box<Sleep>>,
+    /// Whether the timer will wake the task: it need not be polled until it fires.
+    armed: bool,
+}
+
+impl IdleTimer {
+    pub(crate) fn new(limit: Duration) -> Self {
+        let until = after(limit);
+        Self { until, timer: Box::pin(sleep_until(until)), armed: false }
+    }
+
+    /// Begins a new wait of up to `limit`.
+    pub(crate) fn begin(&mut self, limit: Duration) {
+        self.until = after(limit);
+        if self.until < self.timer.deadline() {
+            self.reset();
+        }
+    }
+
+    fn reset(&mut self) {
+        self.timer.as_mut().reset(self.until);
+        self.armed = false;
+    }
+
+    /// Whether the wait has lasted too long.
+    pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.armed && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        loop {
+            self.armed = true;
+            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.deadline() >= self.until {
+                return Poll::Ready(());
+            }
+            self.reset();
+        }
+    }
+}
+
+/// The end of a wait that begins now; a limit beyond the clock is one of a year.
+pub(crate) fn after(limit: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    Instant::now() + limit.min(YEAR)
+}
+
+/// What a peer moves, and whether nothing can go on until it does.
+#[derive(Debug, Default)]
+pub(crate) struct PeerProgress {
+    /// How many bytes went either way.
+    moved: Cell<u64>,
+    /// Whether a body is awaited from the peer.
+    pub(crate) for_bytes: Cell<bool>,
+    /// Whether the peer has to take bytes before more can be written.
+    pub(crate) for_room: Cell<bool>,
+}
+
+impl PeerProgress {
+    /// Counts bytes that went either way.
+    pub(crate) fn add(&self, bytes: usize) {
+        self.moved.set(self.moved.get() + bytes as u64);
+    }
+
+    /// How many bytes have gone either way so far.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    /// Forgets what was awaited by what was given up.
+    pub(crate) fn forget(&self) {
+        self.for_bytes.set(false);
+        self.for_room.set(false);
+    }
+
+    /// Whether nothing goes on until the peer sends bytes, or takes some.
+    pub(crate) fn awaits_peer(&self) -> bool {
+        self.for_bytes.get() || self.for_room.get()
+    }
+}
+
+/// Notices that a peer keeps the router waiting and moves nothing for a whole limit.
+#[derive(Debug)]
+pub(crate) struct StallTimer {
+    limit: Duration,
+    /// What had moved when the limit was over the last time, if the peer was awaited then.
+    before: Option<u64>,
+}
+
+impl StallTimer {
+    /// Begins to watch; `timer` is used for it.
+    pub(crate) fn new(progress: &PeerProgress, timer: &mut IdleTimer, limit: Duration) -> Self {
+        timer.begin(limit);
+        progress.forget();
+        Self { limit, before: None }
+    }
+
+    /// Begins to watch a peer that is awaited already, with a timer made for it.
+    pub(crate) fn now(limit: Duration) -> (Self, IdleTimer) {
+        (Self { limit, before: None }, IdleTimer::new(limit))
+    }
+
+    /// Whether the peer has stalled: said between once and twice the limit after it stopped.
+    pub(crate) fn poll_stalled(
+        &mut self,
+        progress: &PeerProgress,
+        timer: &mut IdleTimer,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        while timer.poll_elapsed(cx).is_ready() {
+            let now = progress.awaits_peer().then(|| progress.moved());
+            if now.is_some() && now == self.before {
+                return Poll::Ready(());
+            }
+            self.before = now;
+            timer.begin(self.limit);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_can_be_moved_both_ways() {
+        let began = Instant::now();
+        let mut timer = IdleTimer::new(Duration::from_secs(10));
+        timer.begin(Duration::from_secs(60));
+        poll_fn(|cx| timer.poll_elapsed(cx)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(60));
+        timer.begin(Duration::from_secs(5));
+        poll_fn(|cx| timer.poll_elapsed(cx)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(65));
+        timer.begin(Duration::from_secs(50));
+        timer.begin(Duration::from_secs(1));
+        poll_fn(|cx| timer.poll_elapsed(cx)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(66));
+    }
+}
