@@ -32,8 +32,8 @@ mod server;
 pub use self::errors::{Errors, Warning};
 pub use self::notes::Note;
 pub use self::resolved::{
-    AccessLog, Admin, BindingCache, Client, Config, Http2, Places, Protocol, Router, RouterPlaces, Server,
-    Session, SocketOptions,
+    AccessLog, Admin, BindingCache, Client, Config, Http2, InterpreterConfig, Places, Protocol, Router,
+    RouterPlaces, Server, Session, SocketOptions,
 };
 
 use self::errors::Report;

@@ -1,256 +1,99 @@
 //! A resolved configuration as JSON: what the admin server shows.
 //!
 //! It is a configuration itself, with every default written out: reading it gives the same again, but for places and for
-//! the reasons of trust. Each type is taken apart by name, so that a new key cannot be forgotten here.
+//! the reasons of trust. Each type serializes its fields as the keys that they are read from.
 
-use super::resolved::{
-    AccessLog, Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, Session, SocketOptions,
-};
-use crate::context::{Forwarded, Labeler, Range, Trust};
-use crate::proxy::AccessFormat;
-use crate::telemetry::{LogFile, LogTarget};
-use crate::{identify, namer, store};
-use serde::Serialize;
+use super::resolved::{Config, Protocol, Router};
+use super::{fates, router, server};
+use crate::store;
+use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 impl Config {
-    /// Returns the configuration as JSON, every default in place. What was not said and has no default is absent.
+    /// Returns the configuration as JSON, every default in place. A key that was not given and has no default is absent.
+    ///
+    /// It is null if a path in the configuration is not UTF-8, which no configuration has that was read from a text.
     pub fn to_json(&self) -> Value {
-        let Self { file: _, admin, routers, namers, places: _, warnings: _ } = self;
-        json!({
-            "admin": admin_json(admin),
-            "namers": namers.iter().map(namer_json).collect::<Vec<_>>(),
-            "routers": routers.iter().map(router_json).collect::<Vec<_>>(),
-        })
+        serde_json::to_value(self).unwrap_or_default()
     }
 }
 
-fn admin_json(admin: &Admin) -> Value {
-    let Admin { ip, port, shutdown_delay, shutdown_grace } = admin;
-    json!({
-        "ip": ip,
-        "port": port,
-        "shutdownDelayMs": millis(*shutdown_delay),
-        "shutdownGraceMs": millis(*shutdown_grace),
-    })
-}
-
-fn router_json(router: &Router) -> Value {
-    let Router {
-        protocol,
-        label,
-        dtab,
-        store,
-        transformers,
-        dst_prefix,
-        identifiers,
-        binding_timeout,
-        binding_cache: BindingCache { paths, clients, idle_ttl },
-        servers,
-        client: Client { http2 },
-        max_headers_kb,
-        max_initial_line_kb,
-        max_err_response_kb,
-        access_log,
-    } = router;
-    let common = json!({
-        "protocol": protocol.name(),
-        "label": label,
-        "dtab": format!("{dtab:#}"),
-        "interpreter": interpreter_json(store.as_ref(), transformers),
-        "dstPrefix": dst_prefix.to_string(),
-        "identifier": identifiers.iter().map(identifier_json).collect::<Vec<_>>(),
-        "bindingTimeoutMs": millis(*binding_timeout),
-        "bindingCache": { "paths": paths, "clients": clients, "idleTtlSecs": idle_ttl.as_secs() },
-        "servers": servers.iter().map(|server| server_json(server, *protocol)).collect::<Vec<_>>(),
-    });
-    let own = match protocol {
-        Protocol::Http => json!({
-            "maxHeadersKB": max_headers_kb,
-            "maxInitialLineKB": max_initial_line_kb,
-            "maxErrResponseKB": max_err_response_kb,
-        }),
-        Protocol::H2 => json!({ "client": http2_json(http2) }),
-    };
-    let log = access_log.as_ref().map_or(json!({}), |log| access_log_json(protocol.name(), log));
-    said(both(both(common, own), log))
-}
-
-/// The keys of an access log; they begin with the router's protocol.
-fn access_log_json(protocol: &str, log: &AccessLog) -> Value {
-    let AccessLog { target, format } = log;
-    let key = |rest: &str| format!("{protocol}AccessLog{rest}");
-    let format = match format {
-        AccessFormat::Linkerd => "linkerd",
-        AccessFormat::Json => "json",
-    };
-    match target {
-        LogTarget::StandardOutput => json!({ key(""): "-", key("Format"): format }),
-        LogTarget::File(LogFile { path, roll, append, keep }) => json!({
-            key(""): path,
-            key("Format"): format,
-            key("RollPolicy"): roll.to_string(),
-            key("Append"): append,
-            key("RotateCount"): keep.map_or(json!(-1), |keep| json!(keep)),
-        }),
+impl Serialize for Router {
+    /// Serializes the keys that exist in the router's protocol, those of its access log with the protocol before them.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Value::Object(mut keys) =
+            Self::serialize(self, serde_json::value::Serializer).map_err(S::Error::custom)?
+        else {
+            return Err(S::Error::custom("a router is a mapping"));
+        };
+        let log = keys.remove("accessLog");
+        retain(&mut keys, router::sections(self.protocol));
+        if let Some(Value::Array(servers)) = keys.get_mut("servers") {
+            let servers = servers.iter_mut().filter_map(Value::as_object_mut);
+            servers.for_each(|keys| retain(keys, server::sections(self.protocol)));
+        }
+        // None of its keys exists in `http` so far.
+        if self.protocol == Protocol::Http && keys.get("client").is_some_and(|client| *client == json!({})) {
+            keys.remove("client");
+        }
+        if let Some(Value::Object(log)) = log {
+            keys.extend(log.into_iter().map(|(key, value)| (self.access_log_key(&key), value)));
+        }
+        keys.serialize(serializer)
     }
 }
 
-fn interpreter_json(store: Option<&store::Config>, transformers: &[namer::Transformer]) -> Value {
-    let interpreter = match store {
-        Some(store) => store_json(store),
-        None if transformers.is_empty() => return Value::Null,
-        None => json!({ "kind": "default" }),
-    };
-    said(both(interpreter, json!({ "transformers": transformers_json(transformers) })))
-}
-
-/// Null when there are none.
-fn transformers_json(transformers: &[namer::Transformer]) -> Value {
-    let transformers: Vec<_> = transformers.iter().map(|one| with_kind(one.kind(), one)).collect();
-    if transformers.is_empty() { Value::Null } else { transformers.into() }
-}
-
-fn store_json(store: &store::Config) -> Value {
-    let mut keys = match store {
-        store::Config::Fs(store::Fs { dtab_file }) => json!({ "dtabFile": dtab_file }),
-        store::Config::Kubernetes(kubernetes) => json!(kubernetes),
-    };
-    keys["kind"] = store.kind().into();
-    keys
-}
-
-fn server_json(server: &Server, protocol: Protocol) -> Value {
-    let Server {
-        ip,
-        port,
-        label,
-        trust,
-        trust_is_said: _,
-        trust_reason: _,
-        max_concurrent_requests,
-        max_connections,
-        max_headers,
-        headers_timeout,
-        session,
-        timeout,
-        max_call_depth,
-        add_forwarded_header,
-        max_streams,
-        http2,
-        timestamp_header,
-        socket_options,
-    } = server;
-    let trust = match trust {
-        Trust::Everybody => json!("everybody"),
-        Trust::Nobody => json!("nobody"),
-        Trust::From(ranges) => json!({ "from": ranges.iter().map(Range::to_string).collect::<Vec<_>>() }),
-    };
-    let common = json!({
-        "ip": ip,
-        "port": port,
-        "label": label,
-        "trust": trust,
-        "maxConcurrentRequests": max_concurrent_requests,
-        "maxConnections": max_connections,
-        "maxHeaders": max_headers,
-        "headersTimeoutMs": millis(*headers_timeout),
-        "serverSession": (*session != Session::default()).then(|| session_json(session)),
-        "timeoutMs": timeout.map(millis),
-        "maxCallDepth": max_call_depth,
-        "addForwardedHeader": add_forwarded_header.as_ref().map(forwarded_json),
-        "socketOptions": socket_json(socket_options),
-    });
-    let own = match protocol {
-        Protocol::Http => json!({ "timestampHeader": timestamp_header }),
-        Protocol::H2 => both(json!({ "maxConcurrentStreamsPerConnection": max_streams }), http2_json(http2)),
-    };
-    said(both(common, own))
-}
-
-fn http2_json(http2: &Http2) -> Value {
-    let Http2 { stream_window, header_table, max_frame, max_header_list } = http2;
-    said(json!({
-        "initialStreamWindowBytes": stream_window,
-        "headerTableBytes": header_table,
-        "maxFrameBytes": max_frame,
-        "maxHeaderListBytes": max_header_list,
-    }))
-}
-
-fn forwarded_json(forwarded: &Forwarded) -> Value {
-    // The name of the host's parameter follows from the protocol.
-    let Forwarded { by, from, host: _ } = forwarded;
-    json!({ "by": labeler_json(by), "for": labeler_json(from) })
-}
-
-fn labeler_json(labeler: &Labeler) -> Value {
-    let kind = match labeler {
-        Labeler::Ip => "ip",
-        Labeler::IpPort => "ip:port",
-        Labeler::ConnectionRandom => "connectionRandom",
-        Labeler::RequestRandom => "requestRandom",
-        Labeler::Router => "router",
-        Labeler::Static(label) => return json!({ "kind": "static", "label": label }),
-    };
-    json!({ "kind": kind })
-}
-
-fn session_json(session: &Session) -> Value {
-    let Session { idle, life } = session;
-    said(json!({ "idleTimeMs": idle.map(millis), "lifeTimeMs": life.map(millis) }))
-}
-
-fn socket_json(options: &SocketOptions) -> Value {
-    let SocketOptions { no_delay, reuse_port, keep_alive, backlog, read_timeout, write_timeout } = options;
-    said(json!({
-        "noDelay": no_delay,
-        "reusePort": reuse_port,
-        "keepAlive": keep_alive,
-        "backlog": backlog,
-        "readTimeoutMs": read_timeout.map(millis),
-        "writeTimeoutMs": write_timeout.map(millis),
-    }))
-}
-
-fn identifier_json(identifier: &identify::Config) -> Value {
-    with_kind(identifier.kind(), identifier)
-}
-
-fn namer_json(namer: &namer::Config) -> Value {
-    let namer::Config { prefix, kind, transformers } = namer;
-    let mut json = with_kind(kind.name(), kind);
-    json["prefix"] = prefix.to_string().into();
-    json["transformers"] = transformers_json(transformers);
-    said(json)
-}
-
-/// The keys of a kind, with the kind. A value that is no JSON, such as a directory whose name is not UTF-8, is absent.
-fn with_kind(kind: &str, keys: &impl Serialize) -> Value {
-    let mut json = serde_json::to_value(keys).unwrap_or_else(|_| Map::new().into());
-    json["kind"] = kind.into();
-    json
-}
-
-/// The members of two objects.
-fn both(mut one: Value, other: Value) -> Value {
-    if let (Value::Object(members), Value::Object(more)) = (&mut one, other) {
-        members.extend(more);
+impl Router {
+    /// Returns the whole name of a key of the access log: `httpAccessLog` for `Path`, `httpAccessLogFormat` for `Format`.
+    fn access_log_key(&self, key: &str) -> String {
+        let end = if key == "Path" { "" } else { key };
+        format!("{}AccessLog{end}", self.protocol.name())
     }
-    one
 }
 
-/// Without what was not said.
-fn said(mut json: Value) -> Value {
-    if let Value::Object(members) = &mut json {
-        members.retain(|_, value| !value.is_null());
+/// Removes the keys that do not exist in these sections.
+fn retain(keys: &mut Map<String, Value>, sections: &[&str]) {
+    let known = fates::working(sections);
+    keys.retain(|key, _| known.contains(&key.as_str()));
+}
+
+/// Serializes the store of an interpreter with its kind; without a store it is the default interpreter.
+pub(super) fn kind_of_store<S: Serializer>(
+    store: &Option<store::Config>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match store {
+        Some(store) => store.serialize(serializer),
+        None => {
+            let mut keys = serializer.serialize_map(Some(1))?;
+            keys.serialize_entry("kind", "default")?;
+            keys.end()
+        }
     }
-    json
 }
 
-fn millis(duration: Duration) -> u64 {
-    duration.as_millis().try_into().unwrap_or(u64::MAX)
+/// Returns whether a value is that of a key that was not given.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Serializes a time in milliseconds.
+pub(super) fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+/// Serializes a time in milliseconds, if there is one.
+pub(super) fn some_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => millis(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Serializes a time in seconds.
+pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_secs())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod transformers;
 use super::errors::Report;
 use super::fates;
 use super::reader::{MAX_INT, Reader, is_field_name};
-use super::resolved::Protocol;
+use super::resolved::{InterpreterConfig, Protocol};
 use crate::name::Path;
 use crate::source::node::{Error, Node, Place};
 use crate::{identify, namer, store};
@@ -88,8 +88,8 @@ fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error>
 }
 
 /// Reads `interpreter`: the default one has no store.
-pub(super) fn interpreter(router: &mut Reader<'_, '_>) -> (Option<store::Config>, Vec<namer::Transformer>) {
-    let Some(node) = router.get("interpreter") else { return (None, Vec::new()) };
+pub(super) fn interpreter(router: &mut Reader<'_, '_>) -> InterpreterConfig {
+    let Some(node) = router.get("interpreter") else { return InterpreterConfig::default() };
     let mut reader = Reader::new(&node, &["interpreter"], router.report());
     let transformers = transformers::transformers(&mut reader);
     let kind = reader.get("kind").and_then(|kind| kind.text().ok());
@@ -100,7 +100,7 @@ pub(super) fn interpreter(router: &mut Reader<'_, '_>) -> (Option<store::Config>
         }
         _ => None,
     };
-    (store, transformers)
+    InterpreterConfig { store, transformers }
 }
 
 /// Reads `namers`.

@@ -52,7 +52,6 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         ports: servers.iter().map(|(_, places)| places.port).collect(),
         access_log: access_log_place.unwrap_or_default(),
     };
-    let (store, transformers) = naming::interpreter(&mut reader);
     let mut kilobytes = |key, least, usual| match protocol {
         Protocol::Http => reader.number(key, least..=MAX_KB).unwrap_or(usual),
         Protocol::H2 => usual,
@@ -64,8 +63,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         protocol,
         label,
         dtab,
-        store,
-        transformers,
+        interpreter: naming::interpreter(&mut reader),
         dst_prefix: reader.path("dstPrefix").unwrap_or_else(|| Path::from_elems(["svc"])),
         identifiers: naming::identifiers(&mut reader, protocol),
         binding_timeout: reader.millis("bindingTimeoutMs").unwrap_or(Duration::from_secs(10)),
@@ -80,7 +78,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
     Some((router, places))
 }
 
-const fn sections(protocol: Protocol) -> &'static [&'static str] {
+pub(super) const fn sections(protocol: Protocol) -> &'static [&'static str] {
     match protocol {
         Protocol::Http => &["router", "router http"],
         Protocol::H2 => &["router", "router h2"],

@@ -83,7 +83,7 @@ fn session(reader: &mut Reader<'_, '_>) -> Session {
     Session { idle: session.millis("idleTimeMs"), life: session.millis("lifeTimeMs") }
 }
 
-const fn sections(protocol: Protocol) -> &'static [&'static str] {
+pub(super) const fn sections(protocol: Protocol) -> &'static [&'static str] {
     match protocol {
         Protocol::Http => &["server", "server http"],
         Protocol::H2 => &["server", "server h2"],

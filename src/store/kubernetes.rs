@@ -138,10 +138,11 @@ impl Kubernetes {
 }
 
 impl Serialize for Kubernetes {
-    /// As the keys of the configuration.
+    /// As the keys of the configuration, the kind among them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { client, namespace, name, object } = self;
         let mut keys = serializer.serialize_map(None)?;
+        keys.serialize_entry("kind", self.kind())?;
         client.serialize_keys(&mut keys)?;
         keys.serialize_entry("namespace", namespace)?;
         keys.serialize_entry("name", name)?;

@@ -318,7 +318,9 @@ async fn k8s(stage: &Stage) {
 
 async fn k8s_servicemesh(stage: &Stage) {
     let mut config = stage.config("k8s-servicemesh");
-    let [local] = config.routers[1].transformers.as_mut_slice() else { panic!("one transformer") };
+    let [local] = config.routers[1].interpreter.transformers.as_mut_slice() else {
+        panic!("one transformer")
+    };
     assert_eq!(*local, Transformer::LocalNode { env_var: Transformer::NODE_NAME.to_owned() });
     // Cargo sets this one for every test.
     *local = Transformer::LocalNode { env_var: "CARGO_PKG_NAME".to_owned() };
@@ -361,10 +363,10 @@ async fn proxy(stage: &Stage) {
 
 async fn servicemesh(stage: &Stage) {
     let mut config = stage.config("servicemesh");
-    assert_eq!(config.routers[0].transformers, [Transformer::Port { port: 4141 }]);
+    assert_eq!(config.routers[0].interpreter.transformers, [Transformer::Port { port: 4141 }]);
     let mut app = TestApp::start_config(config.clone(), Threads::Here).await;
     let port = app.address("incoming", 0).port();
-    config.routers[0].transformers = vec![Transformer::Port { port }];
+    config.routers[0].interpreter.transformers = vec![Transformer::Port { port }];
     app.reload_config(config).await;
     // Another node's endpoint is nothing that `incoming` would send to: nobody has this address (RFC 5737).
     let far = SocketAddr::from(([192, 0, 2, 1], 1));

@@ -75,9 +75,10 @@ impl EndpointsApi {
 }
 
 impl Serialize for Kubernetes {
-    /// As the keys of the configuration.
+    /// As the keys of the configuration, the kind among them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut keys = serializer.serialize_map(None)?;
+        keys.serialize_entry("kind", self.kind())?;
         self.client.serialize_keys(&mut keys)?;
         if let Source::Pods(api) = self.source {
             keys.serialize_entry("endpoints", api.name())?;
