@@ -1,3 +1,5 @@
+use strsim::osa_distance;
+
 /// Returns the sentence that a word is none of those that are known, with them, and with the one it was probably
 /// meant to be: `unknown key; known here: ip, port (did you mean `port`?)`.
 pub fn unknown<S: AsRef<str>>(what: &str, word: &str, known: &[S]) -> String {
@@ -16,31 +18,13 @@ pub(super) fn did_you_mean<'a, S: AsRef<str>>(name: &str, known: &'a [S]) -> Opt
         return None;
     }
     let name = plain(name);
-    let allowed = if name.len() < 5 { 1 } else { 2 };
-    let distances = known.iter().map(|known| (distance(&name, &plain(known.as_ref())), known.as_ref()));
+    let allowed = if name.chars().count() < 5 { 1 } else { 2 };
+    let distances = known.iter().map(|known| (osa_distance(&name, &plain(known.as_ref())), known.as_ref()));
     let near = distances.filter(|(distance, _)| *distance <= allowed);
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-fn plain(name: &str) -> Vec<char> {
+/// Returns a name without the differences that do not count.
+fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
-}
-
-/// The optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let changed = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = changed.min(above[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
 }
