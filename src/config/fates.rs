@@ -7,7 +7,7 @@
 //! (`namer io.l5d.fs`), of the section of its router's protocol (`server http`), and of what these include. The kinds
 //! themselves are rows of a section of their own (`namer kind`).
 //!
-//! Absent: the keys inside a kind that is refused. The kind is refused whole.
+//! Absent: the keys under a key or kind that does not work. It is reported once, as a whole, and so are they.
 
 mod client;
 mod naming;

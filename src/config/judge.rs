@@ -6,9 +6,10 @@ use crate::source::node::{Entry, Node, Place, unknown};
 
 /// Judges every key and kind of a file: what is unknown, refused or not built fails, what has no effect warns.
 ///
-/// Values are not looked at, but for those that are to be a mapping or a list of such.
+/// A key or kind that does not work is reported once, and what stands under it is not looked at. Other values are looked
+/// at only where they are to be a mapping or a list of such.
 pub(super) fn judge(root: &Node<'_>, report: &mut Report) {
-    Judge { report, protocol: "", covered: false }.mapping(root, fates::TOP);
+    Judge { report, protocol: "" }.mapping(root, fates::TOP);
 }
 
 /// Where the walk is.
@@ -16,9 +17,6 @@ struct Judge<'r> {
     report: &'r mut Report,
     /// The protocol of the router that the walk is in; empty outside.
     protocol: &'static str,
-    /// Whether something around has been judged already. Then only unknown keys are left to report: that `h2` is not
-    /// built need not be said of each of its keys.
-    covered: bool,
 }
 
 impl Judge<'_> {
@@ -55,10 +53,7 @@ impl Judge<'_> {
 
     /// Judges which sort of thing a mapping is; nothing when there is no more to say about it.
     fn kind(&mut self, node: &Node<'_>, section: &Section, sort: Sort) -> Option<&'static str> {
-        let kinds = fates::rows(&[
-            format!("{} kind", section.name),
-            format!("{} kind {}", section.name, self.protocol),
-        ]);
+        let kinds = fates::rows(&[format!("{} kind", section.name)]);
         let names: Vec<&str> = offered(&kinds).collect();
         let Some(value) = node.get(sort.key) else {
             if sort.default.is_none() {
@@ -76,15 +71,7 @@ impl Judge<'_> {
         if sort.key == "protocol" {
             self.protocol = kind.name;
         }
-        match kind.fate {
-            Fate::Refused(_) => {
-                self.fate(&value, value.place(), text, kind.fate);
-                return None;
-            }
-            fate => self.fate(&value, value.place(), text, fate),
-        }
-        self.covered |= !matches!(kind.fate, Fate::Works);
-        Some(kind.name)
+        self.works(&value, value.place(), text, kind.fate).then_some(kind.name)
     }
 
     /// Judges a key and what stands under it.
@@ -94,11 +81,11 @@ impl Judge<'_> {
             self.report.warn(entry.place, entry.value.key(), message);
             return;
         }
-        self.fate(&entry.value, entry.place, entry.name, row.fate);
-        let (covered, protocol) = (self.covered, self.protocol);
-        self.covered |= !matches!(row.fate, Fate::Works | Fate::Inside);
-        self.inside(&entry.value, row);
-        (self.covered, self.protocol) = (covered, protocol);
+        if self.works(&entry.value, entry.place, entry.name, row.fate) {
+            let protocol = self.protocol;
+            self.inside(&entry.value, row);
+            self.protocol = protocol;
+        }
     }
 
     /// Judges what stands under a key.
@@ -114,23 +101,21 @@ impl Judge<'_> {
         if !is_list {
             return self.mapping(value, section);
         }
-        let (covered, protocol) = (self.covered, self.protocol);
+        let protocol = self.protocol;
         for element in self.report.check(value.list()).unwrap_or_default() {
             self.mapping(&element, section);
-            (self.covered, self.protocol) = (covered, protocol);
+            self.protocol = protocol;
         }
     }
 
-    /// Reports the fate of a key or a kind.
-    fn fate(&mut self, value: &Node<'_>, place: Place, name: &str, fate: Fate) {
-        if self.covered {
-            return;
-        }
+    /// Returns whether a key or a kind works, or some of what stands under it; reports the fate of one that does not.
+    fn works(&mut self, value: &Node<'_>, place: Place, name: &str, fate: Fate) -> bool {
         let message = match fate {
-            Fate::Works | Fate::Inside => return,
+            Fate::Works | Fate::Inside => return true,
             Fate::NoEffect(reason) => {
                 let message = format!("`{name}` has no effect: {reason}");
-                return self.report.warn(place, value.key(), message);
+                self.report.warn(place, value.key(), message);
+                return false;
             }
             Fate::Refused(instead) => format!("`{name}` is not supported: {instead}"),
             Fate::Foreign(instead) => {
@@ -141,6 +126,7 @@ impl Judge<'_> {
             }
         };
         self.report.error(value.document().error(place, value.key(), message));
+        false
     }
 }
 

@@ -91,16 +91,15 @@ fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error>
 pub(super) fn interpreter(router: &mut Reader<'_, '_>) -> InterpreterConfig {
     let Some(node) = router.get("interpreter") else { return InterpreterConfig::default() };
     let mut reader = Reader::new(&node, &["interpreter"], router.report());
-    let transformers = transformers::transformers(&mut reader);
-    let kind = reader.get("kind").and_then(|kind| kind.text().ok());
-    let store = match kind {
+    let store = match reader.get("kind").and_then(|kind| kind.text().ok()) {
+        None | Some("default") => None,
         Some("io.l5d.fs") => reader.rest("interpreter io.l5d.fs").map(store::Config::Fs),
         Some(kind @ ("io.l5d.k8s.configMap" | "io.l5d.k8s.dtab")) => {
             kubernetes::store(&mut reader, kind).map(store::Config::Kubernetes)
         }
-        _ => None,
+        Some(_) => return InterpreterConfig::default(),
     };
-    InterpreterConfig { store, transformers }
+    InterpreterConfig { store, transformers: transformers::transformers(&mut reader) }
 }
 
 /// Reads `namers`.
@@ -123,7 +122,6 @@ fn namer(
 ) -> Option<namer::Config> {
     let mut reader = Reader::new(node, &["namer"], report);
     let kind_name = reader.get("kind")?.text().ok()?;
-    let transformers = transformers::transformers(&mut reader);
     let (kind, prefix) = match kind_name {
         "io.l5d.fs" => {
             let prefix = prefix(&mut reader).or_else(|| Some(Path::from_elems([kind_name])));
@@ -157,6 +155,7 @@ fn namer(
         }
         _ => return None,
     };
+    let transformers = transformers::transformers(&mut Reader::new(node, &["namer"], report));
     Some(namer::Config { prefix: prefix?, kind: kind?, transformers })
 }
 

@@ -1,7 +1,7 @@
 //! Namers, interpreters, transformers.
 
 use super::Fate::{NoEffect, NotYet, Refused, Works};
-use super::{CONSUL, Section, key, list, one, section, sorted};
+use super::{CONSUL, Section, key, list, section, sorted};
 
 /// Of `experimental`, which many things accept.
 pub(super) const NO_EXPERIMENT: &str = "what is built may be used without it";
@@ -62,28 +62,6 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     section(
-        "namer io.l5d.consul",
-        &[
-            key("host", NotYet(CONSUL)),
-            key("port", NotYet(CONSUL)),
-            key("includeTag", NotYet(CONSUL)),
-            key("useHealthCheck", NotYet(CONSUL)),
-            key("healthStatuses", NotYet(CONSUL)),
-            key("token", NotYet(CONSUL)),
-            key("setHost", NotYet(CONSUL)),
-            key("consistencyMode", NotYet(CONSUL)),
-            key("failFast", NotYet(CONSUL)),
-            key("preferServiceAddress", NotYet(CONSUL)),
-            list("weights", NotYet(CONSUL), "consul weight"),
-            key("maxHeadersKB", NotYet(CONSUL)),
-            key("maxInitialLineKB", NotYet(CONSUL)),
-            key("fixedLengthStreamedAfterKB", NotYet(CONSUL)),
-            key("transferMetadata", NotYet(CONSUL)),
-            one("tls", NotYet(CONSUL), "client tls"),
-        ],
-    ),
-    section("consul weight", &[key("tag", NotYet(CONSUL)), key("weight", NotYet(CONSUL))]),
-    section(
         "namer io.l5d.dnssrv",
         &[key("refreshIntervalSeconds", Works), key("dnsHosts", Works), key("domain", Works)],
     ),
@@ -117,22 +95,6 @@ pub(super) const SECTIONS: &[Section] = &[
         &[key("namespace", Works), key("name", Works), key("apiVersion", Works)],
     )
     .with(&["kubernetes client"]),
-    section(
-        "interpreter io.l5d.consul.interpreter",
-        &[
-            key("host", NotYet(CONSUL)),
-            key("port", NotYet(CONSUL)),
-            key("pathPrefix", NotYet(CONSUL)),
-            key("namespace", NotYet(CONSUL)),
-            key("token", NotYet(CONSUL)),
-            key("datacenter", NotYet(CONSUL)),
-            key("readConsistencyMode", NotYet(CONSUL)),
-            key("writeConsistencyMode", NotYet(CONSUL)),
-            key("failFast", NotYet(CONSUL)),
-            one("backoff", NotYet(CONSUL), "backoff"),
-            one("tls", NotYet(CONSUL), "client tls"),
-        ],
-    ),
     sorted("transformer", &[]),
     section(
         "transformer kind",

@@ -29,7 +29,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("originator", NoEffect("it only set a gauge")),
             key("announcers", NoEffect(NOT_ANNOUNCED)),
             key("experimental", NoEffect(super::naming::NO_EXPERIMENT)),
-            one("tracePropagator", NotYet(TRACES), "trace propagator"),
+            key("tracePropagator", NotYet(TRACES)),
         ],
     )
     .sorted_by("protocol"),
@@ -102,11 +102,6 @@ pub(super) const SECTIONS: &[Section] = &[
             key("idleTtlSecs", Works),
         ],
     ),
-    sorted("trace propagator", &[]),
-    section(
-        "trace propagator kind",
-        &[key("io.l5d.default", NotYet(TRACES)), key("io.l5d.zipkin", NotYet(TRACES))],
-    ),
     section(
         "server",
         &[
@@ -123,7 +118,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxCallDepth", Works),
             one("addForwardedHeader", Works, "forwarded header"),
             one("socketOptions", Works, "socket options"),
-            one("tls", NotYet(TLS), "server tls"),
+            key("tls", NotYet(TLS)),
             one("serverSession", Works, "session"),
             key("announce", NoEffect(NOT_ANNOUNCED)),
         ],
@@ -196,18 +191,6 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     section("labeler static", &[key("label", Works)]),
-    section(
-        "server tls",
-        &[
-            key("certPath", NotYet(TLS)),
-            key("keyPath", NotYet(TLS)),
-            key("intermediateCertsPath", NotYet(TLS)),
-            key("caCertPath", NotYet(TLS)),
-            key("ciphers", NotYet(TLS)),
-            key("requireClientAuth", NotYet(TLS)),
-            key("protocols", NotYet(TLS)),
-        ],
-    ),
     sorted("identifier", &[]),
     // In Linkerd each protocol had its own. Here the listeners of either take requests of both.
     section(
