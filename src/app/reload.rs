@@ -1,6 +1,6 @@
 //! What of a changed configuration is taken over, and what waits for a restart.
 
-use crate::config::{Admin, Config, Router, RouterPlaces, Server, SocketOptions, Warning};
+use crate::config::{Admin, Config, Router, RouterPlaces, Server, SocketConfig, Warning};
 use crate::source::node::Place;
 
 /// Returns what is to run from now on: what `new` says, as far as that can change in a running process.
@@ -135,7 +135,7 @@ fn merge_server(running: &Server, new: &Server, (place, key): (Place, &str), lef
         port: _,
         label,
         trust: _,
-        trust_is_said: _,
+        trust_is_set: _,
         trust_reason: _,
         max_concurrent_requests: _,
         max_connections: _,
@@ -154,7 +154,7 @@ fn merge_server(running: &Server, new: &Server, (place, key): (Place, &str), lef
         left.add(place, format!("{key}.label"), "the label in metrics stays until a restart".to_owned());
         label.clone_from(&running.label);
     }
-    let kept = SocketOptions {
+    let kept = SocketConfig {
         read_timeout: socket_options.read_timeout,
         write_timeout: socket_options.write_timeout,
         ..running.socket_options.clone()

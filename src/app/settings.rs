@@ -40,7 +40,7 @@ fn upstreams(router: &config::Router) -> Upstreams {
 }
 
 /// Bounds on heads: a list that HTTP/2 may send is not refused for its size afterwards, nor is a path in it.
-fn heads(router: &config::Router, http2: &config::Http2, fields: usize) -> message::Limits {
+fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) -> message::Limits {
     let listed = http2.max_header_list.map_or(0, |bytes| bytes as usize);
     message::Limits {
         line: listed.max(router.max_initial_line_kb * 1024),
@@ -83,7 +83,7 @@ fn limits(router: &config::Router, server: &config::Server) -> Limits {
 }
 
 /// What is said over HTTP/2, the rest as the proxy has it.
-fn http2(said: &config::Http2) -> Http2 {
+fn http2(said: &config::Http2Config) -> Http2 {
     let default = Http2::default();
     Http2 {
         stream_window: said.stream_window.unwrap_or(default.stream_window),
@@ -95,7 +95,7 @@ fn http2(said: &config::Http2) -> Http2 {
 }
 
 /// The options of a listening socket: they cannot change while it is open.
-pub(super) fn socket(options: &config::SocketOptions) -> SocketOptions {
+pub(super) fn socket(options: &config::SocketConfig) -> SocketOptions {
     let default = SocketOptions::default();
     SocketOptions {
         no_delay: options.no_delay,

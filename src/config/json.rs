@@ -1,26 +1,26 @@
-//! A resolved configuration as JSON: what the admin server shows.
+//! A resolved configuration as JSON, for the admin server.
 //!
-//! It is a configuration itself, with every default written out: reading it gives the same again, but for places and for
-//! the reasons of trust. Each type serializes its fields as the keys that they are read from.
+//! The JSON is a configuration itself, with every default written out: reading it gives the same configuration, but for
+//! places and the reasons of trust. Each type serializes its fields under the keys that they are read from.
 
 use super::resolved::{Config, Protocol, Router};
-use super::{fates, router, server};
+use super::{router, schema, server};
 use crate::store;
 use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 impl Config {
-    /// Returns the configuration as JSON, every default in place. A key that was not given and has no default is absent.
+    /// Returns the configuration as JSON, every default in place. A key that is not set and has no default is absent.
     ///
-    /// It is null if a path in the configuration is not UTF-8, which no configuration has that was read from a text.
+    /// It is null if a path of the configuration is not UTF-8. A configuration that was read has no such path.
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 }
 
 impl Serialize for Router {
-    /// Serializes the keys that exist in the router's protocol, those of its access log with the protocol before them.
+    /// Serializes the keys that exist in the router's protocol. Those of its access log begin with the protocol.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Value::Object(mut keys) =
             Self::serialize(self, serde_json::value::Serializer).map_err(S::Error::custom)?
@@ -33,7 +33,7 @@ impl Serialize for Router {
             let servers = servers.iter_mut().filter_map(Value::as_object_mut);
             servers.for_each(|keys| retain(keys, server::sections(self.protocol)));
         }
-        // None of its keys exists in `http` so far.
+        // No key of it exists in `http` so far.
         if self.protocol == Protocol::Http && keys.get("client").is_some_and(|client| *client == json!({})) {
             keys.remove("client");
         }
@@ -45,7 +45,7 @@ impl Serialize for Router {
 }
 
 impl Router {
-    /// Returns the whole name of a key of the access log: `httpAccessLog` for `Path`, `httpAccessLogFormat` for `Format`.
+    /// Returns the name of a key of the access log: `httpAccessLog` for `Path`, `httpAccessLogFormat` for `Format`.
     fn access_log_key(&self, key: &str) -> String {
         let end = if key == "Path" { "" } else { key };
         format!("{}AccessLog{end}", self.protocol.name())
@@ -54,7 +54,7 @@ impl Router {
 
 /// Removes the keys that do not exist in these sections.
 fn retain(keys: &mut Map<String, Value>, sections: &[&str]) {
-    let known = fates::working(sections);
+    let known = schema::working_keys(sections);
     keys.retain(|key, _| known.contains(&key.as_str()));
 }
 
@@ -73,7 +73,7 @@ pub(super) fn kind_of_store<S: Serializer>(
     }
 }
 
-/// Returns whether a value is that of a key that was not given.
+/// Returns whether a value is that of a key that is not set.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -101,13 +101,13 @@ mod tests {
     use crate::config::{Config, read};
     use std::net::{IpAddr, Ipv4Addr};
 
-    /// What two configurations say, without where and why.
+    /// Returns a configuration without places and reasons.
     fn meaning(mut config: Config) -> Config {
         config.places = super::super::Places::default();
         config.warnings.clear();
         config.routers.iter_mut().flat_map(|router| &mut router.servers).for_each(|server| {
             server.trust_reason.clear();
-            server.trust_is_said = true;
+            server.trust_is_set = true;
         });
         config
     }

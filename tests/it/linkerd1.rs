@@ -4,7 +4,7 @@ use crate::support::http2::{H2Service, one};
 use crate::support::{ApiServer, Names, Service, TestApp, read, service, slice, until};
 use serde_json::json;
 use signpost::app::Threads;
-use signpost::config::{self, Config, Http2, Protocol};
+use signpost::config::{self, Config, Http2Config, Protocol};
 use signpost::identify::{self, HeaderToken};
 use signpost::namer::Transformer;
 use std::collections::BTreeSet;
@@ -408,13 +408,13 @@ fn h2_router(name: &str) -> config::Router {
 
 async fn h2(stage: &Stage) {
     let router = h2_router("h2");
-    let announced = Http2 {
+    let announced = Http2Config {
         stream_window: Some(65535),
         header_table: Some(4096),
         max_frame: Some(16384),
         max_header_list: Some(16384),
     };
-    assert_eq!(router.client.http2, Http2 { header_table: None, ..announced });
+    assert_eq!(router.client.http2, Http2Config { header_table: None, ..announced });
     assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (100, announced));
     let app = stage.run("h2").await;
     let mut client = app.h2_client().await;
@@ -436,7 +436,7 @@ async fn h2spec(stage: &Stage) {
     let router = h2_router("h2spec");
     let authority = identify::Config::HeaderToken(HeaderToken { header: ":authority".into() });
     assert_eq!(router.identifiers, [authority]);
-    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (1000, Http2::default()));
+    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (1000, Http2Config::default()));
     let app = stage.run("h2spec").await;
     assert_eq!(app.h2_client().await.get("any", &[]).await.text(), "over HTTP/2");
     let asked = stage.over_http2.take_heads().pop().expect("it was asked");

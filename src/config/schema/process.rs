@@ -1,9 +1,9 @@
 //! The file as a whole, the admin server, telemeters.
 
-use super::Fate::{Inside, NoEffect, NotYet, Works};
-use super::{ADMIN_RULES, IDENTIFIER_PORT, RECENT, Section, TLS, TRACES, key, list, one, section, sorted};
+use super::Support::{Inside, NoEffect, NotYet, Works};
+use super::{ADMIN_RULES, IDENTIFIER_PORT, RECENT, Section, TLS, TRACES, key, kinds, list, one, section};
 
-const NO_REPORT: &str = "nothing is reported to anyone";
+const NO_REPORT: &str = "no usage data is sent";
 const ALWAYS_THERE: &str =
     "metrics are at `/admin/metrics/prometheus` without it, under names that begin with `signpost_`";
 const GONE: &str = "nothing is sent there; read the metrics of the admin server instead";
@@ -33,7 +33,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("workerThreads", NoEffect("one thread of its own serves the admin server")),
         ],
     ),
-    sorted("telemeter", &[]),
+    kinds("telemeter", &[]),
     section(
         "telemeter kind",
         &[

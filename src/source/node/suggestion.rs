@@ -1,18 +1,18 @@
 use strsim::osa_distance;
 
-/// Returns the sentence that a word is none of those that are known, with them, and with the one it was probably
-/// meant to be: `unknown key; known here: ip, port (did you mean `port`?)`.
+/// Returns the sentence that a word is unknown, with the words that are known and the one that was probably meant:
+/// ``unknown key; known here: ip, port (did you mean `port`?)``.
 pub fn unknown<S: AsRef<str>>(what: &str, word: &str, known: &[S]) -> String {
     let words = known.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    let guess = did_you_mean(word, known).map(|guess| format!(" (did you mean `{guess}`?)"));
-    format!("unknown {what}; known here: {words}{}", guess.unwrap_or_default())
+    let suggestion = did_you_mean(word, known).map(|known| format!(" (did you mean `{known}`?)"));
+    format!("unknown {what}; known here: {words}{}", suggestion.unwrap_or_default())
 }
 
-/// Returns the one of `known` that `name` was probably meant to be.
+/// Returns the word of `known` that `name` was probably meant to be.
 ///
 /// Case, `-` and `_` do not count; up to two letters may be wrong, missing, added or swapped, one in a short name.
 pub(super) fn did_you_mean<'a, S: AsRef<str>>(name: &str, known: &'a [S]) -> Option<&'a str> {
-    /// Longer than any key: what is longer still is no slip of the finger.
+    /// The length of the longest name that can be a slip of the finger; no key is as long.
     const MOST: usize = 64;
     if name.len() > MOST {
         return None;

@@ -1,12 +1,12 @@
 //! Namers, interpreters, transformers.
 
-use super::Fate::{NoEffect, NotYet, Refused, Works};
-use super::{CONSUL, Section, key, list, section, sorted};
+use super::Support::{NoEffect, NotYet, Refused, Works};
+use super::{CONSUL, Section, key, kinds, list, section};
 
-/// Of `experimental`, which many things accept.
-pub(super) const NO_EXPERIMENT: &str = "what is built may be used without it";
+/// The reason for `experimental`, a key of many mappings.
+pub(super) const NO_EXPERIMENT: &str = "every feature may be used without it";
 
-/// Of `hostNetwork`, without which Linkerd compared the first 24 bits of addresses.
+/// The reason for `hostNetwork`, without which Linkerd compared the first 24 bits of addresses.
 const BY_NODE: &str =
     "nodes are told apart by their names, whether or not pods use the network of their host";
 
@@ -17,7 +17,7 @@ const NAMERD: &str = "namerd is not asked: keep the dtab in the router's `dtab`"
 const ISTIO_INTERPRETER: &str = "the Istio of Linkerd 1 is gone: keep the dtab in the router's `dtab`";
 
 pub(super) const SECTIONS: &[Section] = &[
-    sorted(
+    kinds(
         "namer",
         &[
             key("prefix", Works),
@@ -65,7 +65,7 @@ pub(super) const SECTIONS: &[Section] = &[
         "namer io.l5d.dnssrv",
         &[key("refreshIntervalSeconds", Works), key("dnsHosts", Works), key("domain", Works)],
     ),
-    sorted(
+    kinds(
         "interpreter",
         &[key("experimental", NoEffect(NO_EXPERIMENT)), list("transformers", Works, "transformer")],
     )
@@ -95,7 +95,7 @@ pub(super) const SECTIONS: &[Section] = &[
         &[key("namespace", Works), key("name", Works), key("apiVersion", Works)],
     )
     .with(&["kubernetes client"]),
-    sorted("transformer", &[]),
+    kinds("transformer", &[]),
     section(
         "transformer kind",
         &[

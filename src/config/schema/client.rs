@@ -1,16 +1,16 @@
 //! Clients and services: balancers, accrual, retries, classifiers, timeouts.
 
-use super::Fate::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
+use super::Support::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
 use super::{
     ACCRUAL, BALANCERS, CLASSIFIERS, CONNECTIONS, NOTHING, PER_CLIENT, PER_SERVICE, RETRIES, Section,
-    TIMEOUTS, TLS, key, one, section, sorted,
+    TIMEOUTS, TLS, key, kinds, one, section,
 };
 
 const NO_PUSH: &str = "it limits what endpoints push, and they may push nothing";
 const SOCKETS: &str = "socket options of clients";
 
 pub(super) const SECTIONS: &[Section] = &[
-    sorted("client", &[]).defaults_to("io.l5d.global"),
+    kinds("client", &[]).defaults_to("io.l5d.global"),
     section("client kind", &[key("io.l5d.global", Works), key("io.l5d.static", NotYet(PER_CLIENT))]),
     section("client http", &[key("maxConcurrentStreamsPerConnection", Foreign(NOTHING))])
         .with(&["no h2 endpoint"]),
@@ -41,10 +41,10 @@ pub(super) const SECTIONS: &[Section] = &[
             key("minSize", NotYet(CONNECTIONS)),
             key("maxSize", NotYet(CONNECTIONS)),
             key("idleTimeMs", NotYet(CONNECTIONS)),
-            key("maxWaiters", NoEffect("nobody waits for a connection: one is made")),
+            key("maxWaiters", NoEffect("requests do not wait for a connection: a new one is made")),
         ],
     ),
-    sorted("service", &[]).defaults_to("io.l5d.global"),
+    kinds("service", &[]).defaults_to("io.l5d.global"),
     section("service kind", &[key("io.l5d.global", Works), key("io.l5d.static", NotYet(PER_SERVICE))]),
     section(
         "service io.l5d.global",
