@@ -98,23 +98,13 @@ pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema::{self, Support};
     use crate::config::{Config, read};
+    use std::collections::BTreeSet;
     use std::net::{IpAddr, Ipv4Addr};
 
-    /// Returns a configuration without places and reasons.
-    fn meaning(mut config: Config) -> Config {
-        config.places = super::super::Places::default();
-        config.warnings.clear();
-        config.routers.iter_mut().flat_map(|router| &mut router.servers).for_each(|server| {
-            server.trust_reason.clear();
-            server.trust_is_set = true;
-        });
-        config
-    }
-
-    #[test]
-    fn what_is_shown_is_the_same_configuration() {
-        let full = r#"
+    /// A configuration with every key that works.
+    const FULL: &str = r#"
 admin:
   ip: 127.0.0.2
   port: 0
@@ -125,10 +115,13 @@ namers:
 - {kind: io.l5d.fs, rootDir: names}
 - {kind: io.l5d.fs, rootDir: /names, prefix: /two/parts}
 - {kind: io.l5d.rewrite, prefix: /r, pattern: "/{a}", name: "/b/{a}"}
+- {kind: io.l5d.dnssrv}
+- {kind: io.l5d.dnssrv, prefix: /srv, refreshIntervalSeconds: 60, dnsHosts: [10.0.0.10, "ns:54"], domain: a.b}
 - {kind: io.l5d.k8s}
 - {kind: io.l5d.k8s, prefix: /k, host: localhost, labelSelector: example.org/version, endpoints: v1, watch: cluster}
 - {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: /k/config, context: dev, endpoints: discovery.k8s.io/v1}
 - {kind: io.l5d.k8s.external, port: 8002}
+- {kind: io.l5d.k8s.external, prefix: /saved, kubeconfig: c, snapshot: known}
 - kind: io.l5d.fs
   prefix: /through
   rootDir: names
@@ -178,6 +171,8 @@ routers:
   - {kind: io.l5d.header, header: my-path}
   - {kind: io.l5d.path, segments: 2, consume: true}
   - {kind: io.l5d.methodAndHost, httpUriInDst: true}
+  - {kind: io.l5d.ingress}
+  - {kind: io.l5d.ingress, host: api, port: 8, namespace: n, ingressClassAnnotation: c, ignoreDefaultBackends: true}
   bindingTimeoutMs: 5
   bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3}
   maxHeadersKB: 1
@@ -196,6 +191,9 @@ routers:
     timestampHeader: x-when
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
   - {port: 0, addForwardedHeader: {by: {kind: router}}}
+  - {port: 0, addForwardedHeader: {by: {kind: ip}, for: {kind: connectionRandom}}}
+  - port: 0
+    socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
   - {port: 0, trust: {from: [10.0.0.0/8, 127.0.0.1, "::1", "::ffff:10.0.0.0/104"]}}
 - protocol: h2
   h2AccessLog: h2.log
@@ -210,8 +208,26 @@ routers:
   - {addForwardedHeader: {}, maxConcurrentStreamsPerConnection: 5, initialStreamWindowBytes: 6}
   - {port: 0, headerTableBytes: 0, maxFrameBytes: 16777215, maxHeaderListBytes: 8}
 "#;
-        let least = |protocol: &str| format!("routers: [{{protocol: {protocol}, servers: [{{}}]}}]");
-        for text in [&least("http"), &least("h2"), full] {
+
+    /// Returns a router with the defaults of a protocol.
+    fn least(protocol: &str) -> String {
+        format!("routers: [{{protocol: {protocol}, servers: [{{}}]}}]")
+    }
+
+    /// Returns a configuration without places and reasons.
+    fn meaning(mut config: Config) -> Config {
+        config.places = super::super::Places::default();
+        config.warnings.clear();
+        config.routers.iter_mut().flat_map(|router| &mut router.servers).for_each(|server| {
+            server.trust_reason.clear();
+            server.trust_is_set = true;
+        });
+        config
+    }
+
+    #[test]
+    fn what_is_shown_is_the_same_configuration() {
+        for text in [&least("http"), &least("h2"), FULL] {
             let config = read("f", text).unwrap();
             let json = config.to_json().to_string();
             let again = read("f", &json).unwrap_or_else(|errors| panic!("{errors}\n{json}"));
@@ -219,9 +235,23 @@ routers:
         }
     }
 
+    /// A key that is read must be shown. Keys are compared by name, in whatever mapping. `clearContext` is shown as `trust`.
     #[test]
-    fn defaults_are_written_out_and_what_was_not_said_is_absent() {
-        let config = read("f", "routers: [{protocol: http, servers: [{}]}]").unwrap();
+    fn every_key_that_works_is_shown() {
+        let json = read("f", FULL).unwrap().to_json().to_string();
+        let rows = schema::sections()
+            .filter(|section| !section.name.contains(" kind"))
+            .flat_map(|section| section.keys);
+        let working: BTreeSet<_> =
+            rows.filter(|row| row.support == Support::Works).map(|row| row.name).collect();
+        let hidden: Vec<_> =
+            working.into_iter().filter(|key| !json.contains(&format!("\"{key}\":"))).collect();
+        assert_eq!(hidden, ["clearContext"]);
+    }
+
+    #[test]
+    fn defaults_are_written_out_and_what_was_not_set_is_absent() {
+        let config = read("f", &least("http")).unwrap();
         let json = config.to_json();
         assert_eq!(json["admin"]["ip"], IpAddr::from(Ipv4Addr::LOCALHOST).to_string());
         let server = &json["routers"][0]["servers"][0];
