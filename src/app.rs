@@ -297,7 +297,7 @@ fn open_access_logs(
 ) -> Result<Vec<Option<AccessLog>>, Error> {
     let mut opened = Vec::new();
     for (router, places) in config.routers.iter().zip(&config.places.routers) {
-        let open = |log: &config::AccessLog| match logs.open(&log.target, registry) {
+        let open = |log: &config::AccessLogConfig| match logs.open(&log.target, registry) {
             Ok(lines) => Ok(AccessLog { lines, format: log.format }),
             Err(source) => {
                 let (key, place) = &places.access_log;

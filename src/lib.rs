@@ -87,6 +87,21 @@
 //! * Time is `tokio::time` only. Tests start the real app on port 0 and demand a clean stop; time is paused, never slept.
 //! * Comments give reasons, and documentation says what is absent.
 //!
+//! # A new configuration key
+//!
+//! | file | what to add there |
+//! |---|---|
+//! | `src/config/schema/*.rs` | A row in the section of its mapping: its name, and `Works`. |
+//! | `src/config/resolved.rs` | A field, with its default in the documentation. The admin server shows it by its serde attributes. |
+//! | `src/config/server.rs`, `router.rs`, `process.rs` | A line that reads it, with its bounds and its default. |
+//! | `src/app/settings.rs` | A line that hands the field to a setting of [`proxy`]. |
+//! | `src/app/reload.rs` | A line that says whether a reload may change it; the compiler asks for it. |
+//! | `README.md` | Its documentation. |
+//!
+//! A key of a kind (of a namer, an identifier, a store or a transformer) needs the row, a field of the kind's type in its
+//! own module, and `README.md`. A type that is not deserialized is read in `src/config/naming/*.rs`. The tests of
+//! [`config`] fail for a row whose key is not read or whose name is not shown, and for a key that is read and has no row.
+//!
 //! # Features
 //!
 //! | feature | what it holds |

@@ -40,28 +40,34 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// One entry of `namers:`, as configured.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Config {
     /// The prefix under which it answers, without the leading `/#`; its kind unless the configuration says otherwise.
     pub prefix: Path,
     /// The kind of namer, with its keys.
+    #[serde(flatten)]
     pub kind: Kind,
     /// The transformers that its bound names go through, in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transformers: Vec<TransformerConfig>,
 }
 
 /// The kinds of namers, each with its own keys.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[serde(untagged)]
+#[serde(tag = "kind")]
 pub enum Kind {
     /// `io.l5d.fs`: names are files.
+    #[serde(rename = "io.l5d.fs")]
     Fs(Fs),
-    /// `io.l5d.k8s`, `io.l5d.k8s.ns`, `io.l5d.k8s.external`: names are services in Kubernetes.
-    Kubernetes(Kubernetes),
     /// `io.l5d.dnssrv`: names are services in DNS.
+    #[serde(rename = "io.l5d.dnssrv")]
     DnsSrv(DnsSrv),
     /// `io.l5d.rewrite`: names stand for other names.
+    #[serde(rename = "io.l5d.rewrite")]
     Rewrite(Rewrite),
+    /// `io.l5d.k8s`, `io.l5d.k8s.ns`, `io.l5d.k8s.external`: names are services in Kubernetes.
+    #[serde(untagged)]
+    Kubernetes(Kubernetes),
 }
 
 impl Kind {

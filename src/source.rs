@@ -1,4 +1,4 @@
-//! Where text came from: spans, carets, a config node with its place.
+//! The source of a text: spans, carets, configuration nodes with their places.
 
 #[cfg(feature = "router")]
 pub mod node;

@@ -58,7 +58,7 @@ impl LiveConfig {
         let stores = DtabStores::new(&clients, registry, control);
         let opened = open_stores(&stores, &config.routers).await?;
         let base = |(router, store): (&Router, &Option<DtabStore>)| {
-            let namers = namers.namers_behind(&router.transformers);
+            let namers = namers.namers_behind(&router.interpreter.transformers);
             RouterNaming::new(router, store.as_ref().map(DtabStore::stored), &namers, control)
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
@@ -144,7 +144,7 @@ impl LiveConfig {
         let opened = open_stores(&self.stores, &config.routers).await?;
         let ingresses = self.ingresses.rebuild(identifiers(&config)).await?;
         for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
-            let namers = namers.namers_behind(&router.transformers);
+            let namers = namers.namers_behind(&router.interpreter.transformers);
             base.change(router, store.as_ref().map(DtabStore::stored), &namers);
         }
         self.settings.send_replace(settings::routers(&config, &ingresses));
@@ -165,7 +165,7 @@ fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
 async fn open_stores(stores: &DtabStores, routers: &[Router]) -> Result<Vec<Option<DtabStore>>, Error> {
     let mut opened = Vec::new();
     for router in routers {
-        opened.push(match &router.store {
+        opened.push(match &router.interpreter.store {
             Some(config) => Some(stores.open(config).await?),
             None => None,
         });

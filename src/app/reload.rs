@@ -1,6 +1,6 @@
 //! Merges a changed configuration into the running one: most changes are taken over, some wait for a restart.
 
-use crate::config::{Admin, Config, Router, RouterPlaces, Server, SocketOptions, Warning};
+use crate::config::{Admin, Config, Router, RouterPlaces, Server, SocketConfig, Warning};
 use crate::source::node::Place;
 
 /// Returns the configuration to run from now on: `new`, as far as it can change in a running process.
@@ -86,8 +86,7 @@ fn merge_router(
         protocol: _,
         label: _,
         dtab: _,
-        store: _,
-        transformers: _,
+        interpreter: _,
         dst_prefix: _,
         identifiers: _,
         binding_timeout: _,
@@ -158,7 +157,7 @@ fn merge_server(
         port: _,
         label,
         trust: _,
-        trust_is_said: _,
+        trust_is_set: _,
         trust_reason: _,
         max_concurrent_requests: _,
         max_connections: _,
@@ -177,7 +176,7 @@ fn merge_server(
         left.add(place, format!("{key}.label"), "the label in metrics stays until a restart".to_owned());
         label.clone_from(&running.label);
     }
-    let kept = SocketOptions {
+    let kept = SocketConfig {
         read_timeout: socket_options.read_timeout,
         write_timeout: socket_options.write_timeout,
         ..running.socket_options.clone()

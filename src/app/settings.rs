@@ -42,7 +42,7 @@ fn clients(router: &config::Router) -> ClientSettings {
 
 /// Returns the bounds on heads. A header list that HTTP/2 lets through is not refused for its size afterwards, nor is a
 /// path in it.
-fn heads(router: &config::Router, http2: &config::Http2, fields: usize) -> message::Limits {
+fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) -> message::Limits {
     let listed = http2.max_header_list.map_or(0, |bytes| bytes as usize);
     message::Limits {
         line: listed.max(router.max_initial_line_kb * 1024),
@@ -85,7 +85,7 @@ fn limits(router: &config::Router, server: &config::Server) -> Limits {
 }
 
 /// Returns the HTTP/2 settings that are configured; the others are the proxy's defaults.
-fn http2(configured: &config::Http2) -> Http2 {
+fn http2(configured: &config::Http2Config) -> Http2 {
     let default = Http2::default();
     Http2 {
         stream_window: configured.stream_window.unwrap_or(default.stream_window),
@@ -97,7 +97,7 @@ fn http2(configured: &config::Http2) -> Http2 {
 }
 
 /// Returns the options of a listening socket, which cannot change while it is open.
-pub(super) fn socket(options: &config::SocketOptions) -> SocketOptions {
+pub(super) fn socket(options: &config::SocketConfig) -> SocketOptions {
     let default = SocketOptions::default();
     SocketOptions {
         no_delay: options.no_delay,

@@ -24,7 +24,7 @@ pub(super) fn run(file: &str) -> Exit {
         if let Err(error) = made {
             return fail(&error);
         }
-        for store in config.routers.iter().filter_map(|router| router.store.as_ref()) {
+        for store in config.routers.iter().filter_map(|router| router.interpreter.store.as_ref()) {
             if let Err(error) = store.check() {
                 return fail(&error);
             }

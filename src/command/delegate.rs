@@ -89,7 +89,7 @@ fn choose_router<'a>(config: &'a Config, label: Option<&str>) -> Result<&'a Rout
 
 /// Returns the stored dtab of a router, once it is known.
 async fn stored(router: &Router, wait: Duration) -> Result<Dtab, String> {
-    let Some(config) = &router.store else { return Ok(Dtab::empty()) };
+    let Some(config) = &router.interpreter.store else { return Ok(Dtab::empty()) };
     let stores = DtabStores::new(&ApiClients::default(), &Registry::default(), &Handle::current());
     let store = stores.open(config).await.map_err(|error| error.to_string())?;
     let mut stored = store.stored();
@@ -109,12 +109,12 @@ async fn explain(
     path: &Path,
     wait: Duration,
 ) -> Result<Delegation, namer::Error> {
-    let interpreters = [&*router.transformers];
+    let interpreters = [&*router.interpreter.transformers];
     let (clients, registry, control) = (ApiClients::default(), Registry::default(), Handle::current());
     let built = namer::build(&config.namers, interpreters, &clients, &registry, &control)?;
     let (keeper, asker) = NamerRegistry::new(wait);
     tokio::spawn(keeper.run());
-    let mut held = AnswerTable::new(asker, built.namers_behind(&router.transformers));
+    let mut held = AnswerTable::new(asker, built.namers_behind(&router.interpreter.transformers));
     match timeout(wait, settle(dtab, path, Explore::All, &mut held)).await {
         Ok(delegation) => Ok(delegation),
         Err(_) => Ok(delegate(dtab, path, &mut held, Explore::All)),

@@ -1,13 +1,12 @@
-//! What is wrong in a file, and what is only odd.
+//! Errors and warnings about a file.
 
 use crate::source::node::{self, Node, Place};
 use std::fmt;
 
-/// The number of errors after which a file is read no further: 100. One with more is another file altogether.
+/// The number of errors after which a file is checked no further: 100. More of them come from one cause.
 const MANY: usize = 100;
 
-/// Everything that is wrong in a configuration, sorted by place; never empty. After about 100 errors nothing more is
-/// looked for.
+/// All errors in a configuration, sorted by place; never empty. After about 100 errors the search ends.
 ///
 /// Display prints each with its line and a caret.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,18 +37,18 @@ impl fmt::Display for Errors {
 
 impl std::error::Error for Errors {}
 
-/// Something in a configuration that does not fail the start, but that its author should know.
+/// A finding in a configuration that does not fail the start, but that its author should know.
 ///
 /// Display prints `file:line:column: key: message`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Warning {
     /// The file's name.
     pub file: String,
-    /// Where it is.
+    /// The place.
     pub place: Place,
     /// The path of keys, such as `routers[0].originator`.
     pub key: String,
-    /// What is to be known.
+    /// The finding, in words.
     pub message: String,
 }
 
@@ -67,11 +66,12 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Creates a report about a file without findings.
     pub(super) fn new(file: &str) -> Self {
         Self { file: file.to_owned(), errors: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Whether there are so many errors that the rest of the file is left alone.
+    /// Returns whether there are so many errors that the rest of the file is not checked.
     pub(super) const fn is_full(&self) -> bool {
         self.errors.len() >= MANY
     }
@@ -92,22 +92,22 @@ impl Report {
         values
     }
 
-    /// Notes an error.
+    /// Adds an error.
     pub(super) fn error(&mut self, error: node::Error) {
         self.errors.push(error);
     }
 
-    /// Notes an error, if there is one.
+    /// Adds an error, if there is one.
     pub(super) fn errors(&mut self, error: Option<node::Error>) {
         self.errors.extend(error);
     }
 
-    /// Notes the error of a result.
+    /// Adds the error of a result; returns its value.
     pub(super) fn check<T>(&mut self, result: Result<T, node::Error>) -> Option<T> {
         result.map_err(|error| self.error(error)).ok()
     }
 
-    /// Notes a warning.
+    /// Adds a warning.
     pub(super) fn warn(&mut self, place: Place, key: &str, message: String) {
         self.warnings.push(Warning { file: self.file.clone(), place, key: key.to_owned(), message });
     }
@@ -119,7 +119,7 @@ impl Report {
             return Ok(self.warnings);
         }
         self.errors.sort_by_key(node::Error::place);
-        // Two checks may trip over one mistake.
+        // Two checks may find one mistake.
         self.errors.dedup();
         Err(Errors(self.errors))
     }

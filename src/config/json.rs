@@ -1,277 +1,110 @@
-//! A resolved configuration as JSON: what the admin server shows.
+//! A resolved configuration as JSON, for the admin server.
 //!
-//! It is a configuration itself, with every default written out: reading it gives the same again, but for places and for
-//! the reasons of trust. Each type is taken apart by name, so that a new key cannot be forgotten here.
+//! The JSON is a configuration itself, with every default written out: reading it gives the same configuration, but for
+//! places and the reasons of trust. Each type serializes its fields under the keys that they are read from.
 
-use super::resolved::{
-    AccessLog, Admin, BindingCache, Client, Config, Http2, Protocol, Router, Server, Session, SocketOptions,
-};
-use crate::context::{Forwarded, Labeler, Range, Trust};
-use crate::proxy::AccessFormat;
-use crate::telemetry::{LogFile, LogTarget};
-use crate::{identify, namer, store};
-use serde::Serialize;
+use super::resolved::{Config, Protocol, Router};
+use super::{router, schema, server};
+use crate::store;
+use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 impl Config {
-    /// Returns the configuration as JSON, every default in place. What was not said and has no default is absent.
+    /// Returns the configuration as JSON, every default in place. A key that is not set and has no default is absent.
+    ///
+    /// It is null if a path of the configuration is not UTF-8. A configuration that was read has no such path.
     pub fn to_json(&self) -> Value {
-        let Self { file: _, admin, routers, namers, places: _, warnings: _ } = self;
-        json!({
-            "admin": admin_json(admin),
-            "namers": namers.iter().map(namer_json).collect::<Vec<_>>(),
-            "routers": routers.iter().map(router_json).collect::<Vec<_>>(),
-        })
+        serde_json::to_value(self).unwrap_or_default()
     }
 }
 
-fn admin_json(admin: &Admin) -> Value {
-    let Admin { ip, port, shutdown_delay, shutdown_grace } = admin;
-    json!({
-        "ip": ip,
-        "port": port,
-        "shutdownDelayMs": millis(*shutdown_delay),
-        "shutdownGraceMs": millis(*shutdown_grace),
-    })
-}
-
-fn router_json(router: &Router) -> Value {
-    let Router {
-        protocol,
-        label,
-        dtab,
-        store,
-        transformers,
-        dst_prefix,
-        identifiers,
-        binding_timeout,
-        binding_cache: BindingCache { paths, clients, idle_ttl },
-        servers,
-        client: Client { http2 },
-        max_headers_kb,
-        max_initial_line_kb,
-        max_err_response_kb,
-        access_log,
-    } = router;
-    let common = json!({
-        "protocol": protocol.name(),
-        "label": label,
-        "dtab": format!("{dtab:#}"),
-        "interpreter": interpreter_json(store.as_ref(), transformers),
-        "dstPrefix": dst_prefix.to_string(),
-        "identifier": identifiers.iter().map(identifier_json).collect::<Vec<_>>(),
-        "bindingTimeoutMs": millis(*binding_timeout),
-        "bindingCache": { "paths": paths, "clients": clients, "idleTtlSecs": idle_ttl.as_secs() },
-        "servers": servers.iter().map(|server| server_json(server, *protocol)).collect::<Vec<_>>(),
-    });
-    let own = match protocol {
-        Protocol::Http => json!({
-            "maxHeadersKB": max_headers_kb,
-            "maxInitialLineKB": max_initial_line_kb,
-            "maxErrResponseKB": max_err_response_kb,
-        }),
-        Protocol::H2 => json!({ "client": http2_json(http2) }),
-    };
-    let log = access_log.as_ref().map_or(json!({}), |log| access_log_json(protocol.name(), log));
-    said(both(both(common, own), log))
-}
-
-/// The keys of an access log; they begin with the router's protocol.
-fn access_log_json(protocol: &str, log: &AccessLog) -> Value {
-    let AccessLog { target, format } = log;
-    let key = |rest: &str| format!("{protocol}AccessLog{rest}");
-    let format = match format {
-        AccessFormat::Linkerd => "linkerd",
-        AccessFormat::Json => "json",
-    };
-    match target {
-        LogTarget::StandardOutput => json!({ key(""): "-", key("Format"): format }),
-        LogTarget::File(LogFile { path, roll, append, keep }) => json!({
-            key(""): path,
-            key("Format"): format,
-            key("RollPolicy"): roll.to_string(),
-            key("Append"): append,
-            key("RotateCount"): keep.map_or(json!(-1), |keep| json!(keep)),
-        }),
+impl Serialize for Router {
+    /// Serializes the keys that exist in the router's protocol. Those of its access log begin with the protocol.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Value::Object(mut keys) =
+            Self::serialize(self, serde_json::value::Serializer).map_err(S::Error::custom)?
+        else {
+            return Err(S::Error::custom("a router is a mapping"));
+        };
+        let log = keys.remove("accessLog");
+        retain(&mut keys, router::sections(self.protocol));
+        if let Some(Value::Array(servers)) = keys.get_mut("servers") {
+            let servers = servers.iter_mut().filter_map(Value::as_object_mut);
+            servers.for_each(|keys| retain(keys, server::sections(self.protocol)));
+        }
+        // No key of it exists in `http` so far.
+        if self.protocol == Protocol::Http && keys.get("client").is_some_and(|client| *client == json!({})) {
+            keys.remove("client");
+        }
+        if let Some(Value::Object(log)) = log {
+            keys.extend(log.into_iter().map(|(key, value)| (self.access_log_key(&key), value)));
+        }
+        keys.serialize(serializer)
     }
 }
 
-fn interpreter_json(store: Option<&store::Config>, transformers: &[namer::TransformerConfig]) -> Value {
-    let interpreter = match store {
-        Some(store) => store_json(store),
-        None if transformers.is_empty() => return Value::Null,
-        None => json!({ "kind": "default" }),
-    };
-    said(both(interpreter, json!({ "transformers": transformers_json(transformers) })))
-}
-
-/// Null when there are none.
-fn transformers_json(transformers: &[namer::TransformerConfig]) -> Value {
-    let transformers: Vec<_> = transformers.iter().map(|one| with_kind(one.kind(), one)).collect();
-    if transformers.is_empty() { Value::Null } else { transformers.into() }
-}
-
-fn store_json(store: &store::Config) -> Value {
-    let mut keys = match store {
-        store::Config::Fs(store::FileStoreConfig { dtab_file }) => json!({ "dtabFile": dtab_file }),
-        store::Config::Kubernetes(kubernetes) => json!(kubernetes),
-    };
-    keys["kind"] = store.kind().into();
-    keys
-}
-
-fn server_json(server: &Server, protocol: Protocol) -> Value {
-    let Server {
-        ip,
-        port,
-        label,
-        trust,
-        trust_is_said: _,
-        trust_reason: _,
-        max_concurrent_requests,
-        max_connections,
-        max_headers,
-        headers_timeout,
-        session,
-        timeout,
-        max_call_depth,
-        add_forwarded_header,
-        max_streams,
-        http2,
-        timestamp_header,
-        socket_options,
-    } = server;
-    let trust = match trust {
-        Trust::Everybody => json!("everybody"),
-        Trust::Nobody => json!("nobody"),
-        Trust::From(ranges) => json!({ "from": ranges.iter().map(Range::to_string).collect::<Vec<_>>() }),
-    };
-    let common = json!({
-        "ip": ip,
-        "port": port,
-        "label": label,
-        "trust": trust,
-        "maxConcurrentRequests": max_concurrent_requests,
-        "maxConnections": max_connections,
-        "maxHeaders": max_headers,
-        "headersTimeoutMs": millis(*headers_timeout),
-        "serverSession": (*session != Session::default()).then(|| session_json(session)),
-        "timeoutMs": timeout.map(millis),
-        "maxCallDepth": max_call_depth,
-        "addForwardedHeader": add_forwarded_header.as_ref().map(forwarded_json),
-        "socketOptions": socket_json(socket_options),
-    });
-    let own = match protocol {
-        Protocol::Http => json!({ "timestampHeader": timestamp_header }),
-        Protocol::H2 => both(json!({ "maxConcurrentStreamsPerConnection": max_streams }), http2_json(http2)),
-    };
-    said(both(common, own))
-}
-
-fn http2_json(http2: &Http2) -> Value {
-    let Http2 { stream_window, header_table, max_frame, max_header_list } = http2;
-    said(json!({
-        "initialStreamWindowBytes": stream_window,
-        "headerTableBytes": header_table,
-        "maxFrameBytes": max_frame,
-        "maxHeaderListBytes": max_header_list,
-    }))
-}
-
-fn forwarded_json(forwarded: &Forwarded) -> Value {
-    // The name of the host's parameter follows from the protocol.
-    let Forwarded { by, from, host: _ } = forwarded;
-    json!({ "by": labeler_json(by), "for": labeler_json(from) })
-}
-
-fn labeler_json(labeler: &Labeler) -> Value {
-    let kind = match labeler {
-        Labeler::Ip => "ip",
-        Labeler::IpPort => "ip:port",
-        Labeler::ConnectionRandom => "connectionRandom",
-        Labeler::RequestRandom => "requestRandom",
-        Labeler::Router => "router",
-        Labeler::Static(label) => return json!({ "kind": "static", "label": label }),
-    };
-    json!({ "kind": kind })
-}
-
-fn session_json(session: &Session) -> Value {
-    let Session { idle, life } = session;
-    said(json!({ "idleTimeMs": idle.map(millis), "lifeTimeMs": life.map(millis) }))
-}
-
-fn socket_json(options: &SocketOptions) -> Value {
-    let SocketOptions { no_delay, reuse_port, keep_alive, backlog, read_timeout, write_timeout } = options;
-    said(json!({
-        "noDelay": no_delay,
-        "reusePort": reuse_port,
-        "keepAlive": keep_alive,
-        "backlog": backlog,
-        "readTimeoutMs": read_timeout.map(millis),
-        "writeTimeoutMs": write_timeout.map(millis),
-    }))
-}
-
-fn identifier_json(identifier: &identify::Config) -> Value {
-    with_kind(identifier.kind(), identifier)
-}
-
-fn namer_json(namer: &namer::Config) -> Value {
-    let namer::Config { prefix, kind, transformers } = namer;
-    let mut json = with_kind(kind.name(), kind);
-    json["prefix"] = prefix.to_string().into();
-    json["transformers"] = transformers_json(transformers);
-    said(json)
-}
-
-/// The keys of a kind, with the kind. A value that is no JSON, such as a directory whose name is not UTF-8, is absent.
-fn with_kind(kind: &str, keys: &impl Serialize) -> Value {
-    let mut json = serde_json::to_value(keys).unwrap_or_else(|_| Map::new().into());
-    json["kind"] = kind.into();
-    json
-}
-
-/// The members of two objects.
-fn both(mut one: Value, other: Value) -> Value {
-    if let (Value::Object(members), Value::Object(more)) = (&mut one, other) {
-        members.extend(more);
+impl Router {
+    /// Returns the name of a key of the access log: `httpAccessLog` for `Path`, `httpAccessLogFormat` for `Format`.
+    fn access_log_key(&self, key: &str) -> String {
+        let end = if key == "Path" { "" } else { key };
+        format!("{}AccessLog{end}", self.protocol.name())
     }
-    one
 }
 
-/// Without what was not said.
-fn said(mut json: Value) -> Value {
-    if let Value::Object(members) = &mut json {
-        members.retain(|_, value| !value.is_null());
+/// Removes the keys that do not exist in these sections.
+fn retain(keys: &mut Map<String, Value>, sections: &[&str]) {
+    let known = schema::working_keys(sections);
+    keys.retain(|key, _| known.contains(&key.as_str()));
+}
+
+/// Serializes the store of an interpreter with its kind; without a store it is the default interpreter.
+pub(super) fn kind_of_store<S: Serializer>(
+    store: &Option<store::Config>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match store {
+        Some(store) => store.serialize(serializer),
+        None => {
+            let mut keys = serializer.serialize_map(Some(1))?;
+            keys.serialize_entry("kind", "default")?;
+            keys.end()
+        }
     }
-    json
 }
 
-fn millis(duration: Duration) -> u64 {
-    duration.as_millis().try_into().unwrap_or(u64::MAX)
+/// Returns whether a value is that of a key that is not set.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Serializes a time in milliseconds.
+pub(super) fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+/// Serializes a time in milliseconds, if there is one.
+pub(super) fn some_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => millis(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Serializes a time in seconds.
+pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema::{self, Support};
     use crate::config::{Config, read};
+    use std::collections::BTreeSet;
     use std::net::{IpAddr, Ipv4Addr};
 
-    /// What two configurations say, without where and why.
-    fn meaning(mut config: Config) -> Config {
-        config.places = super::super::Places::default();
-        config.warnings.clear();
-        config.routers.iter_mut().flat_map(|router| &mut router.servers).for_each(|server| {
-            server.trust_reason.clear();
-            server.trust_is_said = true;
-        });
-        config
-    }
-
-    #[test]
-    fn what_is_shown_is_the_same_configuration() {
-        let full = r#"
+    /// A configuration with every key that works.
+    const FULL: &str = r#"
 admin:
   ip: 127.0.0.2
   port: 0
@@ -282,10 +115,13 @@ namers:
 - {kind: io.l5d.fs, rootDir: names}
 - {kind: io.l5d.fs, rootDir: /names, prefix: /two/parts}
 - {kind: io.l5d.rewrite, prefix: /r, pattern: "/{a}", name: "/b/{a}"}
+- {kind: io.l5d.dnssrv}
+- {kind: io.l5d.dnssrv, prefix: /srv, refreshIntervalSeconds: 60, dnsHosts: [10.0.0.10, "ns:54"], domain: a.b}
 - {kind: io.l5d.k8s}
 - {kind: io.l5d.k8s, prefix: /k, host: localhost, labelSelector: example.org/version, endpoints: v1, watch: cluster}
 - {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: /k/config, context: dev, endpoints: discovery.k8s.io/v1}
 - {kind: io.l5d.k8s.external, port: 8002}
+- {kind: io.l5d.k8s.external, prefix: /saved, kubeconfig: c, snapshot: known}
 - kind: io.l5d.fs
   prefix: /through
   rootDir: names
@@ -335,6 +171,8 @@ routers:
   - {kind: io.l5d.header, header: my-path}
   - {kind: io.l5d.path, segments: 2, consume: true}
   - {kind: io.l5d.methodAndHost, httpUriInDst: true}
+  - {kind: io.l5d.ingress}
+  - {kind: io.l5d.ingress, host: api, port: 8, namespace: n, ingressClassAnnotation: c, ignoreDefaultBackends: true}
   bindingTimeoutMs: 5
   bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3}
   maxHeadersKB: 1
@@ -353,6 +191,9 @@ routers:
     timestampHeader: x-when
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
   - {port: 0, addForwardedHeader: {by: {kind: router}}}
+  - {port: 0, addForwardedHeader: {by: {kind: ip}, for: {kind: connectionRandom}}}
+  - port: 0
+    socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
   - {port: 0, trust: {from: [10.0.0.0/8, 127.0.0.1, "::1", "::ffff:10.0.0.0/104"]}}
 - protocol: h2
   h2AccessLog: h2.log
@@ -367,8 +208,26 @@ routers:
   - {addForwardedHeader: {}, maxConcurrentStreamsPerConnection: 5, initialStreamWindowBytes: 6}
   - {port: 0, headerTableBytes: 0, maxFrameBytes: 16777215, maxHeaderListBytes: 8}
 "#;
-        let least = |protocol: &str| format!("routers: [{{protocol: {protocol}, servers: [{{}}]}}]");
-        for text in [&least("http"), &least("h2"), full] {
+
+    /// Returns a router with the defaults of a protocol.
+    fn least(protocol: &str) -> String {
+        format!("routers: [{{protocol: {protocol}, servers: [{{}}]}}]")
+    }
+
+    /// Returns a configuration without places and reasons.
+    fn meaning(mut config: Config) -> Config {
+        config.places = super::super::Places::default();
+        config.warnings.clear();
+        config.routers.iter_mut().flat_map(|router| &mut router.servers).for_each(|server| {
+            server.trust_reason.clear();
+            server.trust_is_set = true;
+        });
+        config
+    }
+
+    #[test]
+    fn what_is_shown_is_the_same_configuration() {
+        for text in [&least("http"), &least("h2"), FULL] {
             let config = read("f", text).unwrap();
             let json = config.to_json().to_string();
             let again = read("f", &json).unwrap_or_else(|errors| panic!("{errors}\n{json}"));
@@ -376,9 +235,23 @@ routers:
         }
     }
 
+    /// A key that is read must be shown. Keys are compared by name, in whatever mapping. `clearContext` is shown as `trust`.
     #[test]
-    fn defaults_are_written_out_and_what_was_not_said_is_absent() {
-        let config = read("f", "routers: [{protocol: http, servers: [{}]}]").unwrap();
+    fn every_key_that_works_is_shown() {
+        let json = read("f", FULL).unwrap().to_json().to_string();
+        let rows = schema::sections()
+            .filter(|section| !section.name.contains(" kind"))
+            .flat_map(|section| section.keys);
+        let working: BTreeSet<_> =
+            rows.filter(|row| row.support == Support::Works).map(|row| row.name).collect();
+        let hidden: Vec<_> =
+            working.into_iter().filter(|key| !json.contains(&format!("\"{key}\":"))).collect();
+        assert_eq!(hidden, ["clearContext"]);
+    }
+
+    #[test]
+    fn defaults_are_written_out_and_what_was_not_set_is_absent() {
+        let config = read("f", &least("http")).unwrap();
         let json = config.to_json();
         assert_eq!(json["admin"]["ip"], IpAddr::from(Ipv4Addr::LOCALHOST).to_string());
         let server = &json["routers"][0]["servers"][0];

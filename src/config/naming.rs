@@ -1,24 +1,24 @@
-//! Reads identifiers and namers.
+//! Reads identifiers, interpreters and namers.
 
 mod kubernetes;
 mod transformers;
 
 use super::errors::Report;
-use super::fates;
 use super::reader::{MAX_INT, Reader, is_field_name};
-use super::resolved::Protocol;
+use super::resolved::{InterpreterConfig, Protocol};
+use super::schema;
 use crate::name::Path;
 use crate::source::node::{Error, Node, Place};
 use crate::{identify, namer, store};
 use std::str::FromStr;
 
-/// What an identifier may read, in words.
+/// The values of `header` in an identifier, in words.
 const HEADER: &str = "the name of a header, or `:authority`, `:path`, `:method` or `:scheme`";
 
-/// Reads `identifier`: one, or a list.
+/// Reads `identifier`: one identifier, or a list of them.
 pub(super) fn identifiers(router: &mut Reader<'_, '_>, protocol: Protocol) -> Vec<identify::Config> {
     let Some(node) = router.get("identifier") else {
-        return vec![identify::Config::HeaderToken(usual_token(protocol))];
+        return vec![identify::Config::HeaderToken(default_token(protocol))];
     };
     if !node.is_list() {
         return identifier(&node, protocol, router.report()).into_iter().collect();
@@ -30,28 +30,31 @@ pub(super) fn identifiers(router: &mut Reader<'_, '_>, protocol: Protocol) -> Ve
     router.report().each(&nodes, |node, report| identifier(node, protocol, report))
 }
 
-/// Returns what names a request when nothing is said: the host, as the protocol calls it.
-fn usual_token(protocol: Protocol) -> identify::HeaderToken {
+/// Returns the identifier of a router without any: the host, as the protocol calls it.
+fn default_token(protocol: Protocol) -> identify::HeaderToken {
     match protocol {
         Protocol::Http => identify::HeaderToken::default(),
         Protocol::H2 => identify::HeaderToken { header: ":authority".to_owned() },
     }
 }
 
+/// Reads one identifier.
 fn identifier(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Option<identify::Config> {
     let mut reader = Reader::new(node, &["identifier"], report);
     let kind = reader.get("kind")?.text().ok()?;
     let config = match kind {
         "io.l5d.header.token" => {
-            let token = reader.rest("identifier io.l5d.header.token")?;
-            let is_said = node.get("header").is_some();
-            identify::Config::HeaderToken(if is_said { token } else { usual_token(protocol) })
+            let token = reader.deserialize("identifier io.l5d.header.token")?;
+            let is_set = node.get("header").is_some();
+            identify::Config::HeaderToken(if is_set { token } else { default_token(protocol) })
         }
-        "io.l5d.header.path" => identify::Config::HeaderPath(reader.rest("identifier io.l5d.header.path")?),
-        "io.l5d.header" => identify::Config::Header(reader.rest("identifier io.l5d.header")?),
-        "io.l5d.path" => identify::Config::Path(reader.rest("identifier io.l5d.path")?),
+        "io.l5d.header.path" => {
+            identify::Config::HeaderPath(reader.deserialize("identifier io.l5d.header.path")?)
+        }
+        "io.l5d.header" => identify::Config::Header(reader.deserialize("identifier io.l5d.header")?),
+        "io.l5d.path" => identify::Config::Path(reader.deserialize("identifier io.l5d.path")?),
         "io.l5d.methodAndHost" => {
-            identify::Config::MethodAndHost(reader.rest("identifier io.l5d.methodAndHost")?)
+            identify::Config::MethodAndHost(reader.deserialize("identifier io.l5d.methodAndHost")?)
         }
         "io.l5d.static" => {
             let mut reader = Reader::new(node, &["identifier io.l5d.static"], reader.report());
@@ -63,13 +66,13 @@ fn identifier(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Optio
         "io.l5d.ingress" => identify::Config::Ingress(kubernetes::ingress(&mut reader)),
         _ => return None,
     };
-    let wrong = wrong_identifier(&config, node);
-    report.errors(wrong);
+    let error = identifier_error(&config, node);
+    report.errors(error);
     Some(config)
 }
 
-/// Returns what is wrong with the values of an identifier.
-fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error> {
+/// Returns the error in the values of an identifier, if there is one.
+fn identifier_error(config: &identify::Config, node: &Node<'_>) -> Option<Error> {
     let at = |key: &str| node.get(key).unwrap_or_else(|| node.clone());
     let is_header = |name: &str| is_field_name(name) || identify::is_pseudo_header(name);
     let header_error = |name: &str| (!is_header(name)).then(|| at("header").unexpected(HEADER));
@@ -88,21 +91,18 @@ fn wrong_identifier(config: &identify::Config, node: &Node<'_>) -> Option<Error>
 }
 
 /// Reads `interpreter`: the default one has no store.
-pub(super) fn interpreter(
-    router: &mut Reader<'_, '_>,
-) -> (Option<store::Config>, Vec<namer::TransformerConfig>) {
-    let Some(node) = router.get("interpreter") else { return (None, Vec::new()) };
+pub(super) fn interpreter(router: &mut Reader<'_, '_>) -> InterpreterConfig {
+    let Some(node) = router.get("interpreter") else { return InterpreterConfig::default() };
     let mut reader = Reader::new(&node, &["interpreter"], router.report());
-    let transformers = transformers::transformers(&mut reader);
-    let kind = reader.get("kind").and_then(|kind| kind.text().ok());
-    let store = match kind {
-        Some("io.l5d.fs") => reader.rest("interpreter io.l5d.fs").map(store::Config::Fs),
+    let store = match reader.get("kind").and_then(|kind| kind.text().ok()) {
+        None | Some("default") => None,
+        Some("io.l5d.fs") => reader.deserialize("interpreter io.l5d.fs").map(store::Config::Fs),
         Some(kind @ ("io.l5d.k8s.configMap" | "io.l5d.k8s.dtab")) => {
             kubernetes::store(&mut reader, kind).map(store::Config::Kubernetes)
         }
-        _ => None,
+        Some(_) => return InterpreterConfig::default(),
     };
-    (store, transformers)
+    InterpreterConfig { store, transformers: transformers::transformers(&mut reader) }
 }
 
 /// Reads `namers`.
@@ -111,13 +111,14 @@ pub(super) fn namers(
     is_directory: fn(&std::path::Path) -> bool,
     report: &mut Report,
 ) -> (Vec<namer::Config>, Vec<Place>) {
-    let list = Reader::new(root, &[fates::TOP], report).get("namers");
+    let list = Reader::new(root, &[schema::TOP], report).get("namers");
     let nodes = list.map_or_else(Vec::new, |list| list.list().unwrap_or_default());
     let read =
         |node: &Node<'_>, report: &mut Report| Some((namer(node, is_directory, report)?, node.place()));
     report.each(&nodes, read).into_iter().unzip()
 }
 
+/// Reads one namer.
 fn namer(
     node: &Node<'_>,
     is_directory: fn(&std::path::Path) -> bool,
@@ -125,11 +126,10 @@ fn namer(
 ) -> Option<namer::Config> {
     let mut reader = Reader::new(node, &["namer"], report);
     let kind_name = reader.get("kind")?.text().ok()?;
-    let transformers = transformers::transformers(&mut reader);
     let (kind, prefix) = match kind_name {
         "io.l5d.fs" => {
             let prefix = prefix(&mut reader).or_else(|| Some(Path::from_elems([kind_name])));
-            let fs: Option<namer::Fs> = reader.rest("namer io.l5d.fs");
+            let fs: Option<namer::Fs> = reader.deserialize("namer io.l5d.fs");
             let missing = fs.as_ref().filter(|fs| !is_directory(&fs.root_dir));
             let missing = missing.and_then(|_| node.get("rootDir"));
             report.errors(missing.map(|node| node.error("there is no such directory")));
@@ -142,9 +142,9 @@ fn namer(
         }
         "io.l5d.dnssrv" => {
             let prefix = prefix(&mut reader).or_else(|| Some(Path::from_elems([kind_name])));
-            let srv: Option<namer::DnsSrv> = reader.rest("namer io.l5d.dnssrv");
-            let wrong = srv.as_ref().map(|srv| wrong_srv(srv, node)).unwrap_or_default();
-            wrong.into_iter().for_each(|error| report.error(error));
+            let srv: Option<namer::DnsSrv> = reader.deserialize("namer io.l5d.dnssrv");
+            let errors = srv.as_ref().map(|srv| srv_errors(srv, node)).unwrap_or_default();
+            errors.into_iter().for_each(|error| report.error(error));
             (srv.map(namer::Kind::DnsSrv), prefix)
         }
         "io.l5d.rewrite" => {
@@ -152,18 +152,19 @@ fn namer(
             if reader.get("prefix").is_none() {
                 reader.missing("prefix");
             }
-            let rewrite: Option<namer::Rewrite> = reader.rest("namer io.l5d.rewrite");
-            let wrong = rewrite.as_ref().and_then(|rewrite| wrong_rewrite(rewrite, node));
-            report.errors(wrong);
+            let rewrite: Option<namer::Rewrite> = reader.deserialize("namer io.l5d.rewrite");
+            let error = rewrite.as_ref().and_then(|rewrite| rewrite_error(rewrite, node));
+            report.errors(error);
             (rewrite.map(namer::Kind::Rewrite), prefix)
         }
         _ => return None,
     };
+    let transformers = transformers::transformers(&mut Reader::new(node, &["namer"], report));
     Some(namer::Config { prefix: prefix?, kind: kind?, transformers })
 }
 
-/// Returns what is wrong with the values of a namer of services.
-fn wrong_srv(srv: &namer::DnsSrv, node: &Node<'_>) -> Vec<Error> {
+/// Returns the errors in the values of `io.l5d.dnssrv`.
+fn srv_errors(srv: &namer::DnsSrv, node: &Node<'_>) -> Vec<Error> {
     let interval = node.get("refreshIntervalSeconds").and_then(|node| node.number(1..=MAX_INT).err());
     let host = srv.wrong_dns_host().and_then(|(at, expected)| {
         let hosts = node.get("dnsHosts")?.list().ok()?;
@@ -173,20 +174,20 @@ fn wrong_srv(srv: &namer::DnsSrv, node: &Node<'_>) -> Vec<Error> {
     [interval, host, domain].into_iter().flatten().collect()
 }
 
-/// Returns what is wrong with the pattern or the template of a rewriting namer.
-fn wrong_rewrite(rewrite: &namer::Rewrite, node: &Node<'_>) -> Option<Error> {
+/// Returns the error in the pattern or the template of `io.l5d.rewrite`, if there is one.
+fn rewrite_error(rewrite: &namer::Rewrite, node: &Node<'_>) -> Option<Error> {
     let matcher = namer::PathMatcher::from_str(&rewrite.pattern).map_err(|error| ("pattern", error));
     let (key, error) = matcher
         .and_then(|matcher| {
             namer::Template::compile(&rewrite.name, &matcher).map_err(|error| ("name", error))
         })
         .err()?;
-    // What a path's parser says has a caret of its own below its first line.
+    // Below the first line of a path's error stands a caret of its own.
     let sentence = error.to_string().lines().next().unwrap_or_default().to_owned();
     Some(node.get(key)?.error(sentence))
 }
 
-/// Reads `prefix`, which stands behind `/#` in names.
+/// Reads `prefix`, the part of names behind `/#`.
 fn prefix(reader: &mut Reader<'_, '_>) -> Option<Path> {
     let prefix = reader.path("prefix")?;
     let node = reader.get("prefix")?;

@@ -1,15 +1,15 @@
-//! What a configuration means, in words.
+//! Notes: the meaning of a configuration, in words.
 
 use super::Config;
 use crate::context::Trust;
 use std::fmt;
 
-/// What one listener does, in words.
+/// A sentence about one listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Note {
     /// The sentence, with its place.
     pub text: String,
-    /// Whether it should be seen even by those who want to see only warnings.
+    /// Whether it is logged as a warning: the listener does something else than in Linkerd.
     pub is_surprising: bool,
 }
 
@@ -20,10 +20,12 @@ impl fmt::Display for Note {
 }
 
 impl Config {
-    /// Returns a sentence for each listener: where it is and whom it trusts.
+    /// Returns a sentence for each listener: its address and the callers that it trusts.
     ///
-    /// `linkerd.yaml:7:5: router in, 0.0.0.0:4140: trusts nobody: nothing is said and 0.0.0.0 is not loopback`
-    /// A note is marked when a listener trusts nobody though nobody said so: in Linkerd it would trust its callers.
+    /// ``linkerd.yaml:7:5: router in, 0.0.0.0:4140: trusts nobody: no `trust` is set and 0.0.0.0 is not loopback``
+    ///
+    /// A note is surprising when a listener trusts no caller and no key of the file decides that: in Linkerd it would
+    /// trust its callers.
     pub fn notes(&self) -> Vec<Note> {
         let routers = self.routers.iter().zip(&self.places.routers);
         let listeners = routers.flat_map(|(router, places)| {
@@ -33,7 +35,7 @@ impl Config {
             let (file, label, address) = (&self.file, &router.label, server.address());
             Note {
                 text: format!("{file}:{place}: router {label}, {address}: {}", server.trust_reason),
-                is_surprising: server.trust == Trust::Nobody && !server.trust_is_said,
+                is_surprising: server.trust == Trust::Nobody && !server.trust_is_set,
             }
         };
         listeners.map(note).collect()

@@ -1,16 +1,16 @@
-//! Reads what concerns the process as a whole.
+//! Reads the keys of the process as a whole.
 
 use super::errors::Report;
-use super::fates;
 use super::reader::{MAX_INT, Reader};
 use super::resolved::Admin;
+use super::schema;
 use crate::source::node::{Node, Place};
 use std::time::Duration;
 
 /// Reads `admin`.
 pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
     let usual = Admin::default();
-    let Some(node) = Reader::new(root, &[fates::TOP], report).get("admin") else {
+    let Some(node) = Reader::new(root, &[schema::TOP], report).get("admin") else {
         return (usual, Place::default());
     };
     let mut reader = Reader::new(&node, &["admin"], report);

@@ -1,8 +1,8 @@
-//! Reads the keys of one mapping that work.
+//! Reads the keys of one mapping.
 
 use super::errors::Report;
-use super::fates;
-use super::resolved::{Http2, SocketOptions};
+use super::resolved::{Http2Config, SocketConfig};
+use super::schema;
 use crate::name::{ParseError, Path};
 use crate::source::node::Node;
 use serde::de::DeserializeOwned;
@@ -14,10 +14,10 @@ use std::time::Duration;
 /// The greatest number of milliseconds or seconds that Linkerd 1 accepted: 2^31 - 1.
 pub(super) const MAX_INT: u64 = i32::MAX as u64;
 
-/// A mapping of some sections of the table, whose keys are read one by one.
+/// A mapping of some sections of the schema, whose keys are read one by one.
 ///
-/// What is wrong with a value goes to the report and reads as absent: the start fails anyway, with all that is wrong.
-/// A nested mapping or list that is something else reads as absent too, for the judge has reported it.
+/// A wrong value is reported and reads as absent: the start fails anyway, with all errors. A value that should be a
+/// mapping or a list and is not reads as absent, too; the validation has reported it.
 pub(super) struct Reader<'a, 'r> {
     node: Node<'a>,
     sections: &'static [&'static str],
@@ -25,6 +25,7 @@ pub(super) struct Reader<'a, 'r> {
 }
 
 impl<'a, 'r> Reader<'a, 'r> {
+    /// Creates the reader of a mapping.
     pub(super) fn new(node: &Node<'a>, sections: &'static [&'static str], report: &'r mut Report) -> Self {
         Self { node: node.clone(), sections, report }
     }
@@ -34,7 +35,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         &self.node
     }
 
-    /// Returns the report, for what this does not find wrong by itself.
+    /// Returns the report, for errors that the caller finds.
     pub(super) const fn report(&mut self) -> &mut Report {
         self.report
     }
@@ -50,22 +51,23 @@ impl<'a, 'r> Reader<'a, 'r> {
         self.error(None, format!("the key `{key}` is missing"));
     }
 
-    /// Returns the value of a key that says something.
+    /// Returns the value of a key, unless it is null.
     pub(super) fn get(&self, key: &str) -> Option<Node<'a>> {
         debug_assert!(
-            fates::working(self.sections).contains(&key),
-            "{key} of {:?} is read, and no row says that it works",
+            schema::working_keys(self.sections).contains(&key),
+            "{key} of {:?} is read, and no row of the schema works",
             self.sections
         );
         self.node.get(key)
     }
 
+    /// Reads a text.
     pub(super) fn text(&mut self, key: &str) -> Option<&'a str> {
         let value = self.get(key)?;
         self.report.check(value.text())
     }
 
-    /// Reads a text that must say something.
+    /// Reads a text that has more than white space.
     pub(super) fn non_empty(&mut self, key: &str) -> Option<String> {
         let text = self.text(key)?;
         if text.trim().is_empty() {
@@ -81,23 +83,24 @@ impl<'a, 'r> Reader<'a, 'r> {
         let node = self.get(key)?;
         let text = self.text(key)?;
         let path =
-            Path::from_str(text).map_err(|error| node.error_inside(error.offset, sentence("path", &error)));
+            Path::from_str(text).map_err(|error| node.error_inside(error.offset, describe("path", &error)));
         self.report.check(path)
     }
 
+    /// Reads `true` or `false`.
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         let value = self.get(key)?;
         self.report.check(value.flag())
     }
 
-    /// Reads a number. `N` holds all of the range.
+    /// Reads a number. `N` must hold all numbers of the range.
     pub(super) fn number<N: TryFrom<u64>>(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<N> {
         let value = self.get(key)?;
         let number = self.report.check(value.number(range))?;
         N::try_from(number).ok()
     }
 
-    /// Reads one of some words, each with what it stands for.
+    /// Reads one of some words, each with its meaning.
     pub(super) fn one_of<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let value = self.get(key)?;
         let text = self.report.check(value.text())?;
@@ -113,7 +116,7 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     /// Reads `ip` and `port`; a port of 0 takes a free one.
     ///
-    /// When one of them is wrong the port is 0, so that nothing is said to be in conflict with a guess.
+    /// When one of them is wrong the port is 0, so that no conflict with a guessed port is reported.
     pub(super) fn address(&mut self, usual: SocketAddr) -> SocketAddr {
         let wrong = |given: bool, read: bool| given && !read;
         let (ip, port) = (self.ip(), self.number("port", 0..=u64::from(u16::MAX)));
@@ -142,8 +145,8 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Reads what one side of an HTTP/2 connection announces. The bounds are those of RFC 9113 6.5.2.
-    pub(super) fn http2(&mut self) -> Http2 {
-        Http2 {
+    pub(super) fn http2(&mut self) -> Http2Config {
+        Http2Config {
             stream_window: self.number("initialStreamWindowBytes", 1..=MAX_INT),
             header_table: self.number("headerTableBytes", 0..=MAX_INT),
             max_frame: self.number("maxFrameBytes", 1 << 14..=(1 << 24) - 1),
@@ -152,11 +155,11 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Reads `socketOptions`.
-    pub(super) fn socket_options(&mut self) -> SocketOptions {
-        let usual = SocketOptions::default();
+    pub(super) fn socket_options(&mut self) -> SocketConfig {
+        let usual = SocketConfig::default();
         let Some(node) = self.get("socketOptions") else { return usual };
         let mut options = Reader::new(&node, &["socket options"], self.report);
-        SocketOptions {
+        SocketConfig {
             no_delay: options.flag("noDelay").unwrap_or(usual.no_delay),
             reuse_port: options.flag("reusePort").unwrap_or(usual.reuse_port),
             keep_alive: options.flag("keepAlive"),
@@ -166,22 +169,22 @@ impl<'a, 'r> Reader<'a, 'r> {
         }
     }
 
-    /// Reads the keys of a kind as the type of the module that it belongs to.
-    pub(super) fn rest<T: DeserializeOwned>(&mut self, section: &'static str) -> Option<T> {
-        self.report.check(self.node.deserialize(&fates::working(&[section])))
+    /// Deserializes the keys of a kind as the type that its module has for them.
+    pub(super) fn deserialize<T: DeserializeOwned>(&mut self, section: &'static str) -> Option<T> {
+        self.report.check(self.node.deserialize(&schema::working_keys(&[section])))
     }
 }
 
-/// What [`is_field_name`] wants, in words.
+/// The texts that [`is_field_name`] accepts, in words.
 const FIELD_NAME: &str = "the name of a header";
 
-/// Returns what a name's parser says, without the excerpt: the file's own line is shown instead.
-pub(super) fn sentence(what: &str, error: &ParseError) -> String {
+/// Describes the error of a name's parser without its excerpt: the line of the file is shown instead.
+pub(super) fn describe(what: &str, error: &ParseError) -> String {
     let text = error.to_string();
     format!("not a {what}: {}", text.lines().next().unwrap_or_default())
 }
 
-/// Whether a text is a token (RFC 9110, 5.6.2).
+/// Returns whether a text is a token (RFC 9110, 5.6.2).
 pub(super) fn is_field_name(text: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_token)

@@ -1,19 +1,22 @@
-//! The configuration as values, every default in place.
+//! The types of a resolved configuration: every default is in place.
 
 use super::Warning;
+use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
 use crate::context::{Forwarded, Trust};
 use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
 use crate::telemetry::LogTarget;
 use crate::{identify, namer, store};
+use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// A whole configuration.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Config {
     /// The file's name, `<stdin>` for the standard input.
+    #[serde(skip)]
     pub file: String,
     /// The admin server.
     pub admin: Admin,
@@ -21,23 +24,25 @@ pub struct Config {
     pub routers: Vec<Router>,
     /// The namers, in the order of the file: a later one is asked first.
     pub namers: Vec<namer::Config>,
-    /// Where these stand in the file.
+    /// The places of these in the file.
+    #[serde(skip)]
     pub places: Places,
-    /// What does not fail the start, but should be known; sorted by place.
+    /// The findings that do not fail the start, sorted by place.
+    #[serde(skip)]
     pub warnings: Vec<Warning>,
 }
 
 impl Config {
     /// Returns the transformers of each router's interpreter.
     pub fn interpreters(&self) -> impl Iterator<Item = &[namer::TransformerConfig]> {
-        self.routers.iter().map(|router| &*router.transformers)
+        self.routers.iter().map(|router| &*router.interpreter.transformers)
     }
 }
 
-/// Where the parts of a configuration stand in its file.
+/// The places of the parts of a configuration in its file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Places {
-    /// The admin server; 0:0 when the file does not speak of it.
+    /// The admin server; 0:0 when the file does not mention it.
     pub admin: Place,
     /// The routers, in the order of [`Config::routers`].
     pub routers: Vec<RouterPlaces>,
@@ -45,7 +50,7 @@ pub struct Places {
     pub namers: Vec<Place>,
 }
 
-/// Where the parts of a router stand in the file.
+/// The places of the parts of a router in the file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RouterPlaces {
     /// The path of keys to it, such as `routers[0]`.
@@ -56,7 +61,7 @@ pub struct RouterPlaces {
     pub label: Place,
     /// Its dtab; the router's place when it has none.
     pub dtab: Place,
-    /// Where each entry of the dtab begins, in the order of [`Router::dtab`].
+    /// The beginnings of the entries of the dtab, in the order of [`Router::dtab`].
     pub dentries: Vec<Place>,
     /// Its servers, in the order of [`Router::servers`].
     pub servers: Vec<Place>,
@@ -68,16 +73,19 @@ pub struct RouterPlaces {
 }
 
 /// The admin server.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Admin {
     /// `ip`: the address it listens on; loopback by default.
     pub ip: IpAddr,
     /// `port`: 9990 by default; 0 takes a free one.
     pub port: u16,
-    /// `shutdownDelayMs`: how long the process, asked to end, still accepts and serves while it says that it is not
-    /// ready; 5 s by default.
+    /// `shutdownDelayMs`: how long the process keeps accepting and serving after it was asked to end, while it reports
+    /// that it is not ready; 5 s by default.
+    #[serde(rename = "shutdownDelayMs", serialize_with = "millis")]
     pub shutdown_delay: Duration,
-    /// `shutdownGraceMs`: how long requests may still take after that; 10 s by default.
+    /// `shutdownGraceMs`: how long the requests under way may take after that; 10 s by default.
+    #[serde(rename = "shutdownGraceMs", serialize_with = "millis")]
     pub shutdown_grace: Duration,
 }
 
@@ -99,13 +107,14 @@ impl Default for Admin {
     }
 }
 
-/// What listeners are bound to when nothing is said.
+/// The address that listeners are bound to by default.
 pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// What a router's upstreams speak, unless an endpoint says otherwise.
+/// The protocol that a router speaks with its endpoints, unless an endpoint has its own.
 ///
-/// Its listeners tell HTTP/1 from HTTP/2 by the first bytes of a connection, whatever the protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// Listeners of either tell HTTP/1 from HTTP/2 by the first bytes of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// `http`: HTTP/1.1.
     Http,
@@ -114,7 +123,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Returns it as it is written in the configuration, which is also the label of a router that has no other.
+    /// Returns its name in the configuration, which is also the default label of a router.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -122,8 +131,8 @@ impl Protocol {
         }
     }
 
-    /// Returns the port of a server that names none: 4140, or 4142 for `h2`.
-    pub const fn usual_port(self) -> u16 {
+    /// Returns the default port of a server: 4140, or 4142 for `h2`.
+    pub const fn default_port(self) -> u16 {
         match self {
             Self::Http => 4140,
             Self::H2 => 4142,
@@ -132,7 +141,10 @@ impl Protocol {
 }
 
 /// One router: listeners whose requests are named and bound in one way.
-#[derive(Clone, PartialEq, Debug)]
+///
+/// It has the fields of both protocols. Its JSON has the keys of its own protocol alone.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Router {
     /// `protocol`.
     pub protocol: Protocol,
@@ -140,122 +152,162 @@ pub struct Router {
     pub label: String,
     /// `dtab`: empty by default.
     pub dtab: Dtab,
-    /// `interpreter`: where more of the dtab is stored, which comes before [`Router::dtab`]; nowhere by default.
-    pub store: Option<store::Config>,
-    /// `interpreter.transformers`: what all names go through, in this order; none by default.
-    pub transformers: Vec<namer::TransformerConfig>,
-    /// `dstPrefix`: what identifiers put before their names; `/svc` by default.
+    /// `interpreter`: the default one, without transformers, by default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub interpreter: InterpreterConfig,
+    /// `dstPrefix`: the path before the names that identifiers find; `/svc` by default.
     pub dst_prefix: Path,
     /// `identifier`: tried in order; `io.l5d.header.token` by default, of `Host`, which `h2` calls `:authority`.
+    #[serde(rename = "identifier")]
     pub identifiers: Vec<identify::Config>,
     /// `bindingTimeoutMs`: how long a request waits for its name to be bound; 10 s by default.
+    #[serde(rename = "bindingTimeoutMs", serialize_with = "millis")]
     pub binding_timeout: Duration,
     /// `bindingCache`.
-    pub binding_cache: BindingCache,
+    pub binding_cache: BindingCacheConfig,
     /// `servers`: at least one.
     pub servers: Vec<Server>,
-    /// `client`: how its upstreams are spoken to.
-    pub client: Client,
+    /// `client`: the settings of connections to endpoints.
+    pub client: ClientConfig,
     /// `maxHeadersKB`: the most KiB that the field lines of a request or response may have; 8 by default, and always
     /// for `h2`.
+    #[serde(rename = "maxHeadersKB")]
     pub max_headers_kb: usize,
     /// `maxInitialLineKB`: the most KiB that a request line or status line may have; 4 by default, and always for `h2`.
+    #[serde(rename = "maxInitialLineKB")]
     pub max_initial_line_kb: usize,
     /// `maxErrResponseKB`: the most KiB of a body that this router writes for an error; 5120 by default, and always for
     /// `h2`.
+    #[serde(rename = "maxErrResponseKB")]
     pub max_err_response_kb: usize,
     /// `httpAccessLog` and the keys beside it: off by default.
-    pub access_log: Option<AccessLog>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLogConfig>,
 }
 
-/// Where the access lines of a router go, and how they are written.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AccessLog {
+/// The interpreter of a router.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct InterpreterConfig {
+    /// `kind` and its keys: the store of a dtab that comes before [`Router::dtab`]; none by default.
+    #[serde(flatten, serialize_with = "kind_of_store")]
+    pub store: Option<store::Config>,
+    /// `transformers`, which all bound names pass in this order; none by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transformers: Vec<namer::TransformerConfig>,
+}
+
+/// The access log of a router.
+///
+/// Its JSON has the ends of its keys, `Format` for `httpAccessLogFormat`: the protocol of the router comes before them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AccessLogConfig {
     /// `httpAccessLog`, `httpAccessLogRollPolicy`, `httpAccessLogAppend` and `httpAccessLogRotateCount`.
+    #[serde(flatten)]
     pub target: LogTarget,
     /// `httpAccessLogFormat`: Linkerd's by default.
     pub format: AccessFormat,
 }
 
-/// How the upstreams of a router are spoken to.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Client {
-    /// Of connections that speak HTTP/2. Only `h2` routers have keys for it.
-    pub http2: Http2,
+/// The settings of a router's connections to endpoints.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientConfig {
+    /// The settings of HTTP/2 connections. Only `h2` routers have keys for them.
+    #[serde(flatten)]
+    pub http2: Http2Config,
 }
 
-/// What one side of a connection that speaks HTTP/2 announces in its first SETTINGS (RFC 9113 6.5.2). What is not said
-/// is as the proxy has it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Http2 {
-    /// `initialStreamWindowBytes`: how much of a stream's content the peer may send before it is told to go on; from 1
-    /// to 2^31 - 1.
+/// The settings that one side of an HTTP/2 connection announces in its first SETTINGS (RFC 9113 6.5.2). The proxy has
+/// defaults for those that are none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Http2Config {
+    /// `initialStreamWindowBytes`: how many bytes of a stream the peer may send before it gets more window; from 1 to
+    /// 2^31 - 1.
+    #[serde(rename = "initialStreamWindowBytes", skip_serializing_if = "Option::is_none")]
     pub stream_window: Option<u32>,
-    /// `headerTableBytes`: how many bytes of header fields the peer may have remembered here; 0 remembers none.
+    /// `headerTableBytes`: how many bytes of header fields the peer may put into the table of this side; 0 is no table.
+    #[serde(rename = "headerTableBytes", skip_serializing_if = "Option::is_none")]
     pub header_table: Option<u32>,
-    /// `maxFrameBytes`: the longest frame that the peer may send, from 2^14 to 2^24 - 1.
+    /// `maxFrameBytes`: the most bytes of a frame that the peer sends, from 2^14 to 2^24 - 1.
+    #[serde(rename = "maxFrameBytes", skip_serializing_if = "Option::is_none")]
     pub max_frame: Option<u32>,
     /// `maxHeaderListBytes`: the most bytes of fields that a head may have, with 32 more for each; from 1.
+    #[serde(rename = "maxHeaderListBytes", skip_serializing_if = "Option::is_none")]
     pub max_header_list: Option<u32>,
 }
 
-/// How many names, overrides and clients a router keeps, and how long when they are idle.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BindingCache {
-    /// `paths`: 1000 by default.
+/// The bounds on the names, overrides and clients that a router remembers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BindingCacheConfig {
+    /// `paths`: how many names and overrides; 1000 by default.
     pub paths: usize,
-    /// `clients`: 1000 by default.
+    /// `clients`: how many clients; 1000 by default.
     pub clients: usize,
-    /// `idleTtlSecs`: 600 s by default.
+    /// `idleTtlSecs`: how long those that are idle stay; 600 s by default.
+    #[serde(rename = "idleTtlSecs", serialize_with = "seconds")]
     pub idle_ttl: Duration,
 }
 
-impl Default for BindingCache {
+impl Default for BindingCacheConfig {
     fn default() -> Self {
         Self { paths: 1000, clients: 1000, idle_ttl: Duration::from_secs(600) }
     }
 }
 
 /// One listener of a router.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Server {
     /// `ip`: the address it listens on; loopback by default.
     pub ip: IpAddr,
-    /// `port`: [`Protocol::usual_port`] by default; 0 takes a free one.
+    /// `port`: [`Protocol::default_port`] by default; 0 takes a free one.
     pub port: u16,
     /// `label`: its name in metrics; `<ip>/<port>` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Whom it trusts, by `trust`, `clearContext`, or else its address.
+    /// The callers that it trusts, by `trust`, `clearContext`, or else its address.
     pub trust: Trust,
-    /// Whether the file says whom.
-    pub trust_is_said: bool,
-    /// Why, in words: `trusts nobody: nothing is said and 0.0.0.0 is not loopback`.
+    /// Whether `trust` or `clearContext` is set.
+    #[serde(skip)]
+    pub trust_is_set: bool,
+    /// The trust and its reason, in words: ``trusts nobody: no `trust` is set and 0.0.0.0 is not loopback``.
+    #[serde(skip)]
     pub trust_reason: String,
     /// `maxConcurrentRequests`: more are refused; unlimited by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent_requests: Option<usize>,
     /// `maxConnections`: more are refused; 10,000 by default, which take some 40 MB while they wait.
     pub max_connections: usize,
     /// `maxHeaders`: how many field lines a request or response may have; 100 by default.
     pub max_headers: usize,
     /// `headersTimeoutMs`: how long a request's head may take from its first byte to its last; 10 s by default.
+    #[serde(rename = "headersTimeoutMs", serialize_with = "millis")]
     pub headers_timeout: Duration,
     /// `serverSession`.
-    pub session: Session,
+    #[serde(rename = "serverSession", skip_serializing_if = "is_default")]
+    pub session: SessionConfig,
     /// `timeoutMs`: how long a request may take in all; unlimited by default.
+    #[serde(rename = "timeoutMs", serialize_with = "some_millis", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// `maxCallDepth`: how many proxies a request may have passed; 1000 by default.
     pub max_call_depth: u32,
     /// `addForwardedHeader`: off by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub add_forwarded_header: Option<Forwarded>,
     /// `maxConcurrentStreamsPerConnection`: how many requests a caller may have under way on one connection that speaks
     /// HTTP/2; 1000 by default, as in Linkerd. Only servers of `h2` routers have a key for it.
+    #[serde(rename = "maxConcurrentStreamsPerConnection")]
     pub max_streams: u32,
-    /// Of connections that speak HTTP/2. Only servers of `h2` routers have keys for it.
-    pub http2: Http2,
-    /// `timestampHeader`: the name of a field that receives the time when it is absent; off by default.
+    /// The settings of HTTP/2 connections. Only servers of `h2` routers have keys for them.
+    #[serde(flatten)]
+    pub http2: Http2Config,
+    /// `timestampHeader`: the name of a field that is added with the time when it is absent; off by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp_header: Option<String>,
     /// `socketOptions`.
-    pub socket_options: SocketOptions,
+    pub socket_options: SocketConfig,
 }
 
 impl Server {
@@ -265,33 +317,48 @@ impl Server {
     }
 }
 
-/// How long a connection may last.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Session {
-    /// `idleTimeMs`: without a request; by default `socketOptions.readTimeoutMs`, or else 600 s.
+/// The bounds on the time that a connection may last.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct SessionConfig {
+    /// `idleTimeMs`: how long without a request; by default `socketOptions.readTimeoutMs`, or else 600 s.
+    #[serde(rename = "idleTimeMs", serialize_with = "some_millis", skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
-    /// `lifeTimeMs`: in all; unlimited by default.
+    /// `lifeTimeMs`: how long in all; unlimited by default.
+    #[serde(rename = "lifeTimeMs", serialize_with = "some_millis", skip_serializing_if = "Option::is_none")]
     pub life: Option<Duration>,
 }
 
-/// What is set on a listening socket and on those that it accepts. `reuseAddr` is always on.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SocketOptions {
+/// The options of a listening socket and of those that it accepts. `reuseAddr` is always on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SocketConfig {
     /// `noDelay` (`TCP_NODELAY`): on by default.
     pub no_delay: bool,
     /// `reusePort` (`SO_REUSEPORT`): off by default.
     pub reuse_port: bool,
-    /// `keepAlive` (`SO_KEEPALIVE`): as the system has it by default.
+    /// `keepAlive` (`SO_KEEPALIVE`): the system's default unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<bool>,
-    /// `backlog` of `listen`: as the runtime has it by default.
+    /// `backlog` of `listen`: the runtime's default unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog: Option<u32>,
-    /// `readTimeoutMs`: how long a connection may be silent while something is read from it; unlimited by default.
+    /// `readTimeoutMs`: how long the peer may be silent while bytes of it are awaited; unlimited by default.
+    #[serde(
+        rename = "readTimeoutMs",
+        serialize_with = "some_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub read_timeout: Option<Duration>,
-    /// `writeTimeoutMs`: how long the peer may take to accept what is written; unlimited by default.
+    /// `writeTimeoutMs`: how long the peer may take to accept bytes that are written; unlimited by default.
+    #[serde(
+        rename = "writeTimeoutMs",
+        serialize_with = "some_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub write_timeout: Option<Duration>,
 }
 
-impl Default for SocketOptions {
+impl Default for SocketConfig {
     fn default() -> Self {
         Self {
             no_delay: true,

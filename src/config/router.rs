@@ -2,21 +2,21 @@
 
 use super::access_log::access_log;
 use super::errors::Report;
-use super::fates;
 use super::naming;
-use super::reader::{MAX_INT, Reader, sentence};
-use super::resolved::{BindingCache, Client, Protocol, Router, RouterPlaces};
+use super::reader::{MAX_INT, Reader, describe};
+use super::resolved::{BindingCacheConfig, ClientConfig, Protocol, Router, RouterPlaces};
+use super::schema;
 use super::server;
 use crate::name::{self, Dtab, Path};
 use crate::source::node::{Node, Place};
 use std::time::Duration;
 
-/// The most KiB that a head or an error body may be allowed to have: 1 GiB, so that counting bytes cannot overflow.
+/// The most KiB that a head or an error body may be allowed to have: 1 GiB, so that a number of bytes cannot overflow.
 const MAX_KB: u64 = 1 << 20;
 
-/// Reads `routers`. Those of another protocol are left out, for the judge has refused them.
+/// Reads `routers`. Those of another protocol are left out: the validation has refused them.
 pub(super) fn routers(root: &Node<'_>, report: &mut Report) -> (Vec<Router>, Vec<RouterPlaces>) {
-    let list = Reader::new(root, &[fates::TOP], report).get("routers");
+    let list = Reader::new(root, &[schema::TOP], report).get("routers");
     let nodes = list.as_ref().map_or_else(Vec::new, |list| list.list().unwrap_or_default());
     if nodes.is_empty() && list.as_ref().is_none_or(Node::is_list) {
         let message = "there are no routers: at least one must stand under `routers`";
@@ -25,6 +25,7 @@ pub(super) fn routers(root: &Node<'_>, report: &mut Report) -> (Vec<Router>, Vec
     report.each(&nodes, router).into_iter().unzip()
 }
 
+/// Reads one router.
 fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)> {
     let protocol = match node.get("protocol")?.text().ok()? {
         "http" => Protocol::Http,
@@ -52,7 +53,6 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         ports: servers.iter().map(|(_, places)| places.port).collect(),
         access_log: access_log_place.unwrap_or_default(),
     };
-    let (store, transformers) = naming::interpreter(&mut reader);
     let mut kilobytes = |key, least, usual| match protocol {
         Protocol::Http => reader.number(key, least..=MAX_KB).unwrap_or(usual),
         Protocol::H2 => usual,
@@ -64,8 +64,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         protocol,
         label,
         dtab,
-        store,
-        transformers,
+        interpreter: naming::interpreter(&mut reader),
         dst_prefix: reader.path("dstPrefix").unwrap_or_else(|| Path::from_elems(["svc"])),
         identifiers: naming::identifiers(&mut reader, protocol),
         binding_timeout: reader.millis("bindingTimeoutMs").unwrap_or(Duration::from_secs(10)),
@@ -80,7 +79,8 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
     Some((router, places))
 }
 
-const fn sections(protocol: Protocol) -> &'static [&'static str] {
+/// Returns the sections of a router's own keys.
+pub(super) const fn sections(protocol: Protocol) -> &'static [&'static str] {
     match protocol {
         Protocol::Http => &["router", "router http"],
         Protocol::H2 => &["router", "router h2"],
@@ -88,30 +88,31 @@ const fn sections(protocol: Protocol) -> &'static [&'static str] {
 }
 
 /// Reads `client`.
-fn client(router: &mut Reader<'_, '_>, protocol: Protocol) -> Client {
+fn client(router: &mut Reader<'_, '_>, protocol: Protocol) -> ClientConfig {
     match router.get("client") {
         Some(node) if protocol == Protocol::H2 => {
-            Client { http2: Reader::new(&node, &["client h2"], router.report()).http2() }
+            ClientConfig { http2: Reader::new(&node, &["client h2"], router.report()).http2() }
         }
-        _ => Client::default(),
+        _ => ClientConfig::default(),
     }
 }
 
-/// Reads a dtab, and where each of its entries begins.
+/// Reads a dtab, and the place where each of its entries begins.
 fn dtab(node: &Node<'_>, report: &mut Report) -> Option<(Dtab, Vec<Place>)> {
     let text = report.check(node.text())?;
     let entries =
-        name::dentries(text).map_err(|error| node.error_inside(error.offset, sentence("dtab", &error)));
+        name::dentries(text).map_err(|error| node.error_inside(error.offset, describe("dtab", &error)));
     let (starts, dentries): (Vec<_>, Vec<_>) =
         report.check(entries)?.map(|(span, dentry)| (span.start, dentry)).unzip();
     Some((dentries.into_iter().collect(), node.inside_all(starts).collect()))
 }
 
-fn binding_cache(reader: &mut Reader<'_, '_>) -> BindingCache {
-    let usual = BindingCache::default();
+/// Reads `bindingCache`.
+fn binding_cache(reader: &mut Reader<'_, '_>) -> BindingCacheConfig {
+    let usual = BindingCacheConfig::default();
     let Some(node) = reader.get("bindingCache") else { return usual };
     let mut cache = Reader::new(&node, &["binding cache"], reader.report());
-    BindingCache {
+    BindingCacheConfig {
         paths: cache.number("paths", 1..=MAX_INT).unwrap_or(usual.paths),
         clients: cache.number("clients", 1..=MAX_INT).unwrap_or(usual.clients),
         idle_ttl: cache.number("idleTtlSecs", 1..=MAX_INT).map_or(usual.idle_ttl, Duration::from_secs),

@@ -1,8 +1,8 @@
-//! Reads the listeners of a router, and decides whom each trusts.
+//! Reads the listeners of a router, and decides the callers that each of them trusts.
 
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{Http2, LOOPBACK, Protocol, Server, Session};
+use super::resolved::{Http2Config, LOOPBACK, Protocol, Server, SessionConfig};
 use crate::context::{Forwarded, HostParameter, Labeler, Range, RangeError, Trust};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
@@ -11,12 +11,13 @@ use std::time::Duration;
 /// The most field lines that a head may be allowed to have.
 const MAX_HEADERS: u64 = 10_000;
 
-/// How many requests a caller may have under way on one HTTP/2 connection when nothing is said. It is Linkerd's number:
-/// with a lower one a caller of many long calls would stand still without an error.
+/// How many requests a caller may have under way on one HTTP/2 connection by default. It is Linkerd's number: with a
+/// lower one, a caller of many long calls would stand still without an error.
 const MAX_STREAMS: u32 = 1000;
 
-/// Where a server stands in the file.
+/// The places of a server in the file.
 pub(super) struct ServerPlaces {
+    /// The server.
     pub(super) server: Place,
     /// Its port; the server's place when it has none of its own.
     pub(super) port: Place,
@@ -37,16 +38,17 @@ pub(super) fn servers(
     router.report().each(&nodes, |node, report| node.is_mapping().then(|| server(node, protocol, report)))
 }
 
+/// Reads one server.
 fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, ServerPlaces) {
     let mut reader = Reader::new(node, sections(protocol), report);
     let port = super::place_or(reader.get("port").as_ref(), node.place());
-    let address = reader.address(SocketAddr::new(LOOPBACK, protocol.usual_port()));
-    let (trust, trust_reason) = trust(&mut reader, address.ip());
+    let address = reader.address(SocketAddr::new(LOOPBACK, protocol.default_port()));
+    let (trust, trust_reason) = decide_trust(&mut reader, address.ip());
     let server = Server {
         ip: address.ip(),
         port: address.port(),
         label: reader.non_empty("label"),
-        trust_is_said: reader.get("trust").is_some() || reader.get("clearContext").is_some(),
+        trust_is_set: reader.get("trust").is_some() || reader.get("clearContext").is_some(),
         trust,
         trust_reason,
         max_concurrent_requests: reader.number("maxConcurrentRequests", 1..=MAX_INT),
@@ -64,7 +66,7 @@ fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, 
             }
         },
         http2: match protocol {
-            Protocol::Http => Http2::default(),
+            Protocol::Http => Http2Config::default(),
             Protocol::H2 => reader.http2(),
         },
         timestamp_header: match protocol {
@@ -77,63 +79,66 @@ fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, 
 }
 
 /// Reads `serverSession`.
-fn session(reader: &mut Reader<'_, '_>) -> Session {
-    let Some(node) = reader.get("serverSession") else { return Session::default() };
+fn session(reader: &mut Reader<'_, '_>) -> SessionConfig {
+    let Some(node) = reader.get("serverSession") else { return SessionConfig::default() };
     let mut session = Reader::new(&node, &["session"], reader.report());
-    Session { idle: session.millis("idleTimeMs"), life: session.millis("lifeTimeMs") }
+    SessionConfig { idle: session.millis("idleTimeMs"), life: session.millis("lifeTimeMs") }
 }
 
-const fn sections(protocol: Protocol) -> &'static [&'static str] {
+/// Returns the sections of a server of such a router.
+pub(super) const fn sections(protocol: Protocol) -> &'static [&'static str] {
     match protocol {
         Protocol::Http => &["server", "server http"],
         Protocol::H2 => &["server", "server h2"],
     }
 }
 
-/// Decides whom a listener trusts: `trust` says it, or `clearContext`, or else its address.
-fn trust(reader: &mut Reader<'_, '_>, ip: IpAddr) -> (Trust, String) {
-    let said = said(reader);
+/// Decides the callers that a listener trusts, by `trust`, `clearContext`, or else its address; returns them with the
+/// reason.
+fn decide_trust(reader: &mut Reader<'_, '_>, ip: IpAddr) -> (Trust, String) {
+    let trust = trust(reader);
     let clear = reader.flag("clearContext");
-    let contradiction = match (&said, clear) {
+    let contradiction = match (&trust, clear) {
         (Some(Trust::Everybody), Some(true)) | (Some(Trust::Nobody), Some(false)) => {
             Some("`trust` and `clearContext` contradict each other: `clearContext: true` is `trust: nobody`")
         }
         (Some(Trust::From(_)), Some(_)) => {
-            Some("`trust` says whom already, and `clearContext` says all or nobody: remove `clearContext`")
+            Some("`trust` lists the trusted callers already: remove `clearContext`")
         }
         _ => None,
     };
     if let Some(message) = contradiction {
-        let trust = reader.get("trust");
-        reader.error(trust.as_ref(), message);
+        let key = reader.get("trust");
+        reader.error(key.as_ref(), message);
         return (Trust::Nobody, "trusts nobody".to_owned());
     }
     let nobody = |why: &str| (Trust::Nobody, format!("trusts nobody: {why}"));
     let everybody = |why: &str| (Trust::Everybody, format!("trusts everybody: {why}"));
-    match (said, clear) {
-        (Some(Trust::Nobody), _) => nobody("`trust: nobody` is said"),
-        (Some(Trust::Everybody), _) => everybody("`trust: everybody` is said"),
+    match (trust, clear) {
+        (Some(Trust::Nobody), _) => nobody("`trust: nobody` is set"),
+        (Some(Trust::Everybody), _) => everybody("`trust: everybody` is set"),
         (Some(from @ Trust::From(_)), _) => {
-            let reason = format!("trusts {}: callers from elsewhere are strangers", listed(&from));
+            let reason =
+                format!("trusts {}: callers from other addresses are not trusted", list_ranges(&from));
             (from, reason)
         }
-        (None, Some(true)) => nobody("`clearContext: true` is said"),
-        (None, Some(false)) => everybody("`clearContext: false` is said"),
+        (None, Some(true)) => nobody("`clearContext: true` is set"),
+        (None, Some(false)) => everybody("`clearContext: false` is set"),
         (None, None) if ip.to_canonical().is_loopback() => {
-            everybody(&format!("nothing is said and {ip} is loopback"))
+            everybody(&format!("no `trust` is set and {ip} is loopback"))
         }
-        (None, None) => nobody(&format!("nothing is said and {ip} is not loopback")),
+        (None, None) => nobody(&format!("no `trust` is set and {ip} is not loopback")),
     }
 }
 
-/// The ranges of callers that are trusted.
-fn listed(trust: &Trust) -> String {
+/// Lists the ranges of trusted callers.
+fn list_ranges(trust: &Trust) -> String {
     let Trust::From(ranges) = trust else { return String::new() };
     ranges.iter().map(Range::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads `trust`.
-fn said(reader: &mut Reader<'_, '_>) -> Option<Trust> {
+fn trust(reader: &mut Reader<'_, '_>) -> Option<Trust> {
     let node = reader.get("trust")?;
     if node.is_mapping() {
         return ranges(&node, reader.report());
@@ -159,7 +164,7 @@ fn ranges(trust: &Node<'_>, report: &mut Report) -> Option<Trust> {
     if nodes.is_empty() {
         reader.error(
             Some(&from),
-            "this list is empty: nobody would be trusted; write `trust: nobody` for that",
+            "this list is empty: no caller would be trusted; write `trust: nobody` for that",
         );
     }
     let ranges = report.each(&nodes, |node, report| {
@@ -189,7 +194,7 @@ fn forwarded(reader: &mut Reader<'_, '_>, protocol: Protocol) -> Option<Forwarde
     })
 }
 
-/// Reads how one end of a connection is named.
+/// Reads the label of one end of a connection.
 fn labeler(header: &mut Reader<'_, '_>, end: &str) -> Labeler {
     let Some(node) = header.get(end) else { return Labeler::default() };
     let mut reader = Reader::new(&node, &["labeler", "labeler static"], header.report());

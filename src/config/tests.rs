@@ -16,13 +16,13 @@ fn path(text: &str) -> crate::name::Path {
     text.parse().expect("a path")
 }
 
-/// A router with these lines, and with a server unless they have some.
+/// Returns a router with these lines, and with a server unless they have some.
 fn router(lines: &str) -> String {
     let servers = if lines.contains("servers:") { "" } else { "  servers: [{port: 0}]\n" };
     format!("routers:\n- protocol: http\n{lines}{servers}")
 }
 
-/// What a listener with these keys trusts.
+/// Returns the trust of a listener with these keys, and its reason.
 fn trust(keys: &str) -> (Trust, String) {
     let server = config(&router(&format!("  servers: [{{{keys}}}]\n"))).routers.remove(0).servers.remove(0);
     (server.trust, server.trust_reason)
@@ -39,13 +39,16 @@ fn the_least_file_has_every_default() {
     assert_eq!((router.label.as_str(), router.dtab.len(), &router.dst_prefix), ("http", 0, &path("/svc")));
     assert_eq!(router.identifiers, [identify::Config::default()]);
     assert_eq!(router.binding_timeout, Duration::from_secs(10));
-    assert_eq!(router.binding_cache, BindingCache::default());
+    assert_eq!(router.binding_cache, BindingCacheConfig::default());
     assert_eq!((router.max_headers_kb, router.max_initial_line_kb, router.max_err_response_kb), (8, 4, 5120));
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!((server.address().to_string().as_str(), server.label.as_deref()), ("127.0.0.1:4140", None));
     assert_eq!((server.max_concurrent_requests, server.timeout, server.max_call_depth), (None, None, 1000));
     assert_eq!((server.max_connections, server.max_headers), (10_000, 100));
-    assert_eq!((server.headers_timeout, &server.session), (Duration::from_secs(10), &Session::default()));
+    assert_eq!(
+        (server.headers_timeout, &server.session),
+        (Duration::from_secs(10), &SessionConfig::default())
+    );
     assert_eq!((&server.add_forwarded_header, &server.timestamp_header), (&None, &None));
     assert_eq!((server.socket_options.no_delay, server.socket_options.reuse_port), (true, false));
 }
@@ -141,11 +144,11 @@ fn every_key_that_works_ends_in_its_field() {
     ];
     assert_eq!(router.identifiers, identifiers);
     assert_eq!(router.binding_timeout.as_millis(), 7);
-    let cache = BindingCache { paths: 1, clients: 4, idle_ttl: Duration::from_secs(5) };
+    let cache = BindingCacheConfig { paths: 1, clients: 4, idle_ttl: Duration::from_secs(5) };
     assert_eq!(router.binding_cache, cache);
     assert_eq!((router.max_headers_kb, router.max_initial_line_kb, router.max_err_response_kb), (9, 10, 11));
     let [first, second] = router.servers.as_slice() else { panic!("two servers") };
-    let options = SocketOptions {
+    let options = SocketConfig {
         no_delay: false,
         reuse_port: true,
         keep_alive: Some(true),
@@ -157,14 +160,14 @@ fn every_key_that_works_ends_in_its_field() {
         ip: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
         port: 12,
         label: Some("first".into()),
-        trust_is_said: true,
+        trust_is_set: true,
         trust: Trust::Nobody,
-        trust_reason: "trusts nobody: `trust: nobody` is said".into(),
+        trust_reason: "trusts nobody: `trust: nobody` is set".into(),
         max_concurrent_requests: Some(13),
         max_connections: 10_000,
         max_headers: 100,
         headers_timeout: Duration::from_secs(10),
-        session: Session::default(),
+        session: SessionConfig::default(),
         timeout: Some(Duration::from_millis(14)),
         max_call_depth: 15,
         add_forwarded_header: Some(Forwarded {
@@ -173,7 +176,7 @@ fn every_key_that_works_ends_in_its_field() {
             host: HostParameter::Host,
         }),
         max_streams: 1000,
-        http2: Http2::default(),
+        http2: Http2Config::default(),
         timestamp_header: Some("x-request-start".into()),
         socket_options: options,
     };
@@ -185,7 +188,7 @@ fn every_key_that_works_ends_in_its_field() {
         (19, 20, 21)
     );
     let [idle, life] = [22, 23].map(|millis| Some(Duration::from_millis(millis)));
-    assert_eq!(second.session, Session { idle, life });
+    assert_eq!(second.session, SessionConfig { idle, life });
 }
 
 #[test]
@@ -195,10 +198,10 @@ fn h2_has_its_own_defaults() {
     assert_eq!((router.protocol, router.label.as_str()), (Protocol::H2, "h2"));
     let authority = identify::HeaderToken { header: ":authority".into() };
     assert_eq!(router.identifiers, [identify::Config::HeaderToken(authority)]);
-    assert_eq!((&router.dst_prefix, &router.client), (&path("/svc"), &Client::default()));
+    assert_eq!((&router.dst_prefix, &router.client), (&path("/svc"), &ClientConfig::default()));
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!(server.address().to_string(), "127.0.0.1:4142");
-    assert_eq!((server.max_streams, &server.http2), (1000, &Http2::default()));
+    assert_eq!((server.max_streams, &server.http2), (1000, &Http2Config::default()));
     assert_eq!(server.max_call_depth, 1000);
 }
 
@@ -254,7 +257,7 @@ routers:
         identify::Config::Static(identify::StaticPath { path: path("/a") }),
     ];
     assert_eq!(router.identifiers, identifiers);
-    let http2 = |window, table, frame, list| Http2 {
+    let http2 = |window, table, frame, list| Http2Config {
         stream_window: Some(window),
         header_table: Some(table),
         max_frame: Some(frame),
@@ -289,7 +292,7 @@ fn what_has_no_effect_warns_at_its_place() {
         (47, 24, "routers[0].servers[0].socketOptions.reuseAddr"),
     ];
     assert_eq!(warnings, expected);
-    let shown = "f.yaml:3:1: usage: `usage` has no effect: nothing is reported to anyone";
+    let shown = "f.yaml:3:1: usage: `usage` has no effect: no usage data is sent";
     assert_eq!(config.warnings[2].to_string(), shown);
 }
 
@@ -304,7 +307,7 @@ fn places_are_those_of_the_file() {
     assert_eq!((&router.servers, &router.ports), (&vec![at(37, 5), at(48, 5)], &vec![at(38, 11), at(48, 5)]));
 }
 
-/// A reload keeps what says the same, wherever it stands.
+/// A reload keeps routers with the same settings, wherever they stand.
 #[test]
 fn routers_compare_by_meaning() {
     let moved = format!("# a line more\n{}", EVERYTHING.replace("# both", "# either"));
@@ -334,35 +337,35 @@ fn json_is_read_as_yaml_is() {
 }
 
 #[test]
-fn whom_a_listener_trusts() {
+fn a_listener_trusts_by_its_keys_or_its_address() {
     for (keys, trusted, reason) in [
-        ("", Trust::Everybody, "trusts everybody: nothing is said and 127.0.0.1 is loopback"),
-        ("ip: localhost", Trust::Everybody, "trusts everybody: nothing is said and 127.0.0.1 is loopback"),
-        ("ip: 127.1.2.3", Trust::Everybody, "trusts everybody: nothing is said and 127.1.2.3 is loopback"),
-        (r#"ip: "::1""#, Trust::Everybody, "trusts everybody: nothing is said and ::1 is loopback"),
+        ("", Trust::Everybody, "trusts everybody: no `trust` is set and 127.0.0.1 is loopback"),
+        ("ip: localhost", Trust::Everybody, "trusts everybody: no `trust` is set and 127.0.0.1 is loopback"),
+        ("ip: 127.1.2.3", Trust::Everybody, "trusts everybody: no `trust` is set and 127.1.2.3 is loopback"),
+        (r#"ip: "::1""#, Trust::Everybody, "trusts everybody: no `trust` is set and ::1 is loopback"),
         (
             r#"ip: "::ffff:127.0.0.1""#,
             Trust::Everybody,
-            "trusts everybody: nothing is said and ::ffff:127.0.0.1 is loopback",
+            "trusts everybody: no `trust` is set and ::ffff:127.0.0.1 is loopback",
         ),
-        ("ip: 0.0.0.0", Trust::Nobody, "trusts nobody: nothing is said and 0.0.0.0 is not loopback"),
-        (r#"ip: "::""#, Trust::Nobody, "trusts nobody: nothing is said and :: is not loopback"),
-        ("ip: 10.0.0.1", Trust::Nobody, "trusts nobody: nothing is said and 10.0.0.1 is not loopback"),
-        ("clearContext: true", Trust::Nobody, "trusts nobody: `clearContext: true` is said"),
+        ("ip: 0.0.0.0", Trust::Nobody, "trusts nobody: no `trust` is set and 0.0.0.0 is not loopback"),
+        (r#"ip: "::""#, Trust::Nobody, "trusts nobody: no `trust` is set and :: is not loopback"),
+        ("ip: 10.0.0.1", Trust::Nobody, "trusts nobody: no `trust` is set and 10.0.0.1 is not loopback"),
+        ("clearContext: true", Trust::Nobody, "trusts nobody: `clearContext: true` is set"),
         (
             "clearContext: false, ip: 0.0.0.0",
             Trust::Everybody,
-            "trusts everybody: `clearContext: false` is said",
+            "trusts everybody: `clearContext: false` is set",
         ),
-        ("trust: nobody", Trust::Nobody, "trusts nobody: `trust: nobody` is said"),
-        ("trust: nobody, clearContext: true", Trust::Nobody, "trusts nobody: `trust: nobody` is said"),
-        ("trust: everybody, ip: 0.0.0.0", Trust::Everybody, "trusts everybody: `trust: everybody` is said"),
+        ("trust: nobody", Trust::Nobody, "trusts nobody: `trust: nobody` is set"),
+        ("trust: nobody, clearContext: true", Trust::Nobody, "trusts nobody: `trust: nobody` is set"),
+        ("trust: everybody, ip: 0.0.0.0", Trust::Everybody, "trusts everybody: `trust: everybody` is set"),
         (
             r#"trust: {from: [10.244.0.0/16, "fd00::/8", 127.0.0.1]}"#,
             Trust::From(
                 ["10.244.0.0/16", "fd00::/8", "127.0.0.1/32"].map(|range| range.parse().unwrap()).into(),
             ),
-            "trusts 10.244.0.0/16, fd00::/8, 127.0.0.1/32: callers from elsewhere are strangers",
+            "trusts 10.244.0.0/16, fd00::/8, 127.0.0.1/32: callers from other addresses are not trusted",
         ),
     ] {
         assert_eq!(trust(keys), (trusted, reason.to_owned()), "{keys}");
@@ -373,12 +376,12 @@ fn whom_a_listener_trusts() {
 fn notes_say_what_each_listener_trusts() {
     let text = router("  label: in\n  servers:\n  - port: 1\n  - {port: 2, ip: 0.0.0.0}\n");
     let notes = [
-        "f.yaml:5:5: router in, 127.0.0.1:1: trusts everybody: nothing is said and 127.0.0.1 is loopback",
-        "f.yaml:6:5: router in, 0.0.0.0:2: trusts nobody: nothing is said and 0.0.0.0 is not loopback",
+        "f.yaml:5:5: router in, 127.0.0.1:1: trusts everybody: no `trust` is set and 127.0.0.1 is loopback",
+        "f.yaml:6:5: router in, 0.0.0.0:2: trusts nobody: no `trust` is set and 0.0.0.0 is not loopback",
     ];
-    let said = config(&text).notes();
-    assert_eq!(said.iter().map(ToString::to_string).collect::<Vec<_>>(), notes);
-    assert_eq!(said.iter().map(|note| note.is_surprising).collect::<Vec<_>>(), [false, true]);
+    let found = config(&text).notes();
+    assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), notes);
+    assert_eq!(found.iter().map(|note| note.is_surprising).collect::<Vec<_>>(), [false, true]);
 }
 
 #[test]
@@ -427,8 +430,8 @@ fn damaged_files_are_errors_at_worst() {
     }
 }
 
-/// The access log of a router with these lines, and the warnings.
-fn access_log(lines: &str) -> (Option<AccessLog>, Vec<String>) {
+/// Returns the access log of a router with these lines, and the warnings.
+fn access_log(lines: &str) -> (Option<AccessLogConfig>, Vec<String>) {
     let mut config = config(&router(lines));
     let warnings = config.warnings.iter().map(ToString::to_string).collect();
     (config.routers.remove(0).access_log, warnings)
@@ -437,7 +440,7 @@ fn access_log(lines: &str) -> (Option<AccessLog>, Vec<String>) {
 #[test]
 fn access_logs_are_off_until_one_is_named() {
     let usual = LogFile { path: "logs/a.log".into(), roll: Roll::Never, append: true, keep: None };
-    let file = |file: LogFile, format| Some(AccessLog { target: LogTarget::File(file), format });
+    let file = |file: LogFile, format| Some(AccessLogConfig { target: LogTarget::File(file), format });
     assert_eq!(access_log(""), (None, vec![]));
     assert_eq!(
         access_log("  httpAccessLog: logs/a.log\n"),
@@ -465,10 +468,10 @@ fn keys_of_an_access_log_that_change_nothing_warn() {
         let (log, warnings) = access_log(&format!(
             "  httpAccessLog: {output}\n  httpAccessLogFormat: json\n  httpAccessLogRollPolicy: daily\n"
         ));
-        let expected = AccessLog { target: LogTarget::StandardOutput, format: AccessFormat::Json };
+        let expected = AccessLogConfig { target: LogTarget::StandardOutput, format: AccessFormat::Json };
         assert_eq!(log, Some(expected));
         let warning = "f.yaml:5:28: routers[0].httpAccessLogRollPolicy: `httpAccessLogRollPolicy` has no effect: \
-                       the standard output is not kept here";
+                       the standard output is not a file that is rolled here";
         assert_eq!(warnings, [warning]);
     }
     let (log, warnings) = access_log("  httpAccessLogFormat: json\n  httpAccessLogAppend: true\n");

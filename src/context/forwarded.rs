@@ -1,4 +1,5 @@
 use super::Peer;
+use serde::Serialize;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,13 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 const RANDOM_LENGTH: usize = 6;
 
 /// What `addForwardedHeader` writes (RFC 7239).
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Forwarded {
     /// How this listener is named: the key `by`.
     pub by: Labeler,
     /// How the caller is named: the key `for`, which is a keyword here.
+    #[serde(rename = "for")]
     pub from: Labeler,
     /// Under which name the host is given.
+    #[serde(skip)]
     pub host: HostParameter,
 }
 
@@ -38,11 +41,13 @@ impl HostParameter {
 /// How one end of a connection is named in `Forwarded`.
 ///
 /// All but the last two name an address, and say `unknown` of the address that stands for all (`0.0.0.0`, `::`).
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(tag = "kind", content = "label", rename_all = "camelCase")]
 pub enum Labeler {
     /// `ip`: `192.0.2.43` or `"[2001:db8::17]"`.
     Ip,
     /// `ip:port`: `"192.0.2.43:8080"` or `"[2001:db8::17]:8080"`.
+    #[serde(rename = "ip:port")]
     IpPort,
     /// `connectionRandom`: `_` and six letters or digits, the same for all requests of a connection.
     ConnectionRandom,

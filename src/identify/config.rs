@@ -7,21 +7,28 @@ use serde::{Deserialize, Serialize};
 
 /// One identifier of a router, as configured under `identifier`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
+#[serde(tag = "kind")]
 pub enum Config {
     /// `io.l5d.header.token`
+    #[serde(rename = "io.l5d.header.token")]
     HeaderToken(HeaderToken),
     /// `io.l5d.header`
+    #[serde(rename = "io.l5d.header")]
     Header(Header),
     /// `io.l5d.header.path`
+    #[serde(rename = "io.l5d.header.path")]
     HeaderPath(HeaderPath),
     /// `io.l5d.path`
+    #[serde(rename = "io.l5d.path")]
     Path(PathSegments),
     /// `io.l5d.methodAndHost`
+    #[serde(rename = "io.l5d.methodAndHost")]
     MethodAndHost(MethodAndHost),
     /// `io.l5d.static`
+    #[serde(rename = "io.l5d.static")]
     Static(StaticPath),
     /// `io.l5d.ingress`
+    #[serde(rename = "io.l5d.ingress")]
     Ingress(Ingress),
 }
 

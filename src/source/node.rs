@@ -1,20 +1,20 @@
-//! A configuration text as nodes that know their place.
+//! A configuration text as nodes that know their places.
 //!
 //! A [`Document`] is one YAML or JSON text. JSON is read as YAML, which contains it but for one character written as
 //! two escapes (`\ud83d\ude00`). Its [`Node`]s know their file,
-//! line, column and key path (`routers[0].servers[1].port`), and their getters say what was expected and what was
-//! found. What the keys mean is not known here.
+//! line, column and key path (`routers[0].servers[1].port`), and the errors of their getters name the value that was
+//! expected and the one that was found. The meaning of keys is not known here.
 //!
-//! Absent on purpose: anchors, aliases, tags, several documents in one text. A configuration must read as what it
-//! is, from top to bottom, and Linkerd 1's never had them.
+//! Absent on purpose: anchors, aliases, tags, several documents in one text. A configuration is read as it is written,
+//! from top to bottom, and Linkerd 1's never had them.
 
 mod error;
-mod guess;
 mod load;
 mod locate;
+mod suggestion;
 
 pub use self::error::{Error, Place};
-pub use self::guess::unknown;
+pub use self::suggestion::unknown;
 
 use self::error::shown;
 use crate::source;
@@ -34,7 +34,7 @@ pub const MAX_INDENT: usize = 200;
 pub struct Document {
     file: String,
     text: String,
-    /// Whether bytes are characters: then a place in a long line is found without counting.
+    /// Whether all characters are ASCII; then a column is found without counting characters.
     ascii: bool,
     /// The byte offset of each line's beginning.
     lines: Vec<usize>,
@@ -64,7 +64,7 @@ impl Document {
         &self.file
     }
 
-    /// Returns an error at a place of this text.
+    /// Returns an error at a place in this text.
     pub fn error(&self, place: Place, key: &str, message: impl Into<String>) -> Error {
         let line = self.line(place.line);
         let mut excerpt = source::caret(line, byte_of(line, place.column));
@@ -79,7 +79,7 @@ impl Document {
         }
     }
 
-    /// Returns a line (from 1) without its end, or nothing when there is none such.
+    /// Returns a line (from 1) without its end; an empty text when there is no such line.
     fn line(&self, number: usize) -> &str {
         let Some(&start) = number.checked_sub(1).and_then(|at| self.lines.get(at)) else { return "" };
         let end = self.lines.get(number).copied().unwrap_or(self.text.len());
@@ -101,14 +101,15 @@ impl Document {
         rest.get(skipped..).unwrap_or("")
     }
 
-    /// Returns where a node begins. The parser marks a block mapping at its first colon: its first key says better.
+    /// Returns the place where a node begins. The parser marks a block mapping at its first colon, so the place of its
+    /// first key is taken.
     fn place_of(&self, raw: &marked_yaml::Node) -> Place {
         let own = Place::of(raw.span());
         let first = raw.as_mapping().and_then(|mapping| mapping.keys().next());
         first.map_or(own, |key| Place::of(key.span()).min(own))
     }
 
-    /// Whether a scalar says nothing: an absent value, `~` or `null`, and not in quotes.
+    /// Returns whether a scalar is null: an absent value, `~` or `null`, not in quotes.
     fn is_null(&self, raw: &marked_yaml::Node) -> bool {
         let Some(scalar) = raw.as_scalar() else { return false };
         let quoted = || self.from(Place::of(scalar.span())).starts_with(['"', '\'']);
@@ -136,7 +137,7 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Returns where the value begins; for a value that says nothing, where its key does.
+    /// Returns the place where the value begins; for null, the place of its key.
     pub const fn place(&self) -> Place {
         self.place
     }
@@ -151,17 +152,17 @@ impl<'a> Node<'a> {
         self.document
     }
 
-    /// Whether the value is absent, `~` or `null`.
+    /// Returns whether the value is absent, `~` or `null`.
     pub fn is_null(&self) -> bool {
         self.document.is_null(self.raw)
     }
 
-    /// Whether the value is a list.
+    /// Returns whether the value is a list.
     pub const fn is_list(&self) -> bool {
         matches!(self.raw, marked_yaml::Node::Sequence(_))
     }
 
-    /// Whether the value is a mapping.
+    /// Returns whether the value is a mapping.
     pub const fn is_mapping(&self) -> bool {
         matches!(self.raw, marked_yaml::Node::Mapping(_))
     }
@@ -178,14 +179,15 @@ impl<'a> Node<'a> {
             .collect())
     }
 
+    /// Makes the entry of a key and its value.
     fn entry(&self, name: &'a str, name_place: Place, raw: &'a marked_yaml::Node) -> Entry<'a> {
         let place = if self.document.is_null(raw) { name_place } else { self.document.place_of(raw) };
         let key = error::join(&self.key, name);
         Entry { name, place: name_place, value: Node { document: self.document, raw, key, place } }
     }
 
-    /// Returns the value under a key of a mapping; nothing when there is none, when it says nothing, or when this is
-    /// not a mapping.
+    /// Returns the value under a key of a mapping; none when there is no such key, when its value is null, or when this
+    /// is not a mapping.
     pub fn get(&self, name: &str) -> Option<Self> {
         let (key, raw) = self.raw.as_mapping()?.iter().find(|(key, _)| key.as_str() == name)?;
         let value = self.entry(key.as_str(), Place::of(key.span()), raw).value;
@@ -207,7 +209,7 @@ impl<'a> Node<'a> {
         Ok(list.iter().enumerate().map(element).collect())
     }
 
-    /// Returns a text: any scalar but one that says nothing.
+    /// Returns a text: any scalar but null.
     ///
     /// # Errors
     /// The value is something else.
@@ -243,7 +245,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Deserializes some keys of a mapping; those that say nothing are left out.
+    /// Deserializes some keys of a mapping; those whose value is null are left out.
     ///
     /// # Errors
     /// A key is missing, or a value is not what `T` takes; the place is that of the value.
@@ -253,11 +255,11 @@ impl<'a> Node<'a> {
             .iter()
             .filter(|(key, value)| keys.contains(&key.as_str()) && !self.document.is_null(value));
         let kept: MarkedMappingNode = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
-        marked_yaml::from_node(&marked_yaml::Node::from(kept)).map_err(|error| self.refused(error))
+        marked_yaml::from_node(&marked_yaml::Node::from(kept)).map_err(|error| self.translate(error))
     }
 
-    /// Translates what serde said into the words of this module.
-    fn refused(&self, error: marked_yaml::FromNodeError) -> Error {
+    /// Puts serde's error into the words of this module.
+    fn translate(&self, error: marked_yaml::FromNodeError) -> Error {
         use marked_yaml::spanned_serde::Error as Serde;
         let path = error.path().filter(|path| *path != ".").unwrap_or_default().to_owned();
         let value = path.split('.').next().and_then(|name| self.get(name));
@@ -272,7 +274,7 @@ impl<'a> Node<'a> {
                 match (missing, message.split_once(", expected ")) {
                     (Some(name), _) => self.error(format!("the key `{name}` is missing")),
                     (None, Some((_, expected))) => at.unexpected(expected),
-                    // Some types say more than one line, with a caret of their own.
+                    // The errors of some types have several lines, with a caret of their own.
                     (None, None) => at.error(message.lines().next().unwrap_or_default()),
                 }
             }
@@ -299,16 +301,16 @@ impl<'a> Node<'a> {
     /// Returns the places of several offsets, which must not decrease, in one walk over the text.
     pub fn inside_all<I: IntoIterator<Item = usize>>(&self, offsets: I) -> impl Iterator<Item = Place> {
         let value = self.raw.as_scalar().map(|scalar| scalar.as_str()).unwrap_or_default();
-        let mut walk = locate::Walk::new(self.document.from(self.place), value, self.place);
-        offsets.into_iter().map(move |offset| walk.to(offset))
+        let mut cursor = locate::SourceCursor::new(self.document.from(self.place), value, self.place);
+        offsets.into_iter().map(move |offset| cursor.advance_to(offset))
     }
 
-    /// Returns the error that this value is not what was expected.
+    /// Returns the error that another value was expected.
     pub fn unexpected(&self, expected: &str) -> Error {
         self.error(format!("expected {expected}, found {}", self.found()))
     }
 
-    /// Says what the value is, for an error.
+    /// Describes the value, for an error.
     fn found(&self) -> String {
         match self.raw {
             _ if self.is_null() => "no value".to_owned(),
@@ -324,14 +326,14 @@ impl<'a> Node<'a> {
 pub struct Entry<'a> {
     /// The key.
     pub name: &'a str,
-    /// Where the key begins.
+    /// The place where the key begins.
     pub place: Place,
-    /// What stands under it.
+    /// The value under it.
     pub value: Node<'a>,
 }
 
 impl Entry<'_> {
-    /// Returns the error that no such key is known, with those that are.
+    /// Returns the error that the key is unknown, with the keys that are known.
     pub fn unknown<S: AsRef<str>>(&self, known: &[S]) -> Error {
         self.error(unknown("key", self.name, known))
     }

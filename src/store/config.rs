@@ -6,11 +6,14 @@ use super::kubernetes::KubernetesStoreConfig;
 use std::fmt;
 
 /// A store, as configured: an interpreter that is not the default one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "kind")]
 pub enum Config {
     /// `io.l5d.fs`
+    #[serde(rename = "io.l5d.fs")]
     Fs(FileStoreConfig),
     /// `io.l5d.k8s.configMap`, `io.l5d.k8s.dtab`
+    #[serde(untagged)]
     Kubernetes(KubernetesStoreConfig),
 }
 

@@ -10,7 +10,7 @@ use std::{fs, io};
 use tokio::runtime::Handle;
 
 /// A dtab in a file of its own.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FileStoreConfig {
     /// The file: one dtab in its usual notation, comments and all.

@@ -11,6 +11,8 @@ pub use self::roll::Roll;
 use self::file::RollingFile;
 use super::{Counter, Registry};
 use jiff::Timestamp;
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,12 +31,23 @@ const UNWRITTEN: (&str, &str) =
     ("unwritten_log_lines", "Lines of a log that are lost because writing them failed");
 
 /// Where the lines of a log are kept.
-#[derive(Clone, PartialEq, Eq, Debug)]
+///
+/// Serialized, it has the keys of a [`LogFile`]; the standard output is the path `-`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
 pub enum LogTarget {
     /// The standard output of the process.
+    #[serde(serialize_with = "standard_output")]
     StandardOutput,
     /// A file.
     File(LogFile),
+}
+
+/// Serializes the standard output as a file of the path `-`.
+fn standard_output<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+    let mut keys = serializer.serialize_map(Some(1))?;
+    keys.serialize_entry("Path", "-")?;
+    keys.end()
 }
 
 impl LogTarget {

@@ -219,7 +219,7 @@ async fn a_file_is_run_until_it_is_told_to_stop() {
         let mut serving = Serving::start(&arguments);
         let lines = serving.until(" admin address=").await;
         let log = lines.join("\n");
-        assert!(log.contains("trusts nobody: nothing is said and 0.0.0.0 is not loopback"), "{log}");
+        assert!(log.contains("trusts nobody: no `trust` is set and 0.0.0.0 is not loopback"), "{log}");
         let mut client = Wire::connect(address(&lines, " serving ")).await;
         client.get("done", "").await.assert_status(204);
         assert_eq!(serving.end(signal).await, Some(0));

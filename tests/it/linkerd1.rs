@@ -4,7 +4,7 @@ use crate::support::http2::{H2Service, one};
 use crate::support::{ApiServer, Names, Service, TestApp, read, service, slice, until};
 use serde_json::json;
 use signpost::app::Threads;
-use signpost::config::{self, Config, Http2, Protocol};
+use signpost::config::{self, Config, Http2Config, Protocol};
 use signpost::identify::{self, HeaderToken};
 use signpost::namer::TransformerConfig;
 use std::collections::BTreeSet;
@@ -318,7 +318,9 @@ async fn k8s(stage: &Stage) {
 
 async fn k8s_servicemesh(stage: &Stage) {
     let mut config = stage.config("k8s-servicemesh");
-    let [local] = config.routers[1].transformers.as_mut_slice() else { panic!("one transformer") };
+    let [local] = config.routers[1].interpreter.transformers.as_mut_slice() else {
+        panic!("one transformer")
+    };
     assert_eq!(*local, TransformerConfig::LocalNode { env_var: TransformerConfig::NODE_NAME.to_owned() });
     // Cargo sets this one for every test.
     *local = TransformerConfig::LocalNode { env_var: "CARGO_PKG_NAME".to_owned() };
@@ -361,10 +363,10 @@ async fn proxy(stage: &Stage) {
 
 async fn servicemesh(stage: &Stage) {
     let mut config = stage.config("servicemesh");
-    assert_eq!(config.routers[0].transformers, [TransformerConfig::Port { port: 4141 }]);
+    assert_eq!(config.routers[0].interpreter.transformers, [TransformerConfig::Port { port: 4141 }]);
     let mut app = TestApp::start_config(config.clone(), Threads::Here).await;
     let port = app.address("incoming", 0).port();
-    config.routers[0].transformers = vec![TransformerConfig::Port { port }];
+    config.routers[0].interpreter.transformers = vec![TransformerConfig::Port { port }];
     app.reload_config(config).await;
     // Another node's endpoint is nothing that `incoming` would send to: no machine has this address (RFC 5737).
     let far = SocketAddr::from(([192, 0, 2, 1], 1));
@@ -406,13 +408,13 @@ fn h2_router(name: &str) -> config::Router {
 
 async fn h2(stage: &Stage) {
     let router = h2_router("h2");
-    let announced = Http2 {
+    let announced = Http2Config {
         stream_window: Some(65535),
         header_table: Some(4096),
         max_frame: Some(16384),
         max_header_list: Some(16384),
     };
-    assert_eq!(router.client.http2, Http2 { header_table: None, ..announced });
+    assert_eq!(router.client.http2, Http2Config { header_table: None, ..announced });
     assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (100, announced));
     let app = stage.run("h2").await;
     let mut client = app.h2_client().await;
@@ -434,7 +436,7 @@ async fn h2spec(stage: &Stage) {
     let router = h2_router("h2spec");
     let authority = identify::Config::HeaderToken(HeaderToken { header: ":authority".into() });
     assert_eq!(router.identifiers, [authority]);
-    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (1000, Http2::default()));
+    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (1000, Http2Config::default()));
     let app = stage.run("h2spec").await;
     assert_eq!(app.h2_client().await.get("any", &[]).await.text(), "over HTTP/2");
     let asked = stage.over_http2.take_heads().pop().expect("it was asked");

@@ -1,4 +1,4 @@
-//! Reads what asks Kubernetes.
+//! Reads the parts that ask Kubernetes: namers, stores, identifiers, and the address of the API server.
 
 use super::Reader;
 use crate::identify::Ingress;
@@ -6,7 +6,7 @@ use crate::kubernetes::{Access, Config, Scope};
 use crate::namer::{EndpointSource, EndpointsApi, Kubernetes};
 use crate::store;
 
-/// Reads a namer of this kind.
+/// Reads the keys of a namer of this kind.
 pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes {
     let sections: &'static [&'static str] = match kind {
         "io.l5d.k8s.external" => &["namer io.l5d.k8s.external"],
@@ -20,8 +20,8 @@ pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes 
         _ => EndpointSource::Pods(reader.one_of("endpoints", &EndpointsApi::ALL).unwrap_or_default()),
     };
     let env_var = (kind == "io.l5d.k8s.ns").then(|| {
-        let said = reader.text("envVar").map(str::to_owned);
-        said.unwrap_or_else(|| Kubernetes::ENV_VAR.to_owned())
+        let variable = reader.text("envVar").map(str::to_owned);
+        variable.unwrap_or_else(|| Kubernetes::ENV_VAR.to_owned())
     });
     let client = client(&mut reader, "host", "port");
     let watch = reader.one_of("watch", &[("namespace", Scope::Namespace), ("cluster", Scope::Cluster)]);
@@ -29,7 +29,7 @@ pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes 
     Kubernetes { source, env_var, client, watch: watch.unwrap_or_default(), label_selector }
 }
 
-/// Reads an interpreter of this kind.
+/// Reads the store of an interpreter of this kind.
 pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::KubernetesStoreConfig> {
     let node = reader.node().clone();
     let is_map = kind == "io.l5d.k8s.configMap";
@@ -37,7 +37,7 @@ pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::Ku
         if is_map { &["interpreter io.l5d.k8s.configMap"] } else { &["interpreter io.l5d.k8s.dtab"] };
     let mut reader = Reader::new(&node, sections, reader.report());
     let client = client(&mut reader, "host", "port");
-    let namespace = part(&mut reader, "namespace", is_label);
+    let namespace = optional(&mut reader, "namespace", is_label);
     let namespace = namespace.unwrap_or_else(|| store::KubernetesStoreConfig::NAMESPACE.to_owned());
     let name = required(&mut reader, "name", |name| name.len() <= 253 && name.split('.').all(is_label));
     let object = if is_map {
@@ -51,16 +51,16 @@ pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::Ku
     Some(store::KubernetesStoreConfig { client, namespace, name: name?, object })
 }
 
-/// Reads the name of something, which must be there.
+/// Reads a name that must be there.
 fn required(reader: &mut Reader<'_, '_>, key: &str, is_good: fn(&str) -> bool) -> Option<String> {
     if reader.get(key).is_none() {
         reader.missing(key);
     }
-    part(reader, key, is_good)
+    optional(reader, key, is_good)
 }
 
-/// Reads the name of something.
-fn part(reader: &mut Reader<'_, '_>, key: &str, is_good: fn(&str) -> bool) -> Option<String> {
+/// Reads a name.
+fn optional(reader: &mut Reader<'_, '_>, key: &str, is_good: fn(&str) -> bool) -> Option<String> {
     let text = reader.text(key)?;
     if is_good(text) {
         return Some(text.to_owned());
@@ -70,7 +70,7 @@ fn part(reader: &mut Reader<'_, '_>, key: &str, is_good: fn(&str) -> bool) -> Op
     None
 }
 
-/// Whether it is a label of DNS, as Kubernetes names its objects.
+/// Returns whether a text is a label of DNS, as Kubernetes names its objects.
 fn is_label(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends = text.bytes().next().is_some_and(inside) && text.bytes().next_back().is_some_and(inside);
@@ -89,13 +89,14 @@ pub(super) fn ingress(reader: &mut Reader<'_, '_>) -> Ingress {
     }
 }
 
-/// Reads where the API server is, and where its last good answers are kept; `host` and `port` are the keys of one that is
-/// spoken to over plain HTTP.
+/// Reads how the API server is reached, and where its last good answers are kept. `host` and `port` are the names of
+/// the keys for one that is reached over plain HTTP.
 pub(super) fn client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Config {
     let snapshot = reader.non_empty("snapshot").map(Into::into);
     Config { access: access(reader, host, port), snapshot }
 }
 
+/// Reads how the API server is reached.
 fn access(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Access {
     let file = reader.text("kubeconfig").map(Into::into);
     let context = reader.text("context").map(str::to_owned);
@@ -113,19 +114,19 @@ fn access(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Access {
     }
 }
 
-/// Reads the address of an API server that is spoken to over plain HTTP, if these two keys say that there is one.
+/// Reads the address of an API server that is reached over plain HTTP, if one of these two keys is there.
 fn plain_client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Option<Access> {
-    let said = reader.get(host).or_else(|| reader.get(port))?;
+    let address = reader.get(host).or_else(|| reader.get(port))?;
     let host = reader.text(host).map(str::to_owned);
     let access = Access::plain(host, reader.number(port, 1..=u64::from(u16::MAX)));
-    // Of a plain address nothing but its form is checked.
+    // Only the form of a plain address is checked.
     if let Err(error) = access.check() {
-        reader.error(Some(&said), error.to_string());
+        reader.error(Some(&address), error.to_string());
     }
     Some(access)
 }
 
-/// Reads the key of a label.
+/// Reads `labelSelector`: the key of a label.
 fn label(reader: &mut Reader<'_, '_>) -> Option<String> {
     let text = reader.text("labelSelector")?;
     let name = text.rsplit('/').next().unwrap_or_default();

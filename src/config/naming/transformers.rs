@@ -13,6 +13,7 @@ pub(super) fn transformers(reader: &mut Reader<'_, '_>) -> Vec<TransformerConfig
     reader.report().each(&nodes, transformer)
 }
 
+/// Reads one transformer.
 fn transformer(node: &Node<'_>, report: &mut Report) -> Option<TransformerConfig> {
     let kind = Reader::new(node, &["transformer"], report).get("kind")?.text().ok()?;
     let sections: &'static [&'static str] = match kind {
@@ -25,25 +26,25 @@ fn transformer(node: &Node<'_>, report: &mut Report) -> Option<TransformerConfig
         _ => &["transformer"],
     };
     let mut reader = Reader::new(node, sections, report);
-    let made = match kind {
+    let transformer = match kind {
         "io.l5d.localhost" => TransformerConfig::Localhost,
         "io.l5d.specificHost" => {
-            need(&mut reader, "host");
+            require(&mut reader, "host");
             TransformerConfig::SpecificHost { host: reader.non_empty("host")? }
         }
         "io.l5d.port" => {
-            need(&mut reader, "port");
+            require(&mut reader, "port");
             TransformerConfig::Port { port: reader.number("port", 1..=u64::from(u16::MAX))? }
         }
         "io.l5d.k8s.localnode" => {
-            let said = reader.non_empty("envVar");
+            let variable = reader.non_empty("envVar");
             TransformerConfig::LocalNode {
-                env_var: said.unwrap_or_else(|| TransformerConfig::NODE_NAME.to_owned()),
+                env_var: variable.unwrap_or_else(|| TransformerConfig::NODE_NAME.to_owned()),
             }
         }
         "io.l5d.k8s.daemonset" => TransformerConfig::DaemonSet(daemon_set(&mut reader)?),
         "io.l5d.const" | "io.l5d.replace" => {
-            need(&mut reader, "path");
+            require(&mut reader, "path");
             let path = reader.path("path")?;
             if kind == "io.l5d.const" {
                 TransformerConfig::Const { path }
@@ -53,23 +54,24 @@ fn transformer(node: &Node<'_>, report: &mut Report) -> Option<TransformerConfig
         }
         _ => return None,
     };
-    if let Some((key, reason)) = made.wrong() {
+    if let Some((key, reason)) = transformer.wrong() {
         let at = node.get(key).unwrap_or_else(|| node.clone());
         report.error(at.error(reason));
     }
-    Some(made)
+    Some(transformer)
 }
 
+/// Reads the keys of `io.l5d.k8s.daemonset`.
 fn daemon_set(reader: &mut Reader<'_, '_>) -> Option<DaemonSet> {
-    ["namespace", "port", "service"].iter().for_each(|key| need(reader, key));
+    ["namespace", "port", "service"].iter().for_each(|key| require(reader, key));
     let mut text = |key| reader.text(key).map(str::to_owned);
     let (namespace, port, service) = (text("namespace"), text("port"), text("service"));
     let client = client(reader, "k8sHost", "k8sPort");
     Some(DaemonSet { client, namespace: namespace?, port: port?, service: service? })
 }
 
-/// Reports that a key is absent, if it is.
-fn need(reader: &mut Reader<'_, '_>, key: &str) {
+/// Reports a key that must be there and is absent.
+fn require(reader: &mut Reader<'_, '_>, key: &str) {
     if reader.get(key).is_none() {
         reader.missing(key);
     }

@@ -50,7 +50,7 @@ routers: [{protocol: http, servers: [{}]}]
 /// The store of a router with this interpreter.
 fn store(interpreter: &str) -> Result<store::Config, Errors> {
     let text = format!("routers: [{{protocol: http, interpreter: {{{interpreter}}}, servers: [{{}}]}}]");
-    read("f", &text).map(|mut config| config.routers.remove(0).store.expect("a store"))
+    read("f", &text).map(|mut config| config.routers.remove(0).interpreter.store.expect("a store"))
 }
 
 #[test]

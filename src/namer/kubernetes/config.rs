@@ -80,6 +80,7 @@ impl Serialize for Kubernetes {
     /// Writes the keys of the configuration.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut keys = serializer.serialize_map(None)?;
+        keys.serialize_entry("kind", self.kind())?;
         self.client.serialize_keys(&mut keys)?;
         if let EndpointSource::Pods(api) = self.source {
             keys.serialize_entry("endpoints", api.name())?;

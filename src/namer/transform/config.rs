@@ -11,34 +11,40 @@ use serde::ser::{SerializeMap as _, Serializer};
 
 /// One entry of `transformers:`, as configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[serde(tag = "kind")]
 pub enum TransformerConfig {
     /// `io.l5d.localhost`: keeps endpoints at addresses of this machine.
+    #[serde(rename = "io.l5d.localhost")]
     Localhost,
     /// `io.l5d.specificHost`: keeps endpoints at the addresses of a host.
+    #[serde(rename = "io.l5d.specificHost")]
     SpecificHost {
         /// An address, or a host name, which is looked up again when its time to live is over.
         host: String,
     },
     /// `io.l5d.port`: sends to another port of the same addresses.
+    #[serde(rename = "io.l5d.port")]
     Port {
         /// The port, from 1.
         port: u16,
     },
     /// `io.l5d.k8s.localnode`: keeps endpoints on the node that the process runs on.
-    #[serde(rename_all = "camelCase")]
+    #[serde(rename = "io.l5d.k8s.localnode", rename_all = "camelCase")]
     LocalNode {
         /// The variable of the environment that holds the node's name; [`TransformerConfig::NODE_NAME`] by default.
         env_var: String,
     },
     /// `io.l5d.k8s.daemonset`: sends to the pods of a daemon set on the nodes where endpoints are.
+    #[serde(rename = "io.l5d.k8s.daemonset")]
     DaemonSet(DaemonSet),
     /// `io.l5d.const`: every name stands for one name.
+    #[serde(rename = "io.l5d.const")]
     Const {
         /// The name, which begins with `/$`.
         path: Path,
     },
     /// `io.l5d.replace`: every bound name stands for one name.
+    #[serde(rename = "io.l5d.replace")]
     Replace {
         /// The name, which begins with `/$`.
         path: Path,

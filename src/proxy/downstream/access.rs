@@ -34,7 +34,8 @@ const DROPPED: (&str, &str) =
     ("dropped_access_lines", "Access lines that are lost because too many wait to be written");
 
 /// How an access line is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AccessFormat {
     /// As Linkerd 1 wrote it: the Combined Log Format with the `Host` before it.
     #[default]

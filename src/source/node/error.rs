@@ -12,7 +12,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns where a span of the parser begins.
+    /// Returns the place where a span of the parser begins.
     pub(super) fn of(span: &marked_yaml::Span) -> Self {
         span.start().map(|mark| Self { line: mark.line(), column: mark.column() }).unwrap_or_default()
     }
@@ -24,7 +24,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong in a configuration, and where.
+/// An error in a configuration, with its place.
 ///
 /// Display prints `file:line:column: key: message`, then the line with a caret.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,14 +37,14 @@ pub struct Error {
     pub column: usize,
     /// The path of keys, such as `routers[0].dtab`; empty for the top and where the text is not even YAML.
     pub key: String,
-    /// What is wrong, in one sentence or two.
+    /// The mistake, in one sentence or two.
     pub message: String,
     /// The line with a caret under the column; empty when the file as a whole is meant.
     pub excerpt: String,
 }
 
 impl Error {
-    /// Returns an error about a file as a whole: that it cannot be read, or is too large.
+    /// Returns an error about a file as a whole: it cannot be read, or is too large.
     pub fn of_file(file: &str, message: impl Into<String>) -> Self {
         let Place { line, column } = Place::default();
         let (key, excerpt) = (String::new(), String::new());
@@ -76,14 +76,14 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Appends a key to a path of keys; one that would not read as one word stands in quotes.
+/// Appends a key to a path of keys; a key that is not one word is put in quotes.
 pub(super) fn join(path: &str, name: &str) -> String {
     let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     let name = if plain { shown(name) } else { format!("{:?}", shown(name)) };
     if path.is_empty() { name } else { format!("{path}.{name}") }
 }
 
-/// Cuts what a file says to a length that fits in an error.
+/// Cuts a text of the file to a length that fits in an error.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 60;
     let line = text.lines().next().unwrap_or_default();

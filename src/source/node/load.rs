@@ -20,20 +20,20 @@ pub(super) fn read(file: &str, text: &str) -> Result<Document, Error> {
     match parse_yaml_with_options(0, &document.text, options) {
         Ok(root) => document.root = root,
         Err(LoadError::DuplicateKey(keys)) => return Err(duplicate(document, &keys)),
-        Err(error) => return Err(refused(&document, &error)),
+        Err(error) => return Err(translate(&document, &error)),
     }
     check_end(&document)?;
     Ok(document)
 }
 
-/// Returns where each line begins; a line ends with LF, CR LF or CR (YAML 1.2, 5.4).
+/// Returns the byte offset of each line's beginning; a line ends with LF, CR LF or CR (YAML 1.2, 5.4).
 fn line_starts(text: &str) -> Vec<usize> {
     let bytes = text.as_bytes();
     let ends = |at: usize| bytes[at] == b'\n' || (bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n'));
     std::iter::once(0).chain((0..bytes.len()).filter(|at| ends(*at)).map(|at| at + 1)).collect()
 }
 
-/// Refuses a NUL: the parser would take it for the end of the text and be silent about the rest.
+/// Refuses a NUL: the parser would take it for the end of the text and ignore the rest.
 fn check_characters(document: &Document) -> Result<(), Error> {
     let Some(at) = document.text.find('\0') else { return Ok(()) };
     Err(document.error(document.place_at(at), "", "a NUL byte: this is not a text"))
@@ -53,7 +53,7 @@ fn check_depth(document: &Document) -> Result<(), Error> {
     Err(document.error(Place { line, column: MAX_INDENT + 1 }, "", message))
 }
 
-/// Refuses what stands behind the end of the document: the parser would not even look at it.
+/// Refuses text behind the end of the document, which the parser ignores.
 fn check_end(document: &Document) -> Result<(), Error> {
     let Some(end) = document.root.span().end() else { return Ok(()) };
     let mut place = Place { line: end.line(), column: end.column() };
@@ -66,8 +66,8 @@ fn check_end(document: &Document) -> Result<(), Error> {
         (from, document.from(from).lines().next().unwrap_or_default())
     });
     for (mut place, line) in lines {
-        let said = line.split('#').next().unwrap_or_default().trim();
-        if !matches!(said, "" | "...") {
+        let content = line.split('#').next().unwrap_or_default().trim();
+        if !matches!(content, "" | "...") {
             place.column += line.chars().take_while(|c| c.is_whitespace()).count();
             let message = "the configuration has ended before this: a file holds one document";
             return Err(document.error(place, "", message));
@@ -76,12 +76,12 @@ fn check_end(document: &Document) -> Result<(), Error> {
     Ok(())
 }
 
-/// Says where a key stands for the first and the second time.
+/// Returns the error about a key that stands twice, with both places.
 fn duplicate(mut document: Document, keys: &DuplicateKeyInner) -> Error {
     let [first, second] = [&keys.prev_key, &keys.key].map(|key| Place::of(key.span()));
     let name = keys.key.as_str();
     let message = format!("the key `{}` stands here a second time; the first is at {first}", shown(name));
-    // The parser gave up without saying in which mapping; when it lets the last of two win, it can be found.
+    // The parser gave up and did not name the mapping; when the last of two keys may win, it reads on and finds it.
     if let Ok(root) = parse_yaml_with_options(0, &document.text, LoaderOptions::default()) {
         document.root = root;
     }
@@ -99,8 +99,8 @@ fn path_of(node: &Node<'_>, places: [Place; 2]) -> Option<String> {
     values.into_iter().find_map(|value| path_of(&value, places))
 }
 
-/// Puts what the parser refused into words that help.
-fn refused(document: &Document, error: &LoadError) -> Error {
+/// Puts the parser's error into words that help.
+fn translate(document: &Document, error: &LoadError) -> Error {
     let (place, message) = match error {
         LoadError::TopLevelMustBeMapping(mark) | LoadError::TopLevelMustBeSequence(mark) => (
             place(mark),
@@ -132,11 +132,12 @@ fn refused(document: &Document, error: &LoadError) -> Error {
     document.error(place, "", message)
 }
 
+/// Returns the place of a mark of the parser.
 fn place(mark: &Marker) -> Place {
     Place { line: mark.line(), column: mark.column() }
 }
 
-/// Says what the usual reason is for what the parser says.
+/// Returns the usual reason for this error of the parser.
 fn hint(info: &str) -> &'static str {
     let indented = ["did not find expected key", "mapping values are not allowed", "indentation"];
     if indented.iter().any(|words| info.contains(words)) {
@@ -146,7 +147,7 @@ fn hint(info: &str) -> &'static str {
     }
 }
 
-/// Returns the place of the tab that the parser stumbled over: it stands before the mark or after it.
+/// Returns the place of the tab that the parser refused: it stands before the mark or after it.
 fn tab(document: &Document, mark: &Marker) -> Place {
     let rest = document.from(place(mark));
     let here = document.text.len() - rest.len();

@@ -2,32 +2,32 @@ use super::Place;
 use std::iter::Peekable;
 use std::str::{CharIndices, Chars};
 
-/// Walks the text of a file and the value that was read from it side by side, to find where a byte of the value
-/// stands in the file.
+/// A cursor in the text of a file and, beside it, in the value that was read from it. It finds the place in the file of
+/// a byte of the value.
 ///
-/// One walk serves every style: outside white space and escapes the two are the same, white space may differ
+/// One cursor serves every style: outside of white space and escapes the two are the same, white space may differ
 /// (indentation is taken off, lines are folded), and an escape in quotes is one character.
-pub(super) struct Walk<'a> {
+pub(super) struct SourceCursor<'a> {
     source: Peekable<Chars<'a>>,
     value: Peekable<CharIndices<'a>>,
     quote: Option<char>,
     place: Place,
-    /// Where the value begins.
+    /// The place where the value begins.
     start: Place,
-    /// The end of the value without white space: what is wrong there is wrong behind its last letter.
+    /// The end of the value without white space: an error at the end is placed behind the last letter.
     end: usize,
-    /// Whether the two did not agree: then the value's beginning is the best that can be said.
+    /// Whether the two did not agree; then the value's beginning is the best place there is.
     lost: bool,
 }
 
-impl<'a> Walk<'a> {
-    /// Begins at the beginning of both. `source` may go on after the value's end.
+impl<'a> SourceCursor<'a> {
+    /// Creates a cursor at the beginning of both. `source` may go on after the value's end.
     pub(super) fn new(source: &'a str, value: &'a str, place: Place) -> Self {
         let quote = source.chars().next().filter(|first| matches!(first, '"' | '\''));
         // In a block, a value may begin with a quote that is its own; in quotes that one would be escaped or doubled.
         let own = quote.is_some_and(|quote| value.starts_with(quote))
             && !(source.starts_with("\"\\") || source.starts_with("'''"));
-        let mut walk = Self {
+        let mut cursor = Self {
             source: source.chars().peekable(),
             value: value.char_indices().peekable(),
             quote: quote.filter(|_| !own),
@@ -36,14 +36,14 @@ impl<'a> Walk<'a> {
             end: value.trim_end().len(),
             lost: false,
         };
-        if walk.quote.is_some() {
-            walk.step();
+        if cursor.quote.is_some() {
+            cursor.step();
         }
-        walk
+        cursor
     }
 
     /// Goes on to a byte offset of the value and returns its place.
-    pub(super) fn to(&mut self, offset: usize) -> Place {
+    pub(super) fn advance_to(&mut self, offset: usize) -> Place {
         let offset = offset.min(self.end);
         while !self.lost && self.value.peek().is_some_and(|(at, _)| *at < offset) {
             self.pass();
@@ -70,6 +70,7 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Passes one character that must be the same in both.
     fn same(&mut self, wanted: char) {
         self.lost |= self.step() != Some(wanted);
         self.value.next();
@@ -106,7 +107,7 @@ impl<'a> Walk<'a> {
         self.value.next();
     }
 
-    /// Takes one character of the file and keeps the place.
+    /// Takes one character of the file and moves the place behind it.
     fn step(&mut self) -> Option<char> {
         let found = self.source.next()?;
         let ends_line = found == '\n' || (found == '\r' && self.source.peek() != Some(&'\n'));

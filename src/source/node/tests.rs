@@ -4,7 +4,7 @@ fn read(text: &str) -> Document {
     Document::read("f.yaml", text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Follows keys and positions: `a.0.b`.
+/// Returns the node at keys and positions: `a.0.b`.
 fn at<'a>(document: &'a Document, path: &str) -> Node<'a> {
     let step = |node: Node<'a>, step: &str| match step.parse::<usize>() {
         Ok(at) => node.list().expect("a list").swap_remove(at),
@@ -39,7 +39,7 @@ fn values_know_their_place_and_key_path() {
 }
 
 #[test]
-fn getters_say_what_they_expected_and_what_they_found() {
+fn errors_of_getters_name_the_expected_and_the_found_value() {
     let document = read(
         "n: 12\nquoted: \"12\"\nneg: -1\nt: x\nyes: true\nno: \"false\"\nnull: ~\nlist: [1]\nmap: {a: 1}\n",
     );
@@ -79,7 +79,7 @@ fn an_error_shows_the_line_and_a_caret() {
 }
 
 #[test]
-fn what_says_nothing_is_told_from_what_is_in_quotes() {
+fn null_is_told_from_texts_in_quotes() {
     let document = read("a:\nb: ~\nc: null\nd: ''\ne: 'null'\nf: \"~\"\n'g': \"\"\nh:\n'i': 1\n");
     let null: Vec<_> = document.root().mapping().expect("a mapping");
     let null: String = null.iter().filter(|entry| entry.value.is_null()).map(|entry| entry.name).collect();
@@ -196,9 +196,9 @@ fn depth_is_bounded_and_what_is_allowed_does_not_overflow() {
 }
 
 #[test]
-fn a_guess_is_near() {
+fn a_suggestion_is_near() {
     let known = ["port", "ip", "dstPrefix", "maxConcurrentRequests"];
-    for (name, guess) in [
+    for (name, suggestion) in [
         ("prot", Some("port")),
         ("Port", Some("port")),
         ("dst_prefix", Some("dstPrefix")),
@@ -208,12 +208,12 @@ fn a_guess_is_near() {
         ("servers", None),
         ("", None),
     ] {
-        assert_eq!(guess::did_you_mean(name, &known), guess, "{name}");
+        assert_eq!(suggestion::did_you_mean(name, &known), suggestion, "{name}");
     }
-    assert_eq!(guess::did_you_mean(&"x".repeat(100_000), &known), None);
+    assert_eq!(suggestion::did_you_mean(&"x".repeat(100_000), &known), None);
 }
 
-/// A type that says what is wrong in its own words is heard, at the value's place.
+/// The error that a type has in its own words is kept, at the value's place.
 #[test]
 fn deserializing_keeps_places() {
     #[derive(Debug, serde::Deserialize)]

@@ -58,10 +58,11 @@ impl KubernetesStoreConfig {
 }
 
 impl Serialize for KubernetesStoreConfig {
-    /// Writes the configuration keys.
+    /// Writes the configuration keys, the kind among them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { client, namespace, name, object } = self;
         let mut keys = serializer.serialize_map(None)?;
+        keys.serialize_entry("kind", self.kind())?;
         client.serialize_keys(&mut keys)?;
         keys.serialize_entry("namespace", namespace)?;
         keys.serialize_entry("name", name)?;

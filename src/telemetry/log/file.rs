@@ -6,6 +6,7 @@
 
 use super::Roll;
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,16 +15,27 @@ use std::path::{Path, PathBuf};
 ///
 /// `logs/access.log` is moved to `logs/access-20261121.log`, with the time it was begun; to
 /// `logs/access-20261121.1.log` and so on when there is one of that name.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct LogFile {
     /// The file that is written to.
     pub path: PathBuf,
     /// When it is moved aside.
+    #[serde(rename = "RollPolicy")]
     pub roll: Roll,
     /// Whether what is there at the start is kept and added to, or emptied.
     pub append: bool,
     /// How many files that were moved aside are kept; all of them by default.
+    #[serde(rename = "RotateCount", serialize_with = "count_or_all")]
     pub keep: Option<usize>,
+}
+
+/// Serializes the number of files that are kept as the configuration writes it: -1 is all of them.
+fn count_or_all<S: Serializer>(count: &Option<usize>, serializer: S) -> Result<S::Ok, S::Error> {
+    match count {
+        Some(count) => count.serialize(serializer),
+        None => serializer.serialize_i64(-1),
+    }
 }
 
 /// A log's file while it is written to.

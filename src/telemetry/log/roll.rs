@@ -3,6 +3,7 @@
 use jiff::civil::{DateTime, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -103,6 +104,12 @@ impl fmt::Display for Roll {
             Self::Weekly(day) => write!(f, "weekly({})", day.to_sunday_one_offset()),
             Self::Size(bytes) => write!(f, "{bytes}.bytes"),
         }
+    }
+}
+
+impl Serialize for Roll {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,13 +1,13 @@
-//! Compares what must differ across the file, and what must not.
+//! Compares settings across the file: some must differ, and some must not.
 
 use super::errors::Report;
-use super::resolved::{AccessLog, Admin, Places, Router};
+use super::resolved::{AccessLogConfig, Admin, Places, Router};
 use crate::source::node::{Document, Place};
 use crate::telemetry::{LogFile, LogTarget};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// Reports labels that stand twice, listeners that take each other's port, and a log that is to be kept in two ways.
+/// Reports labels that stand twice, listeners that take each other's port, and logs with two settings for one file.
 pub(super) fn check(
     document: &Document,
     admin: &Admin,
@@ -15,20 +15,21 @@ pub(super) fn check(
     places: &Places,
     report: &mut Report,
 ) {
-    labels(document, routers, places, report);
-    ports(document, admin, routers, places, report);
-    access_logs(document, routers, places, report);
+    check_labels(document, routers, places, report);
+    check_ports(document, admin, routers, places, report);
+    check_access_logs(document, routers, places, report);
 }
 
-/// One file has one writer, which cannot do what two routers want of it unless they want the same.
-fn access_logs(document: &Document, routers: &[Router], places: &Places, report: &mut Report) {
-    let mut seen: Vec<(&AccessLog, Place)> = Vec::new();
+/// Reports routers that share an access log with other settings: one file has one writer.
+fn check_access_logs(document: &Document, routers: &[Router], places: &Places, report: &mut Report) {
+    let mut seen: Vec<(&AccessLogConfig, Place)> = Vec::new();
     for (router, places) in routers.iter().zip(&places.routers) {
         let (Some(log), (key, place)) = (&router.access_log, &places.access_log) else { continue };
         match seen.iter().find(|(other, _)| other.target.is_same_place(&log.target)) {
-            Some((other, first)) if !is_kept_alike(other, log) => {
+            Some((other, first)) if !has_same_settings(other, log) => {
                 let message = format!(
-                    "the access log at {first} goes there too, in another way: give both the same keys, or two files"
+                    "the access log at {first} goes there too, with other settings: give both the same keys, or \
+                     two files"
                 );
                 report.error(document.error(*place, key, message));
             }
@@ -38,18 +39,19 @@ fn access_logs(document: &Document, routers: &[Router], places: &Places, report:
     }
 }
 
-/// Whether two logs of one place have the same settings.
-fn is_kept_alike(a: &AccessLog, b: &AccessLog) -> bool {
-    let without_path = |log: &AccessLog| match &log.target {
+/// Returns whether two logs of one place have the same settings.
+fn has_same_settings(a: &AccessLogConfig, b: &AccessLogConfig) -> bool {
+    let without_path = |log: &AccessLogConfig| match &log.target {
         LogTarget::StandardOutput => None,
         LogTarget::File(LogFile { path: _, roll, append, keep }) => Some((*roll, *append, *keep)),
     };
     a.format == b.format && without_path(a) == without_path(b)
 }
 
-fn labels(document: &Document, routers: &[Router], places: &Places, report: &mut Report) {
+/// Reports routers with the same label.
+fn check_labels(document: &Document, routers: &[Router], places: &Places, report: &mut Report) {
     let mut seen: HashMap<&str, Place> = HashMap::new();
-    // An empty label is one that has been refused already.
+    // A label that was refused reads as empty.
     let labelled = routers.iter().zip(&places.routers).filter(|(router, _)| !router.label.is_empty());
     for (router, places) in labelled {
         if let Some(first) = seen.get(router.label.as_str()) {
@@ -62,17 +64,18 @@ fn labels(document: &Document, routers: &[Router], places: &Places, report: &mut
     }
 }
 
-/// A listener, for errors about it.
-struct Listener {
+/// One listener's use of a port, as errors describe it.
+struct PortUse {
     address: SocketAddr,
     place: Place,
-    /// What it is, in words.
+    /// A description of the listener: `the admin server`.
     name: String,
     key: String,
 }
 
-fn ports(document: &Document, admin: &Admin, routers: &[Router], places: &Places, report: &mut Report) {
-    let mut listeners = vec![Listener {
+/// Reports listeners that take each other's port.
+fn check_ports(document: &Document, admin: &Admin, routers: &[Router], places: &Places, report: &mut Report) {
+    let mut listeners = vec![PortUse {
         address: admin.address(),
         place: places.admin,
         name: "the admin server".to_owned(),
@@ -82,7 +85,7 @@ fn ports(document: &Document, admin: &Admin, routers: &[Router], places: &Places
         for (at, (server, place)) in router.servers.iter().zip(&places.ports).enumerate() {
             let (address, place) = (server.address(), *place);
             let name = format!("the router `{}`", router.label);
-            listeners.push(Listener {
+            listeners.push(PortUse {
                 address,
                 place,
                 name,
@@ -90,7 +93,7 @@ fn ports(document: &Document, admin: &Admin, routers: &[Router], places: &Places
             });
         }
     }
-    let mut by_port: HashMap<u16, Vec<&Listener>> = HashMap::new();
+    let mut by_port: HashMap<u16, Vec<&PortUse>> = HashMap::new();
     for listener in listeners.iter().filter(|listener| listener.address.port() != 0) {
         if report.is_full() {
             return;
@@ -103,16 +106,17 @@ fn ports(document: &Document, admin: &Admin, routers: &[Router], places: &Places
     }
 }
 
-fn conflict(document: &Document, first: &Listener, second: &Listener) -> crate::source::node::Error {
-    // The admin server comes first and may not stand in the file at all.
+/// Returns the error at the second of two listeners on one port.
+fn conflict(document: &Document, first: &PortUse, second: &PortUse) -> crate::source::node::Error {
+    // The admin server comes first, and the file need not mention it.
     let place = if first.place == Place::default() { String::new() } else { format!(" at {}", first.place) };
-    let Listener { address, name, .. } = first;
+    let PortUse { address, name, .. } = first;
     let message = format!("port {} is taken by {name} ({address}){place}", second.address.port());
     document.error(second.place, &second.key, message)
 }
 
-/// Whether two listeners on one port would take it from each other: they have one address, or one of them has all.
-/// `::` takes the addresses of IPv4 too, as systems have it by default.
+/// Returns whether two listeners on one port would take it from each other: they have the same address, or one of them
+/// has all addresses. `::` takes those of IPv4 too, as is the default of operating systems.
 fn overlap(a: IpAddr, b: IpAddr) -> bool {
     let [a, b] = [a, b].map(|ip| ip.to_canonical());
     let takes = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());

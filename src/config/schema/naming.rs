@@ -1,12 +1,12 @@
 //! Namers, interpreters, transformers.
 
-use super::Fate::{NoEffect, NotYet, Refused, Works};
-use super::{CONSUL, Section, key, list, one, section, sorted};
+use super::Support::{NoEffect, NotYet, Refused, Works};
+use super::{CONSUL, Section, key, kinds, list, section};
 
-/// Of `experimental`, which many things accept.
-pub(super) const NO_EXPERIMENT: &str = "what is built may be used without it";
+/// The reason for `experimental`, a key of many mappings.
+pub(super) const NO_EXPERIMENT: &str = "every feature may be used without it";
 
-/// Of `hostNetwork`, without which Linkerd compared the first 24 bits of addresses.
+/// The reason for `hostNetwork`, without which Linkerd compared the first 24 bits of addresses.
 const BY_NODE: &str =
     "nodes are told apart by their names, whether or not pods use the network of their host";
 
@@ -17,7 +17,7 @@ const NAMERD: &str = "namerd is not asked: keep the dtab in the router's `dtab`"
 const ISTIO_INTERPRETER: &str = "the Istio of Linkerd 1 is gone: keep the dtab in the router's `dtab`";
 
 pub(super) const SECTIONS: &[Section] = &[
-    sorted(
+    kinds(
         "namer",
         &[
             key("prefix", Works),
@@ -62,32 +62,10 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     section(
-        "namer io.l5d.consul",
-        &[
-            key("host", NotYet(CONSUL)),
-            key("port", NotYet(CONSUL)),
-            key("includeTag", NotYet(CONSUL)),
-            key("useHealthCheck", NotYet(CONSUL)),
-            key("healthStatuses", NotYet(CONSUL)),
-            key("token", NotYet(CONSUL)),
-            key("setHost", NotYet(CONSUL)),
-            key("consistencyMode", NotYet(CONSUL)),
-            key("failFast", NotYet(CONSUL)),
-            key("preferServiceAddress", NotYet(CONSUL)),
-            list("weights", NotYet(CONSUL), "consul weight"),
-            key("maxHeadersKB", NotYet(CONSUL)),
-            key("maxInitialLineKB", NotYet(CONSUL)),
-            key("fixedLengthStreamedAfterKB", NotYet(CONSUL)),
-            key("transferMetadata", NotYet(CONSUL)),
-            one("tls", NotYet(CONSUL), "client tls"),
-        ],
-    ),
-    section("consul weight", &[key("tag", NotYet(CONSUL)), key("weight", NotYet(CONSUL))]),
-    section(
         "namer io.l5d.dnssrv",
         &[key("refreshIntervalSeconds", Works), key("dnsHosts", Works), key("domain", Works)],
     ),
-    sorted(
+    kinds(
         "interpreter",
         &[key("experimental", NoEffect(NO_EXPERIMENT)), list("transformers", Works, "transformer")],
     )
@@ -117,23 +95,7 @@ pub(super) const SECTIONS: &[Section] = &[
         &[key("namespace", Works), key("name", Works), key("apiVersion", Works)],
     )
     .with(&["kubernetes client"]),
-    section(
-        "interpreter io.l5d.consul.interpreter",
-        &[
-            key("host", NotYet(CONSUL)),
-            key("port", NotYet(CONSUL)),
-            key("pathPrefix", NotYet(CONSUL)),
-            key("namespace", NotYet(CONSUL)),
-            key("token", NotYet(CONSUL)),
-            key("datacenter", NotYet(CONSUL)),
-            key("readConsistencyMode", NotYet(CONSUL)),
-            key("writeConsistencyMode", NotYet(CONSUL)),
-            key("failFast", NotYet(CONSUL)),
-            one("backoff", NotYet(CONSUL), "backoff"),
-            one("tls", NotYet(CONSUL), "client tls"),
-        ],
-    ),
-    sorted("transformer", &[]),
+    kinds("transformer", &[]),
     section(
         "transformer kind",
         &[

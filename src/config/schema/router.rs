@@ -1,7 +1,7 @@
 //! Routers, their servers, identifiers and binding caches.
 
-use super::Fate::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
-use super::{Holds, Key, NOTHING, Section, TLS, TRACES, key, list, one, section, sorted};
+use super::Support::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
+use super::{Contents, NOTHING, SchemaRow, Section, TLS, TRACES, key, kinds, list, one, section};
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
 const STREAMED: &str = "bodies are always streamed, whatever their length";
@@ -20,7 +20,7 @@ pub(super) const SECTIONS: &[Section] = &[
             list("servers", Works, "server"),
             key("dtab", Works),
             key("dstPrefix", Works),
-            Key { name: "identifier", fate: Works, holds: Holds::OneOrList("identifier") },
+            SchemaRow { name: "identifier", support: Works, contents: Contents::OneOrList("identifier") },
             one("interpreter", Works, "interpreter"),
             key("bindingTimeoutMs", Works),
             one("bindingCache", Works, "binding cache"),
@@ -29,10 +29,10 @@ pub(super) const SECTIONS: &[Section] = &[
             key("originator", NoEffect("it only set a gauge")),
             key("announcers", NoEffect(NOT_ANNOUNCED)),
             key("experimental", NoEffect(super::naming::NO_EXPERIMENT)),
-            one("tracePropagator", NotYet(TRACES), "trace propagator"),
+            key("tracePropagator", NotYet(TRACES)),
         ],
     )
-    .sorted_by("protocol"),
+    .kinds_by("protocol"),
     section(
         "router kind",
         &[
@@ -102,18 +102,13 @@ pub(super) const SECTIONS: &[Section] = &[
             key("idleTtlSecs", Works),
         ],
     ),
-    sorted("trace propagator", &[]),
-    section(
-        "trace propagator kind",
-        &[key("io.l5d.default", NotYet(TRACES)), key("io.l5d.zipkin", NotYet(TRACES))],
-    ),
     section(
         "server",
         &[
             key("port", Works),
             key("ip", Works),
             key("label", Works),
-            Key { name: "trust", fate: Works, holds: Holds::ValueOrOne("trust") },
+            SchemaRow { name: "trust", support: Works, contents: Contents::ValueOrOne("trust") },
             key("clearContext", Works),
             key("maxConcurrentRequests", Works),
             key("maxConnections", Works),
@@ -123,7 +118,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxCallDepth", Works),
             one("addForwardedHeader", Works, "forwarded header"),
             one("socketOptions", Works, "socket options"),
-            one("tls", NotYet(TLS), "server tls"),
+            key("tls", NotYet(TLS)),
             one("serverSession", Works, "session"),
             key("announce", NoEffect(NOT_ANNOUNCED)),
         ],
@@ -183,7 +178,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section("trust", &[key("from", Works)]),
     section("session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),
     section("forwarded header", &[one("by", Works, "labeler"), one("for", Works, "labeler")]),
-    sorted("labeler", &[]),
+    kinds("labeler", &[]),
     section(
         "labeler kind",
         &[
@@ -196,19 +191,7 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     section("labeler static", &[key("label", Works)]),
-    section(
-        "server tls",
-        &[
-            key("certPath", NotYet(TLS)),
-            key("keyPath", NotYet(TLS)),
-            key("intermediateCertsPath", NotYet(TLS)),
-            key("caCertPath", NotYet(TLS)),
-            key("ciphers", NotYet(TLS)),
-            key("requireClientAuth", NotYet(TLS)),
-            key("protocols", NotYet(TLS)),
-        ],
-    ),
-    sorted("identifier", &[]),
+    kinds("identifier", &[]),
     // In Linkerd each protocol had its own. Here the listeners of either take requests of both.
     section(
         "identifier kind",

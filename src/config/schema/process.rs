@@ -1,0 +1,48 @@
+//! The file as a whole, the admin server, telemeters.
+
+use super::Support::{Inside, NoEffect, NotYet, Works};
+use super::{ADMIN_RULES, IDENTIFIER_PORT, RECENT, Section, TLS, TRACES, key, kinds, list, one, section};
+
+const NO_REPORT: &str = "no usage data is sent";
+const ALWAYS_THERE: &str =
+    "metrics are at `/admin/metrics/prometheus` without it, under names that begin with `signpost_`";
+const GONE: &str = "nothing is sent there; read the metrics of the admin server instead";
+
+pub(super) const SECTIONS: &[Section] = &[
+    section(
+        super::TOP,
+        &[
+            list("routers", Works, "router"),
+            list("namers", Works, "namer"),
+            list("telemetry", Inside, "telemeter"),
+            one("admin", Works, "admin"),
+            key("usage", NoEffect(NO_REPORT)),
+        ],
+    ),
+    section(
+        "admin",
+        &[
+            key("ip", Works),
+            key("port", Works),
+            key("socketOptions", NoEffect("the admin server sets what it needs")),
+            key("shutdownDelayMs", Works),
+            key("shutdownGraceMs", Works),
+            key("tls", NotYet(TLS)),
+            key("security", NotYet(ADMIN_RULES)),
+            key("httpIdentifierPort", NotYet(IDENTIFIER_PORT)),
+            key("workerThreads", NoEffect("one thread of its own serves the admin server")),
+        ],
+    ),
+    kinds("telemeter", &[]),
+    section(
+        "telemeter kind",
+        &[
+            key("io.l5d.prometheus", NoEffect(ALWAYS_THERE)),
+            key("io.l5d.influxdb", NoEffect(GONE)),
+            key("io.l5d.statsd", NoEffect(GONE)),
+            key("io.l5d.tracelog", NotYet(TRACES)),
+            key("io.l5d.recentRequests", NotYet(RECENT)),
+            key("io.l5d.zipkin", NotYet(TRACES)),
+        ],
+    ),
+];
