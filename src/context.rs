@@ -8,7 +8,6 @@
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
-mod carried;
 mod deadline;
 mod error;
 mod forwarded;
@@ -17,19 +16,20 @@ mod peer;
 mod policy;
 #[cfg(test)]
 mod properties;
-mod target;
+mod request_context;
+mod request_target;
 mod trace;
 mod trust;
 mod via;
 
-pub use self::carried::Context;
 pub use self::deadline::Deadline;
 pub use self::error::{MAX_ERROR, encode_error, encode_grpc_message};
 pub use self::forwarded::{Forwarded, HostParameter, Labeler};
 pub use self::overrides::{OverrideError, OverrideLimits, Overrides, decode_overrides};
 pub use self::peer::Peer;
-pub use self::policy::{Answered, Config, Leaving, Policy, Refusal};
-pub use self::target::Target;
+pub use self::policy::{Config, Policy, Refusal, ResponseFindings, UpstreamNames};
+pub use self::request_context::Context;
+pub use self::request_target::RequestTarget;
 pub use self::trace::Trace;
 pub use self::trust::{Range, RangeError, Trust};
 pub use self::via::count_via;

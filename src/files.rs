@@ -9,13 +9,13 @@
 //! What is absent: this module never reads a file and does not say what changed. Whoever is told reads again
 //! what it holds and compares.
 
-mod arming;
-mod way;
+mod inotify;
+mod path_walk;
 
 #[cfg(test)]
 mod tests;
 
-use self::arming::{Arming, Listener};
+use self::inotify::{ChangeSubscriber, DirectoryWatches};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,8 +37,8 @@ const POLL: Duration = Duration::from_secs(2);
 /// Whoever holds it calls [`Watch::changed`] in a loop and reads again what it holds each time.
 #[derive(Debug)]
 pub struct Watch {
-    listener: Arc<Listener>,
-    arming: Arc<Mutex<Arming>>,
+    listener: Arc<ChangeSubscriber>,
+    arming: Arc<Mutex<DirectoryWatches>>,
     announced: watch::Receiver<()>,
 }
 
@@ -46,12 +46,12 @@ impl Watch {
     /// Makes a watch of nothing yet. Its task runs on `control`, what touches the file system on the blocking
     /// threads of that runtime: a network file system can take its time.
     pub fn new(control: &Handle) -> Self {
-        Self::with(arming::inotify, control)
+        Self::with(inotify::inotify, control)
     }
 
-    fn with(make: arming::Make, control: &Handle) -> Self {
-        let listener = Arc::new(Listener::default());
-        let arming = Arc::new(Mutex::new(Arming::new(make, Arc::clone(&listener))));
+    fn with(make: inotify::WatcherFactory, control: &Handle) -> Self {
+        let listener = Arc::new(ChangeSubscriber::default());
+        let arming = Arc::new(Mutex::new(DirectoryWatches::new(make, Arc::clone(&listener))));
         let (announce, announced) = watch::channel(());
         control.spawn(announce_changes(Arc::clone(&listener), Arc::clone(&arming), announce));
         Self { listener, arming, announced }
@@ -72,7 +72,7 @@ impl Watch {
         self.arm(move |arming| arming.forget(&paths)).await;
     }
 
-    async fn arm(&self, change: impl FnOnce(&mut Arming) -> bool + Send + 'static) {
+    async fn arm(&self, change: impl FnOnce(&mut DirectoryWatches) -> bool + Send + 'static) {
         if !arm(&self.arming, change).await {
             // The task shall know, and begin to poll.
             self.listener.wake();
@@ -94,19 +94,23 @@ impl Watch {
 }
 
 /// The task of a watch: waits for a report, for quiet after it, walks the ways again, and announces.
-async fn announce_changes(listener: Arc<Listener>, arming: Arc<Mutex<Arming>>, announce: watch::Sender<()>) {
+async fn announce_changes(
+    listener: Arc<ChangeSubscriber>,
+    arming: Arc<Mutex<DirectoryWatches>>,
+    announce: watch::Sender<()>,
+) {
     let mut armed = true;
     loop {
         tokio::select! {
             () = next_change(&listener, armed) => {}
             () = announce.closed() => return,
         }
-        armed = arm(&arming, Arming::renew).await;
+        armed = arm(&arming, DirectoryWatches::renew).await;
         announce.send_replace(());
     }
 }
 
-async fn next_change(listener: &Listener, armed: bool) {
+async fn next_change(listener: &ChangeSubscriber, armed: bool) {
     if armed {
         listener.noticed().await;
     } else {
@@ -123,7 +127,10 @@ async fn next_change(listener: &Listener, armed: bool) {
 }
 
 /// Changes what is armed; returns whether the system reports changes.
-async fn arm(arming: &Arc<Mutex<Arming>>, change: impl FnOnce(&mut Arming) -> bool + Send + 'static) -> bool {
+async fn arm(
+    arming: &Arc<Mutex<DirectoryWatches>>,
+    change: impl FnOnce(&mut DirectoryWatches) -> bool + Send + 'static,
+) -> bool {
     let arming = Arc::clone(arming);
     let work = move || change(&mut arming.lock().unwrap_or_else(PoisonError::into_inner));
     // A join error is a panic in there or the end of the runtime: nothing is known to be armed then.

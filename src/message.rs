@@ -6,9 +6,9 @@
 //! forwarded in this order:
 //!
 //! ```
-//! use signpost::message::{Framing, Head, Limits, request_framing};
+//! use signpost::message::{Framing, Head, HeadLimits, request_framing};
 //!
-//! let limits = Limits { line: 8192, fields_bytes: 65536, fields: 100 };
+//! let limits = HeadLimits { line: 8192, fields_bytes: 65536, fields: 100 };
 //! let input = b"POST http://WWW.Hello.World/a HTTP/1.1\r\nHost: b\r\nContent-Length: 2, 2\r\n\
 //!     Connection: c\r\nC: d\r\n\r\nhi";
 //! let mut head = Head::new();
@@ -67,10 +67,11 @@ mod head;
 
 use self::chunks::may_trail;
 pub use self::chunks::{
-    CHUNK_END, ChunkError, Chunked, Chunks, LAST_CHUNK, write_chunk_head, write_last_chunk,
+    CHUNK_END, ChunkError, ChunkEvent, Chunks, LAST_CHUNK, write_chunk_head, write_last_chunk,
 };
-pub use self::field::{Field, Known};
+pub use self::field::{Field, KnownField};
 pub use self::framing::{Framing, FramingError, keeps_alive, request_framing, response_framing};
 pub use self::head::{
-    Head, HeadError, HopByHop, Limits, Version, strip_trailers, trailer_fields, trailer_lines, validate_host,
+    Head, HeadError, HeadLimits, HopByHopFields, Version, strip_trailers, trailer_fields, trailer_lines,
+    validate_host,
 };

@@ -5,7 +5,7 @@
 mod log;
 mod metrics;
 
-pub use self::log::{Lines, LogFile, LogTarget, Logs, Roll};
+pub use self::log::{LogFile, LogHandle, LogTarget, Logs, RollPolicy};
 pub use self::metrics::{Counter, Distribution, Durations, Gauge, Registry, Series, Total};
 
 use std::env;

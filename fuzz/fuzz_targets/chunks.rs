@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use signpost::message::{CHUNK_END, ChunkError, Chunked, Chunks, write_chunk_head, write_last_chunk};
+use signpost::message::{CHUNK_END, ChunkError, ChunkEvent, Chunks, write_chunk_head, write_last_chunk};
 use signpost_fuzz::cut;
 
 fuzz_target!(|input: &[u8]| {
@@ -33,16 +33,16 @@ fn decode<const N: usize>(pieces: [&[u8]; N]) -> Result<Body, ChunkError> {
     for mut piece in pieces {
         while !piece.is_empty() && body.ended.is_none() {
             let step = match chunks.decode(piece)? {
-                Chunked::More { consumed } => {
+                ChunkEvent::More { consumed } => {
                     assert_eq!(consumed, piece.len(), "more is needed when all was taken");
                     consumed
                 }
-                Chunked::Data { skip, data } => {
+                ChunkEvent::Data { skip, data } => {
                     assert!(data > 0);
                     body.data.extend_from_slice(&piece[skip..skip + data]);
                     skip + data
                 }
-                Chunked::End { consumed } => {
+                ChunkEvent::End { consumed } => {
                     body.ended = Some(taken + consumed);
                     consumed
                 }

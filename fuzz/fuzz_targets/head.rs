@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use signpost::message::{Field, Head, Known, keeps_alive, request_framing, response_framing};
+use signpost::message::{Field, Head, KnownField, keeps_alive, request_framing, response_framing};
 use signpost_fuzz::{LIMITS, Parse, assert_steers_not, cut, next_hop};
 
 /// The bytes of an incomplete head that no bound counts: empty lines before it and line ends.
@@ -38,7 +38,7 @@ fn check(parse: Parse, bytes: &[u8], first: usize) -> Option<Head> {
     let taken = whole.ok().flatten()?;
     assert!(taken <= bytes.len());
     assert_eq!(fields(&head), fields(&pieced));
-    assert!(head.fields().all(|field| Known::of(field.name) == field.known));
+    assert!(head.fields().all(|field| KnownField::of(field.name) == field.known));
     Some(head)
 }
 

@@ -3,8 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use signpost::context::{Config, Context, Deadline, Leaving, Peer, Policy, Trace, Trust, decode_overrides};
-use signpost::message::{Head, Known};
+use signpost::context::{
+    Config, Context, Deadline, Peer, Policy, Trace, Trust, UpstreamNames, decode_overrides,
+};
+use signpost::message::{Head, KnownField};
 use signpost_fuzz::{LIMITS, Parse, assert_steers_not, next_hop};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -54,7 +56,7 @@ fn from_a_friend(mut head: Head) {
         return;
     }
     let Ok(overrides) = decode_overrides(here.overrides(), &policy.override_limits()) else { return };
-    let names = Leaving {
+    let names = UpstreamNames {
         service: b"/svc/world",
         client: b"/$/inet/127.1/80",
         residual: None,
@@ -73,7 +75,7 @@ fn from_a_friend(mut head: Head) {
 }
 
 fn to_a_stranger(mut head: Head) {
-    let was_made_by_a_router = head.contains(Known::L5dErr);
+    let was_made_by_a_router = head.contains(KnownField::L5dErr);
     let answered = policy(Trust::Nobody).answer(&mut head, &Context::new());
     assert_eq!(answered.blank_body, was_made_by_a_router);
     head.fields().for_each(|field| assert_steers_not(field.name));

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use signpost::app::{App, Threads};
-use signpost::message::{Chunked, Chunks, Framing, Head, Limits, request_framing, response_framing};
+use signpost::message::{ChunkEvent, Chunks, Framing, Head, HeadLimits, request_framing, response_framing};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::OnceLock;
@@ -22,7 +22,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 static RECEIVED: AtomicUsize = AtomicUsize::new(0);
 
 /// Bounds on what the server writes: it adds fields to what it was sent.
-const WIDE: Limits = Limits { line: 20_000, fields_bytes: 100_000, fields: 1000 };
+const WIDE: HeadLimits = HeadLimits { line: 20_000, fields_bytes: 100_000, fields: 1000 };
 
 fuzz_target!(|input: &[u8]| {
     let server = server();
@@ -158,9 +158,9 @@ fn chunked(bytes: &[u8]) -> Option<usize> {
     let (mut chunks, mut at) = (Chunks::new(), 0);
     loop {
         match abort_unless(chunks.decode(&bytes[at..]), bytes) {
-            Chunked::Data { skip, data } => at += skip + data,
-            Chunked::End { consumed } => return Some(at + consumed),
-            Chunked::More { .. } => return None,
+            ChunkEvent::Data { skip, data } => at += skip + data,
+            ChunkEvent::End { consumed } => return Some(at + consumed),
+            ChunkEvent::More { .. } => return None,
         }
     }
 }

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use signpost::message::{Field, Head, Known, Version, request_framing};
+use signpost::message::{Field, Head, KnownField, Version, request_framing};
 use signpost_fuzz::{LIMITS, next_hop};
 
 fuzz_target!(|input: &[u8]| {
@@ -19,14 +19,17 @@ fuzz_target!(|input: &[u8]| {
         let mut again = Head::new();
         again.take_http2_request(&parts, &LIMITS).expect("what was taken is taken again");
         assert_eq!(again.method(), head.method());
-        assert_eq!(again.get(Known::Host).unwrap_or_default(), head.get(Known::Host).unwrap_or_default());
-        assert_eq!(again.get(Known::ContentLength), head.get(Known::ContentLength));
+        assert_eq!(
+            again.get(KnownField::Host).unwrap_or_default(),
+            head.get(KnownField::Host).unwrap_or_default()
+        );
+        assert_eq!(again.get(KnownField::ContentLength), head.get(KnownField::ContentLength));
     }
     let Ok(framing) = request_framing(&head) else { return };
     // As the proxy does before it writes the head.
     head.strip_hop_by_hop();
     head.set_version(Version::Http11);
-    if !head.contains(Known::Host) {
+    if !head.contains(KnownField::Host) {
         head.append(b"host", b"");
     }
     let again = next_hop(Head::parse_request, &head);
@@ -41,7 +44,7 @@ fn request(input: &[u8]) -> Option<http::Request<()>> {
     let mut request = http::Request::builder().method(lines.next()?).uri(lines.next()?);
     for line in lines {
         let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
-        let is_of_connection = Known::of(name).is_hop_by_hop();
+        let is_of_connection = KnownField::of(name).is_hop_by_hop();
         if is_of_connection || name.iter().any(u8::is_ascii_uppercase) {
             return None;
         }

@@ -1,18 +1,18 @@
 //! What the fuzz targets share.
 
-use signpost::message::{Head, HeadError, Limits};
+use signpost::message::{Head, HeadError, HeadLimits};
 use signpost::name::ParseError;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 /// Bounds that libFuzzer's inputs reach: they seldom have more than 4 KiB.
-pub const LIMITS: Limits = Limits { line: 200, fields_bytes: 1000, fields: 20 };
+pub const LIMITS: HeadLimits = HeadLimits { line: 200, fields_bytes: 1000, fields: 20 };
 
 /// Bounds that no head reaches which was read within [`LIMITS`], edited and written.
-const WIDE: Limits = Limits { line: 2000, fields_bytes: 20_000, fields: 40 };
+const WIDE: HeadLimits = HeadLimits { line: 2000, fields_bytes: 20_000, fields: 40 };
 
 /// One of the functions that read a head.
-pub type Parse = fn(&mut Head, &[u8], &Limits) -> Result<Option<usize>, HeadError>;
+pub type Parse = fn(&mut Head, &[u8], &HeadLimits) -> Result<Option<usize>, HeadError>;
 
 /// Writes a head and reads it as the next hop does, which must succeed.
 pub fn next_hop(parse: Parse, head: &Head) -> Head {

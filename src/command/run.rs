@@ -94,7 +94,7 @@ async fn follow(file: &str, running: &mut Running) -> io::Error {
     let mut watch = Watch::new(&Handle::current());
     // The standard input has been read to its end.
     if file != "-" {
-        watch.follow([PathBuf::from(file)]).await;
+        watch.watch_paths([PathBuf::from(file)]).await;
     }
     loop {
         tokio::select! {

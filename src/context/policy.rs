@@ -1,13 +1,13 @@
 use super::overrides::{CTX_END, USER_END};
 use super::via::via_entry;
 use super::{Context, Deadline, Forwarded, OverrideLimits, Peer, Trace, Trust, count_via};
-use crate::message::{Field, Head, HopByHop, Known};
+use crate::message::{Field, Head, HopByHopFields, KnownField};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The fields of a request that the router itself writes: what came with the request is never passed on.
-const WRITTEN_HERE: [Known; 4] =
-    [Known::L5dDstService, Known::L5dDstClient, Known::L5dDstResidual, Known::L5dReqid];
+const WRITTEN_HERE: [KnownField; 4] =
+    [KnownField::L5dDstService, KnownField::L5dDstClient, KnownField::L5dDstResidual, KnownField::L5dReqid];
 
 /// What one listener does with what requests carry.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,7 +51,7 @@ pub struct Policy {
 
 /// The names that the upstream is told, as printed paths.
 #[derive(Clone, Copy, Debug)]
-pub struct Leaving<'a> {
+pub struct UpstreamNames<'a> {
     /// The logical name.
     pub service: &'a [u8],
     /// The bound id.
@@ -65,9 +65,9 @@ pub struct Leaving<'a> {
 /// What is left to do with a response after [`Policy::answer`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
-pub struct Answered {
+pub struct ResponseFindings {
     /// What the response said of its connection, and lost.
-    pub hop_by_hop: HopByHop,
+    pub hop_by_hop: HopByHopFields,
     /// Whether the body was made by a router and is for a caller who is not trusted: it may name internals, so it
     /// must be replaced by an empty one.
     pub blank_body: bool,
@@ -134,7 +134,7 @@ impl Policy {
             drop_steering(head, context);
             context.trace = Trace::begin();
         }
-        context.call_depth = count_via(head.get_all(Known::Via));
+        context.call_depth = count_via(head.get_all(KnownField::Via));
         if context.call_depth > self.config.max_call_depth {
             return Err(Refusal::CallDepth { limit: self.config.max_call_depth });
         }
@@ -155,25 +155,25 @@ impl Policy {
         peer: &Peer,
         head: &mut Head,
         context: &mut Context,
-        names: &Leaving<'_>,
-    ) -> HopByHop {
+        names: &UpstreamNames<'_>,
+    ) -> HopByHopFields {
         let hop_by_hop = head.strip_hop_by_hop();
-        head.append_known(Known::Via, via_entry(head.version()));
-        head.append_known(Known::L5dDstService, names.service);
-        self.aim(head, names.client, names.residual);
+        head.append_known(KnownField::Via, via_entry(head.version()));
+        head.append_known(KnownField::L5dDstService, names.service);
+        self.name_client(head, names.client, names.residual);
         if !names.overrides.is_empty() {
-            head.append_known(Known::L5dCtxDtab, names.overrides);
+            head.append_known(KnownField::L5dCtxDtab, names.overrides);
         }
         let scratch = &mut context.scratch;
         if let Some(deadline) = context.deadline {
-            head.append_known(Known::L5dCtxDeadline, written(scratch, |out| deadline.encode(out)));
+            head.append_known(KnownField::L5dCtxDeadline, written(scratch, |out| deadline.encode(out)));
         }
-        head.append_known(Known::L5dCtxTrace, written(scratch, |out| context.trace.encode(out)));
-        head.append_known(Known::L5dReqid, written(scratch, |out| context.trace.encode_root(out)));
+        head.append_known(KnownField::L5dCtxTrace, written(scratch, |out| context.trace.encode(out)));
+        head.append_known(KnownField::L5dReqid, written(scratch, |out| context.trace.encode_root(out)));
         if let Some(forwarded) = &self.config.forwarded {
-            let host = head.get(Known::Host);
+            let host = head.get(KnownField::Host);
             let value = written(scratch, |out| forwarded.encode(peer, &self.config.router, host, out));
-            head.append_known(Known::Forwarded, value);
+            head.append_known(KnownField::Forwarded, value);
         }
         if let Some(name) = &self.config.timestamp_header
             && head.find(name.as_bytes()).is_none()
@@ -184,34 +184,34 @@ impl Policy {
     }
 
     /// Says to which client a request goes, in place of what was said before: each attempt may draw another leaf.
-    pub fn aim(&self, head: &mut Head, client: &[u8], residual: Option<&[u8]>) {
-        head.remove(Known::L5dDstClient);
-        head.append_known(Known::L5dDstClient, client);
-        head.remove(Known::L5dDstResidual);
+    pub fn name_client(&self, head: &mut Head, client: &[u8], residual: Option<&[u8]>) {
+        head.remove(KnownField::L5dDstClient);
+        head.append_known(KnownField::L5dDstClient, client);
+        head.remove(KnownField::L5dDstResidual);
         if let Some(residual) = residual.filter(|residual| !residual.is_empty()) {
-            head.append_known(Known::L5dDstResidual, residual);
+            head.append_known(KnownField::L5dDstResidual, residual);
         }
     }
 
     /// Prepares a response for its caller; also one that was made here. The version is still the one the response
     /// came in.
-    pub fn answer(&self, head: &mut Head, context: &Context) -> Answered {
-        let blank_body = !context.trusted && head.contains(Known::L5dErr);
+    pub fn answer(&self, head: &mut Head, context: &Context) -> ResponseFindings {
+        let blank_body = !context.trusted && head.contains(KnownField::L5dErr);
         let hop_by_hop = head.strip_hop_by_hop();
-        head.append_known(Known::Via, via_entry(head.version()));
+        head.append_known(KnownField::Via, via_entry(head.version()));
         if !context.trusted {
             head.remove_where(|field| {
                 field.known.is_steering() || (blank_body && tells_of_a_failed_call(field.name))
             });
         }
-        Answered { hop_by_hop, blank_body }
+        ResponseFindings { hop_by_hop, blank_body }
     }
 
     /// Moves the override values into `context`: those of `l5d-ctx-dtab`, then those of `l5d-dtab`.
     fn take_overrides(&self, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
         let limit = self.config.max_override_bytes;
         let mut left = limit;
-        for (known, end) in [(Known::L5dCtxDtab, CTX_END), (Known::L5dDtab, USER_END)] {
+        for (known, end) in [(KnownField::L5dCtxDtab, CTX_END), (KnownField::L5dDtab, USER_END)] {
             // An empty value is an empty dtab, so it leaves the key as it is.
             for value in head.get_all(known).filter(|value| !value.is_empty()) {
                 left = left.checked_sub(value.len()).ok_or(Refusal::OverrideTooLarge { limit })?;
@@ -250,24 +250,24 @@ fn is_override(field: &Field<'_>) -> bool {
                 .all(|(&got, &want)| got.eq_ignore_ascii_case(&want) || (got == b'_' && want == b'-'))
     };
     match field.known {
-        Known::L5dDtab | Known::L5dCtxDtab | Known::DtabLocal => true,
-        Known::L5dOther => spelt(b"l5d-dtab") || spelt(b"l5d-ctx-dtab"),
+        KnownField::L5dDtab | KnownField::L5dCtxDtab | KnownField::DtabLocal => true,
+        KnownField::L5dOther => spelt(b"l5d-dtab") || spelt(b"l5d-ctx-dtab"),
         _ => false,
     }
 }
 
 /// Moves the deadline into `context`; a value that is none is removed too, where Linkerd passed it on.
 fn take_deadline(head: &mut Head, context: &mut Context) {
-    context.deadline = Deadline::decode_all(head.get_all(Known::L5dCtxDeadline));
-    head.remove(Known::L5dCtxDeadline);
+    context.deadline = Deadline::decode_all(head.get_all(KnownField::L5dCtxDeadline));
+    head.remove(KnownField::L5dCtxDeadline);
 }
 
 /// Continues the caller's trace, or starts one. A sampling rate asked for has no taker here.
 fn take_trace(head: &mut Head, context: &mut Context) {
-    let caller = head.get(Known::L5dCtxTrace).and_then(Trace::decode);
+    let caller = head.get(KnownField::L5dCtxTrace).and_then(Trace::decode);
     context.trace = caller.map_or_else(Trace::begin, |caller| caller.child());
-    head.remove(Known::L5dCtxTrace);
-    head.remove(Known::L5dSample);
+    head.remove(KnownField::L5dCtxTrace);
+    head.remove(KnownField::L5dSample);
 }
 
 /// Makes a value in a buffer that is used again.

@@ -1,6 +1,8 @@
 //! Every decoder returns, whatever the bytes, and understands what the encoder writes.
 
-use super::{Deadline, OverrideLimits, Target, Trace, count_via, decode_overrides, overrides::CTX_END};
+use super::{
+    Deadline, OverrideLimits, RequestTarget, Trace, count_via, decode_overrides, overrides::CTX_END,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -52,7 +54,7 @@ proptest! {
 
     #[test]
     fn targets_and_via(target in bytes()) {
-        let split = Target::split(&target);
+        let split = RequestTarget::split(&target);
         let whole = [split.path, if split.query.is_some() { b"?" } else { b"" }, split.query.unwrap_or_default()];
         prop_assert_eq!(whole.concat(), target.clone());
         prop_assert!(split.elems().all(|elem| !elem.is_empty() && !elem.contains(&b'/')));

@@ -1,5 +1,5 @@
-use super::arming::Listener;
-use super::way::walk;
+use super::inotify::ChangeSubscriber;
+use super::path_walk::walk;
 use super::{POLL, Watch};
 use notify::event::{
     AccessKind, AccessMode, CreateKind, DataChange, EventKind, Flag, MetadataKind, ModifyKind, RemoveKind,
@@ -115,7 +115,7 @@ async fn announces_every_kind_of_change_and_goes_on_watching() {
         let dir = tempfile::tempdir().unwrap();
         before(dir.path());
         let mut watch = Watch::new(&Handle::current());
-        watch.follow([dir.path().join(path)]).await;
+        watch.watch_paths([dir.path().join(path)]).await;
         first(dir.path());
         assert!(announced(&mut watch).await, "{case}: the first change");
         second(dir.path());
@@ -127,7 +127,7 @@ async fn announces_every_kind_of_change_and_goes_on_watching() {
 async fn goes_on_watching_after_an_overflow() {
     let dir = tempfile::tempdir().unwrap();
     let mut watch = Watch::new(&Handle::current());
-    watch.follow([dir.path().join("web")]).await;
+    watch.watch_paths([dir.path().join("web")]).await;
     watch.listener.hear(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
     assert!(announced(&mut watch).await, "everything may have changed");
     write(&dir.path().join("web"), "a");
@@ -139,26 +139,26 @@ async fn forgets_what_is_followed_no_longer() {
     let dir = tempfile::tempdir().unwrap();
     let watch = Watch::new(&Handle::current());
     let (web, users) = (dir.path().join("web"), dir.path().join("users"));
-    watch.follow([web.clone(), web.clone(), users.clone()]).await;
+    watch.watch_paths([web.clone(), web.clone(), users.clone()]).await;
     let changed = |path: &Path| {
         let event = Event::new(EventKind::Modify(ModifyKind::Data(DataChange::Any)));
         watch.listener.is_interested(&Ok(event.add_path(fs::canonicalize(dir.path()).unwrap().join(path))))
     };
     assert!(changed(Path::new("web")) && changed(Path::new("users")));
-    watch.forget([web.clone(), users]).await;
+    watch.unwatch_paths([web.clone(), users]).await;
     assert!(changed(Path::new("web")), "it was followed twice");
     assert!(!changed(Path::new("users")));
-    watch.forget([web]).await;
+    watch.unwatch_paths([web]).await;
     assert!(!changed(Path::new("web")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn polls_when_the_system_cannot_report() {
-    fn full(_: Arc<Listener>) -> notify::Result<Box<dyn Watcher + Send>> {
+    fn full(_: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
         Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))
     }
     let mut watch = Watch::with(full, &Handle::current());
-    watch.follow([PathBuf::from("/some/where")]).await;
+    watch.watch_paths([PathBuf::from("/some/where")]).await;
     watch.changed().await;
     for _ in 0..3 {
         let start = Instant::now();
@@ -170,7 +170,7 @@ async fn polls_when_the_system_cannot_report() {
 
 #[test]
 fn hears_what_is_of_interest() {
-    let listener = Listener::default();
+    let listener = ChangeSubscriber::default();
     listener.interest("/etc/names", "web");
     let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
     let cases = [

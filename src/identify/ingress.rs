@@ -14,16 +14,16 @@ pub use self::watch::{FIRST_LIST, Ingresses, LiveRules};
 
 use self::table::Table;
 use super::Missing;
-use crate::context::Target;
-use crate::message::{Head, Known};
+use crate::context::RequestTarget;
+use crate::message::{Head, KnownField};
 use crate::name::PathBuf;
 
 impl Rules {
     /// Appends `/<namespace>/<port>/<service>` of the backend that the request's host and path lead to.
     pub(super) fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Missing<'static>> {
         head.lower_host();
-        let host = without_port(head.get(Known::Host).unwrap_or_default());
-        let path = Target::split(head.target()).path;
+        let host = without_port(head.get(KnownField::Host).unwrap_or_default());
+        let path = RequestTarget::split(head.target()).path;
         self.look(|table| match table.find(host, path) {
             Some(Some(backend)) => {
                 name.extend(backend);

@@ -1,7 +1,7 @@
 //! How the end of a message is known (RFC 9112 6.3), strictly.
 
 use super::head::MAX_OPTIONS;
-use super::{Head, Known, Version, validate_host};
+use super::{Head, KnownField, Version, validate_host};
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,10 +81,10 @@ impl FramingError {
 pub fn request_framing(head: &Head) -> Result<Framing, FramingError> {
     check_host(head)?;
     check_options(head)?;
-    if head.contains(Known::FramingLookalike) {
+    if head.contains(KnownField::FramingLookalike) {
         return Err(FramingError::Lookalike);
     }
-    match (head.contains(Known::TransferEncoding), head.contains(Known::ContentLength)) {
+    match (head.contains(KnownField::TransferEncoding), head.contains(KnownField::ContentLength)) {
         (true, true) => Err(FramingError::LengthAndCoding),
         (true, false) => check_codings(head),
         (false, true) => length(head).map(Framing::Length),
@@ -113,10 +113,10 @@ pub fn response_framing(head: &Head, method: &[u8]) -> Result<Framing, FramingEr
     if method == b"CONNECT" && (200..300).contains(&status) {
         return Ok(Framing::Tunnel);
     }
-    if head.contains(Known::TransferEncoding) {
+    if head.contains(KnownField::TransferEncoding) {
         return check_codings(head);
     }
-    if head.contains(Known::ContentLength) {
+    if head.contains(KnownField::ContentLength) {
         return length(head).map(Framing::Length);
     }
     Ok(Framing::Close)
@@ -126,7 +126,7 @@ pub fn response_framing(head: &Head, method: &[u8]) -> Result<Framing, FramingEr
 ///
 /// HTTP/1.1 does unless `Connection` says `close`; HTTP/1.0 only if it says `keep-alive`, and `close` wins.
 pub fn keeps_alive(head: &Head) -> bool {
-    if !head.contains(Known::Connection) {
+    if !head.contains(KnownField::Connection) {
         return head.version() != Version::Http10;
     }
     !head.has_connection_option(b"close")
@@ -134,7 +134,7 @@ pub fn keeps_alive(head: &Head) -> bool {
 }
 
 fn check_host(head: &Head) -> Result<(), FramingError> {
-    let mut hosts = head.get_all(Known::Host);
+    let mut hosts = head.get_all(KnownField::Host);
     match (hosts.next(), hosts.next()) {
         (None, _) if head.version() == Version::Http11 => Err(FramingError::HostMissing),
         (None, _) => Ok(()),
@@ -152,7 +152,7 @@ fn check_options(head: &Head) -> Result<(), FramingError> {
 /// The one length that all `Content-Length` values agree on.
 fn length(head: &Head) -> Result<u64, FramingError> {
     let mut agreed = None;
-    for value in head.get_all(Known::ContentLength).flat_map(elements) {
+    for value in head.get_all(KnownField::ContentLength).flat_map(elements) {
         let length = number(value).ok_or(FramingError::LengthInvalid)?;
         match agreed {
             Some(other) if other != length => return Err(FramingError::LengthsDiffer),
@@ -180,7 +180,7 @@ fn check_codings(head: &Head) -> Result<Framing, FramingError> {
         return Err(FramingError::CodingInOldVersion);
     }
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let codings = || head.get_all(Known::TransferEncoding).flat_map(elements);
+    let codings = || head.get_all(KnownField::TransferEncoding).flat_map(elements);
     if !codings().last().is_some_and(is_chunked) {
         return Err(FramingError::ChunkedNotLast);
     }

@@ -8,13 +8,13 @@ mod target;
 
 use self::parse::Scan;
 use self::reason::usual_reason;
-use super::{Field, Known};
+use super::{Field, KnownField};
 use std::fmt;
 
-pub use self::connection::HopByHop;
+pub use self::connection::HopByHopFields;
 pub(super) use self::connection::MAX_OPTIONS;
 pub use self::http2::{strip_trailers, trailer_fields, trailer_lines};
-pub use self::parse::{HeadError, Limits};
+pub use self::parse::{HeadError, HeadLimits};
 pub use self::target::validate_host;
 
 /// The most bytes a head may hold, whatever the limits say: offsets are 32 bits wide.
@@ -56,19 +56,19 @@ impl Span {
 
 /// One field line, as it came or as it was appended: `name: value CRLF`, all in the head's bytes.
 #[derive(Clone, Copy)]
-struct Line {
+struct FieldLine {
     /// Where the line and its name begin.
     start: u32,
     name_end: u32,
     value: Span,
     /// Where the line ends, behind its CRLF.
     end: u32,
-    known: Known,
+    known: KnownField,
     /// Whether HTTP/2 may not put it into a compression table (RFC 7541 6.2.3).
     never_indexed: bool,
 }
 
-impl Line {
+impl FieldLine {
     fn name(self) -> Span {
         Span { start: self.start, end: self.name_end }
     }
@@ -89,7 +89,7 @@ impl Line {
 #[derive(Clone, Default)]
 pub struct Head {
     bytes: Vec<u8>,
-    lines: Vec<Line>,
+    lines: Vec<FieldLine>,
     /// The bits of the known fields that are there.
     known: u64,
     /// The first line as it came, with its CRLF; empty when it has to be written anew.
@@ -205,18 +205,18 @@ impl Head {
     }
 
     /// Returns the first value of a known field. An absent one costs one test of a bit.
-    pub fn get(&self, known: Known) -> Option<&[u8]> {
+    pub fn get(&self, known: KnownField) -> Option<&[u8]> {
         self.get_all(known).next()
     }
 
     /// Returns the values of a known field in order. An absent one costs one test of a bit.
-    pub fn get_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+    pub fn get_all(&self, known: KnownField) -> impl Iterator<Item = &[u8]> {
         let lines = if self.contains(known) { self.lines.as_slice() } else { &[] };
         lines.iter().filter(move |line| line.known == known).map(|line| line.value.of(&self.bytes))
     }
 
     /// Returns whether a known field is there.
-    pub fn contains(&self, known: Known) -> bool {
+    pub fn contains(&self, known: KnownField) -> bool {
         self.known & known.bit() != 0
     }
 
@@ -238,7 +238,7 @@ impl Head {
     }
 
     /// Removes every field that is `known`; returns how many there were.
-    pub fn remove(&mut self, known: Known) -> usize {
+    pub fn remove(&mut self, known: KnownField) -> usize {
         if !self.contains(known) {
             return 0;
         }
@@ -252,21 +252,21 @@ impl Head {
     /// which a head of a gigabyte has no room.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
         if name.iter().all(|&byte| is_token_byte(byte)) {
-            return self.append_line(Known::of(name), name, value);
+            return self.append_line(KnownField::of(name), name, value);
         }
         let name: Vec<_> = name.iter().map(|&byte| if is_token_byte(byte) { byte } else { b'-' }).collect();
-        self.append_line(Known::of(&name), &name, value);
+        self.append_line(KnownField::of(&name), &name, value);
     }
 
     /// Adds a known field at the end, under the name that the router writes.
     ///
     /// The value is treated as by [`append`](Self::append). What stands for several names adds nothing.
-    pub fn append_known(&mut self, known: Known, value: &[u8]) {
+    pub fn append_known(&mut self, known: KnownField, value: &[u8]) {
         self.append_line(known, known.name().as_bytes(), value);
     }
 
     /// Adds a line whose name is a token.
-    fn append_line(&mut self, known: Known, name: &[u8], value: &[u8]) {
+    fn append_line(&mut self, known: KnownField, name: &[u8], value: &[u8]) {
         const SEPARATORS: usize = ": \r\n".len();
         if name.is_empty() || self.lacks_room(name.len().saturating_add(value.len()) + SEPARATORS) {
             return;
@@ -281,7 +281,7 @@ impl Head {
         let value_end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
         self.known |= known.bit();
-        self.lines.push(Line {
+        self.lines.push(FieldLine {
             start: start as u32,
             name_end: name_end as u32,
             value: Span::new(value_start, value_end),
@@ -293,10 +293,10 @@ impl Head {
 
     /// Removes every field called `name`, whatever its case, and appends one.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
-        match Known::of(name) {
-            // The steering spellings share one `Known`, as all unknown names do: there the name itself
+        match KnownField::of(name) {
+            // The steering spellings share one `KnownField`, as all unknown names do: there the name itself
             // decides.
-            Known::Other | Known::L5dOther | Known::DtabLocal => {
+            KnownField::Other | KnownField::L5dOther | KnownField::DtabLocal => {
                 self.remove_where(|field| field.name.eq_ignore_ascii_case(name))
             }
             known => self.remove(known),
@@ -311,13 +311,13 @@ impl Head {
     pub fn set_content_length(&mut self, length: u64) {
         let mut room = itoa::Buffer::new();
         let digits = room.format(length).as_bytes();
-        let mut values = self.get_all(Known::ContentLength);
+        let mut values = self.get_all(KnownField::ContentLength);
         if values.next() == Some(digits) && values.next().is_none() {
             return;
         }
         drop(values);
-        self.remove(Known::ContentLength);
-        self.append_known(Known::ContentLength, digits);
+        self.remove(KnownField::ContentLength);
+        self.append_known(KnownField::ContentLength, digits);
     }
 
     /// Writes the head as HTTP/1 to the end of `out`, from the first line to the empty one.

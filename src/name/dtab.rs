@@ -40,13 +40,13 @@ pub struct Dentry {
 #[derive(Clone, Default)]
 pub struct Dtab {
     /// Never empty ones.
-    parts: Arc<[Arc<Part>]>,
+    parts: Arc<[Arc<DtabPart>]>,
     /// The sum of the parts' entries.
     len: usize,
 }
 
 /// Entries that were put together at once.
-struct Part {
+struct DtabPart {
     entries: Vec<Dentry>,
     /// Built with the part, where the table is read, so that no request pays for it. Short parts have none: walking
     /// them is as fast, and request overrides are short.
@@ -56,7 +56,7 @@ struct Part {
 /// The longest part that is walked entry by entry.
 const WALKED: usize = 16;
 
-impl Part {
+impl DtabPart {
     fn new(entries: Vec<Dentry>) -> Self {
         let index = (entries.len() > WALKED).then(|| Index::new(&entries));
         Self { entries, index }
@@ -173,7 +173,7 @@ impl FromIterator<Dentry> for Dtab {
             return Self::empty();
         }
         let len = entries.len();
-        Self { parts: Arc::new([Arc::new(Part::new(entries))]), len }
+        Self { parts: Arc::new([Arc::new(DtabPart::new(entries))]), len }
     }
 }
 

@@ -10,9 +10,9 @@ use serde::ser::{Serialize, Serializer};
 use super::{Dentry, Dtab, NameTree, ParseError, Path, Prefix};
 
 /// Reads a string by `FromStr`.
-struct Text<T>(&'static str, PhantomData<T>);
+struct TextVisitor<T>(&'static str, PhantomData<T>);
 
-impl<T: FromStr<Err = ParseError>> Visitor<'_> for Text<T> {
+impl<T: FromStr<Err = ParseError>> Visitor<'_> for TextVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +34,7 @@ macro_rules! as_text {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(Text($what, PhantomData))
+                deserializer.deserialize_str(TextVisitor($what, PhantomData))
             }
         }
     )*};

@@ -23,13 +23,13 @@ impl Dtab {
     /// # Ok::<(), signpost::name::ParseError>(())
     /// ```
     pub fn pretty(&self) -> impl Display {
-        Pretty(self)
+        PrettyDtab(self)
     }
 }
 
-struct Pretty<'a>(&'a Dtab);
+struct PrettyDtab<'a>(&'a Dtab);
 
-impl Display for Pretty<'_> {
+impl Display for PrettyDtab<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = width(self.0.iter());
         for (i, dentry) in self.0.iter().enumerate() {

@@ -61,7 +61,7 @@ impl<T: Hash> Hash for Weighted<T> {
 }
 
 /// What a tree evaluates to. `Fail` differs from `Neg` only inside an `Alt`, which it ends.
-enum Value<'a, T> {
+enum Evaluation<'a, T> {
     Neg,
     Fail,
     Leaves(BTreeSet<&'a T>),
@@ -98,23 +98,23 @@ impl<T> NameTree<T> {
         T: Ord,
     {
         match self.value() {
-            Value::Leaves(leaves) => Some(leaves),
-            Value::Neg | Value::Fail => None,
+            Evaluation::Leaves(leaves) => Some(leaves),
+            Evaluation::Neg | Evaluation::Fail => None,
         }
     }
 
-    fn value(&self) -> Value<'_, T>
+    fn value(&self) -> Evaluation<'_, T>
     where
         T: Ord,
     {
         match self {
-            Self::Leaf(leaf) => Value::Leaves(BTreeSet::from([leaf])),
-            Self::Empty => Value::Leaves(BTreeSet::new()),
-            Self::Neg => Value::Neg,
-            Self::Fail => Value::Fail,
+            Self::Leaf(leaf) => Evaluation::Leaves(BTreeSet::from([leaf])),
+            Self::Empty => Evaluation::Leaves(BTreeSet::new()),
+            Self::Neg => Evaluation::Neg,
+            Self::Fail => Evaluation::Fail,
             Self::Alt(arms) => {
-                let decided = arms.iter().map(Self::value).find(|value| !matches!(value, Value::Neg));
-                decided.unwrap_or(Value::Neg)
+                let decided = arms.iter().map(Self::value).find(|value| !matches!(value, Evaluation::Neg));
+                decided.unwrap_or(Evaluation::Neg)
             }
             Self::Union(branches) => match &branches[..] {
                 // One branch stands for itself, so its Fail is kept; several failed ones are Neg.
@@ -122,11 +122,11 @@ impl<T> NameTree<T> {
                 branches => {
                     let mut union: Option<BTreeSet<&T>> = None;
                     for branch in branches {
-                        if let Value::Leaves(leaves) = branch.tree.value() {
+                        if let Evaluation::Leaves(leaves) = branch.tree.value() {
                             union.get_or_insert_default().extend(leaves);
                         }
                     }
-                    union.map_or(Value::Neg, Value::Leaves)
+                    union.map_or(Evaluation::Neg, Evaluation::Leaves)
                 }
             },
         }

@@ -15,9 +15,9 @@ mod linkerd;
 use super::body::{Part, Sink, Trailers};
 use super::error::Error;
 use crate::context::{Peer, Trace};
-use crate::message::{Head, Known, Version};
+use crate::message::{Head, KnownField, Version};
 use crate::name::PathBuf;
-use crate::telemetry::{Counter, Lines, Registry};
+use crate::telemetry::{Counter, LogHandle, Registry};
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -51,7 +51,7 @@ pub enum AccessFormat {
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     /// The way to the log's writer.
-    pub lines: Lines,
+    pub lines: LogHandle,
     /// How each line is written.
     pub format: AccessFormat,
 }
@@ -123,7 +123,7 @@ impl AccessLogger {
             Version::Http2 => b"HTTP/2",
         };
         let asked = Asked {
-            host: head.get(Known::Host),
+            host: head.get(KnownField::Host),
             method: Some(head.method()),
             target: Some(head.target()),
             version: Some(version),
@@ -227,7 +227,7 @@ impl Entry {
     /// Notes the response, whose head is now as the caller gets it.
     pub(crate) fn answered(&mut self, head: &Head) {
         self.status = head.status();
-        let length = head.get(Known::ContentLength).and_then(|value| std::str::from_utf8(value).ok());
+        let length = head.get(KnownField::ContentLength).and_then(|value| std::str::from_utf8(value).ok());
         self.length = length.and_then(|length| length.parse().ok());
     }
 

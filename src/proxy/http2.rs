@@ -20,7 +20,7 @@ pub(crate) use self::server::{PREFACE, serve_connection};
 pub(crate) use self::stream::{Reply, Stream};
 pub(crate) use self::tasks::Tasks;
 
-use crate::message::Limits;
+use crate::message::HeadLimits;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use std::cell::RefCell;
@@ -63,7 +63,7 @@ impl Default for Http2 {
 
 impl Http2 {
     /// The most bytes of a field list: as it is said, else as the bounds on heads have it.
-    fn header_list(&self, heads: &Limits) -> u32 {
+    fn header_list(&self, heads: &HeadLimits) -> u32 {
         let bytes = heads.line.saturating_add(heads.fields_bytes);
         self.max_header_list.unwrap_or_else(|| bytes.try_into().unwrap_or(u32::MAX))
     }

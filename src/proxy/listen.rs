@@ -20,7 +20,7 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Bounds on a request's head.
-    pub heads: message::Limits,
+    pub heads: message::HeadLimits,
     /// How long a head may take from its first byte to its last: `headersTimeoutMs`.
     pub head: Duration,
     /// How long a connection may wait for a request: `serverSession.idleTimeMs`, or else
@@ -41,7 +41,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            heads: message::Limits { line: 4 * 1024, fields_bytes: 8 * 1024, fields: 100 },
+            heads: message::HeadLimits { line: 4 * 1024, fields_bytes: 8 * 1024, fields: 100 },
             head: Duration::from_secs(10),
             idle: Duration::from_secs(600),
             life: None,

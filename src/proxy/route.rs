@@ -9,9 +9,9 @@ use super::http1;
 use super::http2::{self, Http2};
 use super::lend::{Buffer, Lender, Loan};
 use super::pool;
-use crate::context::Leaving;
+use crate::context::UpstreamNames;
 use crate::interpret::{EndpointSet, Hint, Sampler};
-use crate::message::{Framing, Head, Limits};
+use crate::message::{Framing, Head, HeadLimits};
 use crate::name::Path;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ pub struct Upstreams {
     /// What those are spoken to that do not say it themselves.
     pub protocol: Protocol,
     /// Bounds on the heads of their responses.
-    pub heads: Limits,
+    pub heads: HeadLimits,
     /// What those over HTTP/2 are told.
     pub http2: Http2,
 }
@@ -112,8 +112,8 @@ impl Route {
     }
 
     /// What the upstream is told of its name.
-    pub(crate) fn leaving<'a>(&'a self, service: &'a str, overrides: &'a [u8]) -> Leaving<'a> {
-        Leaving {
+    pub(crate) fn leaving<'a>(&'a self, service: &'a str, overrides: &'a [u8]) -> UpstreamNames<'a> {
+        UpstreamNames {
             service: service.as_bytes(),
             client: self.id.as_bytes(),
             residual: self.residual.as_deref().map(str::as_bytes),

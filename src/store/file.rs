@@ -32,7 +32,7 @@ impl Fs {
     pub(super) async fn open(&self, mut publisher: Publisher, control: &Handle) -> Result<(), Error> {
         let watch = Watch::new(control);
         // Followed before it is read, so that no change falls between the two.
-        watch.follow([self.dtab_file.clone()]).await;
+        watch.watch_paths([self.dtab_file.clone()]).await;
         publisher.accept(self.read()?);
         control.spawn(follow(self.clone(), watch, publisher));
         Ok(())

@@ -3,10 +3,10 @@
 //! A log that cannot be written as fast as lines come loses lines and never holds anybody up.
 
 mod file;
-mod roll;
+mod roll_policy;
 
 pub use self::file::LogFile;
-pub use self::roll::Roll;
+pub use self::roll_policy::RollPolicy;
 
 use self::file::RollingFile;
 use super::{Counter, Registry};
@@ -59,25 +59,25 @@ impl LogTarget {
 
 /// The way of lines to the thread that writes their log. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Lines {
-    sender: mpsc::UnboundedSender<Message>,
+pub struct LogHandle {
+    sender: mpsc::UnboundedSender<LogMessage>,
     /// How many bytes wait: the bound of the queue.
     queued: Arc<AtomicUsize>,
 }
 
-enum Message {
+enum LogMessage {
     Line(Vec<u8>),
     Reopen,
 }
 
-impl Lines {
+impl LogHandle {
     /// Hands over a line, which ends with its line end. Never waits.
     ///
     /// Returns false when the line is lost, because 8 MiB wait already.
     pub fn write(&self, line: Vec<u8>) -> bool {
         let size = line.capacity() + OVERHEAD;
         let has_room = self.queued.fetch_add(size, Relaxed) + size <= MOST_QUEUED;
-        let queued = has_room && self.sender.send(Message::Line(line)).is_ok();
+        let queued = has_room && self.sender.send(LogMessage::Line(line)).is_ok();
         if !queued {
             self.queued.fetch_sub(size, Relaxed);
         }
@@ -92,7 +92,7 @@ pub struct Logs(Vec<Log>);
 #[derive(Debug)]
 struct Log {
     target: LogTarget,
-    lines: Lines,
+    lines: LogHandle,
     /// Closed when the writer has ended.
     ended: oneshot::Receiver<()>,
 }
@@ -105,21 +105,21 @@ impl Logs {
     /// # Errors
     ///
     /// The file cannot be opened, or no thread can be started.
-    pub fn open(&mut self, target: &LogTarget, registry: &Registry) -> io::Result<Lines> {
+    pub fn open(&mut self, target: &LogTarget, registry: &Registry) -> io::Result<LogHandle> {
         if let Some(log) = self.0.iter().find(|log| log.target.is_same_place(target)) {
             return Ok(log.lines.clone());
         }
         let output = match target {
-            LogTarget::StandardOutput => Output::Standard,
-            LogTarget::File(file) => Output::File(RollingFile::open(file.clone(), Timestamp::now())?),
+            LogTarget::StandardOutput => LogOutput::Standard,
+            LogTarget::File(file) => LogOutput::File(RollingFile::open(file.clone(), Timestamp::now())?),
         };
         let (name, (metric, meaning)) = (target.name(), UNWRITTEN);
         registry.describe(metric, meaning);
         let unwritten = registry.counter(metric, &[("log", &name)]);
         let (sender, messages) = mpsc::unbounded_channel();
-        let lines = Lines { sender, queued: Arc::default() };
+        let lines = LogHandle { sender, queued: Arc::default() };
         let (end, ended) = oneshot::channel();
-        let writer = Writer::new(name, output, unwritten);
+        let writer = LogWriter::new(name, output, unwritten);
         let queued = Arc::clone(&lines.queued);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             writer.run(messages, &queued);
@@ -133,11 +133,11 @@ impl Logs {
     pub fn reopen(&self) {
         for log in &self.0 {
             // A writer that has ended has nothing to open.
-            let _ = log.lines.sender.send(Message::Reopen);
+            let _ = log.lines.sender.send(LogMessage::Reopen);
         }
     }
 
-    /// Waits until all that was handed over is written; to be called when nobody holds [`Lines`] any more.
+    /// Waits until all that was handed over is written; to be called when nobody holds [`LogHandle`] any more.
     pub async fn ended(self) {
         for Log { lines, ended, .. } in self.0 {
             drop(lines);
@@ -148,15 +148,15 @@ impl Logs {
 }
 
 /// Where a writer writes.
-enum Output {
+enum LogOutput {
     Standard,
     File(RollingFile),
 }
 
 /// What one thread has to do: gather lines, and write them whole.
-struct Writer {
+struct LogWriter {
     name: String,
-    output: Output,
+    output: LogOutput,
     batch: Vec<u8>,
     /// How many lines the batch holds.
     lines: u64,
@@ -165,13 +165,13 @@ struct Writer {
     fails: bool,
 }
 
-impl Writer {
-    fn new(name: String, output: Output, unwritten: Counter) -> Self {
+impl LogWriter {
+    fn new(name: String, output: LogOutput, unwritten: Counter) -> Self {
         Self { name, output, batch: Vec::with_capacity(BATCH), lines: 0, unwritten, fails: false }
     }
 
     /// Writes until nobody can send any more.
-    fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>, queued: &AtomicUsize) {
+    fn run(mut self, mut messages: mpsc::UnboundedReceiver<LogMessage>, queued: &AtomicUsize) {
         while let Some(message) = messages.blocking_recv() {
             self.take(message, queued);
             while let Ok(message) = messages.try_recv() {
@@ -181,13 +181,13 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, message: Message, queued: &AtomicUsize) {
+    fn take(&mut self, message: LogMessage, queued: &AtomicUsize) {
         match message {
-            Message::Line(line) => {
+            LogMessage::Line(line) => {
                 queued.fetch_sub(line.capacity() + OVERHEAD, Relaxed);
                 self.add(&line, Timestamp::now());
             }
-            Message::Reopen => {
+            LogMessage::Reopen => {
                 self.flush();
                 self.reopen();
             }
@@ -196,11 +196,11 @@ impl Writer {
 
     fn add(&mut self, line: &[u8], now: Timestamp) {
         let is_due =
-            matches!(&self.output, Output::File(file) if file.is_due(self.batch.len(), line.len(), now));
+            matches!(&self.output, LogOutput::File(file) if file.is_due(self.batch.len(), line.len(), now));
         if is_due || self.batch.len() + line.len() > BATCH {
             self.flush();
         }
-        if is_due && let Output::File(file) = &mut self.output {
+        if is_due && let LogOutput::File(file) = &mut self.output {
             let rolled = file.roll(now);
             self.report("rolled", rolled);
         }
@@ -209,7 +209,7 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
-        if let Output::File(file) = &mut self.output {
+        if let LogOutput::File(file) = &mut self.output {
             let reopened = file.reopen(Timestamp::now());
             self.report("opened anew", reopened);
         }
@@ -228,11 +228,11 @@ impl Writer {
             return;
         }
         let written = match &mut self.output {
-            Output::Standard => {
+            LogOutput::Standard => {
                 let mut out = io::stdout().lock();
                 out.write_all(&self.batch).and_then(|()| out.flush())
             }
-            Output::File(file) => file.write(&self.batch),
+            LogOutput::File(file) => file.write(&self.batch),
         };
         if let Err(error) = &written {
             self.unwritten.add(self.lines);

@@ -57,10 +57,10 @@ pub struct Distribution {
 
 /// Every series of the process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Registry(Arc<Mutex<Table>>);
+pub struct Registry(Arc<Mutex<SeriesTable>>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct SeriesTable {
     series: BTreeMap<Series, Cells>,
     meanings: BTreeMap<&'static str, &'static str>,
 }
@@ -221,7 +221,7 @@ impl Registry {
             .sum()
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, SeriesTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

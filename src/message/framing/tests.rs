@@ -1,7 +1,7 @@
 use super::*;
-use crate::message::Limits;
+use crate::message::HeadLimits;
 
-const LIMITS: Limits = Limits { line: 1000, fields_bytes: 10_000, fields: 100 };
+const LIMITS: HeadLimits = HeadLimits { line: 1000, fields_bytes: 10_000, fields: 100 };
 
 fn request(line: &str, fields: &str) -> Head {
     let text = format!("{line}\r\n{fields}\r\n");

@@ -1,7 +1,7 @@
 //! What a message says of the connection it came over (RFC 9110 7.6.1).
 
 use super::{Head, Span, Version};
-use crate::message::{Field, Known};
+use crate::message::{Field, KnownField};
 
 /// The connection options that are heeded; a message with more is refused by the framing rules.
 ///
@@ -10,7 +10,7 @@ pub(in crate::message) const MAX_OPTIONS: usize = 64;
 
 /// What [`Head::strip_hop_by_hop`] found and removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HopByHop {
+pub struct HopByHopFields {
     /// The value of `Upgrade` when an upgrade was asked for: `Connection` names it and the message is
     /// HTTP/1.1.
     ///
@@ -24,7 +24,7 @@ impl Head {
     /// Returns the options of all `Connection` fields, without blanks and empty ones, in the case they were
     /// sent in.
     pub fn connection_options(&self) -> impl Iterator<Item = &[u8]> {
-        self.get_all(Known::Connection).flat_map(list)
+        self.get_all(KnownField::Connection).flat_map(list)
     }
 
     /// Returns whether `Connection` has the option, whatever its case.
@@ -34,21 +34,21 @@ impl Head {
 
     /// Returns whether `TE` says that the sender takes trailers (RFC 9110 10.1.4).
     pub fn takes_trailers(&self) -> bool {
-        self.get_all(Known::Te).flat_map(list).any(|te| te.eq_ignore_ascii_case(b"trailers"))
+        self.get_all(KnownField::Te).flat_map(list).any(|te| te.eq_ignore_ascii_case(b"trailers"))
     }
 
     /// Removes what speaks of one connection only: the fields that `Connection` names and the known ones (RFC
-    /// 9110 7.6.1, [`Known::is_hop_by_hop`]).
+    /// 9110 7.6.1, [`KnownField::is_hop_by_hop`]).
     ///
     /// `Connection` cannot name away what decides where a message goes and where it ends, nor whom it comes
     /// from: `Host`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and `X-Forwarded-*` stay. Call it
     /// before the router adds fields of its own, so that no caller can name those away either, after the
     /// framing has been decided and before the version is changed.
-    pub fn strip_hop_by_hop(&mut self) -> HopByHop {
-        if self.known & Known::HOP_BY_HOP == 0 {
-            return HopByHop::default();
+    pub fn strip_hop_by_hop(&mut self) -> HopByHopFields {
+        if self.known & KnownField::HOP_BY_HOP == 0 {
+            return HopByHopFields::default();
         }
-        let found = HopByHop { upgrade: self.upgrade(), trailers: self.takes_trailers() };
+        let found = HopByHopFields { upgrade: self.upgrade(), trailers: self.takes_trailers() };
         let mut named = [Span::default(); MAX_OPTIONS];
         let count = self.named_fields(&mut named);
         let named = &named[..count];
@@ -66,9 +66,9 @@ impl Head {
     /// ignored in HTTP/1.0, and without `Connection: upgrade` it was not meant for this hop.
     fn upgrade(&self) -> Option<Box<[u8]>> {
         let asks = self.version == Version::Http11
-            && self.contains(Known::Upgrade)
+            && self.contains(KnownField::Upgrade)
             && self.has_connection_option(b"upgrade");
-        asks.then(|| self.get_all(Known::Upgrade).collect::<Vec<_>>().join(b", ".as_slice()).into())
+        asks.then(|| self.get_all(KnownField::Upgrade).collect::<Vec<_>>().join(b", ".as_slice()).into())
     }
 
     /// Notes which fields `Connection` names beside the usual options; returns how many.
@@ -101,8 +101,12 @@ fn is_usual(option: &[u8]) -> bool {
 fn outlives_connection(field: Field<'_>) -> bool {
     const FORWARDED: &[u8] = b"x-forwarded-";
     match field.known {
-        Known::Host | Known::ContentLength | Known::Via | Known::MaxForwards | Known::Forwarded => true,
-        Known::Other => {
+        KnownField::Host
+        | KnownField::ContentLength
+        | KnownField::Via
+        | KnownField::MaxForwards
+        | KnownField::Forwarded => true,
+        KnownField::Other => {
             field.name.get(..FORWARDED.len()).is_some_and(|name| name.eq_ignore_ascii_case(FORWARDED))
         }
         _ => false,
@@ -112,10 +116,10 @@ fn outlives_connection(field: Field<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Limits;
+    use crate::message::HeadLimits;
 
     fn request(fields: &str) -> Head {
-        let limits = Limits { line: 1000, fields_bytes: 10_000, fields: 100 };
+        let limits = HeadLimits { line: 1000, fields_bytes: 10_000, fields: 100 };
         let mut head = Head::new();
         let text = format!("GET / HTTP/1.1\r\n{fields}\r\n");
         assert_eq!(head.parse_request(text.as_bytes(), &limits), Ok(Some(text.len())), "{text:?}");
@@ -162,7 +166,7 @@ mod tests {
             let mut out = Vec::new();
             head.write(&mut out);
             assert_eq!(String::from_utf8_lossy(&out), format!("GET / HTTP/1.1\r\n{after}\r\n"), "{before:?}");
-            assert!(!head.contains(Known::Connection) && !head.contains(Known::TransferEncoding));
+            assert!(!head.contains(KnownField::Connection) && !head.contains(KnownField::TransferEncoding));
         }
     }
 
@@ -179,10 +183,14 @@ mod tests {
         ];
         for (fields, upgrade, trailers) in table {
             let upgrade = upgrade.map(|upgrade| upgrade.as_bytes().into());
-            assert_eq!(request(fields).strip_hop_by_hop(), HopByHop { upgrade, trailers }, "{fields:?}");
+            assert_eq!(
+                request(fields).strip_hop_by_hop(),
+                HopByHopFields { upgrade, trailers },
+                "{fields:?}"
+            );
         }
         let mut old = request("Connection: upgrade\r\nUpgrade: websocket\r\n");
         old.set_version(Version::Http10);
-        assert_eq!(old.strip_hop_by_hop(), HopByHop::default());
+        assert_eq!(old.strip_hop_by_hop(), HopByHopFields::default());
     }
 }

@@ -1,7 +1,7 @@
 //! Heads and trailers of HTTP/2: from a list of fields, and to one (RFC 9113 8.2 and 8.3).
 
-use super::{Head, HeadError, Limits, Span, Version, validate_host};
-use crate::message::{Field, Known, may_trail};
+use super::{Head, HeadError, HeadLimits, Span, Version, validate_host};
+use crate::message::{Field, KnownField, may_trail};
 use bytes::Bytes;
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -25,7 +25,11 @@ impl Head {
     ///
     /// A list beyond `limits`; a host that is none, or that differs from `:authority` (8.3.1); a target that its
     /// method does not allow.
-    pub fn take_http2_request(&mut self, parts: &request::Parts, limits: &Limits) -> Result<(), HeadError> {
+    pub fn take_http2_request(
+        &mut self,
+        parts: &request::Parts,
+        limits: &HeadLimits,
+    ) -> Result<(), HeadError> {
         self.clear();
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         if target.len() > limits.line {
@@ -35,7 +39,7 @@ impl Head {
         self.version = Version::Http2;
         if let Some(host) = host(parts)? {
             validate_host(host)?;
-            self.append_known(Known::Host, host);
+            self.append_known(KnownField::Host, host);
         }
         self.take_fields(&parts.headers, limits)?;
         self.normalise_target()?;
@@ -48,14 +52,18 @@ impl Head {
     /// # Errors
     ///
     /// A list beyond `limits`.
-    pub fn take_http2_response(&mut self, parts: &response::Parts, limits: &Limits) -> Result<(), HeadError> {
+    pub fn take_http2_response(
+        &mut self,
+        parts: &response::Parts,
+        limits: &HeadLimits,
+    ) -> Result<(), HeadError> {
         self.clear();
         self.set_status(parts.status.as_u16());
         self.version = Version::Http2;
         self.take_fields(&parts.headers, limits)
     }
 
-    fn take_fields(&mut self, fields: &HeaderMap, limits: &Limits) -> Result<(), HeadError> {
+    fn take_fields(&mut self, fields: &HeaderMap, limits: &HeadLimits) -> Result<(), HeadError> {
         if fields.len() > limits.fields {
             return Err(HeadError::TooManyFields);
         }
@@ -93,12 +101,12 @@ impl Head {
     pub fn to_http2_request(&self, trailers: bool) -> Result<http::Request<()>, HeadError> {
         const UNFIT: HeadError = HeadError::Malformed("the request target cannot be carried over HTTP/2");
         let mut request = http::Request::new(());
-        let bytes = Shared::new(&self.bytes);
+        let bytes = SharedBytes::new(&self.bytes);
         let target = PathAndQuery::from_maybe_shared(bytes.get(self.target));
         let mut uri = http::uri::Parts::default();
         uri.path_and_query =
             Some(target.or_else(|_| PathAndQuery::try_from(encoded(self.target()))).map_err(|_| UNFIT)?);
-        match self.lines.iter().find(|line| line.known == Known::Host) {
+        match self.lines.iter().find(|line| line.known == KnownField::Host) {
             Some(host) if !host.value.is_empty() => {
                 uri.authority = Some(
                     Authority::from_maybe_shared(bytes.get(host.value))
@@ -129,15 +137,15 @@ impl Head {
         let mut response = http::Response::new(());
         *response.status_mut() = StatusCode::from_u16(self.status())
             .map_err(|_| HeadError::Malformed("the status cannot be carried over HTTP/2"))?;
-        *response.headers_mut() = self.to_fields(&Shared::new(&self.bytes))?;
+        *response.headers_mut() = self.to_fields(&SharedBytes::new(&self.bytes))?;
         Ok(response)
     }
 
-    fn to_fields(&self, bytes: &Shared<'_>) -> Result<HeaderMap, HeadError> {
+    fn to_fields(&self, bytes: &SharedBytes<'_>) -> Result<HeaderMap, HeadError> {
         let mut fields = HeaderMap::with_capacity(self.lines.len());
         for line in &self.lines {
             let known = line.known;
-            if known == Known::Host || known.is_hop_by_hop() {
+            if known == KnownField::Host || known.is_hop_by_hop() {
                 continue;
             }
             let name = own_name(known).map_or_else(|| to_name(line.name().of(&self.bytes)), Ok)?;
@@ -150,13 +158,13 @@ impl Head {
 }
 
 /// The bytes of a head, shared by what outlives it.
-struct Shared<'a> {
+struct SharedBytes<'a> {
     head: &'a [u8],
     /// None of a head that is too large.
     bytes: Option<Bytes>,
 }
 
-impl<'a> Shared<'a> {
+impl<'a> SharedBytes<'a> {
     fn new(head: &'a [u8]) -> Self {
         Self { head, bytes: (head.len() <= MOST_SHARED).then(|| Bytes::copy_from_slice(head)) }
     }
@@ -170,14 +178,14 @@ impl<'a> Shared<'a> {
 }
 
 /// The name of a field that the library does not know but the router does: it need not be copied.
-fn own_name(known: Known) -> Option<HeaderName> {
-    let ours = known == Known::Baggage || (known.is_steering() && !known.name().is_empty());
+fn own_name(known: KnownField) -> Option<HeaderName> {
+    let ours = known == KnownField::Baggage || (known.is_steering() && !known.name().is_empty());
     ours.then(|| HeaderName::from_static(known.name()))
 }
 
 /// Whether each request has a value of its own there: in a compression table, it would drive out what is repeated.
-fn is_never_repeated(known: Known) -> bool {
-    matches!(known, Known::L5dCtxTrace | Known::L5dReqid | Known::L5dCtxDeadline)
+fn is_never_repeated(known: KnownField) -> bool {
+    matches!(known, KnownField::L5dCtxTrace | KnownField::L5dReqid | KnownField::L5dCtxDeadline)
 }
 
 /// A target whose bytes that a client should have percent-encoded are so.
@@ -216,19 +224,23 @@ fn to_name(name: &[u8]) -> Result<HeaderName, HeadError> {
 /// router, for it comes too late to be judged, what speaks of the connection, and what frames or routes (RFC 9110
 /// 6.5.1). Everything else passes.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
-    let passes = |known: Known| {
+    let passes = |known: KnownField| {
         let of_the_head = matches!(
             known,
-            Known::Host | Known::ContentLength | Known::Expect | Known::MaxForwards | Known::FramingLookalike
+            KnownField::Host
+                | KnownField::ContentLength
+                | KnownField::Expect
+                | KnownField::MaxForwards
+                | KnownField::FramingLookalike
         );
         !(of_the_head || known.is_hop_by_hop() || known.is_steering())
     };
-    if trailers.keys().all(|name| passes(Known::of(name.as_str().as_bytes()))) {
+    if trailers.keys().all(|name| passes(KnownField::of(name.as_str().as_bytes()))) {
         return;
     }
     let kept: HeaderMap = trailers
         .iter()
-        .filter(|(name, _)| passes(Known::of(name.as_str().as_bytes())))
+        .filter(|(name, _)| passes(KnownField::of(name.as_str().as_bytes())))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     *trailers = kept;
@@ -240,7 +252,7 @@ pub fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
     let mut lines = Vec::new();
     for (name, value) in trailers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        if may_trail(Field { name, value, known: Known::of(name) }) {
+        if may_trail(Field { name, value, known: KnownField::of(name) }) {
             lines.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
         }
     }

@@ -1,7 +1,7 @@
 //! Reads heads from HTTP/1 bytes: httparse finds the parts, and what it lets pass is refused here.
 
-use super::{Head, Line, MAX_BYTES, Span, Version};
-use crate::message::Known;
+use super::{FieldLine, Head, MAX_BYTES, Span, Version};
+use crate::message::KnownField;
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
 
@@ -21,7 +21,7 @@ const BARE_LF: HeadError = HeadError::Malformed("a line ends without CR");
 
 /// Bounds on a head. A peer cannot make a reader hold more than `line + fields_bytes` and a few bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct HeadLimits {
     /// The most bytes of the first line, without its CRLF.
     pub line: usize,
     /// The most bytes of all field lines together, with their CRLFs.
@@ -33,13 +33,13 @@ pub struct Limits {
 /// Why bytes are not a head, or not one the router takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// The first line is longer than [`Limits::line`]: a 414.
+    /// The first line is longer than [`HeadLimits::line`]: a 414.
     #[error("the first line is too long")]
     LineTooLong,
-    /// The field lines are longer than [`Limits::fields_bytes`]: a 431.
+    /// The field lines are longer than [`HeadLimits::fields_bytes`]: a 431.
     #[error("the header fields are too long")]
     FieldsTooLong,
-    /// There are more than [`Limits::fields`] fields: a 431.
+    /// There are more than [`HeadLimits::fields`] fields: a 431.
     #[error("there are too many header fields")]
     TooManyFields,
     /// An HTTP/2 connection begins here, not an HTTP/1 request.
@@ -66,7 +66,7 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Returns whether the head's end is in `input`, which begins with what it held in the calls before.
-    fn finds_end(&mut self, input: &[u8], limits: &Limits) -> Result<bool, HeadError> {
+    fn finds_end(&mut self, input: &[u8], limits: &HeadLimits) -> Result<bool, HeadError> {
         if self.seen > input.len() {
             // Another head, and nobody called `clear`.
             *self = Self::default();
@@ -102,13 +102,13 @@ impl Scan {
 
 /// What is to be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum HeadKind {
     Request,
     Response,
 }
 
 /// A head's parts as httparse found them; all but the version are parts of the input.
-struct Parts<'h, 'b> {
+struct ParsedHead<'h, 'b> {
     /// A request's method and target.
     method: &'b str,
     target: &'b str,
@@ -134,7 +134,7 @@ impl Head {
     /// Bytes that are not a request head, as soon as that is certain; a bound of `limits` that is passed,
     /// also while the head is incomplete. The [module](crate::message) lists what is refused although others
     /// let it pass.
-    pub fn parse_request(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    pub fn parse_request(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         if input.starts_with(PREFACE) {
             return Err(HeadError::Http2Preface);
         }
@@ -142,7 +142,7 @@ impl Head {
             return Ok(None);
         }
         let Some(skipped) = empty_lines(input)? else { return Ok(None) };
-        let taken = self.parse(Kind::Request, &input[skipped..], limits)?;
+        let taken = self.parse(HeadKind::Request, &input[skipped..], limits)?;
         Ok(taken.map(|length| skipped + length))
     }
 
@@ -152,15 +152,20 @@ impl Head {
     /// # Errors
     ///
     /// As for a request; here no empty line is skipped, since a server has no reason to send one.
-    pub fn parse_response(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    pub fn parse_response(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         match input.first() {
             None => Ok(None),
             Some(b'\r' | b'\n') => Err(HeadError::Malformed("the response begins with an empty line")),
-            Some(_) => self.parse(Kind::Response, input, limits),
+            Some(_) => self.parse(HeadKind::Response, input, limits),
         }
     }
 
-    fn parse(&mut self, kind: Kind, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    fn parse(
+        &mut self,
+        kind: HeadKind,
+        input: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<usize>, HeadError> {
         let taken = self.parse_on(kind, input, limits);
         if taken.is_err() {
             self.scan = Scan::default();
@@ -169,7 +174,12 @@ impl Head {
     }
 
     /// Reads on from where the scan of an incomplete head ended, or from the beginning.
-    fn parse_on(&mut self, kind: Kind, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    fn parse_on(
+        &mut self,
+        kind: HeadKind,
+        input: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<usize>, HeadError> {
         // A head mostly comes in one piece, and then looking for its end first would be work for nothing.
         if self.scan.seen > 0 {
             let had_first_line = self.scan.lines > 0;
@@ -196,7 +206,12 @@ impl Head {
 
     /// As `parse`, for a head with more fields than the stack has room for.
     #[cold]
-    fn parse_many(&mut self, kind: Kind, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    fn parse_many(
+        &mut self,
+        kind: HeadKind,
+        input: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<usize>, HeadError> {
         let lines = memchr::memchr_iter(b'\n', input).count();
         let mut many = vec![MaybeUninit::uninit(); lines.min(limits.fields)];
         match read(kind, input, &mut many) {
@@ -210,7 +225,7 @@ impl Head {
     }
 
     /// Remembers how far an incomplete head was looked at.
-    fn wait(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    fn wait(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         if self.scan.finds_end(input, limits)? {
             // httparse ends a head where an empty line is, so this cannot be; a reader must not wait for
             // ever.
@@ -220,7 +235,12 @@ impl Head {
     }
 
     /// Takes over a complete head: the bounds, the line ends, the bytes, and where everything is.
-    fn fill(&mut self, input: &[u8], parts: &Parts<'_, '_>, limits: &Limits) -> Result<(), HeadError> {
+    fn fill(
+        &mut self,
+        input: &[u8],
+        parts: &ParsedHead<'_, '_>,
+        limits: &HeadLimits,
+    ) -> Result<(), HeadError> {
         let head = &input[..parts.length];
         // Both are slices of one buffer, so the difference of their addresses is the offset.
         let offset = |part: &[u8]| part.as_ptr() as usize - head.as_ptr() as usize;
@@ -240,9 +260,9 @@ impl Head {
             let end = next.map_or(fields_end, |next| offset(next.name.as_bytes()));
             ends_with_crlf(head, end)?;
             let (start, value) = (offset(field.name.as_bytes()), offset(field.value));
-            let known = Known::of(field.name.as_bytes());
+            let known = KnownField::of(field.name.as_bytes());
             self.known |= known.bit();
-            self.lines.push(Line {
+            self.lines.push(FieldLine {
                 start: start as u32,
                 name_end: (start + field.name.len()) as u32,
                 value: Span::new(value, value + field.value.len()),
@@ -292,17 +312,17 @@ fn empty_lines(input: &[u8]) -> Result<Option<usize>, HeadError> {
 
 /// Lets httparse read; `Ok(None)` when the head is incomplete.
 fn read<'h, 'b>(
-    kind: Kind,
+    kind: HeadKind,
     input: &'b [u8],
     room: &'h mut [MaybeUninit<Header<'b>>],
-) -> Result<Option<Parts<'h, 'b>>, httparse::Error> {
+) -> Result<Option<ParsedHead<'h, 'b>>, httparse::Error> {
     let parts = match kind {
-        Kind::Request => {
+        HeadKind::Request => {
             let mut request = httparse::Request::new(&mut []);
             let Status::Complete(length) = request.parse_with_uninit_headers(input, room)? else {
                 return Ok(None);
             };
-            Parts {
+            ParsedHead {
                 method: request.method.unwrap_or_default(),
                 target: request.path.unwrap_or_default(),
                 status: 0,
@@ -311,7 +331,7 @@ fn read<'h, 'b>(
                 length,
             }
         }
-        Kind::Response => {
+        HeadKind::Response => {
             let mut response = httparse::Response::new(&mut []);
             let config = httparse::ParserConfig::default();
             let read = config.parse_response_with_uninit_headers(&mut response, input, room)?;
@@ -321,7 +341,7 @@ fn read<'h, 'b>(
                 return Err(httparse::Error::Status);
             }
             let version = version(response.version);
-            Parts { method: "", target: "", status, version, fields: response.headers, length }
+            ParsedHead { method: "", target: "", status, version, fields: response.headers, length }
         }
     };
     Ok(Some(parts))

@@ -1,7 +1,7 @@
 //! The forms of a request target, and the host it goes to (RFC 9112 3.2, RFC 3986 3.2.2).
 
 use super::{Head, HeadError};
-use crate::message::Known;
+use crate::message::KnownField;
 
 const NO_FORM: HeadError = HeadError::Malformed("the request target has none of the forms HTTP knows");
 
@@ -51,10 +51,10 @@ impl Head {
 
     /// Lower-cases the letters of `Host` in place: host names do not differ by case, names of paths do.
     pub fn lower_host(&mut self) {
-        if !self.contains(Known::Host) {
+        if !self.contains(KnownField::Host) {
             return;
         }
-        for line in self.lines.iter().filter(|line| line.known == Known::Host) {
+        for line in self.lines.iter().filter(|line| line.known == KnownField::Host) {
             self.bytes[line.value.start as usize..line.value.end as usize].make_ascii_lowercase();
         }
     }
@@ -153,10 +153,10 @@ fn is_ip_literal(literal: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Limits;
+    use crate::message::HeadLimits;
 
     fn request(method: &str, target: &str, fields: &str) -> Head {
-        let limits = Limits { line: 1000, fields_bytes: 1000, fields: 10 };
+        let limits = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
         let text = format!("{method} {target} HTTP/1.1\r\n{fields}\r\n");
         let mut head = Head::new();
         assert_eq!(head.parse_request(text.as_bytes(), &limits), Ok(Some(text.len())), "{text:?}");
@@ -192,7 +192,11 @@ mod tests {
             let mut head = request(method, target, "Host: old\r\nA: b\r\n");
             assert_eq!(head.normalise_target(), Ok(()), "{method} {target}");
             assert_eq!(head.target(), expected.as_bytes(), "{method} {target}");
-            assert_eq!(head.get_all(Known::Host).collect::<Vec<_>>(), [host.as_bytes()], "{method} {target}");
+            assert_eq!(
+                head.get_all(KnownField::Host).collect::<Vec<_>>(),
+                [host.as_bytes()],
+                "{method} {target}"
+            );
             assert_eq!(head.find(b"a"), Some(b"b".as_slice()));
         }
     }

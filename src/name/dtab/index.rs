@@ -14,14 +14,14 @@ const DEPTH: usize = 8;
 ///
 /// The nodes are in one vector, so that dropping the trie does not recurse.
 pub(super) struct Index {
-    nodes: Vec<Node>,
+    nodes: Vec<TrieNode>,
 }
 
 /// The node of the empty prefix.
 const ROOT: usize = 0;
 
 #[derive(Default)]
-struct Node {
+struct TrieNode {
     /// Positions of the entries whose prefix ends here, ascending.
     entries: Vec<usize>,
     labels: HashMap<Bytes, usize>,
@@ -30,7 +30,7 @@ struct Node {
 
 impl Index {
     pub(super) fn new(entries: &[Dentry]) -> Self {
-        let mut index = Self { nodes: vec![Node::default()] };
+        let mut index = Self { nodes: vec![TrieNode::default()] };
         for (position, dentry) in entries.iter().enumerate() {
             let node = dentry.prefix.elems().take(DEPTH).fold(ROOT, |node, elem| index.child(node, elem));
             if let Some(node) = index.nodes.get_mut(node) {
@@ -52,7 +52,7 @@ impl Index {
             },
         };
         if child == new {
-            self.nodes.push(Node::default());
+            self.nodes.push(TrieNode::default());
         }
         child
     }

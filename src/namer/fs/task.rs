@@ -111,7 +111,7 @@ impl Task {
         }));
         let new = self.names.get(first..).unwrap_or_default();
         let paths: Vec<PathBuf> = new.iter().map(|name| locate(&self.root, &name.path)).collect();
-        self.watch.follow(paths).await;
+        self.watch.watch_paths(paths).await;
         self.look(first).await;
     }
 
@@ -134,7 +134,7 @@ impl Task {
             held
         });
         if !dropped.is_empty() {
-            self.watch.forget(dropped).await;
+            self.watch.unwatch_paths(dropped).await;
             self.follow_hosts();
             self.show();
         }
@@ -192,7 +192,7 @@ impl Task {
             }
         }
         if !new.is_empty() {
-            self.watch.follow(new).await;
+            self.watch.watch_paths(new).await;
         }
     }
 

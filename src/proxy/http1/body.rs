@@ -1,7 +1,7 @@
 //! A body on an HTTP/1 connection: read piece by piece, written piece by piece.
 
 use super::conn::{Conn, Piece};
-use crate::message::{Chunked, Chunks, Framing, trailer_lines};
+use crate::message::{ChunkEvent, Chunks, Framing, trailer_lines};
 use crate::proxy::body::{Part, Sink, Trailers};
 use crate::proxy::lend::{Buffer, Loan};
 use std::io::{self, Write as _};
@@ -99,15 +99,15 @@ impl Incoming {
         let Rest::Chunked(chunks) = &mut self.rest else { return Ok(0) };
         let found = self.conn.look(|bytes| chunks.decode(bytes));
         match found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
-            Chunked::More { consumed } => {
+            ChunkEvent::More { consumed } => {
                 self.conn.consume(consumed);
                 Ok(0)
             }
-            Chunked::Data { skip, data } => {
+            ChunkEvent::Data { skip, data } => {
                 self.conn.consume(skip);
                 Ok(data)
             }
-            Chunked::End { consumed } => {
+            ChunkEvent::End { consumed } => {
                 self.conn.consume(consumed);
                 let chunks = std::mem::take(chunks);
                 self.rest = Rest::Done(Some(chunks));

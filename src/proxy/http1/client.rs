@@ -2,7 +2,7 @@
 
 use super::body::{Incoming, Outgoing};
 use super::conn::Conn;
-use crate::message::{Framing, Head, Known, Version, keeps_alive, response_framing};
+use crate::message::{Framing, Head, KnownField, Version, keeps_alive, response_framing};
 use crate::proxy::balance::{Load, Member};
 use crate::proxy::body::{Body, Sink as _, carry};
 use crate::proxy::error::Error;
@@ -71,7 +71,7 @@ pub(crate) async fn send(
         beside(&mut upload, reading).await.map_err(Error::RequestBody)??
     };
     // A length beside chunks is a sign of a response that was tampered with (RFC 9112 6.3).
-    let doubtful = framing == Framing::Chunked && head.contains(Known::ContentLength);
+    let doubtful = framing == Framing::Chunked && head.contains(KnownField::ContentLength);
     upstream.reusable =
         keeps_alive(&head) && !doubtful && !matches!(framing, Framing::Close | Framing::Tunnel);
     let body = Body::Http1(Incoming::new(Rc::clone(&upstream.conn), framing));
@@ -124,12 +124,12 @@ fn prepare(head: &mut Head) {
         return;
     }
     if head.version() == Version::Http10 {
-        head.remove(Known::Expect);
+        head.remove(KnownField::Expect);
     }
     // The version is the sender's own (RFC 9112 2.3), and HTTP/1.1 has a Host, be it empty (3.2).
     head.set_version(Version::Http11);
-    if !head.contains(Known::Host) {
-        head.append_known(Known::Host, b"");
+    if !head.contains(KnownField::Host) {
+        head.append_known(KnownField::Host, b"");
     }
 }
 
@@ -215,7 +215,7 @@ pub(crate) async fn relay_interim(head: &mut Head, request: &Request) {
     if request.takes_interim {
         let _ = head.strip_hop_by_hop();
         head.set_version(Version::Http11);
-        head.remove_where(|field| field.known.is_steering() || field.known == Known::ContentLength);
+        head.remove_where(|field| field.known.is_steering() || field.known == KnownField::ContentLength);
         request.caller.interim(head).await;
     }
 }

@@ -3,7 +3,7 @@
 use super::body::{Incoming, Outgoing};
 use super::conn::{Conn, Gone};
 use crate::context::Peer;
-use crate::message::{Framing, Head, Known, Version, keeps_alive, request_framing};
+use crate::message::{Framing, Head, KnownField, Version, keeps_alive, request_framing};
 use crate::proxy::access::{Counted, Entry};
 use crate::proxy::body::{Body, carry};
 use crate::proxy::error::Error;
@@ -149,7 +149,7 @@ async fn serve_request(
     let mut reply = Reply {
         keep: keeps_alive(&head) && !is_old,
         version: head.version(),
-        expects: head.contains(Known::Expect),
+        expects: head.contains(KnownField::Expect),
         trailers: false,
     };
     let body = Body::Http1(Incoming::new(Rc::clone(conn), framing));
@@ -319,7 +319,7 @@ fn settle_length(response: &mut Response) {
     match response.framing {
         Framing::Length(length) => response.head.set_content_length(length),
         Framing::None if response.head.status() != 204 => {}
-        _ => _ = response.head.remove(Known::ContentLength),
+        _ => _ = response.head.remove(KnownField::ContentLength),
     }
 }
 

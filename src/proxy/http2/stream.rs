@@ -4,7 +4,7 @@ use super::server::{Ended, Open};
 use super::tasks::Work;
 use super::{Incoming, LINGER, Outgoing, Sending, io_error, refusal_code, reset_code};
 use crate::context::Peer;
-use crate::message::{Framing, Head, Known, request_framing};
+use crate::message::{Framing, Head, KnownField, request_framing};
 use crate::proxy::access::{Counted, Entry};
 use crate::proxy::body::{Body, Broken, carry};
 use crate::proxy::error::Error;
@@ -267,11 +267,11 @@ async fn deliver(
 /// Leaves `Content-Length` only where it says what the frames will: one length, none on a 204 (RFC 9110 8.6).
 fn settle_length(response: &mut Response) {
     match response.framing {
-        Framing::Length(length) if response.head.contains(Known::ContentLength) => {
+        Framing::Length(length) if response.head.contains(KnownField::ContentLength) => {
             response.head.set_content_length(length);
         }
         Framing::Length(_) => {}
         Framing::None if response.head.status() != 204 => {}
-        _ => _ = response.head.remove(Known::ContentLength),
+        _ => _ = response.head.remove(KnownField::ContentLength),
     }
 }

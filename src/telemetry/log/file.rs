@@ -4,7 +4,7 @@
 //! no sizes; `file-rotate` and `logroller` know no day of the week and no truncation, bring compression along, and
 //! one of them panics when files are moved under it.
 
-use super::Roll;
+use super::RollPolicy;
 use jiff::Timestamp;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -19,7 +19,7 @@ pub struct LogFile {
     /// The file that is written to.
     pub path: PathBuf,
     /// When it is moved aside.
-    pub roll: Roll,
+    pub roll: RollPolicy,
     /// Whether what is there at the start is kept and added to, or emptied.
     pub append: bool,
     /// How many files that were moved aside are kept; all of them by default.
@@ -63,7 +63,8 @@ impl RollingFile {
     /// Returns whether it has to be moved aside before a line of `line` bytes, when `waiting` bytes wait before it.
     pub(super) fn is_due(&self, waiting: usize, line: usize, now: Timestamp) -> bool {
         let size = self.size.saturating_add(waiting as u64);
-        let is_full = matches!(self.log.roll, Roll::Size(most) if size > 0 && size + line as u64 > most);
+        let is_full =
+            matches!(self.log.roll, RollPolicy::Size(most) if size > 0 && size + line as u64 > most);
         self.rolls && (is_full || self.until.is_some_and(|until| now >= until))
     }
 
@@ -84,7 +85,7 @@ impl RollingFile {
         let began = std::mem::replace(&mut self.began, now);
         self.until = self.log.roll.next(now);
         self.size = 0;
-        let family = Family::of(&self.log.path);
+        let family = RolledFiles::of(&self.log.path);
         fs::rename(&self.log.path, family.next(&self.log.roll.stamp(began))?)?;
         self.file = append_to(&self.log.path)?;
         match self.log.keep {
@@ -110,7 +111,7 @@ fn append_to(path: &Path) -> io::Result<File> {
 }
 
 /// A log's file and those that were moved aside: `<stem>-<time>.<number><extension>`.
-struct Family {
+struct RolledFiles {
     folder: PathBuf,
     stem: String,
     /// With its dot; may be empty.
@@ -120,7 +121,7 @@ struct Family {
 /// The order in which files were moved aside: by the time in their names, then by number.
 type Age = (String, u64);
 
-impl Family {
+impl RolledFiles {
     fn of(path: &Path) -> Self {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();

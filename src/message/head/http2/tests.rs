@@ -1,6 +1,6 @@
 use super::*;
 
-const LIMITS: Limits = Limits { line: 100, fields_bytes: 1000, fields: 10 };
+const LIMITS: HeadLimits = HeadLimits { line: 100, fields_bytes: 1000, fields: 10 };
 
 type Fields = &'static [(&'static str, &'static str)];
 
@@ -65,7 +65,7 @@ fn what_is_no_head() {
 
 fn parsed(text: &[u8]) -> Head {
     let mut head = Head::new();
-    let limits = Limits { line: 1000, fields_bytes: 10_000, fields: 100 };
+    let limits = HeadLimits { line: 1000, fields_bytes: 10_000, fields: 100 };
     assert_eq!(head.parse_request(text, &limits), Ok(Some(text.len())));
     head
 }

@@ -169,7 +169,7 @@ fn a_roll_that_fails_loses_nothing() {
 
 #[test]
 fn what_is_no_file_is_written_and_never_moved() {
-    let null = LogFile { path: "/dev/null".into(), roll: Roll::Size(1), append: false, keep: Some(0) };
+    let null = LogFile { path: "/dev/null".into(), roll: RollPolicy::Size(1), append: false, keep: Some(0) };
     let mut file = RollingFile::open(null, time("2026-11-21T10:00:00Z")).expect("it opens");
     file.write(b"a\n").expect("it is written");
     assert!(!file.is_due(0, 2, time("2026-11-21T10:00:00Z")));
@@ -178,6 +178,6 @@ fn what_is_no_file_is_written_and_never_moved() {
 #[test]
 fn a_folder_is_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let log = LogFile { path: folder.path().to_owned(), roll: Roll::Never, append: true, keep: None };
+    let log = LogFile { path: folder.path().to_owned(), roll: RollPolicy::Never, append: true, keep: None };
     assert!(RollingFile::open(log, Timestamp::now()).is_err());
 }

@@ -1,4 +1,4 @@
-use super::way::{Identity, walk};
+use super::path_walk::{DirectoryIdentity, walk};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::hash_map::Entry;
@@ -12,23 +12,23 @@ use tokio::sync::Notify;
 const ATTEMPTS: usize = 10;
 
 /// Makes the system's reporter of changes, which calls the listener from a thread of its own.
-pub(super) type Make = fn(Arc<Listener>) -> notify::Result<Box<dyn Watcher + Send>>;
+pub(super) type WatcherFactory = fn(Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>>;
 
 /// The reporter of this platform: inotify on Linux.
-pub(super) fn inotify(listener: Arc<Listener>) -> notify::Result<Box<dyn Watcher + Send>> {
+pub(super) fn inotify(listener: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
     let handler = move |event: notify::Result<Event>| listener.hear(&event);
     Ok(Box::new(RecommendedWatcher::new(handler, notify::Config::default())?))
 }
 
 /// The end that hears what the system reports, and passes on what is of interest.
 #[derive(Debug, Default)]
-pub(super) struct Listener {
+pub(super) struct ChangeSubscriber {
     signal: Notify,
-    heard: Mutex<Heard>,
+    heard: Mutex<SubscriberState>,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct SubscriberState {
     /// By directory, its entries that are of interest.
     interests: HashMap<PathBuf, HashSet<OsString>>,
     /// Directories that went away under their watch.
@@ -37,7 +37,7 @@ struct Heard {
     overflowed: bool,
 }
 
-impl Listener {
+impl ChangeSubscriber {
     /// Waits for the next report of interest; one that came while nobody waited counts.
     pub(super) async fn noticed(&self) {
         self.signal.notified().await;
@@ -55,12 +55,12 @@ impl Listener {
         }
     }
 
-    fn heard(&self) -> MutexGuard<'_, Heard> {
+    fn heard(&self) -> MutexGuard<'_, SubscriberState> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Heard {
+impl SubscriberState {
     /// Remembers what a report says about the watches themselves; returns whether it is of interest.
     fn takes(&mut self, report: &notify::Result<Event>) -> bool {
         let event = match report {
@@ -97,7 +97,7 @@ impl Heard {
 }
 
 #[cfg(test)]
-impl Listener {
+impl ChangeSubscriber {
     /// Whether a report would be passed on.
     pub(super) fn is_interested(&self, report: &notify::Result<Event>) -> bool {
         self.heard().takes(report)
@@ -110,34 +110,37 @@ impl Listener {
 }
 
 /// What is followed, and the system's watches that stand for it.
-pub(super) struct Arming {
-    make: Make,
-    listener: Arc<Listener>,
+pub(super) struct DirectoryWatches {
+    make: WatcherFactory,
+    listener: Arc<ChangeSubscriber>,
     watcher: Option<Box<dyn Watcher + Send>>,
     /// The paths, each with how often it was followed.
     followed: HashMap<PathBuf, usize>,
     /// The watched directories.
-    watched: HashMap<PathBuf, Identity>,
+    watched: HashMap<PathBuf, DirectoryIdentity>,
     /// Why changes are not reported, if they are not: said once, when it becomes so.
     failure: Option<String>,
 }
 
-impl std::fmt::Debug for Arming {
+impl std::fmt::Debug for DirectoryWatches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Arming").field("watched", &self.watched).field("failure", &self.failure).finish()
+        f.debug_struct("DirectoryWatches")
+            .field("watched", &self.watched)
+            .field("failure", &self.failure)
+            .finish()
     }
 }
 
 /// A directory to watch.
-struct Wanted {
-    identity: Identity,
+struct DirectoryInterest {
+    identity: DirectoryIdentity,
     entries: HashSet<OsString>,
     /// Whether it must be watched; a directory that is only passed through may be closed to reading.
     needed: bool,
 }
 
-impl Arming {
-    pub(super) fn new(make: Make, listener: Arc<Listener>) -> Self {
+impl DirectoryWatches {
+    pub(super) fn new(make: WatcherFactory, listener: Arc<ChangeSubscriber>) -> Self {
         Self {
             make,
             listener,
@@ -234,7 +237,7 @@ impl Arming {
         self.watch(&wanted)
     }
 
-    fn watch(&mut self, wanted: &HashMap<PathBuf, Wanted>) -> notify::Result<bool> {
+    fn watch(&mut self, wanted: &HashMap<PathBuf, DirectoryInterest>) -> notify::Result<bool> {
         let mut complete = true;
         for (directory, wanted) in wanted {
             match self.watched.get(directory) {
@@ -288,10 +291,10 @@ impl Arming {
     }
 }
 
-fn wanted<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> HashMap<PathBuf, Wanted> {
+fn wanted<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> HashMap<PathBuf, DirectoryInterest> {
     let mut wanted = HashMap::new();
     for step in paths.flat_map(|path| walk(path)) {
-        let directory = wanted.entry(step.directory).or_insert_with(|| Wanted {
+        let directory = wanted.entry(step.directory).or_insert_with(|| DirectoryInterest {
             identity: step.identity,
             entries: HashSet::new(),
             needed: false,

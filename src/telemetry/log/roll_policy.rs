@@ -12,7 +12,7 @@ use std::str::FromStr;
 /// from 1, which is Sunday, to 7; or a size in powers of 1024, such as `10.megabytes`. `sighup` is `never`: every log
 /// is opened anew on that signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Roll {
+pub enum RollPolicy {
     /// Not by itself.
     #[default]
     Never,
@@ -26,7 +26,7 @@ pub enum Roll {
     Size(u64),
 }
 
-impl Roll {
+impl RollPolicy {
     /// When a file that was begun at `began` is moved aside, if that is a matter of time.
     pub(super) fn next(self, began: Timestamp) -> Option<Timestamp> {
         let time = TimeZone::UTC.to_datetime(began);
@@ -51,34 +51,34 @@ impl Roll {
     }
 }
 
-/// Says that a text is no [`Roll`].
+/// Says that a text is no [`RollPolicy`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "`never`, `hourly`, `daily`, `weekly(n)` with n from 1 (Sunday) to 7, or a size such as `10.megabytes`"
 )]
-pub struct NoRoll;
+pub struct RollPolicyError;
 
-impl FromStr for Roll {
-    type Err = NoRoll;
+impl FromStr for RollPolicy {
+    type Err = RollPolicyError;
 
-    fn from_str(text: &str) -> Result<Self, NoRoll> {
+    fn from_str(text: &str) -> Result<Self, RollPolicyError> {
         let text = text.to_ascii_lowercase();
         match text.as_str() {
             "never" | "sighup" => Ok(Self::Never),
             "hourly" => Ok(Self::Hourly),
             "daily" => Ok(Self::Daily),
-            _ => weekly(&text).or_else(|| size(&text)).ok_or(NoRoll),
+            _ => weekly(&text).or_else(|| size(&text)).ok_or(RollPolicyError),
         }
     }
 }
 
-fn weekly(text: &str) -> Option<Roll> {
+fn weekly(text: &str) -> Option<RollPolicy> {
     let day = text.strip_prefix("weekly(")?.strip_suffix(')')?.parse().ok()?;
-    Weekday::from_sunday_one_offset(day).ok().map(Roll::Weekly)
+    Weekday::from_sunday_one_offset(day).ok().map(RollPolicy::Weekly)
 }
 
 /// A number and a unit, with a dot between them: `10.megabytes`, `1.gigabyte`.
-fn size(text: &str) -> Option<Roll> {
+fn size(text: &str) -> Option<RollPolicy> {
     let (number, unit) = text.split_once('.')?;
     let shift = match unit.strip_suffix('s').unwrap_or(unit) {
         "byte" => 0,
@@ -91,10 +91,10 @@ fn size(text: &str) -> Option<Roll> {
         _ => return None,
     };
     let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
-    (bytes > 0).then_some(Roll::Size(bytes))
+    (bytes > 0).then_some(RollPolicy::Size(bytes))
 }
 
-impl fmt::Display for Roll {
+impl fmt::Display for RollPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Never => f.write_str("never"),
@@ -113,17 +113,17 @@ mod tests {
     #[test]
     fn policies_are_read_as_linkerd_reads_them() {
         let table = [
-            ("never", Roll::Never),
-            ("SigHup", Roll::Never),
-            ("Hourly", Roll::Hourly),
-            ("DAILY", Roll::Daily),
-            ("weekly(1)", Roll::Weekly(Weekday::Sunday)),
-            ("Weekly(7)", Roll::Weekly(Weekday::Saturday)),
-            ("1.byte", Roll::Size(1)),
-            ("3.kilobytes", Roll::Size(3 << 10)),
-            ("1.megabytes", Roll::Size(1 << 20)),
-            ("2.Gigabyte", Roll::Size(2 << 30)),
-            ("15.exabytes", Roll::Size(15 << 60)),
+            ("never", RollPolicy::Never),
+            ("SigHup", RollPolicy::Never),
+            ("Hourly", RollPolicy::Hourly),
+            ("DAILY", RollPolicy::Daily),
+            ("weekly(1)", RollPolicy::Weekly(Weekday::Sunday)),
+            ("Weekly(7)", RollPolicy::Weekly(Weekday::Saturday)),
+            ("1.byte", RollPolicy::Size(1)),
+            ("3.kilobytes", RollPolicy::Size(3 << 10)),
+            ("1.megabytes", RollPolicy::Size(1 << 20)),
+            ("2.Gigabyte", RollPolicy::Size(2 << 30)),
+            ("15.exabytes", RollPolicy::Size(15 << 60)),
         ];
         for (text, roll) in table {
             assert_eq!(text.parse(), Ok(roll), "{text}");
@@ -145,7 +145,7 @@ mod tests {
             "16.exabytes",
             "1.parsec",
         ] {
-            assert_eq!(text.parse::<Roll>(), Err(NoRoll), "{text:?}");
+            assert_eq!(text.parse::<RollPolicy>(), Err(RollPolicyError), "{text:?}");
         }
     }
 
@@ -154,17 +154,17 @@ mod tests {
         // A Saturday.
         let began: Timestamp = "2026-11-21T23:59:59.5Z".parse().unwrap();
         let table = [
-            (Roll::Hourly, Some("2026-11-22T00:00:00Z"), "20261121-23"),
-            (Roll::Daily, Some("2026-11-22T00:00:00Z"), "20261121"),
-            (Roll::Weekly(Weekday::Sunday), Some("2026-11-22T00:00:00Z"), "20261121"),
-            (Roll::Weekly(Weekday::Saturday), Some("2026-11-28T00:00:00Z"), "20261121"),
-            (Roll::Size(1), None, "20261121-235959"),
-            (Roll::Never, None, "20261121"),
+            (RollPolicy::Hourly, Some("2026-11-22T00:00:00Z"), "20261121-23"),
+            (RollPolicy::Daily, Some("2026-11-22T00:00:00Z"), "20261121"),
+            (RollPolicy::Weekly(Weekday::Sunday), Some("2026-11-22T00:00:00Z"), "20261121"),
+            (RollPolicy::Weekly(Weekday::Saturday), Some("2026-11-28T00:00:00Z"), "20261121"),
+            (RollPolicy::Size(1), None, "20261121-235959"),
+            (RollPolicy::Never, None, "20261121"),
         ];
         for (roll, next, stamp) in table {
             assert_eq!(roll.next(began), next.map(|text| text.parse().unwrap()), "{roll}");
             assert_eq!(roll.stamp(began), stamp, "{roll}");
         }
-        assert_eq!(Roll::Daily.next(Timestamp::MAX), None);
+        assert_eq!(RollPolicy::Daily.next(Timestamp::MAX), None);
     }
 }
