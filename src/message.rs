@@ -72,6 +72,6 @@ pub use self::chunks::{
 pub use self::field::{Field, KnownField};
 pub use self::framing::{Framing, FramingError, keeps_alive, request_framing, response_framing};
 pub use self::head::{
-    Head, HeadError, HeadLimits, HopByHopFields, Version, strip_trailers, trailer_fields, trailer_lines,
-    validate_host,
+    Head, HeadError, HeadLimits, HopByHopFields, RequestConnection, ResponseConnection, ResponseEnd, Version,
+    strip_trailers, trailer_fields, trailer_lines, validate_host,
 };

@@ -11,8 +11,8 @@ use self::reason::usual_reason;
 use super::{Field, KnownField};
 use std::fmt;
 
-pub use self::connection::HopByHopFields;
 pub(super) use self::connection::MAX_OPTIONS;
+pub use self::connection::{HopByHopFields, RequestConnection, ResponseConnection, ResponseEnd};
 pub use self::http2::{strip_trailers, trailer_fields, trailer_lines};
 pub use self::parse::{HeadError, HeadLimits};
 pub use self::target::validate_host;

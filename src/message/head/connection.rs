@@ -1,7 +1,7 @@
 //! What a message says of the connection it came over (RFC 9110 7.6.1).
 
 use super::{Head, Span, Version};
-use crate::message::{Field, KnownField};
+use crate::message::{Field, Framing, KnownField};
 
 /// The connection options that are heeded; a message with more is refused by the framing rules.
 ///
@@ -86,6 +86,190 @@ impl Head {
     }
 }
 
+/// The facts of a request that its head states for one connection to an HTTP/1 endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestConnection<'a> {
+    /// How the body ends as it is sent: [`Framing::Chunked`] is announced here, a length is in the head already.
+    pub framing: Framing,
+    /// The protocols that the request asks to switch to: see [`HopByHopFields::tunnel_protocols`].
+    pub upgrade: Option<&'a [u8]>,
+    /// Whether the caller takes trailers. A request that asks for an upgrade does not announce it: it has room for one
+    /// `Connection` field.
+    pub trailers: bool,
+}
+
+/// The connection to a caller on which a response is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseConnection<'a> {
+    /// A connection of HTTP/1, for a final response.
+    Http1 {
+        /// The version of the request.
+        version: Version,
+        /// Whether the connection may stay open after the response, as far as the response does not decide it.
+        keep: bool,
+    },
+    /// A stream of HTTP/2, for a final response: its frames end the body.
+    Http2,
+    /// A connection or stream that goes on to the final response: this one is interim (1xx).
+    Interim,
+    /// A connection of HTTP/1 that becomes a tunnel after the response.
+    Tunnel {
+        /// The protocols of the response's `Upgrade`: see [`HopByHopFields::upgrade`].
+        protocols: Option<&'a [u8]>,
+    },
+}
+
+/// The end of a response on its caller's connection, as [`Head::settle_response`] announced it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseEnd {
+    /// How the body ends as it is sent. [`Framing::Close`]: only the end of the connection ends it.
+    pub framing: Framing,
+    /// Whether the connection stays open for another request.
+    pub keep: bool,
+}
+
+impl HopByHopFields {
+    /// Returns the protocols that a request's upgrade may switch to; `None` without an upgrade, or without such a
+    /// protocol.
+    ///
+    /// Protocols that carry HTTP themselves are left out: their requests would pass through the tunnel without a
+    /// policy. RFC 9113 3.1 has retired `h2c` in `Upgrade` anyway.
+    pub fn tunnel_protocols(&self) -> Option<Box<[u8]>> {
+        let carries_http = |protocol: &&[u8]| {
+            let name = protocol.to_ascii_lowercase();
+            [b"h2".as_slice(), b"http/", b"tls/"].iter().any(|prefix| name.starts_with(prefix))
+        };
+        let protocols: Vec<&[u8]> = self
+            .upgrade
+            .as_deref()?
+            .split(|&byte| byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .filter(|protocol| !carries_http(protocol))
+            .collect();
+        (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()).into())
+    }
+}
+
+impl Head {
+    /// Writes a request head for an HTTP/1 endpoint to the end of `out`, from the first line to the empty one.
+    ///
+    /// Call it after [`strip_hop_by_hop`](Self::strip_hop_by_hop) and after every field of the router's own; for an
+    /// HTTP/2 endpoint, [`to_http2_request`](Self::to_http2_request) is the counterpart. The head becomes one of
+    /// HTTP/1.1: the version is the sender's own (RFC 9112 2.3), a missing `Host` is added without a value (3.2), and
+    /// `Expect` of an HTTP/1.0 request is dropped (RFC 9110 10.1.1). Behind its fields come, where they apply,
+    ///
+    /// 1. `transfer-encoding: chunked`,
+    /// 2. `connection: upgrade` and `upgrade`, or else `connection: te` and `te: trailers`.
+    ///
+    /// These lines go to `out` alone, so a request that is sent again does not have them twice. Nothing is allocated
+    /// when `out` has room, except for the `Host` of a head whose buffer is full.
+    pub fn write_request(&mut self, connection: RequestConnection<'_>, out: &mut Vec<u8>) {
+        self.become_http11_request();
+        self.write_open(out);
+        if connection.framing == Framing::Chunked {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
+        match connection.upgrade {
+            Some(protocols) => {
+                out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+                out.extend_from_slice(protocols);
+                out.extend_from_slice(b"\r\n");
+            }
+            None if connection.trailers => {
+                out.extend_from_slice(b"connection: te\r\nte: trailers\r\n");
+            }
+            None => {}
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Makes a request head that came in another version one of HTTP/1.1.
+    fn become_http11_request(&mut self) {
+        if self.version == Version::Http11 {
+            return;
+        }
+        if self.version == Version::Http10 {
+            self.remove(KnownField::Expect);
+        }
+        self.set_version(Version::Http11);
+        if !self.contains(KnownField::Host) {
+            self.append_known(KnownField::Host, b"");
+        }
+    }
+
+    /// Makes a response head state how its body ends on the caller's connection, and whether that stays open.
+    ///
+    /// `framing` is how the body ends as it comes from the endpoint, or as it was made here. Call it once, after
+    /// [`strip_hop_by_hop`](Self::strip_hop_by_hop), after the version received was noted (in `Via`), and as the last
+    /// edit of a final response; then [`write`](Self::write) or [`to_http2_response`](Self::to_http2_response). The
+    /// version becomes HTTP/1.1, the router's own (RFC 9112 2.3). For a final response,
+    ///
+    /// * `Content-Length` stays only where it is true: it is the one length of a body with a length (added over HTTP/1
+    ///   when it is missing), it goes from a body without a length (RFC 9112 6.2) and from a 204 (RFC 9110 8.6), and is
+    ///   left alone where a HEAD, a 304 or a body made here has none or states it already;
+    /// * over HTTP/1, a body without a length is announced as `transfer-encoding: chunked`; a caller of HTTP/1.0 gets it
+    ///   until the connection closes;
+    /// * over HTTP/1, `connection: close` announces that the connection closes, and `connection: keep-alive` to a caller
+    ///   of HTTP/1.0 that it stays.
+    ///
+    /// An interim response loses its `Content-Length` (RFC 9110 8.6). The response that opens a tunnel gets
+    /// `connection: upgrade` and `upgrade`, and is otherwise left alone.
+    ///
+    /// A response that comes with the fields it needs, to a caller of HTTP/1.1 that may go on, costs no allocation.
+    pub fn settle_response(&mut self, framing: Framing, connection: ResponseConnection<'_>) -> ResponseEnd {
+        self.set_version(Version::Http11);
+        match connection {
+            ResponseConnection::Http1 { version, keep } => self.settle_http1_response(framing, version, keep),
+            ResponseConnection::Http2 => {
+                if !matches!(framing, Framing::Length(_)) || self.contains(KnownField::ContentLength) {
+                    self.settle_content_length(framing);
+                }
+                ResponseEnd { framing, keep: true }
+            }
+            ResponseConnection::Interim => {
+                self.remove(KnownField::ContentLength);
+                ResponseEnd { framing: Framing::None, keep: true }
+            }
+            ResponseConnection::Tunnel { protocols } => {
+                if let Some(protocols) = protocols {
+                    self.append(b"connection", b"upgrade");
+                    self.append(b"upgrade", protocols);
+                }
+                ResponseEnd { framing: Framing::Tunnel, keep: false }
+            }
+        }
+    }
+
+    /// Settles a final response over HTTP/1.
+    fn settle_http1_response(&mut self, framing: Framing, version: Version, keep: bool) -> ResponseEnd {
+        self.settle_content_length(framing);
+        let framing = match framing {
+            Framing::Chunked | Framing::Close if version == Version::Http11 => Framing::Chunked,
+            Framing::Chunked | Framing::Close => Framing::Close,
+            other => other,
+        };
+        if framing == Framing::Chunked {
+            self.append(b"transfer-encoding", b"chunked");
+        }
+        let keep = keep && !matches!(framing, Framing::Close | Framing::Tunnel);
+        match (keep, version) {
+            (false, _) => self.append(b"connection", b"close"),
+            (true, Version::Http10) => self.append(b"connection", b"keep-alive"),
+            (true, _) => {}
+        }
+        ResponseEnd { framing, keep }
+    }
+
+    /// Leaves `Content-Length` only where it is true of a final response.
+    fn settle_content_length(&mut self, framing: Framing) {
+        match framing {
+            Framing::Length(length) => self.set_content_length(length),
+            Framing::None if self.status != 204 => {}
+            _ => _ = self.remove(KnownField::ContentLength),
+        }
+    }
+}
+
 /// Returns the elements of a comma-separated list, without blanks around them and without empty ones.
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
@@ -114,83 +298,4 @@ fn outlives_connection(field: Field<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::HeadLimits;
-
-    fn request(fields: &str) -> Head {
-        let limits = HeadLimits { line: 1000, fields_bytes: 10_000, fields: 100 };
-        let mut head = Head::new();
-        let text = format!("GET / HTTP/1.1\r\n{fields}\r\n");
-        assert_eq!(head.parse_request(text.as_bytes(), &limits), Ok(Some(text.len())), "{text:?}");
-        head
-    }
-
-    #[test]
-    fn options_of_all_lines() {
-        let head = request("Connection: a, B ,,\tc\r\nX: y\r\nconnection:\r\nConnection: ,d\r\n");
-        let options: Vec<_> =
-            head.connection_options().map(|option| option.escape_ascii().to_string()).collect();
-        assert_eq!(options, ["a", "B", "c", "d"]);
-        assert!(head.has_connection_option(b"b") && !head.has_connection_option(b"y"));
-    }
-
-    #[test]
-    fn hop_by_hop_fields_are_removed() {
-        let table = [
-            ("Host: a\r\nX: y\r\n", "Host: a\r\nX: y\r\n"),
-            ("Host: a\r\nConnection: close\r\n", "Host: a\r\n"),
-            ("Connection: X\r\nx: y\r\nZ: y\r\nX: z\r\n", "Z: y\r\n"),
-            ("X: y\r\nConnection: z\r\nconnection: x\r\nZ: y\r\n", ""),
-            ("Keep-Alive: timeout=5\r\nA: b\r\n", "A: b\r\n"),
-            ("Proxy-Connection: keep-alive\r\nTE: gzip\r\nTrailer: a\r\nUpgrade: b\r\nA: b\r\n", "A: b\r\n"),
-            (
-                "Transfer-Encoding: chunked\r\nProxy-Authorization: a\r\nProxy-Authenticate: b\r\nA: b\r\n",
-                "A: b\r\n",
-            ),
-            // What Connection may not name away.
-            (
-                "Connection: host, content-length, via, max-forwards, forwarded, x-forwarded-for\r\nHost: a\r\n\
-                 Content-Length: 1\r\nVia: b\r\nMax-Forwards: 1\r\nForwarded: for=c\r\nX-Forwarded-For: c\r\n",
-                "Host: a\r\nContent-Length: 1\r\nVia: b\r\nMax-Forwards: 1\r\nForwarded: for=c\r\n\
-                 X-Forwarded-For: c\r\n",
-            ),
-            // A caller may take its own override away, and nobody else's.
-            ("Connection: l5d-dtab, baggage\r\nl5d-dtab: a\r\nBaggage: b\r\n", ""),
-            // An underscore is no hyphen.
-            ("Keep_Alive: a\r\n", "Keep_Alive: a\r\n"),
-        ];
-        for (before, after) in table {
-            let mut head = request(before);
-            head.strip_hop_by_hop();
-            let mut out = Vec::new();
-            head.write(&mut out);
-            assert_eq!(String::from_utf8_lossy(&out), format!("GET / HTTP/1.1\r\n{after}\r\n"), "{before:?}");
-            assert!(!head.contains(KnownField::Connection) && !head.contains(KnownField::TransferEncoding));
-        }
-    }
-
-    #[test]
-    fn upgrades_and_trailers_are_noticed() {
-        let table = [
-            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", Some("websocket"), false),
-            ("Connection: keep-alive, upgrade\r\nUpgrade: a\r\nUpgrade: b/1\r\n", Some("a, b/1"), false),
-            ("Upgrade: websocket\r\n", None, false),
-            ("Connection: upgrade\r\n", None, false),
-            ("Connection: te\r\nTE: gzip;q=1, Trailers\r\n", None, true),
-            ("TE: trailers\r\n", None, true),
-            ("TE: gzip\r\n", None, false),
-        ];
-        for (fields, upgrade, trailers) in table {
-            let upgrade = upgrade.map(|upgrade| upgrade.as_bytes().into());
-            assert_eq!(
-                request(fields).strip_hop_by_hop(),
-                HopByHopFields { upgrade, trailers },
-                "{fields:?}"
-            );
-        }
-        let mut old = request("Connection: upgrade\r\nUpgrade: websocket\r\n");
-        old.set_version(Version::Http10);
-        assert_eq!(old.strip_hop_by_hop(), HopByHopFields::default());
-    }
-}
+mod tests;
