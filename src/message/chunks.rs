@@ -13,7 +13,7 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// The most digits of a chunk's size: those of a u64.
 const SIZE_DIGITS: u8 = 16;
 
-/// The most bytes of framing that a body may have beyond what its data excuses; see [`Chunks`].
+/// The most bytes of framing that a body may have beyond those that its data excuses; see [`Chunks`].
 const EXCESS: u64 = 16 << 10;
 
 /// The framing bytes that every chunk may have without being counted as excess.
@@ -25,21 +25,21 @@ const TRAILER_BYTES: usize = 8 << 10;
 /// The most trailer lines.
 const TRAILER_FIELDS: usize = 64;
 
-/// A decoder of the chunked coding: pure, fed with what came, says what was found.
+/// A decoder of the chunked coding: a pure state machine that is fed with the bytes received.
 ///
-/// It takes what RFC 9112 7.1 allows and nothing else: a size of at most 16 hexadecimal digits below 2^63,
+/// It accepts the grammar of RFC 9112 7.1 and nothing else: a size of at most 16 hexadecimal digits below 2^63,
 /// CRLF at the end of every line, extensions without control bytes. Extensions mean nothing here and are
 /// dropped.
 ///
-/// Framing is bounded as in Go's `net/http`: each chunk excuses 16 bytes of size line and twice its data,
-/// what is beyond adds up, and 16 KiB of it end the body. So neither long extensions nor many of them cost
+/// Framing is bounded as in Go's `net/http`: each chunk excuses 16 bytes of size line and twice its data. The
+/// framing beyond that adds up, and 16 KiB of it end the body. So neither long extensions nor many of them cost
 /// more than the data they come with. Trailers are bounded by 8 KiB and 64 lines.
 #[derive(Clone, Debug, Default)]
 pub struct Chunks {
     state: ChunkState,
     /// The digits of the size line that is being read.
     digits: u8,
-    /// The size that is being read, then what is left of the chunk's data.
+    /// The size that is being read, then the number of data bytes still to come.
     size: u64,
     /// The bytes of the size line that is being read.
     line: u64,
@@ -47,7 +47,7 @@ pub struct Chunks {
     excess: u64,
     /// The trailer lines that are kept, and the one that is being read.
     trailers: Vec<u8>,
-    /// Where the trailer line that is being read begins in `trailers`.
+    /// The start in `trailers` of the trailer line that is being read.
     trailer: usize,
     /// The bytes of all trailer lines so far, dropped ones too.
     trailer_bytes: usize,
@@ -55,7 +55,7 @@ pub struct Chunks {
     trailer_fields: usize,
 }
 
-/// What the next byte belongs to.
+/// The part of the body that the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ChunkState {
     /// The digits of a size.
@@ -83,7 +83,7 @@ enum ChunkState {
     Over,
 }
 
-/// What [`Chunks::decode`] found at the front of its input.
+/// The part of a body that [`Chunks::decode`] found at the front of its input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChunkEvent {
     /// All of the input was framing, and more input is needed.
@@ -91,22 +91,22 @@ pub enum ChunkEvent {
         /// The bytes that were taken: the whole input.
         consumed: usize,
     },
-    /// Framing, then data. What is behind belongs to the next call.
+    /// Framing, then data. The bytes behind them belong to the next call.
     Data {
         /// The bytes of framing in front.
         skip: usize,
         /// The bytes of body behind them; never 0.
         data: usize,
     },
-    /// The body and its trailers are over. What is behind belongs to the next message.
+    /// The end of the body and its trailers. The bytes behind it belong to the next message.
     End {
         /// The bytes that were taken.
         consumed: usize,
     },
 }
 
-/// Why bytes are not a chunked body. A body that has begun cannot be answered any more: the connection is
-/// closed.
+/// The reason why bytes are not a chunked body. A response that has begun cannot be replaced by an error any
+/// more: the connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ChunkError {
     /// A chunk's size is not made of hexadecimal digits.
@@ -147,12 +147,12 @@ impl Chunks {
 
     /// Decodes the front of `input`: framing up to the first data, the end, or the end of the input.
     ///
-    /// The caller drops what was taken and calls again with what is behind it. Any split of a body's bytes
-    /// gives the same data. After the end every call takes nothing and says [`ChunkEvent::End`] again.
+    /// The caller drops the bytes that were taken and calls again with those behind them. Any split of a body's
+    /// bytes gives the same data. After the end every call takes nothing and returns [`ChunkEvent::End`] again.
     ///
     /// # Errors
     ///
-    /// Bytes that are not a chunked body, or pass one of its bounds; the decoder is then of no further use.
+    /// Bytes that are not a chunked body, or exceed one of its bounds; the decoder is then of no further use.
     pub fn decode(&mut self, input: &[u8]) -> Result<ChunkEvent, ChunkError> {
         let mut at = 0;
         while self.state != ChunkState::Over {
@@ -169,7 +169,7 @@ impl Chunks {
     /// Returns the trailer lines that may be forwarded, each as it came, with its CRLF.
     ///
     /// Those that frame, route, authenticate or modify a message have been dropped (RFC 9110 6.5.1), and so
-    /// has every spelling of the fields that steer the router: a trailer comes too late to be judged.
+    /// has every spelling of the fields that steer the router: a trailer comes too late for a trust policy.
     pub fn trailers(&self) -> &[u8] {
         if self.state == ChunkState::Over { &self.trailers } else { b"" }
     }
@@ -188,9 +188,9 @@ impl Chunks {
         self.trailers = kept;
     }
 
-    /// Takes data of the current chunk from `available` bytes that stand behind `skip` bytes of framing.
+    /// Takes data of the current chunk from the `available` bytes behind `skip` bytes of framing.
     fn take_data(&mut self, skip: usize, available: usize) -> ChunkEvent {
-        // What does not fit a usize is more than there is in memory.
+        // A size beyond a usize is more than there is in memory.
         let data = usize::try_from(self.size).map_or(available, |size| size.min(available));
         self.size -= data as u64;
         if self.size == 0 {
@@ -199,7 +199,7 @@ impl Chunks {
         ChunkEvent::Data { skip, data }
     }
 
-    /// Takes one byte of framing; returns what the next one belongs to.
+    /// Takes one byte of framing; returns the state for the next byte.
     fn step(&mut self, byte: u8) -> Result<ChunkState, ChunkError> {
         match (self.state, byte) {
             (ChunkState::Size, _) if byte.is_ascii_hexdigit() => self.digit(byte),
@@ -234,6 +234,7 @@ impl Chunks {
         }
     }
 
+    /// Takes one digit of a size.
     fn digit(&mut self, byte: u8) -> Result<ChunkState, ChunkError> {
         if self.digits == SIZE_DIGITS {
             return Err(ChunkError::SizeTooLarge);
@@ -253,6 +254,7 @@ impl Chunks {
         if self.line > EXCESS { Err(ChunkError::TooMuchFraming) } else { Ok(next) }
     }
 
+    /// Ends a size line, and checks the size and the bound on framing.
     fn end_size(&mut self) -> Result<ChunkState, ChunkError> {
         if i64::try_from(self.size).is_err() {
             return Err(ChunkError::SizeTooLarge);
@@ -266,6 +268,7 @@ impl Chunks {
         Ok(if self.size == 0 { ChunkState::Trailer } else { ChunkState::Data })
     }
 
+    /// Takes one byte of a trailer line.
     fn trailer_byte(&mut self, byte: u8) -> Result<ChunkState, ChunkError> {
         self.trailer_bytes += 1;
         if self.trailer_bytes > TRAILER_BYTES {
@@ -275,6 +278,7 @@ impl Chunks {
         Ok(ChunkState::Trailer)
     }
 
+    /// Ends a trailer line, and drops it when it may not be forwarded.
     fn end_trailer(&mut self) -> Result<ChunkState, ChunkError> {
         self.trailer_fields += 1;
         if self.trailer_fields > TRAILER_FIELDS {
@@ -309,7 +313,7 @@ pub fn write_last_chunk(trailers: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Reads one field line without its CRLF; `None` when it is none.
+/// Reads one field line without its CRLF; `None` when it is not a field line.
 fn field(line: &[u8]) -> Option<Field<'_>> {
     let colon = memchr::memchr(b':', line)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -318,7 +322,7 @@ fn field(line: &[u8]) -> Option<Field<'_>> {
     well_formed.then(|| Field { name, value: value.trim_ascii(), known: KnownField::of(name) })
 }
 
-/// Whether a field may come behind a body (RFC 9110 6.5.1).
+/// Returns whether a field may come behind a body (RFC 9110 6.5.1).
 pub(super) fn may_trail(field: Field<'_>) -> bool {
     /// Fields that route, authenticate, modify a request, control a response, or say how to read the content.
     const NEVER: [&str; 31] = [

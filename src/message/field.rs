@@ -1,4 +1,4 @@
-//! The fields the router knows by name.
+//! The fields that the router knows by name.
 
 /// One field line of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,15 +7,14 @@ pub struct Field<'a> {
     pub name: &'a [u8],
     /// The value without the blanks around it.
     pub value: &'a [u8],
-    /// Which of the known fields it is.
+    /// The known field that it is.
     pub known: KnownField,
 }
 
-/// A field the router treats specially, told from its name once, when the head is read.
+/// A field that the router treats specially, recognised by its name once, when the head is read.
 ///
 /// The names are compared without regard to case. An underscore counts as a hyphen only where a name could
-/// steer the router or where a gateway could be led to frame a message by it: those that speak CGI fold the
-/// two. So `l5d_dtab` does not slip past a trust policy, and a request with `Content_Length` is refused.
+/// steer the router, or where a CGI gateway, which folds the two, could frame a message by it. So `l5d_dtab` does not slip past a trust policy, and a request with `Content_Length` is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
 pub enum KnownField {
@@ -79,14 +78,14 @@ pub enum KnownField {
     L5dRetryable,
     /// Any other name that begins with `l5d-` or `l5d_`, thus also the names above spelt with underscores.
     L5dOther,
-    /// `Content-Length` or `Transfer-Encoding` with underscores: it frames nothing here, but may elsewhere.
+    /// `Content-Length` or `Transfer-Encoding` with underscores: it frames nothing here, but may at the next hop.
     FramingLookalike,
     /// `dtab-local` and every name that begins with `x-dtab-`, also spelt with underscores.
     DtabLocal,
 }
 
 impl KnownField {
-    /// Returns which known field `name` is; the case of the name does not matter.
+    /// Returns the known field of this name; the case of the name does not matter.
     pub fn of(name: &[u8]) -> Self {
         let Some(first) = name.first() else { return Self::Other };
         match first.to_ascii_lowercase() {
@@ -118,7 +117,7 @@ impl KnownField {
         }
     }
 
-    /// Returns the name as the router writes it; empty for what stands for several names.
+    /// Returns the name as the router writes it; empty for a variant that stands for several names.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Other | Self::L5dOther | Self::DtabLocal | Self::FramingLookalike => "",
@@ -153,7 +152,7 @@ impl KnownField {
         }
     }
 
-    /// Returns whether a caller who is not trusted may not send the field: every `l5d` and dtab spelling.
+    /// Returns whether an untrusted caller may not send the field: every `l5d` and dtab spelling.
     pub fn is_steering(self) -> bool {
         matches!(
             self,
@@ -173,10 +172,10 @@ impl KnownField {
         )
     }
 
-    /// Returns whether the field speaks of one connection only and is never forwarded (RFC 9110 7.6.1).
+    /// Returns whether the field is about one connection only and is never forwarded (RFC 9110 7.6.1).
     ///
-    /// `Proxy-Authenticate` and `Proxy-Authorization` belong to it although RFC 9110 lets a chain of proxies
-    /// share them: the router asks nobody for proxy credentials and must not hand them to a service.
+    /// `Proxy-Authenticate` and `Proxy-Authorization` count as such although RFC 9110 lets a chain of proxies
+    /// share them: the router asks no caller for proxy credentials and must not hand them to a service.
     pub fn is_hop_by_hop(self) -> bool {
         self.bit() & Self::HOP_BY_HOP != 0
     }
@@ -217,14 +216,16 @@ const PROXY: [KnownField; 3] =
 
 const TRANSFER: [KnownField; 3] = [KnownField::Te, KnownField::Trailer, KnownField::TransferEncoding];
 
-/// Inlined, so that the names are constants where it is called: this is asked of every field that comes in.
+/// Returns the candidate with this name, or [`KnownField::Other`].
+///
+/// Inlined, so that the names are constants at the call: it is called for every field that comes in.
 #[inline]
 fn one_of<const N: usize>(name: &[u8], candidates: &[KnownField; N]) -> KnownField {
     let is_named = |known: &&KnownField| name.eq_ignore_ascii_case(known.name().as_bytes());
     candidates.iter().find(is_named).copied().unwrap_or(KnownField::Other)
 }
 
-/// Whether `name` begins with `prefix` (lower-case), an underscore counting as a hyphen.
+/// Returns whether `name` begins with `prefix` (lower-case); an underscore counts as a hyphen.
 fn begins(name: &[u8], prefix: &str) -> bool {
     name.len() >= prefix.len()
         && name
@@ -233,7 +234,7 @@ fn begins(name: &[u8], prefix: &str) -> bool {
             .all(|(&byte, &wanted)| byte.to_ascii_lowercase() == wanted || (byte == b'_' && wanted == b'-'))
 }
 
-/// Whether `name` is `wanted` (lower-case), an underscore counting as a hyphen.
+/// Returns whether `name` is `wanted` (lower-case); an underscore counts as a hyphen.
 fn is(name: &[u8], wanted: &str) -> bool {
     name.len() == wanted.len() && begins(name, wanted)
 }
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_known() {
+    fn names_the_router_writes_are_known() {
         for name in ["Host", "Via", "Content-Length", "TE", "baggage", "l5d-reqid", "l5d-dst-residual"] {
             assert_eq!(KnownField::of(name.as_bytes()).name(), name);
         }

@@ -1,4 +1,4 @@
-//! Names in configuration, JSON and snapshots: strings in the exact form.
+//! Serde for names, in configuration, JSON and snapshots: strings in the exact form.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use serde::ser::{Serialize, Serializer};
 
 use super::{Dentry, Dtab, NameTree, ParseError, Path, Prefix};
 
-/// Reads a string by `FromStr`.
+/// A visitor that reads a string by `FromStr`; it holds the words for what it expects.
 struct TextVisitor<T>(&'static str, PhantomData<T>);
 
 impl<T: FromStr<Err = ParseError>> Visitor<'_> for TextVisitor<T> {
@@ -24,6 +24,7 @@ impl<T: FromStr<Err = ParseError>> Visitor<'_> for TextVisitor<T> {
     }
 }
 
+/// Implements serde for types that are written as text.
 macro_rules! as_text {
     ($($type:ty: $what:literal,)*) => {$(
         impl Serialize for $type {

@@ -41,7 +41,7 @@ pub struct Weighted<T> {
     /// The share of this branch in the sum of all weights of its union. From 0; infinite when the text had more digits
     /// than a double can hold.
     pub weight: f64,
-    /// What the branch leads to.
+    /// The tree of the branch.
     pub tree: NameTree<T>,
 }
 
@@ -60,7 +60,7 @@ impl<T: Hash> Hash for Weighted<T> {
     }
 }
 
-/// What a tree evaluates to. `Fail` differs from `Neg` only inside an `Alt`, which it ends.
+/// The value of a tree. `Fail` differs from `Neg` only inside an `Alt`, which it ends.
 enum Evaluation<'a, T> {
     Neg,
     Fail,
@@ -97,13 +97,14 @@ impl<T> NameTree<T> {
     where
         T: Ord,
     {
-        match self.value() {
+        match self.evaluate() {
             Evaluation::Leaves(leaves) => Some(leaves),
             Evaluation::Neg | Evaluation::Fail => None,
         }
     }
 
-    fn value(&self) -> Evaluation<'_, T>
+    /// Evaluates the tree.
+    fn evaluate(&self) -> Evaluation<'_, T>
     where
         T: Ord,
     {
@@ -113,16 +114,16 @@ impl<T> NameTree<T> {
             Self::Neg => Evaluation::Neg,
             Self::Fail => Evaluation::Fail,
             Self::Alt(arms) => {
-                let decided = arms.iter().map(Self::value).find(|value| !matches!(value, Evaluation::Neg));
+                let decided = arms.iter().map(Self::evaluate).find(|value| !matches!(value, Evaluation::Neg));
                 decided.unwrap_or(Evaluation::Neg)
             }
             Self::Union(branches) => match &branches[..] {
                 // One branch stands for itself, so its Fail is kept; several failed ones are Neg.
-                [branch] => branch.tree.value(),
+                [branch] => branch.tree.evaluate(),
                 branches => {
                     let mut union: Option<BTreeSet<&T>> = None;
                     for branch in branches {
-                        if let Evaluation::Leaves(leaves) = branch.tree.value() {
+                        if let Evaluation::Leaves(leaves) = branch.tree.evaluate() {
                             union.get_or_insert_default().extend(leaves);
                         }
                     }
@@ -150,6 +151,7 @@ impl<T> NameTree<T> {
     }
 }
 
+/// Simplifies the arms of an `Alt`.
 fn simplified_alt<T: Clone>(arms: &[NameTree<T>]) -> NameTree<T> {
     let mut kept = Vec::new();
     for arm in arms {
@@ -168,6 +170,7 @@ fn simplified_alt<T: Clone>(arms: &[NameTree<T>]) -> NameTree<T> {
     }
 }
 
+/// Simplifies the branches of a `Union`.
 fn simplified_union<T: Clone>(branches: &[Weighted<T>]) -> NameTree<T> {
     let mut kept = Vec::new();
     for branch in branches {

@@ -1,20 +1,26 @@
-//! What a message says of the connection it came over (RFC 9110 7.6.1).
+//! The parts of a head that are about its own connection: hop-by-hop fields are removed from the message received (RFC
+//! 9110 7.6.1), and the message sent gets those of the connection it is sent on.
+//!
+//! | direction | received | sent over HTTP/1 | sent over HTTP/2 |
+//! |---|---|---|---|
+//! | request, to an endpoint | [`Head::strip_hop_by_hop`] | [`Head::write_request`] | [`Head::to_http2_request`] |
+//! | response, to a caller | [`Head::strip_hop_by_hop`] | [`Head::settle_response`] | [`Head::settle_response`] |
 
 use super::{Head, Span, Version};
 use crate::message::{Field, Framing, KnownField};
 
-/// The connection options that are heeded; a message with more is refused by the framing rules.
+/// How many connection options are looked at; the framing rules refuse a message with more.
 ///
 /// Every option is compared with every field, and no honest message names more than a handful.
 pub(in crate::message) const MAX_OPTIONS: usize = 64;
 
-/// What [`Head::strip_hop_by_hop`] found and removed.
+/// The facts that [`Head::strip_hop_by_hop`] found in the fields it removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HopByHopFields {
-    /// The value of `Upgrade` when an upgrade was asked for: `Connection` names it and the message is
+    /// The value of `Upgrade` when the message has an upgrade: `Connection` names it and the message is
     /// HTTP/1.1.
     ///
-    /// Who carries the upgrade on appends it again, with `Connection: upgrade`.
+    /// The proxy adds it again, with `Connection: upgrade`, when it passes the upgrade on.
     pub upgrade: Option<Box<[u8]>>,
     /// Whether `TE` says that the sender takes trailers.
     pub trailers: bool,
@@ -37,13 +43,13 @@ impl Head {
         self.get_all(KnownField::Te).flat_map(list).any(|te| te.eq_ignore_ascii_case(b"trailers"))
     }
 
-    /// Removes what speaks of one connection only: the fields that `Connection` names and the known ones (RFC
-    /// 9110 7.6.1, [`KnownField::is_hop_by_hop`]).
+    /// Removes the fields that are about one connection only: those that `Connection` names and the known ones
+    /// (RFC 9110 7.6.1, [`KnownField::is_hop_by_hop`]).
     ///
-    /// `Connection` cannot name away what decides where a message goes and where it ends, nor whom it comes
-    /// from: `Host`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and `X-Forwarded-*` stay. Call it
-    /// before the router adds fields of its own, so that no caller can name those away either, after the
-    /// framing has been decided and before the version is changed.
+    /// `Connection` cannot remove the fields that decide where a message goes, where it ends and which caller it
+    /// comes from: `Host`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and `X-Forwarded-*` stay. Call it
+    /// after the framing has been decided, before the version is changed, and before the router adds fields of its
+    /// own, so that no peer can remove those either.
     pub fn strip_hop_by_hop(&mut self) -> HopByHopFields {
         if self.known & KnownField::HOP_BY_HOP == 0 {
             return HopByHopFields::default();
@@ -62,8 +68,8 @@ impl Head {
         found
     }
 
-    /// The protocols of `Upgrade`, if the message may and does ask for one of them: RFC 9110 7.8 has it
-    /// ignored in HTTP/1.0, and without `Connection: upgrade` it was not meant for this hop.
+    /// Returns the protocols of `Upgrade`, if the message may and does ask for one of them: RFC 9110 7.8 has the
+    /// field ignored in HTTP/1.0, and without `Connection: upgrade` it was not meant for this hop.
     fn upgrade(&self) -> Option<Box<[u8]>> {
         let asks = self.version == Version::Http11
             && self.contains(KnownField::Upgrade)
@@ -71,7 +77,7 @@ impl Head {
         asks.then(|| self.get_all(KnownField::Upgrade).collect::<Vec<_>>().join(b", ".as_slice()).into())
     }
 
-    /// Notes which fields `Connection` names beside the usual options; returns how many.
+    /// Notes the fields that `Connection` names beside the usual options; returns the number of them.
     fn named_fields(&self, named: &mut [Span; MAX_OPTIONS]) -> usize {
         let start = self.bytes.as_ptr() as usize;
         let options = self.connection_options().filter(|option| !is_usual(option));
@@ -275,13 +281,14 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// Whether an option is one of those almost every message has, none of which names a field that could stay.
+/// Returns whether an option is one of the usual ones, none of which names a field that could stay.
 fn is_usual(option: &[u8]) -> bool {
     [b"keep-alive".as_slice(), b"close", b"upgrade", b"te"]
         .iter()
         .any(|usual| option.eq_ignore_ascii_case(usual))
 }
 
+/// Returns whether `Connection` cannot remove a field.
 fn outlives_connection(field: Field<'_>) -> bool {
     const FORWARDED: &[u8] = b"x-forwarded-";
     match field.known {

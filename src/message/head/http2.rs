@@ -1,4 +1,4 @@
-//! Heads and trailers of HTTP/2: from a list of fields, and to one (RFC 9113 8.2 and 8.3).
+//! Heads and trailers of HTTP/2: read from a list of fields, and made into one (RFC 9113 8.2 and 8.3).
 
 use super::{Head, HeadError, HeadLimits, Span, Version, validate_host};
 use crate::message::{Field, KnownField, may_trail};
@@ -7,7 +7,8 @@ use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, StatusCode, request, response};
 
-/// What every field counts beside its name and its value: the colon, the blank and the line end it has in HTTP/1.
+/// The bytes that every field counts beside its name and its value: the colon, the blank and the line end it has in
+/// HTTP/1.
 const SEPARATORS: usize = ": \r\n".len();
 
 /// The most bytes of a head that its fields share when they become HTTP/2's. A peer's compression table keeps fields,
@@ -15,15 +16,15 @@ const SEPARATORS: usize = ": \r\n".len();
 const MOST_SHARED: usize = 2 * 1024;
 
 impl Head {
-    /// Makes the head that of an HTTP/2 request, in the form in which it is routed; what it held before is forgotten.
+    /// Replaces the head by that of an HTTP/2 request, in the form in which it is routed.
     ///
     /// `:authority` becomes `Host`, which comes first; the parts of a cookie become one (RFC 9113 8.2.3). The library
-    /// that decoded the list has refused what no list may have: names in upper case, pseudo-fields that are missing,
-    /// repeated or late, fields that speak of the connection.
+    /// that decoded the list has refused malformed lists: names in upper case, pseudo-fields that are missing, repeated
+    /// or late, fields about the connection.
     ///
     /// # Errors
     ///
-    /// A list beyond `limits`; a host that is none, or that differs from `:authority` (8.3.1); a target that its
+    /// A list beyond `limits`; a host that is invalid, or that differs from `:authority` (8.3.1); a target that its
     /// method does not allow.
     pub fn take_http2_request(
         &mut self,
@@ -47,7 +48,7 @@ impl Head {
         Ok(())
     }
 
-    /// Makes the head that of an HTTP/2 response; what it held before is forgotten.
+    /// Replaces the head by that of an HTTP/2 response.
     ///
     /// # Errors
     ///
@@ -63,6 +64,7 @@ impl Head {
         self.take_fields(&parts.headers, limits)
     }
 
+    /// Appends the fields of a list, the parts of a cookie as one.
     fn take_fields(&mut self, fields: &HeaderMap, limits: &HeadLimits) -> Result<(), HeadError> {
         if fields.len() > limits.fields {
             return Err(HeadError::TooManyFields);
@@ -84,6 +86,7 @@ impl Head {
         Ok(())
     }
 
+    /// Notes whether the last field may be put into a compression table.
     fn note_never_indexed(&mut self, value: &HeaderValue) {
         if let Some(line) = self.lines.last_mut() {
             line.never_indexed = value.is_sensitive();
@@ -92,8 +95,8 @@ impl Head {
 
     /// Returns the request as HTTP/2 has it: `Host` as `:authority`, `http` as `:scheme`, names in lower case.
     ///
-    /// What speaks of one connection is left out; `te: trailers` is added when `trailers` says so, for it is the one
-    /// such field that HTTP/2 has (RFC 9113 8.2.2).
+    /// Hop-by-hop fields are left out; `te: trailers` is added when `trailers` is true: it is the one such field that
+    /// HTTP/2 has (RFC 9113 8.2.2).
     ///
     /// # Errors
     ///
@@ -115,7 +118,7 @@ impl Head {
                 uri.scheme = Some(Scheme::HTTP);
                 *request.version_mut() = http::Version::HTTP_2;
             }
-            // A request that has none goes without `:authority`, as one that came over HTTP/1 may (8.3.1).
+            // A request without a host goes without `:authority`, as one that came over HTTP/1 may (8.3.1).
             _ => *request.version_mut() = http::Version::HTTP_11,
         }
         *request.uri_mut() = Uri::from_parts(uri).map_err(|_| UNFIT)?;
@@ -128,7 +131,7 @@ impl Head {
         Ok(request)
     }
 
-    /// Returns the response as HTTP/2 has it: names in lower case, without what speaks of one connection.
+    /// Returns the response as HTTP/2 has it: names in lower case, without hop-by-hop fields.
     ///
     /// # Errors
     ///
@@ -141,6 +144,7 @@ impl Head {
         Ok(response)
     }
 
+    /// Returns the fields that HTTP/2 has.
     fn to_fields(&self, bytes: &SharedBytes<'_>) -> Result<HeaderMap, HeadError> {
         let mut fields = HeaderMap::with_capacity(self.lines.len());
         for line in &self.lines {
@@ -157,10 +161,10 @@ impl Head {
     }
 }
 
-/// The bytes of a head, shared by what outlives it.
+/// The bytes of a head, shared by values that outlive it.
 struct SharedBytes<'a> {
     head: &'a [u8],
-    /// None of a head that is too large.
+    /// The copy that is shared; `None` when the head is larger than [`MOST_SHARED`].
     bytes: Option<Bytes>,
 }
 
@@ -177,18 +181,19 @@ impl<'a> SharedBytes<'a> {
     }
 }
 
-/// The name of a field that the library does not know but the router does: it need not be copied.
+/// Returns the name of a field that the router knows and the library does not: it need not be copied.
 fn own_name(known: KnownField) -> Option<HeaderName> {
     let ours = known == KnownField::Baggage || (known.is_steering() && !known.name().is_empty());
     ours.then(|| HeaderName::from_static(known.name()))
 }
 
-/// Whether each request has a value of its own there: in a compression table, it would drive out what is repeated.
+/// Returns whether each request has a value of its own in a field: in a compression table, it would evict the values
+/// that are repeated.
 fn is_never_repeated(known: KnownField) -> bool {
     matches!(known, KnownField::L5dCtxTrace | KnownField::L5dReqid | KnownField::L5dCtxDeadline)
 }
 
-/// A target whose bytes that a client should have percent-encoded are so.
+/// Returns a target in which the bytes that a client should have percent-encoded are so.
 fn encoded(target: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(target.len() * 3);
     for &byte in target {
@@ -201,7 +206,7 @@ fn encoded(target: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The host of a request: `:authority`, which a `Host` beside it must repeat.
+/// Returns the host of a request: `:authority`, which a `Host` beside it must repeat.
 fn host(parts: &request::Parts) -> Result<Option<&[u8]>, HeadError> {
     let mut fields = parts.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -216,13 +221,14 @@ fn host(parts: &request::Parts) -> Result<Option<&[u8]>, HeadError> {
 
 const UNFIT_FIELD: HeadError = HeadError::Malformed("a field cannot be carried over HTTP/2");
 
+/// Returns a field name as HTTP/2 has it, in lower case.
 fn to_name(name: &[u8]) -> Result<HeaderName, HeadError> {
     HeaderName::from_bytes(name).map_err(|_| UNFIT_FIELD)
 }
 
-/// Removes from the trailers of HTTP/2 what may not come behind a body from one hop to the next: what steers the
-/// router, for it comes too late to be judged, what speaks of the connection, and what frames or routes (RFC 9110
-/// 6.5.1). Everything else passes.
+/// Removes from the trailers of HTTP/2 the fields that may not come behind a body from one hop to the next: those that
+/// steer the router, for they come too late for a trust policy, those about the connection, and those that frame or
+/// route (RFC 9110 6.5.1). Every other field passes.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     let passes = |known: KnownField| {
         let of_the_head = matches!(

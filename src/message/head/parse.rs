@@ -1,17 +1,16 @@
-//! Reads heads from HTTP/1 bytes: httparse finds the parts, and what it lets pass is refused here.
+//! The parser of HTTP/1 heads: httparse finds the parts, and this module refuses the malformed ones it lets pass.
 
 use super::{FieldLine, Head, MAX_BYTES, Span, Version};
 use crate::message::KnownField;
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
 
-/// The fields that are read without memory of their own: an array on the stack.
+/// How many fields are read without allocating: an array on the stack has room for them.
 const FEW_FIELDS: usize = 128;
 
-/// The empty lines that are skipped before a request line.
+/// How many empty lines are skipped before a request line.
 ///
-/// RFC 9112 2.2 wants at least one skipped, since old clients send one too many behind a body; more are only
-/// work.
+/// RFC 9112 2.2 wants at least one skipped, since old clients send one too many behind a body; more have no use.
 const EMPTY_LINES: usize = 4;
 
 /// The first line of the preface with which HTTP/2 begins (RFC 9113 3.4).
@@ -19,7 +18,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 const BARE_LF: HeadError = HeadError::Malformed("a line ends without CR");
 
-/// Bounds on a head. A peer cannot make a reader hold more than `line + fields_bytes` and a few bytes.
+/// The bounds on a head. A peer cannot make a reader hold more than `line + fields_bytes` and a few bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
     /// The most bytes of the first line, without its CRLF.
@@ -30,7 +29,7 @@ pub struct HeadLimits {
     pub fields: usize,
 }
 
-/// Why bytes are not a head, or not one the router takes.
+/// The reason why bytes are not a head, or not one that the router accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// The first line is longer than [`HeadLimits::line`]: a 414.
@@ -50,25 +49,25 @@ pub enum HeadError {
     Malformed(&'static str),
 }
 
-/// How far an incomplete head has been looked at, so that one that comes byte by byte is not read anew each
-/// time.
+/// The progress of the scan of an incomplete head, so that a head that comes byte by byte is not read from its start
+/// each time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scan {
-    /// The bytes that hold no line end that has not been seen.
+    /// The number of bytes in which every line end has been seen.
     pub(super) seen: usize,
-    /// Where the current line begins.
+    /// The start of the current line.
     line: usize,
-    /// Where the field lines begin, once the first line is complete.
+    /// The start of the field lines, once the first line is complete.
     fields: usize,
-    /// The complete lines so far.
+    /// The number of complete lines so far.
     lines: usize,
 }
 
 impl Scan {
-    /// Returns whether the head's end is in `input`, which begins with what it held in the calls before.
+    /// Returns whether the head's end is in `input`, which begins with the bytes of the calls before.
     fn finds_end(&mut self, input: &[u8], limits: &HeadLimits) -> Result<bool, HeadError> {
         if self.seen > input.len() {
-            // Another head, and nobody called `clear`.
+            // Another head, without a call of `clear` before it.
             *self = Self::default();
         }
         let from = self.seen;
@@ -100,14 +99,14 @@ impl Scan {
     }
 }
 
-/// What is to be read.
+/// The kind of head that is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HeadKind {
     Request,
     Response,
 }
 
-/// A head's parts as httparse found them; all but the version are parts of the input.
+/// The parts of a head as httparse found them; all but the version are slices of the input.
 struct ParsedHead<'h, 'b> {
     /// A request's method and target.
     method: &'b str,
@@ -121,19 +120,19 @@ struct ParsedHead<'h, 'b> {
 }
 
 impl Head {
-    /// Reads a request head from the front of `input`: returns how many bytes it took, `None` when more are
+    /// Reads a request head from the front of `input`; returns the number of bytes it took, `None` when more are
     /// needed.
     ///
-    /// Call it again with the same bytes and more behind them when more have come: the head remembers how far
-    /// it looked, so that bytes which come singly are not read anew each time. [`clear`](Self::clear) makes
-    /// it forget, before another head is read in place of an incomplete one. What the head held is replaced
-    /// when a whole one has come.
+    /// When more bytes have come, call it again with the same bytes and the new ones behind them: the head
+    /// remembers how far it was scanned, so that bytes which come singly are not read again each time. Call
+    /// [`clear`](Self::clear) before another head is read in place of an incomplete one. The old contents of the
+    /// head are replaced when a whole one has come.
     ///
     /// # Errors
     ///
-    /// Bytes that are not a request head, as soon as that is certain; a bound of `limits` that is passed,
-    /// also while the head is incomplete. The [module](crate::message) lists what is refused although others
-    /// let it pass.
+    /// Bytes that are not a request head, as soon as that is certain; a head beyond `limits`, also while it is
+    /// incomplete. The [module](crate::message) lists the forms that are refused although other servers accept
+    /// them.
     pub fn parse_request(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         if input.starts_with(PREFACE) {
             return Err(HeadError::Http2Preface);
@@ -173,7 +172,7 @@ impl Head {
         taken
     }
 
-    /// Reads on from where the scan of an incomplete head ended, or from the beginning.
+    /// Reads a head, unless the scan of an incomplete one shows that its end has not come.
     fn parse_on(
         &mut self,
         kind: HeadKind,
@@ -184,7 +183,7 @@ impl Head {
         if self.scan.seen > 0 {
             let had_first_line = self.scan.lines > 0;
             let complete = self.scan.finds_end(input, limits)?;
-            // What has a bad first line is refused as soon as that line is there.
+            // A head with a bad first line is refused as soon as that line is there.
             let first_line_came = self.scan.lines > 0 && !had_first_line;
             if !complete && !first_line_came {
                 return Ok(None);
@@ -204,7 +203,7 @@ impl Head {
         Ok(Some(parts.length))
     }
 
-    /// As `parse`, for a head with more fields than the stack has room for.
+    /// Reads a head with more fields than the stack has room for.
     #[cold]
     fn parse_many(
         &mut self,
@@ -224,17 +223,16 @@ impl Head {
         }
     }
 
-    /// Remembers how far an incomplete head was looked at.
+    /// Remembers how far an incomplete head was scanned.
     fn wait(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         if self.scan.finds_end(input, limits)? {
-            // httparse ends a head where an empty line is, so this cannot be; a reader must not wait for
-            // ever.
+            // httparse ends a head at an empty line, so this cannot happen; a reader must not wait for ever.
             return Err(HeadError::Malformed("the head ends before its fields do"));
         }
         Ok(None)
     }
 
-    /// Takes over a complete head: the bounds, the line ends, the bytes, and where everything is.
+    /// Takes over a complete head: checks its bounds and line ends, copies its bytes and notes the place of each part.
     fn fill(
         &mut self,
         input: &[u8],
@@ -285,8 +283,7 @@ impl Head {
         Ok(())
     }
 
-    /// Notes where a response's reason is, and that a first line without the blank before it has to be
-    /// written anew.
+    /// Notes the place of a response's reason; a first line without the blank before it has to be written again.
     fn note_reason(&mut self, first_end: usize) {
         const CODE_END: usize = "HTTP/1.1 200".len();
         if self.bytes.get(CODE_END) == Some(&b' ') {
@@ -347,6 +344,7 @@ fn read<'h, 'b>(
     Ok(Some(parts))
 }
 
+/// Returns the version of HTTP/1 with this minor number.
 fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::Http10 } else { Version::Http11 }
 }
@@ -356,7 +354,7 @@ fn ends_with_crlf(head: &[u8], end: usize) -> Result<(), HeadError> {
     if head.get(..end).is_some_and(|lines| lines.ends_with(b"\r\n")) { Ok(()) } else { Err(BARE_LF) }
 }
 
-/// Says in words what httparse found wrong.
+/// Returns an error with words for the fault that httparse found.
 #[cold]
 fn explain(error: httparse::Error, input: &[u8]) -> HeadError {
     use httparse::Error;
@@ -372,7 +370,7 @@ fn explain(error: httparse::Error, input: &[u8]) -> HeadError {
     })
 }
 
-/// Whether a line begins with a blank, which once continued the line before (RFC 9112 5.2).
+/// Returns whether a line begins with a blank, which once continued the line before (RFC 9112 5.2).
 fn is_folded(input: &[u8]) -> bool {
     input.windows(2).any(|pair| matches!(pair, b"\n " | b"\n\t"))
 }

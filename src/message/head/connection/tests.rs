@@ -30,14 +30,14 @@ fn hop_by_hop_fields_are_removed() {
             "Transfer-Encoding: chunked\r\nProxy-Authorization: a\r\nProxy-Authenticate: b\r\nA: b\r\n",
             "A: b\r\n",
         ),
-        // What Connection may not name away.
+        // Fields that Connection cannot remove.
         (
             "Connection: host, content-length, via, max-forwards, forwarded, x-forwarded-for\r\nHost: a\r\n\
              Content-Length: 1\r\nVia: b\r\nMax-Forwards: 1\r\nForwarded: for=c\r\nX-Forwarded-For: c\r\n",
             "Host: a\r\nContent-Length: 1\r\nVia: b\r\nMax-Forwards: 1\r\nForwarded: for=c\r\n\
              X-Forwarded-For: c\r\n",
         ),
-        // A caller may take its own override away, and nobody else's.
+        // A caller may remove its own override.
         ("Connection: l5d-dtab, baggage\r\nl5d-dtab: a\r\nBaggage: b\r\n", ""),
         // An underscore is no hyphen.
         ("Keep_Alive: a\r\n", "Keep_Alive: a\r\n"),
