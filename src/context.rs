@@ -1,8 +1,8 @@
-//! What a request carries: peer, headers decoded, judged, stripped, re-encoded.
+//! The context of a request: its peer, and the header fields that are decoded, checked, removed and encoded again.
 //!
-//! A listener has one [`Policy`]. A request passes it three times: [`Policy::enter`] decides whether the caller
-//! is trusted, removes what a stranger may not send and reads the rest into a [`Context`]; [`Policy::leave`]
-//! writes what the upstream is to know; [`Policy::answer`] removes what the caller is not to know.
+//! A listener has one [`Policy`], with three steps. [`Policy::enter`] decides whether the caller is trusted, removes
+//! the fields that an untrusted caller may not send and reads the rest into a [`Context`]. [`Policy::leave`] writes the
+//! fields for the upstream. [`Policy::answer`] removes the fields that the caller must not see.
 //!
 //! Nothing here knows where a request goes.
 

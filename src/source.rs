@@ -1,4 +1,4 @@
-//! Where text came from: spans, carets, a config node with its place.
+//! Places in texts: spans, carets, and configuration nodes with their place.
 
 #[cfg(feature = "router")]
 pub mod node;

@@ -17,6 +17,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
+/// A decoded body.
 #[derive(Debug, Default, PartialEq)]
 struct Body {
     data: Vec<u8>,
@@ -25,7 +26,7 @@ struct Body {
     ended: Option<usize>,
 }
 
-/// Decodes a body that arrives piece by piece.
+/// Decodes a body that arrives in pieces.
 fn decode<const N: usize>(pieces: [&[u8]; N]) -> Result<Body, ChunkError> {
     let mut chunks = Chunks::new();
     let mut body = Body::default();

@@ -1,9 +1,9 @@
 /// A request target split at its query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RequestTarget<'a> {
-    /// What stands before the first `?`.
+    /// The part before the first `?`.
     pub path: &'a [u8],
-    /// What stands after the first `?`, or nothing when there is none.
+    /// The part after the first `?`, if there is one.
     pub query: Option<&'a [u8]>,
 }
 

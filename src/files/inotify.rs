@@ -1,3 +1,5 @@
+//! The system's watches of directories, and the reports of changes in them.
+
 use super::path_walk::{DirectoryIdentity, walk};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
@@ -8,61 +10,63 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// How often the way to the paths is walked again because it changed while it was being watched.
+/// How often the paths are walked again because directories changed while the watches were set.
 const ATTEMPTS: usize = 10;
 
-/// Makes the system's reporter of changes, which calls the listener from a thread of its own.
+/// A function that makes the system's watcher, which calls the subscriber from a thread of its own.
 pub(super) type WatcherFactory = fn(Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>>;
 
-/// The reporter of this platform: inotify on Linux.
-pub(super) fn inotify(listener: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
-    let handler = move |event: notify::Result<Event>| listener.hear(&event);
+/// Makes the watcher of this platform: inotify on Linux.
+pub(super) fn new_watcher(subscriber: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
+    let handler = move |event: notify::Result<Event>| subscriber.receive(&event);
     Ok(Box::new(RecommendedWatcher::new(handler, notify::Config::default())?))
 }
 
-/// The end that hears what the system reports, and passes on what is of interest.
+/// The subscriber to the system's reports: it passes on those of interest.
 #[derive(Debug, Default)]
 pub(super) struct ChangeSubscriber {
     signal: Notify,
-    heard: Mutex<SubscriberState>,
+    state: Mutex<SubscriberState>,
 }
 
+/// The interests of a subscriber, and its findings about the watches themselves.
 #[derive(Debug, Default)]
 struct SubscriberState {
-    /// By directory, its entries that are of interest.
+    /// The entries of interest in each directory.
     interests: HashMap<PathBuf, HashSet<OsString>>,
-    /// Directories that went away under their watch.
+    /// The directories that were removed or moved while they were watched.
     lost: HashSet<PathBuf>,
     /// Whether reports were dropped, so that any watch may be gone.
     overflowed: bool,
 }
 
 impl ChangeSubscriber {
-    /// Waits for the next report of interest; one that came while nobody waited counts.
-    pub(super) async fn noticed(&self) {
+    /// Waits for the next report of interest; one that came since the last wait counts.
+    pub(super) async fn next_report(&self) {
         self.signal.notified().await;
     }
 
-    /// Ends the wait although nothing was reported.
+    /// Ends the wait without a report.
     pub(super) fn wake(&self) {
         self.signal.notify_one();
     }
 
-    /// Takes one report.
-    pub(super) fn hear(&self, report: &notify::Result<Event>) {
-        if self.heard().takes(report) {
+    /// Receives one report.
+    pub(super) fn receive(&self, report: &notify::Result<Event>) {
+        if self.state().receive(report) {
             self.wake();
         }
     }
 
-    fn heard(&self) -> MutexGuard<'_, SubscriberState> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the state.
+    fn state(&self) -> MutexGuard<'_, SubscriberState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SubscriberState {
-    /// Remembers what a report says about the watches themselves; returns whether it is of interest.
-    fn takes(&mut self, report: &notify::Result<Event>) -> bool {
+    /// Notes the watches that a report shows to be gone; returns whether the report is of interest.
+    fn receive(&mut self, report: &notify::Result<Event>) -> bool {
         let event = match report {
             Ok(event) if event.need_rescan() => {
                 self.overflowed = true;
@@ -72,7 +76,7 @@ impl SubscriberState {
             Err(_) => return true,
         };
         let gone = match event.kind {
-            // Reading is reported too: whoever reads after a change would wake itself for ever.
+            // Reading is reported too: a reader that reads after each change would wake itself for ever.
             EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write) => return false,
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => true,
             _ => false,
@@ -98,27 +102,27 @@ impl SubscriberState {
 
 #[cfg(test)]
 impl ChangeSubscriber {
-    /// Whether a report would be passed on.
+    /// Returns whether a report would be passed on.
     pub(super) fn is_interested(&self, report: &notify::Result<Event>) -> bool {
-        self.heard().takes(report)
+        self.state().receive(report)
     }
 
     /// Adds an entry of interest.
     pub(super) fn interest(&self, directory: &str, entry: &str) {
-        self.heard().interests.entry(directory.into()).or_default().insert(entry.into());
+        self.state().interests.entry(directory.into()).or_default().insert(entry.into());
     }
 }
 
-/// What is followed, and the system's watches that stand for it.
+/// The paths that are followed, and the system's watches of the directories on them.
 pub(super) struct DirectoryWatches {
-    make: WatcherFactory,
-    listener: Arc<ChangeSubscriber>,
+    new_watcher: WatcherFactory,
+    subscriber: Arc<ChangeSubscriber>,
     watcher: Option<Box<dyn Watcher + Send>>,
-    /// The paths, each with how often it was followed.
-    followed: HashMap<PathBuf, usize>,
+    /// The paths, each with the number of times it was added.
+    paths: HashMap<PathBuf, usize>,
     /// The watched directories.
     watched: HashMap<PathBuf, DirectoryIdentity>,
-    /// Why changes are not reported, if they are not: said once, when it becomes so.
+    /// The reason why changes are not reported, if they are not; it is logged when it changes.
     failure: Option<String>,
 }
 
@@ -131,31 +135,31 @@ impl std::fmt::Debug for DirectoryWatches {
     }
 }
 
-/// A directory to watch.
+/// The interest in a directory to watch.
 struct DirectoryInterest {
     identity: DirectoryIdentity,
     entries: HashSet<OsString>,
-    /// Whether it must be watched; a directory that is only passed through may be closed to reading.
+    /// Whether it must be watched; a directory that the path only passes may be closed to reading.
     needed: bool,
 }
 
 impl DirectoryWatches {
-    pub(super) fn new(make: WatcherFactory, listener: Arc<ChangeSubscriber>) -> Self {
+    pub(super) fn new(new_watcher: WatcherFactory, subscriber: Arc<ChangeSubscriber>) -> Self {
         Self {
-            make,
-            listener,
+            new_watcher,
+            subscriber,
             watcher: None,
-            followed: HashMap::new(),
+            paths: HashMap::new(),
             watched: HashMap::new(),
             failure: None,
         }
     }
 
-    /// Follows more paths; returns whether changes are reported.
-    pub(super) fn follow(&mut self, paths: Vec<PathBuf>) -> bool {
+    /// Adds paths; returns whether changes are reported.
+    pub(super) fn add_paths(&mut self, paths: Vec<PathBuf>) -> bool {
         let mut new = Vec::new();
         for path in paths {
-            match self.followed.entry(path) {
+            match self.paths.entry(path) {
                 Entry::Occupied(mut times) => *times.get_mut() += 1,
                 Entry::Vacant(vacant) => {
                     new.push(vacant.key().clone());
@@ -163,37 +167,36 @@ impl DirectoryWatches {
                 }
             }
         }
-        let armed = self.attempt(|arming| arming.widen(&new));
-        self.report(armed)
+        let reported = self.attempt(|watches| watches.widen(&new));
+        self.report(reported)
     }
 
-    /// Follows paths no longer; returns whether changes are reported.
-    pub(super) fn forget(&mut self, paths: &[PathBuf]) -> bool {
+    /// Removes paths; returns whether changes are reported.
+    pub(super) fn remove_paths(&mut self, paths: &[PathBuf]) -> bool {
         for path in paths {
-            if let Some(times) = self.followed.get_mut(path) {
+            if let Some(times) = self.paths.get_mut(path) {
                 *times -= 1;
                 if *times == 0 {
-                    self.followed.remove(path);
+                    self.paths.remove(path);
                 }
             }
         }
         self.renew()
     }
 
-    /// Walks all ways again and watches what they pass now; returns whether changes are reported.
+    /// Walks all paths again and watches the directories that they pass now; returns whether changes are reported.
     pub(super) fn renew(&mut self) -> bool {
-        let armed = self.attempt(Self::replace);
-        self.report(armed)
+        let reported = self.attempt(Self::replace);
+        self.report(reported)
     }
 
-    /// Repeats a step until nothing new had to be watched: what changed between the walk and the watch is seen by
-    /// the walk after it.
+    /// Repeats a step until it sets no new watch: the next walk sees the changes between a walk and its watches.
     fn attempt(&mut self, mut step: impl FnMut(&mut Self) -> notify::Result<bool>) -> notify::Result<()> {
         for _ in 0..ATTEMPTS {
             match step(self) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                // It went away between the walk and the watch.
+                // The directory was removed between the walk and the watch.
                 Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
                 Err(error) => return Err(error),
             }
@@ -201,79 +204,84 @@ impl DirectoryWatches {
         Err(notify::Error::generic("the directories change faster than they can be watched"))
     }
 
-    /// Adds what the ways to `paths` need; returns whether all of it was watched before.
+    /// Adds the watches that `paths` need; returns whether all were set before.
     fn widen(&mut self, paths: &[PathBuf]) -> notify::Result<bool> {
-        let wanted = wanted(paths.iter());
+        let directories = directories(paths.iter());
         {
-            let mut heard = self.listener.heard();
-            for (directory, wanted) in &wanted {
-                let entries = heard.interests.entry(directory.clone()).or_default();
-                entries.extend(wanted.entries.iter().cloned());
+            let mut state = self.subscriber.state();
+            for (directory, interest) in &directories {
+                let entries = state.interests.entry(directory.clone()).or_default();
+                entries.extend(interest.entries.iter().cloned());
             }
         }
-        self.watch(&wanted)
+        self.watch(&directories)
     }
 
-    /// Replaces everything by what the ways to all paths need; returns whether all of it was watched before.
+    /// Replaces the watches by those that all paths need; returns whether all were set before.
     fn replace(&mut self) -> notify::Result<bool> {
-        let wanted = wanted(self.followed.keys());
+        let directories = directories(self.paths.keys());
         let (lost, overflowed) = {
-            let mut heard = self.listener.heard();
-            heard.interests = wanted
+            let mut state = self.subscriber.state();
+            state.interests = directories
                 .iter()
-                .map(|(directory, wanted)| (directory.clone(), wanted.entries.clone()))
+                .map(|(directory, interest)| (directory.clone(), interest.entries.clone()))
                 .collect();
-            (std::mem::take(&mut heard.lost), std::mem::take(&mut heard.overflowed))
+            (std::mem::take(&mut state.lost), std::mem::take(&mut state.overflowed))
         };
         let gone: Vec<PathBuf> = self
             .watched
             .keys()
-            .filter(|directory| overflowed || lost.contains(*directory) || !wanted.contains_key(*directory))
+            .filter(|directory| {
+                overflowed || lost.contains(*directory) || !directories.contains_key(*directory)
+            })
             .cloned()
             .collect();
         for directory in gone {
             self.unwatch(&directory);
         }
-        self.watch(&wanted)
+        self.watch(&directories)
     }
 
-    fn watch(&mut self, wanted: &HashMap<PathBuf, DirectoryInterest>) -> notify::Result<bool> {
+    /// Watches directories; returns whether all were watched before.
+    fn watch(&mut self, directories: &HashMap<PathBuf, DirectoryInterest>) -> notify::Result<bool> {
         let mut complete = true;
-        for (directory, wanted) in wanted {
+        for (directory, interest) in directories {
             match self.watched.get(directory) {
-                Some(identity) if *identity == wanted.identity => continue,
-                // Another directory took its place.
+                Some(identity) if *identity == interest.identity => continue,
+                // Another directory is at its path now.
                 Some(_) => self.unwatch(directory),
                 None => {}
             }
             match self.watcher()?.watch(directory, RecursiveMode::NonRecursive) {
                 Ok(()) => complete = false,
-                Err(error) if !wanted.needed && is_denied(&error) => continue,
+                Err(error) if !interest.needed && is_denied(&error) => continue,
                 Err(error) => return Err(error),
             }
-            self.watched.insert(directory.clone(), wanted.identity);
+            self.watched.insert(directory.clone(), interest.identity);
         }
         Ok(complete)
     }
 
+    /// Ends the watch of a directory.
     fn unwatch(&mut self, directory: &Path) {
         self.watched.remove(directory);
         if let Some(watcher) = &mut self.watcher {
-            // It fails when the system ended the watch by itself, because the directory is gone.
+            // This fails when the system has ended the watch, because the directory is gone.
             let _ = watcher.unwatch(directory);
         }
     }
 
+    /// Returns the system's watcher, made when it is first needed.
     fn watcher(&mut self) -> notify::Result<&mut Box<dyn Watcher + Send>> {
         match &mut self.watcher {
             Some(watcher) => Ok(watcher),
-            none => Ok(none.insert((self.make)(Arc::clone(&self.listener))?)),
+            none => Ok(none.insert((self.new_watcher)(Arc::clone(&self.subscriber))?)),
         }
     }
 
-    /// Logs the change from reported to polled and back.
-    fn report(&mut self, armed: notify::Result<()>) -> bool {
-        match (armed, &self.failure) {
+    /// Logs a change from reports to polling and back; returns whether changes are reported.
+    fn report(&mut self, reported: notify::Result<()>) -> bool {
+        match (reported, &self.failure) {
             (Ok(()), None) => {}
             (Ok(()), Some(_)) => {
                 tracing::info!("changes of files are reported again");
@@ -291,10 +299,11 @@ impl DirectoryWatches {
     }
 }
 
-fn wanted<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> HashMap<PathBuf, DirectoryInterest> {
-    let mut wanted = HashMap::new();
+/// Walks paths; returns the directories to watch for them.
+fn directories<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> HashMap<PathBuf, DirectoryInterest> {
+    let mut directories = HashMap::new();
     for step in paths.flat_map(|path| walk(path)) {
-        let directory = wanted.entry(step.directory).or_insert_with(|| DirectoryInterest {
+        let directory = directories.entry(step.directory).or_insert_with(|| DirectoryInterest {
             identity: step.identity,
             entries: HashSet::new(),
             needed: false,
@@ -303,9 +312,10 @@ fn wanted<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> HashMap<PathBuf, Dire
         directory.entries.insert(step.entry);
         directory.needed |= !step.passing;
     }
-    wanted
+    directories
 }
 
+/// Returns whether an error is a lack of permission.
 fn is_denied(error: &notify::Error) -> bool {
     matches!(&error.kind, notify::ErrorKind::Io(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied)
 }

@@ -13,8 +13,9 @@ pub struct Field<'a> {
 
 /// A field that the router treats specially, recognised by its name once, when the head is read.
 ///
-/// The names are compared without regard to case. An underscore counts as a hyphen only where a name could
-/// steer the router, or where a CGI gateway, which folds the two, could frame a message by it. So `l5d_dtab` does not slip past a trust policy, and a request with `Content_Length` is refused.
+/// The names are compared without regard to case. An underscore counts as a hyphen only where a name could steer the
+/// router, or where a CGI gateway, which folds the two, could frame a message by it. So `l5d_dtab` does not slip past a
+/// trust policy, and a request with `Content_Length` is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
 pub enum KnownField {

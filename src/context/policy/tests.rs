@@ -5,7 +5,8 @@ use std::time::Duration;
 
 const LIMITS: HeadLimits = HeadLimits { line: 8192, fields_bytes: 65536, fields: 200 };
 
-/// Every spelling in which a stranger may try to steer. They are malformed too, which must not matter.
+/// Every spelling of a steering field that an untrusted caller may try. The values are malformed, which must not
+/// matter.
 const STEERING: [&str; 20] = [
     "l5d-dtab: /svc => /evil",
     "L5D-Dtab: not a dtab",
@@ -59,7 +60,7 @@ fn fields(head: &Head) -> Vec<String> {
     head.fields().map(|field| format!("{}: {}", text(field.name), text(field.value))).collect()
 }
 
-/// Enters a request and returns what is known of it, and the fields that are left besides `Host`.
+/// Enters a request and returns its context, and the fields that are left besides `Host`.
 fn enter(policy: &Policy, lines: &[&str]) -> (Result<(), Refusal>, Context, Vec<String>) {
     let mut head = request(lines);
     let mut context = Context::new();

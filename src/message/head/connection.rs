@@ -210,11 +210,11 @@ impl Head {
     /// edit of a final response; then [`write`](Self::write) or [`to_http2_response`](Self::to_http2_response). The
     /// version becomes HTTP/1.1, the router's own (RFC 9112 2.3). For a final response,
     ///
-    /// * `Content-Length` stays only where it is true: it is the one length of a body with a length (added over HTTP/1
-    ///   when it is missing), it goes from a body without a length (RFC 9112 6.2) and from a 204 (RFC 9110 8.6), and is
-    ///   left alone where a HEAD, a 304 or a body made here has none or states it already;
-    /// * over HTTP/1, a body without a length is announced as `transfer-encoding: chunked`; a caller of HTTP/1.0 gets it
-    ///   until the connection closes;
+    /// * `Content-Length` stays only where it is true. A body with a length has exactly one (over HTTP/1 it is added
+    ///   when it is missing); a body without a length (RFC 9112 6.2) and a 204 (RFC 9110 8.6) have none; with
+    ///   [`Framing::None`], as for HEAD, a 304 or a body made here, the field is left alone;
+    /// * over HTTP/1, a body without a length is announced as `transfer-encoding: chunked`; a caller of HTTP/1.0 gets
+    ///   it until the connection closes;
     /// * over HTTP/1, `connection: close` announces that the connection closes, and `connection: keep-alive` to a caller
     ///   of HTTP/1.0 that it stays.
     ///

@@ -159,6 +159,7 @@ impl Head {
         }
     }
 
+    /// Reads a head, and begins a new scan after an error.
     fn parse(
         &mut self,
         kind: HeadKind,

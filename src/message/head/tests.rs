@@ -201,7 +201,7 @@ fn the_preface_of_http2_is_told_apart() {
 }
 
 #[test]
-fn what_follows_a_head_is_left() {
+fn bytes_behind_a_head_are_left() {
     let mut head = Head::new();
     let input = b"POST / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\n\nbody";
     assert_eq!(head.parse_request(input, &LIMITS), Ok(Some(28)));

@@ -1,4 +1,4 @@
-//! When a log's file is moved aside.
+//! The policy by which the file of a log is moved aside.
 
 use jiff::civil::{DateTime, Weekday};
 use jiff::tz::TimeZone;
@@ -6,14 +6,14 @@ use jiff::{Timestamp, ToSpan as _};
 use std::fmt;
 use std::str::FromStr;
 
-/// When a log's file is moved aside and a new one begun. Times are UTC.
+/// The policy by which the file of a log is moved aside and a new one begun. Times are UTC.
 ///
 /// It is written as in Linkerd 1, whatever the case: `never`, `hourly`, `daily`, `weekly(n)` with the day of the week
 /// from 1, which is Sunday, to 7; or a size in powers of 1024, such as `10.megabytes`. `sighup` is `never`: every log
-/// is opened anew on that signal.
+/// is opened again on that signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RollPolicy {
-    /// Not by itself.
+    /// Never, unless the process is told to.
     #[default]
     Never,
     /// When an hour begins.
@@ -22,12 +22,12 @@ pub enum RollPolicy {
     Daily,
     /// When this day begins.
     Weekly(Weekday),
-    /// Before it would have more than so many bytes. A single line that is longer has a file of its own.
+    /// Before it would exceed this many bytes. A single line that is longer gets a file of its own.
     Size(u64),
 }
 
 impl RollPolicy {
-    /// When a file that was begun at `began` is moved aside, if that is a matter of time.
+    /// Returns the time at which a file begun at `began` is moved aside, if the policy has one.
     pub(super) fn next(self, began: Timestamp) -> Option<Timestamp> {
         let time = TimeZone::UTC.to_datetime(began);
         let midnight = |date: jiff::civil::Date| date.at(0, 0, 0, 0);
@@ -40,7 +40,7 @@ impl RollPolicy {
         TimeZone::UTC.to_timestamp(next).ok()
     }
 
-    /// The time in the name of a file that is moved aside, which was begun at `began`: as in Linkerd 1.
+    /// Returns the time in the new name of a file begun at `began`, as in Linkerd 1.
     pub(super) fn stamp(self, began: Timestamp) -> String {
         let format = match self {
             Self::Never | Self::Daily | Self::Weekly(_) => "%Y%m%d",
@@ -51,7 +51,7 @@ impl RollPolicy {
     }
 }
 
-/// Says that a text is no [`RollPolicy`].
+/// The error of a text that is not a [`RollPolicy`]; it names the texts that are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "`never`, `hourly`, `daily`, `weekly(n)` with n from 1 (Sunday) to 7, or a size such as `10.megabytes`"
@@ -72,12 +72,13 @@ impl FromStr for RollPolicy {
     }
 }
 
+/// Reads `weekly(n)`.
 fn weekly(text: &str) -> Option<RollPolicy> {
     let day = text.strip_prefix("weekly(")?.strip_suffix(')')?.parse().ok()?;
     Weekday::from_sunday_one_offset(day).ok().map(RollPolicy::Weekly)
 }
 
-/// A number and a unit, with a dot between them: `10.megabytes`, `1.gigabyte`.
+/// Reads a size: a number and a unit, with a dot between them: `10.megabytes`, `1.gigabyte`.
 fn size(text: &str) -> Option<RollPolicy> {
     let (number, unit) = text.split_once('.')?;
     let shift = match unit.strip_suffix('s').unwrap_or(unit) {

@@ -36,7 +36,7 @@ async fn one_file_has_one_writer() {
     assert_eq!(fs::read_to_string(&path).expect("a text"), "one\ntwo\n");
 }
 
-/// The queue has a bound in bytes: whoever reaches it loses lines, and is held up by nothing.
+/// The queue has a bound in bytes: a worker that reaches it loses lines and never waits.
 #[test]
 fn a_full_queue_drops_lines() {
     let (sender, mut messages) = mpsc::unbounded_channel();
@@ -54,7 +54,7 @@ fn a_full_queue_drops_lines() {
     assert!(lines.write(line()), "there is room again");
     drop(messages);
     let before = lines.queued.load(Relaxed);
-    assert!(!lines.write(b"nobody writes it\n".into()));
+    assert!(!lines.write(b"never written\n".into()));
     assert_eq!(lines.queued.load(Relaxed), before);
 }
 

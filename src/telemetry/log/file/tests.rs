@@ -74,7 +74,7 @@ fn a_size_is_never_passed_and_names_do_not_collide() {
 }
 
 #[test]
-fn what_was_there_counts_and_what_waits_counts() {
+fn old_and_waiting_bytes_count() {
     let scene = Scene::new("10.bytes", None);
     scene.put("access.log");
     let file = scene.open("2026-11-21T10:00:00Z");
@@ -168,7 +168,7 @@ fn a_roll_that_fails_loses_nothing() {
 }
 
 #[test]
-fn what_is_no_file_is_written_and_never_moved() {
+fn a_device_is_written_and_never_moved() {
     let null = LogFile { path: "/dev/null".into(), roll: RollPolicy::Size(1), append: false, keep: Some(0) };
     let mut file = RollingFile::open(null, time("2026-11-21T10:00:00Z")).expect("it opens");
     file.write(b"a\n").expect("it is written");
