@@ -113,7 +113,7 @@ impl Policy {
         self.config.trust.includes(peer.remote)
     }
 
-    /// Checks a request that came in and moves what it carries into `context`, which is cleared first.
+    /// Checks a request that came in and moves its context into `context`, which is cleared first.
     ///
     /// The steering fields of an untrusted caller are removed unread, so they cannot even be malformed.
     ///

@@ -102,7 +102,7 @@ pub struct Head {
     /// The status of a response; 0 for a request.
     status: u16,
     version: Version,
-    /// How far an incomplete head has been scanned.
+    /// The progress of the scan of an incomplete head.
     scan: Scan,
 }
 

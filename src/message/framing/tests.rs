@@ -17,7 +17,7 @@ fn response(line: &str, fields: &str) -> Head {
     head
 }
 
-/// What both requests and responses make of their framing fields.
+/// The framing of both requests and responses by their fields.
 const FIELDS: [(&str, Result<Framing, FramingError>); 37] = [
     ("Content-Length: 0\r\n", Ok(Framing::Length(0))),
     ("Content-Length: 5\r\n", Ok(Framing::Length(5))),

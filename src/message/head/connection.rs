@@ -95,7 +95,7 @@ impl Head {
 /// The facts of a request that its head states for one connection to an HTTP/1 endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestConnection<'a> {
-    /// How the body ends as it is sent: [`Framing::Chunked`] is announced here, a length is in the head already.
+    /// The framing of the body as it is sent: [`Framing::Chunked`] is announced here, a length is in the head already.
     pub framing: Framing,
     /// The protocols that the request asks to switch to: see [`HopByHopFields::tunnel_protocols`].
     pub upgrade: Option<&'a [u8]>,
@@ -128,7 +128,7 @@ pub enum ResponseConnection<'a> {
 /// The end of a response on its caller's connection, as [`Head::settle_response`] announced it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseEnd {
-    /// How the body ends as it is sent. [`Framing::Close`]: only the end of the connection ends it.
+    /// The framing of the body as it is sent. With [`Framing::Close`], only the end of the connection ends it.
     pub framing: Framing,
     /// Whether the connection stays open for another request.
     pub keep: bool,

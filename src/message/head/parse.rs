@@ -44,7 +44,7 @@ pub enum HeadError {
     /// An HTTP/2 connection begins here, not an HTTP/1 request.
     #[error("this is the preface of HTTP/2")]
     Http2Preface,
-    /// The bytes break HTTP's grammar: a 400, or a 502 for a response. The text says what is wrong.
+    /// The bytes break HTTP's grammar: a 400, or a 502 for a response. The text names the fault.
     #[error("{0}")]
     Malformed(&'static str),
 }

@@ -2,7 +2,7 @@ use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { line: 8192, fields_bytes: 16384, fields: 100 };
 
-/// The head of a request that must be one, whole.
+/// Reads the head of a request, which must be well-formed and whole.
 fn request(bytes: &[u8]) -> Head {
     let mut head = Head::new();
     assert_eq!(head.parse_request(bytes, &LIMITS), Ok(Some(bytes.len())), "{}", bytes.escape_ascii());
@@ -68,7 +68,7 @@ fn a_response_is_read() {
     }
 }
 
-/// Every row is refused whole and, at the latest when its last byte has come, byte by byte.
+/// Returns the error of a head that is refused whole and, at the latest when its last byte has come, byte by byte.
 fn refused(bytes: &[u8], limits: &HeadLimits, is_request: bool) -> HeadError {
     let parse = |head: &mut Head, bytes: &[u8]| {
         if is_request { head.parse_request(bytes, limits) } else { head.parse_response(bytes, limits) }

@@ -16,11 +16,11 @@ pub enum RollPolicy {
     /// Never, unless the process is told to.
     #[default]
     Never,
-    /// When an hour begins.
+    /// At the beginning of each hour.
     Hourly,
     /// At midnight.
     Daily,
-    /// When this day begins.
+    /// At the beginning of this day of the week.
     Weekly(Weekday),
     /// Before it would exceed this many bytes. A single line that is longer gets a file of its own.
     Size(u64),

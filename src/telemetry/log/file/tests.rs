@@ -152,7 +152,7 @@ fn a_file_that_was_moved_is_replaced_when_it_is_opened_anew() {
     scene.assert_files(&[("access.log", "c\n"), ("access.log.1", "a\nb\n")]);
 }
 
-/// What cannot be moved aside is written on.
+/// A file that cannot be moved aside is written on.
 #[test]
 fn a_roll_that_fails_loses_nothing() {
     let scene = Scene::new("daily", None);
