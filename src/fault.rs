@@ -10,7 +10,7 @@ pub enum Blame {
     Caller,
     /// This router, its configuration or its namers.
     Router,
-    /// The endpoint the request was sent to, or the way there.
+    /// The endpoint the request was sent to, or the connection to it.
     Upstream,
 }
 

@@ -49,7 +49,7 @@
 //! | 3 | [`store`] | The stores of live dtabs: file, ConfigMap, custom resource. | their users |
 //! | 4 | [`proxy`] | Carry a request to an endpoint and back. | config files, concrete namers |
 //! | 5 | [`admin`] | Show the state, which it gets as values. | how to change routing |
-//! | 6 | [`config`] | Read, check and split the configuration file. | how anything runs |
+//! | 6 | [`config`] | Read, check and split the configuration file. | the running of the parts |
 //! | 7 | [`app`] | The only place that knows every part: build all, bind all, run. | argv |
 //! | 8 | [`command`] | `run`, `check`, `delegate`, `fmt`, `demo` and `probe`, one file each. | |
 //!

@@ -1,3 +1,5 @@
+//! The deadline of a request.
+
 use nom::Parser;
 use nom::character::complete::{char, digit1};
 use nom::combinator::{all_consuming, map_opt};

@@ -1,3 +1,5 @@
+//! The texts of errors as header values.
+
 use std::io::Write;
 
 /// How many bytes the value of `l5d-err` may have: half of the default bound on the head of a response

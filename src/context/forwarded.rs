@@ -1,3 +1,5 @@
+//! The `Forwarded` header.
+
 use super::Peer;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

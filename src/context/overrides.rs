@@ -1,3 +1,5 @@
+//! The dtab overrides of a request.
+
 use crate::name::{Dtab, ParseError};
 
 /// The bytes that end each value in [`Context::overrides`](super::Context::overrides), one for each field that a value

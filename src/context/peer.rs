@@ -1,3 +1,5 @@
+//! The peer of a connection.
+
 use std::net::SocketAddr;
 
 /// The other end of an accepted connection, and the local address that it reached.

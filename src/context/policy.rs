@@ -1,3 +1,5 @@
+//! The policy of a listener.
+
 use super::overrides::{CTX_END, USER_END};
 use super::via::via_entry;
 use super::{Context, Deadline, Forwarded, OverrideLimits, Peer, Trace, Trust, count_via};

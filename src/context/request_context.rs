@@ -1,3 +1,5 @@
+//! The context of one request.
+
 use super::{Deadline, Trace};
 use std::time::{Duration, SystemTime};
 

@@ -1,3 +1,5 @@
+//! The target of a request.
+
 /// A request target split at its query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RequestTarget<'a> {

@@ -1,3 +1,5 @@
+//! The position of a request in its trace.
+
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
 use nom::Parser;

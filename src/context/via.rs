@@ -1,3 +1,5 @@
+//! The `Via` header.
+
 use crate::message::Version;
 
 /// Counts the proxies that `Via` names, over all of its lines; Linkerd looked at the first line only.

@@ -27,7 +27,7 @@ pub struct Dentry {
 /// with `;` between them, as Finagle does; `{:#}` prints weights exactly.
 ///
 /// Cloning copies no entries, and [`Dtab::concat`] shares both sides', so a table of 10,000 entries with one override
-/// appended costs what the override costs.
+/// appended costs as much as the override alone.
 ///
 /// ```
 /// use signpost::name::Dtab;

@@ -9,7 +9,7 @@ use serde::ser::{Serialize, Serializer};
 
 use super::{Dentry, Dtab, NameTree, ParseError, Path, Prefix};
 
-/// A visitor that reads a string by `FromStr`; it holds the words for what it expects.
+/// A visitor that reads a string by `FromStr`; it holds the words for the expected value.
 struct TextVisitor<T>(&'static str, PhantomData<T>);
 
 impl<T: FromStr<Err = ParseError>> Visitor<'_> for TextVisitor<T> {

@@ -272,7 +272,7 @@ pub fn trailer_fields(lines: &[u8]) -> HeaderMap {
         let Some(colon) = memchr::memchr(b':', line) else { continue };
         let (name, value) = line.split_at(colon);
         if let (Ok(name), Ok(value)) = (to_name(name), HeaderValue::from_bytes(value[1..].trim_ascii())) {
-            // The lines are bounded: their number is far below what a map can hold.
+            // The lines are bounded: their number is far below the capacity of a map.
             let _ = fields.try_append(name, value);
         }
     }

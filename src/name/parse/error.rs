@@ -1,4 +1,4 @@
-//! The error of a text that cannot be read: what was expected, and where.
+//! The error of a text that cannot be read: the tokens expected, and the place.
 
 use std::fmt;
 
