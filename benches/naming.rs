@@ -9,7 +9,7 @@ use signpost::interpret::{
     Answer, AnswerState, AnswerTable, Bound, Endpoint, EndpointSet, Explore, Leaf, Namer, NamerHandle,
     NamerRegistry, Namers, Naming, Outcome, Target, delegate,
 };
-use signpost::message::{Head, Limits};
+use signpost::message::{Head, HeadLimits};
 use signpost::name::{Dtab, NameTree, Path, PathBuf};
 use signpost::proxy::{BindingSettings, Bindings, CacheConfig, ClientSettings, Protocol};
 use signpost::{context, proxy};
@@ -143,7 +143,7 @@ struct Worker {
     identifiers: Identifiers,
     bindings: Bindings,
     peer: Peer,
-    limits: Limits,
+    limits: HeadLimits,
     head: Head,
     context: Context,
     name: PathBuf,

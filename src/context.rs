@@ -1,14 +1,13 @@
-//! What a request carries: peer, headers decoded, judged, stripped, re-encoded.
+//! The context of a request: its peer, and the header fields that are decoded, checked, removed and encoded again.
 //!
-//! A listener has one [`Policy`]. A request passes it three times: [`Policy::enter`] decides whether the caller
-//! is trusted, removes what a stranger may not send and reads the rest into a [`Context`]; [`Policy::leave`]
-//! writes what the upstream is to know; [`Policy::answer`] removes what the caller is not to know.
+//! A listener has one [`Policy`], with three steps. [`Policy::enter`] decides whether the caller is trusted, removes
+//! the fields that an untrusted caller may not send and reads the rest into a [`Context`]. [`Policy::leave`] writes the
+//! fields for the upstream. [`Policy::answer`] removes the fields that the caller must not see.
 //!
 //! Nothing here knows where a request goes.
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
-mod carried;
 mod deadline;
 mod error;
 mod forwarded;
@@ -17,19 +16,20 @@ mod peer;
 mod policy;
 #[cfg(test)]
 mod properties;
-mod target;
+mod request_context;
+mod request_target;
 mod trace;
 mod trust;
 mod via;
 
-pub use self::carried::Context;
 pub use self::deadline::Deadline;
 pub use self::error::{MAX_ERROR, encode_error, encode_grpc_message};
 pub use self::forwarded::{Forwarded, HostParameter, Labeler};
 pub use self::overrides::{OverrideError, OverrideLimits, Overrides, decode_overrides};
 pub use self::peer::Peer;
-pub use self::policy::{Answered, Config, Leaving, Policy, Refusal};
-pub use self::target::Target;
+pub use self::policy::{Config, Policy, Refusal, ResponseFindings, UpstreamNames};
+pub use self::request_context::Context;
+pub use self::request_target::RequestTarget;
 pub use self::trace::Trace;
 pub use self::trust::{Range, RangeError, Trust};
 pub use self::via::count_via;

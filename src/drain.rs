@@ -1,51 +1,51 @@
-//! Say so, stop accepting, wait for the guards, then force.
+//! The drain of a process: announce it, stop accepting, wait for the guards, then force.
 //!
-//! Whoever must finish before the process may end holds a [`Guard`]; its drop is the signal that it is done. What is
-//! being drained is not known here.
+//! A task that must finish before the process may end holds a [`Guard`]; its drop is the signal that the task is done.
+//! The kind of task is not known here.
 //!
-//! | stage | what comes now | what waits for more | what was begun |
+//! | stage | new connections | connections that wait for a request | requests under way |
 //! |---|---|---|---|
-//! | [`Open`](Stage::Open), [`Leaving`](Stage::Leaving) | is taken | waits on | goes on |
-//! | [`LastCall`](Stage::LastCall) | is refused | may begin once more | goes on |
-//! | [`Stopping`](Stage::Stopping) | is refused | ends | goes on |
-//! | [`Forced`](Stage::Forced) | is refused | ends | ends |
+//! | [`Open`](Stage::Open), [`Leaving`](Stage::Leaving) | are accepted | wait on | go on |
+//! | [`LastCall`](Stage::LastCall) | are refused | may begin one more | go on |
+//! | [`Stopping`](Stage::Stopping) | are refused | end | go on |
+//! | [`Forced`](Stage::Forced) | are refused | end | end |
 
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// How far a drain has come.
+/// The stage of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Business as usual.
+    /// No drain.
     Open,
-    /// All goes on, but nobody should send anything here any more.
+    /// A drain is announced: all goes on, but peers should send nothing here any more.
     Leaving,
-    /// Nobody new is let in; who is in may begin once more, and is told that it is for the last time.
+    /// No new connection is accepted; an open one may begin one more request, and is told that it is the last.
     LastCall,
-    /// Nothing new is begun; what was begun is finished.
+    /// No new request is begun; those under way are finished.
     Stopping,
-    /// What is not finished is cut off.
+    /// Requests that are not finished are cut off.
     Forced,
 }
 
-/// A message that cannot be made: on its channel only the closing means anything.
+/// A message that cannot exist: only the closing of its channel has a meaning.
 enum Never {}
 
-/// Starts the drain and waits for the guards.
+/// The owner of a drain: it starts the drain and waits for the guards.
 #[derive(Debug)]
 pub struct Drain {
     stage: watch::Sender<Stage>,
     alive: mpsc::Receiver<Never>,
 }
 
-/// Held by whatever must finish before the drain is over.
+/// A guard, held by a task that must finish before the drain is over.
 #[derive(Clone, Debug)]
 pub struct Guard {
     stage: watch::Receiver<Stage>,
     _alive: mpsc::Sender<Never>,
 }
 
-/// Sees how far a drain has come, and holds nothing up. Cheap to clone.
+/// A view of a drain's stage that does not delay the drain. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Stages(watch::Receiver<Stage>);
 
@@ -57,19 +57,19 @@ pub fn channel() -> (Drain, Guard) {
 }
 
 impl Stages {
-    /// The stage the drain is in.
+    /// Returns the stage of the drain.
     pub fn stage(&self) -> Stage {
         *self.0.borrow()
     }
 }
 
 impl Drain {
-    /// Returns a view of the stages, for those who only want to know.
+    /// Returns a view of the stages.
     pub fn stages(&self) -> Stages {
         Stages(self.stage.subscribe())
     }
 
-    /// Says that a drain is to come: [`Stage::Leaving`], unless it has begun.
+    /// Announces a drain: [`Stage::Leaving`], unless it has begun.
     pub fn leave(&self) {
         self.stage.send_if_modified(|stage| {
             let early = *stage < Stage::Leaving;
@@ -78,8 +78,8 @@ impl Drain {
         });
     }
 
-    /// Tells every guard to stop, waits up to `grace` for them to be dropped, then tells them to give up and waits
-    /// for that. When `last_call` is not zero, so much of the grace is [`Stage::LastCall`].
+    /// Tells the holders of guards to stop and waits up to `grace` for the guards to be dropped; then forces them and
+    /// waits for that. When `last_call` is not zero, that much of the grace is [`Stage::LastCall`].
     ///
     /// Returns whether all of them finished in time.
     pub async fn drain(mut self, last_call: Duration, grace: Duration) -> bool {
@@ -99,6 +99,7 @@ impl Drain {
         false
     }
 
+    /// Waits until all guards are dropped.
     async fn guards_gone(&mut self) {
         match self.alive.recv().await {
             None => {}
@@ -108,19 +109,19 @@ impl Drain {
 }
 
 impl Guard {
-    /// The stage the drain is in.
+    /// Returns the stage of the drain.
     pub fn stage(&self) -> Stage {
         *self.stage.borrow()
     }
 
     /// Waits until the drain has reached `stage`; a drain that is dropped counts as forced.
     pub async fn reached(&mut self, stage: Stage) {
-        // An error says that the other end is gone, which ends the wait as well.
+        // An error means that the drain is dropped, which ends the wait as well.
         let _ = self.stage.wait_for(|now| *now >= stage).await;
     }
 
-    /// Waits until the stage is another one than it was the last time, and returns it; a drain that is dropped counts
-    /// as forced. After [`Stage::Forced`] there is nothing more to wait for.
+    /// Waits until the stage differs from the last one seen, and returns it; a drain that is dropped counts as forced.
+    /// No stage follows [`Stage::Forced`].
     pub async fn next(&mut self) -> Stage {
         match self.stage.changed().await {
             Ok(()) => *self.stage.borrow_and_update(),
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn forces_what_outstays_the_grace() {
+    async fn forces_guards_that_outlast_the_grace() {
         let (drain, mut guard) = channel();
         let waiting = tokio::spawn(drain.drain(Duration::ZERO, Duration::from_secs(10)));
         let began = tokio::time::Instant::now();

@@ -1,20 +1,20 @@
-//! The three questions every error answers: whose fault, may it be retried, what does the caller see.
+//! The three answers of every error: the party to blame, whether a retry is safe, and the status for the caller.
 //!
-//! No concrete error is known here. Each module's errors answer by implementing [`Fault`]; the edge of the proxy asks
-//! once and never looks at a type again.
+//! No concrete error is known here. The errors of each module implement [`Fault`]; the edge of the proxy calls it and
+//! never looks at a concrete type.
 
-/// Whose fault an error is.
+/// The party to blame for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The caller sent something that cannot be served.
     Caller,
     /// This router, its configuration or its namers.
     Router,
-    /// The endpoint the request was sent to, or the way there.
+    /// The endpoint the request was sent to, or the connection to it.
     Upstream,
 }
 
-/// What a caller sees of an error.
+/// The status that a caller gets for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The status of an HTTP response.
@@ -23,14 +23,14 @@ pub struct Status {
     pub grpc: u8,
 }
 
-/// An error that can be judged at the edge.
+/// An error that the edge of the proxy can turn into a response.
 pub trait Fault: std::error::Error {
-    /// Whose fault it is.
+    /// Returns the party to blame.
     fn blame(&self) -> Blame;
 
-    /// Whether the request can be sent again without harm: nothing of it reached an endpoint.
+    /// Returns whether the request can be sent again without harm: nothing of it reached an endpoint.
     fn retryable(&self) -> bool;
 
-    /// What the caller sees.
+    /// Returns the status for the caller.
     fn status(&self) -> Status;
 }

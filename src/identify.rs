@@ -18,8 +18,8 @@ pub use self::ingress::{FIRST_LIST, Ingress, Ingresses, LiveRules};
 
 use self::ingress::WorkerRules;
 
-use crate::context::Target;
-use crate::message::{Head, Known, Version};
+use crate::context::RequestTarget;
+use crate::message::{Head, KnownField, Version};
 use crate::name::{Path, PathBuf};
 use std::fmt;
 use std::sync::Arc;
@@ -175,7 +175,7 @@ impl Config {
 
 impl HeaderPath {
     fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
-        let target = Target::split(value(head, &self.header)?);
+        let target = RequestTarget::split(value(head, &self.header)?);
         let found = push_elems(&target, self.segments.unwrap_or(usize::MAX), name);
         match self.segments {
             Some(segments) if found < segments => Err(Mismatch::Segments(segments)),
@@ -187,7 +187,7 @@ impl HeaderPath {
 
 impl PathSegments {
     fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
-        let target = Target::split(head.target());
+        let target = RequestTarget::split(head.target());
         if push_elems(&target, self.segments, name) < self.segments {
             return Err(Mismatch::Segments(self.segments));
         }
@@ -208,21 +208,22 @@ impl MethodAndHost {
             }
             Version::Http11 | Version::Http2 => {
                 head.lower_host();
-                let host = head.get(Known::Host).filter(|host| !host.is_empty()).ok_or(Mismatch::Host)?;
+                let host =
+                    head.get(KnownField::Host).filter(|host| !host.is_empty()).ok_or(Mismatch::Host)?;
                 name.push(b"1.1");
                 name.push(head.method());
                 name.push(host);
             }
         }
         if self.http_uri_in_dst {
-            Target::split(head.target()).elems().for_each(|elem| name.push(elem));
+            RequestTarget::split(head.target()).elems().for_each(|elem| name.push(elem));
         }
         Ok(())
     }
 }
 
 /// Appends the first elements of a target's path to a name; returns their number.
-fn push_elems(target: &Target<'_>, most: usize, name: &mut PathBuf) -> usize {
+fn push_elems(target: &RequestTarget<'_>, most: usize, name: &mut PathBuf) -> usize {
     let mut found = 0;
     for elem in target.elems().take(most) {
         name.push(elem);
@@ -236,7 +237,7 @@ fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Mismat
     let is = |name: &str| header.eq_ignore_ascii_case(name);
     let found = if is("host") || is(":authority") {
         head.lower_host();
-        head.get(Known::Host)
+        head.get(KnownField::Host)
     } else if !header.starts_with(':') {
         head.find(header.as_bytes())
     } else if is(":path") {
@@ -258,7 +259,7 @@ pub fn is_pseudo_header(name: &str) -> bool {
 ///
 /// Exactly one slash leads, however many stood between the segments: `//host/x` could be resolved as a path of
 /// another host.
-fn without_segments(target: &Target<'_>, segments: usize) -> Vec<u8> {
+fn without_segments(target: &RequestTarget<'_>, segments: usize) -> Vec<u8> {
     let mut rest = after_slashes(target.path);
     for _ in 0..segments {
         let behind = rest.splitn(2, |&byte| byte == b'/').nth(1);

@@ -11,12 +11,12 @@
 //! | [`Dentry`] | `/svc => /host` | the same |
 //! | [`Dtab`] | `/svc => /host; /host => /srv` | the same, and [`format()`] for people |
 //!
-//! `{}` prints Finagle's canonical form, whose weights have two decimals. `{:#}` prints exactly: what reads back as the
-//! same value. Headers, serde and cache keys use the exact form. A text that does not read gives a [`ParseError`] with
-//! the line and a caret.
+//! `{}` prints Finagle's canonical form, in which weights have two decimals. `{:#}` prints the exact form, which reads
+//! back as the same value. Headers, serde and cache keys use the exact form. A text that cannot be read gives a
+//! [`ParseError`] with the line and a caret.
 //!
-//! Nothing here waits, does input or output, or keeps global state. Reading never panics: it takes time in proportion
-//! to the text and refuses more than 100 open parentheses.
+//! Nothing here waits, does input or output, or keeps global state. Reading never panics. It takes time in proportion
+//! to the text, and refuses more than 100 open parentheses.
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
@@ -37,7 +37,7 @@ pub use self::path::{Path, PathBuf};
 pub use self::prefix::{Element, Prefix};
 pub use self::tree::{NameTree, Weighted};
 
-/// Whether a label shows this byte as it is; all others are escaped.
+/// Returns whether a label shows this byte as it is; all others are escaped.
 const fn is_label_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'.' | b'#' | b'$' | b'%' | b'-')
 }

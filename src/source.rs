@@ -1,4 +1,4 @@
-//! The source of a text: spans, carets, configuration nodes with their places.
+//! Places in texts: spans, carets, and configuration nodes with their place.
 
 #[cfg(feature = "router")]
 pub mod node;

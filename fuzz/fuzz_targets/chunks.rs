@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use signpost::message::{CHUNK_END, ChunkError, Chunked, Chunks, write_chunk_head, write_last_chunk};
+use signpost::message::{CHUNK_END, ChunkError, ChunkEvent, Chunks, write_chunk_head, write_last_chunk};
 use signpost_fuzz::cut;
 
 fuzz_target!(|input: &[u8]| {
@@ -17,6 +17,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
+/// A decoded body.
 #[derive(Debug, Default, PartialEq)]
 struct Body {
     data: Vec<u8>,
@@ -25,7 +26,7 @@ struct Body {
     ended: Option<usize>,
 }
 
-/// Decodes a body that arrives piece by piece.
+/// Decodes a body that arrives in pieces.
 fn decode<const N: usize>(pieces: [&[u8]; N]) -> Result<Body, ChunkError> {
     let mut chunks = Chunks::new();
     let mut body = Body::default();
@@ -33,16 +34,16 @@ fn decode<const N: usize>(pieces: [&[u8]; N]) -> Result<Body, ChunkError> {
     for mut piece in pieces {
         while !piece.is_empty() && body.ended.is_none() {
             let step = match chunks.decode(piece)? {
-                Chunked::More { consumed } => {
+                ChunkEvent::More { consumed } => {
                     assert_eq!(consumed, piece.len(), "more is needed when all was taken");
                     consumed
                 }
-                Chunked::Data { skip, data } => {
+                ChunkEvent::Data { skip, data } => {
                     assert!(data > 0);
                     body.data.extend_from_slice(&piece[skip..skip + data]);
                     skip + data
                 }
-                Chunked::End { consumed } => {
+                ChunkEvent::End { consumed } => {
                     body.ended = Some(taken + consumed);
                     consumed
                 }

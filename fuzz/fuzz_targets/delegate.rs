@@ -1,5 +1,5 @@
-//! Delegation ends on any table and any answers, within its bounds. It agrees with the reference binder, and its outcome is
-//! the same whether it stops where that is decided or goes on to explain.
+//! Delegation ends on any table and any answers, within its bounds. It agrees with the reference binder, and its
+//! outcome is the same whether it stops where that is decided or goes on to explain.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -18,21 +18,21 @@ fuzz_target!(|text: &str| {
 
     let mut namers = Namers::default();
     let decided = delegate(&dtab, &path, &mut namers, Explore::Deciding);
-    assert!(namers.asked <= MAX_LOOKUPS, "{} answers were asked for", namers.asked);
+    assert!(namers.calls <= MAX_LOOKUPS, "{} answers were asked for", namers.calls);
     assert!(all_taken(&decided.step), "deciding looks at nothing that does not decide");
     // The reference has no bound on the size of the trace, for it keeps none.
     if !matches!(decided.outcome, Outcome::Failed(Failure::Steps | Failure::Nesting)) {
-        assert_eq!(decided.outcome, reference::bind(&dtab, &path, &answer), "what the reference says");
+        assert_eq!(decided.outcome, reference::bind(&dtab, &path, &answer), "the outcome of the reference");
     }
 
     let explained = delegate(&dtab, &path, &mut Namers::default(), Explore::All);
-    assert_eq!(explained.outcome, decided.outcome, "what explains is what routes");
+    assert_eq!(explained.outcome, decided.outcome, "the explanation is the routing");
 });
 
-/// Counts what the namers are asked.
+/// A source of answers that counts its calls.
 #[derive(Default)]
 struct Namers {
-    asked: usize,
+    calls: usize,
 }
 
 impl Answers for Namers {
@@ -66,11 +66,12 @@ fn answer(path: &Path) -> AnswerState {
     })
 }
 
-/// The first three elements are the name, the others are left over.
+/// Returns the bound name of a path: its first three elements are the id, the others the residual.
 fn bound(path: &Path) -> Bound {
     Bound { id: path.take(3), residual: path.skip(3), target: Target::Status(204) }
 }
 
+/// Returns whether every step was taken.
 fn all_taken(step: &Step) -> bool {
     step.taken
         && match &step.kind {

@@ -1,5 +1,5 @@
-//! Text is a value of the notation, or is refused with the place where it goes wrong. What was read is printed and
-//! read again as the same; a dtab's index finds what a walk over its entries finds; simplifying a tree keeps its value.
+//! A text is a value of the notation, or is refused with the place of its fault. A value is printed and read again as
+//! the same; a dtab's index finds the same entries as a walk over all of them; simplifying a tree keeps its value.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -20,13 +20,13 @@ fuzz_target!(|text: &str| {
         let path = below(&dentry.prefix);
         let walked = (0..dtab.len()).rev().zip(dtab.iter().rev());
         let walked = walked.filter_map(|(at, entry)| Some((at, entry, entry.prefix.residual(&path)?)));
-        assert!(dtab.matches(&path).eq(walked), "what matches {path}");
+        assert!(dtab.matches(&path).eq(walked), "the entries that match {path}");
         let tree = dtab.lookup(&path);
         assert_eq!(tree.simplified().eval(), tree.eval(), "{path}");
     }
 });
 
-/// A path that a prefix matches, with one more element behind.
+/// Returns a path that a prefix matches, with one more element at its end.
 fn below(prefix: &Prefix) -> Path {
     let elems = prefix.elems().map(|elem| match elem {
         Element::Any => b"any".as_slice(),

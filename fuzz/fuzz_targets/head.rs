@@ -1,12 +1,12 @@
-//! Bytes are a head, the beginning of one, or neither, however they arrive. What was read is written and read again as
-//! the same, with the same framing; a head without the fields that steer is written without them.
+//! Bytes are a head, the beginning of one, or neither, however they arrive. A head is written and read again as the
+//! same, with the same framing; a head without the steering fields is written without them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use signpost::message::{Field, Head, Known, keeps_alive, request_framing, response_framing};
-use signpost_fuzz::{LIMITS, Parse, assert_steers_not, cut, next_hop};
+use signpost::message::{Field, Head, KnownField, keeps_alive, request_framing, response_framing};
+use signpost_fuzz::{LIMITS, Parse, assert_not_steering, cut, next_hop};
 
-/// The bytes of an incomplete head that no bound counts: empty lines before it and line ends.
+/// How many bytes of an incomplete head no bound counts: empty lines before it and line ends.
 const END_BYTES: usize = 16;
 
 fuzz_target!(|input: &[u8]| {
@@ -23,8 +23,8 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Reads a head in one piece and in two, which must come to the same head or to none: bytes that are wrong before they
-/// are complete may be refused sooner or later, but not later than the bounds.
+/// Reads a head in one piece and in two, which must give the same head or none: incomplete bytes with a fault may be
+/// refused sooner or later, but not later than the bounds.
 fn check(parse: Parse, bytes: &[u8], first: usize) -> Option<Head> {
     let (mut head, mut pieced) = (Head::new(), Head::new());
     let whole = parse(&mut head, bytes, &LIMITS);
@@ -38,11 +38,11 @@ fn check(parse: Parse, bytes: &[u8], first: usize) -> Option<Head> {
     let taken = whole.ok().flatten()?;
     assert!(taken <= bytes.len());
     assert_eq!(fields(&head), fields(&pieced));
-    assert!(head.fields().all(|field| Known::of(field.name) == field.known));
+    assert!(head.fields().all(|field| KnownField::of(field.name) == field.known));
     Some(head)
 }
 
-/// Writes a head and reads it again; then once more without the fields that steer.
+/// Writes a head and reads it again; then once more without the steering fields.
 fn written(parse: Parse, head: &Head) -> Head {
     let again = next_hop(parse, head);
     assert_eq!(again.version(), head.version());
@@ -51,7 +51,7 @@ fn written(parse: Parse, head: &Head) -> Head {
 
     let mut stripped = head.clone();
     stripped.remove_where(|field| field.known.is_steering());
-    next_hop(parse, &stripped).fields().for_each(|field| assert_steers_not(field.name));
+    next_hop(parse, &stripped).fields().for_each(|field| assert_not_steering(field.name));
     again
 }
 

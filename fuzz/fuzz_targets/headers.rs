@@ -1,25 +1,28 @@
-//! Header fields, decoded. What a stranger sends to steer is gone and unread; what a trusted caller sends reaches the next
-//! hop with the same meaning; a stranger's response names nothing internal; each value is encoded as it was decoded.
+//! Header fields, decoded. The steering fields of an untrusted caller are removed unread; those of a trusted caller
+//! reach the next hop with the same meaning; the response to an untrusted caller names nothing internal; each value is
+//! encoded as it was decoded.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use signpost::context::{Config, Context, Deadline, Leaving, Peer, Policy, Trace, Trust, decode_overrides};
-use signpost::message::{Head, Known};
-use signpost_fuzz::{LIMITS, Parse, assert_steers_not, next_hop};
+use signpost::context::{
+    Config, Context, Deadline, Peer, Policy, Trace, Trust, UpstreamNames, decode_overrides,
+};
+use signpost::message::{Head, KnownField};
+use signpost_fuzz::{LIMITS, Parse, assert_not_steering, next_hop};
 use std::net::{Ipv4Addr, SocketAddr};
 
 fuzz_target!(|input: &[u8]| {
     decode(input);
     if let Some(head) = with_fields(Head::parse_request, b"GET / HTTP/1.1\r\n", input) {
-        from_a_stranger(head.clone());
-        from_a_friend(head);
+        from_an_untrusted_caller(head.clone());
+        from_a_trusted_caller(head);
     }
     if let Some(head) = with_fields(Head::parse_response, b"HTTP/1.1 200 OK\r\n", input) {
-        to_a_stranger(head);
+        to_an_untrusted_caller(head);
     }
 });
 
-/// Decodes single values, which are what they were once they are encoded and decoded again.
+/// Decodes single values, which must stay the same when they are encoded and decoded again.
 fn decode(value: &[u8]) {
     let mut encoded = Vec::new();
     if let Some(deadline) = Deadline::decode(value) {
@@ -39,22 +42,22 @@ fn decode(value: &[u8]) {
     }
 }
 
-fn from_a_stranger(mut head: Head) {
+fn from_an_untrusted_caller(mut head: Head) {
     let mut context = Context::new();
-    // A refusal speaks of the call depth only, and leaves the head as clean.
+    // A refusal is about the call depth only, and leaves the head as clean.
     let _ = policy(Trust::Nobody).enter(&peer(), &mut head, &mut context);
-    head.fields().for_each(|field| assert_steers_not(field.name));
+    head.fields().for_each(|field| assert_not_steering(field.name));
     assert!(!context.trusted() && context.overrides().is_empty() && context.deadline().is_none());
 }
 
-fn from_a_friend(mut head: Head) {
+fn from_a_trusted_caller(mut head: Head) {
     let (policy, peer) = (policy(Trust::Everybody), peer());
     let mut here = Context::new();
     if policy.enter(&peer, &mut head, &mut here).is_err() {
         return;
     }
     let Ok(overrides) = decode_overrides(here.overrides(), &policy.override_limits()) else { return };
-    let names = Leaving {
+    let names = UpstreamNames {
         service: b"/svc/world",
         client: b"/$/inet/127.1/80",
         residual: None,
@@ -64,7 +67,7 @@ fn from_a_friend(mut head: Head) {
 
     let mut head = next_hop(Head::parse_request, &head);
     let mut there = Context::new();
-    policy.enter(&peer, &mut head, &mut there).expect("what was carried here is carried on");
+    policy.enter(&peer, &mut head, &mut there).expect("the next hop accepts the request");
     let carried = decode_overrides(there.overrides(), &policy.override_limits()).map(|carried| carried.dtab);
     assert_eq!(carried, Ok(overrides.dtab));
     assert_eq!(there.deadline(), here.deadline());
@@ -72,11 +75,11 @@ fn from_a_friend(mut head: Head) {
     assert_eq!(there.call_depth(), here.call_depth() + 1);
 }
 
-fn to_a_stranger(mut head: Head) {
-    let was_made_by_a_router = head.contains(Known::L5dErr);
-    let answered = policy(Trust::Nobody).answer(&mut head, &Context::new());
-    assert_eq!(answered.blank_body, was_made_by_a_router);
-    head.fields().for_each(|field| assert_steers_not(field.name));
+fn to_an_untrusted_caller(mut head: Head) {
+    let was_made_by_a_router = head.contains(KnownField::L5dErr);
+    let findings = policy(Trust::Nobody).answer(&mut head, &Context::new());
+    assert_eq!(findings.blank_body, was_made_by_a_router);
+    head.fields().for_each(|field| assert_not_steering(field.name));
 }
 
 fn with_fields(parse: Parse, line: &[u8], fields: &[u8]) -> Option<Head> {

@@ -1,34 +1,34 @@
-//! Raw bytes at a live server: whatever a caller sends, it gets well-formed responses or a closed connection, within
-//! bounded time, over HTTP/1 and HTTP/2; and whatever the endpoint behind the server receives are well-formed requests, as many as the server
-//! counted. So nothing can be smuggled past it: two readers never see different messages.
+//! Raw bytes sent to a live server. For any bytes a caller gets well-formed responses or a closed connection, within
+//! bounded time, over HTTP/1 and HTTP/2. The endpoint behind the server receives well-formed requests only, as many as
+//! the server counted. So no request can be smuggled past it: two readers never see different messages.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use signpost::app::{App, Threads};
-use signpost::message::{Chunked, Chunks, Framing, Head, Limits, request_framing, response_framing};
+use signpost::message::{ChunkEvent, Chunks, Framing, Head, HeadLimits, request_framing, response_framing};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-/// How long anything may take. The longest wait of the server is for a caller that ended its side: one second.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long one exchange may take. The longest wait of the server is for a caller that ended its side: one second.
+const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What a connection over HTTP/2 begins with.
+/// The bytes at the beginning of a connection over HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Requests that the endpoint has read whole.
+/// The number of requests that the endpoint has read whole.
 static RECEIVED: AtomicUsize = AtomicUsize::new(0);
 
-/// Bounds on what the server writes: it adds fields to what it was sent.
-const WIDE: Limits = Limits { line: 20_000, fields_bytes: 100_000, fields: 1000 };
+/// The bounds on heads that the server writes: it adds fields to those it received.
+const WIDE: HeadLimits = HeadLimits { line: 20_000, fields_bytes: 100_000, fields: 1000 };
 
 fuzz_target!(|input: &[u8]| {
     let server = server();
     let received = RECEIVED.load(SeqCst);
     let mut stream = TcpStream::connect(server).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a time limit");
     // A server that has read enough may close, so that the rest cannot be written.
     let _ = stream.write_all(input);
     let _ = stream.shutdown(Shutdown::Write);
@@ -37,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the server hangs");
     }
     if input.starts_with(PREFACE) {
-        // What comes back is frames, which the library writes; what goes on is requests, which the endpoint judges.
+        // The library writes the frames that come back; the endpoint checks the requests that are passed on.
         assert!(is_alive(server), "the server does not serve any more");
         return;
     }
@@ -47,7 +47,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(is_alive(server), "the server does not serve any more");
 });
 
-/// Counts the responses that a caller was sent; the last may be cut off, for a broken request ends its connection.
+/// Counts the responses that a caller got; the last may be cut off, for a broken request ends its connection.
 fn responses(mut bytes: &[u8]) -> usize {
     let mut count = 0;
     while !bytes.is_empty() {
@@ -55,7 +55,7 @@ fn responses(mut bytes: &[u8]) -> usize {
         let taken = head.parse_response(bytes, &WIDE).expect("a response is well-formed");
         let Some(taken) = taken else { return count };
         bytes = &bytes[taken..];
-        // What is asked with HEAD has a length and no body; the endpoint's answer has an empty one for that.
+        // The response to HEAD has a length and no body; the endpoint's length is 0 for that reason.
         let length = match response_framing(&head, b"GET").expect("the length of a response is known") {
             Framing::Length(length) => length as usize,
             _ => 0,
@@ -71,17 +71,17 @@ fn responses(mut bytes: &[u8]) -> usize {
     count
 }
 
-/// Whether a plain request is served.
+/// Returns whether a plain request is served.
 fn is_alive(server: SocketAddr) -> bool {
     let mut stream = TcpStream::connect(server).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a time limit");
     stream.write_all(b"GET / HTTP/1.1\r\nhost: alive\r\nconnection: close\r\n\r\n").expect("it reads");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("it answers");
     answer.starts_with(b"HTTP/1.1 200")
 }
 
-/// The server, started once, in front of an endpoint that insists on well-formed requests.
+/// Returns the server, started once, in front of an endpoint that ends the process at a malformed request.
 fn server() -> SocketAddr {
     static SERVER: OnceLock<SocketAddr> = OnceLock::new();
     *SERVER.get_or_init(|| {
@@ -107,6 +107,7 @@ fn server() -> SocketAddr {
     })
 }
 
+/// Returns the configuration of the server.
 fn config(endpoint: SocketAddr) -> String {
     format!(
         "admin: {{port: 0}}
@@ -122,7 +123,7 @@ routers:
     )
 }
 
-/// Reads requests and answers them; one that is not well-formed ends the fuzzing.
+/// Reads requests and answers them; a malformed one ends the fuzzing.
 fn serve(mut stream: TcpStream) {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
@@ -140,7 +141,7 @@ fn serve(mut stream: TcpStream) {
     }
 }
 
-/// The length of the request at the front of the bytes, once it is there.
+/// Returns the length of the request at the front of the bytes, once it is whole.
 fn request(bytes: &[u8]) -> Option<usize> {
     let mut head = Head::new();
     let taken = abort_unless(head.parse_request(bytes, &WIDE), bytes)?;
@@ -153,19 +154,19 @@ fn request(bytes: &[u8]) -> Option<usize> {
     (rest.len() >= length).then_some(taken + length)
 }
 
-/// The length of the chunked body at the front of the bytes, once it is there.
+/// Returns the length of the chunked body at the front of the bytes, once it is whole.
 fn chunked(bytes: &[u8]) -> Option<usize> {
     let (mut chunks, mut at) = (Chunks::new(), 0);
     loop {
         match abort_unless(chunks.decode(&bytes[at..]), bytes) {
-            Chunked::Data { skip, data } => at += skip + data,
-            Chunked::End { consumed } => return Some(at + consumed),
-            Chunked::More { .. } => return None,
+            ChunkEvent::Data { skip, data } => at += skip + data,
+            ChunkEvent::End { consumed } => return Some(at + consumed),
+            ChunkEvent::More { .. } => return None,
         }
     }
 }
 
-/// What was read, unless it is malformed: then the process ends, for this is not the fuzzer's own thread.
+/// Returns the value that was read; a malformed one ends the process, for this is not the fuzzer's own thread.
 fn abort_unless<T, E: std::fmt::Debug>(read: Result<T, E>, bytes: &[u8]) -> T {
     read.unwrap_or_else(|error| {
         eprintln!("the endpoint received {error:?}: {}", bytes.escape_ascii());

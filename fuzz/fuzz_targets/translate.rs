@@ -1,10 +1,10 @@
-//! A list of fields that came over HTTP/2, as the library gives it, is a head of HTTP/1 or refused: the head that is
-//! written is read as the same message, with the same framing, so no field of HTTP/2 can become two messages; and it goes
-//! on over HTTP/2 as it came.
+//! A list of fields that came over HTTP/2, as the library gives it, is a head of HTTP/1 or refused. The head is written
+//! and read as the same message, with the same framing, so no field of HTTP/2 can become two messages; and it goes on
+//! over HTTP/2 as it came.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use signpost::message::{Field, Head, Known, Version, request_framing};
+use signpost::message::{Field, Head, KnownField, Version, request_framing};
 use signpost_fuzz::{LIMITS, next_hop};
 
 fuzz_target!(|input: &[u8]| {
@@ -17,16 +17,19 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(sent) = head.to_http2_request(false) {
         let (parts, ()) = sent.into_parts();
         let mut again = Head::new();
-        again.take_http2_request(&parts, &LIMITS).expect("what was taken is taken again");
+        again.take_http2_request(&parts, &LIMITS).expect("an accepted head is accepted again");
         assert_eq!(again.method(), head.method());
-        assert_eq!(again.get(Known::Host).unwrap_or_default(), head.get(Known::Host).unwrap_or_default());
-        assert_eq!(again.get(Known::ContentLength), head.get(Known::ContentLength));
+        assert_eq!(
+            again.get(KnownField::Host).unwrap_or_default(),
+            head.get(KnownField::Host).unwrap_or_default()
+        );
+        assert_eq!(again.get(KnownField::ContentLength), head.get(KnownField::ContentLength));
     }
     let Ok(framing) = request_framing(&head) else { return };
-    // As the proxy does before it writes the head.
+    // The proxy does this too before it writes a head.
     head.strip_hop_by_hop();
     head.set_version(Version::Http11);
-    if !head.contains(Known::Host) {
+    if !head.contains(KnownField::Host) {
         head.append(b"host", b"");
     }
     let again = next_hop(Head::parse_request, &head);
@@ -35,14 +38,14 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(request_framing(&again), Ok(framing));
 });
 
-/// Method, target, and a field on each line that follows; what no list of HTTP/2 may have is no request.
+/// Reads a request: the method, the target, and a field on each further line; `None` for one that HTTP/2 cannot have.
 fn request(input: &[u8]) -> Option<http::Request<()>> {
     let mut lines = input.split(|&byte| byte == b'\n');
     let mut request = http::Request::builder().method(lines.next()?).uri(lines.next()?);
     for line in lines {
         let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
-        let is_of_connection = Known::of(name).is_hop_by_hop();
-        if is_of_connection || name.iter().any(u8::is_ascii_uppercase) {
+        let is_hop_by_hop = KnownField::of(name).is_hop_by_hop();
+        if is_hop_by_hop || name.iter().any(u8::is_ascii_uppercase) {
             return None;
         }
         request = request.header(name, value.get(1..)?.trim_ascii());

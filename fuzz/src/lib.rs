@@ -1,18 +1,18 @@
-//! What the fuzz targets share.
+//! The parts that the fuzz targets share.
 
-use signpost::message::{Head, HeadError, Limits};
+use signpost::message::{Head, HeadError, HeadLimits};
 use signpost::name::ParseError;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-/// Bounds that libFuzzer's inputs reach: they seldom have more than 4 KiB.
-pub const LIMITS: Limits = Limits { line: 200, fields_bytes: 1000, fields: 20 };
+/// The bounds on heads, which libFuzzer's inputs reach: they seldom have more than 4 KiB.
+pub const LIMITS: HeadLimits = HeadLimits { line: 200, fields_bytes: 1000, fields: 20 };
 
-/// Bounds that no head reaches which was read within [`LIMITS`], edited and written.
-const WIDE: Limits = Limits { line: 2000, fields_bytes: 20_000, fields: 40 };
+/// The bounds that a head never reaches when it was read within [`LIMITS`], edited and written.
+const WIDE: HeadLimits = HeadLimits { line: 2000, fields_bytes: 20_000, fields: 40 };
 
-/// One of the functions that read a head.
-pub type Parse = fn(&mut Head, &[u8], &Limits) -> Result<Option<usize>, HeadError>;
+/// A function that reads a head.
+pub type Parse = fn(&mut Head, &[u8], &HeadLimits) -> Result<Option<usize>, HeadError>;
 
 /// Writes a head and reads it as the next hop does, which must succeed.
 pub fn next_hop(parse: Parse, head: &Head) -> Head {
@@ -23,11 +23,11 @@ pub fn next_hop(parse: Parse, head: &Head) -> Head {
     again
 }
 
-/// Reads a value of the notation and asserts that what it prints is read again: the exact form as the same value, the
-/// canonical one as a value whose canonical form stays. (A weight of 0.999 is shown as `1.00`, and read again as one that
-/// is not shown.)
+/// Reads a value of the notation and asserts that its printed forms are read again: the exact form as the same value,
+/// the canonical one as a value with the same canonical form from then on. (A weight of 0.999 is shown as `1.00`, and
+/// read again as a weight that is not shown.)
 ///
-/// A text that is no such value must be refused with a place in the text and a caret.
+/// A text that is not such a value must be refused with a place in the text and a caret.
 pub fn read_back<T>(text: &str) -> Option<T>
 where
     T: FromStr<Err = ParseError> + Display + Debug + PartialEq,
@@ -55,7 +55,7 @@ where
     }
 }
 
-/// Cuts the first byte off, which says how the rest is to be cut in two.
+/// Cuts the first byte off: it gives the place at which the rest is cut in two.
 pub fn cut(input: &[u8]) -> Option<(&[u8], usize)> {
     let (&first, rest) = input.split_first()?;
     Some((rest, usize::from(first).min(rest.len())))
@@ -63,7 +63,7 @@ pub fn cut(input: &[u8]) -> Option<(&[u8], usize)> {
 
 /// Asserts that a field's name is no spelling of one that steers the router, by a rule of its own: underscores and
 /// capital letters make no difference.
-pub fn assert_steers_not(name: &[u8]) {
+pub fn assert_not_steering(name: &[u8]) {
     let plain = name.to_ascii_lowercase().escape_ascii().to_string().replace('_', "-");
     let steers = plain.starts_with("l5d-") || plain.starts_with("x-dtab-") || plain == "dtab-local";
     assert!(!steers, "{plain} is still there");

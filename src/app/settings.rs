@@ -42,9 +42,9 @@ fn clients(router: &config::Router) -> ClientSettings {
 
 /// Returns the bounds on heads. A header list that HTTP/2 lets through is not refused for its size afterwards, nor is a
 /// path in it.
-fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) -> message::Limits {
+fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) -> message::HeadLimits {
     let listed = http2.max_header_list.map_or(0, |bytes| bytes as usize);
-    message::Limits {
+    message::HeadLimits {
         line: listed.max(router.max_initial_line_kb * 1024),
         fields_bytes: listed.max(router.max_headers_kb * 1024),
         fields,

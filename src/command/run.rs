@@ -95,7 +95,7 @@ async fn reload_on_change(file: &str, running: &mut RunningApp) -> io::Error {
     let mut watch = Watch::new(&Handle::current());
     // The standard input has been read to its end.
     if file != "-" {
-        watch.follow([PathBuf::from(file)]).await;
+        watch.watch_paths([PathBuf::from(file)]).await;
     }
     loop {
         tokio::select! {

@@ -4,7 +4,7 @@ use super::reader::{MAX_INT, Reader};
 use super::resolved::AccessLogConfig;
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
-use crate::telemetry::{LogFile, LogTarget, Roll};
+use crate::telemetry::{LogFile, LogTarget, RollPolicy};
 use std::path::PathBuf;
 
 /// The endings of the keys for the log's file, behind the key of the log itself, such as `httpAccessLog`.
@@ -70,7 +70,7 @@ fn format(router: &mut Reader<'_, '_>, key: &str) -> AccessFormat {
 /// Reads the settings of the log's file.
 fn file(router: &mut Reader<'_, '_>, key: impl Fn(&str) -> String, path: PathBuf) -> LogFile {
     let [roll_key, append_key, keep_key] = FILE_ENDINGS.map(key);
-    let roll = router.text(&roll_key).map_or(Ok(Roll::default()), str::parse);
+    let roll = router.text(&roll_key).map_or(Ok(RollPolicy::default()), str::parse);
     if let Err(expected) = &roll {
         let error = router.get(&roll_key).map(|value| value.unexpected(&expected.to_string()));
         router.report().errors(error);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::context::{Forwarded, HostParameter, Labeler, Trust};
 use crate::proxy::AccessFormat;
-use crate::telemetry::{LogFile, LogTarget, Roll};
+use crate::telemetry::{LogFile, LogTarget, RollPolicy};
 use crate::{identify, namer};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -439,7 +439,7 @@ fn access_log(lines: &str) -> (Option<AccessLogConfig>, Vec<String>) {
 
 #[test]
 fn access_logs_are_off_until_one_is_named() {
-    let usual = LogFile { path: "logs/a.log".into(), roll: Roll::Never, append: true, keep: None };
+    let usual = LogFile { path: "logs/a.log".into(), roll: RollPolicy::Never, append: true, keep: None };
     let file = |file: LogFile, format| Some(AccessLogConfig { target: LogTarget::File(file), format });
     assert_eq!(access_log(""), (None, vec![]));
     assert_eq!(
@@ -452,7 +452,7 @@ fn access_logs_are_off_until_one_is_named() {
   httpAccessLogAppend: false
   httpAccessLogRotateCount: 0
 ";
-    let kept = LogFile { roll: Roll::Size(10 << 20), append: false, keep: Some(0), ..usual.clone() };
+    let kept = LogFile { roll: RollPolicy::Size(10 << 20), append: false, keep: Some(0), ..usual.clone() };
     assert_eq!(access_log(all), (file(kept, AccessFormat::Json), vec![]));
     let h2 = all.replace("http", "h2") + "  servers: [{port: 0}]\n";
     let h2 = config(&format!("routers:\n- protocol: h2\n{h2}"));

@@ -1,3 +1,5 @@
+//! The deadline of a request.
+
 use nom::Parser;
 use nom::character::complete::{char, digit1};
 use nom::combinator::{all_consuming, map_opt};
@@ -5,20 +7,20 @@ use nom::sequence::separated_pair;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// When the caller stops waiting, as `l5d-ctx-deadline` says it: `<timestamp> <deadline>`.
+/// The time at which the caller stops waiting, as in `l5d-ctx-deadline`: `<timestamp> <deadline>`.
 ///
 /// Both are nanoseconds of wall-clock time since 1970, because they travel between machines: clocks that differ
 /// shift a deadline by their difference. Neither exceeds `i64::MAX`, since Linkerd reads signed numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deadline {
-    /// When the deadline was set.
+    /// The time at which the deadline was set.
     pub timestamp: u64,
-    /// When it passes.
+    /// The time at which it passes.
     pub deadline: u64,
 }
 
 impl Deadline {
-    /// Makes the deadline of a caller that gives up `timeout` after `now`.
+    /// Makes the deadline of a caller that waits until `timeout` after `now`.
     pub fn after(now: SystemTime, timeout: Duration) -> Self {
         let timestamp = nanos(since_epoch(now));
         Self { timestamp, deadline: nanos(since_epoch(now).saturating_add(timeout)) }
@@ -31,7 +33,7 @@ impl Deadline {
         Some(Self { timestamp, deadline })
     }
 
-    /// Combines the deadlines of all lines of `l5d-ctx-deadline`, leaving out what is not a deadline.
+    /// Combines the deadlines of all lines of `l5d-ctx-deadline`; values that are not deadlines are left out.
     ///
     /// Lines that a proxy folded into one with commas mean the same as separate lines (RFC 9110 section 5.3).
     pub fn decode_all<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
@@ -53,14 +55,14 @@ impl Deadline {
         Self { timestamp: self.timestamp.max(other.timestamp), deadline: self.deadline.min(other.deadline) }
     }
 
-    /// Returns how long is left at `now`, or nothing when the deadline has passed.
+    /// Returns the time left at `now`, or `None` when the deadline has passed.
     pub fn remaining(&self, now: SystemTime) -> Option<Duration> {
         let left = self.deadline.checked_sub(nanos(since_epoch(now)))?;
         (left > 0).then(|| Duration::from_nanos(left))
     }
 }
 
-/// Reads a decimal number that fits a signed one.
+/// Reads a decimal number that fits a signed number of 64 bits.
 fn number(input: &[u8]) -> nom::IResult<&[u8], u64> {
     map_opt(digit1, |digits| {
         let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
@@ -74,6 +76,7 @@ fn since_epoch(now: SystemTime) -> Duration {
     now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Returns a time in nanoseconds, at most the largest signed number.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(i64::MAX as u64)
 }
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_decodes_to_itself() {
+    fn encoding_and_decoding_give_the_same_deadline() {
         for deadline in [
             Deadline { timestamp: 0, deadline: 0 },
             Deadline { timestamp: 17, deadline: i64::MAX as u64 },
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_remains_shrinks_to_nothing() {
+    fn the_remaining_time_shrinks_to_nothing() {
         let deadline = Deadline::after(at(1_000), Duration::from_nanos(500));
         assert_eq!(deadline, Deadline { timestamp: 1_000, deadline: 1_500 });
         assert_eq!(deadline.remaining(at(1_000)), Some(Duration::from_nanos(500)));

@@ -1,10 +1,12 @@
+//! The texts of errors as header values.
+
 use std::io::Write;
 
-/// How many bytes the value of `l5d-err` may have: half of what the head of an answer may have by default
-/// (`maxHeadersKB`), where Linkerd took all of it.
+/// How many bytes the value of `l5d-err` may have: half of the default bound on the head of a response
+/// (`maxHeadersKB`). Linkerd used all of that.
 pub const MAX_ERROR: usize = 4096;
 
-/// Returns the value of `l5d-err` that says `text`, cut to [`MAX_ERROR`] bytes.
+/// Returns the value of `l5d-err` for `text`, cut to [`MAX_ERROR`] bytes.
 ///
 /// It is encoded as a form is, as Linkerd does: letters, digits and `.-*_` stand for themselves, `+` for a blank, and
 /// `%XX` for any other byte. Linkerd encodes the bytes of ISO-8859-1; here they are those of UTF-8, so that nothing is
@@ -17,9 +19,9 @@ pub fn encode_error(text: &str) -> Vec<u8> {
     })
 }
 
-/// Returns the value of `grpc-message` that says `text`, cut to [`MAX_ERROR`] bytes.
+/// Returns the value of `grpc-message` for `text`, cut to [`MAX_ERROR`] bytes.
 ///
-/// What is printable in ASCII stands for itself, but for `%`; any other byte is `%XX` (gRPC's PROTOCOL-HTTP2,
+/// A printable ASCII character stands for itself, but for `%`; any other byte is `%XX` (gRPC's PROTOCOL-HTTP2,
 /// "Percent-Encoded").
 pub fn encode_grpc_message(text: &str) -> Vec<u8> {
     encode(text, |byte, value| match byte {
@@ -28,6 +30,7 @@ pub fn encode_grpc_message(text: &str) -> Vec<u8> {
     })
 }
 
+/// Encodes a text byte by byte, and cuts it between two encoded bytes.
 fn encode(text: &str, push: impl Fn(u8, &mut Vec<u8>)) -> Vec<u8> {
     let mut value = Vec::with_capacity(MAX_ERROR.min(3 * text.len()));
     for byte in text.bytes() {

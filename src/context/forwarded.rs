@@ -1,3 +1,5 @@
+//! The `Forwarded` header.
+
 use super::Peer;
 use serde::Serialize;
 use std::io::Write;
@@ -9,7 +11,7 @@ const RANDOM_LENGTH: usize = 6;
 /// What `addForwardedHeader` writes (RFC 7239).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Forwarded {
-    /// How this listener is named: the key `by`.
+    /// The label of this listener: the key `by`.
     pub by: Labeler,
     /// How the caller is named: the key `for`, which is a keyword here.
     #[serde(rename = "for")]
@@ -38,7 +40,7 @@ impl HostParameter {
     }
 }
 
-/// How one end of a connection is named in `Forwarded`.
+/// The label of one end of a connection in `Forwarded`.
 ///
 /// All but the last two name an address, and say `unknown` of the address that stands for all (`0.0.0.0`, `::`).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -56,14 +58,14 @@ pub enum Labeler {
     RequestRandom,
     /// `router`: the label of the router, after `_`.
     Router,
-    /// `static`: a label of one's own, after `_` unless it begins with one.
+    /// `static`: a configured label, after `_` unless it begins with one.
     Static(String),
 }
 
 impl Forwarded {
     /// Appends one element of `Forwarded` to `out`.
     pub(super) fn encode(&self, peer: &Peer, router: &str, host: Option<&[u8]>, out: &mut Vec<u8>) {
-        // Two labels of one connection must differ, or they would say that both ends are one.
+        // Two labels of one connection must differ, or both ends would look like one.
         out.extend_from_slice(b"by=");
         self.by.encode(peer.local, peer.seed, router, out);
         out.extend_from_slice(b";for=");
@@ -95,6 +97,7 @@ impl Labeler {
 
 // In the functions below, writing to memory does not fail.
 
+/// Appends an address.
 fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
     let _ = match ip {
         IpAddr::V4(ip) => write!(out, "{ip}"),
@@ -102,6 +105,7 @@ fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
     };
 }
 
+/// Appends an address and a port.
 fn push_ip_port(ip: IpAddr, port: u16, out: &mut Vec<u8>) {
     let _ = match ip {
         IpAddr::V4(ip) => write!(out, "\"{ip}:{port}\""),
@@ -109,6 +113,7 @@ fn push_ip_port(ip: IpAddr, port: u16, out: &mut Vec<u8>) {
     };
 }
 
+/// Appends a random label.
 fn push_random(random: &mut fastrand::Rng, out: &mut Vec<u8>) {
     let _ = write!(out, "_");
     for _ in 0..RANDOM_LENGTH {
@@ -116,7 +121,7 @@ fn push_random(random: &mut fastrand::Rng, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an obfuscated identifier (RFC 7239 section 6.3). What the configuration holds may need quotes.
+/// Appends an obfuscated identifier (RFC 7239 section 6.3). A configured label may need quotes.
 fn push_label(label: &str, out: &mut Vec<u8>) {
     let label = label.strip_prefix('_').unwrap_or(label).as_bytes();
     if label.iter().copied().all(is_token) {

@@ -1,14 +1,16 @@
+//! The dtab overrides of a request.
+
 use crate::name::{Dtab, ParseError};
 
-/// The bytes that end each value in [`Context::overrides`](super::Context::overrides) and say which field it came
-/// in. No field value holds them (RFC 9110 section 5.5), and no dtab.
+/// The bytes that end each value in [`Context::overrides`](super::Context::overrides), one for each field that a value
+/// may come in. No field value has them (RFC 9110 section 5.5), and no dtab.
 pub(super) const CTX_END: u8 = 1;
 pub(super) const USER_END: u8 = 2;
 
 const CTX_FIELD: &str = "l5d-ctx-dtab";
 const USER_FIELD: &str = "l5d-dtab";
 
-/// Bounds on the overrides of one request that are checked when they are parsed.
+/// The bounds on the overrides of one request that are checked when they are parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OverrideLimits {
     /// How many entries `l5d-ctx-dtab` and `l5d-dtab` may have together.
@@ -18,7 +20,7 @@ pub struct OverrideLimits {
 /// The dtab entries that a request carries.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// The entries of `l5d-ctx-dtab`, then those of `l5d-dtab`: what the caller itself asks for wins.
+    /// The entries of `l5d-ctx-dtab`, then those of `l5d-dtab`: the caller's own entries win.
     pub dtab: Dtab,
     /// How many of the entries came in `l5d-ctx-dtab`.
     pub ctx_entries: usize,
@@ -32,7 +34,7 @@ impl Overrides {
     }
 }
 
-/// Why the overrides of a request are refused: a 400 whose body is this error's text.
+/// The reason why the overrides of a request are refused: a 400 with this error's text as its body.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OverrideError {
     /// A value is not a dtab.
@@ -42,7 +44,7 @@ pub enum OverrideError {
     Malformed {
         /// The field the value came in.
         header: &'static str,
-        /// What is wrong with the value, and where in it.
+        /// The fault of the value, with its place.
         error: ParseError,
     },
     /// There are more entries than allowed.
@@ -53,7 +55,7 @@ pub enum OverrideError {
     },
 }
 
-/// Reads what [`Context::overrides`](super::Context::overrides) holds.
+/// Reads the override values of [`Context::overrides`](super::Context::overrides).
 ///
 /// A value that is no dtab as a whole is read once more as a list: a proxy may have folded several lines into one
 /// with commas (RFC 9110 section 5.3), which Linkerd refused. The whole comes first because a comment may hold a

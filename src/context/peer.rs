@@ -1,15 +1,17 @@
+//! The peer of a connection.
+
 use std::net::SocketAddr;
 
-/// The other end of an accepted connection, and which of our addresses it reached.
+/// The other end of an accepted connection, and the local address that it reached.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The caller's address.
     pub remote: SocketAddr,
     /// The address at which the connection was accepted.
     pub local: SocketAddr,
-    /// Whether the connection is encrypted: `Forwarded` says `proto=https` then, and `proto=http` otherwise.
+    /// Whether the connection is encrypted: `Forwarded` then has `proto=https`, and `proto=http` otherwise.
     pub secure: bool,
-    /// Where the labels of [`Labeler::ConnectionRandom`](super::Labeler) come from: drawn once, then fixed.
+    /// The seed of the labels of [`Labeler::ConnectionRandom`](super::Labeler): drawn once, then fixed.
     pub(super) seed: u64,
 }
 

@@ -1,18 +1,20 @@
+//! The policy of a listener.
+
 use super::overrides::{CTX_END, USER_END};
 use super::via::via_entry;
 use super::{Context, Deadline, Forwarded, OverrideLimits, Peer, Trace, Trust, count_via};
-use crate::message::{Field, Head, HopByHop, Known};
+use crate::message::{Field, Head, HopByHopFields, KnownField};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The fields of a request that the router itself writes: what came with the request is never passed on.
-const WRITTEN_HERE: [Known; 4] =
-    [Known::L5dDstService, Known::L5dDstClient, Known::L5dDstResidual, Known::L5dReqid];
+/// The fields of a request that the router itself writes: those received are never passed on.
+const WRITTEN_HERE: [KnownField; 4] =
+    [KnownField::L5dDstService, KnownField::L5dDstClient, KnownField::L5dDstResidual, KnownField::L5dReqid];
 
-/// What one listener does with what requests carry.
+/// The settings of one listener for the context of its requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Whom it trusts.
+    /// The callers that it trusts.
     pub trust: Trust,
     /// The router's label, for `Forwarded`.
     pub router: String,
@@ -22,14 +24,14 @@ pub struct Config {
     pub max_override_entries: usize,
     /// How many bytes the override values of a request may have together.
     pub max_override_bytes: usize,
-    /// How `Forwarded` is added, when it is.
+    /// The element of `Forwarded` that is added, if any.
     pub forwarded: Option<Forwarded>,
     /// The name of a field that gets the time in milliseconds since 1970 when the request has no such field.
     pub timestamp_header: Option<String>,
 }
 
 impl Default for Config {
-    /// Trusts nobody, and has Linkerd's limit on the call depth.
+    /// Returns settings that trust no caller and have Linkerd's limit on the call depth.
     fn default() -> Self {
         Self {
             trust: Trust::Nobody,
@@ -43,37 +45,37 @@ impl Default for Config {
     }
 }
 
-/// Judges what requests carry, for one listener.
+/// The policy of one listener: it decides which callers are trusted, and reads and writes the context of requests.
 #[derive(Clone, Debug)]
 pub struct Policy {
     config: Config,
 }
 
-/// The names that the upstream is told, as printed paths.
+/// The names that are sent to the upstream, as printed paths.
 #[derive(Clone, Copy, Debug)]
-pub struct Leaving<'a> {
+pub struct UpstreamNames<'a> {
     /// The logical name.
     pub service: &'a [u8],
     /// The bound id.
     pub client: &'a [u8],
-    /// What the bound id left of the name; nothing is sent when it is absent or empty.
+    /// The rest of the name after the bound id; nothing is sent when it is absent or empty.
     pub residual: Option<&'a [u8]>,
     /// [`Overrides::printed`](super::Overrides::printed); nothing is sent when it is empty.
     pub overrides: &'a [u8],
 }
 
-/// What is left to do with a response after [`Policy::answer`].
+/// The findings of [`Policy::answer`] about a response, for the proxy to act on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
-pub struct Answered {
-    /// What the response said of its connection, and lost.
-    pub hop_by_hop: HopByHop,
-    /// Whether the body was made by a router and is for a caller who is not trusted: it may name internals, so it
-    /// must be replaced by an empty one.
+pub struct ResponseFindings {
+    /// The facts in the hop-by-hop fields of the response, which were removed.
+    pub hop_by_hop: HopByHopFields,
+    /// Whether the body was made by a router and is for an untrusted caller: it may name internals, so it must be
+    /// replaced by an empty one.
     pub blank_body: bool,
 }
 
-/// Why a request is not carried any further; the text is the body of the answer.
+/// The reason why a request is not carried any further; the text is the body of the response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// The override values are too long: 400.
@@ -106,20 +108,20 @@ impl Policy {
         OverrideLimits { entries: self.config.max_override_entries }
     }
 
-    /// Returns whether a caller may steer its requests; asked also for answers to what never was a request.
+    /// Returns whether a caller may steer its requests; also called for responses to bytes that are not a request.
     ///
-    /// What counts is where the connection comes from, not what a field such as `Forwarded` says of it.
+    /// The address of the connection decides, not a field such as `Forwarded`.
     pub fn trusts(&self, peer: &Peer) -> bool {
         self.config.trust.includes(peer.remote)
     }
 
-    /// Judges a request that came in and writes what it carries into `context`, which is cleared first.
+    /// Checks a request that came in and moves its context into `context`, which is cleared first.
     ///
-    /// What a caller who is not trusted sent to steer is removed unread, so it cannot even be malformed.
+    /// The steering fields of an untrusted caller are removed unread, so they cannot even be malformed.
     ///
     /// # Errors
     ///
-    /// When the request must not be carried any further. `context` says then, too, whether the caller is trusted.
+    /// When the request must not be carried any further. `context` then also holds whether the caller is trusted.
     pub fn enter(&self, peer: &Peer, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
         context.clear();
         context.trusted = self.trusts(peer);
@@ -134,7 +136,7 @@ impl Policy {
             drop_steering(head, context);
             context.trace = Trace::begin();
         }
-        context.call_depth = count_via(head.get_all(Known::Via));
+        context.call_depth = count_via(head.get_all(KnownField::Via));
         if context.call_depth > self.config.max_call_depth {
             return Err(Refusal::CallDepth { limit: self.config.max_call_depth });
         }
@@ -147,33 +149,33 @@ impl Policy {
 
     /// Prepares a request for its upstream, once per request.
     ///
-    /// What speaks of the caller's connection goes first, because a `Connection` field that names a field of ours
-    /// must not take it away. It is returned: an upgrade that is to be passed on is added again by whoever runs the
-    /// connection. The version is still the one the request came in; `Via` says it.
+    /// The fields about the caller's connection are removed first, so that its `Connection` field cannot remove a field
+    /// of the router. The facts in them are returned: the proxy adds an upgrade again when it passes it on. The version
+    /// must still be the one the request came in, for `Via` has it.
     pub fn leave(
         &self,
         peer: &Peer,
         head: &mut Head,
         context: &mut Context,
-        names: &Leaving<'_>,
-    ) -> HopByHop {
+        names: &UpstreamNames<'_>,
+    ) -> HopByHopFields {
         let hop_by_hop = head.strip_hop_by_hop();
-        head.append_known(Known::Via, via_entry(head.version()));
-        head.append_known(Known::L5dDstService, names.service);
-        self.aim(head, names.client, names.residual);
+        head.append_known(KnownField::Via, via_entry(head.version()));
+        head.append_known(KnownField::L5dDstService, names.service);
+        self.name_client(head, names.client, names.residual);
         if !names.overrides.is_empty() {
-            head.append_known(Known::L5dCtxDtab, names.overrides);
+            head.append_known(KnownField::L5dCtxDtab, names.overrides);
         }
         let scratch = &mut context.scratch;
         if let Some(deadline) = context.deadline {
-            head.append_known(Known::L5dCtxDeadline, written(scratch, |out| deadline.encode(out)));
+            head.append_known(KnownField::L5dCtxDeadline, written(scratch, |out| deadline.encode(out)));
         }
-        head.append_known(Known::L5dCtxTrace, written(scratch, |out| context.trace.encode(out)));
-        head.append_known(Known::L5dReqid, written(scratch, |out| context.trace.encode_root(out)));
+        head.append_known(KnownField::L5dCtxTrace, written(scratch, |out| context.trace.encode(out)));
+        head.append_known(KnownField::L5dReqid, written(scratch, |out| context.trace.encode_root(out)));
         if let Some(forwarded) = &self.config.forwarded {
-            let host = head.get(Known::Host);
+            let host = head.get(KnownField::Host);
             let value = written(scratch, |out| forwarded.encode(peer, &self.config.router, host, out));
-            head.append_known(Known::Forwarded, value);
+            head.append_known(KnownField::Forwarded, value);
         }
         if let Some(name) = &self.config.timestamp_header
             && head.find(name.as_bytes()).is_none()
@@ -183,35 +185,35 @@ impl Policy {
         hop_by_hop
     }
 
-    /// Says to which client a request goes, in place of what was said before: each attempt may draw another leaf.
-    pub fn aim(&self, head: &mut Head, client: &[u8], residual: Option<&[u8]>) {
-        head.remove(Known::L5dDstClient);
-        head.append_known(Known::L5dDstClient, client);
-        head.remove(Known::L5dDstResidual);
+    /// Writes the client that a request goes to, in place of an earlier one: each attempt may draw another leaf.
+    pub fn name_client(&self, head: &mut Head, client: &[u8], residual: Option<&[u8]>) {
+        head.remove(KnownField::L5dDstClient);
+        head.append_known(KnownField::L5dDstClient, client);
+        head.remove(KnownField::L5dDstResidual);
         if let Some(residual) = residual.filter(|residual| !residual.is_empty()) {
-            head.append_known(Known::L5dDstResidual, residual);
+            head.append_known(KnownField::L5dDstResidual, residual);
         }
     }
 
-    /// Prepares a response for its caller; also one that was made here. The version is still the one the response
-    /// came in.
-    pub fn answer(&self, head: &mut Head, context: &Context) -> Answered {
-        let blank_body = !context.trusted && head.contains(Known::L5dErr);
+    /// Prepares a response for its caller; also one that the router made. The version must still be the one the
+    /// response came in.
+    pub fn answer(&self, head: &mut Head, context: &Context) -> ResponseFindings {
+        let blank_body = !context.trusted && head.contains(KnownField::L5dErr);
         let hop_by_hop = head.strip_hop_by_hop();
-        head.append_known(Known::Via, via_entry(head.version()));
+        head.append_known(KnownField::Via, via_entry(head.version()));
         if !context.trusted {
             head.remove_where(|field| {
-                field.known.is_steering() || (blank_body && tells_of_a_failed_call(field.name))
+                field.known.is_steering() || (blank_body && describes_a_failed_call(field.name))
             });
         }
-        Answered { hop_by_hop, blank_body }
+        ResponseFindings { hop_by_hop, blank_body }
     }
 
     /// Moves the override values into `context`: those of `l5d-ctx-dtab`, then those of `l5d-dtab`.
     fn take_overrides(&self, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
         let limit = self.config.max_override_bytes;
         let mut left = limit;
-        for (known, end) in [(Known::L5dCtxDtab, CTX_END), (Known::L5dDtab, USER_END)] {
+        for (known, end) in [(KnownField::L5dCtxDtab, CTX_END), (KnownField::L5dDtab, USER_END)] {
             // An empty value is an empty dtab, so it leaves the key as it is.
             for value in head.get_all(known).filter(|value| !value.is_empty()) {
                 left = left.checked_sub(value.len()).ok_or(Refusal::OverrideTooLarge { limit })?;
@@ -224,11 +226,11 @@ impl Policy {
     }
 }
 
-/// Returns whether a field says in words what gRPC's status says as a number: there it stands for the body.
-fn tells_of_a_failed_call(name: &[u8]) -> bool {
+/// Returns whether a field has the text of a failed gRPC call: it stands for the body, and may name internals.
+fn describes_a_failed_call(name: &[u8]) -> bool {
     [b"grpc-message".as_slice(), b"grpc-status-details-bin"]
         .iter()
-        .any(|told| name.eq_ignore_ascii_case(told))
+        .any(|field| name.eq_ignore_ascii_case(field))
 }
 
 /// Removes every field that steers and counts the overrides among them.
@@ -244,33 +246,33 @@ fn drop_steering(head: &mut Head, context: &mut Context) {
 
 /// Returns whether a field that steers holds dtab entries, in whatever spelling.
 fn is_override(field: &Field<'_>) -> bool {
-    let spelt = |name: &[u8]| {
+    let is_spelling_of = |name: &[u8]| {
         field.name.len() == name.len()
             && std::iter::zip(field.name, name)
                 .all(|(&got, &want)| got.eq_ignore_ascii_case(&want) || (got == b'_' && want == b'-'))
     };
     match field.known {
-        Known::L5dDtab | Known::L5dCtxDtab | Known::DtabLocal => true,
-        Known::L5dOther => spelt(b"l5d-dtab") || spelt(b"l5d-ctx-dtab"),
+        KnownField::L5dDtab | KnownField::L5dCtxDtab | KnownField::DtabLocal => true,
+        KnownField::L5dOther => is_spelling_of(b"l5d-dtab") || is_spelling_of(b"l5d-ctx-dtab"),
         _ => false,
     }
 }
 
-/// Moves the deadline into `context`; a value that is none is removed too, where Linkerd passed it on.
+/// Moves the deadline into `context`; a malformed value is removed too, where Linkerd passed it on.
 fn take_deadline(head: &mut Head, context: &mut Context) {
-    context.deadline = Deadline::decode_all(head.get_all(Known::L5dCtxDeadline));
-    head.remove(Known::L5dCtxDeadline);
+    context.deadline = Deadline::decode_all(head.get_all(KnownField::L5dCtxDeadline));
+    head.remove(KnownField::L5dCtxDeadline);
 }
 
-/// Continues the caller's trace, or starts one. A sampling rate asked for has no taker here.
+/// Continues the caller's trace, or starts one. A requested sampling rate is removed: nothing here samples.
 fn take_trace(head: &mut Head, context: &mut Context) {
-    let caller = head.get(Known::L5dCtxTrace).and_then(Trace::decode);
+    let caller = head.get(KnownField::L5dCtxTrace).and_then(Trace::decode);
     context.trace = caller.map_or_else(Trace::begin, |caller| caller.child());
-    head.remove(Known::L5dCtxTrace);
-    head.remove(Known::L5dSample);
+    head.remove(KnownField::L5dCtxTrace);
+    head.remove(KnownField::L5dSample);
 }
 
-/// Makes a value in a buffer that is used again.
+/// Returns a value written into a buffer that is used again.
 fn written(scratch: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
     scratch.clear();
     write(scratch);

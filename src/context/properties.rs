@@ -1,12 +1,14 @@
-//! Every decoder returns, whatever the bytes, and understands what the encoder writes.
+//! Properties of the decoders: each returns, whatever the bytes, and reads back the values that its encoder writes.
 
-use super::{Deadline, OverrideLimits, Target, Trace, count_via, decode_overrides, overrides::CTX_END};
+use super::{
+    Deadline, OverrideLimits, RequestTarget, Trace, count_via, decode_overrides, overrides::CTX_END,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 const LIMITS: OverrideLimits = OverrideLimits { entries: 100 };
 
-/// Bytes of which many are near to what a decoder reads.
+/// Returns a strategy for bytes of which many are nearly valid.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let near = "[0-9 ,=>/|&!~$*;#.ab+\u{1}\u{2}\\\\x()]{0,80}".prop_map(String::into_bytes);
     prop_oneof![vec(any::<u8>(), 0..200), near]
@@ -52,7 +54,7 @@ proptest! {
 
     #[test]
     fn targets_and_via(target in bytes()) {
-        let split = Target::split(&target);
+        let split = RequestTarget::split(&target);
         let whole = [split.path, if split.query.is_some() { b"?" } else { b"" }, split.query.unwrap_or_default()];
         prop_assert_eq!(whole.concat(), target.clone());
         prop_assert!(split.elems().all(|elem| !elem.is_empty() && !elem.contains(&b'/')));

@@ -1,3 +1,5 @@
+//! The position of a request in its trace.
+
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
 use nom::Parser;
@@ -7,7 +9,7 @@ use nom::number::complete::be_u64;
 /// The bytes of a trace with an id of 64 bits, and with one of 128.
 const SHORT: usize = 32;
 const LONG: usize = 40;
-/// Enough for a long trace, encoded or decoded.
+/// The bytes of a buffer for a long trace, encoded or decoded.
 const ROOM: usize = 64;
 
 /// The standard alphabet (RFC 4648 section 4). Padding may be left out, as Java's decoder allows.
@@ -18,7 +20,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The position of a request in a trace, as `l5d-ctx-trace` says it.
+/// The position of a request in a trace, as in `l5d-ctx-trace`.
 ///
 /// The value is the base64 of 32 bytes: span, parent, root and flags, each big-endian; of 40 bytes when the id of
 /// the trace has 128 bits.
@@ -26,7 +28,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct Trace {
     /// The span of the request itself.
     pub span: u64,
-    /// The span that caused it; its own when it is the root.
+    /// The span that caused it; the root has its own span here.
     pub parent: u64,
     /// The root span: the id of the whole trace, sent as `l5d-reqid`.
     pub root: u64,
@@ -49,7 +51,7 @@ impl Trace {
         Self { span: new_span(), parent: self.span, ..*self }
     }
 
-    /// Reads the value of `l5d-ctx-trace`, or nothing when it is not one.
+    /// Reads the value of `l5d-ctx-trace`; `None` when it is malformed.
     pub fn decode(value: &[u8]) -> Option<Self> {
         let mut buffer = [0; ROOM];
         let length = BASE64.decode_slice(value, &mut buffer).ok()?;
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_what_linkerd_writes() {
+    fn decodes_the_values_of_linkerd() {
         let short = b"AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAY=";
         let long = b"AAAAAAAAAAMAAAAAAAAAAgAAAAAAAAABAAAAAAAAAAYAAAAAAAAACQ==";
         assert_eq!(Trace::decode(short), Some(CHILD));

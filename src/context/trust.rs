@@ -1,4 +1,4 @@
-//! Whom a listener trusts to steer requests.
+//! The callers that a listener trusts to steer requests.
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Serialize, Serializer};
@@ -11,18 +11,18 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Trust {
-    /// `trust: nobody`, `clearContext: true`, or nothing said and not on loopback.
+    /// `trust: nobody`, `clearContext: true`, or neither key and a listener that is not on loopback.
     Nobody,
-    /// `trust: everybody`, or nothing said and on loopback.
+    /// `trust: everybody`, or neither key and a listener on loopback.
     Everybody,
-    /// `trust: {from: [...]}`: those whose address is in one of these ranges; never empty in a configuration.
+    /// `trust: {from: [...]}`: callers with an address in one of these ranges; never empty in a configuration.
     From(Arc<[Range]>),
 }
 
 impl Trust {
-    /// Returns whether a caller whose connection comes from this address is trusted.
+    /// Returns whether a caller at this address is trusted.
     ///
-    /// A caller that a socket for both families shows as `::ffff:10.0.0.1` counts as 10.0.0.1.
+    /// A caller that a socket for both address families shows as `::ffff:10.0.0.1` counts as 10.0.0.1.
     pub fn includes(&self, caller: SocketAddr) -> bool {
         match self {
             Self::Nobody => false,
@@ -42,8 +42,8 @@ impl Trust {
 pub struct Range(IpNet);
 
 impl Range {
-    /// Returns whether an address is in it. Addresses of the other family are not, whatever the length: `::/0` has no
-    /// IPv4 address.
+    /// Returns whether an address is in the range. Addresses of the other family are not, whatever the length: `::/0`
+    /// has no IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
@@ -64,8 +64,8 @@ impl Serialize for Range {
 impl FromStr for Range {
     type Err = RangeError;
 
-    /// Reads a range, or a single address. One of IPv4 addresses that are written as IPv6 (`::ffff:10.0.0.0/104`) is
-    /// that of the IPv4 addresses.
+    /// Reads a range, or a single address. A range of IPv4 addresses written as IPv6 (`::ffff:10.0.0.0/104`) becomes
+    /// the range of the IPv4 addresses.
     fn from_str(text: &str) -> Result<Self, RangeError> {
         let single = |_| text.parse::<IpAddr>().map(IpNet::from);
         let net = text.parse::<IpNet>().or_else(single).map_err(|_| RangeError::NotARange)?;
@@ -76,7 +76,7 @@ impl FromStr for Range {
     }
 }
 
-/// The same range of IPv4 addresses, where all of it is such.
+/// Returns the range of IPv4 addresses for an IPv6 range that has only mapped ones; any other range unchanged.
 fn unmapped(net: IpNet) -> IpNet {
     const MAPPED: u8 = 96;
     let IpNet::V6(v6) = net else { return net };
@@ -85,13 +85,13 @@ fn unmapped(net: IpNet) -> IpNet {
     v4.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(net, IpNet::V4)
 }
 
-/// Why a text is no range.
+/// The reason why a text is not a range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RangeError {
-    /// It is something else.
+    /// It is neither a range nor an address.
     #[error("not a range of addresses")]
     NotARange,
-    /// It is an address of a range, with the range's length.
+    /// It is an address inside a range, with the range's length.
     #[error("the range is `{0}`: write that, or `{1}` for this address alone")]
     Inside(Range, IpAddr),
 }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_and_what_is_in_them() {
+    fn ranges_contain_their_addresses() {
         for (text, printed, inside, outside) in [
             ("10.244.0.0/16", "10.244.0.0/16", "10.244.255.255", "10.245.0.0"),
             ("127.0.0.2", "127.0.0.2/32", "127.0.0.2", "127.0.0.3"),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range() {
+    fn other_texts_are_not_ranges() {
         for text in
             ["", "pods", "10.0.0/8", "10.0.0.0/33", "10.0.0.0/", " 10.0.0.0/8", "::1%lo", "10.0.0.0-10.0.0.9"]
         {

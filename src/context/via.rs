@@ -1,6 +1,8 @@
+//! The `Via` header.
+
 use crate::message::Version;
 
-/// Counts the proxies that the lines of `Via` name, over all lines; Linkerd looked at the first line only.
+/// Counts the proxies that `Via` names, over all of its lines; Linkerd looked at the first line only.
 ///
 /// A comma inside a comment counts too: the field is a guard against loops, and a caller that writes such a
 /// comment only lowers its own limit.

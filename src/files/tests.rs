@@ -1,5 +1,5 @@
-use super::arming::Listener;
-use super::way::walk;
+use super::inotify::ChangeSubscriber;
+use super::path_walk::walk;
 use super::{POLL, Watch};
 use notify::event::{
     AccessKind, AccessMode, CreateKind, DataChange, EventKind, Flag, MetadataKind, ModifyKind, RemoveKind,
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
-/// Waits for an announcement; what does not come within this time never comes.
+/// Waits for an announcement; one that does not come within this time never comes.
 async fn announced(watch: &mut Watch) -> bool {
     timeout(Duration::from_secs(20), watch.changed()).await.is_ok()
 }
@@ -23,7 +23,7 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// A case of the table below: what is there before, the path that is followed, and two changes one after the other.
+/// A case of the table below: the files before, the path that is watched, and two changes one after the other.
 type Case = (&'static str, fn(&Path), &'static str, fn(&Path), fn(&Path));
 
 const CASES: &[Case] = &[
@@ -115,7 +115,7 @@ async fn announces_every_kind_of_change_and_goes_on_watching() {
         let dir = tempfile::tempdir().unwrap();
         before(dir.path());
         let mut watch = Watch::new(&Handle::current());
-        watch.follow([dir.path().join(path)]).await;
+        watch.watch_paths([dir.path().join(path)]).await;
         first(dir.path());
         assert!(announced(&mut watch).await, "{case}: the first change");
         second(dir.path());
@@ -127,38 +127,38 @@ async fn announces_every_kind_of_change_and_goes_on_watching() {
 async fn goes_on_watching_after_an_overflow() {
     let dir = tempfile::tempdir().unwrap();
     let mut watch = Watch::new(&Handle::current());
-    watch.follow([dir.path().join("web")]).await;
-    watch.listener.hear(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+    watch.watch_paths([dir.path().join("web")]).await;
+    watch.subscriber.receive(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
     assert!(announced(&mut watch).await, "everything may have changed");
     write(&dir.path().join("web"), "a");
     assert!(announced(&mut watch).await);
 }
 
 #[tokio::test]
-async fn forgets_what_is_followed_no_longer() {
+async fn removed_paths_are_watched_no_longer() {
     let dir = tempfile::tempdir().unwrap();
     let watch = Watch::new(&Handle::current());
     let (web, users) = (dir.path().join("web"), dir.path().join("users"));
-    watch.follow([web.clone(), web.clone(), users.clone()]).await;
+    watch.watch_paths([web.clone(), web.clone(), users.clone()]).await;
     let changed = |path: &Path| {
         let event = Event::new(EventKind::Modify(ModifyKind::Data(DataChange::Any)));
-        watch.listener.is_interested(&Ok(event.add_path(fs::canonicalize(dir.path()).unwrap().join(path))))
+        watch.subscriber.is_interested(&Ok(event.add_path(fs::canonicalize(dir.path()).unwrap().join(path))))
     };
     assert!(changed(Path::new("web")) && changed(Path::new("users")));
-    watch.forget([web.clone(), users]).await;
-    assert!(changed(Path::new("web")), "it was followed twice");
+    watch.unwatch_paths([web.clone(), users]).await;
+    assert!(changed(Path::new("web")), "it was added twice");
     assert!(!changed(Path::new("users")));
-    watch.forget([web]).await;
+    watch.unwatch_paths([web]).await;
     assert!(!changed(Path::new("web")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn polls_when_the_system_cannot_report() {
-    fn full(_: Arc<Listener>) -> notify::Result<Box<dyn Watcher + Send>> {
+    fn full(_: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
         Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))
     }
     let mut watch = Watch::with(full, &Handle::current());
-    watch.follow([PathBuf::from("/some/where")]).await;
+    watch.watch_paths([PathBuf::from("/some/where")]).await;
     watch.changed().await;
     for _ in 0..3 {
         let start = Instant::now();
@@ -169,9 +169,9 @@ async fn polls_when_the_system_cannot_report() {
 }
 
 #[test]
-fn hears_what_is_of_interest() {
-    let listener = Listener::default();
-    listener.interest("/etc/names", "web");
+fn passes_reports_of_interest_on() {
+    let subscriber = ChangeSubscriber::default();
+    subscriber.interest("/etc/names", "web");
     let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
     let cases = [
         (data, "/etc/names/web", true),
@@ -190,17 +190,17 @@ fn hears_what_is_of_interest() {
     ];
     for (kind, path, interesting) in cases {
         let event = Event::new(kind).add_path(PathBuf::from(path));
-        assert_eq!(listener.is_interested(&Ok(event)), interesting, "{kind:?} {path}");
+        assert_eq!(subscriber.is_interested(&Ok(event)), interesting, "{kind:?} {path}");
     }
-    assert!(listener.is_interested(&Err(notify::Error::generic("lost"))));
-    assert!(listener.is_interested(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))));
+    assert!(subscriber.is_interested(&Err(notify::Error::generic("lost"))));
+    assert!(subscriber.is_interested(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))));
 }
 
-/// A path, and the steps of its way: directory, entry, and whether the entry is only passed.
-type Way = (&'static str, &'static [(&'static str, &'static str, bool)]);
+/// A path, and the steps along it: directory, entry, and whether the entry is only passed.
+type WalkCase = (&'static str, &'static [(&'static str, &'static str, bool)]);
 
 #[test]
-fn walks_through_links_as_far_as_there_is_a_way() {
+fn walks_through_links_as_far_as_the_path_exists() {
     let dir = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(dir.path()).unwrap();
     fs::create_dir_all(root.join("real/deep")).unwrap();
@@ -209,7 +209,7 @@ fn walks_through_links_as_far_as_there_is_a_way() {
     symlink(root.join("real"), root.join("absolute")).unwrap();
     symlink("../web", root.join("real/deep/up")).unwrap();
     symlink("loop", root.join("loop")).unwrap();
-    let cases: &[Way] = &[
+    let cases: &[WalkCase] = &[
         ("real/web", &[("", "real", true), ("real", "web", false)]),
         ("real/deep", &[("", "real", true), ("real", "deep", false)]),
         ("real/web/beyond", &[("", "real", true), ("real", "web", false)]),

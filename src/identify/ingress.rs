@@ -15,16 +15,16 @@ pub use self::watch::{FIRST_LIST, Ingresses, LiveRules};
 
 use self::rule_table::RuleTable;
 use super::Mismatch;
-use crate::context::Target;
-use crate::message::{Head, Known};
+use crate::context::RequestTarget;
+use crate::message::{Head, KnownField};
 use crate::name::PathBuf;
 
 impl WorkerRules {
     /// Appends the backend that the request's host and path lead to: `/<namespace>/<port>/<service>`.
     pub(super) fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'static>> {
         head.lower_host();
-        let host = without_port(head.get(Known::Host).unwrap_or_default());
-        let path = Target::split(head.target()).path;
+        let host = without_port(head.get(KnownField::Host).unwrap_or_default());
+        let path = RequestTarget::split(head.target()).path;
         self.with_table(|table| match table.find(host, path) {
             Some(Some(backend)) => {
                 name.extend(backend);

@@ -1,7 +1,7 @@
 use super::*;
-use crate::message::Limits;
+use crate::message::HeadLimits;
 
-const LIMITS: Limits = Limits { line: 8192, fields_bytes: 8192, fields: 100 };
+const LIMITS: HeadLimits = HeadLimits { line: 8192, fields_bytes: 8192, fields: 100 };
 
 fn head(text: &str) -> Head {
     let text = text.replace('\n', "\r\n") + "\r\n\r\n";

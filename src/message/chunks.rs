@@ -1,7 +1,7 @@
 //! The chunked transfer coding (RFC 9112 7.1).
 
 use super::head::{is_token_byte, is_value_byte};
-use super::{Field, Known};
+use super::{Field, KnownField};
 use std::io::Write as _;
 
 /// The bytes that follow the data of every chunk.
@@ -13,7 +13,7 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// The most digits of a chunk's size: those of a u64.
 const SIZE_DIGITS: u8 = 16;
 
-/// The most bytes of framing that a body may have beyond what its data excuses; see [`Chunks`].
+/// The most bytes of framing that a body may have beyond those that its data excuses; see [`Chunks`].
 const EXCESS: u64 = 16 << 10;
 
 /// The framing bytes that every chunk may have without being counted as excess.
@@ -25,21 +25,21 @@ const TRAILER_BYTES: usize = 8 << 10;
 /// The most trailer lines.
 const TRAILER_FIELDS: usize = 64;
 
-/// A decoder of the chunked coding: pure, fed with what came, says what was found.
+/// A decoder of the chunked coding: a pure state machine that is fed with the bytes received.
 ///
-/// It takes what RFC 9112 7.1 allows and nothing else: a size of at most 16 hexadecimal digits below 2^63,
+/// It accepts the grammar of RFC 9112 7.1 and nothing else: a size of at most 16 hexadecimal digits below 2^63,
 /// CRLF at the end of every line, extensions without control bytes. Extensions mean nothing here and are
 /// dropped.
 ///
-/// Framing is bounded as in Go's `net/http`: each chunk excuses 16 bytes of size line and twice its data,
-/// what is beyond adds up, and 16 KiB of it end the body. So neither long extensions nor many of them cost
+/// Framing is bounded as in Go's `net/http`: each chunk excuses 16 bytes of size line and twice its data. The
+/// framing beyond that adds up, and 16 KiB of it end the body. So neither long extensions nor many of them cost
 /// more than the data they come with. Trailers are bounded by 8 KiB and 64 lines.
 #[derive(Clone, Debug, Default)]
 pub struct Chunks {
-    state: State,
+    state: ChunkState,
     /// The digits of the size line that is being read.
     digits: u8,
-    /// The size that is being read, then what is left of the chunk's data.
+    /// The size that is being read, then the number of data bytes still to come.
     size: u64,
     /// The bytes of the size line that is being read.
     line: u64,
@@ -47,7 +47,7 @@ pub struct Chunks {
     excess: u64,
     /// The trailer lines that are kept, and the one that is being read.
     trailers: Vec<u8>,
-    /// Where the trailer line that is being read begins in `trailers`.
+    /// The start in `trailers` of the trailer line that is being read.
     trailer: usize,
     /// The bytes of all trailer lines so far, dropped ones too.
     trailer_bytes: usize,
@@ -55,9 +55,9 @@ pub struct Chunks {
     trailer_fields: usize,
 }
 
-/// What the next byte belongs to.
+/// The part of the body that the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     /// The digits of a size.
     #[default]
     Size,
@@ -83,30 +83,30 @@ enum State {
     Over,
 }
 
-/// What [`Chunks::decode`] found at the front of its input.
+/// The part of a body that [`Chunks::decode`] found at the front of its input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Chunked {
+pub enum ChunkEvent {
     /// All of the input was framing, and more input is needed.
     More {
         /// The bytes that were taken: the whole input.
         consumed: usize,
     },
-    /// Framing, then data. What is behind belongs to the next call.
+    /// Framing, then data. The bytes behind them belong to the next call.
     Data {
         /// The bytes of framing in front.
         skip: usize,
         /// The bytes of body behind them; never 0.
         data: usize,
     },
-    /// The body and its trailers are over. What is behind belongs to the next message.
+    /// The end of the body and its trailers. The bytes behind it belong to the next message.
     End {
         /// The bytes that were taken.
         consumed: usize,
     },
 }
 
-/// Why bytes are not a chunked body. A body that has begun cannot be answered any more: the connection is
-/// closed.
+/// The reason why bytes are not a chunked body. A response that has begun cannot be replaced by an error any
+/// more: the connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ChunkError {
     /// A chunk's size is not made of hexadecimal digits.
@@ -147,36 +147,36 @@ impl Chunks {
 
     /// Decodes the front of `input`: framing up to the first data, the end, or the end of the input.
     ///
-    /// The caller drops what was taken and calls again with what is behind it. Any split of a body's bytes
-    /// gives the same data. After the end every call takes nothing and says [`Chunked::End`] again.
+    /// The caller drops the bytes that were taken and calls again with those behind them. Any split of a body's
+    /// bytes gives the same data. After the end every call takes nothing and returns [`ChunkEvent::End`] again.
     ///
     /// # Errors
     ///
-    /// Bytes that are not a chunked body, or pass one of its bounds; the decoder is then of no further use.
-    pub fn decode(&mut self, input: &[u8]) -> Result<Chunked, ChunkError> {
+    /// Bytes that are not a chunked body, or exceed one of its bounds; the decoder is then of no further use.
+    pub fn decode(&mut self, input: &[u8]) -> Result<ChunkEvent, ChunkError> {
         let mut at = 0;
-        while self.state != State::Over {
-            let Some(&byte) = input.get(at) else { return Ok(Chunked::More { consumed: at }) };
-            if self.state == State::Data {
+        while self.state != ChunkState::Over {
+            let Some(&byte) = input.get(at) else { return Ok(ChunkEvent::More { consumed: at }) };
+            if self.state == ChunkState::Data {
                 return Ok(self.take_data(at, input.len() - at));
             }
             self.state = self.step(byte)?;
             at += 1;
         }
-        Ok(Chunked::End { consumed: at })
+        Ok(ChunkEvent::End { consumed: at })
     }
 
     /// Returns the trailer lines that may be forwarded, each as it came, with its CRLF.
     ///
     /// Those that frame, route, authenticate or modify a message have been dropped (RFC 9110 6.5.1), and so
-    /// has every spelling of the fields that steer the router: a trailer comes too late to be judged.
+    /// has every spelling of the fields that steer the router: a trailer comes too late for a trust policy.
     pub fn trailers(&self) -> &[u8] {
-        if self.state == State::Over { &self.trailers } else { b"" }
+        if self.state == ChunkState::Over { &self.trailers } else { b"" }
     }
 
     /// Keeps only the trailers for which `keep` says so.
     pub fn retain_trailers(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
-        if self.state != State::Over {
+        if self.state != ChunkState::Over {
             return;
         }
         let mut kept = Vec::new();
@@ -188,48 +188,54 @@ impl Chunks {
         self.trailers = kept;
     }
 
-    /// Takes data of the current chunk from `available` bytes that stand behind `skip` bytes of framing.
-    fn take_data(&mut self, skip: usize, available: usize) -> Chunked {
-        // What does not fit a usize is more than there is in memory.
+    /// Takes data of the current chunk from the `available` bytes behind `skip` bytes of framing.
+    fn take_data(&mut self, skip: usize, available: usize) -> ChunkEvent {
+        // A size beyond a usize is more than there is in memory.
         let data = usize::try_from(self.size).map_or(available, |size| size.min(available));
         self.size -= data as u64;
         if self.size == 0 {
-            self.state = State::DataCr;
+            self.state = ChunkState::DataCr;
         }
-        Chunked::Data { skip, data }
+        ChunkEvent::Data { skip, data }
     }
 
-    /// Takes one byte of framing; returns what the next one belongs to.
-    fn step(&mut self, byte: u8) -> Result<State, ChunkError> {
+    /// Takes one byte of framing; returns the state for the next byte.
+    fn step(&mut self, byte: u8) -> Result<ChunkState, ChunkError> {
         match (self.state, byte) {
-            (State::Size, _) if byte.is_ascii_hexdigit() => self.digit(byte),
-            (State::Size, _) if self.digits == 0 => Err(ChunkError::Size),
-            (State::Size | State::Blank, b' ' | b'\t') => self.count(State::Blank),
-            (State::Size | State::Blank, b';') => self.count(State::Extension),
-            (State::Size | State::Extension, b'\r') => Ok(State::SizeLf),
-            (State::Size, b'\n') => Err(ChunkError::Line),
-            (State::Size | State::Blank, _) => Err(ChunkError::Size),
-            (State::Extension, _) if is_value_byte(byte) => self.count(State::Extension),
-            (State::Extension, b'\n') => Err(ChunkError::Line),
-            (State::Extension, _) => Err(ChunkError::Extension),
-            (State::SizeLf, b'\n') => self.end_size(),
-            (State::DataCr, b'\r') => Ok(State::DataLf),
-            (State::DataLf, b'\n') => Ok(State::Size),
-            (State::Trailer, b'\r') if self.trailers.len() == self.trailer => Ok(State::EndLf),
-            (State::Trailer, b'\r') => Ok(State::TrailerLf),
-            (State::Trailer, b'\n') => Err(ChunkError::Line),
-            (State::Trailer, _) => self.trailer_byte(byte),
-            (State::TrailerLf, b'\n') => self.end_trailer(),
-            (State::EndLf, b'\n') => Ok(State::Over),
-            (State::SizeLf | State::DataCr | State::DataLf | State::TrailerLf | State::EndLf, _) => {
-                Err(ChunkError::Line)
-            }
+            (ChunkState::Size, _) if byte.is_ascii_hexdigit() => self.digit(byte),
+            (ChunkState::Size, _) if self.digits == 0 => Err(ChunkError::Size),
+            (ChunkState::Size | ChunkState::Blank, b' ' | b'\t') => self.count(ChunkState::Blank),
+            (ChunkState::Size | ChunkState::Blank, b';') => self.count(ChunkState::Extension),
+            (ChunkState::Size | ChunkState::Extension, b'\r') => Ok(ChunkState::SizeLf),
+            (ChunkState::Size, b'\n') => Err(ChunkError::Line),
+            (ChunkState::Size | ChunkState::Blank, _) => Err(ChunkError::Size),
+            (ChunkState::Extension, _) if is_value_byte(byte) => self.count(ChunkState::Extension),
+            (ChunkState::Extension, b'\n') => Err(ChunkError::Line),
+            (ChunkState::Extension, _) => Err(ChunkError::Extension),
+            (ChunkState::SizeLf, b'\n') => self.end_size(),
+            (ChunkState::DataCr, b'\r') => Ok(ChunkState::DataLf),
+            (ChunkState::DataLf, b'\n') => Ok(ChunkState::Size),
+            (ChunkState::Trailer, b'\r') if self.trailers.len() == self.trailer => Ok(ChunkState::EndLf),
+            (ChunkState::Trailer, b'\r') => Ok(ChunkState::TrailerLf),
+            (ChunkState::Trailer, b'\n') => Err(ChunkError::Line),
+            (ChunkState::Trailer, _) => self.trailer_byte(byte),
+            (ChunkState::TrailerLf, b'\n') => self.end_trailer(),
+            (ChunkState::EndLf, b'\n') => Ok(ChunkState::Over),
+            (
+                ChunkState::SizeLf
+                | ChunkState::DataCr
+                | ChunkState::DataLf
+                | ChunkState::TrailerLf
+                | ChunkState::EndLf,
+                _,
+            ) => Err(ChunkError::Line),
             // `decode` takes data and notices the end before it asks for a step.
-            (State::Data | State::Over, _) => Ok(self.state),
+            (ChunkState::Data | ChunkState::Over, _) => Ok(self.state),
         }
     }
 
-    fn digit(&mut self, byte: u8) -> Result<State, ChunkError> {
+    /// Takes one digit of a size.
+    fn digit(&mut self, byte: u8) -> Result<ChunkState, ChunkError> {
         if self.digits == SIZE_DIGITS {
             return Err(ChunkError::SizeTooLarge);
         }
@@ -239,16 +245,17 @@ impl Chunks {
         };
         self.digits += 1;
         self.size = self.size << 4 | u64::from(digit);
-        self.count(State::Size)
+        self.count(ChunkState::Size)
     }
 
     /// Counts one byte of a size line, and bounds a line that does not end.
-    fn count(&mut self, next: State) -> Result<State, ChunkError> {
+    fn count(&mut self, next: ChunkState) -> Result<ChunkState, ChunkError> {
         self.line += 1;
         if self.line > EXCESS { Err(ChunkError::TooMuchFraming) } else { Ok(next) }
     }
 
-    fn end_size(&mut self) -> Result<State, ChunkError> {
+    /// Ends a size line, and checks the size and the bound on framing.
+    fn end_size(&mut self) -> Result<ChunkState, ChunkError> {
         if i64::try_from(self.size).is_err() {
             return Err(ChunkError::SizeTooLarge);
         }
@@ -258,19 +265,21 @@ impl Chunks {
             return Err(ChunkError::TooMuchFraming);
         }
         (self.digits, self.line) = (0, 0);
-        Ok(if self.size == 0 { State::Trailer } else { State::Data })
+        Ok(if self.size == 0 { ChunkState::Trailer } else { ChunkState::Data })
     }
 
-    fn trailer_byte(&mut self, byte: u8) -> Result<State, ChunkError> {
+    /// Takes one byte of a trailer line.
+    fn trailer_byte(&mut self, byte: u8) -> Result<ChunkState, ChunkError> {
         self.trailer_bytes += 1;
         if self.trailer_bytes > TRAILER_BYTES {
             return Err(ChunkError::TrailersTooLong);
         }
         self.trailers.push(byte);
-        Ok(State::Trailer)
+        Ok(ChunkState::Trailer)
     }
 
-    fn end_trailer(&mut self) -> Result<State, ChunkError> {
+    /// Ends a trailer line, and drops it when it may not be forwarded.
+    fn end_trailer(&mut self) -> Result<ChunkState, ChunkError> {
         self.trailer_fields += 1;
         if self.trailer_fields > TRAILER_FIELDS {
             return Err(ChunkError::TrailersTooLong);
@@ -282,7 +291,7 @@ impl Chunks {
             self.trailers.truncate(self.trailer);
         }
         self.trailer = self.trailers.len();
-        Ok(State::Trailer)
+        Ok(ChunkState::Trailer)
     }
 }
 
@@ -304,16 +313,16 @@ pub fn write_last_chunk(trailers: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Reads one field line without its CRLF; `None` when it is none.
+/// Reads one field line without its CRLF; `None` when it is not a field line.
 fn field(line: &[u8]) -> Option<Field<'_>> {
     let colon = memchr::memchr(b':', line)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     let well_formed =
         !name.is_empty() && name.iter().all(|&b| is_token_byte(b)) && value.iter().all(|&b| is_value_byte(b));
-    well_formed.then(|| Field { name, value: value.trim_ascii(), known: Known::of(name) })
+    well_formed.then(|| Field { name, value: value.trim_ascii(), known: KnownField::of(name) })
 }
 
-/// Whether a field may come behind a body (RFC 9110 6.5.1).
+/// Returns whether a field may come behind a body (RFC 9110 6.5.1).
 pub(super) fn may_trail(field: Field<'_>) -> bool {
     /// Fields that route, authenticate, modify a request, control a response, or say how to read the content.
     const NEVER: [&str; 31] = [
@@ -349,7 +358,8 @@ pub(super) fn may_trail(field: Field<'_>) -> bool {
         "x-forwarded-proto",
         "x-real-ip",
     ];
-    field.known == Known::Other && !NEVER.iter().any(|name| field.name.eq_ignore_ascii_case(name.as_bytes()))
+    field.known == KnownField::Other
+        && !NEVER.iter().any(|name| field.name.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The fields the router knows by name.
+//! The fields that the router knows by name.
 
 /// One field line of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,18 +7,18 @@ pub struct Field<'a> {
     pub name: &'a [u8],
     /// The value without the blanks around it.
     pub value: &'a [u8],
-    /// Which of the known fields it is.
-    pub known: Known,
+    /// The known field that it is.
+    pub known: KnownField,
 }
 
-/// A field the router treats specially, told from its name once, when the head is read.
+/// A field that the router treats specially, recognised by its name once, when the head is read.
 ///
-/// The names are compared without regard to case. An underscore counts as a hyphen only where a name could
-/// steer the router or where a gateway could be led to frame a message by it: those that speak CGI fold the
-/// two. So `l5d_dtab` does not slip past a trust policy, and a request with `Content_Length` is refused.
+/// The names are compared without regard to case. An underscore counts as a hyphen only where a name could steer the
+/// router, or where a CGI gateway, which folds the two, could frame a message by it. So `l5d_dtab` does not slip past a
+/// trust policy, and a request with `Content_Length` is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
-pub enum Known {
+pub enum KnownField {
     /// Any field that is not listed below.
     Other,
     /// `Host`
@@ -79,14 +79,14 @@ pub enum Known {
     L5dRetryable,
     /// Any other name that begins with `l5d-` or `l5d_`, thus also the names above spelt with underscores.
     L5dOther,
-    /// `Content-Length` or `Transfer-Encoding` with underscores: it frames nothing here, but may elsewhere.
+    /// `Content-Length` or `Transfer-Encoding` with underscores: it frames nothing here, but may at the next hop.
     FramingLookalike,
     /// `dtab-local` and every name that begins with `x-dtab-`, also spelt with underscores.
     DtabLocal,
 }
 
-impl Known {
-    /// Returns which known field `name` is; the case of the name does not matter.
+impl KnownField {
+    /// Returns the known field of this name; the case of the name does not matter.
     pub fn of(name: &[u8]) -> Self {
         let Some(first) = name.first() else { return Self::Other };
         match first.to_ascii_lowercase() {
@@ -118,7 +118,7 @@ impl Known {
         }
     }
 
-    /// Returns the name as the router writes it; empty for what stands for several names.
+    /// Returns the name as the router writes it; empty for a variant that stands for several names.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Other | Self::L5dOther | Self::DtabLocal | Self::FramingLookalike => "",
@@ -153,7 +153,7 @@ impl Known {
         }
     }
 
-    /// Returns whether a caller who is not trusted may not send the field: every `l5d` and dtab spelling.
+    /// Returns whether an untrusted caller may not send the field: every `l5d` and dtab spelling.
     pub fn is_steering(self) -> bool {
         matches!(
             self,
@@ -173,10 +173,10 @@ impl Known {
         )
     }
 
-    /// Returns whether the field speaks of one connection only and is never forwarded (RFC 9110 7.6.1).
+    /// Returns whether the field is about one connection only and is never forwarded (RFC 9110 7.6.1).
     ///
-    /// `Proxy-Authenticate` and `Proxy-Authorization` belong to it although RFC 9110 lets a chain of proxies
-    /// share them: the router asks nobody for proxy credentials and must not hand them to a service.
+    /// `Proxy-Authenticate` and `Proxy-Authorization` count as such although RFC 9110 lets a chain of proxies
+    /// share them: the router asks no caller for proxy credentials and must not hand them to a service.
     pub fn is_hop_by_hop(self) -> bool {
         self.bit() & Self::HOP_BY_HOP != 0
     }
@@ -198,32 +198,35 @@ impl Known {
     }
 }
 
-const L5D: [Known; 11] = [
-    Known::L5dDtab,
-    Known::L5dCtxDtab,
-    Known::L5dCtxDeadline,
-    Known::L5dCtxTrace,
-    Known::L5dSample,
-    Known::L5dReqid,
-    Known::L5dDstService,
-    Known::L5dDstClient,
-    Known::L5dDstResidual,
-    Known::L5dErr,
-    Known::L5dRetryable,
+const L5D: [KnownField; 11] = [
+    KnownField::L5dDtab,
+    KnownField::L5dCtxDtab,
+    KnownField::L5dCtxDeadline,
+    KnownField::L5dCtxTrace,
+    KnownField::L5dSample,
+    KnownField::L5dReqid,
+    KnownField::L5dDstService,
+    KnownField::L5dDstClient,
+    KnownField::L5dDstResidual,
+    KnownField::L5dErr,
+    KnownField::L5dRetryable,
 ];
 
-const PROXY: [Known; 3] = [Known::ProxyConnection, Known::ProxyAuthenticate, Known::ProxyAuthorization];
+const PROXY: [KnownField; 3] =
+    [KnownField::ProxyConnection, KnownField::ProxyAuthenticate, KnownField::ProxyAuthorization];
 
-const TRANSFER: [Known; 3] = [Known::Te, Known::Trailer, Known::TransferEncoding];
+const TRANSFER: [KnownField; 3] = [KnownField::Te, KnownField::Trailer, KnownField::TransferEncoding];
 
-/// Inlined, so that the names are constants where it is called: this is asked of every field that comes in.
+/// Returns the candidate with this name, or [`KnownField::Other`].
+///
+/// Inlined, so that the names are constants at the call: it is called for every field that comes in.
 #[inline]
-fn one_of<const N: usize>(name: &[u8], candidates: &[Known; N]) -> Known {
-    let is_named = |known: &&Known| name.eq_ignore_ascii_case(known.name().as_bytes());
-    candidates.iter().find(is_named).copied().unwrap_or(Known::Other)
+fn one_of<const N: usize>(name: &[u8], candidates: &[KnownField; N]) -> KnownField {
+    let is_named = |known: &&KnownField| name.eq_ignore_ascii_case(known.name().as_bytes());
+    candidates.iter().find(is_named).copied().unwrap_or(KnownField::Other)
 }
 
-/// Whether `name` begins with `prefix` (lower-case), an underscore counting as a hyphen.
+/// Returns whether `name` begins with `prefix` (lower-case); an underscore counts as a hyphen.
 fn begins(name: &[u8], prefix: &str) -> bool {
     name.len() >= prefix.len()
         && name
@@ -232,7 +235,7 @@ fn begins(name: &[u8], prefix: &str) -> bool {
             .all(|(&byte, &wanted)| byte.to_ascii_lowercase() == wanted || (byte == b'_' && wanted == b'-'))
 }
 
-/// Whether `name` is `wanted` (lower-case), an underscore counting as a hyphen.
+/// Returns whether `name` is `wanted` (lower-case); an underscore counts as a hyphen.
 fn is(name: &[u8], wanted: &str) -> bool {
     name.len() == wanted.len() && begins(name, wanted)
 }
@@ -244,92 +247,92 @@ mod tests {
     #[test]
     fn known_names() {
         let table = [
-            ("", Known::Other),
-            ("Host", Known::Host),
-            ("hOsT", Known::Host),
-            ("Hos", Known::Other),
-            ("Hosts", Known::Other),
-            ("CONNECTION", Known::Connection),
-            ("content-length", Known::ContentLength),
-            ("Content_Length", Known::FramingLookalike),
-            ("content__length", Known::Other),
-            ("Content-Type", Known::Other),
-            ("keep-alive", Known::KeepAlive),
-            ("Proxy-Connection", Known::ProxyConnection),
-            ("proxy-authenticate", Known::ProxyAuthenticate),
-            ("Proxy-Authorization", Known::ProxyAuthorization),
-            ("te", Known::Te),
-            ("TE", Known::Te),
-            ("Trailer", Known::Trailer),
-            ("Transfer-Encoding", Known::TransferEncoding),
-            ("transfer_encoding", Known::FramingLookalike),
-            ("Upgrade", Known::Upgrade),
-            ("User-Agent", Known::Other),
-            ("expect", Known::Expect),
-            ("Via", Known::Via),
-            ("Forwarded", Known::Forwarded),
-            ("X-Forwarded-For", Known::Other),
-            ("Max-Forwards", Known::MaxForwards),
-            ("Date", Known::Date),
-            ("baggage", Known::Baggage),
-            ("l5d-dtab", Known::L5dDtab),
-            ("L5D-DTAB", Known::L5dDtab),
-            ("l5d_dtab", Known::L5dOther),
-            ("L5d_Dtab", Known::L5dOther),
-            ("l5d-ctx_dtab", Known::L5dOther),
-            ("l5d-ctx-dtab", Known::L5dCtxDtab),
-            ("l5d-ctx-deadline", Known::L5dCtxDeadline),
-            ("l5d-ctx-trace", Known::L5dCtxTrace),
-            ("l5d-sample", Known::L5dSample),
-            ("l5d-reqid", Known::L5dReqid),
-            ("l5d-dst-service", Known::L5dDstService),
-            ("l5d-dst-client", Known::L5dDstClient),
-            ("l5d-dst-residual", Known::L5dDstResidual),
-            ("l5d-err", Known::L5dErr),
-            ("l5d-retryable", Known::L5dRetryable),
-            ("l5d-", Known::L5dOther),
-            ("l5d-anything", Known::L5dOther),
-            ("l5d", Known::Other),
-            ("l5dx", Known::Other),
-            ("Dtab-Local", Known::DtabLocal),
-            ("Dtab_Local", Known::DtabLocal),
-            ("dtab-locals", Known::Other),
-            ("X-Dtab-01-A", Known::DtabLocal),
-            ("x_dtab_01_b", Known::DtabLocal),
-            ("x-dtab_", Known::DtabLocal),
-            ("x-dtable", Known::Other),
-            ("-host", Known::Other),
+            ("", KnownField::Other),
+            ("Host", KnownField::Host),
+            ("hOsT", KnownField::Host),
+            ("Hos", KnownField::Other),
+            ("Hosts", KnownField::Other),
+            ("CONNECTION", KnownField::Connection),
+            ("content-length", KnownField::ContentLength),
+            ("Content_Length", KnownField::FramingLookalike),
+            ("content__length", KnownField::Other),
+            ("Content-Type", KnownField::Other),
+            ("keep-alive", KnownField::KeepAlive),
+            ("Proxy-Connection", KnownField::ProxyConnection),
+            ("proxy-authenticate", KnownField::ProxyAuthenticate),
+            ("Proxy-Authorization", KnownField::ProxyAuthorization),
+            ("te", KnownField::Te),
+            ("TE", KnownField::Te),
+            ("Trailer", KnownField::Trailer),
+            ("Transfer-Encoding", KnownField::TransferEncoding),
+            ("transfer_encoding", KnownField::FramingLookalike),
+            ("Upgrade", KnownField::Upgrade),
+            ("User-Agent", KnownField::Other),
+            ("expect", KnownField::Expect),
+            ("Via", KnownField::Via),
+            ("Forwarded", KnownField::Forwarded),
+            ("X-Forwarded-For", KnownField::Other),
+            ("Max-Forwards", KnownField::MaxForwards),
+            ("Date", KnownField::Date),
+            ("baggage", KnownField::Baggage),
+            ("l5d-dtab", KnownField::L5dDtab),
+            ("L5D-DTAB", KnownField::L5dDtab),
+            ("l5d_dtab", KnownField::L5dOther),
+            ("L5d_Dtab", KnownField::L5dOther),
+            ("l5d-ctx_dtab", KnownField::L5dOther),
+            ("l5d-ctx-dtab", KnownField::L5dCtxDtab),
+            ("l5d-ctx-deadline", KnownField::L5dCtxDeadline),
+            ("l5d-ctx-trace", KnownField::L5dCtxTrace),
+            ("l5d-sample", KnownField::L5dSample),
+            ("l5d-reqid", KnownField::L5dReqid),
+            ("l5d-dst-service", KnownField::L5dDstService),
+            ("l5d-dst-client", KnownField::L5dDstClient),
+            ("l5d-dst-residual", KnownField::L5dDstResidual),
+            ("l5d-err", KnownField::L5dErr),
+            ("l5d-retryable", KnownField::L5dRetryable),
+            ("l5d-", KnownField::L5dOther),
+            ("l5d-anything", KnownField::L5dOther),
+            ("l5d", KnownField::Other),
+            ("l5dx", KnownField::Other),
+            ("Dtab-Local", KnownField::DtabLocal),
+            ("Dtab_Local", KnownField::DtabLocal),
+            ("dtab-locals", KnownField::Other),
+            ("X-Dtab-01-A", KnownField::DtabLocal),
+            ("x_dtab_01_b", KnownField::DtabLocal),
+            ("x-dtab_", KnownField::DtabLocal),
+            ("x-dtable", KnownField::Other),
+            ("-host", KnownField::Other),
         ];
         for (name, known) in table {
-            assert_eq!(Known::of(name.as_bytes()), known, "{name:?}");
+            assert_eq!(KnownField::of(name.as_bytes()), known, "{name:?}");
         }
     }
 
     #[test]
-    fn what_is_written_is_known() {
+    fn names_the_router_writes_are_known() {
         for name in ["Host", "Via", "Content-Length", "TE", "baggage", "l5d-reqid", "l5d-dst-residual"] {
-            assert_eq!(Known::of(name.as_bytes()).name(), name);
+            assert_eq!(KnownField::of(name.as_bytes()).name(), name);
         }
         for known in L5D.into_iter().chain(PROXY).chain(TRANSFER) {
-            assert_eq!(Known::of(known.name().as_bytes()), known);
+            assert_eq!(KnownField::of(known.name().as_bytes()), known);
         }
-        assert_eq!(Known::of(b"l5d-x").name(), "");
+        assert_eq!(KnownField::of(b"l5d-x").name(), "");
     }
 
     #[test]
     fn steering_and_hop_by_hop_are_apart() {
         for name in ["l5d-dtab", "l5d_dtab", "l5d-x", "dtab-local", "x-dtab-00-a", "l5d-reqid", "l5d-err"] {
-            let known = Known::of(name.as_bytes());
+            let known = KnownField::of(name.as_bytes());
             assert!(known.is_steering() && !known.is_hop_by_hop(), "{name}");
         }
         for name in
             ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"]
         {
-            let known = Known::of(name.as_bytes());
+            let known = KnownField::of(name.as_bytes());
             assert!(known.is_hop_by_hop() && !known.is_steering(), "{name}");
         }
         for name in ["host", "content-length", "baggage", "via", "accept"] {
-            let known = Known::of(name.as_bytes());
+            let known = KnownField::of(name.as_bytes());
             assert!(!known.is_hop_by_hop() && !known.is_steering(), "{name}");
         }
     }

@@ -1,14 +1,14 @@
-//! How the end of a message is known (RFC 9112 6.3), strictly.
+//! The framing of messages: where a body ends, by strict rules (RFC 9112 6.3).
 
 use super::head::MAX_OPTIONS;
-use super::{Head, Known, Version, validate_host};
+use super::{Head, KnownField, Version, validate_host};
 
-/// How the end of a body is known.
+/// The way in which the end of a body is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Framing {
     /// There is no body.
     None,
-    /// The body has so many bytes.
+    /// The body has this many bytes.
     Length(u64),
     /// The body comes in chunks: see [`Chunks`](super::Chunks).
     Chunked,
@@ -18,14 +18,14 @@ pub enum Framing {
     Tunnel,
 }
 
-/// Why a message's end, or its host, cannot be known. The text is for the body of the answer.
+/// The reason why the end of a message, or its host, cannot be known. The text is for the body of the response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FramingError {
     /// A request has both fields that say where it ends.
     #[error("the request has both Content-Length and Transfer-Encoding")]
     LengthAndCoding,
     /// A request has `Content-Length` or `Transfer-Encoding` spelt with underscores, which some servers take
-    /// for them.
+    /// for these fields.
     #[error("a field is spelt like Content-Length or Transfer-Encoding, but with an underscore")]
     Lookalike,
     /// A length is not a plain decimal number below 2^63.
@@ -34,7 +34,7 @@ pub enum FramingError {
     /// There are several lengths, and they differ.
     #[error("there are several Content-Length values, and they differ")]
     LengthsDiffer,
-    /// There is a transfer coding before the final `chunked`; the router undoes none.
+    /// There is a transfer coding before the final `chunked`; the router decodes no other.
     #[error("Transfer-Encoding has a coding other than chunked")]
     CodingUnknown,
     /// `Transfer-Encoding` came in an HTTP/1.0 message, where it means nothing.
@@ -71,20 +71,20 @@ impl FramingError {
     }
 }
 
-/// Returns how a request's body ends (RFC 9112 6.3), having checked its `Host` (3.2).
+/// Returns how a request's body ends (RFC 9112 6.3), and checks its `Host` (3.2).
 ///
-/// Equal repeated lengths count as one; [`Head::set_content_length`] makes the head say so.
+/// Equal repeated lengths count as one; [`Head::set_content_length`] makes them one in the head.
 ///
 /// # Errors
 ///
-/// Anything two servers could read in two ways; see the table in [`message`](super).
+/// Anything that two servers could read in two ways; see the table in [`message`](super).
 pub fn request_framing(head: &Head) -> Result<Framing, FramingError> {
     check_host(head)?;
     check_options(head)?;
-    if head.contains(Known::FramingLookalike) {
+    if head.contains(KnownField::FramingLookalike) {
         return Err(FramingError::Lookalike);
     }
-    match (head.contains(Known::TransferEncoding), head.contains(Known::ContentLength)) {
+    match (head.contains(KnownField::TransferEncoding), head.contains(KnownField::ContentLength)) {
         (true, true) => Err(FramingError::LengthAndCoding),
         (true, false) => check_codings(head),
         (false, true) => length(head).map(Framing::Length),
@@ -94,13 +94,13 @@ pub fn request_framing(head: &Head) -> Result<Framing, FramingError> {
 
 /// Returns how a response's body ends (RFC 9112 6.3); `method` is the request's.
 ///
-/// `Transfer-Encoding` beats `Content-Length`, which the caller then removes; equal repeated lengths count as
-/// one. For a response without a body the fields are not looked at: a HEAD or a 304 may well have a length,
-/// which is forwarded; from a 1xx or a 204 the caller removes it (RFC 9110 8.6).
+/// `Transfer-Encoding` beats `Content-Length`, and equal repeated lengths count as one. For a response without a
+/// body the fields are not looked at: the response to HEAD and a 304 may have a length, which is forwarded.
+/// [`Head::settle_response`] removes the lengths that may not be forwarded.
 ///
 /// # Errors
 ///
-/// Lengths that differ or are none, a transfer coding other than one `chunked`, one in HTTP/1.0.
+/// Lengths that differ or are no numbers, a transfer coding other than one `chunked`, any in HTTP/1.0.
 pub fn response_framing(head: &Head, method: &[u8]) -> Result<Framing, FramingError> {
     check_options(head)?;
     let status = head.status();
@@ -113,10 +113,10 @@ pub fn response_framing(head: &Head, method: &[u8]) -> Result<Framing, FramingEr
     if method == b"CONNECT" && (200..300).contains(&status) {
         return Ok(Framing::Tunnel);
     }
-    if head.contains(Known::TransferEncoding) {
+    if head.contains(KnownField::TransferEncoding) {
         return check_codings(head);
     }
-    if head.contains(Known::ContentLength) {
+    if head.contains(KnownField::ContentLength) {
         return length(head).map(Framing::Length);
     }
     Ok(Framing::Close)
@@ -124,17 +124,18 @@ pub fn response_framing(head: &Head, method: &[u8]) -> Result<Framing, FramingEr
 
 /// Returns whether the sender of `head` keeps the connection open after this message (RFC 9112 9.3).
 ///
-/// HTTP/1.1 does unless `Connection` says `close`; HTTP/1.0 only if it says `keep-alive`, and `close` wins.
+/// HTTP/1.1 does unless `Connection` has `close`; HTTP/1.0 only if it has `keep-alive`, and `close` wins.
 pub fn keeps_alive(head: &Head) -> bool {
-    if !head.contains(Known::Connection) {
+    if !head.contains(KnownField::Connection) {
         return head.version() != Version::Http10;
     }
     !head.has_connection_option(b"close")
         && (head.version() != Version::Http10 || head.has_connection_option(b"keep-alive"))
 }
 
+/// Checks that a request has one valid `Host`, or none before HTTP/1.1.
 fn check_host(head: &Head) -> Result<(), FramingError> {
-    let mut hosts = head.get_all(Known::Host);
+    let mut hosts = head.get_all(KnownField::Host);
     match (hosts.next(), hosts.next()) {
         (None, _) if head.version() == Version::Http11 => Err(FramingError::HostMissing),
         (None, _) => Ok(()),
@@ -144,15 +145,16 @@ fn check_host(head: &Head) -> Result<(), FramingError> {
     }
 }
 
+/// Checks that `Connection` has no more than [`MAX_OPTIONS`] options.
 fn check_options(head: &Head) -> Result<(), FramingError> {
     let too_many = head.connection_options().nth(MAX_OPTIONS).is_some();
     if too_many { Err(FramingError::TooManyOptions) } else { Ok(()) }
 }
 
-/// The one length that all `Content-Length` values agree on.
+/// Returns the one length that all `Content-Length` values agree on.
 fn length(head: &Head) -> Result<u64, FramingError> {
     let mut agreed = None;
-    for value in head.get_all(Known::ContentLength).flat_map(elements) {
+    for value in head.get_all(KnownField::ContentLength).flat_map(elements) {
         let length = number(value).ok_or(FramingError::LengthInvalid)?;
         match agreed {
             Some(other) if other != length => return Err(FramingError::LengthsDiffer),
@@ -162,7 +164,7 @@ fn length(head: &Head) -> Result<u64, FramingError> {
     agreed.ok_or(FramingError::LengthInvalid)
 }
 
-/// Digits and nothing else; below 2^63, since peers exist that hold a length in a signed number.
+/// Reads a number of digits and nothing else; below 2^63, since some peers hold a length in a signed number.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -174,13 +176,13 @@ fn number(digits: &[u8]) -> Option<u64> {
     i64::try_from(number).is_ok().then_some(number)
 }
 
-/// Takes exactly one `chunked` and nothing else.
+/// Accepts exactly one `chunked` and no other coding.
 fn check_codings(head: &Head) -> Result<Framing, FramingError> {
     if head.version() == Version::Http10 {
         return Err(FramingError::CodingInOldVersion);
     }
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let codings = || head.get_all(Known::TransferEncoding).flat_map(elements);
+    let codings = || head.get_all(KnownField::TransferEncoding).flat_map(elements);
     if !codings().last().is_some_and(is_chunked) {
         return Err(FramingError::ChunkedNotLast);
     }
@@ -193,7 +195,7 @@ fn check_codings(head: &Head) -> Result<Framing, FramingError> {
     Ok(Framing::Chunked)
 }
 
-/// The elements of a list, empty ones too: here nothing is forgiven.
+/// Returns the elements of a list, empty ones too, so that those are refused.
 fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }

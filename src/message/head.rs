@@ -8,13 +8,13 @@ mod target;
 
 use self::parse::Scan;
 use self::reason::usual_reason;
-use super::{Field, Known};
+use super::{Field, KnownField};
 use std::fmt;
 
-pub use self::connection::HopByHop;
 pub(super) use self::connection::MAX_OPTIONS;
+pub use self::connection::{HopByHopFields, RequestConnection, ResponseConnection, ResponseEnd};
 pub use self::http2::{strip_trailers, trailer_fields, trailer_lines};
-pub use self::parse::{HeadError, Limits};
+pub use self::parse::{HeadError, HeadLimits};
 pub use self::target::validate_host;
 
 /// The most bytes a head may hold, whatever the limits say: offsets are 32 bits wide.
@@ -28,7 +28,7 @@ pub enum Version {
     /// HTTP/1.1
     #[default]
     Http11,
-    /// HTTP/2; such a head never came from HTTP/1 bytes.
+    /// HTTP/2; such a head was not read from HTTP/1 bytes.
     Http2,
 }
 
@@ -40,11 +40,12 @@ struct Span {
 }
 
 impl Span {
-    /// The range from `start` to `end`. Both are at most [`MAX_BYTES`], so nothing is lost.
+    /// Returns the range from `start` to `end`. Both are at most [`MAX_BYTES`], so nothing is lost.
     fn new(start: usize, end: usize) -> Self {
         Self { start: start as u32, end: end as u32 }
     }
 
+    /// Returns the bytes of the range.
     fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start as usize..self.end as usize]
     }
@@ -54,21 +55,21 @@ impl Span {
     }
 }
 
-/// One field line, as it came or as it was appended: `name: value CRLF`, all in the head's bytes.
+/// A field line, as it came or as it was appended: `name: value CRLF`, all in the head's bytes.
 #[derive(Clone, Copy)]
-struct Line {
-    /// Where the line and its name begin.
+struct FieldLine {
+    /// The start of the line and of its name.
     start: u32,
     name_end: u32,
     value: Span,
-    /// Where the line ends, behind its CRLF.
+    /// The end of the line, behind its CRLF.
     end: u32,
-    known: Known,
+    known: KnownField,
     /// Whether HTTP/2 may not put it into a compression table (RFC 7541 6.2.3).
     never_indexed: bool,
 }
 
-impl Line {
+impl FieldLine {
     fn name(self) -> Span {
         Span { start: self.start, end: self.name_end }
     }
@@ -80,8 +81,8 @@ impl Line {
 
 /// A message head: the bytes it came in, plus edits.
 ///
-/// The bytes are copied once, when the head is complete; what is appended or replaced later goes to the end
-/// of the same buffer, and what is removed is only forgotten. [`write`](Self::write) copies neighbouring
+/// The bytes are copied once, when the head is complete. Fields appended or replaced later go to the end of the
+/// same buffer, and those removed are only forgotten. [`write`](Self::write) copies neighbouring
 /// lines in one go, so a head that is forwarded as it came costs one copy. A head is reused from message to
 /// message: [`clear`](Self::clear) keeps the memory, and a worker in a steady state allocates nothing.
 ///
@@ -89,8 +90,8 @@ impl Line {
 #[derive(Clone, Default)]
 pub struct Head {
     bytes: Vec<u8>,
-    lines: Vec<Line>,
-    /// The bits of the known fields that are there.
+    lines: Vec<FieldLine>,
+    /// The bits of the known fields that the head has.
     known: u64,
     /// The first line as it came, with its CRLF; empty when it has to be written anew.
     first: Span,
@@ -101,7 +102,7 @@ pub struct Head {
     /// The status of a response; 0 for a request.
     status: u16,
     version: Version,
-    /// How far an incomplete head has been looked at.
+    /// The progress of the scan of an incomplete head.
     scan: Scan,
 }
 
@@ -117,7 +118,7 @@ impl Head {
         self.scan = Scan::default();
     }
 
-    /// Returns a request head made here: HTTP/1.1, without fields.
+    /// Returns a new request head: HTTP/1.1, without fields.
     ///
     /// Bytes that may not stand in a method become `-`; those that may not stand in a target are
     /// percent-encoded.
@@ -127,14 +128,14 @@ impl Head {
         head
     }
 
-    /// Makes an empty head that of a request.
+    /// Makes an empty head a request head.
     fn begin_request(&mut self, method: &[u8], target: &[u8]) {
         push_allowed(&mut self.bytes, method, is_token_byte, b'-');
         self.method = Span::new(0, self.bytes.len());
         self.set_target(target);
     }
 
-    /// Returns a response head made here: HTTP/1.1, the status's usual reason, without fields.
+    /// Returns a new response head: HTTP/1.1, the status's usual reason, without fields.
     pub fn response(status: u16) -> Self {
         let mut head = Self::default();
         head.set_status(status);
@@ -172,7 +173,7 @@ impl Head {
         self.first = Span::default();
     }
 
-    /// Returns the version the message came with, or the one it was given since.
+    /// Returns the version the message came in, or the one set since.
     pub fn version(&self) -> Version {
         self.version
     }
@@ -190,7 +191,7 @@ impl Head {
         self.status
     }
 
-    /// Sets the status and forgets the reason that came with the old one; a number outside 100 to 999 becomes
+    /// Sets the status and removes the reason that came with the old one; a number outside 100 to 999 becomes
     /// the nearest inside.
     pub fn set_status(&mut self, status: u16) {
         self.status = status.clamp(100, 999);
@@ -198,25 +199,25 @@ impl Head {
         self.first = Span::default();
     }
 
-    /// Returns the fields that are there now: kept ones in order, then appended ones. Values come without the
-    /// blanks around them.
+    /// Returns the fields: those that came, in order, then the appended ones. Values come without the blanks
+    /// around them.
     pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
         self.lines.iter().map(|line| line.field(&self.bytes))
     }
 
-    /// Returns the first value of a known field. An absent one costs one test of a bit.
-    pub fn get(&self, known: Known) -> Option<&[u8]> {
+    /// Returns the first value of a known field. An absent field costs one test of a bit.
+    pub fn get(&self, known: KnownField) -> Option<&[u8]> {
         self.get_all(known).next()
     }
 
-    /// Returns the values of a known field in order. An absent one costs one test of a bit.
-    pub fn get_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+    /// Returns the values of a known field in order. An absent field costs one test of a bit.
+    pub fn get_all(&self, known: KnownField) -> impl Iterator<Item = &[u8]> {
         let lines = if self.contains(known) { self.lines.as_slice() } else { &[] };
         lines.iter().filter(move |line| line.known == known).map(|line| line.value.of(&self.bytes))
     }
 
-    /// Returns whether a known field is there.
-    pub fn contains(&self, known: Known) -> bool {
+    /// Returns whether the head has a known field.
+    pub fn contains(&self, known: KnownField) -> bool {
         self.known & known.bit() != 0
     }
 
@@ -225,7 +226,7 @@ impl Head {
         self.fields().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
-    /// Removes every field for which `gone` says so; returns how many there were.
+    /// Removes every field for which `gone` is true; returns the number of them.
     pub fn remove_where(&mut self, mut gone: impl FnMut(Field<'_>) -> bool) -> usize {
         let before = self.lines.len();
         let bytes = &self.bytes;
@@ -237,8 +238,8 @@ impl Head {
         removed
     }
 
-    /// Removes every field that is `known`; returns how many there were.
-    pub fn remove(&mut self, known: Known) -> usize {
+    /// Removes every field that is `known`; returns the number of them.
+    pub fn remove(&mut self, known: KnownField) -> usize {
         if !self.contains(known) {
             return 0;
         }
@@ -252,21 +253,21 @@ impl Head {
     /// which a head of a gigabyte has no room.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
         if name.iter().all(|&byte| is_token_byte(byte)) {
-            return self.append_line(Known::of(name), name, value);
+            return self.append_line(KnownField::of(name), name, value);
         }
         let name: Vec<_> = name.iter().map(|&byte| if is_token_byte(byte) { byte } else { b'-' }).collect();
-        self.append_line(Known::of(&name), &name, value);
+        self.append_line(KnownField::of(&name), &name, value);
     }
 
     /// Adds a known field at the end, under the name that the router writes.
     ///
-    /// The value is treated as by [`append`](Self::append). What stands for several names adds nothing.
-    pub fn append_known(&mut self, known: Known, value: &[u8]) {
+    /// The value is treated as by [`append`](Self::append). A variant that stands for several names adds nothing.
+    pub fn append_known(&mut self, known: KnownField, value: &[u8]) {
         self.append_line(known, known.name().as_bytes(), value);
     }
 
-    /// Adds a line whose name is a token.
-    fn append_line(&mut self, known: Known, name: &[u8], value: &[u8]) {
+    /// Adds a line; its name must be a token.
+    fn append_line(&mut self, known: KnownField, name: &[u8], value: &[u8]) {
         const SEPARATORS: usize = ": \r\n".len();
         if name.is_empty() || self.lacks_room(name.len().saturating_add(value.len()) + SEPARATORS) {
             return;
@@ -281,7 +282,7 @@ impl Head {
         let value_end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
         self.known |= known.bit();
-        self.lines.push(Line {
+        self.lines.push(FieldLine {
             start: start as u32,
             name_end: name_end as u32,
             value: Span::new(value_start, value_end),
@@ -293,10 +294,10 @@ impl Head {
 
     /// Removes every field called `name`, whatever its case, and appends one.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
-        match Known::of(name) {
-            // The steering spellings share one `Known`, as all unknown names do: there the name itself
+        match KnownField::of(name) {
+            // The steering spellings share one variant, as all unknown names do: there the name itself
             // decides.
-            Known::Other | Known::L5dOther | Known::DtabLocal => {
+            KnownField::Other | KnownField::L5dOther | KnownField::DtabLocal => {
                 self.remove_where(|field| field.name.eq_ignore_ascii_case(name))
             }
             known => self.remove(known),
@@ -306,30 +307,29 @@ impl Head {
 
     /// Makes the head have exactly one `Content-Length`, in plain digits.
     ///
-    /// A peer may repeat an equal length, list it twice or pad it with zeros; what is forwarded must leave
-    /// the next hop nothing to choose (RFC 9112 6.3). Does nothing when the head is so already.
+    /// A peer may repeat an equal length, list it twice or pad it with zeros; the forwarded head must leave the
+    /// next hop nothing to choose (RFC 9112 6.3). Does nothing when the head is so already.
     pub fn set_content_length(&mut self, length: u64) {
         let mut room = itoa::Buffer::new();
         let digits = room.format(length).as_bytes();
-        let mut values = self.get_all(Known::ContentLength);
+        let mut values = self.get_all(KnownField::ContentLength);
         if values.next() == Some(digits) && values.next().is_none() {
             return;
         }
         drop(values);
-        self.remove(Known::ContentLength);
-        self.append_known(Known::ContentLength, digits);
+        self.remove(KnownField::ContentLength);
+        self.append_known(KnownField::ContentLength, digits);
     }
 
     /// Writes the head as HTTP/1 to the end of `out`, from the first line to the empty one.
     ///
-    /// The first line says HTTP/1.0 when that is the [`version`](Self::version), else HTTP/1.1.
+    /// The first line has HTTP/1.0 when that is the [`version`](Self::version), else HTTP/1.1.
     pub fn write(&self, out: &mut Vec<u8>) {
         self.write_open(out);
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Writes the head as [`write`](Self::write) does, but for the empty line: lines that speak of the connection may
-    /// follow.
+    /// Writes the head as [`write`](Self::write) does, but for the empty line: lines about the connection may follow.
     pub fn write_open(&self, out: &mut Vec<u8>) {
         out.reserve(self.bytes.len() + 64);
         let mut run = self.first;
@@ -347,6 +347,7 @@ impl Head {
         out.extend_from_slice(run.of(&self.bytes));
     }
 
+    /// Writes the request line or the status line.
     fn write_first_line(&self, out: &mut Vec<u8>) {
         let version: &[u8] = if self.version == Version::Http10 { b"HTTP/1.0" } else { b"HTTP/1.1" };
         if self.status == 0 {
@@ -382,11 +383,12 @@ impl Head {
         *version = Version::default();
     }
 
-    /// Notes anew which known fields are there, after lines have gone.
+    /// Notes again which known fields the head has, after lines were removed.
     fn note_known(&mut self) {
         self.known = self.lines.iter().fold(0, |known, line| known | line.known.bit());
     }
 
+    /// Returns whether the head has no room for so many more bytes.
     fn lacks_room(&self, more: usize) -> bool {
         self.bytes.len().saturating_add(more) > MAX_BYTES
     }
@@ -404,7 +406,7 @@ impl fmt::Debug for Head {
 fn push_allowed(bytes: &mut Vec<u8>, text: &[u8], is_allowed: impl Fn(u8) -> bool, instead: u8) {
     let start = bytes.len();
     bytes.extend_from_slice(text);
-    // Nearly always all are. Without a stop at the first that is not, many are looked at in one step.
+    // Nearly always all are allowed. Without a stop at the first that is not, many bytes are checked in one step.
     if !text.iter().fold(true, |all, &byte| all & is_allowed(byte)) {
         bytes[start..].iter_mut().filter(|byte| !is_allowed(**byte)).for_each(|byte| *byte = instead);
     }
@@ -432,7 +434,7 @@ pub(super) fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Trims what would be a blank at either end of a value.
+/// Trims the bytes that would be blanks at either end of a value.
 fn trim_invisible(mut value: &[u8]) -> &[u8] {
     let is_visible = |byte: u8| byte > b' ' && byte != 0x7f;
     while let [first, rest @ ..] = value

@@ -15,9 +15,9 @@ mod index;
 /// `Display` prints it as Finagle does, without blanks around `=>`; `{:#}` prints weights exactly.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Dentry {
-    /// Which paths the entry rewrites.
+    /// The prefix of the paths that the entry rewrites.
     pub prefix: Prefix,
-    /// What a path becomes; what is left of it after the prefix is appended to every leaf.
+    /// The tree that a path becomes; the rest of the path, after the prefix, is appended to every leaf.
     pub dst: NameTree<Path>,
 }
 
@@ -27,7 +27,7 @@ pub struct Dentry {
 /// with `;` between them, as Finagle does; `{:#}` prints weights exactly.
 ///
 /// Cloning copies no entries, and [`Dtab::concat`] shares both sides', so a table of 10,000 entries with one override
-/// appended costs what the override costs.
+/// appended costs as much as the override alone.
 ///
 /// ```
 /// use signpost::name::Dtab;
@@ -39,42 +39,43 @@ pub struct Dentry {
 /// ```
 #[derive(Clone, Default)]
 pub struct Dtab {
-    /// Never empty ones.
-    parts: Arc<[Arc<Part>]>,
+    /// The parts, none of them empty.
+    parts: Arc<[Arc<DtabPart>]>,
     /// The sum of the parts' entries.
     len: usize,
 }
 
-/// Entries that were put together at once.
-struct Part {
+/// A run of entries that were put together at once.
+struct DtabPart {
     entries: Vec<Dentry>,
-    /// Built with the part, where the table is read, so that no request pays for it. Short parts have none: walking
-    /// them is as fast, and request overrides are short.
+    /// The index, built with the part when the table is read, so that no request pays for it. Short parts have none:
+    /// walking them is as fast, and request overrides are short.
     index: Option<Index>,
 }
 
 /// The longest part that is walked entry by entry.
 const WALKED: usize = 16;
 
-impl Part {
+impl DtabPart {
     fn new(entries: Vec<Dentry>) -> Self {
         let index = (entries.len() > WALKED).then(|| Index::new(&entries));
         Self { entries, index }
     }
 
-    /// The positions of entries that may match, last first.
+    /// Returns the positions of the entries that may match, last first.
     fn candidates(&self, path: &Path) -> Candidates {
         match &self.index {
-            Some(index) => Candidates::Found(index.candidates(path)),
+            Some(index) => Candidates::Indexed(index.candidates(path)),
             None => Candidates::All(0..self.entries.len()),
         }
     }
 }
 
-/// Positions in a part, last first.
+/// The positions of entries in a part, last first.
 enum Candidates {
-    /// Ascending; taken from the end.
-    Found(Vec<usize>),
+    /// The positions that the index gave, ascending; they are taken from the end.
+    Indexed(Vec<usize>),
+    /// All positions.
     All(std::ops::Range<usize>),
 }
 
@@ -83,7 +84,7 @@ impl Iterator for Candidates {
 
     fn next(&mut self) -> Option<usize> {
         match self {
-            Self::Found(positions) => positions.pop(),
+            Self::Indexed(positions) => positions.pop(),
             Self::All(positions) => positions.next_back(),
         }
     }
@@ -125,9 +126,9 @@ impl Dtab {
 
     /// Rewrites a path by one step.
     ///
-    /// Each entry whose prefix matches gives its destination, with what is left of the path appended to every leaf. No
-    /// match gives `Neg`, one that tree, several an `Alt` of them, the last entry's first (neither flattened nor
-    /// simplified). Only the position counts: a longer prefix is not a better match.
+    /// Each matching entry gives its destination, with the rest of the path appended to every leaf. No match gives
+    /// `Neg`, one match that tree, several an `Alt` of them, the last entry's first (neither flattened nor simplified).
+    /// Only the position counts: a longer prefix is not a better match.
     pub fn lookup(&self, path: &Path) -> NameTree<Path> {
         let mut trees: Vec<_> = self
             .matches(path)
@@ -139,8 +140,7 @@ impl Dtab {
         }
     }
 
-    /// Returns the entries whose prefix matches, last first: each with its position in the dtab (from 0) and what is
-    /// left of the path.
+    /// Returns the matching entries, last first: each with its position in the dtab (from 0) and the rest of the path.
     ///
     /// Among 10,000 entries the matching ones are found about as fast as among 10: more than 16 entries that were put
     /// together at once are looked up by label.
@@ -173,7 +173,7 @@ impl FromIterator<Dentry> for Dtab {
             return Self::empty();
         }
         let len = entries.len();
-        Self { parts: Arc::new([Arc::new(Part::new(entries))]), len }
+        Self { parts: Arc::new([Arc::new(DtabPart::new(entries))]), len }
     }
 }
 

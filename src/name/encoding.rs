@@ -1,4 +1,4 @@
-//! How paths and prefixes are held: each element as a four-byte big-endian length and its bytes, one after the
+//! The encoding of paths and prefixes: each element as a four-byte big-endian length and its bytes, one after the
 //! other.
 //!
 //! No element's encoding is the beginning of another's, so "starts with" on elements is "starts with" on bytes.
@@ -14,7 +14,7 @@ impl<'a> Elems<'a> {
         Self { rest: encoded }
     }
 
-    /// The encoding of the elements not yet taken.
+    /// Returns the encoding of the elements not yet taken.
     pub(super) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -35,14 +35,14 @@ impl<'a> Iterator for Elems<'a> {
 ///
 /// # Panics
 ///
-/// When the element is 4 GiB or longer. Nothing from outside comes near: heads and files are bounded far below.
+/// When the element is 4 GiB or longer. No input comes near: heads and files are bounded far below.
 pub(super) fn push(encoded: &mut Vec<u8>, elem: &[u8]) {
     let len = u32::try_from(elem.len()).expect("an element is shorter than 4 GiB");
     encoded.extend_from_slice(&len.to_be_bytes());
     encoded.extend_from_slice(elem);
 }
 
-/// The number of bytes that the first `n` elements take (all bytes, when there are fewer).
+/// Returns the number of bytes that the first `n` elements take (all bytes, when there are fewer).
 pub(super) fn offset(encoded: &[u8], n: usize) -> usize {
     let mut elems = Elems::new(encoded);
     elems.by_ref().take(n).for_each(drop);

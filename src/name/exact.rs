@@ -1,4 +1,4 @@
-//! Names in configuration, JSON and snapshots: strings in the exact form.
+//! Serde for names, in configuration, JSON and snapshots: strings in the exact form.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,10 +9,10 @@ use serde::ser::{Serialize, Serializer};
 
 use super::{Dentry, Dtab, NameTree, ParseError, Path, Prefix};
 
-/// Reads a string by `FromStr`.
-struct Text<T>(&'static str, PhantomData<T>);
+/// A visitor that reads a string by `FromStr`; it holds the words for the expected value.
+struct TextVisitor<T>(&'static str, PhantomData<T>);
 
-impl<T: FromStr<Err = ParseError>> Visitor<'_> for Text<T> {
+impl<T: FromStr<Err = ParseError>> Visitor<'_> for TextVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,6 +24,7 @@ impl<T: FromStr<Err = ParseError>> Visitor<'_> for Text<T> {
     }
 }
 
+/// Implements serde for types that are written as text.
 macro_rules! as_text {
     ($($type:ty: $what:literal,)*) => {$(
         impl Serialize for $type {
@@ -34,7 +35,7 @@ macro_rules! as_text {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(Text($what, PhantomData))
+                deserializer.deserialize_str(TextVisitor($what, PhantomData))
             }
         }
     )*};

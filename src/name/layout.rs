@@ -1,4 +1,4 @@
-//! Dtabs as people keep them in files: one entry per line, with the comments.
+//! The layout of dtabs in files: one entry per line, with the comments.
 
 use std::fmt::{self, Display, Write};
 use std::ops::Range;
@@ -6,12 +6,12 @@ use std::ops::Range;
 use super::parse::scan::{self, Mark};
 use super::{Dentry, Dtab, ParseError, parse};
 
-/// The widest column of prefixes that is still aligned. Longer prefixes stick out, or a single long one would blow up
-/// every line.
+/// The widest column of prefixes that is still aligned. Longer prefixes stick out: otherwise a single long one would
+/// widen every line.
 const ALIGNED: usize = 40;
 
 impl Dtab {
-    /// Returns the dtab for people: one entry per line, `=>` below `=>`, in exact weights.
+    /// Returns the dtab laid out for reading: one entry per line, `=>` below `=>`, in exact weights.
     ///
     /// The text reads back as the same dtab. There is no line feed at its end.
     ///
@@ -23,13 +23,14 @@ impl Dtab {
     /// # Ok::<(), signpost::name::ParseError>(())
     /// ```
     pub fn pretty(&self) -> impl Display {
-        Pretty(self)
+        PrettyDtab(self)
     }
 }
 
-struct Pretty<'a>(&'a Dtab);
+/// A dtab that is printed one entry per line.
+struct PrettyDtab<'a>(&'a Dtab);
 
-impl Display for Pretty<'_> {
+impl Display for PrettyDtab<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = width(self.0.iter());
         for (i, dentry) in self.0.iter().enumerate() {
@@ -55,7 +56,7 @@ impl Display for Row<'_> {
     }
 }
 
-/// How wide the column of prefixes is.
+/// Returns the width of the column of prefixes.
 fn width<'a>(dentries: impl Iterator<Item = &'a Dentry>) -> usize {
     dentries.map(|dentry| dentry.prefix.to_string().len()).filter(|&len| len <= ALIGNED).max().unwrap_or(0)
 }
@@ -96,15 +97,16 @@ pub fn format(text: &str) -> Result<String, ParseError> {
 struct Page<'t> {
     text: &'t str,
     lines: Vec<Line<'t>>,
-    /// Up to where the text has been used.
+    /// The number of bytes of the text used so far.
     end: usize,
 }
 
+/// A line of a page: an entry with its comments, or a comment alone.
 struct Line<'t> {
     /// Whether a blank line stands before it.
     apart: bool,
     entry: Option<Dentry>,
-    /// The comments at its end, or the one that is all of it.
+    /// The comments at its end, or the one comment that is the whole line.
     comments: Vec<&'t str>,
 }
 
@@ -132,7 +134,7 @@ impl<'t> Page<'t> {
         after.iter().for_each(|comment| self.push_comment(comment.clone()));
     }
 
-    /// Adds a comment that stands outside entries: to the last entry's line when it stands on a line with something.
+    /// Adds a comment that stands outside entries: to the last entry's line, unless it has a line of its own.
     fn push_comment(&mut self, span: Range<usize>) {
         let comments = self.comment(&span);
         let line_start = self.text.get(..span.start).and_then(|text| text.rfind('\n')).unwrap_or(0);
@@ -147,17 +149,18 @@ impl<'t> Page<'t> {
         self.end = span.end;
     }
 
+    /// Returns the text of a comment, without white space at its end.
     fn comment(&self, span: &Range<usize>) -> Vec<&'t str> {
         self.text.get(span.clone()).map(str::trim_end).into_iter().collect()
     }
 
-    /// Whether a blank line stands between what was used last and what begins here.
+    /// Returns whether a blank line stands between the text used last and the offset `start`.
     fn is_apart(&self, start: usize) -> bool {
         let between = self.text.get(self.end..start).unwrap_or_default();
         !self.lines.is_empty() && between.bytes().filter(|&byte| byte == b'\n').count() > 1
     }
 
-    /// Whether a part of the text is white space only. All of the notation is visible ASCII.
+    /// Returns whether a part of the text is white space only. All of the notation is visible ASCII.
     fn is_blank(&self, span: Range<usize>) -> bool {
         !self.text.get(span).unwrap_or_default().bytes().any(|byte| byte.is_ascii_graphic())
     }

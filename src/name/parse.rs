@@ -1,4 +1,4 @@
-//! Reading the notation: `grammar/dtab.pest` finds the tokens, this module makes values of them.
+//! The parser of the notation: `grammar/dtab.pest` finds the tokens, this module makes values of them.
 
 use std::iter;
 use std::ops::Range;
@@ -14,7 +14,7 @@ pub use self::error::ParseError;
 mod error;
 pub(super) mod scan;
 
-/// What pest makes of the grammar.
+/// The code that pest generates from the grammar.
 mod grammar {
     #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 
@@ -24,7 +24,7 @@ mod grammar {
 }
 
 /// How many parentheses may be open at once in a name tree. Reading, printing and every walk over a tree recurse once
-/// per parenthesis; people write three.
+/// per parenthesis; tables in use have three at most.
 const MAX_PARENTHESES: usize = 100;
 
 pub(super) fn path(text: &str) -> Result<Path, ParseError> {
@@ -52,6 +52,7 @@ pub(super) fn dtab(text: &str) -> Result<Dtab, ParseError> {
 /// Reads a dtab as its entries, each with its place in bytes: from its first byte to the semicolon after it.
 ///
 /// # Errors
+///
 /// The text is not a dtab.
 pub fn dentries(text: &str) -> Result<impl Iterator<Item = (Range<usize>, Dentry)>, ParseError> {
     check_depth(text)?;
@@ -83,7 +84,7 @@ fn check_depth(text: &str) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// The next child of a rule that the grammar says has one.
+/// Returns the next child of a rule that has one by the grammar.
 fn next<'t>(pairs: &mut Pairs<'t, Rule>) -> Pair<'t, Rule> {
     pairs.next().expect("the grammar has a child here")
 }
@@ -95,7 +96,7 @@ fn build_dentry(dentry: Pair<'_, Rule>) -> Dentry {
     Dentry { prefix, dst: build_tree(next(&mut children)) }
 }
 
-/// One arm stands for itself.
+/// Builds a tree from its arms; one arm stands for itself.
 fn build_tree(tree: Pair<'_, Rule>) -> NameTree<Path> {
     let mut unions = tree.into_inner();
     let first = build_union(next(&mut unions));
@@ -106,7 +107,7 @@ fn build_tree(tree: Pair<'_, Rule>) -> NameTree<Path> {
     NameTree::Alt(iter::once(first).chain(rest).collect())
 }
 
-/// One branch stands for itself, and its weight is thrown away.
+/// Builds a union from its branches; one branch stands for itself, without its weight.
 fn build_union(union: Pair<'_, Rule>) -> NameTree<Path> {
     let mut branches = union.into_inner();
     let first = build_branch(next(&mut branches));
@@ -160,16 +161,17 @@ fn build_prefix(prefix: &Pair<'_, Rule>) -> Prefix {
     Prefix::from_encoded(encoded, wild)
 }
 
-/// The labels of a path's text, in which a slash is never part of one.
+/// Returns the labels of a path's text, in which a slash is never part of one.
 fn labels(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|label| !label.is_empty())
 }
 
-/// The length of the encoding when there are no escapes, which make it shorter.
+/// Returns the length of the encoding when there are no escapes, which make it shorter.
 fn encoded_len(path: &str) -> usize {
     labels(path).map(|label| 4 + label.len()).sum()
 }
 
+/// Appends a label to an encoding, with its escapes decoded.
 fn push_label(encoded: &mut Vec<u8>, label: &str) {
     let mut pieces = label.split("\\x");
     let raw = pieces.next().unwrap_or_default();

@@ -56,7 +56,7 @@ impl Path {
         Self::from_encoded(encoded)
     }
 
-    /// A path from an encoding whose elements are not empty.
+    /// Returns the path with this encoding, in which no element is empty.
     pub(super) fn from_encoded(encoded: impl Into<Bytes>) -> Self {
         Self { encoded: encoded.into() }
     }
@@ -66,6 +66,7 @@ impl Path {
         self.walk()
     }
 
+    /// Returns an iterator over the elements that also knows the rest of the encoding.
     pub(super) fn walk(&self) -> Elems<'_> {
         Elems::new(&self.encoded)
     }
@@ -90,7 +91,7 @@ impl Path {
         self.encoded.starts_with(&prefix.encoded)
     }
 
-    /// Returns what is left after `prefix`, or `None` when the path does not start with it.
+    /// Returns the rest of the path after `prefix`, or `None` when the path does not start with it.
     pub fn drop_prefix(&self, prefix: &Self) -> Option<Self> {
         self.starts_with(prefix).then(|| self.tail(prefix.encoded.len()))
     }
@@ -105,7 +106,7 @@ impl Path {
         self.tail(encoding::offset(&self.encoded, n))
     }
 
-    /// What is left after the first `bytes` bytes of the encoding; these must be whole elements of it.
+    /// Returns the rest of the path after the first `bytes` bytes of the encoding; these must be whole elements of it.
     pub(super) fn tail(&self, bytes: usize) -> Self {
         Self { encoded: self.encoded.slice(bytes..) }
     }
@@ -126,6 +127,7 @@ impl Path {
         &self.encoded
     }
 
+    /// Returns the encoding, to be shared.
     pub(super) const fn shared(&self) -> &Bytes {
         &self.encoded
     }
@@ -152,14 +154,14 @@ impl fmt::Debug for Path {
 impl FromStr for Path {
     type Err = ParseError;
 
-    /// Reads a path as a person writes it: white space and comments around it are skipped, an empty element
+    /// Reads a path as it is written in a file: white space and comments around it are skipped, an empty element
     /// (`/a//b`, `/a/`) is an error.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         parse::path(text)
     }
 }
 
-/// A path being built in a buffer that is used again: identifiers write names into it without allocating.
+/// A path under construction in a buffer that is used again: identifiers write names into it without allocating.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PathBuf {
     encoded: Vec<u8>,

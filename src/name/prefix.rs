@@ -21,8 +21,8 @@ pub enum Element<'a> {
 ///
 /// `Display` prints labels as [`Path`] does, so a literal star is `\x2a`.
 ///
-/// It is held as a path is, with a length of zero for `*` (a label is never empty). A prefix without `*`, which is
-/// nearly every one, is compared with a path in one go.
+/// It has the encoding of a path, with a length of zero for `*` (a label is never empty). A prefix without `*`, as
+/// nearly all are, is compared with a path in one go.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Prefix {
     encoded: Bytes,
@@ -73,7 +73,7 @@ impl Prefix {
         Self { encoded: encoded.into(), wild }
     }
 
-    /// A prefix from an encoding, and whether that has a `*`.
+    /// Returns the prefix with this encoding; `wild` says whether it has a `*`.
     pub(super) fn from_encoded(encoded: Vec<u8>, wild: bool) -> Self {
         Self { encoded: encoded.into(), wild }
     }
@@ -99,14 +99,14 @@ impl Prefix {
         self.matched(path).is_some()
     }
 
-    /// Returns what is left of `path` after this prefix, or `None` when it does not match.
+    /// Returns the rest of `path` after this prefix, or `None` when it does not match.
     ///
-    /// What a `*` stood for is dropped, as labels are.
+    /// An element that a `*` matched is dropped, as labels are.
     pub fn residual(&self, path: &Path) -> Option<Path> {
         self.matched(path).map(|bytes| path.tail(bytes))
     }
 
-    /// How many bytes of the path's encoding this prefix matches.
+    /// Returns the number of bytes of the path's encoding that this prefix matches.
     fn matched(&self, path: &Path) -> Option<usize> {
         if !self.wild {
             return path.as_encoded().starts_with(&self.encoded).then_some(self.encoded.len());
@@ -126,7 +126,7 @@ impl Prefix {
         self.encoded.starts_with(&prefix.encoded)
     }
 
-    /// Returns what is left after `prefix`, or `None` when this prefix does not start with it.
+    /// Returns the rest of this prefix after `prefix`, or `None` when this prefix does not start with it.
     pub fn drop_prefix(&self, prefix: &Self) -> Option<Self> {
         self.starts_with(prefix).then(|| {
             let encoded = self.encoded.slice(prefix.encoded.len()..);

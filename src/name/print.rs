@@ -49,7 +49,7 @@ impl<T: Display> Display for NameTree<T> {
 }
 
 impl<T> NameTree<T> {
-    /// The tree without the `Alt`s and `Union`s around it that have no other child.
+    /// Returns the tree without the `Alt`s and `Union`s around it that have no other child.
     fn unwrapped(&self) -> &Self {
         let mut tree = self;
         loop {
@@ -71,7 +71,7 @@ impl<T: Display> NameTree<T> {
         }
     }
 
-    /// Prints what a weight can stand before.
+    /// Prints a tree that a weight can stand before.
     fn fmt_simple(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.unwrapped() {
             Self::Leaf(leaf) => leaf.fmt(f),
@@ -88,6 +88,7 @@ impl<T: Display> NameTree<T> {
 }
 
 impl<T: Display> Weighted<T> {
+    /// Prints a branch of a `Union`.
     fn fmt_branch(&self, f: &mut Formatter<'_>) -> fmt::Result {
         // A weight is left out when it is exactly the default.
         if self.weight != 1.0 {

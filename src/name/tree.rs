@@ -41,7 +41,7 @@ pub struct Weighted<T> {
     /// The share of this branch in the sum of all weights of its union. From 0; infinite when the text had more digits
     /// than a double can hold.
     pub weight: f64,
-    /// What the branch leads to.
+    /// The tree of the branch.
     pub tree: NameTree<T>,
 }
 
@@ -60,8 +60,8 @@ impl<T: Hash> Hash for Weighted<T> {
     }
 }
 
-/// What a tree evaluates to. `Fail` differs from `Neg` only inside an `Alt`, which it ends.
-enum Value<'a, T> {
+/// The value of a tree. `Fail` differs from `Neg` only inside an `Alt`, which it ends.
+enum Evaluation<'a, T> {
     Neg,
     Fail,
     Leaves(BTreeSet<&'a T>),
@@ -97,36 +97,37 @@ impl<T> NameTree<T> {
     where
         T: Ord,
     {
-        match self.value() {
-            Value::Leaves(leaves) => Some(leaves),
-            Value::Neg | Value::Fail => None,
+        match self.evaluate() {
+            Evaluation::Leaves(leaves) => Some(leaves),
+            Evaluation::Neg | Evaluation::Fail => None,
         }
     }
 
-    fn value(&self) -> Value<'_, T>
+    /// Evaluates the tree.
+    fn evaluate(&self) -> Evaluation<'_, T>
     where
         T: Ord,
     {
         match self {
-            Self::Leaf(leaf) => Value::Leaves(BTreeSet::from([leaf])),
-            Self::Empty => Value::Leaves(BTreeSet::new()),
-            Self::Neg => Value::Neg,
-            Self::Fail => Value::Fail,
+            Self::Leaf(leaf) => Evaluation::Leaves(BTreeSet::from([leaf])),
+            Self::Empty => Evaluation::Leaves(BTreeSet::new()),
+            Self::Neg => Evaluation::Neg,
+            Self::Fail => Evaluation::Fail,
             Self::Alt(arms) => {
-                let decided = arms.iter().map(Self::value).find(|value| !matches!(value, Value::Neg));
-                decided.unwrap_or(Value::Neg)
+                let decided = arms.iter().map(Self::evaluate).find(|value| !matches!(value, Evaluation::Neg));
+                decided.unwrap_or(Evaluation::Neg)
             }
             Self::Union(branches) => match &branches[..] {
                 // One branch stands for itself, so its Fail is kept; several failed ones are Neg.
-                [branch] => branch.tree.value(),
+                [branch] => branch.tree.evaluate(),
                 branches => {
                     let mut union: Option<BTreeSet<&T>> = None;
                     for branch in branches {
-                        if let Value::Leaves(leaves) = branch.tree.value() {
+                        if let Evaluation::Leaves(leaves) = branch.tree.evaluate() {
                             union.get_or_insert_default().extend(leaves);
                         }
                     }
-                    union.map_or(Value::Neg, Value::Leaves)
+                    union.map_or(Evaluation::Neg, Evaluation::Leaves)
                 }
             },
         }
@@ -150,6 +151,7 @@ impl<T> NameTree<T> {
     }
 }
 
+/// Simplifies the arms of an `Alt`.
 fn simplified_alt<T: Clone>(arms: &[NameTree<T>]) -> NameTree<T> {
     let mut kept = Vec::new();
     for arm in arms {
@@ -168,6 +170,7 @@ fn simplified_alt<T: Clone>(arms: &[NameTree<T>]) -> NameTree<T> {
     }
 }
 
+/// Simplifies the branches of a `Union`.
 fn simplified_union<T: Clone>(branches: &[Weighted<T>]) -> NameTree<T> {
     let mut kept = Vec::new();
     for branch in branches {

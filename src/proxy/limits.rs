@@ -10,7 +10,7 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Bounds on a request's head.
-    pub heads: message::Limits,
+    pub heads: message::HeadLimits,
     /// How long a head may take from its first byte to its last: `headersTimeoutMs`.
     pub head: Duration,
     /// How long a connection may wait for a request: `serverSession.idleTimeMs`, or else
@@ -31,7 +31,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            heads: message::Limits { line: 4 * 1024, fields_bytes: 8 * 1024, fields: 100 },
+            heads: message::HeadLimits { line: 4 * 1024, fields_bytes: 8 * 1024, fields: 100 },
             head: Duration::from_secs(10),
             idle: Duration::from_secs(600),
             life: None,
@@ -134,7 +134,7 @@ impl Default for Http2 {
 
 impl Http2 {
     /// The most bytes of a field list: as it is said, else as the bounds on heads have it.
-    pub(crate) fn header_list(&self, heads: &message::Limits) -> u32 {
+    pub(crate) fn header_list(&self, heads: &message::HeadLimits) -> u32 {
         let bytes = heads.line.saturating_add(heads.fields_bytes);
         self.max_header_list.unwrap_or_else(|| bytes.try_into().unwrap_or(u32::MAX))
     }

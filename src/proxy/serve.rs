@@ -11,7 +11,7 @@ use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
 use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
-use crate::message::{Framing, Head, HopByHop, Known, Version};
+use crate::message::{Framing, Head, HopByHopFields, KnownField, Version};
 use crate::name::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
@@ -181,10 +181,10 @@ fn say_unbound(head: &mut Head, dentry: Option<&str>) {
 
 /// Counts `Max-Forwards` of TRACE and OPTIONS down, and says whether the request was to go no further (RFC 9110 7.6.2).
 fn is_last_stop(head: &mut Head) -> Result<bool, Error> {
-    if !head.contains(Known::MaxForwards) || !matches!(head.method(), b"TRACE" | b"OPTIONS") {
+    if !head.contains(KnownField::MaxForwards) || !matches!(head.method(), b"TRACE" | b"OPTIONS") {
         return Ok(false);
     }
-    let text = head.get(Known::MaxForwards).and_then(|value| std::str::from_utf8(value).ok());
+    let text = head.get(KnownField::MaxForwards).and_then(|value| std::str::from_utf8(value).ok());
     let left: u32 = text.and_then(|text| text.parse().ok()).ok_or(Error::MaxForwards)?;
     if let Some(left) = left.checked_sub(1) {
         head.set(b"max-forwards", left.to_string().as_bytes());
@@ -212,7 +212,7 @@ fn say_upgrade(head: &mut Head, protocols: Option<&[u8]>) {
 /// The protocols that an upgrade may switch to: none that carries HTTP itself, for its requests would pass unjudged.
 ///
 /// RFC 9113 has retired `h2c` in `Upgrade`.
-fn tunnelled(hop_by_hop: &HopByHop) -> Option<Box<[u8]>> {
+fn tunnelled(hop_by_hop: &HopByHopFields) -> Option<Box<[u8]>> {
     let carries_http = |protocol: &&[u8]| {
         let name = protocol.to_ascii_lowercase();
         [b"h2".as_slice(), b"http/", b"tls/"].iter().any(|prefix| name.starts_with(prefix))

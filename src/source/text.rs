@@ -1,11 +1,11 @@
-//! Pointing at a place in a text.
+//! Excerpts of a text, with a caret under a place in it.
 
 use std::fmt;
 
-/// How many characters of a line are shown at most.
+/// How many characters of a line are shown, at most.
 const WIDTH: usize = 100;
 
-/// Stands for the part of a line that is left out.
+/// The character that stands for the part of a line that is left out.
 const LEFT_OUT: char = '…';
 
 /// A line of a text with a caret under one of its characters.
@@ -26,7 +26,7 @@ pub struct Excerpt {
     pub line: usize,
     /// The column, in characters, from 1.
     pub column: usize,
-    /// What is shown of the line.
+    /// The part of the line that is shown.
     text: String,
     /// How many characters of `text` stand before the caret.
     before: usize,
@@ -62,7 +62,7 @@ pub fn caret(text: &str, offset: usize) -> Excerpt {
     Excerpt { line, column, text: shown.into_iter().collect(), before }
 }
 
-/// A character of one column that can stand for another.
+/// Returns a character of one column to show for another.
 fn visible(char: char) -> char {
     match char {
         '\t' => ' ',

@@ -33,7 +33,7 @@ impl FileStoreConfig {
     pub(super) async fn open(&self, mut publisher: Publisher, control: &Handle) -> Result<(), Error> {
         let watch = Watch::new(control);
         // The watch begins before the file is read, so that no change falls between the two.
-        watch.follow([self.dtab_file.clone()]).await;
+        watch.watch_paths([self.dtab_file.clone()]).await;
         publisher.accept(self.read()?);
         control.spawn(publish_changes(self.clone(), watch, publisher));
         Ok(())

@@ -1,12 +1,12 @@
-//! Logs that are kept: lines are handed over without waiting, and each log has one thread that writes them.
+//! Logs in files: lines are queued without waiting, and each log has one thread that writes them.
 //!
-//! A log that cannot be written as fast as lines come loses lines and never holds anybody up.
+//! A log that cannot be written as fast as lines come loses lines and never delays a worker.
 
 mod file;
-mod roll;
+mod roll_policy;
 
 pub use self::file::LogFile;
-pub use self::roll::Roll;
+pub use self::roll_policy::RollPolicy;
 
 use self::file::RollingFile;
 use super::{Counter, Registry};
@@ -19,14 +19,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::sync::{mpsc, oneshot};
 
-/// The most bytes of lines that wait to be written to one log: 8 MiB.
+/// How many bytes of lines may wait to be written to one log: 8 MiB.
 const MOST_QUEUED: usize = 8 << 20;
-/// What a waiting line costs besides its text.
+/// How many bytes a waiting line costs besides its text.
 const OVERHEAD: usize = 64;
 /// How many bytes are gathered before they are written: 64 KiB.
 const BATCH: usize = 64 << 10;
 
-/// What is lost when a log cannot be written, in a sentence without its full stop.
+/// The metric of lines that are lost when a log cannot be written: its name, and its meaning in a sentence without its
+/// full stop.
 const UNWRITTEN: (&str, &str) =
     ("unwritten_log_lines", "Lines of a log that are lost because writing them failed");
 
@@ -51,7 +52,7 @@ fn standard_output<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 impl LogTarget {
-    /// Returns whether both are one place, whatever else is said of it. Links are not followed.
+    /// Returns whether both are the same place, whatever their other settings. Links are not followed.
     pub fn is_same_place(&self, other: &Self) -> bool {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         match (self, other) {
@@ -61,7 +62,7 @@ impl LogTarget {
         }
     }
 
-    /// Its name in metrics and messages.
+    /// Returns the name of the place in metrics and messages.
     fn name(&self) -> String {
         match self {
             Self::StandardOutput => "standard output".to_owned(),
@@ -70,27 +71,30 @@ impl LogTarget {
     }
 }
 
-/// The way of lines to the thread that writes their log. Cheap to clone.
+/// A handle to the thread that writes a log. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Lines {
-    sender: mpsc::UnboundedSender<Message>,
-    /// How many bytes wait: the bound of the queue.
+pub struct LogHandle {
+    sender: mpsc::UnboundedSender<LogMessage>,
+    /// How many bytes wait: the queue is bounded by it.
     queued: Arc<AtomicUsize>,
 }
 
-enum Message {
+/// A message to the thread that writes a log.
+enum LogMessage {
+    /// A line to write.
     Line(Vec<u8>),
+    /// The request to open the file again.
     Reopen,
 }
 
-impl Lines {
-    /// Hands over a line, which ends with its line end. Never waits.
+impl LogHandle {
+    /// Queues a line, which ends with its line end. Never waits.
     ///
     /// Returns false when the line is lost, because 8 MiB wait already.
     pub fn write(&self, line: Vec<u8>) -> bool {
         let size = line.capacity() + OVERHEAD;
         let has_room = self.queued.fetch_add(size, Relaxed) + size <= MOST_QUEUED;
-        let queued = has_room && self.sender.send(Message::Line(line)).is_ok();
+        let queued = has_room && self.sender.send(LogMessage::Line(line)).is_ok();
         if !queued {
             self.queued.fetch_sub(size, Relaxed);
         }
@@ -98,15 +102,16 @@ impl Lines {
     }
 }
 
-/// The logs of a process. Each place has one writer, however many write to it.
+/// The logs of a process. Each place has one writer, whatever the number of handles.
 #[derive(Debug, Default)]
 pub struct Logs(Vec<Log>);
 
+/// An open log.
 #[derive(Debug)]
 struct Log {
     target: LogTarget,
-    lines: Lines,
-    /// Closed when the writer has ended.
+    handle: LogHandle,
+    /// A channel that is closed when the writer has ended.
     ended: oneshot::Receiver<()>,
 }
 
@@ -118,73 +123,73 @@ impl Logs {
     /// # Errors
     ///
     /// The file cannot be opened, or no thread can be started.
-    pub fn open(&mut self, target: &LogTarget, registry: &Registry) -> io::Result<Lines> {
+    pub fn open(&mut self, target: &LogTarget, registry: &Registry) -> io::Result<LogHandle> {
         if let Some(log) = self.0.iter().find(|log| log.target.is_same_place(target)) {
-            return Ok(log.lines.clone());
+            return Ok(log.handle.clone());
         }
         let output = match target {
-            LogTarget::StandardOutput => Output::Standard,
-            LogTarget::File(file) => Output::File(RollingFile::open(file.clone(), Timestamp::now())?),
+            LogTarget::StandardOutput => LogOutput::Standard,
+            LogTarget::File(file) => LogOutput::File(RollingFile::open(file.clone(), Timestamp::now())?),
         };
         let (name, (metric, meaning)) = (target.name(), UNWRITTEN);
         registry.describe(metric, meaning);
         let unwritten = registry.counter(metric, &[("log", &name)]);
         let (sender, messages) = mpsc::unbounded_channel();
-        let lines = Lines { sender, queued: Arc::default() };
+        let handle = LogHandle { sender, queued: Arc::default() };
         let (end, ended) = oneshot::channel();
-        let writer = Writer::new(name, output, unwritten);
-        let queued = Arc::clone(&lines.queued);
+        let writer = LogWriter::new(name, output, unwritten);
+        let queued = Arc::clone(&handle.queued);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             writer.run(messages, &queued);
             drop(end);
         })?;
-        self.0.push(Log { target: target.clone(), lines: lines.clone(), ended });
-        Ok(lines)
+        self.0.push(Log { target: target.clone(), handle: handle.clone(), ended });
+        Ok(handle)
     }
 
-    /// Opens every file anew, so that a file that was moved aside can be replaced. Lines are appended.
+    /// Opens every file again, so that a new file replaces one that was moved aside. Lines are appended.
     pub fn reopen(&self) {
         for log in &self.0 {
-            // A writer that has ended has nothing to open.
-            let _ = log.lines.sender.send(Message::Reopen);
+            // A writer that has ended has no file to open.
+            let _ = log.handle.sender.send(LogMessage::Reopen);
         }
     }
 
-    /// Waits until all that was handed over is written; to be called when nobody holds [`Lines`] any more.
+    /// Waits until all queued lines are written; to be called when every other [`LogHandle`] is dropped.
     pub async fn ended(self) {
-        for Log { lines, ended, .. } in self.0 {
-            drop(lines);
-            // The error says that the other end is gone, which is the news.
+        for Log { handle, ended, .. } in self.0 {
+            drop(handle);
+            // The error means that the writer has ended, which is the news.
             let _ = ended.await;
         }
     }
 }
 
-/// Where a writer writes.
-enum Output {
+/// The output of a writer.
+enum LogOutput {
     Standard,
     File(RollingFile),
 }
 
-/// What one thread has to do: gather lines, and write them whole.
-struct Writer {
+/// The writer of one log, on a thread of its own: it gathers lines and writes them whole.
+struct LogWriter {
     name: String,
-    output: Output,
+    output: LogOutput,
     batch: Vec<u8>,
     /// How many lines the batch holds.
     lines: u64,
     unwritten: Counter,
-    /// Whether the last write failed: it is said once, not of each line.
+    /// Whether the last write failed: that is logged once, not for each line.
     fails: bool,
 }
 
-impl Writer {
-    fn new(name: String, output: Output, unwritten: Counter) -> Self {
+impl LogWriter {
+    fn new(name: String, output: LogOutput, unwritten: Counter) -> Self {
         Self { name, output, batch: Vec::with_capacity(BATCH), lines: 0, unwritten, fails: false }
     }
 
-    /// Writes until nobody can send any more.
-    fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>, queued: &AtomicUsize) {
+    /// Writes until every handle is dropped.
+    fn run(mut self, mut messages: mpsc::UnboundedReceiver<LogMessage>, queued: &AtomicUsize) {
         while let Some(message) = messages.blocking_recv() {
             self.take(message, queued);
             while let Ok(message) = messages.try_recv() {
@@ -194,26 +199,28 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, message: Message, queued: &AtomicUsize) {
+    /// Handles one message.
+    fn take(&mut self, message: LogMessage, queued: &AtomicUsize) {
         match message {
-            Message::Line(line) => {
+            LogMessage::Line(line) => {
                 queued.fetch_sub(line.capacity() + OVERHEAD, Relaxed);
                 self.add(&line, Timestamp::now());
             }
-            Message::Reopen => {
+            LogMessage::Reopen => {
                 self.flush();
                 self.reopen();
             }
         }
     }
 
+    /// Adds a line to the batch, and moves the file aside before it when that is due.
     fn add(&mut self, line: &[u8], now: Timestamp) {
         let is_due =
-            matches!(&self.output, Output::File(file) if file.is_due(self.batch.len(), line.len(), now));
+            matches!(&self.output, LogOutput::File(file) if file.is_due(self.batch.len(), line.len(), now));
         if is_due || self.batch.len() + line.len() > BATCH {
             self.flush();
         }
-        if is_due && let Output::File(file) = &mut self.output {
+        if is_due && let LogOutput::File(file) = &mut self.output {
             let rolled = file.roll(now);
             self.report("rolled", rolled);
         }
@@ -221,31 +228,32 @@ impl Writer {
         self.lines += 1;
     }
 
+    /// Opens the file again.
     fn reopen(&mut self) {
-        if let Output::File(file) = &mut self.output {
+        if let LogOutput::File(file) = &mut self.output {
             let reopened = file.reopen(Timestamp::now());
-            self.report("opened anew", reopened);
+            self.report("reopened", reopened);
         }
     }
 
-    /// Says that the file stays as it is.
+    /// Logs a failure to roll or open the file, which stays in use as it is.
     fn report(&self, what: &str, done: io::Result<()>) {
         if let Err(error) = done {
             tracing::warn!(log = self.name, %error, "a log cannot be {what}, and is continued as it is");
         }
     }
 
-    /// Writes what was gathered: whole lines, in one write when the system takes them.
+    /// Writes the batch: whole lines, in one write when the system takes them.
     fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
         }
         let written = match &mut self.output {
-            Output::Standard => {
+            LogOutput::Standard => {
                 let mut out = io::stdout().lock();
                 out.write_all(&self.batch).and_then(|()| out.flush())
             }
-            Output::File(file) => file.write(&self.batch),
+            LogOutput::File(file) => file.write(&self.batch),
         };
         if let Err(error) = &written {
             self.unwritten.add(self.lines);

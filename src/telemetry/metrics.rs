@@ -1,5 +1,5 @@
-//! Counting in cells: each worker has its own, so that counting is one plain store; a reader sums the cells of one
-//! name and label set.
+//! Metrics in cells: each worker has its own, so that counting is one plain store; a reader sums the cells of one name
+//! and label set.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -9,9 +9,9 @@ use std::time::Duration;
 /// A metric's name and labels, in the order they are shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Series {
-    /// What is counted, such as `requests`.
+    /// The name, such as `requests`.
     pub name: &'static str,
-    /// Of what, such as `router` `outgoing`.
+    /// The labels, such as `router` `outgoing`.
     pub labels: Vec<(&'static str, String)>,
 }
 
@@ -23,44 +23,47 @@ pub struct Counter(Arc<AtomicU64>);
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicI64>);
 
-/// How long something took each time, by [`Durations::BOUNDS`], recorded by one thread.
+/// A histogram of durations with the bounds [`Durations::BOUNDS`], recorded by one thread.
 #[derive(Clone, Debug, Default)]
 pub struct Durations(Arc<Buckets>);
 
+/// The buckets of a histogram.
 #[derive(Debug, Default)]
 struct Buckets {
-    /// As many as there are bounds, and one for what is above them all.
+    /// One count for each bound, and one for the durations above them all.
     counts: [AtomicU64; Durations::BOUNDS.len() + 1],
-    /// In microseconds.
+    /// The sum of all durations, in microseconds.
     sum: AtomicU64,
 }
 
 /// The sum of a series over all workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Total {
-    /// Of counters.
+    /// The sum of counters.
     Counter(u64),
-    /// Of gauges.
+    /// The sum of gauges.
     Gauge(i64),
-    /// Of durations.
+    /// The sum of histograms.
     Durations(Distribution),
 }
 
-/// How durations are distributed.
+/// The distribution of durations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
-    /// How many were at most each of [`Durations::BOUNDS`] and above the one before; the last, above them all.
+    /// How many durations were at most each of [`Durations::BOUNDS`] and above the one before; the last, above them
+    /// all.
     pub counts: [u64; Durations::BOUNDS.len() + 1],
-    /// Their sum.
+    /// The sum of all durations.
     pub sum: Duration,
 }
 
-/// Every series of the process. Cheap to clone.
+/// The registry of every series of the process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Registry(Arc<Mutex<Table>>);
+pub struct Registry(Arc<Mutex<SeriesTable>>);
 
+/// The series of a registry, and their meanings.
 #[derive(Debug, Default)]
-struct Table {
+struct SeriesTable {
     series: BTreeMap<Series, Cells>,
     meanings: BTreeMap<&'static str, &'static str>,
 }
@@ -81,7 +84,7 @@ impl Counter {
 
     /// Counts `n` more.
     ///
-    /// A load and a store, not an atomic addition: each cell has one writer.
+    /// This is a load and a store, not an atomic addition: each cell has one writer.
     pub fn add(&self, n: u64) {
         add(&self.0, n);
     }
@@ -93,7 +96,7 @@ impl Gauge {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// Makes it `n`.
+    /// Sets the value to `n`.
     pub fn set(&self, n: i64) {
         self.0.store(n, Relaxed);
     }
@@ -120,7 +123,7 @@ impl Durations {
         Duration::from_secs(10),
     ];
 
-    /// Records one.
+    /// Records one duration.
     pub fn record(&self, duration: Duration) {
         let bucket = Self::BOUNDS.partition_point(|bound| *bound < duration);
         if let Some(count) = self.0.counts.get(bucket) {
@@ -130,20 +133,21 @@ impl Durations {
     }
 }
 
+/// Adds to a cell that has one writer.
 fn add(cell: &AtomicU64, n: u64) {
     cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
 impl Distribution {
-    /// Returns how many durations there were.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Returns the duration that a `share` (0 to 1) of them did not exceed, as exactly as the buckets tell: it is
-    /// interpolated within its bucket, and 10 s when it is above the last bound. Zero when there were none.
+    /// Returns the duration that a `share` (0 to 1) of them did not exceed, as exactly as the buckets allow: it is
+    /// interpolated within its bucket, and 10 s when it is above the last bound. Zero when there are none.
     pub fn quantile(&self, share: f64) -> Duration {
-        // Counts are far smaller than what a double counts exactly.
+        // Counts are far below the largest integer that a double holds exactly.
         let wanted = share * self.count() as f64;
         let (mut below, mut from) = (0.0, Duration::ZERO);
         for (bound, count) in Durations::BOUNDS.iter().zip(self.counts) {
@@ -189,12 +193,12 @@ impl Registry {
         cell
     }
 
-    /// Says what the series of a name mean, in a sentence without its full stop.
+    /// Sets the meaning of the series of a name, in a sentence without its full stop.
     pub fn describe(&self, name: &'static str, meaning: &'static str) {
         self.table().meanings.insert(name, meaning);
     }
 
-    /// Returns what the series of a name mean; nothing when nobody said.
+    /// Returns the meaning of the series of a name; empty when none was set.
     pub fn meaning(&self, name: &str) -> &'static str {
         self.table().meanings.get(name).copied().unwrap_or_default()
     }
@@ -221,16 +225,19 @@ impl Registry {
             .sum()
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    /// Locks the table.
+    fn table(&self) -> MutexGuard<'_, SeriesTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Returns the series of a name and labels.
 fn series(name: &'static str, labels: &[(&'static str, &str)]) -> Series {
     Series { name, labels: labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect() }
 }
 
 impl Cells {
+    /// Sums the cells.
     fn total(&self) -> Total {
         match self {
             Self::Counters(cells) => Total::Counter(cells.iter().map(|cell| cell.0.load(Relaxed)).sum()),

@@ -7,7 +7,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 use signpost::message::{
-    CHUNK_END, Chunked, Chunks, Framing, Head, Limits, keeps_alive, request_framing, response_framing,
+    CHUNK_END, ChunkEvent, Chunks, Framing, Head, HeadLimits, keeps_alive, request_framing, response_framing,
     write_chunk_head, write_last_chunk,
 };
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const LIMITS: Limits = Limits { line: 8192, fields_bytes: 65536, fields: 100 };
+const LIMITS: HeadLimits = HeadLimits { line: 8192, fields_bytes: 65536, fields: 100 };
 
 /// A request as a reader understood it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,12 +62,12 @@ fn unchunk(chunks: &mut Chunks, input: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut body, mut taken) = (Vec::new(), 0);
     loop {
         match chunks.decode(&input[taken..]).ok()? {
-            Chunked::More { .. } => return None,
-            Chunked::Data { skip, data } => {
+            ChunkEvent::More { .. } => return None,
+            ChunkEvent::Data { skip, data } => {
                 body.extend_from_slice(&input[taken + skip..taken + skip + data]);
                 taken += skip + data;
             }
-            Chunked::End { consumed } => return Some((body, taken + consumed)),
+            ChunkEvent::End { consumed } => return Some((body, taken + consumed)),
         }
     }
 }
@@ -529,12 +529,12 @@ fn unchunk_pieces(input: &[u8], ends: &[usize]) -> (Vec<u8>, Option<usize>, Vec<
     for &end in ends {
         while at < end {
             match chunks.decode(&input[at..end]) {
-                Ok(Chunked::More { consumed }) => at += consumed,
-                Ok(Chunked::Data { skip, data }) => {
+                Ok(ChunkEvent::More { consumed }) => at += consumed,
+                Ok(ChunkEvent::Data { skip, data }) => {
                     body.extend_from_slice(&input[at + skip..at + skip + data]);
                     at += skip + data;
                 }
-                Ok(Chunked::End { consumed }) => {
+                Ok(ChunkEvent::End { consumed }) => {
                     return (body, Some(at + consumed), chunks.trailers().to_vec());
                 }
                 Err(_) => return (body, None, Vec::new()),

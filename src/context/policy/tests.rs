@@ -1,11 +1,12 @@
 use super::*;
 use crate::context::{Labeler, decode_overrides};
-use crate::message::{Limits, Version};
+use crate::message::{HeadLimits, Version};
 use std::time::Duration;
 
-const LIMITS: Limits = Limits { line: 8192, fields_bytes: 65536, fields: 200 };
+const LIMITS: HeadLimits = HeadLimits { line: 8192, fields_bytes: 65536, fields: 200 };
 
-/// Every spelling in which a stranger may try to steer. They are malformed too, which must not matter.
+/// Every spelling of a steering field that an untrusted caller may try. The values are malformed, which must not
+/// matter.
 const STEERING: [&str; 20] = [
     "l5d-dtab: /svc => /evil",
     "L5D-Dtab: not a dtab",
@@ -59,7 +60,7 @@ fn fields(head: &Head) -> Vec<String> {
     head.fields().map(|field| format!("{}: {}", text(field.name), text(field.value))).collect()
 }
 
-/// Enters a request and returns what is known of it, and the fields that are left besides `Host`.
+/// Enters a request and returns its context, and the fields that are left besides `Host`.
 fn enter(policy: &Policy, lines: &[&str]) -> (Result<(), Refusal>, Context, Vec<String>) {
     let mut head = request(lines);
     let mut context = Context::new();
@@ -230,7 +231,7 @@ fn a_request_leaves_with_what_the_router_says() {
     let mut context = Context::new();
     policy.enter(&peer(), &mut head, &mut context).unwrap();
     let overrides = decode_overrides(context.overrides(), &policy.override_limits()).unwrap();
-    let names = Leaving {
+    let names = UpstreamNames {
         service: b"/svc/world",
         client: b"/#/io.l5d.fs/world-v2",
         residual: Some(b""),
@@ -255,12 +256,12 @@ fn a_request_leaves_with_what_the_router_says() {
     ];
     assert_eq!(fields(&head), expected);
 
-    policy.aim(&mut head, b"/#/io.l5d.fs/world-v1", Some(b"/rest"));
-    assert_eq!(head.get(Known::L5dDstClient), Some(b"/#/io.l5d.fs/world-v1".as_slice()));
-    assert_eq!(head.get_all(Known::L5dDstClient).count(), 1);
-    assert_eq!(head.get(Known::L5dDstResidual), Some(b"/rest".as_slice()));
-    policy.aim(&mut head, b"/#/io.l5d.fs/world-v1", None);
-    assert!(!head.contains(Known::L5dDstResidual));
+    policy.name_client(&mut head, b"/#/io.l5d.fs/world-v1", Some(b"/rest"));
+    assert_eq!(head.get(KnownField::L5dDstClient), Some(b"/#/io.l5d.fs/world-v1".as_slice()));
+    assert_eq!(head.get_all(KnownField::L5dDstClient).count(), 1);
+    assert_eq!(head.get(KnownField::L5dDstResidual), Some(b"/rest".as_slice()));
+    policy.name_client(&mut head, b"/#/io.l5d.fs/world-v1", None);
+    assert!(!head.contains(KnownField::L5dDstResidual));
 }
 
 #[test]
@@ -269,7 +270,8 @@ fn a_strangers_request_leaves_with_nothing_but_what_the_router_says() {
     let mut head = request(&STEERING);
     let mut context = Context::new();
     policy.enter(&peer(), &mut head, &mut context).unwrap();
-    let names = Leaving { service: b"/svc/hello", client: b"/c", residual: Some(b"/r"), overrides: b"" };
+    let names =
+        UpstreamNames { service: b"/svc/hello", client: b"/c", residual: Some(b"/r"), overrides: b"" };
     policy.leave(&peer(), &mut head, &mut context, &names);
     let left: Vec<String> =
         head.fields().map(|field| String::from_utf8(field.name.to_vec()).unwrap()).collect();
@@ -293,12 +295,12 @@ fn forwarded_and_the_time_are_added_when_asked_for() {
         timestamp_header: Some("X-Request-Start".into()),
         ..Config::default()
     });
-    let names = Leaving { service: b"/s", client: b"/c", residual: None, overrides: b"" };
+    let names = UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"" };
     let mut context = Context::new();
     let mut head = request(&["Forwarded: for=_first"]);
     policy.enter(&peer(), &mut head, &mut context).unwrap();
     policy.leave(&peer(), &mut head, &mut context, &names);
-    let forwarded: Vec<&[u8]> = head.get_all(Known::Forwarded).collect();
+    let forwarded: Vec<&[u8]> = head.get_all(KnownField::Forwarded).collect();
     let ours = b"by=_edge;for=\"192.0.2.43:8080\";host=hello;proto=http";
     assert_eq!(forwarded, [b"for=_first".as_slice(), ours]);
     let time = std::str::from_utf8(head.find(b"x-request-start").unwrap()).unwrap();
@@ -315,7 +317,7 @@ fn forwarded_and_the_time_are_added_when_asked_for() {
 #[test]
 fn via_says_the_version_a_message_came_in() {
     let policy = policy(Trust::Nobody);
-    let names = Leaving { service: b"/s", client: b"/c", residual: None, overrides: b"" };
+    let names = UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"" };
     for (version, entry) in
         [(Version::Http10, "1.0 signpost"), (Version::Http11, "1.1 signpost"), (Version::Http2, "2 signpost")]
     {
@@ -323,11 +325,11 @@ fn via_says_the_version_a_message_came_in() {
         let mut head = request(&[]);
         head.set_version(version);
         policy.leave(&peer(), &mut head, &mut context, &names);
-        assert_eq!(head.get(Known::Via), Some(entry.as_bytes()));
+        assert_eq!(head.get(KnownField::Via), Some(entry.as_bytes()));
         let mut head = response(&["A: b"]);
         head.set_version(version);
         let _ = policy.answer(&mut head, &context);
-        assert_eq!(head.get(Known::Via), Some(entry.as_bytes()));
+        assert_eq!(head.get(KnownField::Via), Some(entry.as_bytes()));
     }
 }
 

@@ -7,16 +7,16 @@ fn decode(chunks: &mut Chunks, input: &[u8], size: usize) -> Result<(Vec<u8>, Op
         let mut rest = piece;
         while !rest.is_empty() {
             let step = match chunks.decode(rest)? {
-                Chunked::More { consumed } => {
+                ChunkEvent::More { consumed } => {
                     assert_eq!(consumed, rest.len(), "more is asked for when all was taken");
                     consumed
                 }
-                Chunked::Data { skip, data } => {
+                ChunkEvent::Data { skip, data } => {
                     assert!(data > 0, "there is data");
                     body.extend_from_slice(&rest[skip..skip + data]);
                     skip + data
                 }
-                Chunked::End { consumed } => return Ok((body, Some(taken + consumed))),
+                ChunkEvent::End { consumed } => return Ok((body, Some(taken + consumed))),
             };
             rest = &rest[step..];
             taken += step;
@@ -58,7 +58,7 @@ fn bodies() {
             let decoded = decode(&mut chunks, with_next.as_bytes(), size);
             assert_eq!(decoded, Ok((body.into(), Some(input.len()))), "{input:?} by {size}");
             assert_eq!(chunks.trailers().escape_ascii().to_string(), trailers.escape_default().to_string());
-            assert_eq!(chunks.decode(b"5\r\n"), Ok(Chunked::End { consumed: 0 }), "the end stays the end");
+            assert_eq!(chunks.decode(b"5\r\n"), Ok(ChunkEvent::End { consumed: 0 }), "the end stays the end");
         }
     }
 }
@@ -152,14 +152,14 @@ fn trailers_are_bounded() {
 #[test]
 fn trailers_are_chosen() {
     let mut chunks = Chunks::new();
-    assert_eq!(chunks.decode(b"0\r\nA: b\r\nC: d \r\ne: f\r\n\r"), Ok(Chunked::More { consumed: 23 }));
+    assert_eq!(chunks.decode(b"0\r\nA: b\r\nC: d \r\ne: f\r\n\r"), Ok(ChunkEvent::More { consumed: 23 }));
     assert_eq!(chunks.trailers(), b"", "there are none before the end");
-    assert_eq!(chunks.decode(b"\n"), Ok(Chunked::End { consumed: 1 }));
+    assert_eq!(chunks.decode(b"\n"), Ok(ChunkEvent::End { consumed: 1 }));
     chunks.retain_trailers(|field| field.value == b"d" || field.name == b"e");
     assert_eq!(chunks.trailers(), b"C: d \r\ne: f\r\n");
     chunks.clear();
     assert_eq!(chunks.trailers(), b"");
-    assert_eq!(chunks.decode(b"1\r\na"), Ok(Chunked::Data { skip: 3, data: 1 }));
+    assert_eq!(chunks.decode(b"1\r\na"), Ok(ChunkEvent::Data { skip: 3, data: 1 }));
 }
 
 #[test]

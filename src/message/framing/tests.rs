@@ -1,7 +1,7 @@
 use super::*;
-use crate::message::Limits;
+use crate::message::HeadLimits;
 
-const LIMITS: Limits = Limits { line: 1000, fields_bytes: 10_000, fields: 100 };
+const LIMITS: HeadLimits = HeadLimits { line: 1000, fields_bytes: 10_000, fields: 100 };
 
 fn request(line: &str, fields: &str) -> Head {
     let text = format!("{line}\r\n{fields}\r\n");
@@ -17,7 +17,7 @@ fn response(line: &str, fields: &str) -> Head {
     head
 }
 
-/// What both requests and responses make of their framing fields.
+/// The framing of both requests and responses by their fields.
 const FIELDS: [(&str, Result<Framing, FramingError>); 37] = [
     ("Content-Length: 0\r\n", Ok(Framing::Length(0))),
     ("Content-Length: 5\r\n", Ok(Framing::Length(5))),

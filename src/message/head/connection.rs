@@ -1,20 +1,26 @@
-//! What a message says of the connection it came over (RFC 9110 7.6.1).
+//! The parts of a head that are about its own connection: hop-by-hop fields are removed from the message received (RFC
+//! 9110 7.6.1), and the message sent gets those of the connection it is sent on.
+//!
+//! | direction | received | sent over HTTP/1 | sent over HTTP/2 |
+//! |---|---|---|---|
+//! | request, to an endpoint | [`Head::strip_hop_by_hop`] | [`Head::write_request`] | [`Head::to_http2_request`] |
+//! | response, to a caller | [`Head::strip_hop_by_hop`] | [`Head::settle_response`] | [`Head::settle_response`] |
 
 use super::{Head, Span, Version};
-use crate::message::{Field, Known};
+use crate::message::{Field, Framing, KnownField};
 
-/// The connection options that are heeded; a message with more is refused by the framing rules.
+/// How many connection options are looked at; the framing rules refuse a message with more.
 ///
 /// Every option is compared with every field, and no honest message names more than a handful.
 pub(in crate::message) const MAX_OPTIONS: usize = 64;
 
-/// What [`Head::strip_hop_by_hop`] found and removed.
+/// The facts that [`Head::strip_hop_by_hop`] found in the fields it removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HopByHop {
-    /// The value of `Upgrade` when an upgrade was asked for: `Connection` names it and the message is
+pub struct HopByHopFields {
+    /// The value of `Upgrade` when the message has an upgrade: `Connection` names it and the message is
     /// HTTP/1.1.
     ///
-    /// Who carries the upgrade on appends it again, with `Connection: upgrade`.
+    /// The proxy adds it again, with `Connection: upgrade`, when it passes the upgrade on.
     pub upgrade: Option<Box<[u8]>>,
     /// Whether `TE` says that the sender takes trailers.
     pub trailers: bool,
@@ -24,7 +30,7 @@ impl Head {
     /// Returns the options of all `Connection` fields, without blanks and empty ones, in the case they were
     /// sent in.
     pub fn connection_options(&self) -> impl Iterator<Item = &[u8]> {
-        self.get_all(Known::Connection).flat_map(list)
+        self.get_all(KnownField::Connection).flat_map(list)
     }
 
     /// Returns whether `Connection` has the option, whatever its case.
@@ -34,21 +40,21 @@ impl Head {
 
     /// Returns whether `TE` says that the sender takes trailers (RFC 9110 10.1.4).
     pub fn takes_trailers(&self) -> bool {
-        self.get_all(Known::Te).flat_map(list).any(|te| te.eq_ignore_ascii_case(b"trailers"))
+        self.get_all(KnownField::Te).flat_map(list).any(|te| te.eq_ignore_ascii_case(b"trailers"))
     }
 
-    /// Removes what speaks of one connection only: the fields that `Connection` names and the known ones (RFC
-    /// 9110 7.6.1, [`Known::is_hop_by_hop`]).
+    /// Removes the fields that are about one connection only: those that `Connection` names and the known ones
+    /// (RFC 9110 7.6.1, [`KnownField::is_hop_by_hop`]).
     ///
-    /// `Connection` cannot name away what decides where a message goes and where it ends, nor whom it comes
-    /// from: `Host`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and `X-Forwarded-*` stay. Call it
-    /// before the router adds fields of its own, so that no caller can name those away either, after the
-    /// framing has been decided and before the version is changed.
-    pub fn strip_hop_by_hop(&mut self) -> HopByHop {
-        if self.known & Known::HOP_BY_HOP == 0 {
-            return HopByHop::default();
+    /// `Connection` cannot remove the fields that decide where a message goes, where it ends and which caller it
+    /// comes from: `Host`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and `X-Forwarded-*` stay. Call it
+    /// after the framing has been decided, before the version is changed, and before the router adds fields of its
+    /// own, so that no peer can remove those either.
+    pub fn strip_hop_by_hop(&mut self) -> HopByHopFields {
+        if self.known & KnownField::HOP_BY_HOP == 0 {
+            return HopByHopFields::default();
         }
-        let found = HopByHop { upgrade: self.upgrade(), trailers: self.takes_trailers() };
+        let found = HopByHopFields { upgrade: self.upgrade(), trailers: self.takes_trailers() };
         let mut named = [Span::default(); MAX_OPTIONS];
         let count = self.named_fields(&mut named);
         let named = &named[..count];
@@ -62,16 +68,16 @@ impl Head {
         found
     }
 
-    /// The protocols of `Upgrade`, if the message may and does ask for one of them: RFC 9110 7.8 has it
-    /// ignored in HTTP/1.0, and without `Connection: upgrade` it was not meant for this hop.
+    /// Returns the protocols of `Upgrade`, if the message may and does ask for one of them: RFC 9110 7.8 has the
+    /// field ignored in HTTP/1.0, and without `Connection: upgrade` it was not meant for this hop.
     fn upgrade(&self) -> Option<Box<[u8]>> {
         let asks = self.version == Version::Http11
-            && self.contains(Known::Upgrade)
+            && self.contains(KnownField::Upgrade)
             && self.has_connection_option(b"upgrade");
-        asks.then(|| self.get_all(Known::Upgrade).collect::<Vec<_>>().join(b", ".as_slice()).into())
+        asks.then(|| self.get_all(KnownField::Upgrade).collect::<Vec<_>>().join(b", ".as_slice()).into())
     }
 
-    /// Notes which fields `Connection` names beside the usual options; returns how many.
+    /// Notes the fields that `Connection` names beside the usual options; returns the number of them.
     fn named_fields(&self, named: &mut [Span; MAX_OPTIONS]) -> usize {
         let start = self.bytes.as_ptr() as usize;
         let options = self.connection_options().filter(|option| !is_usual(option));
@@ -86,23 +92,212 @@ impl Head {
     }
 }
 
+/// The facts of a request that its head states for one connection to an HTTP/1 endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestConnection<'a> {
+    /// The framing of the body as it is sent: [`Framing::Chunked`] is announced here, a length is in the head already.
+    pub framing: Framing,
+    /// The protocols that the request asks to switch to: see [`HopByHopFields::tunnel_protocols`].
+    pub upgrade: Option<&'a [u8]>,
+    /// Whether the caller takes trailers. A request that asks for an upgrade does not announce it: it has room for one
+    /// `Connection` field.
+    pub trailers: bool,
+}
+
+/// The connection to a caller on which a response is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseConnection<'a> {
+    /// A connection of HTTP/1, for a final response.
+    Http1 {
+        /// The version of the request.
+        version: Version,
+        /// Whether the connection may stay open after the response, as far as the response does not decide it.
+        keep: bool,
+    },
+    /// A stream of HTTP/2, for a final response: its frames end the body.
+    Http2,
+    /// A connection or stream that goes on to the final response: this one is interim (1xx).
+    Interim,
+    /// A connection of HTTP/1 that becomes a tunnel after the response.
+    Tunnel {
+        /// The protocols of the response's `Upgrade`: see [`HopByHopFields::upgrade`].
+        protocols: Option<&'a [u8]>,
+    },
+}
+
+/// The end of a response on its caller's connection, as [`Head::settle_response`] announced it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseEnd {
+    /// The framing of the body as it is sent. With [`Framing::Close`], only the end of the connection ends it.
+    pub framing: Framing,
+    /// Whether the connection stays open for another request.
+    pub keep: bool,
+}
+
+impl HopByHopFields {
+    /// Returns the protocols that a request's upgrade may switch to; `None` without an upgrade, or without such a
+    /// protocol.
+    ///
+    /// Protocols that carry HTTP themselves are left out: their requests would pass through the tunnel without a
+    /// policy. RFC 9113 3.1 has retired `h2c` in `Upgrade` anyway.
+    pub fn tunnel_protocols(&self) -> Option<Box<[u8]>> {
+        let carries_http = |protocol: &&[u8]| {
+            let name = protocol.to_ascii_lowercase();
+            [b"h2".as_slice(), b"http/", b"tls/"].iter().any(|prefix| name.starts_with(prefix))
+        };
+        let protocols: Vec<&[u8]> = self
+            .upgrade
+            .as_deref()?
+            .split(|&byte| byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .filter(|protocol| !carries_http(protocol))
+            .collect();
+        (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()).into())
+    }
+}
+
+impl Head {
+    /// Writes a request head for an HTTP/1 endpoint to the end of `out`, from the first line to the empty one.
+    ///
+    /// Call it after [`strip_hop_by_hop`](Self::strip_hop_by_hop) and after every field of the router's own; for an
+    /// HTTP/2 endpoint, [`to_http2_request`](Self::to_http2_request) is the counterpart. The head becomes one of
+    /// HTTP/1.1: the version is the sender's own (RFC 9112 2.3), a missing `Host` is added without a value (3.2), and
+    /// `Expect` of an HTTP/1.0 request is dropped (RFC 9110 10.1.1). Behind its fields come, where they apply,
+    ///
+    /// 1. `transfer-encoding: chunked`,
+    /// 2. `connection: upgrade` and `upgrade`, or else `connection: te` and `te: trailers`.
+    ///
+    /// These lines go to `out` alone, so a request that is sent again does not have them twice. Nothing is allocated
+    /// when `out` has room, except for the `Host` of a head whose buffer is full.
+    pub fn write_request(&mut self, connection: RequestConnection<'_>, out: &mut Vec<u8>) {
+        self.become_http11_request();
+        self.write_open(out);
+        if connection.framing == Framing::Chunked {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
+        match connection.upgrade {
+            Some(protocols) => {
+                out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+                out.extend_from_slice(protocols);
+                out.extend_from_slice(b"\r\n");
+            }
+            None if connection.trailers => {
+                out.extend_from_slice(b"connection: te\r\nte: trailers\r\n");
+            }
+            None => {}
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Makes a request head that came in another version one of HTTP/1.1.
+    fn become_http11_request(&mut self) {
+        if self.version == Version::Http11 {
+            return;
+        }
+        if self.version == Version::Http10 {
+            self.remove(KnownField::Expect);
+        }
+        self.set_version(Version::Http11);
+        if !self.contains(KnownField::Host) {
+            self.append_known(KnownField::Host, b"");
+        }
+    }
+
+    /// Makes a response head state how its body ends on the caller's connection, and whether that stays open.
+    ///
+    /// `framing` is how the body ends as it comes from the endpoint, or as it was made here. Call it once, after
+    /// [`strip_hop_by_hop`](Self::strip_hop_by_hop), after the version received was noted (in `Via`), and as the last
+    /// edit of a final response; then [`write`](Self::write) or [`to_http2_response`](Self::to_http2_response). The
+    /// version becomes HTTP/1.1, the router's own (RFC 9112 2.3). For a final response,
+    ///
+    /// * `Content-Length` stays only where it is true. A body with a length has exactly one (over HTTP/1 it is added
+    ///   when it is missing); a body without a length (RFC 9112 6.2) and a 204 (RFC 9110 8.6) have none; with
+    ///   [`Framing::None`], as for HEAD, a 304 or a body made here, the field is left alone;
+    /// * over HTTP/1, a body without a length is announced as `transfer-encoding: chunked`; a caller of HTTP/1.0 gets
+    ///   it until the connection closes;
+    /// * over HTTP/1, `connection: close` announces that the connection closes, and `connection: keep-alive` to a caller
+    ///   of HTTP/1.0 that it stays.
+    ///
+    /// An interim response loses its `Content-Length` (RFC 9110 8.6). The response that opens a tunnel gets
+    /// `connection: upgrade` and `upgrade`, and is otherwise left alone.
+    ///
+    /// A response that comes with the fields it needs, to a caller of HTTP/1.1 that may go on, costs no allocation.
+    pub fn settle_response(&mut self, framing: Framing, connection: ResponseConnection<'_>) -> ResponseEnd {
+        self.set_version(Version::Http11);
+        match connection {
+            ResponseConnection::Http1 { version, keep } => self.settle_http1_response(framing, version, keep),
+            ResponseConnection::Http2 => {
+                if !matches!(framing, Framing::Length(_)) || self.contains(KnownField::ContentLength) {
+                    self.settle_content_length(framing);
+                }
+                ResponseEnd { framing, keep: true }
+            }
+            ResponseConnection::Interim => {
+                self.remove(KnownField::ContentLength);
+                ResponseEnd { framing: Framing::None, keep: true }
+            }
+            ResponseConnection::Tunnel { protocols } => {
+                if let Some(protocols) = protocols {
+                    self.append(b"connection", b"upgrade");
+                    self.append(b"upgrade", protocols);
+                }
+                ResponseEnd { framing: Framing::Tunnel, keep: false }
+            }
+        }
+    }
+
+    /// Settles a final response over HTTP/1.
+    fn settle_http1_response(&mut self, framing: Framing, version: Version, keep: bool) -> ResponseEnd {
+        self.settle_content_length(framing);
+        let framing = match framing {
+            Framing::Chunked | Framing::Close if version == Version::Http11 => Framing::Chunked,
+            Framing::Chunked | Framing::Close => Framing::Close,
+            other => other,
+        };
+        if framing == Framing::Chunked {
+            self.append(b"transfer-encoding", b"chunked");
+        }
+        let keep = keep && !matches!(framing, Framing::Close | Framing::Tunnel);
+        match (keep, version) {
+            (false, _) => self.append(b"connection", b"close"),
+            (true, Version::Http10) => self.append(b"connection", b"keep-alive"),
+            (true, _) => {}
+        }
+        ResponseEnd { framing, keep }
+    }
+
+    /// Leaves `Content-Length` only where it is true of a final response.
+    fn settle_content_length(&mut self, framing: Framing) {
+        match framing {
+            Framing::Length(length) => self.set_content_length(length),
+            Framing::None if self.status != 204 => {}
+            _ => _ = self.remove(KnownField::ContentLength),
+        }
+    }
+}
+
 /// Returns the elements of a comma-separated list, without blanks around them and without empty ones.
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// Whether an option is one of those almost every message has, none of which names a field that could stay.
+/// Returns whether an option is one of the usual ones, none of which names a field that could stay.
 fn is_usual(option: &[u8]) -> bool {
     [b"keep-alive".as_slice(), b"close", b"upgrade", b"te"]
         .iter()
         .any(|usual| option.eq_ignore_ascii_case(usual))
 }
 
+/// Returns whether `Connection` cannot remove a field.
 fn outlives_connection(field: Field<'_>) -> bool {
     const FORWARDED: &[u8] = b"x-forwarded-";
     match field.known {
-        Known::Host | Known::ContentLength | Known::Via | Known::MaxForwards | Known::Forwarded => true,
-        Known::Other => {
+        KnownField::Host
+        | KnownField::ContentLength
+        | KnownField::Via
+        | KnownField::MaxForwards
+        | KnownField::Forwarded => true,
+        KnownField::Other => {
             field.name.get(..FORWARDED.len()).is_some_and(|name| name.eq_ignore_ascii_case(FORWARDED))
         }
         _ => false,
@@ -110,79 +305,4 @@ fn outlives_connection(field: Field<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::Limits;
-
-    fn request(fields: &str) -> Head {
-        let limits = Limits { line: 1000, fields_bytes: 10_000, fields: 100 };
-        let mut head = Head::new();
-        let text = format!("GET / HTTP/1.1\r\n{fields}\r\n");
-        assert_eq!(head.parse_request(text.as_bytes(), &limits), Ok(Some(text.len())), "{text:?}");
-        head
-    }
-
-    #[test]
-    fn options_of_all_lines() {
-        let head = request("Connection: a, B ,,\tc\r\nX: y\r\nconnection:\r\nConnection: ,d\r\n");
-        let options: Vec<_> =
-            head.connection_options().map(|option| option.escape_ascii().to_string()).collect();
-        assert_eq!(options, ["a", "B", "c", "d"]);
-        assert!(head.has_connection_option(b"b") && !head.has_connection_option(b"y"));
-    }
-
-    #[test]
-    fn hop_by_hop_fields_are_removed() {
-        let table = [
-            ("Host: a\r\nX: y\r\n", "Host: a\r\nX: y\r\n"),
-            ("Host: a\r\nConnection: close\r\n", "Host: a\r\n"),
-            ("Connection: X\r\nx: y\r\nZ: y\r\nX: z\r\n", "Z: y\r\n"),
-            ("X: y\r\nConnection: z\r\nconnection: x\r\nZ: y\r\n", ""),
-            ("Keep-Alive: timeout=5\r\nA: b\r\n", "A: b\r\n"),
-            ("Proxy-Connection: keep-alive\r\nTE: gzip\r\nTrailer: a\r\nUpgrade: b\r\nA: b\r\n", "A: b\r\n"),
-            (
-                "Transfer-Encoding: chunked\r\nProxy-Authorization: a\r\nProxy-Authenticate: b\r\nA: b\r\n",
-                "A: b\r\n",
-            ),
-            // What Connection may not name away.
-            (
-                "Connection: host, content-length, via, max-forwards, forwarded, x-forwarded-for\r\nHost: a\r\n\
-                 Content-Length: 1\r\nVia: b\r\nMax-Forwards: 1\r\nForwarded: for=c\r\nX-Forwarded-For: c\r\n",
-                "Host: a\r\nContent-Length: 1\r\nVia: b\r\nMax-Forwards: 1\r\nForwarded: for=c\r\n\
-                 X-Forwarded-For: c\r\n",
-            ),
-            // A caller may take its own override away, and nobody else's.
-            ("Connection: l5d-dtab, baggage\r\nl5d-dtab: a\r\nBaggage: b\r\n", ""),
-            // An underscore is no hyphen.
-            ("Keep_Alive: a\r\n", "Keep_Alive: a\r\n"),
-        ];
-        for (before, after) in table {
-            let mut head = request(before);
-            head.strip_hop_by_hop();
-            let mut out = Vec::new();
-            head.write(&mut out);
-            assert_eq!(String::from_utf8_lossy(&out), format!("GET / HTTP/1.1\r\n{after}\r\n"), "{before:?}");
-            assert!(!head.contains(Known::Connection) && !head.contains(Known::TransferEncoding));
-        }
-    }
-
-    #[test]
-    fn upgrades_and_trailers_are_noticed() {
-        let table = [
-            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", Some("websocket"), false),
-            ("Connection: keep-alive, upgrade\r\nUpgrade: a\r\nUpgrade: b/1\r\n", Some("a, b/1"), false),
-            ("Upgrade: websocket\r\n", None, false),
-            ("Connection: upgrade\r\n", None, false),
-            ("Connection: te\r\nTE: gzip;q=1, Trailers\r\n", None, true),
-            ("TE: trailers\r\n", None, true),
-            ("TE: gzip\r\n", None, false),
-        ];
-        for (fields, upgrade, trailers) in table {
-            let upgrade = upgrade.map(|upgrade| upgrade.as_bytes().into());
-            assert_eq!(request(fields).strip_hop_by_hop(), HopByHop { upgrade, trailers }, "{fields:?}");
-        }
-        let mut old = request("Connection: upgrade\r\nUpgrade: websocket\r\n");
-        old.set_version(Version::Http10);
-        assert_eq!(old.strip_hop_by_hop(), HopByHop::default());
-    }
-}
+mod tests;

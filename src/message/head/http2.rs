@@ -1,13 +1,14 @@
-//! Heads and trailers of HTTP/2: from a list of fields, and to one (RFC 9113 8.2 and 8.3).
+//! Heads and trailers of HTTP/2: read from a list of fields, and made into one (RFC 9113 8.2 and 8.3).
 
-use super::{Head, HeadError, Limits, Span, Version, validate_host};
-use crate::message::{Field, Known, may_trail};
+use super::{Head, HeadError, HeadLimits, Span, Version, validate_host};
+use crate::message::{Field, KnownField, may_trail};
 use bytes::Bytes;
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, StatusCode, request, response};
 
-/// What every field counts beside its name and its value: the colon, the blank and the line end it has in HTTP/1.
+/// The bytes that every field counts beside its name and its value: the colon, the blank and the line end it has in
+/// HTTP/1.
 const SEPARATORS: usize = ": \r\n".len();
 
 /// The most bytes of a head that its fields share when they become HTTP/2's. A peer's compression table keeps fields,
@@ -15,17 +16,21 @@ const SEPARATORS: usize = ": \r\n".len();
 const MOST_SHARED: usize = 2 * 1024;
 
 impl Head {
-    /// Makes the head that of an HTTP/2 request, in the form in which it is routed; what it held before is forgotten.
+    /// Replaces the head by that of an HTTP/2 request, in the form in which it is routed.
     ///
     /// `:authority` becomes `Host`, which comes first; the parts of a cookie become one (RFC 9113 8.2.3). The library
-    /// that decoded the list has refused what no list may have: names in upper case, pseudo-fields that are missing,
-    /// repeated or late, fields that speak of the connection.
+    /// that decoded the list has refused malformed lists: names in upper case, pseudo-fields that are missing, repeated
+    /// or late, fields about the connection.
     ///
     /// # Errors
     ///
-    /// A list beyond `limits`; a host that is none, or that differs from `:authority` (8.3.1); a target that its
+    /// A list beyond `limits`; a host that is invalid, or that differs from `:authority` (8.3.1); a target that its
     /// method does not allow.
-    pub fn take_http2_request(&mut self, parts: &request::Parts, limits: &Limits) -> Result<(), HeadError> {
+    pub fn take_http2_request(
+        &mut self,
+        parts: &request::Parts,
+        limits: &HeadLimits,
+    ) -> Result<(), HeadError> {
         self.clear();
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         if target.len() > limits.line {
@@ -35,7 +40,7 @@ impl Head {
         self.version = Version::Http2;
         if let Some(host) = host(parts)? {
             validate_host(host)?;
-            self.append_known(Known::Host, host);
+            self.append_known(KnownField::Host, host);
         }
         self.take_fields(&parts.headers, limits)?;
         self.normalise_target()?;
@@ -43,19 +48,24 @@ impl Head {
         Ok(())
     }
 
-    /// Makes the head that of an HTTP/2 response; what it held before is forgotten.
+    /// Replaces the head by that of an HTTP/2 response.
     ///
     /// # Errors
     ///
     /// A list beyond `limits`.
-    pub fn take_http2_response(&mut self, parts: &response::Parts, limits: &Limits) -> Result<(), HeadError> {
+    pub fn take_http2_response(
+        &mut self,
+        parts: &response::Parts,
+        limits: &HeadLimits,
+    ) -> Result<(), HeadError> {
         self.clear();
         self.set_status(parts.status.as_u16());
         self.version = Version::Http2;
         self.take_fields(&parts.headers, limits)
     }
 
-    fn take_fields(&mut self, fields: &HeaderMap, limits: &Limits) -> Result<(), HeadError> {
+    /// Appends the fields of a list, the parts of a cookie as one.
+    fn take_fields(&mut self, fields: &HeaderMap, limits: &HeadLimits) -> Result<(), HeadError> {
         if fields.len() > limits.fields {
             return Err(HeadError::TooManyFields);
         }
@@ -76,6 +86,7 @@ impl Head {
         Ok(())
     }
 
+    /// Notes whether the last field may be put into a compression table.
     fn note_never_indexed(&mut self, value: &HeaderValue) {
         if let Some(line) = self.lines.last_mut() {
             line.never_indexed = value.is_sensitive();
@@ -84,8 +95,8 @@ impl Head {
 
     /// Returns the request as HTTP/2 has it: `Host` as `:authority`, `http` as `:scheme`, names in lower case.
     ///
-    /// What speaks of one connection is left out; `te: trailers` is added when `trailers` says so, for it is the one
-    /// such field that HTTP/2 has (RFC 9113 8.2.2).
+    /// Hop-by-hop fields are left out; `te: trailers` is added when `trailers` is true: it is the one such field that
+    /// HTTP/2 has (RFC 9113 8.2.2).
     ///
     /// # Errors
     ///
@@ -93,12 +104,12 @@ impl Head {
     pub fn to_http2_request(&self, trailers: bool) -> Result<http::Request<()>, HeadError> {
         const UNFIT: HeadError = HeadError::Malformed("the request target cannot be carried over HTTP/2");
         let mut request = http::Request::new(());
-        let bytes = Shared::new(&self.bytes);
+        let bytes = SharedBytes::new(&self.bytes);
         let target = PathAndQuery::from_maybe_shared(bytes.get(self.target));
         let mut uri = http::uri::Parts::default();
         uri.path_and_query =
             Some(target.or_else(|_| PathAndQuery::try_from(encoded(self.target()))).map_err(|_| UNFIT)?);
-        match self.lines.iter().find(|line| line.known == Known::Host) {
+        match self.lines.iter().find(|line| line.known == KnownField::Host) {
             Some(host) if !host.value.is_empty() => {
                 uri.authority = Some(
                     Authority::from_maybe_shared(bytes.get(host.value))
@@ -107,7 +118,7 @@ impl Head {
                 uri.scheme = Some(Scheme::HTTP);
                 *request.version_mut() = http::Version::HTTP_2;
             }
-            // A request that has none goes without `:authority`, as one that came over HTTP/1 may (8.3.1).
+            // A request without a host goes without `:authority`, as one that came over HTTP/1 may (8.3.1).
             _ => *request.version_mut() = http::Version::HTTP_11,
         }
         *request.uri_mut() = Uri::from_parts(uri).map_err(|_| UNFIT)?;
@@ -120,7 +131,7 @@ impl Head {
         Ok(request)
     }
 
-    /// Returns the response as HTTP/2 has it: names in lower case, without what speaks of one connection.
+    /// Returns the response as HTTP/2 has it: names in lower case, without hop-by-hop fields.
     ///
     /// # Errors
     ///
@@ -129,15 +140,16 @@ impl Head {
         let mut response = http::Response::new(());
         *response.status_mut() = StatusCode::from_u16(self.status())
             .map_err(|_| HeadError::Malformed("the status cannot be carried over HTTP/2"))?;
-        *response.headers_mut() = self.to_fields(&Shared::new(&self.bytes))?;
+        *response.headers_mut() = self.to_fields(&SharedBytes::new(&self.bytes))?;
         Ok(response)
     }
 
-    fn to_fields(&self, bytes: &Shared<'_>) -> Result<HeaderMap, HeadError> {
+    /// Returns the fields that HTTP/2 has.
+    fn to_fields(&self, bytes: &SharedBytes<'_>) -> Result<HeaderMap, HeadError> {
         let mut fields = HeaderMap::with_capacity(self.lines.len());
         for line in &self.lines {
             let known = line.known;
-            if known == Known::Host || known.is_hop_by_hop() {
+            if known == KnownField::Host || known.is_hop_by_hop() {
                 continue;
             }
             let name = own_name(known).map_or_else(|| to_name(line.name().of(&self.bytes)), Ok)?;
@@ -149,14 +161,14 @@ impl Head {
     }
 }
 
-/// The bytes of a head, shared by what outlives it.
-struct Shared<'a> {
+/// The bytes of a head, shared by values that outlive it.
+struct SharedBytes<'a> {
     head: &'a [u8],
-    /// None of a head that is too large.
+    /// The copy that is shared; `None` when the head is larger than [`MOST_SHARED`].
     bytes: Option<Bytes>,
 }
 
-impl<'a> Shared<'a> {
+impl<'a> SharedBytes<'a> {
     fn new(head: &'a [u8]) -> Self {
         Self { head, bytes: (head.len() <= MOST_SHARED).then(|| Bytes::copy_from_slice(head)) }
     }
@@ -169,18 +181,19 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// The name of a field that the library does not know but the router does: it need not be copied.
-fn own_name(known: Known) -> Option<HeaderName> {
-    let ours = known == Known::Baggage || (known.is_steering() && !known.name().is_empty());
+/// Returns the name of a field that the router knows and the library does not: it need not be copied.
+fn own_name(known: KnownField) -> Option<HeaderName> {
+    let ours = known == KnownField::Baggage || (known.is_steering() && !known.name().is_empty());
     ours.then(|| HeaderName::from_static(known.name()))
 }
 
-/// Whether each request has a value of its own there: in a compression table, it would drive out what is repeated.
-fn is_never_repeated(known: Known) -> bool {
-    matches!(known, Known::L5dCtxTrace | Known::L5dReqid | Known::L5dCtxDeadline)
+/// Returns whether each request has a value of its own in a field: in a compression table, it would evict the values
+/// that are repeated.
+fn is_never_repeated(known: KnownField) -> bool {
+    matches!(known, KnownField::L5dCtxTrace | KnownField::L5dReqid | KnownField::L5dCtxDeadline)
 }
 
-/// A target whose bytes that a client should have percent-encoded are so.
+/// Returns a target in which the bytes that a client should have percent-encoded are so.
 fn encoded(target: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(target.len() * 3);
     for &byte in target {
@@ -193,7 +206,7 @@ fn encoded(target: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The host of a request: `:authority`, which a `Host` beside it must repeat.
+/// Returns the host of a request: `:authority`, which a `Host` beside it must repeat.
 fn host(parts: &request::Parts) -> Result<Option<&[u8]>, HeadError> {
     let mut fields = parts.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -208,27 +221,32 @@ fn host(parts: &request::Parts) -> Result<Option<&[u8]>, HeadError> {
 
 const UNFIT_FIELD: HeadError = HeadError::Malformed("a field cannot be carried over HTTP/2");
 
+/// Returns a field name as HTTP/2 has it, in lower case.
 fn to_name(name: &[u8]) -> Result<HeaderName, HeadError> {
     HeaderName::from_bytes(name).map_err(|_| UNFIT_FIELD)
 }
 
-/// Removes from the trailers of HTTP/2 what may not come behind a body from one hop to the next: what steers the
-/// router, for it comes too late to be judged, what speaks of the connection, and what frames or routes (RFC 9110
-/// 6.5.1). Everything else passes.
+/// Removes from the trailers of HTTP/2 the fields that may not come behind a body from one hop to the next: those that
+/// steer the router, for they come too late for a trust policy, those about the connection, and those that frame or
+/// route (RFC 9110 6.5.1). Every other field passes.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
-    let passes = |known: Known| {
+    let passes = |known: KnownField| {
         let of_the_head = matches!(
             known,
-            Known::Host | Known::ContentLength | Known::Expect | Known::MaxForwards | Known::FramingLookalike
+            KnownField::Host
+                | KnownField::ContentLength
+                | KnownField::Expect
+                | KnownField::MaxForwards
+                | KnownField::FramingLookalike
         );
         !(of_the_head || known.is_hop_by_hop() || known.is_steering())
     };
-    if trailers.keys().all(|name| passes(Known::of(name.as_str().as_bytes()))) {
+    if trailers.keys().all(|name| passes(KnownField::of(name.as_str().as_bytes()))) {
         return;
     }
     let kept: HeaderMap = trailers
         .iter()
-        .filter(|(name, _)| passes(Known::of(name.as_str().as_bytes())))
+        .filter(|(name, _)| passes(KnownField::of(name.as_str().as_bytes())))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     *trailers = kept;
@@ -240,7 +258,7 @@ pub fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
     let mut lines = Vec::new();
     for (name, value) in trailers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        if may_trail(Field { name, value, known: Known::of(name) }) {
+        if may_trail(Field { name, value, known: KnownField::of(name) }) {
             lines.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
         }
     }
@@ -254,7 +272,7 @@ pub fn trailer_fields(lines: &[u8]) -> HeaderMap {
         let Some(colon) = memchr::memchr(b':', line) else { continue };
         let (name, value) = line.split_at(colon);
         if let (Ok(name), Ok(value)) = (to_name(name), HeaderValue::from_bytes(value[1..].trim_ascii())) {
-            // The lines are bounded: their number is far below what a map can hold.
+            // The lines are bounded: their number is far below the capacity of a map.
             let _ = fields.try_append(name, value);
         }
     }

@@ -1,17 +1,16 @@
-//! Reads heads from HTTP/1 bytes: httparse finds the parts, and what it lets pass is refused here.
+//! The parser of HTTP/1 heads: httparse finds the parts, and this module refuses the malformed ones it lets pass.
 
-use super::{Head, Line, MAX_BYTES, Span, Version};
-use crate::message::Known;
+use super::{FieldLine, Head, MAX_BYTES, Span, Version};
+use crate::message::KnownField;
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
 
-/// The fields that are read without memory of their own: an array on the stack.
+/// How many fields are read without allocating: an array on the stack has room for them.
 const FEW_FIELDS: usize = 128;
 
-/// The empty lines that are skipped before a request line.
+/// How many empty lines are skipped before a request line.
 ///
-/// RFC 9112 2.2 wants at least one skipped, since old clients send one too many behind a body; more are only
-/// work.
+/// RFC 9112 2.2 wants at least one skipped, since old clients send one too many behind a body; more have no use.
 const EMPTY_LINES: usize = 4;
 
 /// The first line of the preface with which HTTP/2 begins (RFC 9113 3.4).
@@ -19,9 +18,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 const BARE_LF: HeadError = HeadError::Malformed("a line ends without CR");
 
-/// Bounds on a head. A peer cannot make a reader hold more than `line + fields_bytes` and a few bytes.
+/// The bounds on a head. A peer cannot make a reader hold more than `line + fields_bytes` and a few bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct HeadLimits {
     /// The most bytes of the first line, without its CRLF.
     pub line: usize,
     /// The most bytes of all field lines together, with their CRLFs.
@@ -30,45 +29,45 @@ pub struct Limits {
     pub fields: usize,
 }
 
-/// Why bytes are not a head, or not one the router takes.
+/// The reason why bytes are not a head, or not one that the router accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// The first line is longer than [`Limits::line`]: a 414.
+    /// The first line is longer than [`HeadLimits::line`]: a 414.
     #[error("the first line is too long")]
     LineTooLong,
-    /// The field lines are longer than [`Limits::fields_bytes`]: a 431.
+    /// The field lines are longer than [`HeadLimits::fields_bytes`]: a 431.
     #[error("the header fields are too long")]
     FieldsTooLong,
-    /// There are more than [`Limits::fields`] fields: a 431.
+    /// There are more than [`HeadLimits::fields`] fields: a 431.
     #[error("there are too many header fields")]
     TooManyFields,
     /// An HTTP/2 connection begins here, not an HTTP/1 request.
     #[error("this is the preface of HTTP/2")]
     Http2Preface,
-    /// The bytes break HTTP's grammar: a 400, or a 502 for a response. The text says what is wrong.
+    /// The bytes break HTTP's grammar: a 400, or a 502 for a response. The text names the fault.
     #[error("{0}")]
     Malformed(&'static str),
 }
 
-/// How far an incomplete head has been looked at, so that one that comes byte by byte is not read anew each
-/// time.
+/// The progress of the scan of an incomplete head, so that a head that comes byte by byte is not read from its start
+/// each time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scan {
-    /// The bytes that hold no line end that has not been seen.
+    /// The number of bytes in which every line end has been seen.
     pub(super) seen: usize,
-    /// Where the current line begins.
+    /// The start of the current line.
     line: usize,
-    /// Where the field lines begin, once the first line is complete.
+    /// The start of the field lines, once the first line is complete.
     fields: usize,
-    /// The complete lines so far.
+    /// The number of complete lines so far.
     lines: usize,
 }
 
 impl Scan {
-    /// Returns whether the head's end is in `input`, which begins with what it held in the calls before.
-    fn finds_end(&mut self, input: &[u8], limits: &Limits) -> Result<bool, HeadError> {
+    /// Returns whether the head's end is in `input`, which begins with the bytes of the calls before.
+    fn finds_end(&mut self, input: &[u8], limits: &HeadLimits) -> Result<bool, HeadError> {
         if self.seen > input.len() {
-            // Another head, and nobody called `clear`.
+            // Another head, without a call of `clear` before it.
             *self = Self::default();
         }
         let from = self.seen;
@@ -100,15 +99,15 @@ impl Scan {
     }
 }
 
-/// What is to be read.
+/// The kind of head that is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum HeadKind {
     Request,
     Response,
 }
 
-/// A head's parts as httparse found them; all but the version are parts of the input.
-struct Parts<'h, 'b> {
+/// The parts of a head as httparse found them; all but the version are slices of the input.
+struct ParsedHead<'h, 'b> {
     /// A request's method and target.
     method: &'b str,
     target: &'b str,
@@ -121,20 +120,20 @@ struct Parts<'h, 'b> {
 }
 
 impl Head {
-    /// Reads a request head from the front of `input`: returns how many bytes it took, `None` when more are
+    /// Reads a request head from the front of `input`; returns the number of bytes it took, `None` when more are
     /// needed.
     ///
-    /// Call it again with the same bytes and more behind them when more have come: the head remembers how far
-    /// it looked, so that bytes which come singly are not read anew each time. [`clear`](Self::clear) makes
-    /// it forget, before another head is read in place of an incomplete one. What the head held is replaced
-    /// when a whole one has come.
+    /// When more bytes have come, call it again with the same bytes and the new ones behind them: the head
+    /// remembers how far it was scanned, so that bytes which come singly are not read again each time. Call
+    /// [`clear`](Self::clear) before another head is read in place of an incomplete one. The old contents of the
+    /// head are replaced when a whole one has come.
     ///
     /// # Errors
     ///
-    /// Bytes that are not a request head, as soon as that is certain; a bound of `limits` that is passed,
-    /// also while the head is incomplete. The [module](crate::message) lists what is refused although others
-    /// let it pass.
-    pub fn parse_request(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    /// Bytes that are not a request head, as soon as that is certain; a head beyond `limits`, also while it is
+    /// incomplete. The [module](crate::message) lists the forms that are refused although other servers accept
+    /// them.
+    pub fn parse_request(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         if input.starts_with(PREFACE) {
             return Err(HeadError::Http2Preface);
         }
@@ -142,7 +141,7 @@ impl Head {
             return Ok(None);
         }
         let Some(skipped) = empty_lines(input)? else { return Ok(None) };
-        let taken = self.parse(Kind::Request, &input[skipped..], limits)?;
+        let taken = self.parse(HeadKind::Request, &input[skipped..], limits)?;
         Ok(taken.map(|length| skipped + length))
     }
 
@@ -152,15 +151,21 @@ impl Head {
     /// # Errors
     ///
     /// As for a request; here no empty line is skipped, since a server has no reason to send one.
-    pub fn parse_response(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    pub fn parse_response(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         match input.first() {
             None => Ok(None),
             Some(b'\r' | b'\n') => Err(HeadError::Malformed("the response begins with an empty line")),
-            Some(_) => self.parse(Kind::Response, input, limits),
+            Some(_) => self.parse(HeadKind::Response, input, limits),
         }
     }
 
-    fn parse(&mut self, kind: Kind, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    /// Reads a head, and begins a new scan after an error.
+    fn parse(
+        &mut self,
+        kind: HeadKind,
+        input: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<usize>, HeadError> {
         let taken = self.parse_on(kind, input, limits);
         if taken.is_err() {
             self.scan = Scan::default();
@@ -168,13 +173,18 @@ impl Head {
         taken
     }
 
-    /// Reads on from where the scan of an incomplete head ended, or from the beginning.
-    fn parse_on(&mut self, kind: Kind, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    /// Reads a head, unless the scan of an incomplete one shows that its end has not come.
+    fn parse_on(
+        &mut self,
+        kind: HeadKind,
+        input: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<usize>, HeadError> {
         // A head mostly comes in one piece, and then looking for its end first would be work for nothing.
         if self.scan.seen > 0 {
             let had_first_line = self.scan.lines > 0;
             let complete = self.scan.finds_end(input, limits)?;
-            // What has a bad first line is refused as soon as that line is there.
+            // A head with a bad first line is refused as soon as that line is there.
             let first_line_came = self.scan.lines > 0 && !had_first_line;
             if !complete && !first_line_came {
                 return Ok(None);
@@ -194,9 +204,14 @@ impl Head {
         Ok(Some(parts.length))
     }
 
-    /// As `parse`, for a head with more fields than the stack has room for.
+    /// Reads a head with more fields than the stack has room for.
     #[cold]
-    fn parse_many(&mut self, kind: Kind, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    fn parse_many(
+        &mut self,
+        kind: HeadKind,
+        input: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<usize>, HeadError> {
         let lines = memchr::memchr_iter(b'\n', input).count();
         let mut many = vec![MaybeUninit::uninit(); lines.min(limits.fields)];
         match read(kind, input, &mut many) {
@@ -209,18 +224,22 @@ impl Head {
         }
     }
 
-    /// Remembers how far an incomplete head was looked at.
-    fn wait(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, HeadError> {
+    /// Remembers how far an incomplete head was scanned.
+    fn wait(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         if self.scan.finds_end(input, limits)? {
-            // httparse ends a head where an empty line is, so this cannot be; a reader must not wait for
-            // ever.
+            // httparse ends a head at an empty line, so this cannot happen; a reader must not wait for ever.
             return Err(HeadError::Malformed("the head ends before its fields do"));
         }
         Ok(None)
     }
 
-    /// Takes over a complete head: the bounds, the line ends, the bytes, and where everything is.
-    fn fill(&mut self, input: &[u8], parts: &Parts<'_, '_>, limits: &Limits) -> Result<(), HeadError> {
+    /// Takes over a complete head: checks its bounds and line ends, copies its bytes and notes the place of each part.
+    fn fill(
+        &mut self,
+        input: &[u8],
+        parts: &ParsedHead<'_, '_>,
+        limits: &HeadLimits,
+    ) -> Result<(), HeadError> {
         let head = &input[..parts.length];
         // Both are slices of one buffer, so the difference of their addresses is the offset.
         let offset = |part: &[u8]| part.as_ptr() as usize - head.as_ptr() as usize;
@@ -240,9 +259,9 @@ impl Head {
             let end = next.map_or(fields_end, |next| offset(next.name.as_bytes()));
             ends_with_crlf(head, end)?;
             let (start, value) = (offset(field.name.as_bytes()), offset(field.value));
-            let known = Known::of(field.name.as_bytes());
+            let known = KnownField::of(field.name.as_bytes());
             self.known |= known.bit();
-            self.lines.push(Line {
+            self.lines.push(FieldLine {
                 start: start as u32,
                 name_end: (start + field.name.len()) as u32,
                 value: Span::new(value, value + field.value.len()),
@@ -265,8 +284,7 @@ impl Head {
         Ok(())
     }
 
-    /// Notes where a response's reason is, and that a first line without the blank before it has to be
-    /// written anew.
+    /// Notes the place of a response's reason; a first line without the blank before it has to be written again.
     fn note_reason(&mut self, first_end: usize) {
         const CODE_END: usize = "HTTP/1.1 200".len();
         if self.bytes.get(CODE_END) == Some(&b' ') {
@@ -292,17 +310,17 @@ fn empty_lines(input: &[u8]) -> Result<Option<usize>, HeadError> {
 
 /// Lets httparse read; `Ok(None)` when the head is incomplete.
 fn read<'h, 'b>(
-    kind: Kind,
+    kind: HeadKind,
     input: &'b [u8],
     room: &'h mut [MaybeUninit<Header<'b>>],
-) -> Result<Option<Parts<'h, 'b>>, httparse::Error> {
+) -> Result<Option<ParsedHead<'h, 'b>>, httparse::Error> {
     let parts = match kind {
-        Kind::Request => {
+        HeadKind::Request => {
             let mut request = httparse::Request::new(&mut []);
             let Status::Complete(length) = request.parse_with_uninit_headers(input, room)? else {
                 return Ok(None);
             };
-            Parts {
+            ParsedHead {
                 method: request.method.unwrap_or_default(),
                 target: request.path.unwrap_or_default(),
                 status: 0,
@@ -311,7 +329,7 @@ fn read<'h, 'b>(
                 length,
             }
         }
-        Kind::Response => {
+        HeadKind::Response => {
             let mut response = httparse::Response::new(&mut []);
             let config = httparse::ParserConfig::default();
             let read = config.parse_response_with_uninit_headers(&mut response, input, room)?;
@@ -321,12 +339,13 @@ fn read<'h, 'b>(
                 return Err(httparse::Error::Status);
             }
             let version = version(response.version);
-            Parts { method: "", target: "", status, version, fields: response.headers, length }
+            ParsedHead { method: "", target: "", status, version, fields: response.headers, length }
         }
     };
     Ok(Some(parts))
 }
 
+/// Returns the version of HTTP/1 with this minor number.
 fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::Http10 } else { Version::Http11 }
 }
@@ -336,7 +355,7 @@ fn ends_with_crlf(head: &[u8], end: usize) -> Result<(), HeadError> {
     if head.get(..end).is_some_and(|lines| lines.ends_with(b"\r\n")) { Ok(()) } else { Err(BARE_LF) }
 }
 
-/// Says in words what httparse found wrong.
+/// Returns an error with words for the fault that httparse found.
 #[cold]
 fn explain(error: httparse::Error, input: &[u8]) -> HeadError {
     use httparse::Error;
@@ -352,7 +371,7 @@ fn explain(error: httparse::Error, input: &[u8]) -> HeadError {
     })
 }
 
-/// Whether a line begins with a blank, which once continued the line before (RFC 9112 5.2).
+/// Returns whether a line begins with a blank, which once continued the line before (RFC 9112 5.2).
 fn is_folded(input: &[u8]) -> bool {
     input.windows(2).any(|pair| matches!(pair, b"\n " | b"\n\t"))
 }

@@ -1,6 +1,6 @@
 //! The words that go with a status.
 
-/// Returns the reason a status usually comes with (RFC 9110 15); empty for one without.
+/// Returns the usual reason of a status (RFC 9110 15); empty for a status without one.
 pub(super) fn usual_reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",

@@ -1,7 +1,7 @@
 //! The forms of a request target, and the host it goes to (RFC 9112 3.2, RFC 3986 3.2.2).
 
 use super::{Head, HeadError};
-use crate::message::Known;
+use crate::message::KnownField;
 
 const NO_FORM: HeadError = HeadError::Malformed("the request target has none of the forms HTTP knows");
 
@@ -11,11 +11,11 @@ impl Head {
     /// An absolute form, `http://host:port/path?query` (or `https`), becomes its path and query, and its
     /// authority replaces every `Host`; an empty path becomes `/`, or `*` for OPTIONS without a query. A path
     /// that merely contains `://` is a path. Call it after
-    /// [`request_framing`](crate::message::request_framing), which wants the `Host` that came.
+    /// [`request_framing`](crate::message::request_framing), which checks the `Host` that came.
     ///
     /// # Errors
     ///
-    /// A target that has no form its method allows: a fragment in it, an authority with user information or
+    /// A target in a form that its method does not allow: a fragment in it, an authority with user information or
     /// with an invalid host, `*` for anything but OPTIONS, and for CONNECT anything but `host:port`.
     pub fn normalise_target(&mut self) -> Result<(), HeadError> {
         let target = self.target();
@@ -51,10 +51,10 @@ impl Head {
 
     /// Lower-cases the letters of `Host` in place: host names do not differ by case, names of paths do.
     pub fn lower_host(&mut self) {
-        if !self.contains(Known::Host) {
+        if !self.contains(KnownField::Host) {
             return;
         }
-        for line in self.lines.iter().filter(|line| line.known == Known::Host) {
+        for line in self.lines.iter().filter(|line| line.known == KnownField::Host) {
             self.bytes[line.value.start as usize..line.value.end as usize].make_ascii_lowercase();
         }
     }
@@ -72,6 +72,7 @@ pub fn validate_host(value: &[u8]) -> Result<(), HeadError> {
     if is_host(value) { Ok(()) } else { Err(HeadError::Malformed("the host is not valid")) }
 }
 
+/// Returns whether a value is a host with an optional port.
 fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', literal @ ..] => {
@@ -94,7 +95,7 @@ fn is_host(value: &[u8]) -> bool {
     is_port(port) && is_registered_name(host)
 }
 
-/// Splits an absolute form behind its scheme into authority and the rest.
+/// Splits an absolute form, behind its scheme, into the authority and the rest.
 fn split_absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
     let scheme_end = memchr::memchr(b':', target)?;
     let (scheme, rest) = target.split_at(scheme_end);
@@ -106,12 +107,14 @@ fn split_absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
     Some(rest.split_at(end))
 }
 
+/// Returns whether an authority has a host and the digits of a port.
 fn has_port(authority: &[u8]) -> bool {
     let port = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let host = &authority[..authority.len() - port];
     port > 0 && host.len() > 1 && host.ends_with(b":")
 }
 
+/// Returns whether a port is empty or a number up to 65535, in five digits at most.
 fn is_port(port: &[u8]) -> bool {
     let digits = port.iter().map(|byte| byte.is_ascii_digit().then(|| u32::from(byte - b'0')));
     // Five digits at most, so the sum fits.
@@ -122,6 +125,7 @@ fn is_port(port: &[u8]) -> bool {
             .is_some_and(|number| number <= u32::from(u16::MAX))
 }
 
+/// Returns whether a host is a registered name, in which `%` begins two hexadecimal digits.
 fn is_registered_name(mut host: &[u8]) -> bool {
     while let Some((&byte, rest)) = host.split_first() {
         host = match (byte, rest) {
@@ -145,7 +149,7 @@ const IN_NAME: [bool; 256] = {
     table
 };
 
-/// Whether the text between brackets is an IPv6 address; the form for later versions (`v1.x`) has no use yet.
+/// Returns whether the text between brackets is an IPv6 address; the form for later versions (`v1.x`) is not in use.
 fn is_ip_literal(literal: &[u8]) -> bool {
     std::str::from_utf8(literal).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
 }
@@ -153,10 +157,10 @@ fn is_ip_literal(literal: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Limits;
+    use crate::message::HeadLimits;
 
     fn request(method: &str, target: &str, fields: &str) -> Head {
-        let limits = Limits { line: 1000, fields_bytes: 1000, fields: 10 };
+        let limits = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
         let text = format!("{method} {target} HTTP/1.1\r\n{fields}\r\n");
         let mut head = Head::new();
         assert_eq!(head.parse_request(text.as_bytes(), &limits), Ok(Some(text.len())), "{text:?}");
@@ -192,7 +196,11 @@ mod tests {
             let mut head = request(method, target, "Host: old\r\nA: b\r\n");
             assert_eq!(head.normalise_target(), Ok(()), "{method} {target}");
             assert_eq!(head.target(), expected.as_bytes(), "{method} {target}");
-            assert_eq!(head.get_all(Known::Host).collect::<Vec<_>>(), [host.as_bytes()], "{method} {target}");
+            assert_eq!(
+                head.get_all(KnownField::Host).collect::<Vec<_>>(),
+                [host.as_bytes()],
+                "{method} {target}"
+            );
             assert_eq!(head.find(b"a"), Some(b"b".as_slice()));
         }
     }

@@ -1,8 +1,8 @@
 use super::*;
 
-const LIMITS: Limits = Limits { line: 8192, fields_bytes: 16384, fields: 100 };
+const LIMITS: HeadLimits = HeadLimits { line: 8192, fields_bytes: 16384, fields: 100 };
 
-/// The head of a request that must be one, whole.
+/// Reads the head of a request, which must be well-formed and whole.
 fn request(bytes: &[u8]) -> Head {
     let mut head = Head::new();
     assert_eq!(head.parse_request(bytes, &LIMITS), Ok(Some(bytes.len())), "{}", bytes.escape_ascii());
@@ -36,9 +36,9 @@ fn a_request_is_read() {
     assert_eq!(head.status(), 0);
     let expected = [("Host", "x"), ("Accept", "*/*"), ("Empty", ""), ("l5d-dtab", "/a=>/b")];
     assert_eq!(fields(&head), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    assert_eq!(head.get(Known::L5dDtab), Some(b"/a=>/b".as_slice()));
-    assert_eq!(head.get(Known::Te), None);
-    assert!(head.contains(Known::Host) && !head.contains(Known::Via));
+    assert_eq!(head.get(KnownField::L5dDtab), Some(b"/a=>/b".as_slice()));
+    assert_eq!(head.get(KnownField::Te), None);
+    assert!(head.contains(KnownField::Host) && !head.contains(KnownField::Via));
     assert_eq!(head.find(b"ACCEPT"), Some(b"*/*".as_slice()));
     assert_eq!(head.find(b"absent"), None);
 }
@@ -68,8 +68,8 @@ fn a_response_is_read() {
     }
 }
 
-/// Every row is refused whole and, at the latest when its last byte has come, byte by byte.
-fn refused(bytes: &[u8], limits: &Limits, is_request: bool) -> HeadError {
+/// Returns the error of a head that is refused whole and, at the latest when its last byte has come, byte by byte.
+fn refused(bytes: &[u8], limits: &HeadLimits, is_request: bool) -> HeadError {
     let parse = |head: &mut Head, bytes: &[u8]| {
         if is_request { head.parse_request(bytes, limits) } else { head.parse_response(bytes, limits) }
     };
@@ -201,7 +201,7 @@ fn the_preface_of_http2_is_told_apart() {
 }
 
 #[test]
-fn what_follows_a_head_is_left() {
+fn bytes_behind_a_head_are_left() {
     let mut head = Head::new();
     let input = b"POST / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\n\nbody";
     assert_eq!(head.parse_request(input, &LIMITS), Ok(Some(28)));
@@ -213,7 +213,7 @@ fn what_follows_a_head_is_left() {
 
 #[test]
 fn limits_are_noticed_at_once() {
-    let limits = Limits { line: 20, fields_bytes: 30, fields: 3 };
+    let limits = HeadLimits { line: 20, fields_bytes: 30, fields: 3 };
     // Each row fits; with one byte or line more it does not, and that is noticed before the head is complete.
     let head = |line: &str, fields: &str| format!("{line}\r\n{fields}").into_bytes();
     let line = format!("GET /{} HTTP/1.1", "a".repeat(6));
@@ -255,7 +255,7 @@ fn more_fields_than_the_stack_has_room_for() {
         (0..count).for_each(|index| text.push_str(&format!("a{index}: b\r\n")));
         text + "\r\n"
     };
-    let limits = Limits { fields: 300, ..LIMITS };
+    let limits = HeadLimits { fields: 300, ..LIMITS };
     for count in [0, 1, 127, 128, 129, 299, 300] {
         let text = text(count);
         for pieces in [vec![text.len()], vec![text.len() - 1, text.len()]] {
@@ -270,7 +270,7 @@ fn more_fields_than_the_stack_has_room_for() {
         }
     }
     assert_eq!(refused(text(301).as_bytes(), &limits, true), HeadError::TooManyFields);
-    let limits = Limits { fields: 0, ..LIMITS };
+    let limits = HeadLimits { fields: 0, ..LIMITS };
     request(text(0).as_bytes());
     assert_eq!(refused(text(1).as_bytes(), &limits, true), HeadError::TooManyFields);
 }
@@ -285,7 +285,7 @@ fn a_head_is_reused() {
     assert_eq!(head.parse_request(b"GET /given-up HTTP/1.1\r\nHost: ", &LIMITS), Ok(None));
     head.clear();
     assert_eq!(head.fields().count(), 0);
-    assert!(!head.contains(Known::Host));
+    assert!(!head.contains(KnownField::Host));
     let second = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
     assert_eq!(head.parse_response(second, &LIMITS), Ok(Some(second.len())));
     assert_eq!((head.status(), head.version(), head.method()), (200, Version::Http11, b"".as_slice()));
@@ -347,11 +347,11 @@ fn edits_are_written() {
             "GET /a HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 2\r\na: 3\r\nl5d-x: 4\r\nl5d-y: 5\r\n\r\n",
         ),
         (
-            |head| assert_eq!(head.remove(Known::Host), 1),
+            |head| assert_eq!(head.remove(KnownField::Host), 1),
             "GET /a HTTP/1.1\r\nA: 1\r\nB: 2\r\na: 3\r\nl5d-x: 4\r\nl5d-y: 5\r\n\r\n",
         ),
         (
-            |head| assert_eq!(head.remove(Known::Via), 0),
+            |head| assert_eq!(head.remove(KnownField::Via), 0),
             "GET /a HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 2\r\na: 3\r\nl5d-x: 4\r\nl5d-y: 5\r\n\r\n",
         ),
         (
@@ -412,7 +412,7 @@ fn no_edit_breaks_a_line() {
 fn heads_made_here() {
     let mut head = Head::request(b"GET", b"/");
     head.append(b"Host", b"a");
-    assert_eq!(head.get(Known::Host), Some(b"a".as_slice()));
+    assert_eq!(head.get(KnownField::Host), Some(b"a".as_slice()));
     assert_eq!(written(&head), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     for (status, line) in [
         (200, "HTTP/1.1 200 OK"),
@@ -449,7 +449,7 @@ fn one_content_length_is_left() {
     let mut head = Head::response(200);
     for length in [0, u64::MAX] {
         head.set_content_length(length);
-        assert_eq!(head.get(Known::ContentLength), Some(length.to_string().as_bytes()));
+        assert_eq!(head.get(KnownField::ContentLength), Some(length.to_string().as_bytes()));
     }
 }
 

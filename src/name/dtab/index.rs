@@ -1,4 +1,4 @@
-//! Finding the entries that may match a path without walking all of them.
+//! An index that finds the entries that may match a path without walking all of them.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::super::{Dentry, Element, Path};
 
-/// How many elements of a prefix are looked at. Tables that differ only further in are rare, and a bound keeps one
+/// How many elements of a prefix the index looks at. Tables that differ only further in are rare, and a bound keeps one
 /// long prefix from making a node per element.
 const DEPTH: usize = 8;
 
@@ -14,15 +14,16 @@ const DEPTH: usize = 8;
 ///
 /// The nodes are in one vector, so that dropping the trie does not recurse.
 pub(super) struct Index {
-    nodes: Vec<Node>,
+    nodes: Vec<TrieNode>,
 }
 
-/// The node of the empty prefix.
+/// The position of the node of the empty prefix.
 const ROOT: usize = 0;
 
+/// A prefix of the trie, and the entries and longer prefixes below it.
 #[derive(Default)]
-struct Node {
-    /// Positions of the entries whose prefix ends here, ascending.
+struct TrieNode {
+    /// The positions of the entries with exactly this prefix, ascending.
     entries: Vec<usize>,
     labels: HashMap<Bytes, usize>,
     any: Option<usize>,
@@ -30,7 +31,7 @@ struct Node {
 
 impl Index {
     pub(super) fn new(entries: &[Dentry]) -> Self {
-        let mut index = Self { nodes: vec![Node::default()] };
+        let mut index = Self { nodes: vec![TrieNode::default()] };
         for (position, dentry) in entries.iter().enumerate() {
             let node = dentry.prefix.elems().take(DEPTH).fold(ROOT, |node, elem| index.child(node, elem));
             if let Some(node) = index.nodes.get_mut(node) {
@@ -40,7 +41,7 @@ impl Index {
         index
     }
 
-    /// The child of a node by one more element, made if there is none.
+    /// Returns the child of a node by one more element, and adds it when there is none.
     fn child(&mut self, node: usize, elem: Element<'_>) -> usize {
         let new = self.nodes.len();
         let Some(parent) = self.nodes.get_mut(node) else { return node };
@@ -52,12 +53,12 @@ impl Index {
             },
         };
         if child == new {
-            self.nodes.push(Node::default());
+            self.nodes.push(TrieNode::default());
         }
         child
     }
 
-    /// The positions, ascending, of all entries that match the path, and of no others but such whose first elements
+    /// Returns the positions, ascending, of all entries that match the path, and of some others whose first elements
     /// match.
     pub(super) fn candidates(&self, path: &Path) -> Vec<usize> {
         let mut positions = Vec::new();

@@ -1,4 +1,4 @@
-//! What was expected, and where.
+//! The error of a text that cannot be read: the tokens expected, and the place.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use pest::error::{Error, ErrorVariant, InputLocation};
 use super::grammar::Rule;
 use crate::source::{self, Excerpt};
 
-/// Why a text is not a path, prefix, name tree, dentry or dtab, and where.
+/// The reason why a text is not a path, prefix, name tree, dentry or dtab, with the place.
 ///
 /// `Display` prints one sentence, then the line and a caret:
 ///
@@ -18,15 +18,15 @@ use crate::source::{self, Excerpt};
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParseError {
-    /// Where reading stopped, in bytes from the start of the text.
+    /// The place where reading stopped, in bytes from the start of the text.
     pub offset: usize,
     /// The line of that place, from 1.
     pub line: usize,
     /// The column of that place in its line, in characters, from 1.
     pub column: usize,
-    /// What could have stood there, in words: `'=>'`, `a label character`, `end of input`. Never empty.
+    /// The tokens that could have stood there, in words: `'=>'`, `a label character`, `end of input`. Never empty.
     pub expected: Vec<String>,
-    /// What stands there; `None` is the end of the text.
+    /// The character that stands there; `None` is the end of the text.
     pub found: Option<char>,
     /// The line with a caret.
     pub excerpt: Excerpt,
@@ -55,8 +55,8 @@ impl ParseError {
     }
 }
 
-/// The rules of the grammar in words, in the order in which a message names them. pest tells of a rule whose children
-/// failed at its very start, so a rule stands beside each of the words that it can begin with.
+/// The rules of the grammar in words, in the order in which a message names them. When the children of a rule fail at
+/// its very start, pest names the rule, so a rule stands beside each of the words that it can begin with.
 const WORDS: &[(&str, &[Rule])] = {
     use Rule::{
         EOI, and, any, arrow, branch, close, dentry, digits, empty, escape, escape_x, fail, group, hex, neg,

@@ -1,13 +1,15 @@
-//! What can be seen of a text without reading it: its parentheses and comments.
+//! A scan for the parentheses and comments of a text, without parsing it.
 
 use std::ops::Range;
 
 use super::super::is_label_byte;
 
-/// Something that stands outside labels and comments.
+/// A parenthesis or a comment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in super::super) enum Mark {
+    /// An opening parenthesis.
     Open,
+    /// A closing parenthesis.
     Close,
     /// A comment, without its line feed.
     Comment(Range<usize>),
@@ -15,7 +17,7 @@ pub(in super::super) enum Mark {
 
 /// Finds parentheses and comments, each with the offset of its first byte.
 ///
-/// A label begins only after a slash, and a `#` that touches it is part of it; that is all one has to know of the
+/// A label begins only after a slash, and a `#` that touches it is part of it; the scan needs no other rule of the
 /// grammar. In a text that the grammar refuses some marks may be wrong.
 pub(in super::super) fn marks(text: &str) -> impl Iterator<Item = (usize, Mark)> {
     let mut bytes = text.bytes().enumerate().peekable();

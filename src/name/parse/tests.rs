@@ -1,4 +1,4 @@
-//! What reads, as what; what does not, and what is said then.
+//! The values of texts, and the errors of texts that have none.
 
 use super::super::NameTree::{self, Alt, Leaf, Union};
 use super::super::{Dentry, Dtab, Element, Path, Prefix, Weighted};

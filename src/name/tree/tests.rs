@@ -1,4 +1,4 @@
-//! What trees mean.
+//! The meaning of trees.
 
 use std::collections::BTreeSet;
 

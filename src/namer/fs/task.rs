@@ -116,7 +116,7 @@ impl FsTask {
         }));
         let new = self.names.get(first..).unwrap_or_default();
         let paths: Vec<PathBuf> = new.iter().map(|name| file_path(&self.root, &name.path)).collect();
-        self.watch.follow(paths).await;
+        self.watch.watch_paths(paths).await;
         self.look(first).await;
     }
 
@@ -140,7 +140,7 @@ impl FsTask {
             held
         });
         if !dropped.is_empty() {
-            self.watch.forget(dropped).await;
+            self.watch.unwatch_paths(dropped).await;
             self.update_hosts();
             self.publish_states();
         }
@@ -198,7 +198,7 @@ impl FsTask {
             }
         }
         if !new.is_empty() {
-            self.watch.follow(new).await;
+            self.watch.watch_paths(new).await;
         }
     }
 

@@ -3,7 +3,7 @@ use crate::context::OverrideLimits;
 use crate::interpret::{
     AnswerState as Said, AnswerWriter, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers,
 };
-use crate::message::Limits;
+use crate::message::HeadLimits;
 use crate::proxy::upstream::Protocol;
 use std::sync::Mutex;
 use tokio::sync::watch;
@@ -41,7 +41,7 @@ struct Scene {
 }
 
 fn settings(timeout: Duration, cache: CacheConfig) -> BindingSettings {
-    let heads = Limits { line: 1000, fields_bytes: 1000, fields: 10 };
+    let heads = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
     BindingSettings { timeout, cache, clients: ClientSettings::new(Protocol::Http1, heads) }
 }
 

@@ -13,12 +13,12 @@ mod json;
 mod linkerd;
 
 use crate::context::{Peer, Trace};
-use crate::message::{Head, Known, Version};
+use crate::message::{Head, KnownField, Version};
 use crate::name::PathBuf;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Observer, Record};
 use crate::proxy::wire::sink::{BodyPart, Sink, Trailers};
-use crate::telemetry::{Counter, Lines, Registry};
+use crate::telemetry::{Counter, LogHandle, Registry};
 use std::io;
 use std::rc::Rc;
 
@@ -48,7 +48,7 @@ pub enum AccessFormat {
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     /// The way to the log's writer.
-    pub lines: Lines,
+    pub lines: LogHandle,
     /// How each line is written.
     pub format: AccessFormat,
 }
@@ -105,7 +105,7 @@ impl AccessLogger {
             Version::Http2 => b"HTTP/2",
         };
         let asked = RequestFacts {
-            host: head.get(Known::Host),
+            host: head.get(KnownField::Host),
             method: Some(head.method()),
             target: Some(head.target()),
             version: Some(version),

@@ -4,7 +4,7 @@ use super::access::{AccessLogger, CountingSink};
 use super::listener::ConnectionContext;
 use super::tunnel::tunnel;
 use crate::context::Peer;
-use crate::message::{Framing, Head, Known, Version, keeps_alive, request_framing};
+use crate::message::{Framing, Head, KnownField, Version, keeps_alive, request_framing};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
 use crate::proxy::serve::Service;
@@ -166,7 +166,7 @@ impl Http1Turn<'_> {
         let terms = ResponseTerms {
             keep: keeps_alive(&head) && !is_old,
             version: head.version(),
-            expects: head.contains(Known::Expect),
+            expects: head.contains(KnownField::Expect),
             trailers: is_new_version && head.takes_trailers(),
         };
         let body = Body::Http1(Http1Reader::new(Rc::clone(self.connection), framing));
@@ -351,7 +351,7 @@ fn settle_length(response: &mut Response) {
     match response.framing {
         Framing::Length(length) => response.head.set_content_length(length),
         Framing::None if response.head.status() != 204 => {}
-        _ => _ = response.head.remove(Known::ContentLength),
+        _ => _ = response.head.remove(KnownField::ContentLength),
     }
 }
 

@@ -4,7 +4,7 @@ use super::access::{AccessLogger, CountingSink};
 use super::open_streams::{OpenStream, StreamEnd};
 use super::tasks::TaskWork;
 use crate::context::Peer;
-use crate::message::{Framing, Head, Known, request_framing};
+use crate::message::{Framing, Head, KnownField, request_framing};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
 use crate::proxy::serve::Service;
@@ -199,11 +199,11 @@ fn is_grpc(content_type: &[u8]) -> bool {
 /// Leaves `Content-Length` only where it says what the frames will: one length, none on a 204 (RFC 9110 8.6).
 fn settle_length(response: &mut Response) {
     match response.framing {
-        Framing::Length(length) if response.head.contains(Known::ContentLength) => {
+        Framing::Length(length) if response.head.contains(KnownField::ContentLength) => {
             response.head.set_content_length(length);
         }
         Framing::Length(_) => {}
         Framing::None if response.head.status() != 204 => {}
-        _ => _ = response.head.remove(Known::ContentLength),
+        _ => _ = response.head.remove(KnownField::ContentLength),
     }
 }

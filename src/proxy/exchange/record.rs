@@ -2,7 +2,7 @@
 
 use super::outcome::Outcome;
 use crate::context::Trace;
-use crate::message::{Head, Known};
+use crate::message::{Head, KnownField};
 use crate::name::PathBuf;
 use crate::proxy::error::Error;
 use std::cell::Cell;
@@ -119,7 +119,8 @@ impl Record {
     pub(crate) fn note_response(&mut self, head: &Head) {
         self.status = Some(head.status());
         if self.observer.is_some() {
-            let length = head.get(Known::ContentLength).and_then(|value| std::str::from_utf8(value).ok());
+            let length =
+                head.get(KnownField::ContentLength).and_then(|value| std::str::from_utf8(value).ok());
             self.length = length.and_then(|length| length.parse().ok());
         }
     }

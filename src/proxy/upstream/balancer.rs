@@ -86,7 +86,7 @@ impl Balancer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Limits;
+    use crate::message::HeadLimits;
     use crate::name::Path;
     use crate::proxy::upstream::endpoint::EndpointRegistry;
     use crate::proxy::upstream::settings::{ClientSettings, Protocol};
@@ -98,7 +98,7 @@ mod tests {
 
     /// Takes over a set as a client does whose id is empty.
     fn update(balancer: &mut Balancer, set: &EndpointSet, registry: &EndpointRegistry) {
-        let heads = Limits { line: 1000, fields_bytes: 1000, fields: 10 };
+        let heads = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
         let settings = Rc::new(ClientSettings::new(Protocol::Http1, heads));
         balancer.update(set, |endpoint| {
             let state = registry.state(&Path::empty(), endpoint.address);

@@ -1,6 +1,6 @@
 //! The endpoint's side of an exchange over HTTP/1: the request is sent, the head of the response read.
 
-use crate::message::{Framing, Head, Known, Limits, Version, keeps_alive, response_framing};
+use crate::message::{Framing, Head, HeadLimits, KnownField, Version, keeps_alive, response_framing};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
     Caller, Carrier, MOST_INTERIM, Request, Response, Upload, beside, is_repeatable, relay_interim,
@@ -23,7 +23,7 @@ pub(crate) struct Http1Exchange<'a> {
     pub(crate) reused: bool,
     pub(crate) heads: &'a ObjectPool<Head>,
     /// Bounds on the head of the response.
-    pub(crate) limits: &'a Limits,
+    pub(crate) limits: &'a HeadLimits,
 }
 
 /// The failure of a request before it was under way, by its side.
@@ -57,7 +57,7 @@ impl Http1Exchange<'_> {
             beside(&mut upload, reading).await.map_err(Error::RequestBody)??
         };
         // A length beside chunks is a sign of a response that was tampered with (RFC 9112 6.3).
-        let doubtful = framing == Framing::Chunked && head.contains(Known::ContentLength);
+        let doubtful = framing == Framing::Chunked && head.contains(KnownField::ContentLength);
         let reusable =
             keeps_alive(&head) && !doubtful && !matches!(framing, Framing::Close | Framing::Tunnel);
         let body = Body::Http1(Http1Reader::new(Rc::clone(&self.connection), framing));
@@ -169,12 +169,12 @@ fn prepare(head: &mut Head) {
         return;
     }
     if head.version() == Version::Http10 {
-        head.remove(Known::Expect);
+        head.remove(KnownField::Expect);
     }
     // The version is the sender's own (RFC 9112 2.3), and HTTP/1.1 has a Host, be it empty (3.2).
     head.set_version(Version::Http11);
-    if !head.contains(Known::Host) {
-        head.append_known(Known::Host, b"");
+    if !head.contains(KnownField::Host) {
+        head.append_known(KnownField::Host, b"");
     }
 }
 

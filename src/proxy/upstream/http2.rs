@@ -2,7 +2,7 @@
 
 use super::endpoint::WorkerEndpoint;
 use super::http2_pool::NewStream;
-use crate::message::{Framing, Head, Limits, response_framing};
+use crate::message::{Framing, Head, HeadLimits, response_framing};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
     Carrier, MOST_INTERIM, Request, Response, Upload, UpstreamStream, beside, is_repeatable, relay_interim,
@@ -100,7 +100,7 @@ const SWITCHING: &str = "it switches protocols, which HTTP/2 does not have";
 /// The heads of a worker, and the bounds on those that come from an endpoint.
 struct ResponseHeads<'a> {
     heads: &'a ObjectPool<Head>,
-    limits: &'a Limits,
+    limits: &'a HeadLimits,
 }
 
 /// Why no response came.

@@ -1,7 +1,7 @@
 //! The leaves of a bound name: one is drawn by weight, and leads to a client.
 
 use super::client::Client;
-use crate::context::Leaving;
+use crate::context::UpstreamNames;
 use crate::interpret::Sampler;
 use std::rc::Rc;
 
@@ -47,8 +47,8 @@ impl Route {
     }
 
     /// What the upstream is told of its name.
-    pub(crate) fn leaving<'a>(&'a self, service: &'a str, overrides: &'a [u8]) -> Leaving<'a> {
-        Leaving {
+    pub(crate) fn leaving<'a>(&'a self, service: &'a str, overrides: &'a [u8]) -> UpstreamNames<'a> {
+        UpstreamNames {
             service: service.as_bytes(),
             client: self.id.as_bytes(),
             residual: self.residual.as_deref().map(str::as_bytes),

@@ -1,6 +1,6 @@
 //! The settings of a client: everything about its connections and attempts that a configuration may say.
 
-use crate::message::Limits;
+use crate::message::HeadLimits;
 use crate::name::Path;
 use crate::proxy::limits::Http2;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ pub struct ClientSettings {
     /// The protocol of endpoints whose namer does not say one.
     pub protocol: Protocol,
     /// Bounds on the heads of responses.
-    pub heads: Limits,
+    pub heads: HeadLimits,
     /// Settings sent to endpoints over HTTP/2, and bounds on their connections.
     pub http2: Http2,
     /// How many endpoints are tried when they refuse a connection, or close one before the request: 4.
@@ -43,7 +43,7 @@ pub struct ClientSettings {
 impl ClientSettings {
     /// Makes settings for endpoints of this protocol, whose responses have heads within these bounds; everything else
     /// has its default.
-    pub fn new(protocol: Protocol, heads: Limits) -> Self {
+    pub fn new(protocol: Protocol, heads: HeadLimits) -> Self {
         Self {
             protocol,
             heads,

@@ -4,7 +4,7 @@ use super::buffer::Buffer;
 use super::connection::{Connection, InputPiece};
 use super::object_pool::Pooled;
 use super::sink::{BodyPart, Sink, Trailers};
-use crate::message::{Chunked, Chunks, Framing, trailer_lines};
+use crate::message::{ChunkEvent, Chunks, Framing, trailer_lines};
 use std::io::{self, Write as _};
 use std::rc::Rc;
 
@@ -100,15 +100,15 @@ impl Http1Reader {
         let Remainder::Chunked(chunks) = &mut self.rest else { return Ok(0) };
         let found = self.connection.with_input(|bytes| chunks.decode(bytes));
         match found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
-            Chunked::More { consumed } => {
+            ChunkEvent::More { consumed } => {
                 self.connection.consume(consumed);
                 Ok(0)
             }
-            Chunked::Data { skip, data } => {
+            ChunkEvent::Data { skip, data } => {
                 self.connection.consume(skip);
                 Ok(data)
             }
-            Chunked::End { consumed } => {
+            ChunkEvent::End { consumed } => {
                 self.connection.consume(consumed);
                 let chunks = std::mem::take(chunks);
                 self.rest = Remainder::Done(Some(chunks));

@@ -17,7 +17,7 @@ pub(crate) enum BodyPart {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trailers<'a> {
     None,
-    /// Lines of HTTP/1, ready to be written: those that may pass.
+    /// LogHandle of HTTP/1, ready to be written: those that may pass.
     Lines(&'a [u8]),
     /// Fields of HTTP/2, stripped.
     Fields(&'a HeaderMap),

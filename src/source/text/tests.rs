@@ -2,7 +2,7 @@
 
 use super::caret;
 
-/// What is shown for the offset of `^` in a text without it.
+/// Returns the excerpt for the offset of `^` in a text without it.
 fn shown(text: &str) -> (usize, usize, String) {
     let offset = text.find('^').unwrap();
     let excerpt = caret(&text.replacen('^', "", 1), offset);

@@ -1,17 +1,17 @@
-//! A file of lines that is moved aside when its time is over or its room is used up.
+//! A log file that is moved aside when its time is over or its size is reached.
 //!
-//! Own code, because no library keeps Linkerd's contract: `tracing-appender` names the file in use by its date and knows
-//! no sizes; `file-rotate` and `logroller` know no day of the week and no truncation, bring compression along, and
-//! one of them panics when files are moved under it.
+//! This is our own code, because no library keeps Linkerd's contract: `tracing-appender` names the file in use by its
+//! date and has no sizes; `file-rotate` and `logroller` have no day of the week and no truncation, bring compression
+//! along, and one of them panics when files are moved while it runs.
 
-use super::Roll;
+use super::RollPolicy;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A log's file, and when it is moved aside.
+/// The file of a log, and the times at which it is moved aside.
 ///
 /// `logs/access.log` is moved to `logs/access-20261121.log`, with the time it was begun; to
 /// `logs/access-20261121.1.log` and so on when there is one of that name.
@@ -22,7 +22,7 @@ pub struct LogFile {
     pub path: PathBuf,
     /// When it is moved aside.
     #[serde(rename = "RollPolicy")]
-    pub roll: Roll,
+    pub roll: RollPolicy,
     /// Whether what is there at the start is kept and added to, or emptied.
     pub append: bool,
     /// How many files that were moved aside are kept; all of them by default.
@@ -46,12 +46,12 @@ pub(super) struct RollingFile {
     rolls: bool,
     size: u64,
     began: Timestamp,
-    /// When it is moved aside, if that is a matter of time.
+    /// The time at which it is moved aside, if the policy has one.
     until: Option<Timestamp>,
 }
 
 impl RollingFile {
-    /// Opens the file, and makes the folder it is to be in.
+    /// Opens the file, and makes its folder.
     pub(super) fn open(log: LogFile, now: Timestamp) -> io::Result<Self> {
         if let Some(folder) = log.path.parent() {
             fs::create_dir_all(folder)?;
@@ -66,7 +66,7 @@ impl RollingFile {
     fn new(log: LogFile, file: File, now: Timestamp) -> io::Result<Self> {
         let about = file.metadata()?;
         let last_line = about.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-        // What was written before the start belongs to the hour or day in which that was.
+        // Lines written before the start belong to the hour or day in which they were written.
         let began = last_line.filter(|_| about.len() > 0).unwrap_or(now);
         let rolls = about.is_file();
         Ok(Self { until: log.roll.next(began), log, file, rolls, size: about.len(), began })
@@ -75,7 +75,8 @@ impl RollingFile {
     /// Returns whether it has to be moved aside before a line of `line` bytes, when `waiting` bytes wait before it.
     pub(super) fn is_due(&self, waiting: usize, line: usize, now: Timestamp) -> bool {
         let size = self.size.saturating_add(waiting as u64);
-        let is_full = matches!(self.log.roll, Roll::Size(most) if size > 0 && size + line as u64 > most);
+        let is_full =
+            matches!(self.log.roll, RollPolicy::Size(most) if size > 0 && size + line as u64 > most);
         self.rolls && (is_full || self.until.is_some_and(|until| now >= until))
     }
 
@@ -90,26 +91,25 @@ impl RollingFile {
     ///
     /// # Errors
     ///
-    /// Something of it failed. Writing goes on all the same, and what failed is tried again when the next file would
-    /// be due.
+    /// One of the steps failed. Writing goes on all the same, and the step is tried again when the next file is due.
     pub(super) fn roll(&mut self, now: Timestamp) -> io::Result<()> {
         let began = std::mem::replace(&mut self.began, now);
         self.until = self.log.roll.next(now);
         self.size = 0;
-        let family = Family::of(&self.log.path);
-        fs::rename(&self.log.path, family.next(&self.log.roll.stamp(began))?)?;
+        let files = RolledFiles::of(&self.log.path);
+        fs::rename(&self.log.path, files.next(&self.log.roll.stamp(began))?)?;
         self.file = append_to(&self.log.path)?;
         match self.log.keep {
-            Some(keep) => family.keep(keep),
+            Some(keep) => files.keep(keep),
             None => Ok(()),
         }
     }
 
-    /// Opens the file anew and adds to what is there.
+    /// Opens the file again and appends to it.
     ///
     /// # Errors
     ///
-    /// It cannot be opened; then the old one stays in use.
+    /// The file cannot be opened; then the old one stays in use.
     pub(super) fn reopen(&mut self, now: Timestamp) -> io::Result<()> {
         let file = append_to(&self.log.path)?;
         *self = Self::new(self.log.clone(), file, now)?;
@@ -117,22 +117,23 @@ impl RollingFile {
     }
 }
 
+/// Opens a file for appending, and makes it when it is missing.
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-/// A log's file and those that were moved aside: `<stem>-<time>.<number><extension>`.
-struct Family {
+/// The file of a log and those that were moved aside: `<stem>-<time>.<number><extension>`.
+struct RolledFiles {
     folder: PathBuf,
     stem: String,
-    /// With its dot; may be empty.
+    /// The extension with its dot; may be empty.
     extension: String,
 }
 
 /// The order in which files were moved aside: by the time in their names, then by number.
 type Age = (String, u64);
 
-impl Family {
+impl RolledFiles {
     fn of(path: &Path) -> Self {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
@@ -144,7 +145,7 @@ impl Family {
         }
     }
 
-    /// The path to which a file with this time is moved: none that exists.
+    /// Returns the path to which a file with this time is moved, at which there is no file.
     fn next(&self, stamp: &str) -> io::Result<PathBuf> {
         let aside = self.aside()?;
         let last = aside.iter().filter(|((time, _), _)| time == stamp).map(|((_, number), _)| number).max();
@@ -160,7 +161,7 @@ impl Family {
         aside.iter().take(too_many).try_for_each(|(_, path)| fs::remove_file(path))
     }
 
-    /// The files that were moved aside.
+    /// Returns the files that were moved aside.
     fn aside(&self) -> io::Result<Vec<(Age, PathBuf)>> {
         let mut aside = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -171,7 +172,7 @@ impl Family {
         Ok(aside)
     }
 
-    /// The time and the number in the name of a file that was moved aside; nothing of any other file.
+    /// Returns the time and the number in the name of a file that was moved aside; `None` for any other file.
     fn age(&self, name: &str) -> Option<Age> {
         let rest = name.strip_prefix(&self.stem)?.strip_prefix('-')?;
         let rest = rest.strip_suffix(&self.extension)?;

@@ -2,7 +2,7 @@ use super::*;
 use std::fs;
 
 fn file(path: &Path) -> LogTarget {
-    LogTarget::File(LogFile { path: path.to_owned(), roll: Roll::Never, append: true, keep: None })
+    LogTarget::File(LogFile { path: path.to_owned(), roll: RollPolicy::Never, append: true, keep: None })
 }
 
 #[tokio::test]
@@ -36,11 +36,11 @@ async fn one_file_has_one_writer() {
     assert_eq!(fs::read_to_string(&path).expect("a text"), "one\ntwo\n");
 }
 
-/// The queue has a bound in bytes: whoever reaches it loses lines, and is held up by nothing.
+/// The queue has a bound in bytes: a worker that reaches it loses lines and never waits.
 #[test]
 fn a_full_queue_drops_lines() {
     let (sender, mut messages) = mpsc::unbounded_channel();
-    let lines = Lines { sender, queued: Arc::default() };
+    let lines = LogHandle { sender, queued: Arc::default() };
     let line = || vec![b'x'; 1 << 20];
     let taken = (0..100).take_while(|_| lines.write(line())).count();
     assert_eq!(taken, 7, "with their overhead eight would be more than 8 MiB");
@@ -48,13 +48,13 @@ fn a_full_queue_drops_lines() {
     assert!(!lines.write(line()));
     let folder = tempfile::tempdir().expect("a folder");
     let LogTarget::File(log) = file(&folder.path().join("a.log")) else { panic!("a file") };
-    let output = Output::File(RollingFile::open(log, Timestamp::now()).expect("it opens"));
-    let mut writer = Writer::new("a".to_owned(), output, Counter::default());
+    let output = LogOutput::File(RollingFile::open(log, Timestamp::now()).expect("it opens"));
+    let mut writer = LogWriter::new("a".to_owned(), output, Counter::default());
     writer.take(messages.try_recv().expect("a line waits"), &lines.queued);
     assert!(lines.write(line()), "there is room again");
     drop(messages);
     let before = lines.queued.load(Relaxed);
-    assert!(!lines.write(b"nobody writes it\n".into()));
+    assert!(!lines.write(b"never written\n".into()));
     assert_eq!(lines.queued.load(Relaxed), before);
 }
 
@@ -62,10 +62,10 @@ fn a_full_queue_drops_lines() {
 #[cfg(target_os = "linux")]
 #[test]
 fn lines_that_cannot_be_written_are_counted() {
-    let log = LogFile { path: "/dev/full".into(), roll: Roll::Never, append: true, keep: None };
-    let output = Output::File(RollingFile::open(log, Timestamp::now()).expect("it opens"));
+    let log = LogFile { path: "/dev/full".into(), roll: RollPolicy::Never, append: true, keep: None };
+    let output = LogOutput::File(RollingFile::open(log, Timestamp::now()).expect("it opens"));
     let registry = Registry::default();
-    let mut writer = Writer::new("full".to_owned(), output, registry.counter(UNWRITTEN.0, &[]));
+    let mut writer = LogWriter::new("full".to_owned(), output, registry.counter(UNWRITTEN.0, &[]));
     for _ in 0..2 {
         writer.add(b"one\n", Timestamp::now());
         writer.add(b"two\n", Timestamp::now());

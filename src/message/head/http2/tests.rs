@@ -1,6 +1,6 @@
 use super::*;
 
-const LIMITS: Limits = Limits { line: 100, fields_bytes: 1000, fields: 10 };
+const LIMITS: HeadLimits = HeadLimits { line: 100, fields_bytes: 1000, fields: 10 };
 
 type Fields = &'static [(&'static str, &'static str)];
 
@@ -45,7 +45,7 @@ fn a_list_becomes_a_head() {
 }
 
 #[test]
-fn what_is_no_head() {
+fn malformed_lists_are_no_heads() {
     let long = "x".repeat(101);
     let many: Vec<_> = (0..11).map(|_| ("x", "y")).collect();
     let large: Vec<_> = (0..10).map(|_| ("x", long.as_str())).collect();
@@ -65,7 +65,7 @@ fn what_is_no_head() {
 
 fn parsed(text: &[u8]) -> Head {
     let mut head = Head::new();
-    let limits = Limits { line: 1000, fields_bytes: 10_000, fields: 100 };
+    let limits = HeadLimits { line: 1000, fields_bytes: 10_000, fields: 100 };
     assert_eq!(head.parse_request(text, &limits), Ok(Some(text.len())));
     head
 }
@@ -94,7 +94,7 @@ fn a_head_becomes_a_list() {
 }
 
 #[test]
-fn what_http1_takes_and_http2_does_not() {
+fn heads_of_http1_that_http2_cannot_carry() {
     let mut head = Head::request(b"GET", b"/<a>?\"\xff`");
     head.append(b"host", b"w");
     let sent = head.to_http2_request(false).unwrap();
@@ -106,7 +106,7 @@ fn what_http1_takes_and_http2_does_not() {
 }
 
 #[test]
-fn what_may_not_be_indexed_stays_so() {
+fn fields_that_are_never_indexed_stay_so() {
     let mut value = HeaderValue::from_static("secret");
     value.set_sensitive(true);
     let request = http::Request::builder().uri("http://w/").header("authorization", value).header("x", "y");

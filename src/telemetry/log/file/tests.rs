@@ -74,7 +74,7 @@ fn a_size_is_never_passed_and_names_do_not_collide() {
 }
 
 #[test]
-fn what_was_there_counts_and_what_waits_counts() {
+fn old_and_waiting_bytes_count() {
     let scene = Scene::new("10.bytes", None);
     scene.put("access.log");
     let file = scene.open("2026-11-21T10:00:00Z");
@@ -152,7 +152,7 @@ fn a_file_that_was_moved_is_replaced_when_it_is_opened_anew() {
     scene.assert_files(&[("access.log", "c\n"), ("access.log.1", "a\nb\n")]);
 }
 
-/// What cannot be moved aside is written on.
+/// A file that cannot be moved aside is written on.
 #[test]
 fn a_roll_that_fails_loses_nothing() {
     let scene = Scene::new("daily", None);
@@ -168,8 +168,8 @@ fn a_roll_that_fails_loses_nothing() {
 }
 
 #[test]
-fn what_is_no_file_is_written_and_never_moved() {
-    let null = LogFile { path: "/dev/null".into(), roll: Roll::Size(1), append: false, keep: Some(0) };
+fn a_device_is_written_and_never_moved() {
+    let null = LogFile { path: "/dev/null".into(), roll: RollPolicy::Size(1), append: false, keep: Some(0) };
     let mut file = RollingFile::open(null, time("2026-11-21T10:00:00Z")).expect("it opens");
     file.write(b"a\n").expect("it is written");
     assert!(!file.is_due(0, 2, time("2026-11-21T10:00:00Z")));
@@ -178,6 +178,6 @@ fn what_is_no_file_is_written_and_never_moved() {
 #[test]
 fn a_folder_is_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let log = LogFile { path: folder.path().to_owned(), roll: Roll::Never, append: true, keep: None };
+    let log = LogFile { path: folder.path().to_owned(), roll: RollPolicy::Never, append: true, keep: None };
     assert!(RollingFile::open(log, Timestamp::now()).is_err());
 }

@@ -1,13 +1,15 @@
+//! The target of a request.
+
 /// A request target split at its query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Target<'a> {
-    /// What stands before the first `?`.
+pub struct RequestTarget<'a> {
+    /// The part before the first `?`.
     pub path: &'a [u8],
-    /// What stands after the first `?`, or nothing when there is none.
+    /// The part after the first `?`, if there is one.
     pub query: Option<&'a [u8]>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> RequestTarget<'a> {
     /// Splits the bytes of a target at the first `?` (RFC 3986 section 3.4).
     pub fn split(target: &'a [u8]) -> Self {
         let mut halves = target.splitn(2, |&byte| byte == b'?');
@@ -25,7 +27,7 @@ impl<'a> Target<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::RequestTarget;
 
     #[test]
     fn splits_at_the_first_question_mark() {
@@ -39,8 +41,8 @@ mod tests {
             ("", "", None),
         ];
         for (target, path, query) in table {
-            let expected = Target { path: path.as_bytes(), query: query.map(str::as_bytes) };
-            assert_eq!(Target::split(target.as_bytes()), expected, "{target}");
+            let expected = RequestTarget { path: path.as_bytes(), query: query.map(str::as_bytes) };
+            assert_eq!(RequestTarget::split(target.as_bytes()), expected, "{target}");
         }
     }
 
@@ -57,7 +59,7 @@ mod tests {
             (b"/%2f/\xff~@", &[b"%2f", b"\xff~@"]),
         ];
         for (target, elems) in table {
-            let found: Vec<&[u8]> = Target::split(target).elems().collect();
+            let found: Vec<&[u8]> = RequestTarget::split(target).elems().collect();
             assert_eq!(found, elems, "{}", target.escape_ascii());
         }
     }

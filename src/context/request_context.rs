@@ -1,9 +1,11 @@
+//! The context of one request.
+
 use super::{Deadline, Trace};
 use std::time::{Duration, SystemTime};
 
-/// What one request carried, as [`Policy::enter`](super::Policy::enter) found it.
+/// The context that one request carried, as [`Policy::enter`](super::Policy::enter) found it.
 ///
-/// It is used again for the next request: its buffers are kept, so that in steady state nothing is allocated.
+/// It is used again for the next request. Its buffers are kept, so that in a steady state nothing is allocated.
 #[derive(Debug, Default)]
 pub struct Context {
     pub(super) trusted: bool,
@@ -12,12 +14,12 @@ pub struct Context {
     pub(super) trace: Trace,
     pub(super) dropped: u32,
     pub(super) call_depth: u32,
-    /// Where values are written before they are appended to a head.
+    /// The buffer for values before they are appended to a head.
     pub(super) scratch: Vec<u8>,
 }
 
 impl Context {
-    /// Makes the context of nothing yet: of a caller who is not trusted.
+    /// Makes an empty context: that of an untrusted caller.
     pub fn new() -> Self {
         Self::default()
     }
@@ -39,35 +41,35 @@ impl Context {
         self.trusted
     }
 
-    /// Returns the override values as they came, for [`decode_overrides`](super::decode_overrides).
+    /// Returns the override values as received, for [`decode_overrides`](super::decode_overrides).
     ///
-    /// They are a cache key: equal bytes are equal overrides, and none at all are no bytes.
+    /// They are a cache key: equal bytes are equal overrides, and no bytes are no overrides.
     pub fn overrides(&self) -> &[u8] {
         &self.overrides
     }
 
-    /// Returns when the caller stops waiting, if that is known.
+    /// Returns the time at which the caller stops waiting, if that is known.
     pub fn deadline(&self) -> Option<Deadline> {
         self.deadline
     }
 
-    /// Sets the deadline to `timeout` after `now`, unless an earlier one stands.
+    /// Sets the deadline to `timeout` after `now`, unless there is an earlier one.
     pub fn limit(&mut self, now: SystemTime, timeout: Duration) {
         let own = Deadline::after(now, timeout);
         self.deadline = Some(self.deadline.map_or(own, |caller| caller.combined(own)));
     }
 
-    /// Returns the position in its trace that the upstream is told.
+    /// Returns the position in its trace that is sent to the upstream.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// Returns how many override fields were dropped because the caller is not trusted.
+    /// Returns the number of override fields that were dropped because the caller is not trusted.
     pub fn dropped(&self) -> u32 {
         self.dropped
     }
 
-    /// Returns how many proxies the request had passed when it came, by its `Via` fields.
+    /// Returns the number of proxies that the request had passed when it came, by its `Via` fields.
     pub fn call_depth(&self) -> u32 {
         self.call_depth
     }

@@ -1,4 +1,4 @@
-//! When a log's file is moved aside.
+//! The policy by which the file of a log is moved aside.
 
 use jiff::civil::{DateTime, Weekday};
 use jiff::tz::TimeZone;
@@ -7,28 +7,28 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// When a log's file is moved aside and a new one begun. Times are UTC.
+/// The policy by which the file of a log is moved aside and a new one begun. Times are UTC.
 ///
 /// It is written as in Linkerd 1, whatever the case: `never`, `hourly`, `daily`, `weekly(n)` with the day of the week
 /// from 1, which is Sunday, to 7; or a size in powers of 1024, such as `10.megabytes`. `sighup` is `never`: every log
-/// is opened anew on that signal.
+/// is opened again on that signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Roll {
-    /// Not by itself.
+pub enum RollPolicy {
+    /// Never, unless the process is told to.
     #[default]
     Never,
-    /// When an hour begins.
+    /// At the beginning of each hour.
     Hourly,
     /// At midnight.
     Daily,
-    /// When this day begins.
+    /// At the beginning of this day of the week.
     Weekly(Weekday),
-    /// Before it would have more than so many bytes. A single line that is longer has a file of its own.
+    /// Before it would exceed this many bytes. A single line that is longer gets a file of its own.
     Size(u64),
 }
 
-impl Roll {
-    /// When a file that was begun at `began` is moved aside, if that is a matter of time.
+impl RollPolicy {
+    /// Returns the time at which a file begun at `began` is moved aside, if the policy has one.
     pub(super) fn next(self, began: Timestamp) -> Option<Timestamp> {
         let time = TimeZone::UTC.to_datetime(began);
         let midnight = |date: jiff::civil::Date| date.at(0, 0, 0, 0);
@@ -41,7 +41,7 @@ impl Roll {
         TimeZone::UTC.to_timestamp(next).ok()
     }
 
-    /// The time in the name of a file that is moved aside, which was begun at `began`: as in Linkerd 1.
+    /// Returns the time in the new name of a file begun at `began`, as in Linkerd 1.
     pub(super) fn stamp(self, began: Timestamp) -> String {
         let format = match self {
             Self::Never | Self::Daily | Self::Weekly(_) => "%Y%m%d",
@@ -52,34 +52,35 @@ impl Roll {
     }
 }
 
-/// Says that a text is no [`Roll`].
+/// The error of a text that is not a [`RollPolicy`]; it names the texts that are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "`never`, `hourly`, `daily`, `weekly(n)` with n from 1 (Sunday) to 7, or a size such as `10.megabytes`"
 )]
-pub struct NoRoll;
+pub struct RollPolicyError;
 
-impl FromStr for Roll {
-    type Err = NoRoll;
+impl FromStr for RollPolicy {
+    type Err = RollPolicyError;
 
-    fn from_str(text: &str) -> Result<Self, NoRoll> {
+    fn from_str(text: &str) -> Result<Self, RollPolicyError> {
         let text = text.to_ascii_lowercase();
         match text.as_str() {
             "never" | "sighup" => Ok(Self::Never),
             "hourly" => Ok(Self::Hourly),
             "daily" => Ok(Self::Daily),
-            _ => weekly(&text).or_else(|| size(&text)).ok_or(NoRoll),
+            _ => weekly(&text).or_else(|| size(&text)).ok_or(RollPolicyError),
         }
     }
 }
 
-fn weekly(text: &str) -> Option<Roll> {
+/// Reads `weekly(n)`.
+fn weekly(text: &str) -> Option<RollPolicy> {
     let day = text.strip_prefix("weekly(")?.strip_suffix(')')?.parse().ok()?;
-    Weekday::from_sunday_one_offset(day).ok().map(Roll::Weekly)
+    Weekday::from_sunday_one_offset(day).ok().map(RollPolicy::Weekly)
 }
 
-/// A number and a unit, with a dot between them: `10.megabytes`, `1.gigabyte`.
-fn size(text: &str) -> Option<Roll> {
+/// Reads a size: a number and a unit, with a dot between them: `10.megabytes`, `1.gigabyte`.
+fn size(text: &str) -> Option<RollPolicy> {
     let (number, unit) = text.split_once('.')?;
     let shift = match unit.strip_suffix('s').unwrap_or(unit) {
         "byte" => 0,
@@ -92,10 +93,10 @@ fn size(text: &str) -> Option<Roll> {
         _ => return None,
     };
     let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
-    (bytes > 0).then_some(Roll::Size(bytes))
+    (bytes > 0).then_some(RollPolicy::Size(bytes))
 }
 
-impl fmt::Display for Roll {
+impl fmt::Display for RollPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Never => f.write_str("never"),
@@ -107,7 +108,7 @@ impl fmt::Display for Roll {
     }
 }
 
-impl Serialize for Roll {
+impl Serialize for RollPolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -120,17 +121,17 @@ mod tests {
     #[test]
     fn policies_are_read_as_linkerd_reads_them() {
         let table = [
-            ("never", Roll::Never),
-            ("SigHup", Roll::Never),
-            ("Hourly", Roll::Hourly),
-            ("DAILY", Roll::Daily),
-            ("weekly(1)", Roll::Weekly(Weekday::Sunday)),
-            ("Weekly(7)", Roll::Weekly(Weekday::Saturday)),
-            ("1.byte", Roll::Size(1)),
-            ("3.kilobytes", Roll::Size(3 << 10)),
-            ("1.megabytes", Roll::Size(1 << 20)),
-            ("2.Gigabyte", Roll::Size(2 << 30)),
-            ("15.exabytes", Roll::Size(15 << 60)),
+            ("never", RollPolicy::Never),
+            ("SigHup", RollPolicy::Never),
+            ("Hourly", RollPolicy::Hourly),
+            ("DAILY", RollPolicy::Daily),
+            ("weekly(1)", RollPolicy::Weekly(Weekday::Sunday)),
+            ("Weekly(7)", RollPolicy::Weekly(Weekday::Saturday)),
+            ("1.byte", RollPolicy::Size(1)),
+            ("3.kilobytes", RollPolicy::Size(3 << 10)),
+            ("1.megabytes", RollPolicy::Size(1 << 20)),
+            ("2.Gigabyte", RollPolicy::Size(2 << 30)),
+            ("15.exabytes", RollPolicy::Size(15 << 60)),
         ];
         for (text, roll) in table {
             assert_eq!(text.parse(), Ok(roll), "{text}");
@@ -152,7 +153,7 @@ mod tests {
             "16.exabytes",
             "1.parsec",
         ] {
-            assert_eq!(text.parse::<Roll>(), Err(NoRoll), "{text:?}");
+            assert_eq!(text.parse::<RollPolicy>(), Err(RollPolicyError), "{text:?}");
         }
     }
 
@@ -161,17 +162,17 @@ mod tests {
         // A Saturday.
         let began: Timestamp = "2026-11-21T23:59:59.5Z".parse().unwrap();
         let table = [
-            (Roll::Hourly, Some("2026-11-22T00:00:00Z"), "20261121-23"),
-            (Roll::Daily, Some("2026-11-22T00:00:00Z"), "20261121"),
-            (Roll::Weekly(Weekday::Sunday), Some("2026-11-22T00:00:00Z"), "20261121"),
-            (Roll::Weekly(Weekday::Saturday), Some("2026-11-28T00:00:00Z"), "20261121"),
-            (Roll::Size(1), None, "20261121-235959"),
-            (Roll::Never, None, "20261121"),
+            (RollPolicy::Hourly, Some("2026-11-22T00:00:00Z"), "20261121-23"),
+            (RollPolicy::Daily, Some("2026-11-22T00:00:00Z"), "20261121"),
+            (RollPolicy::Weekly(Weekday::Sunday), Some("2026-11-22T00:00:00Z"), "20261121"),
+            (RollPolicy::Weekly(Weekday::Saturday), Some("2026-11-28T00:00:00Z"), "20261121"),
+            (RollPolicy::Size(1), None, "20261121-235959"),
+            (RollPolicy::Never, None, "20261121"),
         ];
         for (roll, next, stamp) in table {
             assert_eq!(roll.next(began), next.map(|text| text.parse().unwrap()), "{roll}");
             assert_eq!(roll.stamp(began), stamp, "{roll}");
         }
-        assert_eq!(Roll::Daily.next(Timestamp::MAX), None);
+        assert_eq!(RollPolicy::Daily.next(Timestamp::MAX), None);
     }
 }

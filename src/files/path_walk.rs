@@ -1,42 +1,44 @@
+//! The walk along a path, link by link.
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Symbolic links on one way before it is taken for a loop, as in Linux.
+/// How many symbolic links a path may have before it counts as a loop, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// One step of the way to a path: a directory, free of links, and the entry of it that is looked up there.
+/// A step along a path: a directory, free of links, and the entry that is looked up in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct PathStep {
     /// The directory.
     pub(super) directory: PathBuf,
-    /// What tells the directory from another one that took its place.
-    pub(super) identity: Identity,
+    /// The identity of the directory, which another one at the same path does not have.
+    pub(super) identity: DirectoryIdentity,
     /// The entry.
     pub(super) entry: OsString,
-    /// Whether the entry is a directory on the way to something else, so that only its replacement is of interest.
+    /// Whether the entry is a directory that the path only passes, so that only its replacement is of interest.
     pub(super) passing: bool,
 }
 
-/// Device and inode.
+/// The identity of a directory: device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(u64, u64);
+pub(super) struct DirectoryIdentity(u64, u64);
 
-impl Identity {
+impl DirectoryIdentity {
     fn of(metadata: &fs::Metadata) -> Self {
         Self(metadata.dev(), metadata.ino())
     }
 }
 
-/// Walks the way to an absolute path, links followed, as far as it exists; the last step is the entry that is
-/// the path, or that is missing, or that is no directory.
-pub(super) fn walk(path: &Path) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
+/// Walks along an absolute path, links followed, as far as it exists. The last step is the entry at the path itself, or
+/// one that is missing or no directory.
+pub(super) fn walk(path: &Path) -> Vec<PathStep> {
+    let mut steps: Vec<PathStep> = Vec::new();
     let mut at = PathBuf::from("/");
     let Ok(root) = fs::symlink_metadata(&at) else { return steps };
-    // The directories above, each with its identity: `..` goes back to them.
-    let mut above = vec![Identity::of(&root)];
+    // The identities of the directories above: `..` goes back to them.
+    let mut above = vec![DirectoryIdentity::of(&root)];
     let mut left = Vec::new();
     push(&mut left, path);
     let mut links = 0;
@@ -50,7 +52,7 @@ pub(super) fn walk(path: &Path) -> Vec<Step> {
         }
         let Some(&identity) = above.last() else { break };
         let entry = at.join(&name);
-        let step = Step { directory: at.clone(), identity, entry: name, passing: false };
+        let step = PathStep { directory: at.clone(), identity, entry: name, passing: false };
         let metadata = fs::symlink_metadata(&entry);
         match metadata {
             Ok(metadata) if metadata.is_symlink() => {
@@ -67,9 +69,9 @@ pub(super) fn walk(path: &Path) -> Vec<Step> {
                 push(&mut left, &target);
             }
             Ok(metadata) if metadata.is_dir() => {
-                steps.push(Step { passing: !left.is_empty(), ..step });
+                steps.push(PathStep { passing: !left.is_empty(), ..step });
                 at = entry;
-                above.push(Identity::of(&metadata));
+                above.push(DirectoryIdentity::of(&metadata));
             }
             _ => {
                 steps.push(step);

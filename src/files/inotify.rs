@@ -1,0 +1,321 @@
+//! The system's watches of directories, and the reports of changes in them.
+
+use super::path_walk::{DirectoryIdentity, walk};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// How often the paths are walked again because directories changed while the watches were set.
+const ATTEMPTS: usize = 10;
+
+/// A function that makes the system's watcher, which calls the subscriber from a thread of its own.
+pub(super) type WatcherFactory = fn(Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>>;
+
+/// Makes the watcher of this platform: inotify on Linux.
+pub(super) fn new_watcher(subscriber: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
+    let handler = move |event: notify::Result<Event>| subscriber.receive(&event);
+    Ok(Box::new(RecommendedWatcher::new(handler, notify::Config::default())?))
+}
+
+/// The subscriber to the system's reports: it passes on those of interest.
+#[derive(Debug, Default)]
+pub(super) struct ChangeSubscriber {
+    signal: Notify,
+    state: Mutex<SubscriberState>,
+}
+
+/// The interests of a subscriber, and its findings about the watches themselves.
+#[derive(Debug, Default)]
+struct SubscriberState {
+    /// The entries of interest in each directory.
+    interests: HashMap<PathBuf, HashSet<OsString>>,
+    /// The directories that were removed or moved while they were watched.
+    lost: HashSet<PathBuf>,
+    /// Whether reports were dropped, so that any watch may be gone.
+    overflowed: bool,
+}
+
+impl ChangeSubscriber {
+    /// Waits for the next report of interest; one that came since the last wait counts.
+    pub(super) async fn next_report(&self) {
+        self.signal.notified().await;
+    }
+
+    /// Ends the wait without a report.
+    pub(super) fn wake(&self) {
+        self.signal.notify_one();
+    }
+
+    /// Receives one report.
+    pub(super) fn receive(&self, report: &notify::Result<Event>) {
+        if self.state().receive(report) {
+            self.wake();
+        }
+    }
+
+    /// Locks the state.
+    fn state(&self) -> MutexGuard<'_, SubscriberState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SubscriberState {
+    /// Notes the watches that a report shows to be gone; returns whether the report is of interest.
+    fn receive(&mut self, report: &notify::Result<Event>) -> bool {
+        let event = match report {
+            Ok(event) if event.need_rescan() => {
+                self.overflowed = true;
+                return true;
+            }
+            Ok(event) => event,
+            Err(_) => return true,
+        };
+        let gone = match event.kind {
+            // Reading is reported too: a reader that reads after each change would wake itself for ever.
+            EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write) => return false,
+            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => true,
+            _ => false,
+        };
+        let mut interesting = false;
+        for path in &event.paths {
+            if self.interests.contains_key(path) {
+                interesting = true;
+                if gone {
+                    self.lost.insert(path.clone());
+                }
+            }
+            interesting |= match (path.parent(), path.file_name()) {
+                (Some(directory), Some(entry)) => {
+                    self.interests.get(directory).is_some_and(|entries| entries.contains(entry))
+                }
+                _ => false,
+            };
+        }
+        interesting
+    }
+}
+
+#[cfg(test)]
+impl ChangeSubscriber {
+    /// Returns whether a report would be passed on.
+    pub(super) fn is_interested(&self, report: &notify::Result<Event>) -> bool {
+        self.state().receive(report)
+    }
+
+    /// Adds an entry of interest.
+    pub(super) fn interest(&self, directory: &str, entry: &str) {
+        self.state().interests.entry(directory.into()).or_default().insert(entry.into());
+    }
+}
+
+/// The paths that are followed, and the system's watches of the directories on them.
+pub(super) struct DirectoryWatches {
+    new_watcher: WatcherFactory,
+    subscriber: Arc<ChangeSubscriber>,
+    watcher: Option<Box<dyn Watcher + Send>>,
+    /// The paths, each with the number of times it was added.
+    paths: HashMap<PathBuf, usize>,
+    /// The watched directories.
+    watched: HashMap<PathBuf, DirectoryIdentity>,
+    /// The reason why changes are not reported, if they are not; it is logged when it changes.
+    failure: Option<String>,
+}
+
+impl std::fmt::Debug for DirectoryWatches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DirectoryWatches")
+            .field("watched", &self.watched)
+            .field("failure", &self.failure)
+            .finish()
+    }
+}
+
+/// The interest in a directory to watch.
+struct DirectoryInterest {
+    identity: DirectoryIdentity,
+    entries: HashSet<OsString>,
+    /// Whether it must be watched; a directory that the path only passes may be closed to reading.
+    needed: bool,
+}
+
+impl DirectoryWatches {
+    pub(super) fn new(new_watcher: WatcherFactory, subscriber: Arc<ChangeSubscriber>) -> Self {
+        Self {
+            new_watcher,
+            subscriber,
+            watcher: None,
+            paths: HashMap::new(),
+            watched: HashMap::new(),
+            failure: None,
+        }
+    }
+
+    /// Adds paths; returns whether changes are reported.
+    pub(super) fn add_paths(&mut self, paths: Vec<PathBuf>) -> bool {
+        let mut new = Vec::new();
+        for path in paths {
+            match self.paths.entry(path) {
+                Entry::Occupied(mut times) => *times.get_mut() += 1,
+                Entry::Vacant(vacant) => {
+                    new.push(vacant.key().clone());
+                    vacant.insert(1);
+                }
+            }
+        }
+        let reported = self.attempt(|watches| watches.widen(&new));
+        self.report(reported)
+    }
+
+    /// Removes paths; returns whether changes are reported.
+    pub(super) fn remove_paths(&mut self, paths: &[PathBuf]) -> bool {
+        for path in paths {
+            if let Some(times) = self.paths.get_mut(path) {
+                *times -= 1;
+                if *times == 0 {
+                    self.paths.remove(path);
+                }
+            }
+        }
+        self.renew()
+    }
+
+    /// Walks all paths again and watches the directories that they pass now; returns whether changes are reported.
+    pub(super) fn renew(&mut self) -> bool {
+        let reported = self.attempt(Self::replace);
+        self.report(reported)
+    }
+
+    /// Repeats a step until it sets no new watch: the next walk sees the changes between a walk and its watches.
+    fn attempt(&mut self, mut step: impl FnMut(&mut Self) -> notify::Result<bool>) -> notify::Result<()> {
+        for _ in 0..ATTEMPTS {
+            match step(self) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                // The directory was removed between the walk and the watch.
+                Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(notify::Error::generic("the directories change faster than they can be watched"))
+    }
+
+    /// Adds the watches that `paths` need; returns whether all were set before.
+    fn widen(&mut self, paths: &[PathBuf]) -> notify::Result<bool> {
+        let directories = directories(paths.iter());
+        {
+            let mut state = self.subscriber.state();
+            for (directory, interest) in &directories {
+                let entries = state.interests.entry(directory.clone()).or_default();
+                entries.extend(interest.entries.iter().cloned());
+            }
+        }
+        self.watch(&directories)
+    }
+
+    /// Replaces the watches by those that all paths need; returns whether all were set before.
+    fn replace(&mut self) -> notify::Result<bool> {
+        let directories = directories(self.paths.keys());
+        let (lost, overflowed) = {
+            let mut state = self.subscriber.state();
+            state.interests = directories
+                .iter()
+                .map(|(directory, interest)| (directory.clone(), interest.entries.clone()))
+                .collect();
+            (std::mem::take(&mut state.lost), std::mem::take(&mut state.overflowed))
+        };
+        let gone: Vec<PathBuf> = self
+            .watched
+            .keys()
+            .filter(|directory| {
+                overflowed || lost.contains(*directory) || !directories.contains_key(*directory)
+            })
+            .cloned()
+            .collect();
+        for directory in gone {
+            self.unwatch(&directory);
+        }
+        self.watch(&directories)
+    }
+
+    /// Watches directories; returns whether all were watched before.
+    fn watch(&mut self, directories: &HashMap<PathBuf, DirectoryInterest>) -> notify::Result<bool> {
+        let mut complete = true;
+        for (directory, interest) in directories {
+            match self.watched.get(directory) {
+                Some(identity) if *identity == interest.identity => continue,
+                // Another directory is at its path now.
+                Some(_) => self.unwatch(directory),
+                None => {}
+            }
+            match self.watcher()?.watch(directory, RecursiveMode::NonRecursive) {
+                Ok(()) => complete = false,
+                Err(error) if !interest.needed && is_denied(&error) => continue,
+                Err(error) => return Err(error),
+            }
+            self.watched.insert(directory.clone(), interest.identity);
+        }
+        Ok(complete)
+    }
+
+    /// Ends the watch of a directory.
+    fn unwatch(&mut self, directory: &Path) {
+        self.watched.remove(directory);
+        if let Some(watcher) = &mut self.watcher {
+            // This fails when the system has ended the watch, because the directory is gone.
+            let _ = watcher.unwatch(directory);
+        }
+    }
+
+    /// Returns the system's watcher, made when it is first needed.
+    fn watcher(&mut self) -> notify::Result<&mut Box<dyn Watcher + Send>> {
+        match &mut self.watcher {
+            Some(watcher) => Ok(watcher),
+            none => Ok(none.insert((self.new_watcher)(Arc::clone(&self.subscriber))?)),
+        }
+    }
+
+    /// Logs a change from reports to polling and back; returns whether changes are reported.
+    fn report(&mut self, reported: notify::Result<()>) -> bool {
+        match (reported, &self.failure) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => {
+                tracing::info!("changes of files are reported again");
+                self.failure = None;
+            }
+            (Err(error), failure) => {
+                let reason = error.to_string();
+                if failure.as_ref() != Some(&reason) {
+                    tracing::warn!(%reason, "changes of files are not reported: reading them every two seconds");
+                    self.failure = Some(reason);
+                }
+            }
+        }
+        self.failure.is_none()
+    }
+}
+
+/// Walks paths; returns the directories to watch for them.
+fn directories<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> HashMap<PathBuf, DirectoryInterest> {
+    let mut directories = HashMap::new();
+    for step in paths.flat_map(|path| walk(path)) {
+        let directory = directories.entry(step.directory).or_insert_with(|| DirectoryInterest {
+            identity: step.identity,
+            entries: HashSet::new(),
+            needed: false,
+        });
+        directory.identity = step.identity;
+        directory.entries.insert(step.entry);
+        directory.needed |= !step.passing;
+    }
+    directories
+}
+
+/// Returns whether an error is a lack of permission.
+fn is_denied(error: &notify::Error) -> bool {
+    matches!(&error.kind, notify::ErrorKind::Io(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied)
+}
