@@ -330,7 +330,7 @@ impl Head {
     }
 
     /// Writes the head as [`write`](Self::write) does, but for the empty line: lines about the connection may follow.
-    pub fn write_open(&self, out: &mut Vec<u8>) {
+    pub(super) fn write_open(&self, out: &mut Vec<u8>) {
         out.reserve(self.bytes.len() + 64);
         let mut run = self.first;
         if run.is_empty() {

@@ -11,7 +11,7 @@ use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
 use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
-use crate::message::{Framing, Head, HopByHopFields, KnownField, Version};
+use crate::message::{Framing, Head, KnownField, ResponseConnection};
 use crate::name::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
@@ -73,7 +73,7 @@ impl Service {
         request.record.note_client(route.id());
         let leaving = route.leaving(&binding.service, overrides.printed());
         let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
-        request.upgrade = tunnelled(&hop_by_hop);
+        request.upgrade = hop_by_hop.tunnel_protocols();
         let mut response = self.call(route, request).await?;
         self.answer(&mut response, context, request.unbound.as_deref());
         self.counters.carried(response.head.status());
@@ -96,10 +96,10 @@ impl Service {
     /// Prepares a response for its caller.
     fn answer(&self, response: &mut Response, context: &Context, unbound: Option<&str>) {
         let answered = self.policy.answer(&mut response.head, context);
-        // The version is the sender's own (RFC 9112 2.3): chunks, or a connection that is kept, are not HTTP/1.0's.
-        response.head.set_version(Version::Http11);
         if response.framing == Framing::Tunnel {
-            say_upgrade(&mut response.head, answered.hop_by_hop.upgrade.as_deref());
+            // Before the fields that follow: other responses are settled where they are written.
+            let protocols = answered.hop_by_hop.upgrade.as_deref();
+            response.head.settle_response(Framing::Tunnel, ResponseConnection::Tunnel { protocols });
         }
         if context.trusted() {
             say_unbound(&mut response.head, unbound);
@@ -200,31 +200,6 @@ fn say_grpc_error(head: &mut Head, status: u8, text: &str) {
     head.append(b"content-type", b"application/grpc");
     head.append(b"grpc-status", status.to_string().as_bytes());
     head.append(b"grpc-message", &encode_grpc_message(text));
-}
-
-fn say_upgrade(head: &mut Head, protocols: Option<&[u8]>) {
-    if let Some(protocols) = protocols {
-        head.append(b"connection", b"upgrade");
-        head.append(b"upgrade", protocols);
-    }
-}
-
-/// The protocols that an upgrade may switch to: none that carries HTTP itself, for its requests would pass unjudged.
-///
-/// RFC 9113 has retired `h2c` in `Upgrade`.
-fn tunnelled(hop_by_hop: &HopByHopFields) -> Option<Box<[u8]>> {
-    let carries_http = |protocol: &&[u8]| {
-        let name = protocol.to_ascii_lowercase();
-        [b"h2".as_slice(), b"http/", b"tls/"].iter().any(|prefix| name.starts_with(prefix))
-    };
-    let protocols: Vec<&[u8]> = hop_by_hop
-        .upgrade
-        .as_deref()?
-        .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|protocol| !carries_http(protocol))
-        .collect();
-    (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()).into())
 }
 
 /// Makes an empty response, as `/$/io.buoyant.http.status/<code>` asks for.

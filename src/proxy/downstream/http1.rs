@@ -4,7 +4,9 @@ use super::access::{AccessLogger, CountingSink};
 use super::listener::ConnectionContext;
 use super::tunnel::tunnel;
 use crate::context::Peer;
-use crate::message::{Framing, Head, KnownField, Version, keeps_alive, request_framing};
+use crate::message::{
+    Framing, Head, KnownField, ResponseConnection, ResponseEnd, Version, keeps_alive, request_framing,
+};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
 use crate::proxy::serve::Service;
@@ -278,35 +280,27 @@ impl Http1Turn<'_> {
             Box::pin(tunnel(self.connection, response, record)).await;
             return Continuation::Close;
         }
-        let chunked = match response.framing {
-            Framing::Chunked | Framing::Close => terms.version == Version::Http11,
-            _ => false,
-        };
-        let delimited = chunked || matches!(response.framing, Framing::None | Framing::Length(_));
         // The rest of a body that nobody takes is not read; and who asked before it sends its body may send it or not.
         let ambiguous = match response.upload {
             Upload::Done => false,
             Upload::Going(_) => terms.expects,
             Upload::Refused => true,
         };
-        let keep = terms.keep && delimited && !ambiguous && !self.shutdown.is_announced();
-        settle_length(&mut response);
-        if chunked {
-            response.head.append(b"transfer-encoding", b"chunked");
-        }
-        say_connection(&mut response.head, keep, terms.version);
+        let keep = terms.keep && !ambiguous && !self.shutdown.is_announced();
+        let stated = ResponseConnection::Http1 { version: terms.version, keep };
+        let ResponseEnd { framing, keep } = response.head.settle_response(response.framing, stated);
         let mut out = self.connection.out();
         response.head.write(out.out());
         record.note_response(&response.head);
-        let outgoing =
-            Http1Writer::new(Rc::clone(self.connection), out, chunked).with_trailers(terms.trailers);
+        let outgoing = Http1Writer::new(Rc::clone(self.connection), out, framing == Framing::Chunked)
+            .with_trailers(terms.trailers);
         let carried = {
             let mut counted = CountingSink::new(outgoing, record);
             let carrying = pin!(carry(&mut response.body, &mut counted));
             beside(&mut response.upload, carrying).await
         };
         if !matches!(carried, Ok(Ok(()))) {
-            if !delimited {
+            if framing == Framing::Close {
                 self.connection.reset_on_close();
             }
             if matches!(carried, Ok(Err(TransferError::Source(_)))) {
@@ -343,25 +337,6 @@ fn judge(head: &mut Head) -> Result<Framing, Error> {
     head.normalise_target()?;
     head.lower_host();
     Ok(framing)
-}
-
-/// Makes `Content-Length` say what it may: one length, and none beside chunks (RFC 9112 6.2) or on a 204 (RFC 9110
-/// 8.6). On the response to HEAD, and on a 304, it speaks of a body that is not there.
-fn settle_length(response: &mut Response) {
-    match response.framing {
-        Framing::Length(length) => response.head.set_content_length(length),
-        Framing::None if response.head.status() != 204 => {}
-        _ => _ = response.head.remove(KnownField::ContentLength),
-    }
-}
-
-/// Says in a head whether the connection goes on, where the version alone does not say it.
-fn say_connection(head: &mut Head, keep: bool, version: Version) {
-    match (keep, version) {
-        (false, _) => head.append(b"connection", b"close"),
-        (true, Version::Http10) => head.append(b"connection", b"keep-alive"),
-        (true, _) => {}
-    }
 }
 
 /// Reads the rest of a small body that nobody wants.

@@ -4,7 +4,7 @@ use super::access::{AccessLogger, CountingSink};
 use super::open_streams::{OpenStream, StreamEnd};
 use super::tasks::TaskWork;
 use crate::context::Peer;
-use crate::message::{Framing, Head, KnownField, request_framing};
+use crate::message::{Framing, Head, ResponseConnection, request_framing};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
 use crate::proxy::serve::Service;
@@ -136,7 +136,7 @@ impl Http2Turn {
     /// Writes a response and the body behind it.
     async fn deliver(&self, mut response: Response, record: &mut Record) {
         let reply = &self.reply;
-        settle_length(&mut response);
+        response.head.settle_response(response.framing, ResponseConnection::Http2);
         record.note_response(&response.head);
         let whole = response.body.is_done();
         let Ok(stream) = reply.begin(&response.head, whole) else {
@@ -194,16 +194,4 @@ fn judge(
 fn is_grpc(content_type: &[u8]) -> bool {
     let rest = content_type.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
-/// Leaves `Content-Length` only where it says what the frames will: one length, none on a 204 (RFC 9110 8.6).
-fn settle_length(response: &mut Response) {
-    match response.framing {
-        Framing::Length(length) if response.head.contains(KnownField::ContentLength) => {
-            response.head.set_content_length(length);
-        }
-        Framing::Length(_) => {}
-        Framing::None if response.head.status() != 204 => {}
-        _ => _ = response.head.remove(KnownField::ContentLength),
-    }
 }

@@ -1,7 +1,7 @@
 //! What holds of requests and interim responses whichever protocol carries them.
 
 use super::Request;
-use crate::message::{Framing, Head, KnownField, Version};
+use crate::message::{Framing, Head, ResponseConnection};
 
 /// How many interim responses (1xx) may come before the final one.
 pub(crate) const MOST_INTERIM: usize = 32;
@@ -18,8 +18,8 @@ pub(crate) fn is_repeatable(request: &Request) -> bool {
 pub(crate) async fn relay_interim(head: &mut Head, request: &Request) {
     if request.takes_interim {
         let _ = head.strip_hop_by_hop();
-        head.set_version(Version::Http11);
-        head.remove_where(|field| field.known.is_steering() || field.known == KnownField::ContentLength);
+        head.settle_response(Framing::None, ResponseConnection::Interim);
+        head.remove_where(|field| field.known.is_steering());
         request.caller.interim(head).await;
     }
 }

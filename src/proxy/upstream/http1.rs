@@ -1,6 +1,8 @@
 //! The endpoint's side of an exchange over HTTP/1: the request is sent, the head of the response read.
 
-use crate::message::{Framing, Head, HeadLimits, KnownField, Version, keeps_alive, response_framing};
+use crate::message::{
+    Framing, Head, HeadLimits, KnownField, RequestConnection, keeps_alive, response_framing,
+};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
     Caller, Carrier, MOST_INTERIM, Request, Response, Upload, beside, is_repeatable, relay_interim,
@@ -83,10 +85,13 @@ impl Http1Exchange<'_> {
 
     /// Writes the head with those bytes of the body that are at hand; the rest of the body is the upload.
     async fn send_head(&self, request: &mut Request) -> Result<Upload, SendFailure> {
-        prepare(&mut request.head);
+        let stated = RequestConnection {
+            framing: request.framing,
+            upgrade: request.upgrade.as_deref(),
+            trailers: request.takes_trailers,
+        };
         let mut out = self.connection.out();
-        request.head.write_open(out.out());
-        write_connection(request, out.out());
+        request.head.write_request(stated, out.out());
         let mut outgoing =
             Http1Writer::new(Rc::clone(&self.connection), out, request.framing == Framing::Chunked);
         let part = request.body.next_at_hand().map_err(SendFailure::Body)?;
@@ -161,36 +166,4 @@ impl Http1Exchange<'_> {
             return Err(self.reset(ended, !*seen && self.may_repeat(request)));
         }
     }
-}
-
-/// Makes a head that came over another version one of HTTP/1.1.
-fn prepare(head: &mut Head) {
-    if head.version() == Version::Http11 {
-        return;
-    }
-    if head.version() == Version::Http10 {
-        head.remove(KnownField::Expect);
-    }
-    // The version is the sender's own (RFC 9112 2.3), and HTTP/1.1 has a Host, be it empty (3.2).
-    head.set_version(Version::Http11);
-    if !head.contains(KnownField::Host) {
-        head.append_known(KnownField::Host, b"");
-    }
-}
-
-/// Writes what a request says of the connection it is sent on, and the end of its head.
-fn write_connection(request: &Request, out: &mut Vec<u8>) {
-    if request.framing == Framing::Chunked {
-        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-    }
-    match &request.upgrade {
-        Some(protocols) => {
-            out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
-            out.extend_from_slice(protocols);
-            out.extend_from_slice(b"\r\n");
-        }
-        None if request.takes_trailers => out.extend_from_slice(b"connection: te\r\nte: trailers\r\n"),
-        None => {}
-    }
-    out.extend_from_slice(b"\r\n");
 }
