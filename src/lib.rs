@@ -7,7 +7,8 @@
 //!
 //! # The life of a request
 //!
-//! It is one function of [`proxy`], to be read, or stepped through, from top to bottom.
+//! It is one function of [`proxy`], `serve`, to be read, or stepped through, from top to bottom. The page of [`proxy`] lists
+//! every function on the way, from the accepted socket to the pooled connection, file by file.
 //!
 //! | step | its input | its module | its result |
 //! |---|---|---|---|

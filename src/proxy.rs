@@ -1,7 +1,57 @@
 //! Carries a request to an endpoint and its response back.
 //!
-//! A listener's connections are spread over the workers; a request begins and ends on the worker that has its
+//! A listener's connections are spread over the workers. A request begins and ends on the worker that has its
 //! connection, so nothing on its way is shared, locked or `Send`.
+//!
+//! # The life of a request
+//!
+//! Read these functions in this order, or step through them in a debugger. Where HTTP/2 has a function of its own, it
+//! follows that of HTTP/1.
+//!
+//! | step | function | result |
+//! |---|---|---|
+//! | accept | `proxy/downstream/listen.rs:run` | a socket, a permit, the peer's address |
+//! | choose a worker | `proxy/downstream/listen.rs:hand_over` | the worker with the fewest connections has it |
+//! | begin the connection | `proxy/worker.rs:serve` | a task on that worker |
+//! | detect the protocol | `proxy/downstream/detect.rs:serve_connection` | HTTP/1 or HTTP/2, from the first bytes |
+//! | read the head | `proxy/downstream/http1.rs:next_head` | a head, found in one scan |
+//! | | `proxy/downstream/stream.rs:take` | |
+//! | check the head | `proxy/downstream/http1.rs:validate` | the framing of the body |
+//! | | `proxy/downstream/stream.rs:validate` | |
+//! | serve the request | `proxy/serve.rs:serve` | all steps from here to "answer" |
+//! | enter | `context/policy.rs:enter` | the grant; untrusted fields are gone; overrides, deadline, trace |
+//! | identify | `identify.rs:identify` | the logical name |
+//! | bind | `proxy/bind.rs:bind` | concrete names, remembered |
+//! | draw a leaf | `proxy/bind.rs:draw` | a route, with its client |
+//! | pick an endpoint | `proxy/upstream/balancer.rs:pick` | the less loaded of two |
+//! | attempt | `proxy/upstream/client.rs:attempt` | an attempt that reports its outcome once |
+//! | take a connection | `proxy/upstream/pool.rs:take` | one that waits in the pool |
+//! | | `proxy/upstream/http2_pool.rs:connection` | one with room for a stream |
+//! | connect | `proxy/upstream/connect.rs:connect` | a new one, when none waits |
+//! | send | `proxy/upstream/http1.rs:send` | the head of the response; the bodies go on |
+//! | | `proxy/upstream/http2.rs:send` | |
+//! | answer | `proxy/serve.rs:answer` | a head for the caller |
+//! | write the response | `proxy/downstream/http1.rs:respond` | the body, carried piece by piece |
+//! | | `proxy/downstream/stream.rs:deliver` | |
+//! | end | `proxy/exchange.rs:end` | the outcome is reported, the record is closed |
+//! | keep the connection | `proxy/upstream/pool.rs:keep` | it waits for another request |
+//!
+//! # The floors
+//!
+//! As in the crate, a module imports from lower floors only; `tests/downhill.rs` reads this table, and the one above.
+//!
+//! | floor | module | its duty |
+//! |---|---|---|
+//! | 0 | [`error`] | The reasons why a request is not carried, and what its caller sees of them. |
+//! | 0 | [`limits`] | The bounds of listeners and connections. |
+//! | 0 | [`metrics`] | The counters of a listener. |
+//! | 1 | [`wire`] | One connection and its bytes, for either side: transport, buffers, timers, bodies and framing of HTTP/1 and HTTP/2. |
+//! | 2 | [`exchange`] | A request and its response as they pass from one side to the other, the attempt they hold, and the record of what became of them. |
+//! | 3 | [`upstream`] | From a bound name to an answer: client and settings, endpoints, balancer, pools, connecting, the client halves of HTTP/1 and HTTP/2. |
+//! | 4 | [`mod@bind`] | From a name and its overrides to routes, remembered. |
+//! | 5 | [`serve`] | The life of one request, from its head to that of its response. |
+//! | 6 | [`downstream`] | From a socket to requests: listening, protocol detection, the server halves of HTTP/1 and HTTP/2, access lines. |
+//! | 7 | [`worker`] | One thread: its listeners, its caches, its sweep. |
 //!
 //! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`],
 //! as [`RouterSettings`], which may change at any time, and as a [`NamerHandle`].

@@ -5,6 +5,8 @@
 //! re-export, an expression, a type, a pattern, an attribute (also as a string, as serde takes it), the tokens of a
 //! macro, or a test. What counts is the top-level module it leads to; a name that the crate's root re-exports leads to
 //! where it came from, and any other name of the root leads to the root itself, which is above every module.
+//!
+//! The same holds inside `proxy`, the largest module, for its own modules: its file `proxy.rs` is above them.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use std::collections::BTreeMap;
@@ -13,58 +15,134 @@ use syn::ext::IdentExt;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprLit, Ident, ItemMod, ItemUse, Lit, Meta, UseTree, Visibility};
 
-/// The top-level modules, floor by floor from 0 up. The root of the library and its programs see them all.
-const FLOORS: &[&[&str]] = &[
-    &["source", "fault", "drain", "telemetry", "files"],
-    &["name", "message"],
-    &["kubernetes", "context", "interpret"],
-    &["identify", "sandbox", "namer", "store"],
-    &["proxy"],
-    &["admin"],
-    &["config"],
-    &["app"],
-    &["command"],
-    &[ROOT],
-    &[PROGRAM],
-];
+/// Modules that lie beside each other, and the floors they are on.
+struct House {
+    /// The module that holds them, from the root of the library; empty for the root itself.
+    path: &'static [&'static str],
+    /// The name of that module in the table and in the messages: it sees them all.
+    root: &'static str,
+    /// Floor by floor, from 0 up.
+    floors: &'static [&'static [&'static str]],
+    /// Modules that have a floor and are still to be built.
+    to_come: &'static [&'static str],
+}
 
-/// Modules that have a floor and are still to be built.
-const TO_COME: &[&str] = &["sandbox"];
+/// The top-level modules. The root of the library and its programs see them all.
+const LIBRARY: House = House {
+    path: &[],
+    root: ROOT,
+    floors: &[
+        &["source", "fault", "drain", "telemetry", "files"],
+        &["name", "message"],
+        &["kubernetes", "context", "interpret"],
+        &["identify", "sandbox", "namer", "store"],
+        &["proxy"],
+        &["admin"],
+        &["config"],
+        &["app"],
+        &["command"],
+        &[ROOT],
+        &[PROGRAM],
+    ],
+    to_come: &["sandbox"],
+};
 
-/// How the table and the messages call the root of the library.
+/// The modules of the proxy.
+const PROXY: House = House {
+    path: &["proxy"],
+    root: "proxy.rs",
+    floors: &[
+        &["error", "limits", "metrics"],
+        &["wire"],
+        &["exchange"],
+        &["upstream"],
+        &["bind"],
+        &["serve"],
+        &["downstream"],
+        &["worker"],
+        &["proxy.rs"],
+    ],
+    to_come: &[],
+};
+
+/// The name of the library's root in the table and in the messages.
 const ROOT: &str = "lib.rs";
 
-/// How the table and the messages call the programs: `src/main.rs` and `src/bin/*.rs`.
+/// The name of the programs in the table and in the messages: `src/main.rs` and `src/bin/*.rs`.
 const PROGRAM: &str = "main.rs";
 
 #[test]
 fn imports_run_downhill() {
-    let violations = check(Path::new(env!("CARGO_MANIFEST_DIR")), FLOORS, TO_COME);
+    let violations = check(Path::new(env!("CARGO_MANIFEST_DIR")), &[LIBRARY, PROXY]);
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 
-/// The table in the crate's documentation is the one this test enforces.
+/// The tables in the documentation of the crate and of the proxy are those that this test enforces.
 #[test]
-fn the_map_shows_the_same_floors() {
-    let map = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    let mut shown = vec![Vec::new(); FLOORS.len() - 2];
-    for (floor, module) in map.lines().filter_map(floor_row) {
-        shown[floor].push(module);
+fn the_maps_show_the_same_floors() {
+    for (file, floors) in [("src/lib.rs", &LIBRARY.floors[..9]), ("src/proxy.rs", &PROXY.floors[..8])] {
+        let map = read(file);
+        let mut shown = vec![Vec::new(); floors.len()];
+        for (floor, module) in map.lines().filter_map(floor_row) {
+            shown[floor].push(module);
+        }
+        assert_eq!(shown, floors, "{file}");
     }
-    assert_eq!(shown, FLOORS[..FLOORS.len() - 2]);
 }
 
-/// The floor and module of a line such as "//! | 1 | [`name`] | ... |", or "//! | 3 | `store` | ... |" while it is to come.
+/// Every step in the life of a request, as the documentation of the proxy lists them, is a function of that file.
+#[test]
+fn the_life_of_a_request_is_where_it_is_said_to_be() {
+    let map = read("src/proxy.rs");
+    let steps: Vec<_> = map.lines().filter_map(step_row).collect();
+    assert!(steps.len() > 5, "the table is found: {steps:?}");
+    for (file, function) in steps {
+        let text = read(&format!("src/{file}"));
+        assert!(text.contains(&format!("fn {function}(")), "{file} has no function {function}");
+    }
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+/// Returns the file and function of a line such as "//! | bind | `proxy/bind.rs:bind` | ... |".
+fn step_row(line: &str) -> Option<(&str, &str)> {
+    let place = line.strip_prefix("//! |")?.split('|').nth(1)?.trim();
+    place.strip_prefix('`')?.strip_suffix('`')?.split_once(".rs:").map(|(file, function)| {
+        let end = file.len() + ".rs".len();
+        (&place[1..=end], function)
+    })
+}
+
+/// Returns the floor and module of a line such as "//! | 1 | [`name`] | ... |", or "//! | 3 | `store` | ... |" while it is
+/// to come.
 fn floor_row(line: &str) -> Option<(usize, &str)> {
     let mut cells = line.strip_prefix("//! |")?.split('|').map(str::trim);
-    Some((cells.next()?.parse().ok()?, cells.next()?.trim_matches(['[', ']', '`'])))
+    Some((cells.next()?.parse().ok()?, module_name(cells.next()?)))
+}
+
+/// Returns the module of a cell such as "[`name`]", "`name`" or "[`mod@name`]".
+fn module_name(cell: &str) -> &str {
+    cell.trim_matches(['[', ']', '`']).trim_start_matches("mod@")
 }
 
 /// The planted violations are found, each where it stands, and nothing else is.
 #[test]
 fn planted_violations_are_caught() {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/downhill");
-    let floors: &[&[&str]] = &[&["low"], &["mid", "twin"], &["high", "gone", "early"], &[ROOT], &[PROGRAM]];
+    let planted = House {
+        path: &[],
+        root: ROOT,
+        floors: &[&["low"], &["mid", "twin"], &["high", "gone", "early"], &[ROOT], &[PROGRAM]],
+        to_come: &["early", "late"],
+    };
+    let inside = House {
+        path: &["mid"],
+        root: "mid.rs",
+        floors: &[&["ground"], &["upper"], &["mid.rs"]],
+        to_come: &[],
+    };
     let expected = [
         "src/elsewhere/odd.rs:1:23: low (floor 0) imports high (floor 2): super::super::high::Thing",
         "src/lib.rs:1:1: gone has a floor and no module",
@@ -93,9 +171,12 @@ fn planted_violations_are_caught() {
         "src/low.rs:30:67: low (floor 0) imports high (floor 2): crate::high",
         "src/low.rs:31:12: low (floor 0) imports lib.rs (floor 3): crate::of_the_root",
         "src/main.rs:4:14: main.rs (floor 4) imports attic (no floor): planted::attic::Dust",
+        "src/mid/ground.rs:3:12: ground (floor 0) imports upper (floor 1): super::upper::Lamp",
+        "src/mid/ground.rs:4:17: ground (floor 0) imports upper (floor 1): crate::mid::Lamp",
+        "src/mid/ground.rs:5:17: ground (floor 0) imports mid.rs (floor 2): crate::mid::Half",
         "src/mid.rs:4:18: mid (floor 1) imports twin (floor 1): crate::twin::Other",
     ];
-    let found = check(&fixture, floors, &["early", "late"]);
+    let found = check(&fixture, &[planted, inside]);
     assert_eq!(found, expected, "\n{}\n", found.join("\n"));
 }
 
@@ -107,20 +188,20 @@ struct Place {
     column: usize,
 }
 
-/// A path that may lead from one top-level module to another.
+/// A path that may lead from one module to another.
 struct Import {
-    /// Where the segment stands that says where it leads.
-    place: Place,
-    /// The module it is written in.
-    from: String,
-    /// The first name it takes from the crate's root; none when it takes the root itself.
-    to: Option<String>,
+    /// The module it is written in, from the root of the library.
+    from: Vec<String>,
+    /// The path that it stands for, from the root of the library.
+    to: Vec<String>,
+    /// The place of each name of `to`; that of the last `self` or `super` for those that are not written.
+    places: Vec<Place>,
     /// The path as written, from its start.
     written: String,
 }
 
-/// Lists what breaks the law in the package at `root`, in the order of files and lines.
-fn check(root: &Path, floors: &[&[&str]], to_come: &[&str]) -> Vec<String> {
+/// Lists the violations in the package at `root`, in the order of files and lines.
+fn check(root: &Path, houses: &[House]) -> Vec<String> {
     let src = root.join("src");
     let mut sources = Sources::new(root, package_name(root).replace('-', "_"));
     sources.read_root(ROOT, &src.join("lib.rs"));
@@ -129,37 +210,72 @@ fn check(root: &Path, floors: &[&[&str]], to_come: &[&str]) -> Vec<String> {
     for program in [src.join("main.rs")].into_iter().chain(programs).filter(|path| path.is_file()) {
         sources.read_root(PROGRAM, &program);
     }
-
-    let floor = |name: &str| floors.iter().position(|modules| modules.contains(&name));
-    let shown = |name: &str| floor(name).map_or("no floor".to_owned(), |floor| format!("floor {floor}"));
-    let Sources { modules, imports, aliases, mut faults, .. } = sources;
-    for (name, place) in &modules {
-        if floor(name).is_none() {
-            faults.push((place.clone(), format!("{name} has no floor")));
-        } else if to_come.contains(&name.as_str()) {
-            faults.push((place.clone(), format!("{name} is built: strike it from the modules to come")));
-        }
+    for house in houses {
+        house.check(&mut sources);
     }
-    for name in floors.iter().copied().flatten() {
-        if !modules.contains_key(*name) && !to_come.contains(name) {
-            faults.push((modules[ROOT].clone(), format!("{name} has a floor and no module")));
-        }
-    }
-    for Import { place, from, to, written } in imports {
-        let is_module = |name: &&String| modules.contains_key(*name);
-        let to = to.as_ref().and_then(|name| Some(name).filter(is_module).or_else(|| aliases.get(name)));
-        let to = to.filter(is_module).map_or(ROOT, String::as_str);
-        let downhill = floor(to).is_some_and(|to| floor(&from).is_none_or(|from| to < from));
-        if from != to && !downhill {
-            let fault = format!("{from} ({}) imports {to} ({}): {written}", shown(&from), shown(to));
-            faults.push((place, fault));
-        }
-    }
+    let mut faults = sources.faults;
     faults.sort();
     faults
         .into_iter()
         .map(|(Place { file, line, column }, fault)| format!("{}:{line}:{column}: {fault}", file.display()))
         .collect()
+}
+
+impl House {
+    fn floor(&self, name: &str) -> Option<usize> {
+        self.floors.iter().position(|modules| modules.contains(&name))
+    }
+
+    fn shown(&self, name: &str) -> String {
+        let floor = self.floor(name).map_or("no floor".to_owned(), |floor| format!("floor {floor}"));
+        format!("{name} ({floor})")
+    }
+
+    /// Returns the name in `path` that stands for a module of this house; none when `path` leads elsewhere.
+    fn inside<'a>(&self, path: &'a [String]) -> Option<&'a [String]> {
+        let (before, rest) = path.split_at_checked(self.path.len())?;
+        before.iter().map(String::as_str).eq(self.path.iter().copied()).then_some(rest)
+    }
+
+    /// Adds the violations of this house to the faults.
+    fn check(&self, sources: &mut Sources<'_>) {
+        let Sources { modules, imports, aliases, faults, .. } = sources;
+        let path = |name: &str| [self.path, &[name]].concat().iter().map(|&name| name.to_owned()).collect();
+        let is_module = |name: &str| modules.contains_key::<Vec<String>>(&path(name));
+        for (module, place) in modules.iter() {
+            let Some([name]) = self.inside(module) else { continue };
+            if self.floor(name).is_none() {
+                faults.push((place.clone(), format!("{name} has no floor")));
+            } else if self.to_come.contains(&name.as_str()) {
+                faults.push((place.clone(), format!("{name} is built: strike it from the modules to come")));
+            }
+        }
+        for name in self.floors.iter().copied().flatten() {
+            if *name != self.root && !is_module(name) && !self.to_come.contains(name) {
+                let root = if self.path.is_empty() {
+                    vec![ROOT.to_owned()]
+                } else {
+                    path("")[..self.path.len()].to_vec()
+                };
+                faults.push((modules[&root].clone(), format!("{name} has a floor and no module")));
+            }
+        }
+        for Import { from, to, places, written } in imports.iter() {
+            let (Some(from), Some(to)) = (self.inside(from), self.inside(to)) else { continue };
+            let from = from.first().map_or(self.root, String::as_str);
+            let origin = to.first().map(|name| match is_module(name) {
+                true => name.as_str(),
+                false => aliases.get::<Vec<String>>(&path(name)).map_or("", String::as_str),
+            });
+            let to = origin.filter(|name| is_module(name)).unwrap_or(self.root);
+            let downhill = self.floor(to).is_some_and(|to| self.floor(from).is_none_or(|from| to < from));
+            if from != to && !downhill {
+                let place = places.get(self.path.len()).or(places.last()).expect("a path has a name");
+                let fault = format!("{} imports {}: {written}", self.shown(from), self.shown(to));
+                faults.push((place.clone(), fault));
+            }
+        }
+    }
 }
 
 /// The name in the package's `Cargo.toml`: by it the programs call the library.
@@ -174,11 +290,11 @@ struct Sources<'a> {
     root: &'a Path,
     /// The library's name.
     library: String,
-    /// The top-level modules with their declarations; the roots of the library and of the programs among them.
-    modules: BTreeMap<String, Place>,
+    /// The modules with their declarations, by their paths; the roots of the library and of the programs among them.
+    modules: BTreeMap<Vec<String>, Place>,
     imports: Vec<Import>,
-    /// Names that the library's root imports, with the name at the root they come from.
-    aliases: BTreeMap<String, String>,
+    /// Names that a module imports, by their paths, with the name in that module from which they come.
+    aliases: BTreeMap<Vec<String>, String>,
     faults: Vec<(Place, String)>,
     scope: Scope,
 }
@@ -216,7 +332,7 @@ impl<'a> Sources<'a> {
         let krate = if name == ROOT { Vec::new() } else { vec![name.to_owned()] };
         self.scope = Scope { file: file.to_owned(), folder, inline: false, module: krate.clone(), krate };
         let start = self.place(Span::call_site());
-        self.modules.insert(name.to_owned(), start);
+        self.modules.insert(vec![name.to_owned()], start);
         let text = std::fs::read_to_string(file).expect("the root of a crate can be read");
         self.read(&text);
     }
@@ -245,15 +361,16 @@ impl<'a> Sources<'a> {
         let (climb, rest) = path.split_at(climbs);
         let up = climb.iter().filter(|step| *step == "super").count();
         reached.truncate(reached.len().saturating_sub(up));
-        if reached.is_empty() {
-            let names: Vec<String> = path.iter().map(Ident::to_string).collect();
-            self.imports.push(Import {
-                place: self.place(rest.first().unwrap_or(&climb[climbs - 1]).span()),
-                from: self.scope.module.first().map_or(ROOT, String::as_str).to_owned(),
-                to: rest.first().map(|name| name.unraw().to_string()),
-                written: names.join("::"),
-            });
+        let start = self.place(climb[climbs - 1].span());
+        let mut places = vec![start; reached.len()];
+        places.extend(rest.iter().map(|name| self.place(name.span())));
+        if places.is_empty() {
+            places.push(self.place(climb[climbs - 1].span()));
         }
+        reached.extend(rest.iter().map(|name| name.unraw().to_string()));
+        let names: Vec<String> = path.iter().map(Ident::to_string).collect();
+        let from = self.scope.module.clone();
+        self.imports.push(Import { from, to: reached, places, written: names.join("::") });
     }
 
     /// Notes every path of a `use`, and where the names come from that it gives to the library's root.
@@ -267,9 +384,10 @@ impl<'a> Sources<'a> {
             UseTree::Rename(rename) => (with(&rename.ident), Some(&rename.rename)),
         };
         self.note(&path);
-        let origin = path.iter().find(|step| *step != "crate" && *step != "self");
-        if let (true, Some(alias), Some(origin)) = (self.scope.module.is_empty(), alias, origin) {
-            self.aliases.insert(alias.to_string(), origin.to_string());
+        let own = |step: &&Ident| *step != "crate" && *step != "self";
+        if let (Some(alias), Some(origin)) = (alias, path.iter().find(own)) {
+            let at = [self.scope.module.as_slice(), &[alias.to_string()]].concat();
+            self.aliases.insert(at, origin.to_string());
         }
     }
 
@@ -334,9 +452,8 @@ impl<'ast> Visit<'ast> for Sources<'_> {
         item.attrs.iter().for_each(|attribute| self.visit_attribute(attribute));
         let name = item.ident.unraw().to_string();
         let place = self.place(item.ident.span());
-        if self.scope.module.is_empty() {
-            self.modules.insert(name.clone(), place.clone());
-        }
+        let path = [self.scope.module.as_slice(), &[name.clone()]].concat();
+        self.modules.insert(path, place.clone());
         let Scope { file, folder, inline, .. } = &self.scope;
         let base = if *inline { folder } else { file.parent().expect("a file has a folder") };
         let elsewhere = item.attrs.iter().find_map(path_attribute).map(|path| base.join(path));

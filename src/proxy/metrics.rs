@@ -1,7 +1,6 @@
 //! What a listener counts, in cells of one worker: counting takes no lock and allocates nothing.
 
-use super::error::Error;
-use crate::fault::{Blame, Fault as _};
+use crate::fault::{Blame, Fault};
 use crate::telemetry::{Counter, Durations, Gauge, Registry};
 use tokio::time::Instant;
 
@@ -106,7 +105,7 @@ impl Counters {
     }
 
     /// Counts a request that was not carried.
-    pub(crate) fn failed(&self, error: &Error) {
+    pub(crate) fn failed(&self, error: &impl Fault) {
         match error.blame() {
             Blame::Caller => self.caller_faults.increment(),
             Blame::Router => self.router_faults.increment(),

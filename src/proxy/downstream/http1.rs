@@ -159,7 +159,7 @@ impl Http1Turn<'_> {
     /// Serves one request whose head has come.
     async fn serve(&self, mut head: Pooled<Head>, opened: Instant, timer: &mut IdleTimer) -> Continuation {
         let record = Record::new(self.access.map(|log| log.begin(&head, self.peer)));
-        let framing = match judge(&mut head) {
+        let framing = match validate(&mut head) {
             Ok(framing) => framing,
             Err(error) => return self.refuse(&error, record).await,
         };
@@ -325,7 +325,7 @@ impl Http1Turn<'_> {
 }
 
 /// Checks a head and puts it into the form in which it is routed.
-fn judge(head: &mut Head) -> Result<Framing, Error> {
+fn validate(head: &mut Head) -> Result<Framing, Error> {
     if head.method() == b"CONNECT" {
         return Err(Error::Connect);
     }

@@ -83,8 +83,8 @@ impl Http2Turn {
 
     /// Carries one request and its response.
     async fn answer(&self, request: http::Request<RecvStream>) {
-        let (mut request, judged) = self.take(request);
-        let served = match judged {
+        let (mut request, valid) = self.take(request);
+        let served = match valid {
             Ok(()) => self.service.serve(&self.peer, &mut request).await,
             Err(error) => Err(error),
         };
@@ -113,7 +113,7 @@ impl Http2Turn {
         let record = Record::new(self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer)));
         let mut head = self.service.pools.heads.take();
         let whole = body.is_end_stream();
-        let framing = judge(&mut head, &parts, whole, &self.service);
+        let framing = validate(&mut head, &parts, whole, &self.service);
         // A body without a length may be a stream of messages, silent as long as it likes.
         let progress = matches!(framing, Ok(Framing::Length(_))).then(|| Rc::clone(&self.progress));
         let value = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
@@ -170,7 +170,7 @@ impl Http2Turn {
 }
 
 /// Checks a head and puts it into the form in which it is routed.
-fn judge(
+fn validate(
     head: &mut Head,
     parts: &http::request::Parts,
     whole: bool,

@@ -3,3 +3,6 @@
 use crate::low::Marked;
 fn two(_: crate::twin::Other) {}
 pub struct Half;
+mod ground;
+mod upper;
+pub use self::upper::Lamp;
