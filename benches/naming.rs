@@ -6,12 +6,12 @@ use criterion::{BenchmarkId, Criterion};
 use signpost::context::{Context, OverrideLimits, Peer, Policy, Trust, decode_overrides};
 use signpost::identify::Identifiers;
 use signpost::interpret::{
-    Answer, AnswerState, AnswerTable, Bound, Endpoint, EndpointSet, Explore, Leaf, Namer, NamerHandle,
-    NamerRegistry, Namers, Naming, Outcome, Target, delegate,
+    Answer, AnswerState, AnswerTable, Bound, DelegationOutcome, Endpoint, EndpointSet, Explore, Leaf, Namer,
+    NamerHandle, NamerRegistry, Namers, Naming, Target, delegate,
 };
 use signpost::message::{Head, HeadLimits};
 use signpost::name::{Dtab, NameTree, Path, PathBuf};
-use signpost::proxy::{BindingSettings, Bindings, CacheConfig, ClientSettings, Protocol};
+use signpost::proxy::{BindingSettings, Bindings, CacheConfig, ClientSettings, WireProtocol};
 use signpost::{context, proxy};
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -93,7 +93,7 @@ fn delegation(criterion: &mut Criterion) {
     let mut evaluate = |dtab: &Dtab| {
         held.begin();
         let delegation = delegate(dtab, black_box(&path), &mut held, Explore::Deciding);
-        assert!(matches!(delegation.outcome, Outcome::Bound(NameTree::Leaf(_))));
+        assert!(matches!(delegation.outcome, DelegationOutcome::Bound(NameTree::Leaf(_))));
         delegation
     };
     group.bench_function("three hops", |bencher| bencher.iter(|| evaluate(&base)));
@@ -152,7 +152,7 @@ struct Worker {
 impl Worker {
     fn new(asker: NamerHandle, cache: CacheConfig) -> Self {
         let here = SocketAddr::from(([127, 0, 0, 1], 4140));
-        let clients = ClientSettings::new(Protocol::Http1, proxy::Limits::default().heads);
+        let clients = ClientSettings::new(WireProtocol::Http1, proxy::Limits::default().heads);
         let config = context::Config { trust: Trust::Everybody, ..context::Config::default() };
         Self {
             policy: Policy::new(config),

@@ -30,7 +30,7 @@ pub use self::answer::{Answer, AnswerSnapshot, AnswerState, AnswerWriter};
 pub use self::answer_table::{AnswerTable, MAX_TABLE_ANSWERS, any_changed, settle};
 pub use self::bound::{Bound, Endpoint, EndpointSet, Hint, Leaf, Target};
 pub use self::delegate::{Answers, Explore, delegate};
-pub use self::delegation::{Delegation, Failure, MAX_DEPTH, MAX_LOOKUPS, Outcome, Step, StepKind};
+pub use self::delegation::{Delegation, DelegationOutcome, Failure, MAX_DEPTH, MAX_LOOKUPS, Step, StepKind};
 pub use self::namer::{Namer, Namers, Naming};
 pub use self::registry::{MAX_REGISTRY_ANSWERS, NamerHandle, NamerRegistry, Question};
 pub use self::sampler::Sampler;

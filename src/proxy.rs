@@ -73,8 +73,9 @@ pub use self::downstream::{
     bind, pause_after,
 };
 pub use self::error::Error;
-pub use self::limits::{Http2, Limits};
-pub use self::upstream::{ClientSettings, EndpointRegistry, Protocol, Route};
+pub use self::limits::{Http2Settings, Limits};
+pub use self::upstream::{ClientSettings, EndpointRegistry, Route};
+pub use self::wire::WireProtocol;
 
 use self::downstream::{Acceptor, WorkerHandle};
 use self::limits::Counts;

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use signpost::interpret::{
-    Answers, Bound, Explore, Failure, Leaf, MAX_LOOKUPS, Outcome, AnswerState, Step, StepKind, Target, delegate,
+    Answers, Bound, Explore, Failure, Leaf, MAX_LOOKUPS, DelegationOutcome, AnswerState, Step, StepKind, Target, delegate,
 };
 use signpost::name::{Dtab, NameTree, Path, Weighted};
 
@@ -21,7 +21,7 @@ fuzz_target!(|text: &str| {
     assert!(namers.calls <= MAX_LOOKUPS, "{} answers were asked for", namers.calls);
     assert!(all_taken(&decided.step), "deciding looks at nothing that does not decide");
     // The reference has no bound on the size of the trace, for it keeps none.
-    if !matches!(decided.outcome, Outcome::Failed(Failure::Steps | Failure::Nesting)) {
+    if !matches!(decided.outcome, DelegationOutcome::Failed(Failure::Steps | Failure::Nesting)) {
         assert_eq!(decided.outcome, reference::bind(&dtab, &path, &answer), "the outcome of the reference");
     }
 

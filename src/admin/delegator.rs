@@ -7,7 +7,7 @@
 use super::query::Query;
 use super::response::{PageResponse, json, text};
 use super::{AdminState, RouterView};
-use crate::interpret::{AnswerTable, Explore, NamerHandle, Outcome, delegate, render, settle};
+use crate::interpret::{AnswerTable, DelegationOutcome, Explore, NamerHandle, delegate, render, settle};
 use crate::name::{Dtab, ParseError, Path};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -132,8 +132,8 @@ async fn explain_name(
         delegate(&dtab, &path, &mut held, Explore::All)
     });
     let status = match delegation.outcome {
-        Outcome::Pending => StatusCode::SERVICE_UNAVAILABLE,
-        Outcome::Bound(_) | Outcome::Failed(_) => StatusCode::OK,
+        DelegationOutcome::Pending => StatusCode::SERVICE_UNAVAILABLE,
+        DelegationOutcome::Bound(_) | DelegationOutcome::Failed(_) => StatusCode::OK,
     };
     Ok(json(status, &render::json(&delegation).with_outcome(&delegation), false))
 }

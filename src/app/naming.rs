@@ -28,9 +28,9 @@ struct NamingParts {
 }
 
 /// A namer that gives one answer for every name.
-struct FixedNamer(AnswerState);
+struct UniformNamer(AnswerState);
 
-impl Namer for FixedNamer {
+impl Namer for UniformNamer {
     fn lookup(&self, _: &Path) -> Answer {
         Answer::fixed(self.0.clone())
     }
@@ -63,7 +63,7 @@ impl NamingParts {
 fn replace_namers(state: AnswerState, namers: &Namers) -> Namers {
     let known = namers.iter().map(|(prefix, namer)| (prefix.clone(), Arc::clone(namer)));
     // The last one is asked first.
-    let always: (Path, Arc<dyn Namer>) = (Path::empty(), Arc::new(FixedNamer(state)));
+    let always: (Path, Arc<dyn Namer>) = (Path::empty(), Arc::new(UniformNamer(state)));
     namers.replaced_by(known.chain([always]).collect())
 }
 

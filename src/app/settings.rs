@@ -2,8 +2,8 @@
 
 use crate::identify::Ingresses;
 use crate::proxy::{
-    BindingSettings, CacheConfig, ClientSettings, Http2, Limits, ListenerSettings, Protocol, RouterSettings,
-    SocketOptions,
+    BindingSettings, CacheConfig, ClientSettings, Http2Settings, Limits, ListenerSettings, RouterSettings,
+    SocketOptions, WireProtocol,
 };
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
@@ -33,8 +33,8 @@ fn router(router: &config::Router, ingresses: &Ingresses) -> RouterSettings {
 
 fn clients(router: &config::Router) -> ClientSettings {
     let protocol = match router.protocol {
-        config::Protocol::Http => Protocol::Http1,
-        config::Protocol::H2 => Protocol::Http2,
+        config::Protocol::Http => WireProtocol::Http1,
+        config::Protocol::H2 => WireProtocol::Http2,
     };
     let heads = heads(router, &router.client.http2, Limits::default().heads.fields);
     ClientSettings { http2: http2(&router.client.http2), ..ClientSettings::new(protocol, heads) }
@@ -63,7 +63,7 @@ fn listener(router: &config::Router, server: &config::Server) -> ListenerSetting
     ListenerSettings {
         policy,
         limits: limits(router, server),
-        http2: Http2 { max_streams: server.max_streams, ..http2(&server.http2) },
+        http2: Http2Settings { max_streams: server.max_streams, ..http2(&server.http2) },
         max_concurrent_requests: server.max_concurrent_requests,
         max_connections: server.max_connections,
     }
@@ -85,9 +85,9 @@ fn limits(router: &config::Router, server: &config::Server) -> Limits {
 }
 
 /// Returns the HTTP/2 settings that are configured; the others are the proxy's defaults.
-fn http2(configured: &config::Http2Config) -> Http2 {
-    let default = Http2::default();
-    Http2 {
+fn http2(configured: &config::Http2Config) -> Http2Settings {
+    let default = Http2Settings::default();
+    Http2Settings {
         stream_window: configured.stream_window.unwrap_or(default.stream_window),
         header_table: configured.header_table.unwrap_or(default.header_table),
         max_frame: configured.max_frame.unwrap_or(default.max_frame),

@@ -4,7 +4,9 @@ use super::Exit;
 use super::run::{fail, run_control};
 use crate::config::{self, Config, Router};
 use crate::interpret::render::{Colours, draw, json};
-use crate::interpret::{AnswerTable, Delegation, Explore, NamerRegistry, Outcome, delegate, settle};
+use crate::interpret::{
+    AnswerTable, Delegation, DelegationOutcome, Explore, NamerRegistry, delegate, settle,
+};
 use crate::kubernetes::ApiClients;
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer;
@@ -136,10 +138,9 @@ fn show(delegation: &Delegation, as_json: bool) -> Exit {
         print!("{text}");
     }
     match &delegation.outcome {
-        Outcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) | Outcome::Failed(_) => {
-            Exit::Nowhere
-        }
-        Outcome::Pending => Exit::Nowhere,
-        Outcome::Bound(_) => Exit::Done,
+        DelegationOutcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty)
+        | DelegationOutcome::Failed(_) => Exit::Nowhere,
+        DelegationOutcome::Pending => Exit::Nowhere,
+        DelegationOutcome::Bound(_) => Exit::Done,
     }
 }

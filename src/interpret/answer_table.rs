@@ -1,7 +1,8 @@
 //! The answers that one worker holds, and the loop that evaluates, asks and waits.
 
 use super::{
-    Answer, AnswerState, Answers, Delegation, Explore, NamerHandle, Namers, Outcome, Question, delegate,
+    Answer, AnswerState, Answers, Delegation, DelegationOutcome, Explore, NamerHandle, Namers, Question,
+    delegate,
 };
 use crate::name::{Dtab, NameTree, Path};
 use std::collections::{BTreeSet, HashMap};
@@ -180,7 +181,7 @@ pub async fn any_changed(answers: &mut [Answer]) {
     .await;
 }
 
-/// Evaluates, asks for missing answers and waits, until the outcome is not [`Outcome::Pending`]; with [`Explore::All`],
+/// Evaluates, asks for missing answers and waits, until the outcome is not [`DelegationOutcome::Pending`]; with [`Explore::All`],
 /// until no step is pending.
 ///
 /// Waits for ever for a namer that never answers. Callers put a time limit around it; after that, `delegate` over the
@@ -194,7 +195,7 @@ pub async fn settle(dtab: &Dtab, path: &Path, explore: Explore, answers: &mut An
             continue;
         }
         let pending = match explore {
-            Explore::Deciding => delegation.outcome == Outcome::Pending,
+            Explore::Deciding => delegation.outcome == DelegationOutcome::Pending,
             Explore::All => delegation.step.is_pending(),
         };
         if !pending {

@@ -4,7 +4,9 @@
 //! it is looked up again. Alternates are tried in order; all branches of a union are resolved.
 
 use super::delegation::{MAX_EXPLORED, MAX_NESTING, MAX_STEPS, STEP_BYTES};
-use super::{AnswerState, Bound, Delegation, Failure, Leaf, MAX_DEPTH, MAX_LOOKUPS, Outcome, Step, StepKind};
+use super::{
+    AnswerState, Bound, Delegation, DelegationOutcome, Failure, Leaf, MAX_DEPTH, MAX_LOOKUPS, Step, StepKind,
+};
 use crate::name::{Dentry, Dtab, NameTree, Path, Weighted};
 use std::iter;
 
@@ -42,7 +44,7 @@ pub fn delegate(
     let context = StepContext { depth: 0, nesting: 0, taken: true, dentry: None };
     let Resolution { step, .. } = walk.resolve_path(path.clone(), context);
     // A union ignores a failed branch, but not one at which the walk gave up.
-    let outcome = walk.deciding.exhausted.map_or_else(|| step.outcome(), Outcome::Failed);
+    let outcome = walk.deciding.exhausted.map_or_else(|| step.outcome(), DelegationOutcome::Failed);
     Delegation { outcome, step, dtab: dtab.clone() }
 }
 

@@ -31,7 +31,7 @@ pub(super) const MAX_NESTING: usize = 640;
 #[derive(Clone, Debug)]
 pub struct Delegation {
     /// The outcome: what the path stands for.
-    pub outcome: Outcome,
+    pub outcome: DelegationOutcome,
     /// The root of the trace. Its taken steps give the outcome.
     pub step: Step,
     /// The dtab that was used; the steps refer to its entries.
@@ -40,7 +40,7 @@ pub struct Delegation {
 
 /// The meaning of a path under a dtab.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum DelegationOutcome {
     /// The simplified tree: never an `Alt`.
     Bound(NameTree<Bound>),
     /// A namer has not answered yet.
@@ -130,11 +130,11 @@ impl Delegation {
     }
 }
 
-const NEG: Outcome = Outcome::Bound(NameTree::Neg);
+const NEG: DelegationOutcome = DelegationOutcome::Bound(NameTree::Neg);
 
 impl Step {
     /// Returns the outcome of the taken steps, by Finagle's rules of binding.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> DelegationOutcome {
         match &self.kind {
             StepKind::Delegate(step) => step.outcome(),
             StepKind::Alt(arms) => {
@@ -142,13 +142,13 @@ impl Step {
                 taken.find(|outcome| *outcome != NEG).unwrap_or(NEG)
             }
             StepKind::Union(branches) => union(branches),
-            StepKind::Leaf(bound) => Outcome::Bound(NameTree::Leaf(bound.clone())),
+            StepKind::Leaf(bound) => DelegationOutcome::Bound(NameTree::Leaf(bound.clone())),
             StepKind::Neg => NEG,
-            StepKind::Fail => Outcome::Bound(NameTree::Fail),
-            StepKind::Empty => Outcome::Bound(NameTree::Empty),
+            StepKind::Fail => DelegationOutcome::Bound(NameTree::Fail),
+            StepKind::Empty => DelegationOutcome::Bound(NameTree::Empty),
             // An unexplored step is not taken, so its outcome is never used.
-            StepKind::Pending | StepKind::Unexplored => Outcome::Pending,
-            StepKind::Failed(failure) => Outcome::Failed(failure.clone()),
+            StepKind::Pending | StepKind::Unexplored => DelegationOutcome::Pending,
+            StepKind::Failed(failure) => DelegationOutcome::Failed(failure.clone()),
         }
     }
 
@@ -166,20 +166,20 @@ impl Step {
 }
 
 /// Returns the outcome of a union: its bound branches or, without any, its first failure.
-fn union(branches: &[(f64, Step)]) -> Outcome {
+fn union(branches: &[(f64, Step)]) -> DelegationOutcome {
     let mut bound = Vec::with_capacity(branches.len());
     let mut failed = None;
     for (weight, step) in branches {
         match step.outcome() {
-            Outcome::Bound(tree) => bound.push(Weighted { weight: *weight, tree }),
-            Outcome::Pending => {}
-            Outcome::Failed(failure) => failed = failed.or(Some(failure)),
+            DelegationOutcome::Bound(tree) => bound.push(Weighted { weight: *weight, tree }),
+            DelegationOutcome::Pending => {}
+            DelegationOutcome::Failed(failure) => failed = failed.or(Some(failure)),
         }
     }
     match failed {
-        _ if !bound.is_empty() => Outcome::Bound(simplified(bound)),
-        Some(failure) => Outcome::Failed(failure),
-        None => Outcome::Pending,
+        _ if !bound.is_empty() => DelegationOutcome::Bound(simplified(bound)),
+        Some(failure) => DelegationOutcome::Failed(failure),
+        None => DelegationOutcome::Pending,
     }
 }
 

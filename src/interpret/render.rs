@@ -1,6 +1,6 @@
 //! Renders delegations: as a drawing for the terminal, and as Linkerd's JSON.
 
-use super::{Bound, Delegation, Endpoint, EndpointSet, Failure, Outcome, Step, StepKind, Target};
+use super::{Bound, Delegation, DelegationOutcome, Endpoint, EndpointSet, Failure, Step, StepKind, Target};
 use crate::name::{Dentry, NameTree, Path};
 use std::fmt::{self, Write};
 
@@ -154,12 +154,12 @@ impl<W: Write> Drawing<'_, W> {
     }
 
     /// Draws the line of the outcome.
-    fn outcome(&mut self, outcome: &Outcome) -> fmt::Result {
+    fn outcome(&mut self, outcome: &DelegationOutcome) -> fmt::Result {
         self.out.write_str("outcome: ")?;
         let colour = match outcome {
-            Outcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => RED,
-            Outcome::Bound(_) => GREEN,
-            Outcome::Pending | Outcome::Failed(_) => RED,
+            DelegationOutcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => RED,
+            DelegationOutcome::Bound(_) => GREEN,
+            DelegationOutcome::Pending | DelegationOutcome::Failed(_) => RED,
         };
         self.coloured(colour, &outcome_text(outcome))?;
         self.out.write_char('\n')
@@ -176,17 +176,17 @@ impl<W: Write> Drawing<'_, W> {
 }
 
 /// Returns an outcome as one line of text.
-fn outcome_text(outcome: &Outcome) -> String {
+fn outcome_text(outcome: &DelegationOutcome) -> String {
     match outcome {
-        Outcome::Bound(NameTree::Neg) => format!("~ ({NEG})"),
-        Outcome::Bound(NameTree::Fail) => format!("! ({FAIL})"),
-        Outcome::Bound(NameTree::Empty) => format!("$ ({EMPTY})"),
-        Outcome::Bound(tree) => {
+        DelegationOutcome::Bound(NameTree::Neg) => format!("~ ({NEG})"),
+        DelegationOutcome::Bound(NameTree::Fail) => format!("! ({FAIL})"),
+        DelegationOutcome::Bound(NameTree::Empty) => format!("$ ({EMPTY})"),
+        DelegationOutcome::Bound(tree) => {
             let names = tree.map(&mut |bound: &Bound| bound.id.concat(&bound.residual));
             format!("{names:#}")
         }
-        Outcome::Pending => PENDING.to_owned(),
-        Outcome::Failed(failure) => printable(&format!("failed: {failure}")),
+        DelegationOutcome::Pending => PENDING.to_owned(),
+        DelegationOutcome::Failed(failure) => printable(&format!("failed: {failure}")),
     }
 }
 

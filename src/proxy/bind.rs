@@ -4,10 +4,10 @@
 //! [`delegate`] over the answers this worker holds; only an answer that nobody here holds yet is asked of control.
 
 use super::error::Error;
-use super::upstream::{BoundName, Client, ClientSettings, EndpointRegistry, Route, Routes, SettingsTable};
+use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
 use crate::context::{OverrideLimits, Overrides, decode_overrides};
 use crate::interpret::{
-    Answer, AnswerTable, Bound, Delegation, Explore, NamerHandle, Naming, Outcome, Sampler, Target,
+    Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, NamerHandle, Naming, Sampler, Target,
     any_changed, delegate, unbound_override,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
@@ -231,7 +231,7 @@ impl Bindings {
                     let answer = answer.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
                     self.state.borrow_mut().held.insert(question, &answer);
                 }
-            } else if delegation.outcome == Outcome::Pending {
+            } else if delegation.outcome == DelegationOutcome::Pending {
                 // Who progress for a namer that does not answer must not miss that another one took its place.
                 tokio::select! {
                     () = any_changed(&mut looked) => {}
@@ -252,11 +252,12 @@ impl Bindings {
         looked: Vec<Answer>,
     ) -> Binding {
         let routes = match &delegation.outcome {
-            Outcome::Failed(failure) => Err(BindFailure::Failed(failure.to_string().into())),
-            Outcome::Pending | Outcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
+            DelegationOutcome::Failed(failure) => Err(BindFailure::Failed(failure.to_string().into())),
+            DelegationOutcome::Pending
+            | DelegationOutcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
                 Err(BindFailure::Unroutable(unroutable(path, &state.base, &overrides.dtab).into()))
             }
-            Outcome::Bound(tree) => {
+            DelegationOutcome::Bound(tree) => {
                 let sampler = Sampler::new(tree);
                 let leaves = sampler.leaves().iter().map(|bound| self.route(state, bound)).collect();
                 Ok(Routes::new(sampler, leaves))
@@ -275,7 +276,7 @@ impl Bindings {
             Target::Endpoints(endpoints) => {
                 let settings = &state.settings;
                 let make = || {
-                    let name = BoundName { id: &bound.id, endpoints };
+                    let name = ClientTarget { id: &bound.id, endpoints };
                     Rc::new(Client::new(&name, settings.choose(&bound.id), &self.endpoint_registry))
                 };
                 let client = Rc::clone(state.clients.get_or_insert(bound.id.clone(), make));

@@ -101,7 +101,7 @@ impl Drop for Permit {
 
 /// What is said to a peer, and bounded, on every HTTP/2 connection of a listener or of a router's upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Http2 {
+pub struct Http2Settings {
     /// How many streams a caller may have open at once: `maxConcurrentStreamsPerConnection`. One more is refused, and
     /// may be sent again.
     pub max_streams: u32,
@@ -118,7 +118,7 @@ pub struct Http2 {
     pub max_header_list: Option<u32>,
 }
 
-impl Default for Http2 {
+impl Default for Http2Settings {
     fn default() -> Self {
         Self {
             max_streams: 1000,
@@ -132,7 +132,7 @@ impl Default for Http2 {
     }
 }
 
-impl Http2 {
+impl Http2Settings {
     /// The most bytes of a field list: as it is said, else as the bounds on heads have it.
     pub(crate) fn header_list(&self, heads: &message::HeadLimits) -> u32 {
         let bytes = heads.line.saturating_add(heads.fields_bytes);

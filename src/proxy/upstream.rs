@@ -12,9 +12,9 @@ mod pool;
 mod route;
 mod settings;
 
-pub(super) use self::client::{BoundName, Client, ObjectPools};
+pub(super) use self::client::{Client, ClientTarget, ObjectPools};
 pub use self::endpoint::EndpointRegistry;
 pub use self::route::Route;
 pub(super) use self::route::Routes;
+pub use self::settings::ClientSettings;
 pub(super) use self::settings::SettingsTable;
-pub use self::settings::{ClientSettings, Protocol};

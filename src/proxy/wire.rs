@@ -11,3 +11,13 @@ pub(super) mod object_pool;
 pub(super) mod shutdown;
 pub(super) mod sink;
 pub(super) mod timer;
+
+/// The protocols that a connection can carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WireProtocol {
+    /// HTTP/1.1, or 1.0.
+    #[default]
+    Http1,
+    /// HTTP/2, from the first byte on.
+    Http2,
+}

@@ -3,7 +3,7 @@
 use super::reference;
 use proptest::prelude::*;
 use signpost::interpret::{
-    AnswerState, Answers, Bound, Explore, Failure, Leaf, Outcome, Step, StepKind, Target, delegate,
+    AnswerState, Answers, Bound, DelegationOutcome, Explore, Failure, Leaf, Step, StepKind, Target, delegate,
 };
 use signpost::name::{Dentry, Dtab, Element, NameTree, Path, Prefix, Weighted};
 
@@ -43,11 +43,11 @@ impl Answers for Namers {
 }
 
 /// What the taken steps say, or None where one was not explored.
-fn replay(step: &Step) -> Option<Outcome> {
+fn replay(step: &Step) -> Option<DelegationOutcome> {
     if !step.taken {
         return None;
     }
-    let neg = Outcome::Bound(NameTree::Neg);
+    let neg = DelegationOutcome::Bound(NameTree::Neg);
     Some(match &step.kind {
         StepKind::Delegate(step) => replay(step)?,
         StepKind::Alt(arms) => {
@@ -62,22 +62,22 @@ fn replay(step: &Step) -> Option<Outcome> {
             let mut others = Vec::new();
             for (weight, branch) in branches {
                 match replay(branch)? {
-                    Outcome::Bound(tree) => bound.push(Weighted { weight: *weight, tree }),
+                    DelegationOutcome::Bound(tree) => bound.push(Weighted { weight: *weight, tree }),
                     other => others.push(other),
                 }
             }
-            let failed = others.into_iter().find(|other| matches!(other, Outcome::Failed(_)));
+            let failed = others.into_iter().find(|other| matches!(other, DelegationOutcome::Failed(_)));
             match failed {
-                _ if !bound.is_empty() => Outcome::Bound(NameTree::Union(bound).simplified()),
-                failed => failed.unwrap_or(Outcome::Pending),
+                _ if !bound.is_empty() => DelegationOutcome::Bound(NameTree::Union(bound).simplified()),
+                failed => failed.unwrap_or(DelegationOutcome::Pending),
             }
         }
-        StepKind::Leaf(bound) => Outcome::Bound(NameTree::Leaf(bound.clone())),
+        StepKind::Leaf(bound) => DelegationOutcome::Bound(NameTree::Leaf(bound.clone())),
         StepKind::Neg => neg,
-        StepKind::Fail => Outcome::Bound(NameTree::Fail),
-        StepKind::Empty => Outcome::Bound(NameTree::Empty),
-        StepKind::Pending => Outcome::Pending,
-        StepKind::Failed(failure) => Outcome::Failed(failure.clone()),
+        StepKind::Fail => DelegationOutcome::Bound(NameTree::Fail),
+        StepKind::Empty => DelegationOutcome::Bound(NameTree::Empty),
+        StepKind::Pending => DelegationOutcome::Pending,
+        StepKind::Failed(failure) => DelegationOutcome::Failed(failure.clone()),
         StepKind::Unexplored => return None,
     })
 }
@@ -148,7 +148,7 @@ fn dtab() -> impl Strategy<Value = Dtab> {
 /// Outcomes by the reference's rules and by all three readings of the delegation.
 ///
 /// On a stack of its own: the reference has no bound on nesting, and a debug build's frames are large.
-fn agree(dtab: &Dtab, path: &Path) -> Result<Outcome, TestCaseError> {
+fn agree(dtab: &Dtab, path: &Path) -> Result<DelegationOutcome, TestCaseError> {
     std::thread::scope(|scope| {
         let checking =
             std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, || check(dtab, path));
@@ -156,16 +156,16 @@ fn agree(dtab: &Dtab, path: &Path) -> Result<Outcome, TestCaseError> {
     })
 }
 
-fn check(dtab: &Dtab, path: &Path) -> Result<Outcome, TestCaseError> {
+fn check(dtab: &Dtab, path: &Path) -> Result<DelegationOutcome, TestCaseError> {
     let deciding = delegate(dtab, path, &mut Namers, Explore::Deciding);
     prop_assert!(all_taken(&deciding.step));
     let all = delegate(dtab, path, &mut Namers, Explore::All);
     prop_assert_eq!(&all.outcome, &deciding.outcome);
     match deciding.outcome {
         // The reference does not know these bounds.
-        Outcome::Failed(Failure::Steps | Failure::Nesting) => {}
+        DelegationOutcome::Failed(Failure::Steps | Failure::Nesting) => {}
         // At a bound on the whole, the steps of a union do not say so by themselves.
-        Outcome::Failed(Failure::Lookups) => {
+        DelegationOutcome::Failed(Failure::Lookups) => {
             prop_assert_eq!(&reference::bind(dtab, path, &namers), &deciding.outcome);
         }
         _ => {
@@ -207,7 +207,7 @@ fn both_know_the_rules_of_unions_and_alternates() {
     ];
     for (dtab, expected) in table {
         let outcome = agree(&dtab.parse().unwrap(), &"/a".parse().unwrap()).unwrap();
-        let Outcome::Bound(tree) = outcome else { panic!("{dtab}: {outcome:?}") };
+        let DelegationOutcome::Bound(tree) = outcome else { panic!("{dtab}: {outcome:?}") };
         assert_eq!(format!("{:#}", tree.map(&mut |bound| bound.id.clone())), expected, "{dtab}");
     }
 }
@@ -218,19 +218,22 @@ fn both_end_at_the_same_lookup() {
     let union = |count: usize| format!("/p0 => {}", vec!["/#/up/a"; count].join(" & "));
     let doubling = (0..30).map(|n| format!("/p{n} => /p{} & /p{};", n + 1, n + 1)).collect::<String>();
     let table = [
-        (format!("{} /p99 => $", chain(99)), Outcome::Bound(NameTree::Empty)),
-        (format!("{} /p100 => $", chain(100)), Outcome::Failed(Failure::Depth)),
-        (format!("{} /p99 => /#/neg", chain(99)), Outcome::Failed(Failure::Depth)),
-        (format!("{} /p98 => /#/neg", chain(98)), Outcome::Bound(NameTree::Neg)),
-        (union(1_000), Outcome::Failed(Failure::Lookups)),
-        (doubling, Outcome::Failed(Failure::Lookups)),
-        ("/p0 => (/p0 | ~) & /#/failed".to_owned(), Outcome::Failed(Failure::Depth)),
-        ("/p0 => /p1 & $; /p1 => (/p1 | ~) & /#/failed".to_owned(), Outcome::Bound(NameTree::Empty)),
+        (format!("{} /p99 => $", chain(99)), DelegationOutcome::Bound(NameTree::Empty)),
+        (format!("{} /p100 => $", chain(100)), DelegationOutcome::Failed(Failure::Depth)),
+        (format!("{} /p99 => /#/neg", chain(99)), DelegationOutcome::Failed(Failure::Depth)),
+        (format!("{} /p98 => /#/neg", chain(98)), DelegationOutcome::Bound(NameTree::Neg)),
+        (union(1_000), DelegationOutcome::Failed(Failure::Lookups)),
+        (doubling, DelegationOutcome::Failed(Failure::Lookups)),
+        ("/p0 => (/p0 | ~) & /#/failed".to_owned(), DelegationOutcome::Failed(Failure::Depth)),
+        (
+            "/p0 => /p1 & $; /p1 => (/p1 | ~) & /#/failed".to_owned(),
+            DelegationOutcome::Bound(NameTree::Empty),
+        ),
     ];
     for (dtab, expected) in table {
         let dtab: Dtab = dtab.parse().unwrap();
         assert_eq!(agree(&dtab, &"/p0".parse().unwrap()).unwrap(), expected, "{dtab}");
     }
     let most = agree(&union(999).parse().unwrap(), &"/p0".parse().unwrap()).unwrap();
-    assert!(matches!(most, Outcome::Bound(NameTree::Union(branches)) if branches.len() == 999));
+    assert!(matches!(most, DelegationOutcome::Bound(NameTree::Union(branches)) if branches.len() == 999));
 }

@@ -4,14 +4,14 @@
 //! It knows the bounds on lookups, not those on the size and the nesting of the trace: a delegation that ended there has
 //! no counterpart here.
 
-use signpost::interpret::{AnswerState, Bound, Failure, Leaf, Outcome};
+use signpost::interpret::{AnswerState, Bound, DelegationOutcome, Failure, Leaf};
 use signpost::name::{Dtab, Element, NameTree, Path, Prefix, Weighted};
 
 /// What `path` stands for under `dtab`, when `namers` says what they say of a path.
-pub(crate) fn bind(dtab: &Dtab, path: &Path, namers: &dyn Fn(&Path) -> AnswerState) -> Outcome {
+pub(crate) fn bind(dtab: &Dtab, path: &Path, namers: &dyn Fn(&Path) -> AnswerState) -> DelegationOutcome {
     let mut binder = Binder { dtab, namers, lookups: 0 };
     let outcome = binder.bind_path(path, 0);
-    outcome.unwrap_or(Outcome::Failed(Failure::Lookups))
+    outcome.unwrap_or(DelegationOutcome::Failed(Failure::Lookups))
 }
 
 struct Binder<'a> {
@@ -25,9 +25,9 @@ struct TooMany;
 
 impl Binder<'_> {
     /// A path is resolved, and what that gives is bound one level deeper.
-    fn bind_path(&mut self, path: &Path, depth: usize) -> Result<Outcome, TooMany> {
+    fn bind_path(&mut self, path: &Path, depth: usize) -> Result<DelegationOutcome, TooMany> {
         if depth + 1 > 100 {
-            return Ok(Outcome::Failed(Failure::Depth));
+            return Ok(DelegationOutcome::Failed(Failure::Depth));
         }
         if self.lookups + 1 > 1000 {
             return Err(TooMany);
@@ -35,8 +35,8 @@ impl Binder<'_> {
         self.lookups += 1;
         let tree = match lookup(self.dtab, path) {
             NameTree::Neg => match (self.namers)(path) {
-                AnswerState::Pending => return Ok(Outcome::Pending),
-                AnswerState::Failed(words) => return Ok(Outcome::Failed(Failure::Namer(words))),
+                AnswerState::Pending => return Ok(DelegationOutcome::Pending),
+                AnswerState::Failed(words) => return Ok(DelegationOutcome::Failed(Failure::Namer(words))),
                 AnswerState::Ready(tree) => tree,
             },
             tree => unbound(&tree),
@@ -45,49 +45,53 @@ impl Binder<'_> {
     }
 
     /// A node that is alone in its parent stands in its place.
-    fn bind_tree(&mut self, tree: &NameTree<Leaf>, depth: usize) -> Result<Outcome, TooMany> {
+    fn bind_tree(&mut self, tree: &NameTree<Leaf>, depth: usize) -> Result<DelegationOutcome, TooMany> {
         match tree {
-            NameTree::Neg => Ok(Outcome::Bound(NameTree::Neg)),
-            NameTree::Fail => Ok(Outcome::Bound(NameTree::Fail)),
-            NameTree::Empty => Ok(Outcome::Bound(NameTree::Empty)),
-            NameTree::Leaf(Leaf::Bound(bound)) => Ok(Outcome::Bound(NameTree::Leaf(bound.clone()))),
+            NameTree::Neg => Ok(DelegationOutcome::Bound(NameTree::Neg)),
+            NameTree::Fail => Ok(DelegationOutcome::Bound(NameTree::Fail)),
+            NameTree::Empty => Ok(DelegationOutcome::Bound(NameTree::Empty)),
+            NameTree::Leaf(Leaf::Bound(bound)) => Ok(DelegationOutcome::Bound(NameTree::Leaf(bound.clone()))),
             NameTree::Leaf(Leaf::Path(path)) => self.bind_path(path, depth),
             NameTree::Alt(arms) if arms.len() == 1 => self.bind_tree(&arms[0], depth),
             NameTree::Alt(arms) => {
                 for arm in arms {
                     let outcome = self.bind_tree(arm, depth)?;
-                    if outcome != Outcome::Bound(NameTree::Neg) {
+                    if outcome != DelegationOutcome::Bound(NameTree::Neg) {
                         return Ok(outcome);
                     }
                 }
-                Ok(Outcome::Bound(NameTree::Neg))
+                Ok(DelegationOutcome::Bound(NameTree::Neg))
             }
-            NameTree::Union(branches) if branches.is_empty() => Ok(Outcome::Bound(NameTree::Neg)),
+            NameTree::Union(branches) if branches.is_empty() => Ok(DelegationOutcome::Bound(NameTree::Neg)),
             NameTree::Union(branches) if branches.len() == 1 => self.bind_tree(&branches[0].tree, depth),
             NameTree::Union(branches) => self.bind_union(branches, depth),
         }
     }
 
-    fn bind_union(&mut self, branches: &[Weighted<Leaf>], depth: usize) -> Result<Outcome, TooMany> {
+    fn bind_union(
+        &mut self,
+        branches: &[Weighted<Leaf>],
+        depth: usize,
+    ) -> Result<DelegationOutcome, TooMany> {
         let mut outcomes = Vec::new();
         for branch in branches {
             outcomes.push((branch.weight, self.bind_tree(&branch.tree, depth)?));
         }
         let mut ok = Vec::new();
         for (weight, outcome) in &outcomes {
-            if let Outcome::Bound(tree) = outcome {
+            if let DelegationOutcome::Bound(tree) = outcome {
                 ok.push(Weighted { weight: *weight, tree: tree.clone() });
             }
         }
         if !ok.is_empty() {
-            return Ok(Outcome::Bound(simplify(&NameTree::Union(ok))));
+            return Ok(DelegationOutcome::Bound(simplify(&NameTree::Union(ok))));
         }
         for (_, outcome) in outcomes {
-            if let Outcome::Failed(failure) = outcome {
-                return Ok(Outcome::Failed(failure));
+            if let DelegationOutcome::Failed(failure) = outcome {
+                return Ok(DelegationOutcome::Failed(failure));
             }
         }
-        Ok(Outcome::Pending)
+        Ok(DelegationOutcome::Pending)
     }
 }
 

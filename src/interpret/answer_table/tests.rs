@@ -48,7 +48,7 @@ fn ready(id: &str) -> AnswerState {
 
 fn print(delegation: &Delegation) -> String {
     match &delegation.outcome {
-        Outcome::Bound(tree) => format!("{:#}", tree.map(&mut |bound: &Bound| bound.id.clone())),
+        DelegationOutcome::Bound(tree) => format!("{:#}", tree.map(&mut |bound: &Bound| bound.id.clone())),
         other => format!("{other:?}"),
     }
 }
@@ -77,14 +77,14 @@ fn evaluate(answers: &mut AnswerTable, dtab: &str, from: &str) -> Delegation {
 async fn what_is_missing_is_wanted_once_and_filled() {
     let (all, _, mut answers) = start();
     let delegation = evaluate(&mut answers, "/x => /#/b & /#/b & /#/c", "/x");
-    assert_eq!(delegation.outcome, Outcome::Pending);
+    assert_eq!(delegation.outcome, DelegationOutcome::Pending);
     assert_eq!(missing(&answers), [(1, path("/b")), (1, path("/c"))]);
     assert!(answers.take_used_answers().is_empty());
     answers.ask_missing().await;
     assert_eq!(answers.len(), 2);
 
     let delegation = evaluate(&mut answers, "/x => /#/b & /#/b & /#/c", "/x");
-    assert_eq!(delegation.outcome, Outcome::Pending);
+    assert_eq!(delegation.outcome, DelegationOutcome::Pending);
     assert!(answers.missing().is_empty());
     let looked = answers.take_used_answers();
     assert_eq!(looked.len(), 2, "each once");
@@ -175,13 +175,13 @@ async fn the_number_of_answers_is_bounded() {
     }
     assert_eq!(answers.len(), MAX_TABLE_ANSWERS);
     let full = evaluate(&mut answers, "", "/#/more");
-    assert!(matches!(full.outcome, Outcome::Failed(_)), "{full:?}");
+    assert!(matches!(full.outcome, DelegationOutcome::Failed(_)), "{full:?}");
     assert!(answers.missing().is_empty());
     assert_eq!(print(&evaluate(&mut answers, "", "/#/7")), "/a");
     let _result = answers.take_used_answers();
     answers.prune();
     assert_eq!(answers.len(), 1);
-    assert_eq!(evaluate(&mut answers, "", "/#/more").outcome, Outcome::Pending);
+    assert_eq!(evaluate(&mut answers, "", "/#/more").outcome, DelegationOutcome::Pending);
     assert_eq!(answers.missing().len(), 1);
 }
 
@@ -224,7 +224,7 @@ async fn settling_without_namers_fails_at_once() {
     drop(registry);
     let mut answers = AnswerTable::new(handle, namers);
     let delegation = settle(&Dtab::empty(), &path("/#/b"), Explore::Deciding, &mut answers).await;
-    assert!(matches!(delegation.outcome, Outcome::Failed(_)), "{delegation:?}");
+    assert!(matches!(delegation.outcome, DelegationOutcome::Failed(_)), "{delegation:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,13 +37,13 @@ impl Answers for Fake {
     }
 }
 
-fn print(outcome: &Outcome) -> String {
+fn print(outcome: &DelegationOutcome) -> String {
     match outcome {
-        Outcome::Bound(tree) => {
+        DelegationOutcome::Bound(tree) => {
             format!("{:#}", tree.map(&mut |bound: &Bound| bound.id.concat(&bound.residual)))
         }
-        Outcome::Pending => "pending".into(),
-        Outcome::Failed(why) => format!("failed: {why}"),
+        DelegationOutcome::Pending => "pending".into(),
+        DelegationOutcome::Failed(why) => format!("failed: {why}"),
     }
 }
 
@@ -182,7 +182,9 @@ fn a_thousand_lookups_are_allowed_and_one_more_fails_all() {
     };
     let (most, asked) = run(&union(MAX_LOOKUPS), "/a", Explore::Deciding);
     assert_eq!(asked.len(), MAX_LOOKUPS - 1);
-    let Outcome::Bound(NameTree::Union(branches)) = most.outcome else { panic!("{:?}", most.outcome) };
+    let DelegationOutcome::Bound(NameTree::Union(branches)) = most.outcome else {
+        panic!("{:?}", most.outcome)
+    };
     assert_eq!(branches.len(), MAX_LOOKUPS - 1);
     // Bound branches do not hide it, whichever comes first, and no alternate follows.
     for dtab in [
@@ -192,7 +194,7 @@ fn a_thousand_lookups_are_allowed_and_one_more_fails_all() {
         format!("/a => (/b | /#/up/d) & /#/up/c; {}", union(MAX_LOOKUPS).replace("/a =>", "/b =>")),
     ] {
         let (more, asked) = run(&dtab, "/a", Explore::Deciding);
-        assert_eq!(more.outcome, Outcome::Failed(Failure::Lookups));
+        assert_eq!(more.outcome, DelegationOutcome::Failed(Failure::Lookups));
         assert!(asked.len() < MAX_LOOKUPS);
     }
 }
@@ -227,7 +229,7 @@ fn tables_that_double_end_with_a_step_that_says_why() {
     ] {
         for (explore, expected) in [(Explore::Deciding, deciding), (Explore::All, all)] {
             let (delegation, _) = run(&dtab, path, explore);
-            assert!(matches!(delegation.outcome, Outcome::Failed(_)), "{path} under {dtab}");
+            assert!(matches!(delegation.outcome, DelegationOutcome::Failed(_)), "{path} under {dtab}");
             let reasons = reasons(&delegation.step);
             assert!(reasons.iter().eq(expected), "{path} under {dtab} ({explore:?}): {reasons:?}");
         }
@@ -251,17 +253,17 @@ fn large_trees_are_bounded() {
     assert_eq!(print(&delegation.outcome), "$");
     let dtab = format!("/a => {}; /b => {neg}", vec!["/b"; 199].join(" | "));
     let (delegation, _) = run(&dtab, "/a", Explore::Deciding);
-    assert_eq!(delegation.outcome, Outcome::Failed(Failure::Steps));
+    assert_eq!(delegation.outcome, DelegationOutcome::Failed(Failure::Steps));
 }
 
 #[test]
 fn paths_that_grow_are_bounded() {
     let long = "x".repeat(4_000);
     let (delegation, asked) = run(&format!("/a => /a/{long} & /a/{long}"), "/a", Explore::All);
-    assert_eq!(delegation.outcome, Outcome::Failed(Failure::Steps));
+    assert_eq!(delegation.outcome, DelegationOutcome::Failed(Failure::Steps));
     assert!(asked.is_empty());
     let (delegation, _) = run(&format!("/a => /b/{long}; /b => /#/up"), "/a", Explore::All);
-    assert!(matches!(delegation.outcome, Outcome::Bound(NameTree::Leaf(_))));
+    assert!(matches!(delegation.outcome, DelegationOutcome::Bound(NameTree::Leaf(_))));
 }
 
 #[test]
@@ -298,7 +300,7 @@ fn nesting_never_endangers_the_stack() {
     let path = "/p0".parse().expect("a path");
     let work = move || {
         let delegation = delegate(&dtab, &path, &mut Fake::default(), Explore::All);
-        assert_eq!(delegation.outcome, Outcome::Failed(Failure::Nesting));
+        assert_eq!(delegation.outcome, DelegationOutcome::Failed(Failure::Nesting));
         let mut drawn = String::new();
         render::draw(&delegation, render::Colours::Without, &mut drawn).expect("a string takes it");
         assert!(drawn.contains("nested more than 640 deep"));

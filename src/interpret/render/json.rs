@@ -1,6 +1,6 @@
 //! A delegation in the shape of Linkerd's `delegator.json`.
 
-use super::super::{Bound, Delegation, Endpoint, Outcome, Step, StepKind, Target};
+use super::super::{Bound, Delegation, DelegationOutcome, Endpoint, Step, StepKind, Target};
 use super::outcome_text;
 use crate::name::{Dentry, Path};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -21,7 +21,7 @@ pub fn json(delegation: &Delegation) -> DelegationJson<'_> {
 pub struct DelegationJson<'a> {
     dentries: Vec<&'a Dentry>,
     step: &'a Step,
-    outcome: Option<&'a Outcome>,
+    outcome: Option<&'a DelegationOutcome>,
 }
 
 impl<'a> DelegationJson<'a> {
@@ -46,7 +46,7 @@ struct JsonNode<'a> {
     /// The path whose lookup led here.
     within: &'a Path,
     /// The outcome, at the root only.
-    outcome: Option<&'a Outcome>,
+    outcome: Option<&'a DelegationOutcome>,
 }
 
 impl<'a> JsonNode<'a> {

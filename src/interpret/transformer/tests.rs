@@ -1,7 +1,7 @@
 use super::{TransformedNamer, Transformer};
 use crate::interpret::{
-    Answer, AnswerState, AnswerTable, AnswerWriter, Bound, EndpointSet, Explore, Leaf, Namer, NamerRegistry,
-    Namers, Outcome, Target, settle,
+    Answer, AnswerState, AnswerTable, AnswerWriter, Bound, DelegationOutcome, EndpointSet, Explore, Leaf,
+    Namer, NamerRegistry, Namers, Target, settle,
 };
 use crate::name::{Dtab, NameTree, Path, Weighted};
 use std::sync::{Arc, Mutex};
@@ -239,7 +239,7 @@ async fn a_name_that_does_not_pass_falls_back() {
         stage.say(0, state);
         tokio::time::sleep(Duration::from_millis(1)).await;
         let delegation = settle(&dtab, &name, Explore::Deciding, &mut answers).await;
-        let Outcome::Bound(tree) = &delegation.outcome else { panic!("{delegation:?}") };
+        let DelegationOutcome::Bound(tree) = &delegation.outcome else { panic!("{delegation:?}") };
         let names = tree.map(&mut |bound: &Bound| bound.id.concat(&bound.residual));
         assert_eq!(format!("{names:#}"), expected);
     }

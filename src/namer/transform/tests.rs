@@ -1,7 +1,8 @@
 use super::TransformerConfig;
 use super::addresses::{merged, on_hosts, on_nodes, on_port, retained};
 use crate::interpret::{
-    AnswerTable, Bound, Endpoint, EndpointSet, Explore, Hint, NamerRegistry, Outcome, Target, settle,
+    AnswerTable, Bound, DelegationOutcome, Endpoint, EndpointSet, Explore, Hint, NamerRegistry, Target,
+    settle,
 };
 use crate::kubernetes::ApiClients;
 use crate::name::{Dtab, NameTree, Path};
@@ -114,7 +115,7 @@ async fn bound(name: &str, own: &[TransformerConfig], interpreter: &[Transformer
     let settled = settle(&dtab, &path, Explore::Deciding, &mut answers);
     let delegation = tokio::time::timeout(Duration::from_secs(10), settled).await.unwrap();
     running.abort();
-    let Outcome::Bound(tree) = delegation.outcome else { panic!("{:?}", delegation.outcome) };
+    let DelegationOutcome::Bound(tree) = delegation.outcome else { panic!("{:?}", delegation.outcome) };
     let show = |bound: &Bound| {
         let target = match &bound.target {
             Target::Status(status) => status.to_string(),

@@ -4,7 +4,7 @@ use crate::interpret::{
     AnswerState as Said, AnswerWriter, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers,
 };
 use crate::message::HeadLimits;
-use crate::proxy::upstream::Protocol;
+use crate::proxy::wire::WireProtocol;
 use std::sync::Mutex;
 use tokio::sync::watch;
 
@@ -42,7 +42,7 @@ struct Scene {
 
 fn settings(timeout: Duration, cache: CacheConfig) -> BindingSettings {
     let heads = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
-    BindingSettings { timeout, cache, clients: ClientSettings::new(Protocol::Http1, heads) }
+    BindingSettings { timeout, cache, clients: ClientSettings::new(WireProtocol::Http1, heads) }
 }
 
 /// Bindings that remember ten of each thing for a minute, over a namer that knows everything.

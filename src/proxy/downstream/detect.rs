@@ -4,6 +4,7 @@ use super::http1::Http1Session;
 use super::http2::{self, PREFACE};
 use super::listener::{ConnectionContext, Listener};
 use crate::context::Peer;
+use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
 use std::future::poll_fn;
 use std::io::Cursor;
@@ -28,13 +29,6 @@ pub(crate) async fn serve_connection(listener: Rc<Listener>, stream: TcpStream, 
         }
         None => {}
     }
-}
-
-/// What a caller speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WireProtocol {
-    Http1,
-    Http2,
 }
 
 /// Reads until it is known what the caller speaks; None when nothing, or too little, comes.

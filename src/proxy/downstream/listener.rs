@@ -4,7 +4,7 @@ use super::access::AccessLogger;
 use super::stream::Stream;
 use super::tasks::TaskPool;
 use crate::context::Peer;
-use crate::proxy::limits::Http2;
+use crate::proxy::limits::Http2Settings;
 use crate::proxy::serve::Service;
 use crate::proxy::wire::shutdown::{ShutdownReceiver, ShutdownSignal};
 use crate::proxy::wire::timer::IdleTimer;
@@ -17,14 +17,14 @@ use tokio::time::Instant;
 pub(crate) struct Listener {
     service: RefCell<Rc<Service>>,
     /// Settings sent to callers over HTTP/2.
-    http2: Cell<Http2>,
+    http2: Cell<Http2Settings>,
     access: Option<Rc<AccessLogger>>,
     streams: TaskPool<Stream>,
     shutdown: Rc<ShutdownSignal>,
 }
 
 impl Listener {
-    pub(crate) fn new(service: Service, http2: Http2, shutdown: &Rc<ShutdownSignal>) -> Self {
+    pub(crate) fn new(service: Service, http2: Http2Settings, shutdown: &Rc<ShutdownSignal>) -> Self {
         Self {
             service: RefCell::new(Rc::new(service)),
             http2: Cell::new(http2),
@@ -45,12 +45,12 @@ impl Listener {
     }
 
     /// Changes the service; requests that were begun are not touched.
-    pub(crate) fn change(&self, http2: Http2, change: impl FnOnce(&mut Service)) {
+    pub(crate) fn change(&self, http2: Http2Settings, change: impl FnOnce(&mut Service)) {
         self.http2.set(http2);
         change(Rc::make_mut(&mut self.service.borrow_mut()));
     }
 
-    pub(super) fn http2(&self) -> Http2 {
+    pub(super) fn http2(&self) -> Http2Settings {
         self.http2.get()
     }
 

@@ -6,7 +6,7 @@ use crate::identify;
 use crate::interpret::Naming;
 use crate::name::Path;
 use crate::proxy::bind::BindingSettings;
-use crate::proxy::limits::{Http2, Limits};
+use crate::proxy::limits::{Http2Settings, Limits};
 use tokio::sync::watch;
 
 /// One router: what it is as long as it runs.
@@ -53,7 +53,7 @@ pub struct ListenerSettings {
     /// What it bounds.
     pub limits: Limits,
     /// What callers over HTTP/2 are told; those that are connected already were told what held then.
-    pub http2: Http2,
+    pub http2: Http2Settings,
     /// How many requests it serves at once, over all workers: `maxConcurrentRequests`. Requests that began while
     /// nothing was said are not counted.
     pub max_concurrent_requests: Option<usize>,

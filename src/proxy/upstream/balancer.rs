@@ -89,7 +89,8 @@ mod tests {
     use crate::message::HeadLimits;
     use crate::name::Path;
     use crate::proxy::upstream::endpoint::EndpointRegistry;
-    use crate::proxy::upstream::settings::{ClientSettings, Protocol};
+    use crate::proxy::upstream::settings::ClientSettings;
+    use crate::proxy::wire::WireProtocol;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn address(port: u16) -> SocketAddr {
@@ -99,7 +100,7 @@ mod tests {
     /// Takes over a set as a client does whose id is empty.
     fn update(balancer: &mut Balancer, set: &EndpointSet, registry: &EndpointRegistry) {
         let heads = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
-        let settings = Rc::new(ClientSettings::new(Protocol::Http1, heads));
+        let settings = Rc::new(ClientSettings::new(WireProtocol::Http1, heads));
         balancer.update(set, |endpoint| {
             let state = registry.state(&Path::empty(), endpoint.address);
             WorkerEndpoint::new(endpoint, state, Rc::clone(&settings))

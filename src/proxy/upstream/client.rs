@@ -5,12 +5,13 @@ use super::connect::connect;
 use super::endpoint::{EndpointRegistry, WorkerEndpoint};
 use super::http1::Http1Exchange;
 use super::http2;
-use super::settings::{ClientSettings, Protocol};
+use super::settings::ClientSettings;
 use crate::interpret::EndpointSet;
 use crate::message::Head;
 use crate::name::Path;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Carrier, Outcome, Request, Response, Upstream, is_repeatable, within};
+use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::buffer::Buffer;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::object_pool::ObjectPool;
@@ -31,7 +32,7 @@ pub(crate) struct Client {
 }
 
 /// A bound name with endpoints.
-pub(crate) struct BoundName<'a> {
+pub(crate) struct ClientTarget<'a> {
     pub(crate) id: &'a Path,
     pub(crate) endpoints: &'a watch::Receiver<EndpointSet>,
 }
@@ -54,7 +55,7 @@ pub(crate) struct ObjectPools {
 impl Client {
     /// Makes the client of a bound name; `registry` is shared by the workers.
     pub(crate) fn new(
-        bound: &BoundName<'_>,
+        bound: &ClientTarget<'_>,
         settings: Rc<ClientSettings>,
         registry: &Arc<EndpointRegistry>,
     ) -> Self {
@@ -169,7 +170,7 @@ impl Attempts<'_> {
         endpoint: &WorkerEndpoint,
         request: &mut Request,
     ) -> Result<(Response, Carrier), Error> {
-        if endpoint.protocol() == Protocol::Http2 {
+        if endpoint.protocol() == WireProtocol::Http2 {
             // Boxed, so that requests over HTTP/1 do not pay for its size.
             return Box::pin(http2::send(endpoint, request, &self.pools.heads)).await;
         }

@@ -2,10 +2,11 @@
 
 use super::http2_pool::Http2Pool;
 use super::pool::Pool;
-use super::settings::{ClientSettings, Protocol};
+use super::settings::ClientSettings;
 use crate::interpret::{Endpoint, Hint};
 use crate::name::Path;
 use crate::proxy::exchange::{Attempt, Outcome, UpstreamEndpoint};
+use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -126,10 +127,10 @@ impl WorkerEndpoint {
     }
 
     /// Returns the protocol of its connections: its namer's hint, or else its client's setting.
-    pub(crate) fn protocol(&self) -> Protocol {
+    pub(crate) fn protocol(&self) -> WireProtocol {
         match self.hint {
-            Some(Hint::H2c) => Protocol::Http2,
-            Some(Hint::H1 | Hint::Ws) => Protocol::Http1,
+            Some(Hint::H2c) => WireProtocol::Http2,
+            Some(Hint::H1 | Hint::Ws) => WireProtocol::Http1,
             None => self.settings.borrow().protocol,
         }
     }

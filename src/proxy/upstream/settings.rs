@@ -2,29 +2,20 @@
 
 use crate::message::HeadLimits;
 use crate::name::Path;
-use crate::proxy::limits::Http2;
+use crate::proxy::limits::Http2Settings;
+use crate::proxy::wire::WireProtocol;
 use std::rc::Rc;
 use std::time::Duration;
-
-/// The protocol in which an endpoint is addressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    #[default]
-    Http1,
-    /// HTTP/2, from the first byte on.
-    Http2,
-}
 
 /// The settings of one client, which hold for its next request on every worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClientSettings {
     /// The protocol of endpoints whose namer does not say one.
-    pub protocol: Protocol,
+    pub protocol: WireProtocol,
     /// Bounds on the heads of responses.
     pub heads: HeadLimits,
     /// Settings sent to endpoints over HTTP/2, and bounds on their connections.
-    pub http2: Http2,
+    pub http2: Http2Settings,
     /// How many endpoints are tried when they refuse a connection, or close one before the request: 4.
     pub max_attempts: usize,
     /// How long a connection may take to open: 3 s.
@@ -43,11 +34,11 @@ pub struct ClientSettings {
 impl ClientSettings {
     /// Makes settings for endpoints of this protocol, whose responses have heads within these bounds; everything else
     /// has its default.
-    pub fn new(protocol: Protocol, heads: HeadLimits) -> Self {
+    pub fn new(protocol: WireProtocol, heads: HeadLimits) -> Self {
         Self {
             protocol,
             heads,
-            http2: Http2::default(),
+            http2: Http2Settings::default(),
             max_attempts: 4,
             connect_timeout: Duration::from_secs(3),
             keepalive: Duration::from_secs(30),
