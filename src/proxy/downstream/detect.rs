@@ -6,26 +6,23 @@ use super::listener::{ConnectionContext, Listener};
 use crate::context::Peer;
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
+use crate::proxy::wire::transport::Transport;
 use std::future::poll_fn;
-use std::io::Cursor;
 use std::rc::Rc;
 use std::task::Poll;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve_connection(listener: Rc<Listener>, stream: TcpStream, peer: Peer) {
-    let connection = Connection::new(stream, listener.service().pools.buffers.clone());
+    let transport = Transport::Plain(stream);
+    let connection = Connection::new(transport, listener.service().pools.buffers.clone());
     let mut context = ConnectionContext::new(listener, peer);
     match first_bytes(&mut context, &connection).await {
         Some(WireProtocol::Http1) => Http1Session { context, connection }.run().await,
         Some(WireProtocol::Http2) => {
-            let Some((stream, begun)) = Connection::into_parts(connection) else { return };
-            let (reading, writing) = stream.into_split();
-            let begun = Cursor::new(begun.map(|begun| begun.data().to_vec()).unwrap_or_default());
-            let io = tokio::io::join(begun.chain(reading), writing);
+            let Some(transport) = Connection::into_transport(connection) else { return };
             // Boxed, so that connections over HTTP/1 do not pay for its size.
-            Box::pin(http2::serve_connection(context, io)).await;
+            Box::pin(http2::serve_connection(context, transport)).await;
         }
         None => {}
     }
