@@ -169,6 +169,21 @@ async fn who_waits_for_a_namer_hears_that_it_was_replaced() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn other_settings_reach_the_clients_that_are_there() {
+    let scene = scene();
+    let binding = scene.bind("/svc/a", "").await;
+    let client = Rc::clone(binding.clients().next().unwrap());
+    assert_eq!(client.settings().protocol, WireProtocol::Http1);
+    let mut other = settings(Duration::from_secs(5), CacheConfig::default());
+    other.clients =
+        ClientSettings { max_attempts: 7, ..ClientSettings::new(WireProtocol::Http2, other.clients.heads) };
+    scene.bindings.configure(&other);
+    assert_eq!((client.settings().protocol, client.settings().max_attempts), (WireProtocol::Http2, 7));
+    let again = scene.bind("/svc/a", "").await;
+    assert!(Rc::ptr_eq(again.clients().next().unwrap(), &client), "it keeps its connections");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn other_bounds_hold_at_once() {
     let scene = scene();
     for n in 0..10 {
