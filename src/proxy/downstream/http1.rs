@@ -53,7 +53,7 @@ enum Continuation {
 
 impl Http1Session {
     /// Serves the connection until it ends; its first bytes are there.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(&mut self) {
         loop {
             self.context.await_request();
             if !self.is_begun().await {
