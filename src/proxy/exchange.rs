@@ -1,4 +1,5 @@
-//! A request and its response, as they pass from one side of the proxy to the other.
+//! A request and its response, as they pass from one side of the proxy to the other; the attempt that they hold, and the
+//! record of what became of them.
 
 mod attempt;
 mod outcome;
@@ -39,13 +40,13 @@ pub(crate) struct Request {
     pub(crate) head: Pooled<Head>,
     pub(crate) framing: Framing,
     pub(crate) body: Body,
-    /// Where interim responses go.
+    /// The caller, to which interim responses go.
     pub(crate) caller: Caller,
     /// Whether the caller understands them: HTTP/1.0 does not (RFC 9110 15.2).
     pub(crate) takes_interim: bool,
     /// Whether the caller takes trailers: `TE` says so.
     pub(crate) takes_trailers: bool,
-    /// Whether it is a gRPC call, whose faults are told in gRPC's way.
+    /// Whether it is a gRPC call, which gets its errors in gRPC's form.
     pub(crate) grpc: bool,
     /// The rights of its caller, once it has entered.
     pub(crate) grant: Option<Grant>,
@@ -53,9 +54,9 @@ pub(crate) struct Request {
     pub(crate) unbound: Option<Box<str>>,
     /// The protocols it asks to switch to.
     pub(crate) upgrade: Option<Box<[u8]>>,
-    /// How long it may take until its response begins, once that is known.
+    /// The time it may take until its response begins, once that is known.
     pub(crate) time_limit: Option<TimeLimit>,
-    /// The facts of it, as they become known.
+    /// Its record, which takes the facts as they become known.
     pub(crate) record: Record,
 }
 
@@ -68,13 +69,13 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// Makes a limit that begins now; one beyond the clock is one of a year.
+    /// Makes a limit that begins now. One that the clock cannot hold becomes one year.
     pub(crate) fn new(timeout: Duration) -> Self {
         Self { until: after(timeout), timeout }
     }
 }
 
-/// Whom a request came from.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
     /// A connection, which carries nothing else meanwhile.
@@ -84,14 +85,14 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// Says whether the request's body is being read, so that the end of input is noticed there.
+    /// Sets whether the request's body is being read, so that the end of input is noticed there.
     pub(crate) fn set_body_wanted(&self, wanted: bool) {
         if let Self::Http1(connection) = self {
             connection.set_body_wanted(wanted);
         }
     }
 
-    /// Sends an interim response; a caller that cannot be written to is noticed where its response is written.
+    /// Sends an interim response. A caller that cannot be written to is noticed where its final response is written.
     pub(crate) async fn interim(&self, head: &Head) {
         match self {
             Self::Http1(connection) => {
@@ -115,7 +116,7 @@ pub(crate) enum Upload {
 }
 
 impl Upload {
-    /// Drives it to its end, whichever that is.
+    /// Drives it to its end.
     pub(crate) async fn end(&mut self) {
         if let Self::Going(sending) = self {
             *self = if sending.as_mut().await.is_ok() { Self::Done } else { Self::Refused };
@@ -123,20 +124,20 @@ impl Upload {
     }
 }
 
-/// A response on its way to the caller, with what must be held until it has been delivered.
+/// A response on its way to the caller, with the values that must be held until it has been delivered.
 pub(crate) struct Response {
     pub(crate) head: Pooled<Head>,
     pub(crate) framing: Framing,
     pub(crate) body: Body,
     pub(crate) upload: Upload,
-    /// None for a response made here.
+    /// `None` for a response made here.
     pub(crate) upstream: Option<Upstream>,
-    /// Held as long as the request counts as being served.
+    /// The permit of the request, held as long as it counts as being served.
     pub(crate) permit: Option<Permit>,
 }
 
 impl Response {
-    /// Makes a response to which nothing is held yet.
+    /// Makes a response that holds no endpoint and no permit.
     pub(crate) fn new(head: Pooled<Head>, framing: Framing, body: Body, upload: Upload) -> Self {
         Self { head, framing, body, upload, upstream: None, permit: None }
     }
@@ -146,9 +147,20 @@ impl Response {
         Self { upstream: Some(upstream), ..self }
     }
 
-    /// Ends the exchange and its record, now that this became of the response.
+    /// Drops the body unread: the endpoint has answered, and its connection is closed.
+    pub(crate) fn discard_body(&mut self) {
+        if let Some(mut upstream) = self.upstream.take() {
+            upstream.attempt.end(Outcome::Answered(self.head.status()));
+        }
+        self.body = Body::Empty;
+        if self.framing != Framing::None {
+            self.framing = Framing::Length(0);
+        }
+    }
+
+    /// Ends the exchange and its record with this outcome.
     ///
-    /// A connection over which all was said both ways progress for another request.
+    /// After a complete exchange, the connection to the endpoint waits for another request.
     pub(crate) fn end(self, record: &mut Record, outcome: Outcome) {
         let is_complete = matches!(outcome, Outcome::Answered(_));
         record.end(outcome, is_complete);
@@ -164,7 +176,7 @@ impl Response {
 ///
 /// # Errors
 ///
-/// The request's body could not be read. That the endpoint stopped taking it is no error: it may have answered already.
+/// The request's body could not be read. An endpoint that stops taking the body is no error: it may have answered already.
 pub(crate) async fn beside<T>(
     upload: &mut Upload,
     mut work: Pin<&mut impl Future<Output = T>>,
@@ -186,7 +198,7 @@ pub(crate) async fn beside<T>(
 
 /// Does `work` within a request's time, when that is limited.
 ///
-/// The work stays where its caller pinned it: here it would be held twice, once for each arm.
+/// The work stays where the calling function pinned it: by value it would be held twice here, once for each arm.
 pub(crate) async fn within<T>(
     limit: Option<TimeLimit>,
     work: Pin<&mut impl Future<Output = Result<T, Error>>>,

@@ -1,4 +1,4 @@
-//! The life of a request: what is known after each step is what the next one needs.
+//! The life of a request: each step needs the results of those before it.
 
 use super::bind::Bindings;
 use super::error::Error;
@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-/// One listener's requests on one worker, as long as nothing is said to be done otherwise.
+/// One listener's requests on one worker, by the settings that hold now.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) policy: Policy,
@@ -30,7 +30,7 @@ pub(crate) struct Service {
     pub(crate) scratch: ObjectPool<Scratch>,
 }
 
-/// Where a request's context and name are kept while it is served.
+/// The room for a request's context and name while it is served.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     context: Context,
@@ -103,12 +103,10 @@ impl Service {
             response.head.settle_response(Framing::Tunnel, ResponseConnection::Tunnel { protocols });
         }
         if grant.is_trusted() {
-            say_unbound(&mut response.head, unbound);
+            name_unbound(&mut response.head, unbound);
         }
         if answered.blank_body && response.framing != Framing::Tunnel {
-            // What it was is not read: its connection is closed.
-            let framing = if response.framing == Framing::None { Framing::None } else { Framing::Length(0) };
-            (response.body, response.upstream, response.framing) = (Body::Empty, None, framing);
+            response.discard_body();
         }
     }
 
@@ -117,7 +115,7 @@ impl Service {
         permits.take().map(Some).ok_or(Error::Busy { limit: permits.limit() })
     }
 
-    /// How long the request may take: the listener's limit, or less when its caller gives up before.
+    /// Returns the time that the request may take: the listener's limit, or less when its caller gives up before.
     fn time_limit(&self, context: &mut Context) -> Result<Option<TimeLimit>, Error> {
         if self.limits.request.is_none() && context.deadline().is_none() {
             return Ok(None);
@@ -134,9 +132,7 @@ impl Service {
         }
     }
 
-    /// The answer to a request that was not carried.
-    ///
-    /// `request` is that request, when it came so far as to be one.
+    /// Makes the response to a request that was not carried; without `request` when its bytes were none.
     pub(crate) fn error_response(&self, peer: &Peer, error: &Error, request: Option<&Request>) -> Response {
         let grant = request.and_then(|request| request.grant);
         let trusted = grant.unwrap_or_else(|| self.policy.grant(peer)).is_trusted();
@@ -145,7 +141,7 @@ impl Service {
         let mut head = self.pools.heads.take();
         let grpc = request.is_some_and(|request| request.grpc);
         if grpc {
-            say_grpc_error(&mut head, error.status().grpc, &text);
+            set_grpc_error(&mut head, error.status().grpc, &text);
         } else {
             head.set_status(error.status().http);
             head.append(b"content-type", b"text/plain; charset=utf-8");
@@ -156,7 +152,7 @@ impl Service {
             if error.retryable() {
                 head.append(b"l5d-retryable", b"true");
             }
-            say_unbound(&mut head, request.and_then(|request| request.unbound.as_deref()));
+            name_unbound(&mut head, request.and_then(|request| request.unbound.as_deref()));
         }
         text.push('\n');
         let to_head = request.is_some_and(|request| request.head.method() == b"HEAD");
@@ -168,20 +164,21 @@ impl Service {
         Response::new(head, framing, body, Upload::Done)
     }
 
+    /// Counts a request that was not carried.
     pub(crate) fn count_error(&self, error: &Error) {
         self.counters.failed(error);
         tracing::debug!(%error, "not carried");
     }
 }
 
-/// Names the entry of an override that leads nowhere: without it, a fallback to production would be silent.
-fn say_unbound(head: &mut Head, dentry: Option<&str>) {
+/// Names the entry of an override that leads nowhere: otherwise a fallback to production would be silent.
+fn name_unbound(head: &mut Head, dentry: Option<&str>) {
     if let Some(dentry) = dentry {
         head.append(b"l5d-dtab-unbound", dentry.as_bytes());
     }
 }
 
-/// Counts `Max-Forwards` of TRACE and OPTIONS down, and says whether the request was to go no further (RFC 9110 7.6.2).
+/// Counts `Max-Forwards` of TRACE and OPTIONS down; returns whether the request goes no further (RFC 9110 7.6.2).
 fn is_last_stop(head: &mut Head) -> Result<bool, Error> {
     if !head.contains(KnownField::MaxForwards) || !matches!(head.method(), b"TRACE" | b"OPTIONS") {
         return Ok(false);
@@ -195,9 +192,9 @@ fn is_last_stop(head: &mut Head) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Makes a head that of a gRPC call that failed: all of the answer is in it ("Trailers-Only" of gRPC's
-/// PROTOCOL-HTTP2), and its HTTP status says nothing.
-fn say_grpc_error(head: &mut Head, status: u8, text: &str) {
+/// Makes a head the answer to a gRPC call that failed: it holds all of the answer ("Trailers-Only" of gRPC's
+/// PROTOCOL-HTTP2), and its HTTP status is always 200.
+fn set_grpc_error(head: &mut Head, status: u8, text: &str) {
     head.set_status(200);
     head.append(b"content-type", b"application/grpc");
     head.append(b"grpc-status", status.to_string().as_bytes());

@@ -1,4 +1,4 @@
-//! One attempt to send a request to an endpoint, and what carries it.
+//! One attempt to send a request to an endpoint, and the connection or stream that carries it.
 
 use super::{Caller, Outcome};
 use crate::proxy::wire::connection::Connection;
@@ -29,7 +29,7 @@ impl Attempt {
         Self { endpoint, outcome: Outcome::default() }
     }
 
-    /// Notes how the attempt ended: [`Outcome::Abandoned`] until it is said otherwise.
+    /// Notes the outcome, which is [`Outcome::Abandoned`] until then.
     pub(crate) fn end(&mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
@@ -54,16 +54,16 @@ pub(crate) struct Upstream {
     pub(crate) carrier: Carrier,
 }
 
-/// What carries one exchange with an endpoint.
+/// The carrier of one exchange with an endpoint.
 #[derive(Debug)]
 pub(crate) enum Carrier {
-    /// A connection, which carries nothing else meanwhile.
+    /// A connection, which carries no other exchange meanwhile.
     Http1 {
         connection: Rc<Connection>,
         /// Whether it can be used again once the response was read to its end.
         reusable: bool,
     },
-    /// A stream; held, because its drop ends what is not finished.
+    /// A stream; held, because its drop resets a stream that is not finished.
     Http2(#[expect(dead_code, reason = "its drop is what it does")] UpstreamStream),
 }
 
@@ -79,7 +79,7 @@ impl Upstream {
     }
 }
 
-/// One stream of a connection to an endpoint; its drop ends what is not finished, with the code that the caller gave.
+/// One stream of a connection to an endpoint. Its drop resets a stream that is not finished, with the caller's code.
 #[derive(Debug)]
 pub(crate) struct UpstreamStream {
     stream: SharedSendStream,
@@ -102,7 +102,7 @@ pub(crate) struct StreamSlot {
 }
 
 impl StreamSlot {
-    /// Takes a slot: one more of `streams`. `freed` is told when it is given back.
+    /// Takes a slot: one more of `streams`. `freed` is notified when it is given back.
     pub(crate) fn take(streams: &Rc<Cell<usize>>, freed: &Rc<Notify>) -> Self {
         streams.set(streams.get() + 1);
         Self { streams: Rc::clone(streams), freed: Rc::clone(freed) }

@@ -10,15 +10,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use tokio::time::Instant;
 
-/// The facts of one request, from its head to the last byte of its response.
+/// The record of one request, from its head to the last byte of its response.
 ///
 /// Every request has one, and it allocates nothing. A log that wants more, such as the name as text, is an
 /// [`Observer`] that copies it when it is noted. The drop of a record is the end of its request, so that no request is
 /// without an end, not even one whose task is cut off.
 pub(crate) struct Record {
-    /// When the head had come.
+    /// The time at which the head had come.
     began: Instant,
-    /// The status of the response that the caller was sent; None while there is none.
+    /// The status that the caller was sent; `None` before that.
     status: Option<u16>,
     /// The `Content-Length` of that response.
     length: Option<u64>,
@@ -110,12 +110,12 @@ impl Record {
         self.tell(|observer| observer.bound(client));
     }
 
-    /// Notes where the request is being sent; the last time counts.
+    /// Notes the endpoint to which the request is being sent; the last one counts.
     pub(crate) fn note_endpoint(&mut self, endpoint: SocketAddr) {
         self.endpoint = Some(endpoint);
     }
 
-    /// Notes the response, whose head is now as the caller gets it. Its length is read only for an observer.
+    /// Notes the response, whose head is now as the caller gets it. The length is read only for an observer.
     pub(crate) fn note_response(&mut self, head: &Head) {
         self.status = Some(head.status());
         if self.observer.is_some() {

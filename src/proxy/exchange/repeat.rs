@@ -1,4 +1,4 @@
-//! What holds of requests and interim responses whichever protocol carries them.
+//! Rules for requests and interim responses that hold whichever protocol carries them.
 
 use super::Request;
 use crate::message::{Framing, Head, ResponseConnection};
@@ -6,15 +6,15 @@ use crate::message::{Framing, Head, ResponseConnection};
 /// How many interim responses (1xx) may come before the final one.
 pub(crate) const MOST_INTERIM: usize = 32;
 
-/// Whether a request may be sent again although an endpoint may have seen it: RFC 9110 9.2.2, and no body that is used
-/// up by now.
+/// Returns whether a request may be sent again although an endpoint may have seen it: its method is idempotent (RFC 9110
+/// 9.2.2), and it has no body that is used up by now.
 pub(crate) fn is_repeatable(request: &Request) -> bool {
     let idempotent =
         matches!(request.head.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
     idempotent && matches!(request.framing, Framing::None | Framing::Length(0))
 }
 
-/// Passes an interim response on, without what speaks of one connection or of the inside.
+/// Passes an interim response on, without the fields of one connection and of the inside.
 pub(crate) async fn relay_interim(head: &mut Head, request: &Request) {
     if request.takes_interim {
         let _ = head.strip_hop_by_hop();

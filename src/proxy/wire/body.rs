@@ -1,4 +1,4 @@
-//! A body on its way through: where it comes from, where it goes, and the carrying of it.
+//! A body on its way through the router, from either protocol to either.
 
 use super::replay::ReplayReader;
 use super::sink::{BodyPart, Sink, Trailers};
@@ -10,7 +10,7 @@ use std::io;
 pub(crate) enum Body {
     /// There is none.
     Empty,
-    /// Made here.
+    /// The text of an error, made here.
     Text(Vec<u8>),
     /// On an HTTP/1 connection.
     Http1(http1::Http1Reader),
@@ -21,7 +21,7 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// Whether nothing of it is still to come.
+    /// Returns whether nothing of it is still to come.
     pub(crate) fn is_done(&self) -> bool {
         match self {
             Self::Empty => true,
@@ -32,18 +32,18 @@ impl Body {
         }
     }
 
-    /// The next part; None when the body is over.
+    /// Returns the next part; `None` when the body is over.
     pub(crate) async fn next(&mut self) -> io::Result<Option<BodyPart>> {
         match self {
             Self::Http1(incoming) => Ok(incoming.next().await?.map(BodyPart::Http1)),
             Self::Http2(incoming) => Ok(incoming.next().await?.map(BodyPart::Http2)),
-            // Boxed, for the body that it reads has this function, too.
+            // Boxed, because the body that it reads has this function too.
             Self::Replay(kept) => Box::pin(kept.next()).await,
             made_here => made_here.next_at_hand(),
         }
     }
 
-    /// The next part if it is here already.
+    /// Returns the next part if it is here already.
     pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<BodyPart>> {
         match self {
             Self::Empty => Ok(None),
@@ -58,7 +58,7 @@ impl Body {
         }
     }
 
-    /// What came behind it, once it is over.
+    /// Returns the trailers, once the body is over.
     pub(crate) fn trailers(&self) -> Trailers<'_> {
         match self {
             Self::Http1(incoming) if !incoming.trailers().is_empty() => Trailers::Lines(incoming.trailers()),
@@ -68,13 +68,13 @@ impl Body {
         }
     }
 
-    /// Whether the part that came last was the end: neither a part nor trailers follow.
+    /// Returns whether the part that came last was the end: neither a part nor trailers follow.
     fn has_ended(&self) -> bool {
         self.is_done() && matches!(self.trailers(), Trailers::None)
     }
 }
 
-/// Which side of a transfer failed.
+/// The failure of a transfer, by its side.
 #[derive(Debug)]
 pub(crate) enum TransferError {
     /// The body could not be read to its end.
@@ -83,10 +83,9 @@ pub(crate) enum TransferError {
     Sink(#[expect(dead_code, reason = "shown by Debug only")] io::Error),
 }
 
-/// Carries a body to its end: one part is read when the one before it was taken, so that a slow receiver slows the
-/// sender.
+/// Carries a body to its end. A part is read when the one before it was taken, so that a slow receiver slows the sender.
 ///
-/// A head that `to` holds back leaves with the first part when that is here, and does not wait for one that is not.
+/// A head that `to` holds back leaves with the first part if that is here, and does not wait for it otherwise.
 pub(crate) async fn carry(body: &mut Body, to: &mut impl Sink) -> Result<(), TransferError> {
     match body.next_at_hand().map_err(TransferError::Source)? {
         Some(part) => to.piece(&part, body.has_ended()).await.map_err(TransferError::Sink)?,

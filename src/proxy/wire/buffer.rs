@@ -1,8 +1,8 @@
-//! A buffer of bytes that came in, or that go out.
+//! A buffer for the bytes of a connection.
 
 use super::object_pool::PoolItem;
 
-/// Bytes that came in and have not been used yet.
+/// Bytes that were read and not used yet, or that are about to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -10,14 +10,15 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// What one read may bring: a head with a small body, or a good piece of a large one.
+    /// The room for one read: a head with a small body, or a good piece of a large one.
     ///
-    /// A little less than 64 KiB, which is what the kernel sends in one go: the few bytes of a piece that were beyond it
-    /// would make a packet of their own, which costs as much as a large one.
+    /// It is a little less than the 64 KiB that the kernel sends at once. A piece that is a few bytes larger would need one
+    /// more packet, which costs as much as a large one.
     const ROOM: usize = 60 * 1024;
-    /// A buffer that grew beyond this, for a large head, is not kept.
+    /// The capacity beyond which a buffer, grown for a large head, is not kept.
     pub(crate) const MOST_KEPT: usize = 128 * 1024;
 
+    /// Returns the bytes that were not used yet.
     pub(crate) fn data(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
@@ -35,7 +36,7 @@ impl Buffer {
         }
     }
 
-    /// The vector behind the buffer with room at its end for one more read.
+    /// Returns the vector behind the buffer, with room at its end for one more read.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() - self.bytes.len() < Self::ROOM / 4 {
             self.bytes.drain(..self.start);
@@ -45,7 +46,7 @@ impl Buffer {
         &mut self.bytes
     }
 
-    /// The bytes, to write into.
+    /// Returns the vector behind the buffer, to append to.
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_is_made_by_forgetting_what_was_used() {
+    fn used_bytes_make_room() {
         let mut buffer = Buffer::default();
         buffer.room().extend_from_slice(&[7; Buffer::ROOM]);
         buffer.consume(Buffer::ROOM - 2);

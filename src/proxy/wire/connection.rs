@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 /// One connection. Reading and writing may go on at once, in the same task.
 ///
-/// While nothing has come it holds no buffer: readiness is awaited without one.
+/// While no bytes have come it holds no buffer.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Borrowed for one poll at a time.
@@ -26,7 +26,7 @@ pub(crate) struct Connection {
     ended: Cell<bool>,
     body_wanted: Cell<bool>,
     pub(crate) progress: PeerProgress,
-    /// Whether a write was begun and not finished: whatever is written behind it would be read as a part of it.
+    /// Whether a write was begun and not finished: bytes written behind it would be read as a part of it.
     is_broken_off: Cell<bool>,
 }
 
@@ -39,6 +39,7 @@ pub(crate) struct InputPiece {
 }
 
 impl Connection {
+    /// Makes a connection that takes its buffers from a pool.
     pub(crate) fn new(transport: Transport, buffers: ObjectPool<Buffer>) -> Rc<Self> {
         Rc::new(Self {
             transport: RefCell::new(transport),
@@ -59,9 +60,9 @@ impl Connection {
         Some(RewoundTransport::new(connection.input.into_inner(), connection.transport.into_inner()))
     }
 
-    /// Looks at the bytes that came in and were not used yet.
-    pub(crate) fn with_input<T>(&self, at: impl FnOnce(&[u8]) -> T) -> T {
-        at(self.input.borrow().as_ref().map(|buffer| buffer.data()).unwrap_or_default())
+    /// Calls `f` with the bytes that came in and were not used yet.
+    pub(crate) fn with_input<T>(&self, f: impl FnOnce(&[u8]) -> T) -> T {
+        f(self.input.borrow().as_ref().map(|buffer| buffer.data()).unwrap_or_default())
     }
 
     /// Uses up the first `n` bytes that came in.
@@ -80,13 +81,13 @@ impl Connection {
         InputPiece { buffer: self.input.borrow_mut().take(), len, connection: Rc::clone(self) }
     }
 
-    /// Reads more; zero says that the peer has ended its side.
+    /// Reads more bytes; returns their number, or zero when the peer has ended its side.
     pub(crate) fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended.get() {
             return Poll::Ready(Ok(0));
         }
         let mut input = self.input.borrow_mut();
-        // Lent before it is known whether there are bytes: asking for readiness first would ask twice.
+        // Taken before it is known whether there are bytes: to ask for readiness first would ask twice.
         let buffer = input.get_or_insert_with(|| self.buffers.take());
         let mut transport = self.transport.borrow_mut();
         let read = pin!(transport.read_buf(buffer.room())).poll(cx);
@@ -100,7 +101,7 @@ impl Connection {
         read
     }
 
-    /// PeerProgress for more; zero says that the peer has ended its side.
+    /// Waits for more bytes; returns their number, or zero when the peer has ended its side.
     pub(crate) async fn fill(&self) -> io::Result<usize> {
         poll_fn(|cx| {
             let read = self.poll_fill(cx);
@@ -110,19 +111,19 @@ impl Connection {
         .await
     }
 
-    /// Says whether the request's body is being read, so that the end of input is noticed there.
+    /// Sets whether the request's body is being read, so that the end of input is noticed there.
     pub(crate) fn set_body_wanted(&self, wanted: bool) {
         self.body_wanted.set(wanted);
     }
 
-    /// Whether the request's body is being read, or still has to be.
+    /// Returns whether the request's body is being read, or still has to be.
     pub(crate) fn is_body_wanted(&self) -> bool {
         self.body_wanted.get()
     }
 
-    /// Notices that the caller has gone while it progress for its response.
+    /// Is ready when the caller has gone away while it waited for its response.
     ///
-    /// A request that is pipelined behind the present one is kept; while it progress its turn nothing more is read.
+    /// A request that is pipelined behind the present one is kept; while it waits for its turn, nothing more is read.
     pub(crate) fn poll_peer_end(&self, cx: &mut Context<'_>) -> Poll<PeerEnd> {
         if self.body_wanted.get() || self.input.borrow().is_some() {
             return Poll::Pending;
@@ -134,9 +135,9 @@ impl Connection {
         }
     }
 
-    /// Whether the peer has closed the connection, or sent what nobody asked for, while it was idle.
+    /// Returns whether the peer has closed the connection, or sent bytes unasked, while it was idle.
     ///
-    /// `ask_kernel` also catches what the runtime has not heard of yet, at the price of one system call.
+    /// `ask_kernel` also finds out what the runtime has not been told yet, at the price of one system call.
     pub(crate) fn is_stale(&self, ask_kernel: bool) -> bool {
         self.input.borrow().is_some() || self.transport.borrow().is_stale(ask_kernel)
     }
@@ -175,7 +176,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Makes the end of the connection a reset, so that what was cut off cannot be taken for whole.
+    /// Makes the end of the connection a reset, so that the peer cannot take a part for the whole.
     pub(crate) fn reset_on_close(&self) {
         self.transport.borrow().reset_on_close();
     }
@@ -185,13 +186,13 @@ impl Connection {
         poll_fn(|cx| Pin::new(&mut *self.transport.borrow_mut()).poll_shutdown(cx)).await
     }
 
-    /// A buffer for what is going to be written.
+    /// Returns a buffer for bytes to be written.
     pub(crate) fn out(&self) -> Pooled<Buffer> {
         self.buffers.take()
     }
 }
 
-/// How a caller went away.
+/// The end of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerEnd {
     /// It ended its side. It may still be there to read the response: TCP does not tell.
@@ -216,7 +217,7 @@ pub(crate) async fn while_moving<T>(
     }
 }
 
-/// What of `parts` is left after `done` bytes.
+/// Returns the parts that are left after `done` bytes, and how many they are.
 fn rest(parts: [&[u8]; 3], mut done: usize) -> ([IoSlice<'_>; 3], usize) {
     let mut slices = [IoSlice::new(b""); 3];
     let mut count = 0;

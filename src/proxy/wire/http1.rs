@@ -15,18 +15,18 @@ pub(crate) struct Http1Reader {
     rest: Remainder,
 }
 
-/// What of a body is still to come.
+/// The rest of a body, which is still to come.
 #[derive(Debug)]
 enum Remainder {
     Length(u64),
-    /// Boxed: most bodies have a length, and every connection pays for the size of this.
+    /// It is boxed, because most bodies have a length, and every connection pays for the size of this.
     Chunked(Box<Chunks>),
     UntilClose,
     Done(Option<Box<Chunks>>),
 }
 
 impl Http1Reader {
-    /// A body that follows on `connection`; none, and a tunnel, have nothing to read.
+    /// Makes the reader of the body that follows on `connection`; without a body, and in a tunnel, it has nothing to read.
     pub(crate) fn new(connection: Rc<Connection>, framing: Framing) -> Self {
         let rest = match framing {
             Framing::None | Framing::Tunnel | Framing::Length(0) => Remainder::Done(None),
@@ -37,12 +37,12 @@ impl Http1Reader {
         Self { connection, rest }
     }
 
-    /// Whether all of it was read.
+    /// Returns whether all of it was read.
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.rest, Remainder::Done(_))
     }
 
-    /// Trailer lines that came behind it and may go on, ready to be written.
+    /// Returns the trailer lines that may pass, ready to be written.
     pub(crate) fn trailers(&self) -> &[u8] {
         match &self.rest {
             Remainder::Done(Some(chunks)) => chunks.trailers(),
@@ -50,7 +50,7 @@ impl Http1Reader {
         }
     }
 
-    /// The next piece; None when the body is over.
+    /// Returns the next piece; `None` when the body is over.
     ///
     /// # Errors
     ///
@@ -72,12 +72,12 @@ impl Http1Reader {
         }
     }
 
-    /// The next piece if it has come already.
+    /// Returns the next piece if it has come already.
     pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<InputPiece>> {
         Ok(self.at_hand()?.map(|len| self.connection.take(len)))
     }
 
-    /// How many bytes of body stand at the front of the input; what is framing before them is used up.
+    /// Returns the number of bytes of body at the front of the input, having used up the framing before them.
     fn at_hand(&mut self) -> io::Result<Option<usize>> {
         let here = self.connection.with_input(<[u8]>::len);
         let len = match &mut self.rest {
@@ -118,18 +118,18 @@ impl Http1Reader {
     }
 }
 
-/// Up to how many bytes a piece of a body is copied behind what is written before it: that costs less than to hand the
-/// kernel several slices.
+/// The most bytes of a piece that are copied behind the bytes before it: up to there a copy costs less than several
+/// slices for the kernel.
 const MOST_COPIED: usize = 4 * 1024;
 
-/// A message that is being written: its head first, together with what of its body is at hand.
+/// A message that is being written: its head first, together with the bytes of its body that are at hand.
 #[derive(Debug)]
 pub(crate) struct Http1Writer {
     connection: Rc<Connection>,
     chunked: bool,
     /// Whether trailers may be written behind chunks.
     trailers: bool,
-    /// Written before the next piece: the head, the end of a chunk, the size of the next.
+    /// The bytes to write before the next piece: the head, the end of a chunk, the size of the next.
     before: Option<Pooled<Buffer>>,
 }
 
@@ -139,7 +139,7 @@ impl Http1Writer {
         Self { connection, chunked, trailers: true, before: Some(head) }
     }
 
-    /// Says whether trailers may be written behind chunks: unless it is said, they may.
+    /// Sets whether trailers may be written behind chunks; they may by default.
     pub(crate) fn with_trailers(self, trailers: bool) -> Self {
         Self { trailers, ..self }
     }

@@ -1,11 +1,10 @@
-//! HTTP/2 on the wire: bodies on streams, read as credit allows and written as the peer's window does; what goes wrong on
-//! a stream; the way back to the caller of one stream.
+//! HTTP/2 on the wire: bodies on streams, the errors of streams, and the response to a caller's stream.
 //!
-//! The protocol itself is the `h2` crate's: frames, field compression, the states of streams, the windows. What is
-//! here passes from one side to the other what must not be lost between them: credit, so that a slow reader slows the
-//! sender; the code of a reset; the end of a connection.
+//! The `h2` crate has the protocol itself: frames, field compression, the states of streams, the windows. This module
+//! passes three things from one side to the other: the windows, so that a slow reader slows the sender; the code of a
+//! reset; the end of a connection.
 //!
-//! Bytes that came over HTTP/2 are not copied; those of HTTP/1 are, once, towards HTTP/2, where they are kept until
+//! Bytes that came over HTTP/2 are not copied. Those of HTTP/1 are copied once towards HTTP/2, where they are kept until
 //! the peer's window opens.
 
 use super::sink::{BodyPart, Http2Data, Sink, Trailers};
@@ -22,17 +21,17 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-/// How many bytes of one stream wait to be written, beside what the peer's window bounds.
+/// How many bytes of one stream may wait to be written, beside the bound of the peer's window.
 pub(crate) const SEND_BUFFER: usize = 32 * 1024;
 
-/// How long a connection that was said goodbye to may take to end when it has no stream, and a body to detect that an
-/// endpoint has answered already.
+/// How long a connection without streams may take to end after its GOAWAY; and how long the rest of a request's body may
+/// take to arrive when the endpoint has answered already.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// The sending half of a stream, shared by who writes the body and who may have to reset it.
+/// The sending half of a stream, shared by the writer of the body and the part that may have to reset the stream.
 pub(crate) type SharedSendStream = Rc<RefCell<SendStream<Bytes>>>;
 
-/// What went wrong on a stream, as other sources of bytes say it.
+/// Returns the error of a stream in the form that other sources of bytes have.
 pub(crate) fn io_error(error: h2::Error) -> io::Error {
     if error.is_io() {
         return error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
@@ -40,16 +39,15 @@ pub(crate) fn io_error(error: h2::Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// The code with which a peer reset the stream, if that is what went wrong.
+/// Returns the code with which the peer reset the stream, if it did.
 pub(crate) fn reset_code(error: &io::Error) -> Option<Reason> {
     let error = error.get_ref()?.downcast_ref::<h2::Error>()?;
     if error.is_remote() && error.is_reset() { error.reason() } else { None }
 }
 
-/// The code with which a peer ended a stream that it has not answered.
+/// Returns the code with which the peer ended a stream that it has not answered.
 ///
-/// One that went away before it looked at the stream has refused it: that may be sent again, by who still has it (RFC
-/// 9113 8.7).
+/// A peer that went away before it looked at the stream has refused it: the request may be sent again (RFC 9113 8.7).
 pub(crate) fn refusal_code(error: &io::Error) -> Option<Reason> {
     let went_away = |error: &h2::Error| error.is_remote() && error.is_go_away();
     match error.get_ref()?.downcast_ref::<h2::Error>() {
@@ -58,11 +56,11 @@ pub(crate) fn refusal_code(error: &io::Error) -> Option<Reason> {
     }
 }
 
-/// The way back to the caller of one stream.
+/// The sender of the response to a caller's stream.
 #[derive(Debug)]
 pub(crate) struct ResponseSender {
     respond: RefCell<SendResponse<Bytes>>,
-    /// Once the head of the response was sent.
+    /// The stream of the body, once the head of the response was sent.
     stream: RefCell<Option<SharedSendStream>>,
     /// The code with which the caller gave the stream up.
     given_up: Cell<Option<Reason>>,
@@ -77,12 +75,12 @@ impl ResponseSender {
         })
     }
 
-    /// The code with which the caller gave the stream up.
+    /// Returns the code with which the caller gave the stream up, if it did.
     pub(crate) fn given_up(&self) -> Option<Reason> {
         self.given_up.get()
     }
 
-    /// Whether the head of the response was sent.
+    /// Returns whether the head of the response was sent.
     pub(crate) fn is_begun(&self) -> bool {
         self.stream.borrow().is_some()
     }
@@ -90,7 +88,7 @@ impl ResponseSender {
     /// Sends an interim response.
     pub(crate) fn interim(&self, head: &Head) {
         if let Ok(head) = head.to_http2_response() {
-            // A stream that is gone is noticed by who progress for it.
+            // A stream that is gone is noticed where its response is written.
             let _ = self.respond.borrow_mut().send_informational(head);
         }
     }
@@ -104,6 +102,7 @@ impl ResponseSender {
         Ok(stream)
     }
 
+    /// Resets the stream.
     pub(crate) fn reset(&self, reason: Reason) {
         match &*self.stream.borrow() {
             Some(stream) => stream.borrow_mut().send_reset(reason),
@@ -111,7 +110,7 @@ impl ResponseSender {
         }
     }
 
-    /// Notices that the caller gave the stream up.
+    /// Is ready when the caller has given the stream up; [`Self::given_up`] returns the code from then on.
     pub(crate) fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         let reset = match &*self.stream.borrow() {
             Some(stream) => stream.borrow_mut().poll_reset(cx),
@@ -128,7 +127,7 @@ pub(crate) struct Http2Reader {
     stream: RecvStream,
     trailers: Option<HeaderMap>,
     ended: bool,
-    /// Where it is noted that the peer is awaited, if it may not be awaited for ever.
+    /// The progress of the peer, unless it may be awaited for ever.
     progress: Option<Rc<PeerProgress>>,
 }
 
@@ -137,17 +136,17 @@ impl Http2Reader {
         Self { stream, trailers: None, ended: false, progress }
     }
 
-    /// Whether all of it was read.
+    /// Returns whether all of it was read.
     pub(crate) fn is_done(&self) -> bool {
         self.ended || self.stream.is_end_stream()
     }
 
-    /// What came behind it, stripped.
+    /// Returns the trailers that may pass, once the body is over.
     pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers.as_ref().filter(|trailers| !trailers.is_empty())
     }
 
-    /// The next part; None when the body is over.
+    /// Returns the next part; `None` when the body is over.
     ///
     /// # Errors
     ///
@@ -163,7 +162,7 @@ impl Http2Reader {
         .await
     }
 
-    /// The next part if it has come already.
+    /// Returns the next part if it has come already.
     pub(crate) fn next_at_hand(&mut self) -> io::Result<Option<Http2Data>> {
         match self.poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(next) => next,
@@ -200,7 +199,7 @@ impl Http2Reader {
 pub(crate) struct Http2Writer {
     stream: SharedSendStream,
     ended: bool,
-    /// Where it is noted that the peer is awaited, if it may not be awaited for ever.
+    /// The progress of the peer, unless it may be awaited for ever.
     progress: Option<Rc<PeerProgress>>,
 }
 
@@ -209,7 +208,7 @@ impl Http2Writer {
         Self { stream, ended: false, progress }
     }
 
-    /// PeerProgress until the peer takes bytes; says how many.
+    /// Waits until the peer takes bytes; returns how many.
     async fn room(&self, wanted: usize) -> io::Result<usize> {
         self.stream.borrow_mut().reserve_capacity(wanted);
         poll_fn(|cx| {
@@ -225,7 +224,7 @@ impl Http2Writer {
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = self.stream.borrow_mut();
         loop {
-            // What has been granted already is not announced again.
+            // Room that has been granted already is not announced again.
             match stream.capacity() {
                 0 => {}
                 room => return Poll::Ready(Ok(room)),

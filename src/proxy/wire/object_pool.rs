@@ -1,36 +1,36 @@
-//! Things a worker lends to a request and takes back: buffers, heads, scratch space.
+//! Pools of a worker's objects: buffers, heads, scratch space. A request takes them, and gives them back.
 //!
-//! What is idle holds none of them, so that an idle connection costs little; what is busy allocates none of them, for
-//! they were allocated for an earlier request.
+//! An idle connection holds none of them, so that it costs little. A busy one allocates none, because they were allocated
+//! for an earlier request.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// Something that can be lent again.
+/// An object that can be used again.
 pub(crate) trait PoolItem: Default {
-    /// Forgets the contents and says whether it is worth keeping: not when it has grown out of proportion.
+    /// Clears the object, and returns whether the pool keeps it: not when it has grown too large.
     fn reset(&mut self) -> bool;
 }
 
-/// The things of one kind that a worker can lend; cheap to clone.
+/// The unused objects of one type on one worker. A clone is the same pool.
 #[derive(Debug)]
 pub(crate) struct ObjectPool<T>(Rc<RefCell<Vec<Box<T>>>>);
 
-/// One thing, returned to its pool when dropped.
+/// An object that was taken from a pool; its drop gives it back.
 ///
-/// It is boxed, once for all its loans, so that moving a loan moves two words.
+/// The object stays in one box all its life, so that a move of this value moves two words.
 #[derive(Debug)]
 pub(crate) struct Pooled<T: PoolItem> {
-    /// None only once it was dropped.
+    /// `None` only while it is dropped.
     item: Option<Box<T>>,
     pool: ObjectPool<T>,
 }
 
-const HELD: &str = "a loan holds its item until it is dropped";
+const TAKEN: &str = "it holds its object until it is dropped";
 
-/// How many things of one kind a worker keeps for later: what more were lent at one time go back to the allocator.
-const KEPT: usize = 64;
+/// How many unused objects a pool keeps: those beyond go back to the allocator.
+const MOST_UNUSED: usize = 64;
 
 impl<T> Clone for ObjectPool<T> {
     fn clone(&self) -> Self {
@@ -45,6 +45,7 @@ impl<T> Default for ObjectPool<T> {
 }
 
 impl<T: PoolItem> ObjectPool<T> {
+    /// Takes an unused object, or makes one.
     pub(crate) fn take(&self) -> Pooled<T> {
         let item = self.0.borrow_mut().pop().unwrap_or_default();
         Pooled { item: Some(item), pool: self.clone() }
@@ -55,7 +56,7 @@ impl<T: PoolItem> Drop for Pooled<T> {
     fn drop(&mut self) {
         let Some(mut item) = self.item.take() else { return };
         let mut kept = self.pool.0.borrow_mut();
-        if kept.len() < KEPT && item.reset() {
+        if kept.len() < MOST_UNUSED && item.reset() {
             kept.push(item);
         }
     }
@@ -65,13 +66,13 @@ impl<T: PoolItem> Deref for Pooled<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.item.as_ref().expect(HELD)
+        self.item.as_ref().expect(TAKEN)
     }
 }
 
 impl<T: PoolItem> DerefMut for Pooled<T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.item.as_mut().expect(HELD)
+        self.item.as_mut().expect(TAKEN)
     }
 }
 
@@ -81,7 +82,7 @@ mod tests {
     use crate::proxy::wire::buffer::Buffer;
 
     #[test]
-    fn what_is_returned_is_lent_again() {
+    fn a_returned_object_is_used_again() {
         let buffers = ObjectPool::<Buffer>::default();
         let mut first = buffers.take();
         first.room().extend_from_slice(b"abc");
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_grew_too_large_is_not_kept() {
+    fn a_buffer_that_grew_too_large_is_not_kept() {
         let buffers = ObjectPool::<Buffer>::default();
         let mut large = buffers.take();
         large.out().resize(Buffer::MOST_KEPT + 1, 0);

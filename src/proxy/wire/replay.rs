@@ -15,12 +15,12 @@ use std::rc::Rc;
 /// The parts are kept as they are read: nothing is read ahead, and a slow receiver slows the sender as without it. A
 /// body that turns out to be larger than the bound is passed on, is kept no longer, and cannot be read again.
 #[derive(Debug)]
-pub(crate) struct ReplayBuffer(Rc<RefCell<KeptBody>>);
+pub(crate) struct ReplayBuffer(Rc<RefCell<ReplayBody>>);
 
 /// A body that is read from a [`ReplayBuffer`]: the kept parts first, then the rest.
 #[derive(Debug)]
 pub(crate) struct ReplayReader {
-    kept: Rc<RefCell<KeptBody>>,
+    kept: Rc<RefCell<ReplayBody>>,
     /// How many of the kept parts were read.
     position: usize,
     /// The trailers, once the body is over.
@@ -28,7 +28,7 @@ pub(crate) struct ReplayReader {
 }
 
 #[derive(Debug)]
-struct KeptBody {
+struct ReplayBody {
     /// The rest of the body, which was not read yet.
     rest: Body,
     parts: Vec<Bytes>,
@@ -47,7 +47,7 @@ enum OwnedTrailers {
 impl ReplayBuffer {
     /// Begins to keep a body, up to `limit` bytes of its content.
     pub(crate) fn new(body: Body, limit: usize) -> Self {
-        Self(Rc::new(RefCell::new(KeptBody { rest: body, parts: Vec::new(), room: Some(limit) })))
+        Self(Rc::new(RefCell::new(ReplayBody { rest: body, parts: Vec::new(), room: Some(limit) })))
     }
 
     /// Returns the body from its beginning.
@@ -63,7 +63,7 @@ impl ReplayBuffer {
     }
 }
 
-impl KeptBody {
+impl ReplayBody {
     /// Keeps a part that was read, if there is room for it; or else forgets the others.
     fn keep(&mut self, part: &BodyPart) {
         let Some(room) = self.room else { return };

@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// Rung when the worker stops, in two steps: first what is answered is told that it is the last, then everybody who
-/// still progress for a request hears it.
+/// The signal that a worker stops, in two steps: first every response announces that it is the last on its connection,
+/// then every task that still waits for a request ends.
 #[derive(Debug, Default)]
 pub(crate) struct ShutdownSignal {
-    last_call: Cell<bool>,
+    announced: Cell<bool>,
     sent: Cell<bool>,
     next: Cell<u64>,
     receivers: RefCell<HashMap<u64, Waker>>,
 }
 
-/// One task that hears a [`ShutdownSignal`].
+/// The receiver of a [`ShutdownSignal`] for one task.
 #[derive(Debug)]
 pub(crate) struct ShutdownReceiver {
     shutdown: Rc<ShutdownSignal>,
@@ -24,12 +24,12 @@ pub(crate) struct ShutdownReceiver {
 }
 
 impl ShutdownSignal {
-    /// Says that what is answered from now on is the last on its connection.
+    /// Makes every response from now on the last on its connection.
     pub(crate) fn announce(&self) {
-        self.last_call.set(true);
+        self.announced.set(true);
     }
 
-    /// Ends all waiting.
+    /// Wakes all receivers, and ends their wait.
     pub(crate) fn send(&self) {
         self.announce();
         self.sent.set(true);
@@ -38,11 +38,12 @@ impl ShutdownSignal {
         }
     }
 
-    /// Whether what is answered now is the last on its connection.
+    /// Returns whether a response that is written now is the last on its connection.
     pub(crate) fn is_announced(&self) -> bool {
-        self.last_call.get()
+        self.announced.get()
     }
 
+    /// Makes a receiver for one task.
     pub(crate) fn subscribe(self: &Rc<Self>) -> ShutdownReceiver {
         let id = self.next.get();
         self.next.set(id + 1);
@@ -51,7 +52,7 @@ impl ShutdownSignal {
 }
 
 impl ShutdownReceiver {
-    /// Whether the shutdown was rung. To be polled by one task only: its waker is taken down once.
+    /// Is ready once the signal was sent. Only one task may poll it: its waker is stored once.
     pub(crate) fn poll_received(&self, cx: &Context<'_>) -> Poll<()> {
         if self.shutdown.sent.get() {
             return Poll::Ready(());

@@ -1,4 +1,4 @@
-//! The parts of a body, and where they go.
+//! The parts of a body, and the sinks that take them.
 
 use super::connection::InputPiece;
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use h2::FlowControl;
 use http::HeaderMap;
 use std::io;
 
-/// A part of a body; dropping it says that it was used.
+/// A part of a body; its drop says that it was used.
 pub(crate) enum BodyPart {
     /// Bytes of no connection: made here, or kept.
     Owned(Bytes),
@@ -14,29 +14,30 @@ pub(crate) enum BodyPart {
     Http2(Http2Data),
 }
 
-/// What came behind a body.
+/// The trailers behind a body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trailers<'a> {
     None,
-    /// LogHandle of HTTP/1, ready to be written: those that may pass.
+    /// Lines of HTTP/1 that may pass, ready to be written.
     Lines(&'a [u8]),
-    /// Fields of HTTP/2, stripped.
+    /// Fields of HTTP/2 that may pass.
     Fields(&'a HeaderMap),
 }
 
-/// Where a body goes.
+/// A receiver of a body.
 pub(crate) trait Sink {
-    /// Takes a part of the body, `last` if nothing comes behind it; what is held back before it leaves with it.
+    /// Takes a part of the body. Bytes that were held back leave with it. `last` says that neither a part nor trailers
+    /// follow.
     async fn piece(&mut self, part: &BodyPart, last: bool) -> io::Result<()>;
 
-    /// Sends what was held back.
+    /// Sends the bytes that were held back.
     async fn flush(&mut self) -> io::Result<()>;
 
     /// Ends the body.
     async fn finish(&mut self, trailers: Trailers<'_>) -> io::Result<()>;
 }
 
-/// A part of a body; when it is dropped, the peer may send as much again.
+/// A part of a body over HTTP/2; when it is dropped, the peer may send as much again.
 #[derive(Debug)]
 pub(crate) struct Http2Data {
     bytes: Bytes,
@@ -44,7 +45,7 @@ pub(crate) struct Http2Data {
 }
 
 impl Http2Data {
-    /// Makes a part of bytes that came, and the credit to give back for them.
+    /// Makes a part of the bytes received, and of the window to give them back to.
     pub(crate) fn new(bytes: Bytes, credit: FlowControl) -> Self {
         Self { bytes, credit }
     }
@@ -56,7 +57,7 @@ impl Http2Data {
 
 impl Drop for Http2Data {
     fn drop(&mut self) {
-        // Refused only when the stream is over.
+        // It is refused only when the stream is over.
         let _ = self.credit.release_capacity(self.bytes.len());
     }
 }
@@ -70,7 +71,7 @@ impl BodyPart {
         }
     }
 
-    /// The bytes, to be kept: copied, unless they came over HTTP/2.
+    /// Returns the bytes to keep: a copy, unless they came over HTTP/2 or are owned already.
     pub(crate) fn to_bytes(&self) -> Bytes {
         match self {
             Self::Owned(bytes) => bytes.clone(),

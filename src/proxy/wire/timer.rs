@@ -1,4 +1,4 @@
-//! How long a connection may keep the router waiting, and the shutdown that ends all waiting.
+//! Timers of a connection: how long a peer may keep the router waiting.
 
 use std::cell::Cell;
 use std::future::Future as _;
@@ -9,8 +9,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A time limit that is moved with every request and rarely reached.
 ///
-/// Moving it is one store: the timer is left where it is, and when it fires early it is set again. To be polled by one
-/// task only.
+/// To move it is one store: the timer is left where it is, and when it fires early it is set again. Only one task may
+/// poll it.
 #[derive(Debug)]
 pub(crate) struct IdleTimer {
     until: Instant,
@@ -38,7 +38,7 @@ impl IdleTimer {
         self.armed = false;
     }
 
-    /// Whether the wait has lasted too long.
+    /// Is ready when the wait has lasted too long.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.armed && !self.timer.is_elapsed() {
             return Poll::Pending;
@@ -54,13 +54,13 @@ impl IdleTimer {
     }
 }
 
-/// The end of a wait that begins now; a limit beyond the clock is one of a year.
+/// Returns the end of a wait that begins now. A limit that the clock cannot hold becomes one year.
 pub(crate) fn after(limit: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     Instant::now() + limit.min(YEAR)
 }
 
-/// What a peer moves, and whether nothing can go on until it does.
+/// The progress of a peer: the bytes it moves, and whether nothing can go on until it moves some.
 #[derive(Debug, Default)]
 pub(crate) struct PeerProgress {
     /// How many bytes went either way.
@@ -77,28 +77,28 @@ impl PeerProgress {
         self.moved.set(self.moved.get() + bytes as u64);
     }
 
-    /// How many bytes have gone either way so far.
+    /// Returns the number of bytes that went either way.
     pub(crate) fn moved(&self) -> u64 {
         self.moved.get()
     }
 
-    /// Forgets what was awaited by what was given up.
+    /// Forgets that the peer was awaited, by work that was given up.
     pub(crate) fn forget(&self) {
         self.for_bytes.set(false);
         self.for_room.set(false);
     }
 
-    /// Whether nothing goes on until the peer sends bytes, or takes some.
+    /// Returns whether nothing goes on until the peer sends bytes, or takes some.
     pub(crate) fn awaits_peer(&self) -> bool {
         self.for_bytes.get() || self.for_room.get()
     }
 }
 
-/// Notices that a peer keeps the router waiting and moves nothing for a whole limit.
+/// A timer for a peer that keeps the router waiting and moves no byte for a whole limit.
 #[derive(Debug)]
 pub(crate) struct StallTimer {
     limit: Duration,
-    /// What had moved when the limit was over the last time, if the peer was awaited then.
+    /// The bytes that had moved when the limit was over the last time, if the peer was awaited then.
     before: Option<u64>,
 }
 
@@ -115,7 +115,7 @@ impl StallTimer {
         (Self { limit, before: None }, IdleTimer::new(limit))
     }
 
-    /// Whether the peer has stalled: said between once and twice the limit after it stopped.
+    /// Is ready when the peer has stalled: between once and twice the limit after it stopped.
     pub(crate) fn poll_stalled(
         &mut self,
         progress: &PeerProgress,
