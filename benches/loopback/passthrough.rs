@@ -13,7 +13,7 @@ use super::exchange::Protocol;
 use hyper::server;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use signpost::proxy::Http2;
+use signpost::proxy::Http2Settings;
 use std::rc::Rc;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -40,10 +40,10 @@ async fn serve(stream: TcpStream, from: Protocol, upstream: Rc<Upstream>) {
         async move { upstream.send(request).await }
     });
     let io = TokioIo::new(stream);
-    let settings = Http2::default();
+    let settings = Http2Settings::default();
     let _ = match from {
         Protocol::Http1 => server::conn::http1::Builder::new().serve_connection(io, service).await,
-        Protocol::Http2 => {
+        Protocol::Http2Settings => {
             server::conn::http2::Builder::new(OnThisThread)
                 .initial_stream_window_size(settings.stream_window)
                 .initial_connection_window_size(settings.connection_window)

@@ -6,7 +6,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri, Version};
 use hyper_util::rt::TokioIo;
-use signpost::proxy::Http2;
+use signpost::proxy::Http2Settings;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -32,7 +32,7 @@ impl Upstream {
     pub(super) fn new(protocol: Protocol, address: SocketAddr) -> Self {
         let connections = match protocol {
             Protocol::Http1 => Connections::Http1(RefCell::default()),
-            Protocol::Http2 => Connections::Http2(OnceCell::default()),
+            Protocol::Http2Settings => Connections::Http2(OnceCell::default()),
         };
         Self { address, connections }
     }
@@ -47,7 +47,7 @@ impl Upstream {
                 let response = sender.send_request(as_http1(request)?).await?;
                 Ok(response.map(|body| Lent { body, connection: Some((sender, Rc::clone(self))) }))
             }
-            Connections::Http2(connection) => {
+            Connections::Http2Settings(connection) => {
                 let mut sender = connection.get_or_try_init(|| self.connect_http2()).await?.clone();
                 let response = sender.send_request(request).await?;
                 Ok(response.map(|body| Lent { body, connection: None }))
@@ -70,7 +70,7 @@ impl Upstream {
     async fn connect_http2(&self) -> Result<http2::SendRequest<Incoming>, Error> {
         // As the router's.
         const MOST: u32 = (1 << 31) - 1;
-        let settings = Http2::default();
+        let settings = Http2Settings::default();
         let (sender, connection) = http2::Builder::new(OnThisThread)
             .initial_stream_window_size(settings.stream_window)
             .initial_connection_window_size(MOST)
