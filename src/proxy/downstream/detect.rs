@@ -1,4 +1,4 @@
-//! The first bytes of a connection, which say how its caller speaks.
+//! Detects the protocol of a connection from its first bytes.
 
 use super::http1::Http1Session;
 use super::http2::{self, PREFACE};
@@ -13,17 +13,17 @@ use std::task::Poll;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-/// Serves one connection until it ends.
+/// Serves one connection until it ends, over the protocol that its first bytes show.
 pub(crate) async fn serve_connection(listener: Rc<Listener>, stream: TcpStream, peer: Peer) {
     let connection = Connection::new(stream, listener.service().pools.buffers.clone());
     let mut context = ConnectionContext::new(listener, peer);
-    match first_bytes(&mut context, &connection).await {
+    match read_protocol(&mut context, &connection).await {
         Some(WireProtocol::Http1) => Http1Session { context, connection }.run().await,
         Some(WireProtocol::Http2) => {
-            let Some((stream, begun)) = Connection::into_parts(connection) else { return };
+            let Some((stream, input)) = Connection::into_parts(connection) else { return };
             let (reading, writing) = stream.into_split();
-            let begun = Cursor::new(begun.map(|begun| begun.data().to_vec()).unwrap_or_default());
-            let io = tokio::io::join(begun.chain(reading), writing);
+            let input = Cursor::new(input.map(|input| input.data().to_vec()).unwrap_or_default());
+            let io = tokio::io::join(input.chain(reading), writing);
             // Boxed, so that connections over HTTP/1 do not pay for its size.
             Box::pin(http2::serve_connection(context, io)).await;
         }
@@ -31,24 +31,24 @@ pub(crate) async fn serve_connection(listener: Rc<Listener>, stream: TcpStream, 
     }
 }
 
-/// Reads until it is known what the caller speaks; None when nothing, or too little, comes.
+/// Reads until the protocol is known; None when the caller sends nothing, or too little.
 ///
-/// HTTP/1 is known by its first bytes: no method that is in use begins as HTTP/2's preface does.
-async fn first_bytes(context: &mut ConnectionContext, connection: &Connection) -> Option<WireProtocol> {
+/// HTTP/1 is known by its first bytes, because no method in use begins like HTTP/2's preface.
+async fn read_protocol(context: &mut ConnectionContext, connection: &Connection) -> Option<WireProtocol> {
     loop {
         let begun = match connection.with_input(detect) {
-            Some(detect) => return Some(detect),
+            Some(protocol) => return Some(protocol),
             None => !connection.with_input(<[u8]>::is_empty),
         };
-        let came = poll_fn(|cx| {
+        let read_more = poll_fn(|cx| {
             if let Poll::Ready(read) = connection.poll_fill(cx) {
                 return Poll::Ready(matches!(read, Ok(n) if n > 0));
             }
-            // A head that was begun may be finished while the worker stops.
-            let over = if begun { context.timer.poll_elapsed(cx) } else { context.poll_elapsed(cx) };
-            over.map(|()| false)
+            // A head that has begun may be finished while the worker shuts down.
+            let elapsed = if begun { context.timer.poll_elapsed(cx) } else { context.poll_elapsed(cx) };
+            elapsed.map(|()| false)
         });
-        if !came.await {
+        if !read_more.await {
             if begun {
                 context.listener.service().counters.unfinished_heads.increment();
             }
@@ -61,11 +61,11 @@ async fn first_bytes(context: &mut ConnectionContext, connection: &Connection) -
     }
 }
 
-/// What the bytes that came say; None while they may become either.
+/// Returns the protocol that `bytes` begin; None while they may become either.
 fn detect(bytes: &[u8]) -> Option<WireProtocol> {
     let len = bytes.len().min(PREFACE.len());
     match bytes.get(..len) {
-        Some(begun) if !PREFACE.starts_with(begun) => Some(WireProtocol::Http1),
+        Some(first) if !PREFACE.starts_with(first) => Some(WireProtocol::Http1),
         _ if len == PREFACE.len() => Some(WireProtocol::Http2),
         _ => None,
     }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_bytes_tell() {
+    fn the_first_bytes_show_the_protocol() {
         let table: [(&[u8], Option<WireProtocol>); 8] = [
             (b"", None),
             (b"G", Some(WireProtocol::Http1)),
