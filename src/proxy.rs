@@ -1,7 +1,8 @@
 //! Carries a request to an endpoint and its response back.
 //!
 //! A listener's connections are spread over the workers. A request begins and ends on the worker that has its
-//! connection: the request path takes no lock and holds nothing that must be `Send`. Workers share only atomic counts.
+//! connection: the request path takes no lock and holds nothing that must be `Send`. On this path, workers share only
+//! atomic counts.
 //!
 //! # The life of a request
 //!

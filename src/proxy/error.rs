@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The reason why a request was not carried to an endpoint, or its response not back.
+/// The reason why a request was not carried to an endpoint, or its response not carried back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The head is malformed.
@@ -26,7 +26,7 @@ pub enum Error {
     /// The body could not be read, or its framing is broken.
     #[error("the request's body is malformed: {0}")]
     RequestBody(io::Error),
-    /// The context headers of the request are refused.
+    /// The context is refused: overrides are too long, too many proxies were passed, or the deadline has passed.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// An override is not a dtab, or overrides have too many entries.

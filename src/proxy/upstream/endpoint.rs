@@ -40,7 +40,7 @@ impl EndpointState {
 
 /// The registry of all clients' endpoints, with the state of each that the workers share.
 ///
-/// It is locked when a set of endpoints changes, and never on the request path.
+/// It is locked when a set of endpoints changes, and not for each request.
 #[derive(Debug, Default)]
 pub struct EndpointRegistry(Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>);
 

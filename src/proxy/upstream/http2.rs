@@ -161,7 +161,7 @@ async fn pass_interim(interim: &http::Response<()>, request: &Request, response_
 }
 
 /// Returns whether the endpoint says that it did not process the request: it refused the stream, or sent a GOAWAY
-/// before it (RFC 9113 8.7).
+/// that leaves it out (RFC 9113 8.7).
 fn is_unprocessed(error: &h2::Error) -> bool {
     error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
 }

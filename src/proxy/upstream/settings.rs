@@ -1,4 +1,4 @@
-//! The settings of a client: everything about its connections and attempts that can be configured.
+//! The settings of a client: everything about its connections and attempts that a configuration may set.
 
 use crate::message::HeadLimits;
 use crate::name::Path;
