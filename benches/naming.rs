@@ -176,7 +176,7 @@ impl Worker {
         head.clear();
         let parsed = head.parse_request(request, limits).expect("it is a request");
         assert_eq!(parsed, Some(request.len()), "it is whole");
-        policy.enter(peer, head, context).expect("nothing in it is refused");
+        policy.enter(peer, head, context).1.expect("nothing in it is refused");
         identifiers.identify(head, name).expect("it has a host");
         let overrides = bindings.overrides(context.overrides(), &policy.override_limits());
         let overrides = overrides.expect("it is a dtab");

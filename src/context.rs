@@ -11,6 +11,7 @@
 mod deadline;
 mod error;
 mod forwarded;
+mod grant;
 mod overrides;
 mod peer;
 mod policy;
@@ -25,6 +26,7 @@ mod via;
 pub use self::deadline::Deadline;
 pub use self::error::{MAX_ERROR, encode_error, encode_grpc_message};
 pub use self::forwarded::{Forwarded, HostParameter, Labeler};
+pub use self::grant::Grant;
 pub use self::overrides::{OverrideError, OverrideLimits, Overrides, decode_overrides};
 pub use self::peer::Peer;
 pub use self::policy::{Config, Policy, Refusal, ResponseFindings, UpstreamNames};

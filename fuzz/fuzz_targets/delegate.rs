@@ -4,7 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use signpost::interpret::{
-    Answers, Bound, Explore, Failure, Leaf, MAX_LOOKUPS, DelegationOutcome, AnswerState, Step, StepKind, Target, delegate,
+    AnswerState, Answers, Bound, DelegationOutcome, Explore, Failure, Leaf, MAX_LOOKUPS, Step, StepKind,
+    Target, delegate,
 };
 use signpost::name::{Dtab, NameTree, Path, Weighted};
 

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use signpost::context::{
-    Config, Context, Deadline, Peer, Policy, Trace, Trust, UpstreamNames, decode_overrides,
+    Config, Context, Deadline, Grant, Peer, Policy, Trace, Trust, UpstreamNames, decode_overrides,
 };
 use signpost::message::{Head, KnownField};
 use signpost_fuzz::{LIMITS, Parse, assert_not_steering, next_hop};
@@ -45,15 +45,15 @@ fn decode(value: &[u8]) {
 fn from_an_untrusted_caller(mut head: Head) {
     let mut context = Context::new();
     // A refusal is about the call depth only, and leaves the head as clean.
-    let _ = policy(Trust::Nobody).enter(&peer(), &mut head, &mut context);
+    let (grant, _) = policy(Trust::Nobody).enter(&peer(), &mut head, &mut context);
     head.fields().for_each(|field| assert_not_steering(field.name));
-    assert!(!context.trusted() && context.overrides().is_empty() && context.deadline().is_none());
+    assert!(!grant.is_trusted() && context.overrides().is_empty() && context.deadline().is_none());
 }
 
 fn from_a_trusted_caller(mut head: Head) {
     let (policy, peer) = (policy(Trust::Everybody), peer());
     let mut here = Context::new();
-    if policy.enter(&peer, &mut head, &mut here).is_err() {
+    if policy.enter(&peer, &mut head, &mut here).1.is_err() {
         return;
     }
     let Ok(overrides) = decode_overrides(here.overrides(), &policy.override_limits()) else { return };
@@ -67,7 +67,7 @@ fn from_a_trusted_caller(mut head: Head) {
 
     let mut head = next_hop(Head::parse_request, &head);
     let mut there = Context::new();
-    policy.enter(&peer, &mut head, &mut there).expect("the next hop accepts the request");
+    policy.enter(&peer, &mut head, &mut there).1.expect("the next hop accepts the request");
     let carried = decode_overrides(there.overrides(), &policy.override_limits()).map(|carried| carried.dtab);
     assert_eq!(carried, Ok(overrides.dtab));
     assert_eq!(there.deadline(), here.deadline());
@@ -77,7 +77,7 @@ fn from_a_trusted_caller(mut head: Head) {
 
 fn to_an_untrusted_caller(mut head: Head) {
     let was_made_by_a_router = head.contains(KnownField::L5dErr);
-    let findings = policy(Trust::Nobody).answer(&mut head, &Context::new());
+    let findings = policy(Trust::Nobody).answer(&mut head, Grant::default());
     assert_eq!(findings.blank_body, was_made_by_a_router);
     head.fields().for_each(|field| assert_not_steering(field.name));
 }

@@ -1,5 +1,6 @@
 //! The policy of a listener.
 
+use super::grant::Grant;
 use super::overrides::{CTX_END, USER_END};
 use super::via::via_entry;
 use super::{Context, Deadline, Forwarded, OverrideLimits, Peer, Trace, Trust, count_via};
@@ -108,24 +109,29 @@ impl Policy {
         OverrideLimits { entries: self.config.max_override_entries }
     }
 
-    /// Returns whether a caller may steer its requests; also called for responses to bytes that are not a request.
+    /// Returns the grant of a caller whose request has not entered, by its connection alone: for answers to bytes that
+    /// are not a request, or to one that is refused before.
     ///
     /// The address of the connection decides, not a field such as `Forwarded`.
-    pub fn trusts(&self, peer: &Peer) -> bool {
-        self.config.trust.includes(peer.remote)
+    pub fn grant(&self, peer: &Peer) -> Grant {
+        Grant::new(self.config.trust.includes(peer.remote))
     }
 
     /// Checks a request that came in and moves its context into `context`, which is cleared first.
     ///
     /// The steering fields of an untrusted caller are removed unread, so they cannot even be malformed.
     ///
-    /// # Errors
-    ///
-    /// When the request must not be carried any further. `context` then also holds whether the caller is trusted.
-    pub fn enter(&self, peer: &Peer, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
+    /// The grant holds for the answer too, also when the request must not be carried any further, which is the second
+    /// value.
+    pub fn enter(&self, peer: &Peer, head: &mut Head, context: &mut Context) -> (Grant, Result<(), Refusal>) {
+        let grant = self.grant(peer);
+        (grant, self.read(grant, head, context))
+    }
+
+    /// Moves the context of a request into `context`, as far as its caller's grant allows.
+    fn read(&self, grant: Grant, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
         context.clear();
-        context.trusted = self.trusts(peer);
-        if context.trusted {
+        if grant.is_trusted() {
             self.take_overrides(head, context)?;
             take_deadline(head, context);
             take_trace(head, context);
@@ -197,11 +203,11 @@ impl Policy {
 
     /// Prepares a response for its caller; also one that the router made. The version must still be the one the
     /// response came in.
-    pub fn answer(&self, head: &mut Head, context: &Context) -> ResponseFindings {
-        let blank_body = !context.trusted && head.contains(KnownField::L5dErr);
+    pub fn answer(&self, head: &mut Head, grant: Grant) -> ResponseFindings {
+        let blank_body = !grant.is_trusted() && head.contains(KnownField::L5dErr);
         let hop_by_hop = head.strip_hop_by_hop();
         head.append_known(KnownField::Via, via_entry(head.version()));
-        if !context.trusted {
+        if !grant.is_trusted() {
             head.remove_where(|field| {
                 field.known.is_steering() || (blank_body && describes_a_failed_call(field.name))
             });

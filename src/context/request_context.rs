@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 /// It is used again for the next request. Its buffers are kept, so that in a steady state nothing is allocated.
 #[derive(Debug, Default)]
 pub struct Context {
-    pub(super) trusted: bool,
     pub(super) overrides: Vec<u8>,
     pub(super) deadline: Option<Deadline>,
     pub(super) trace: Trace,
@@ -26,19 +25,13 @@ impl Context {
 
     /// Forgets the last request and keeps the memory.
     pub fn clear(&mut self) {
-        let Self { trusted, overrides, deadline, trace, dropped, call_depth, scratch } = self;
-        *trusted = false;
+        let Self { overrides, deadline, trace, dropped, call_depth, scratch } = self;
         overrides.clear();
         *deadline = None;
         *trace = Trace::default();
         *dropped = 0;
         *call_depth = 0;
         scratch.clear();
-    }
-
-    /// Returns whether the caller is trusted to steer its requests.
-    pub fn trusted(&self) -> bool {
-        self.trusted
     }
 
     /// Returns the override values as received, for [`decode_overrides`](super::decode_overrides).

@@ -17,6 +17,7 @@ use super::wire::connection::Connection;
 use super::wire::http2;
 use super::wire::object_pool::{PoolItem, Pooled};
 use super::wire::timer::after;
+use crate::context::Grant;
 use crate::message::{Framing, Head};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -46,6 +47,8 @@ pub(crate) struct Request {
     pub(crate) takes_trailers: bool,
     /// Whether it is a gRPC call, whose faults are told in gRPC's way.
     pub(crate) grpc: bool,
+    /// The rights of its caller, once it has entered.
+    pub(crate) grant: Option<Grant>,
     /// The entry of its override that leads nowhere, once that is known.
     pub(crate) unbound: Option<Box<str>>,
     /// The protocols it asks to switch to.

@@ -8,7 +8,7 @@ use super::metrics::Counters;
 use super::upstream::{ObjectPools, Route};
 use super::wire::body::Body;
 use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
-use crate::context::{Context, Peer, Policy, Refusal, encode_error, encode_grpc_message};
+use crate::context::{Context, Grant, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
 use crate::message::{Framing, Head, KnownField, ResponseConnection};
@@ -52,7 +52,8 @@ impl Service {
         let permit = self.permit()?;
         let mut scratch = self.scratch.take();
         let Scratch { context, name } = &mut *scratch;
-        let entered = self.policy.enter(peer, &mut request.head, context);
+        let (grant, entered) = self.policy.enter(peer, &mut request.head, context);
+        request.grant = Some(grant);
         self.counters.dropped_overrides.add(context.dropped().into());
         entered?;
         request.record.note_trace(context.trace());
@@ -75,7 +76,7 @@ impl Service {
         let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
         request.upgrade = hop_by_hop.tunnel_protocols();
         let mut response = self.call(route, request).await?;
-        self.answer(&mut response, context, request.unbound.as_deref());
+        self.answer(&mut response, grant, request.unbound.as_deref());
         self.counters.carried(response.head.status());
         response.permit = permit;
         Ok(response)
@@ -94,14 +95,14 @@ impl Service {
     }
 
     /// Prepares a response for its caller.
-    fn answer(&self, response: &mut Response, context: &Context, unbound: Option<&str>) {
-        let answered = self.policy.answer(&mut response.head, context);
+    fn answer(&self, response: &mut Response, grant: Grant, unbound: Option<&str>) {
+        let answered = self.policy.answer(&mut response.head, grant);
         if response.framing == Framing::Tunnel {
             // Before the fields that follow: other responses are settled where they are written.
             let protocols = answered.hop_by_hop.upgrade.as_deref();
             response.head.settle_response(Framing::Tunnel, ResponseConnection::Tunnel { protocols });
         }
-        if context.trusted() {
+        if grant.is_trusted() {
             say_unbound(&mut response.head, unbound);
         }
         if answered.blank_body && response.framing != Framing::Tunnel {
@@ -137,7 +138,8 @@ impl Service {
     ///
     /// `request` is that request, when it came so far as to be one.
     pub(crate) fn error_response(&self, peer: &Peer, error: &Error, request: Option<&Request>) -> Response {
-        let trusted = self.policy.trusts(peer);
+        let grant = request.and_then(|request| request.grant);
+        let trusted = grant.unwrap_or_else(|| self.policy.grant(peer)).is_trusted();
         let mut text = error.text(trusted);
         text.truncate(text.floor_char_boundary(self.limits.error_bytes));
         let mut head = self.pools.heads.take();

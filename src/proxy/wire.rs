@@ -8,9 +8,12 @@ pub(super) mod connection;
 pub(super) mod http1;
 pub(super) mod http2;
 pub(super) mod object_pool;
+#[cfg_attr(not(test), expect(dead_code, reason = "retries by class are the first to ask for it"))]
+pub(super) mod replay;
 pub(super) mod shutdown;
 pub(super) mod sink;
 pub(super) mod timer;
+pub(super) mod transport;
 
 /// The protocols that a connection can carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod allocations;
 mod bodies;
 mod breaking;
 mod carrying;

@@ -64,7 +64,8 @@ fn fields(head: &Head) -> Vec<String> {
 fn enter(policy: &Policy, lines: &[&str]) -> (Result<(), Refusal>, Context, Vec<String>) {
     let mut head = request(lines);
     let mut context = Context::new();
-    let entered = policy.enter(&peer(), &mut head, &mut context);
+    let (grant, entered) = policy.enter(&peer(), &mut head, &mut context);
+    assert_eq!(grant, policy.grant(&peer()), "the address alone decides");
     let left = fields(&head).into_iter().filter(|line| line != "Host: hello").collect();
     (entered, context, left)
 }
@@ -85,7 +86,7 @@ fn nothing_that_steers_survives_from_a_stranger() {
     let (entered, context, left) = enter(&policy, &both);
     assert_eq!(entered, Ok(()));
     assert_eq!(left, honest);
-    assert!(!context.trusted());
+    assert!(!policy.grant(&peer()).is_trusted());
     assert_eq!(context.overrides(), b"");
     assert_eq!(context.deadline(), None);
     assert_eq!(context.dropped(), 2 * STEERING_OVERRIDES);
@@ -121,7 +122,7 @@ fn a_trusted_callers_overrides_are_taken_in_order() {
         let (entered, context, left) = enter(&policy(Trust::Everybody), lines);
         assert_eq!((entered, left), (Ok(()), Vec::new()), "{lines:?}");
         assert_eq!(context.overrides(), raw, "{lines:?}");
-        assert!(context.trusted());
+        assert!(policy(Trust::Everybody).grant(&peer()).is_trusted());
         assert_eq!(context.dropped(), 0);
     }
 }
@@ -207,9 +208,9 @@ fn a_trace_is_continued() {
 fn a_context_is_used_again_without_a_rest_of_the_last_request() {
     let mut context = Context::new();
     let rich = ["l5d-dtab: /a=>/b", "Via: 1.1 a"];
-    policy(Trust::Everybody).enter(&peer(), &mut request(&rich), &mut context).unwrap();
-    policy(Trust::Nobody).enter(&peer(), &mut request(&["l5d-dtab: x"]), &mut context).unwrap();
-    assert_eq!((context.trusted(), context.overrides(), context.call_depth()), (false, b"".as_slice(), 0));
+    policy(Trust::Everybody).enter(&peer(), &mut request(&rich), &mut context).1.unwrap();
+    policy(Trust::Nobody).enter(&peer(), &mut request(&["l5d-dtab: x"]), &mut context).1.unwrap();
+    assert_eq!((context.overrides(), context.call_depth()), (b"".as_slice(), 0));
     assert_eq!(context.dropped(), 1);
     context.clear();
     assert_eq!(context.dropped(), 0);
@@ -229,7 +230,7 @@ fn a_request_leaves_with_what_the_router_says() {
         &line,
     ]);
     let mut context = Context::new();
-    policy.enter(&peer(), &mut head, &mut context).unwrap();
+    policy.enter(&peer(), &mut head, &mut context).1.unwrap();
     let overrides = decode_overrides(context.overrides(), &policy.override_limits()).unwrap();
     let names = UpstreamNames {
         service: b"/svc/world",
@@ -269,7 +270,7 @@ fn a_strangers_request_leaves_with_nothing_but_what_the_router_says() {
     let policy = policy(Trust::Nobody);
     let mut head = request(&STEERING);
     let mut context = Context::new();
-    policy.enter(&peer(), &mut head, &mut context).unwrap();
+    policy.enter(&peer(), &mut head, &mut context).1.unwrap();
     let names =
         UpstreamNames { service: b"/svc/hello", client: b"/c", residual: Some(b"/r"), overrides: b"" };
     policy.leave(&peer(), &mut head, &mut context, &names);
@@ -298,7 +299,7 @@ fn forwarded_and_the_time_are_added_when_asked_for() {
     let names = UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"" };
     let mut context = Context::new();
     let mut head = request(&["Forwarded: for=_first"]);
-    policy.enter(&peer(), &mut head, &mut context).unwrap();
+    policy.enter(&peer(), &mut head, &mut context).1.unwrap();
     policy.leave(&peer(), &mut head, &mut context, &names);
     let forwarded: Vec<&[u8]> = head.get_all(KnownField::Forwarded).collect();
     let ours = b"by=_edge;for=\"192.0.2.43:8080\";host=hello;proto=http";
@@ -309,7 +310,7 @@ fn forwarded_and_the_time_are_added_when_asked_for() {
     assert!(time <= now && now - time < Duration::from_secs(60), "{time:?}");
 
     let mut head = request(&["x-request-start: 17"]);
-    policy.enter(&peer(), &mut head, &mut context).unwrap();
+    policy.enter(&peer(), &mut head, &mut context).1.unwrap();
     policy.leave(&peer(), &mut head, &mut context, &names);
     assert_eq!(head.find(b"X-Request-Start"), Some(b"17".as_slice()));
 }
@@ -328,7 +329,7 @@ fn via_says_the_version_a_message_came_in() {
         assert_eq!(head.get(KnownField::Via), Some(entry.as_bytes()));
         let mut head = response(&["A: b"]);
         head.set_version(version);
-        let _ = policy.answer(&mut head, &context);
+        let _ = policy.answer(&mut head, Grant::default());
         assert_eq!(head.get(KnownField::Via), Some(entry.as_bytes()));
     }
 }
@@ -345,30 +346,29 @@ fn an_answer_tells_a_stranger_nothing_of_the_inside() {
         "l5d-retryable: true",
         "Content-Type: text/plain",
     ];
-    let trusted = Context { trusted: true, ..Context::default() };
     let mut head = response(&lines);
-    let answered = policy(Trust::Everybody).answer(&mut head, &trusted);
+    let answered = policy(Trust::Everybody).answer(&mut head, Grant::new(true));
     assert!(!answered.blank_body);
     let mut expected: Vec<&str> = lines[2..].to_vec();
     expected.push("Via: 1.1 signpost");
     assert_eq!(fields(&head), expected);
 
     let mut head = response(&lines);
-    let answered = policy(Trust::Nobody).answer(&mut head, &Context::new());
+    let answered = policy(Trust::Nobody).answer(&mut head, Grant::default());
     assert!(answered.blank_body);
     assert_eq!(fields(&head), ["Via: 1.1 world", "Content-Type: text/plain", "Via: 1.1 signpost"]);
 
     // Trailers-only of gRPC: what a router says of itself is in the head.
     let call = ["l5d-err: no", "grpc-status: 14", "Grpc-Message: /svc/inside", "grpc-status-details-bin: AA"];
     let mut head = response(&call);
-    assert!(policy(Trust::Nobody).answer(&mut head, &Context::new()).blank_body);
+    assert!(policy(Trust::Nobody).answer(&mut head, Grant::default()).blank_body);
     assert_eq!(fields(&head), ["grpc-status: 14", "Via: 1.1 signpost"]);
     let mut head = response(&call[1..]);
-    assert!(!policy(Trust::Nobody).answer(&mut head, &Context::new()).blank_body);
+    assert!(!policy(Trust::Nobody).answer(&mut head, Grant::default()).blank_body);
     let own =
         ["grpc-status: 14", "Grpc-Message: /svc/inside", "grpc-status-details-bin: AA", "Via: 1.1 signpost"];
     assert_eq!(fields(&head), own, "a service's own message is the caller's");
 
     let mut head = response(&["l5d-success-class: 1.0"]);
-    assert!(!policy(Trust::Nobody).answer(&mut head, &Context::new()).blank_body);
+    assert!(!policy(Trust::Nobody).answer(&mut head, Grant::default()).blank_body);
 }

@@ -170,6 +170,21 @@ async fn a_wait_for_a_namer_ends_when_the_namer_is_replaced() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn new_settings_reach_existing_clients() {
+    let scene = scene();
+    let binding = scene.bind("/svc/a", "").await;
+    let client = Rc::clone(binding.clients().next().unwrap());
+    assert_eq!(client.settings().protocol, WireProtocol::Http1);
+    let mut other = settings(Duration::from_secs(5), CacheConfig::default());
+    other.clients =
+        ClientSettings { max_attempts: 7, ..ClientSettings::new(WireProtocol::Http2, other.clients.heads) };
+    scene.bindings.configure(&other);
+    assert_eq!((client.settings().protocol, client.settings().max_attempts), (WireProtocol::Http2, 7));
+    let again = scene.bind("/svc/a", "").await;
+    assert!(Rc::ptr_eq(again.clients().next().unwrap(), &client), "it keeps its connections");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn new_bounds_apply_at_once() {
     let scene = scene();
     for n in 0..10 {

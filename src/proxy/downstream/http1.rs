@@ -180,6 +180,7 @@ impl Http1Turn<'_> {
             takes_trailers: terms.trailers,
             grpc: false,
             upgrade: None,
+            grant: None,
             unbound: None,
             caller: Caller::Http1(Rc::clone(self.connection)),
             head,

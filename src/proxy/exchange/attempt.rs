@@ -125,3 +125,33 @@ impl Drop for UpstreamStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// An endpoint that writes down what is reported to it.
+    #[derive(Default)]
+    struct Reports(RefCell<Vec<Outcome>>);
+
+    impl UpstreamEndpoint for Reports {
+        fn report(&self, outcome: Outcome) {
+            self.0.borrow_mut().push(outcome);
+        }
+
+        fn keep(&self, _: Rc<Connection>) {}
+    }
+
+    #[test]
+    fn an_attempt_reports_its_outcome_once() {
+        let endpoint = Rc::new(Reports::default());
+        let mut answered = Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>);
+        answered.end(Outcome::Answered(200));
+        assert_eq!(*endpoint.0.borrow(), [], "nothing is reported before the end");
+        drop(answered);
+        // Dropped without a word, as with the task of a caller that goes away.
+        drop(Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>));
+        assert_eq!(*endpoint.0.borrow(), [Outcome::Answered(200), Outcome::Abandoned]);
+    }
+}

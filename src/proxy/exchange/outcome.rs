@@ -1,6 +1,5 @@
 //! The ways in which an exchange can end.
 
-use crate::fault::{Blame, Fault as _};
 use crate::proxy::error::Error;
 
 /// The end of a request, or of one attempt to send it: reported once, by whatever ends it.
@@ -30,10 +29,52 @@ impl Outcome {
             Error::ConnectTimeout { .. } | Error::Timeout { .. } => Self::TimedOut,
             // A body that breaks off is its caller's end.
             Error::RequestBody(_) => Self::Abandoned,
-            other => match other.blame() {
-                Blame::Upstream => Self::Reset,
-                Blame::Caller | Blame::Router => Self::NotSent,
-            },
+            Error::Head(_)
+            | Error::Framing(_)
+            | Error::Connect
+            | Error::MaxForwards
+            | Error::Refused(_)
+            | Error::Override(_)
+            | Error::Unidentified { .. }
+            | Error::NotIdentifiedYet { .. }
+            | Error::Unroutable(_)
+            | Error::Naming(_)
+            | Error::BindingTimeout { .. }
+            | Error::Busy { .. } => Self::NotSent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Refusal;
+    use std::io;
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    #[test]
+    fn every_error_is_an_outcome() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        let broken = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let timeout = Duration::from_secs(1);
+        for (error, outcome) in [
+            (Error::Connecting { address, source: broken() }, Outcome::Refused),
+            (Error::ConnectTimeout { address, timeout }, Outcome::TimedOut),
+            (Error::Reset { address, source: broken(), repeatable: true }, Outcome::Reset),
+            (Error::BadResponse { address, reason: String::new() }, Outcome::Reset),
+            (Error::Timeout { timeout }, Outcome::TimedOut),
+            (Error::RequestBody(broken()), Outcome::Abandoned),
+            (Error::Connect, Outcome::NotSent),
+            (Error::Busy { limit: 1 }, Outcome::NotSent),
+            (Error::Unroutable(String::new()), Outcome::NotSent),
+            (Error::Naming(String::new()), Outcome::NotSent),
+            (Error::BindingTimeout { timeout, name: String::new() }, Outcome::NotSent),
+            (Error::Refused(Refusal::CallDepth { limit: 1 }), Outcome::NotSent),
+            // Its caller had given up before any endpoint saw it.
+            (Error::Refused(Refusal::DeadlinePassed), Outcome::NotSent),
+        ] {
+            assert_eq!(Outcome::of(&error), outcome, "{error}");
         }
     }
 }

@@ -180,3 +180,45 @@ impl fmt::Debug for Record {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    /// An observer that writes down how records end.
+    struct Ends(Rc<RefCell<Vec<(Outcome, bool, u64)>>>);
+
+    impl Observer for Ends {
+        fn traced(&mut self, _: &Trace) {}
+        fn named(&mut self, _: &PathBuf) {}
+        fn bound(&mut self, _: &str) {}
+        fn failed(&mut self, _: &Error) {}
+
+        fn ended(&mut self, record: &Record) {
+            self.0.borrow_mut().push((record.outcome, record.is_complete(), record.sent()));
+        }
+    }
+
+    #[test]
+    fn a_record_ends_once_and_its_first_outcome_stands() {
+        let ends = Rc::new(RefCell::new(Vec::new()));
+        let record = || Record::new(Some(Box::new(Ends(Rc::clone(&ends)))));
+        let mut answered = record();
+        answered.add_sent(3);
+        answered.end(Outcome::Answered(200), true);
+        answered.end(Outcome::Reset, false);
+        drop(answered);
+        // An error is answered here, and its answer reaches the caller.
+        let mut refused = record();
+        refused.fail(&Error::Connect);
+        refused.end(Outcome::Answered(501), true);
+        drop(refused);
+        drop(record());
+        assert_eq!(
+            *ends.borrow(),
+            [(Outcome::Answered(200), true, 3), (Outcome::NotSent, true, 0), (Outcome::Abandoned, false, 0)]
+        );
+    }
+}

@@ -67,6 +67,12 @@ impl Client {
         client
     }
 
+    /// Returns the settings that hold for its next request.
+    #[cfg(test)]
+    pub(crate) fn settings(&self) -> Rc<ClientSettings> {
+        Rc::clone(&self.state.borrow().settings)
+    }
+
     /// Returns the bound id.
     pub(crate) fn id(&self) -> &Path {
         &self.id

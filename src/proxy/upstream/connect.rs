@@ -2,13 +2,14 @@
 
 use super::settings::ClientSettings;
 use crate::proxy::error::Error;
+use crate::proxy::wire::transport::Transport;
 use socket2::{SockRef, TcpKeepalive};
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Opens a connection to `address`.
-pub(crate) async fn connect(address: SocketAddr, settings: &ClientSettings) -> Result<TcpStream, Error> {
+pub(crate) async fn connect(address: SocketAddr, settings: &ClientSettings) -> Result<Transport, Error> {
     let limit = settings.connect_timeout;
     let stream = match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
@@ -16,7 +17,7 @@ pub(crate) async fn connect(address: SocketAddr, settings: &ClientSettings) -> R
         Err(_) => return Err(Error::ConnectTimeout { address, timeout: limit }),
     };
     set_options(&stream, settings);
-    Ok(stream)
+    Ok(Transport::Plain(stream))
 }
 
 /// Sets the options of a connection. Errors are ignored: a socket without the options still works.

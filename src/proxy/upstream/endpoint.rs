@@ -160,3 +160,43 @@ impl UpstreamEndpoint for WorkerEndpoint {
         self.pool.keep(connection, &self.settings.borrow());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::HeadLimits;
+    use crate::proxy::wire::WireProtocol;
+
+    #[test]
+    fn states_of_endpoints_share_no_cache_line() {
+        let registry = EndpointRegistry::default();
+        let states: Vec<_> = (1..=8)
+            .map(|port| registry.state(&Path::empty(), SocketAddr::from(([127, 0, 0, 1], port))))
+            .collect();
+        let mut addresses: Vec<_> = states.iter().map(|state| Arc::as_ptr(state) as usize).collect();
+        addresses.sort_unstable();
+        assert!(addresses.windows(2).all(|pair| pair[1] - pair[0] >= 128), "{addresses:?}");
+    }
+
+    #[test]
+    fn every_outcome_ends_one_request() {
+        let settings = Rc::new(ClientSettings::new(
+            WireProtocol::Http1,
+            HeadLimits { line: 1, fields_bytes: 1, fields: 1 },
+        ));
+        let state = Arc::<EndpointState>::default();
+        let endpoint = Endpoint::at(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let endpoint = Rc::new(WorkerEndpoint::new(&endpoint, state, settings));
+        let attempts: Vec<_> = (0..3).map(|_| endpoint.begin()).collect();
+        assert_eq!(endpoint.in_flight(), 3);
+        for (mut attempt, outcome) in
+            attempts.into_iter().zip([Outcome::Answered(200), Outcome::Reset, Outcome::Abandoned])
+        {
+            let before = endpoint.in_flight();
+            attempt.end(outcome);
+            assert_eq!(endpoint.in_flight(), before, "an attempt is under way until it is dropped");
+            drop(attempt);
+            assert_eq!(endpoint.in_flight(), before - 1, "{outcome:?}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use super::settings::ClientSettings;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::StreamSlot;
 use crate::proxy::wire::http2::{SEND_BUFFER, io_error};
+use crate::proxy::wire::transport::Transport;
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{Builder, Connection as Driver, ResponseFuture, SendRequest};
@@ -14,7 +15,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, timeout};
 
@@ -198,7 +198,7 @@ impl Http2Connection {
 }
 
 /// Drives the connection until it ends. It ends by itself when it is in no pool and no stream is left.
-async fn drive(driver: Driver<TcpStream, Bytes>, address: SocketAddr, ended: Rc<Cell<bool>>) {
+async fn drive(driver: Driver<Transport, Bytes>, address: SocketAddr, ended: Rc<Cell<bool>>) {
     if let Err(error) = driver.await {
         tracing::debug!(%address, %error, "an HTTP/2 connection to an endpoint ended with an error");
     }

@@ -1,5 +1,6 @@
 //! A body on its way through: where it comes from, where it goes, and the carrying of it.
 
+use super::replay::ReplayReader;
 use super::sink::{BodyPart, Sink, Trailers};
 use super::{http1, http2};
 use std::io;
@@ -15,6 +16,8 @@ pub(crate) enum Body {
     Http1(http1::Http1Reader),
     /// On an HTTP/2 stream.
     Http2(http2::Http2Reader),
+    /// Kept while it is read, for a second attempt.
+    Replay(ReplayReader),
 }
 
 impl Body {
@@ -25,6 +28,7 @@ impl Body {
             Self::Text(bytes) => bytes.is_empty(),
             Self::Http1(incoming) => incoming.is_done(),
             Self::Http2(incoming) => incoming.is_done(),
+            Self::Replay(kept) => kept.is_done(),
         }
     }
 
@@ -33,6 +37,8 @@ impl Body {
         match self {
             Self::Http1(incoming) => Ok(incoming.next().await?.map(BodyPart::Http1)),
             Self::Http2(incoming) => Ok(incoming.next().await?.map(BodyPart::Http2)),
+            // Boxed, for the body that it reads has this function, too.
+            Self::Replay(kept) => Box::pin(kept.next()).await,
             made_here => made_here.next_at_hand(),
         }
     }
@@ -44,10 +50,11 @@ impl Body {
             Self::Text(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;
-                Ok((!bytes.is_empty()).then_some(BodyPart::Text(bytes)))
+                Ok((!bytes.is_empty()).then(|| BodyPart::Owned(bytes.into())))
             }
             Self::Http1(incoming) => Ok(incoming.next_at_hand()?.map(BodyPart::Http1)),
             Self::Http2(incoming) => Ok(incoming.next_at_hand()?.map(BodyPart::Http2)),
+            Self::Replay(kept) => kept.next_at_hand(),
         }
     }
 
@@ -56,6 +63,7 @@ impl Body {
         match self {
             Self::Http1(incoming) if !incoming.trailers().is_empty() => Trailers::Lines(incoming.trailers()),
             Self::Http2(incoming) => incoming.trailers().map_or(Trailers::None, Trailers::Fields),
+            Self::Replay(kept) => kept.trailers(),
             _ => Trailers::None,
         }
     }

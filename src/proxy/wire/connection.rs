@@ -3,6 +3,7 @@
 use super::buffer::Buffer;
 use super::object_pool::{ObjectPool, Pooled};
 use super::timer::PeerProgress;
+use super::transport::{RewoundTransport, Transport};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -11,7 +12,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// One connection. Reading and writing may go on at once, in the same task.
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Borrowed for one poll at a time.
-    stream: RefCell<TcpStream>,
+    transport: RefCell<Transport>,
     input: RefCell<Option<Pooled<Buffer>>>,
     buffers: ObjectPool<Buffer>,
     ended: Cell<bool>,
@@ -39,9 +39,9 @@ pub(crate) struct InputPiece {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, buffers: ObjectPool<Buffer>) -> Rc<Self> {
+    pub(crate) fn new(transport: Transport, buffers: ObjectPool<Buffer>) -> Rc<Self> {
         Rc::new(Self {
-            stream: RefCell::new(stream),
+            transport: RefCell::new(transport),
             input: RefCell::new(None),
             buffers,
             ended: Cell::new(false),
@@ -51,12 +51,12 @@ impl Connection {
         })
     }
 
-    /// Gives the connection up to who speaks another protocol on it, with the bytes that came in.
+    /// Takes the transport back, for another protocol; the bytes that came in are in front of it again.
     ///
-    /// None while somebody else holds it.
-    pub(crate) fn into_parts(this: Rc<Self>) -> Option<(TcpStream, Option<Pooled<Buffer>>)> {
+    /// Returns `None` while another part of the router holds the connection.
+    pub(crate) fn into_transport(this: Rc<Self>) -> Option<RewoundTransport> {
         let connection = Rc::into_inner(this)?;
-        Some((connection.stream.into_inner(), connection.input.into_inner()))
+        Some(RewoundTransport::new(connection.input.into_inner(), connection.transport.into_inner()))
     }
 
     /// Looks at the bytes that came in and were not used yet.
@@ -88,8 +88,8 @@ impl Connection {
         let mut input = self.input.borrow_mut();
         // Lent before it is known whether there are bytes: asking for readiness first would ask twice.
         let buffer = input.get_or_insert_with(|| self.buffers.take());
-        let mut stream = self.stream.borrow_mut();
-        let read = pin!(stream.read_buf(buffer.room())).poll(cx);
+        let mut transport = self.transport.borrow_mut();
+        let read = pin!(transport.read_buf(buffer.room())).poll(cx);
         if buffer.is_empty() {
             *input = None;
         }
@@ -138,17 +138,7 @@ impl Connection {
     ///
     /// `ask_kernel` also catches what the runtime has not heard of yet, at the price of one system call.
     pub(crate) fn is_stale(&self, ask_kernel: bool) -> bool {
-        if self.input.borrow().is_some() {
-            return true;
-        }
-        let stream = self.stream.borrow();
-        if ask_kernel {
-            let mut byte = [std::mem::MaybeUninit::uninit()];
-            let peeked = socket2::SockRef::from(&*stream).peek(&mut byte);
-            return !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        }
-        let mut byte = [0];
-        !matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        self.input.borrow().is_some() || self.transport.borrow().is_stale(ask_kernel)
     }
 
     /// Writes all the given bytes, in one system call when the socket takes them.
@@ -163,12 +153,12 @@ impl Connection {
         poll_fn(|cx| {
             while done < total {
                 let (slices, count) = rest(parts, done);
-                let mut stream = self.stream.borrow_mut();
-                let stream = Pin::new(&mut *stream);
+                let mut transport = self.transport.borrow_mut();
+                let transport = Pin::new(&mut *transport);
                 let written = match &slices[..count] {
                     // The kernel has a shorter way for it.
-                    [only] => stream.poll_write(cx, only),
-                    several => stream.poll_write_vectored(cx, several),
+                    [only] => transport.poll_write(cx, only),
+                    several => transport.poll_write_vectored(cx, several),
                 };
                 self.progress.for_room.set(written.is_pending());
                 let written = ready!(written)?;
@@ -187,13 +177,12 @@ impl Connection {
 
     /// Makes the end of the connection a reset, so that what was cut off cannot be taken for whole.
     pub(crate) fn reset_on_close(&self) {
-        // A socket that refuses is closed as any other.
-        let _ = socket2::SockRef::from(&*self.stream.borrow()).set_linger(Some(Duration::ZERO));
+        self.transport.borrow().reset_on_close();
     }
 
     /// Ends this side of the connection.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
-        poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)).await
+        poll_fn(|cx| Pin::new(&mut *self.transport.borrow_mut()).poll_shutdown(cx)).await
     }
 
     /// A buffer for what is going to be written.

@@ -8,7 +8,8 @@ use std::io;
 
 /// A part of a body; dropping it says that it was used.
 pub(crate) enum BodyPart {
-    Text(Vec<u8>),
+    /// Bytes of no connection: made here, or kept.
+    Owned(Bytes),
     Http1(InputPiece),
     Http2(Http2Data),
 }
@@ -63,7 +64,7 @@ impl Drop for Http2Data {
 impl BodyPart {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Text(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
             Self::Http1(piece) => piece.bytes(),
             Self::Http2(data) => data.bytes(),
         }
@@ -72,7 +73,7 @@ impl BodyPart {
     /// The bytes, to be kept: copied, unless they came over HTTP/2.
     pub(crate) fn to_bytes(&self) -> Bytes {
         match self {
-            Self::Text(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Owned(bytes) => bytes.clone(),
             Self::Http1(piece) => Bytes::copy_from_slice(piece.bytes()),
             Self::Http2(data) => data.bytes().clone(),
         }
