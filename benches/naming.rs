@@ -81,18 +81,18 @@ fn lookup(criterion: &mut Criterion) {
 fn delegation(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("delegate");
     let control = control();
-    let mut held = AnswerTable::new(asker(&control), namers());
+    let mut answers = AnswerTable::new(namer_handle(&control), namers());
     let (base, path) = (dtab(BASE), path("/svc/world"));
     let limits = OverrideLimits { entries: 100 };
     let overridden = |raw: &[u8]| base.concat(&decode_overrides(raw, &limits).expect("it is a dtab").dtab);
     // A raw value as `Policy::enter` keeps it; without the mark of its field it counts as the user's.
     let raw = OVERRIDE.as_bytes();
     for dtab in [&base, &overridden(raw)] {
-        control.block_on(signpost::interpret::settle(dtab, &path, Explore::Deciding, &mut held));
+        control.block_on(signpost::interpret::settle(dtab, &path, Explore::Deciding, &mut answers));
     }
     let mut evaluate = |dtab: &Dtab| {
-        held.begin();
-        let delegation = delegate(dtab, black_box(&path), &mut held, Explore::Deciding);
+        answers.begin();
+        let delegation = delegate(dtab, black_box(&path), &mut answers, Explore::Deciding);
         assert!(matches!(delegation.outcome, DelegationOutcome::Bound(NameTree::Leaf(_))));
         delegation
     };
@@ -106,10 +106,10 @@ fn delegation(criterion: &mut Criterion) {
 fn binding(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("bind");
     let control = control();
-    let asker = asker(&control);
+    let namer_handle = namer_handle(&control);
     let _entered = control.enter();
 
-    let mut worker = Worker::new(asker.clone(), CacheConfig::default());
+    let mut worker = Worker::new(namer_handle.clone(), CacheConfig::default());
     for request in [PLAIN, OVERRIDING[0]] {
         control.block_on(worker.chosen(request));
     }
@@ -120,7 +120,7 @@ fn binding(criterion: &mut Criterion) {
 
     // What remembers one name forgets each of two as soon as it sees the other.
     let cache = CacheConfig { names: NonZeroUsize::MIN, ..CacheConfig::default() };
-    let mut forgetful = Worker::new(asker.clone(), cache);
+    let mut forgetful = Worker::new(namer_handle.clone(), cache);
     for request in OVERRIDING {
         control.block_on(forgetful.chosen(request));
     }
@@ -131,7 +131,7 @@ fn binding(criterion: &mut Criterion) {
 
     group.bench_function("cold", |bencher| {
         bencher.iter(|| {
-            let mut new = Worker::new(asker.clone(), CacheConfig::default());
+            let mut new = Worker::new(namer_handle.clone(), CacheConfig::default());
             control.block_on(new.chosen(black_box(PLAIN)))
         });
     });
@@ -150,7 +150,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(asker: NamerHandle, cache: CacheConfig) -> Self {
+    fn new(namer_handle: NamerHandle, cache: CacheConfig) -> Self {
         let here = SocketAddr::from(([127, 0, 0, 1], 4140));
         let clients = ClientSettings::new(WireProtocol::Http1, proxy::Limits::default().heads);
         let config = context::Config { trust: Trust::Everybody, ..context::Config::default() };
@@ -160,7 +160,7 @@ impl Worker {
             bindings: Bindings::new(
                 watch::channel(Naming { dtab: dtab(BASE), namers: namers() }).1,
                 &BindingSettings { timeout: Duration::from_secs(10), cache, clients },
-                asker,
+                namer_handle,
             ),
             peer: Peer::new(here, here),
             limits: proxy::Limits::default().heads,
@@ -212,18 +212,18 @@ fn namers() -> Namers {
     Namers::new(vec![(prefix(), Arc::new(Anything) as Arc<dyn Namer>)])
 }
 
-/// A keeper that runs whenever `control` does.
-fn asker(control: &Runtime) -> NamerHandle {
-    let (keeper, asker) = NamerRegistry::new(Duration::from_secs(60));
-    control.spawn(keeper.run());
-    asker
+/// Returns the handle of a registry that runs whenever `control` does.
+fn namer_handle(control: &Runtime) -> NamerHandle {
+    let (namer_registry, namer_handle) = NamerRegistry::new(Duration::from_secs(60));
+    control.spawn(namer_registry.run());
+    namer_handle
 }
 
 /// Runs what does not have to wait.
 fn at_once<T>(work: impl Future<Output = T>) -> T {
     match pin!(work).poll(&mut task::Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
-        Poll::Pending => panic!("every answer is held"),
+        Poll::Pending => panic!("every answer is in the table"),
     }
 }
 

@@ -50,10 +50,10 @@ pub struct AdminState {
     pub namers: watch::Receiver<Namers>,
     /// The clients that watch API servers.
     pub clients: ApiClients,
-    /// The handle by which the namers' answers are asked for.
-    pub asker: NamerHandle,
-    /// The endpoints that workers use.
-    pub loads: Arc<EndpointRegistry>,
+    /// The handle by which namers are asked for answers.
+    pub namer_handle: NamerHandle,
+    /// The registry of the endpoints that workers use.
+    pub endpoint_registry: Arc<EndpointRegistry>,
 }
 
 /// One router, as the admin server shows it.

@@ -157,9 +157,9 @@ impl App {
         let (admin_drain, admin_guard) = drain::channel();
         let readiness = Readiness::new(drain.stages());
         let stop_asked = Arc::<Notify>::default();
-        let (keeper, asker) = NamerRegistry::new(ANSWER_IDLE);
-        control.spawn(keeper.run());
-        let proxy = Proxy::new(routers, live.settings(), sockets, asker.clone(), registry.clone());
+        let (namer_registry, namer_handle) = NamerRegistry::new(ANSWER_IDLE);
+        control.spawn(namer_registry.run());
+        let proxy = Proxy::new(routers, live.settings(), sockets, namer_handle.clone(), registry.clone());
         let (config, routers, namers) = live.admin_values();
         let admin_state = AdminState {
             readiness: readiness.clone(),
@@ -169,8 +169,8 @@ impl App {
             routers,
             namers,
             clients: live.clients(),
-            asker,
-            loads: proxy.endpoint_registry(),
+            namer_handle,
+            endpoint_registry: proxy.endpoint_registry(),
         };
         let admin_listener = tokio::net::TcpListener::from_std(admin_socket)
             .map_err(|source| Error::Bind { what: ADMIN.to_owned(), address: admin, source })?;

@@ -1,17 +1,18 @@
 //! Carries a request to an endpoint and its response back.
 //!
 //! A listener's connections are spread over the workers. A request begins and ends on the worker that has its
-//! connection, so nothing on its way is shared, locked or `Send`.
+//! connection: the request path takes no lock and holds nothing that must be `Send`. On this path, workers share only
+//! atomic counts.
 //!
 //! # The life of a request
 //!
 //! Read these functions in this order, or step through them in a debugger. Where HTTP/2 has a function of its own, it
-//! follows that of HTTP/1.
+//! stands below that of HTTP/1.
 //!
 //! | step | function | result |
 //! |---|---|---|
 //! | accept | `proxy/downstream/listen.rs:run` | a socket, a permit, the peer's address |
-//! | choose a worker | `proxy/downstream/listen.rs:hand_over` | the worker with the fewest connections has it |
+//! | choose a worker | `proxy/downstream/listen.rs:hand_over` | the worker with the fewest connections receives it |
 //! | begin the connection | `proxy/worker.rs:serve` | a task on that worker |
 //! | detect the protocol | `proxy/downstream/detect.rs:serve_connection` | HTTP/1 or HTTP/2, from the first bytes |
 //! | read the head | `proxy/downstream/http1.rs:next_head` | a head, found in one scan |
@@ -21,17 +22,17 @@
 //! | serve the request | `proxy/serve.rs:serve` | all steps from here to "answer" |
 //! | enter | `context/policy.rs:enter` | the grant; untrusted fields are gone; overrides, deadline, trace |
 //! | identify | `identify.rs:identify` | the logical name |
-//! | bind | `proxy/bind.rs:bind` | concrete names, remembered |
+//! | bind | `proxy/bind.rs:bind` | concrete names, cached |
 //! | draw a leaf | `proxy/bind.rs:draw` | a route, with its client |
 //! | pick an endpoint | `proxy/upstream/balancer.rs:pick` | the less loaded of two |
 //! | attempt | `proxy/upstream/client.rs:attempt` | an attempt that reports its outcome once |
 //! | take a connection | `proxy/upstream/pool.rs:take` | one that waits in the pool |
 //! | | `proxy/upstream/http2_pool.rs:connection` | one with room for a stream |
 //! | connect | `proxy/upstream/connect.rs:connect` | a new one, when none waits |
-//! | send | `proxy/upstream/http1.rs:send` | the head of the response; the bodies go on |
+//! | send | `proxy/upstream/http1.rs:send` | the head of the response; the bodies follow |
 //! | | `proxy/upstream/http2.rs:send` | |
 //! | answer | `proxy/serve.rs:answer` | a head for the caller |
-//! | write the response | `proxy/downstream/http1.rs:respond` | the body, carried piece by piece |
+//! | write the response | `proxy/downstream/http1.rs:respond` | the body, sent piece by piece |
 //! | | `proxy/downstream/stream.rs:deliver` | |
 //! | end | `proxy/exchange.rs:end` | the outcome is reported, the record is closed |
 //! | keep the connection | `proxy/upstream/pool.rs:keep` | it waits for another request |
@@ -42,19 +43,19 @@
 //!
 //! | floor | module | its duty |
 //! |---|---|---|
-//! | 0 | [`error`] | The reasons why a request is not carried, and what its caller sees of them. |
-//! | 0 | [`limits`] | The bounds of listeners and connections. |
-//! | 0 | [`metrics`] | The counters of a listener. |
-//! | 1 | [`wire`] | One connection and its bytes, for either side: transport, buffers, timers, bodies and framing of HTTP/1 and HTTP/2. |
-//! | 2 | [`exchange`] | A request and its response as they pass from one side to the other, the attempt they hold, and the record of what became of them. |
-//! | 3 | [`upstream`] | From a bound name to an answer: client and settings, endpoints, balancer, pools, connecting, the client halves of HTTP/1 and HTTP/2. |
-//! | 4 | [`mod@bind`] | From a name and its overrides to routes, remembered. |
-//! | 5 | [`serve`] | The life of one request, from its head to that of its response. |
-//! | 6 | [`downstream`] | From a socket to requests: listening, protocol detection, the server halves of HTTP/1 and HTTP/2, access lines. |
-//! | 7 | [`worker`] | One thread: its listeners, its caches, its sweep. |
+//! | 0 | `error` | The errors that end a request, and the status and text that the caller gets for each. |
+//! | 0 | `limits` | The bounds of listeners and connections. |
+//! | 0 | `metrics` | The counters of a listener. |
+//! | 1 | `wire` | One connection and its bytes, for either side: transport, buffers, timers, bodies and framing of HTTP/1 and HTTP/2. |
+//! | 2 | `exchange` | A request and its response between the two sides, the attempt that carries them, and the record of the request. |
+//! | 3 | `upstream` | From a bound name to an answer: client and settings, endpoints, balancer, pools, connecting, the client halves of HTTP/1 and HTTP/2. |
+//! | 4 | `bind` | From a name and its overrides to routes, cached. |
+//! | 5 | `serve` | The life of one request, from its head to that of its response. |
+//! | 6 | `downstream` | From a socket to requests: listening, protocol detection, the server halves of HTTP/1 and HTTP/2, access lines. |
+//! | 7 | `worker` | One thread: its listeners, its caches, its sweep. |
 //!
-//! Configuration files and concrete namers are not known here: what is needed of them comes as [`RouterConfig`],
-//! as [`RouterSettings`], which may change at any time, and as a [`NamerHandle`].
+//! The proxy knows neither configuration files nor concrete namers: it is given a [`RouterConfig`] for each router,
+//! [`RouterSettings`], which may change at any time, and a [`NamerHandle`].
 
 mod bind;
 mod downstream;
@@ -87,39 +88,45 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
-/// The proxy, with its listeners bound and nothing running yet.
+/// The proxy before it runs, with its listeners bound.
 pub struct Proxy {
     shared: Arc<SharedState>,
     sockets: Vec<TcpListener>,
 }
 
-/// What one thread has to run.
+/// The part of the proxy that one thread runs: a worker, and the acceptors of some listeners.
 pub struct WorkerTask {
     worker: Worker,
     acceptors: Vec<Acceptor>,
 }
 
 impl Proxy {
-    /// Makes a proxy of routers, their settings, and the sockets of their listeners, in the same order.
+    /// Makes a proxy from routers, their settings, and the sockets of their listeners, in the same order.
     pub fn new(
         routers: Vec<RouterConfig>,
         settings: watch::Receiver<Vec<RouterSettings>>,
         sockets: Vec<TcpListener>,
-        asker: NamerHandle,
+        namer_handle: NamerHandle,
         registry: Registry,
     ) -> Self {
         let counts = sockets.iter().map(|_| Counts::default()).collect();
-        let shared =
-            SharedState { routers, settings, counts, asker, endpoint_registry: Arc::default(), registry };
+        let shared = SharedState {
+            routers,
+            settings,
+            counts,
+            namer_handle,
+            endpoint_registry: Arc::default(),
+            registry,
+        };
         Self { shared: Arc::new(shared), sockets }
     }
 
-    /// Returns what the workers know of endpoints.
+    /// Returns the endpoints that the workers use, of all clients.
     pub fn endpoint_registry(&self) -> Arc<EndpointRegistry> {
         Arc::clone(&self.shared.endpoint_registry)
     }
 
-    /// Splits the proxy into what each of `workers` threads runs.
+    /// Splits the proxy into one task for each of `workers` threads.
     pub fn split(self, workers: usize, guard: &Guard) -> Vec<WorkerTask> {
         let (handles, receivers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| {
@@ -135,10 +142,10 @@ impl Proxy {
             .iter()
             .zip(receivers)
             .zip(acceptors)
-            .map(|((own, mailbox), acceptors)| WorkerTask {
+            .map(|((own, incoming), acceptors)| WorkerTask {
                 worker: Worker {
                     shared: Arc::clone(&self.shared),
-                    mailbox,
+                    incoming,
                     connections: Arc::clone(&own.connections),
                     guard: guard.clone(),
                 },
@@ -149,7 +156,7 @@ impl Proxy {
 }
 
 impl WorkerTask {
-    /// Accepts and serves until the drain is over; on a runtime that runs tasks which are not `Send`.
+    /// Accepts and serves connections until the drain is over. The runtime must support tasks that are not `Send`.
     pub async fn run(self) {
         let mut accepting = tokio::task::JoinSet::new();
         for acceptor in self.acceptors {
@@ -158,7 +165,7 @@ impl WorkerTask {
         let accepted = async {
             while let Some(ended) = accepting.join_next().await {
                 if let Ok(Err(error)) = ended {
-                    tracing::error!(%error, "a listener cannot accept");
+                    tracing::error!(%error, "a listener cannot accept connections");
                 }
             }
         };

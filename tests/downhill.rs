@@ -119,12 +119,7 @@ fn step_row(line: &str) -> Option<(&str, &str)> {
 /// to come.
 fn floor_row(line: &str) -> Option<(usize, &str)> {
     let mut cells = line.strip_prefix("//! |")?.split('|').map(str::trim);
-    Some((cells.next()?.parse().ok()?, module_name(cells.next()?)))
-}
-
-/// Returns the module of a cell such as "[`name`]", "`name`" or "[`mod@name`]".
-fn module_name(cell: &str) -> &str {
-    cell.trim_matches(['[', ']', '`']).trim_start_matches("mod@")
+    Some((cells.next()?.parse().ok()?, cells.next()?.trim_matches(['[', ']', '`'])))
 }
 
 /// The planted violations are found, each where it stands, and nothing else is.

@@ -108,14 +108,14 @@ async fn try_explain(
         query_parameters(&request)
     };
     let routers = state.routers.borrow().clone();
-    explain_name(parameters, &routers, &state.asker).await
+    explain_name(parameters, &routers, &state.namer_handle).await
 }
 
 /// Explains a name, as far as the namers have answered within [`WAIT`].
 async fn explain_name(
     parameters: DelegationParameters,
     routers: &[RouterView],
-    asker: &NamerHandle,
+    namer_handle: &NamerHandle,
 ) -> Result<PageResponse, DelegationError> {
     let router = choose_router(parameters.namespace.as_deref(), routers)?;
     // A large dtab takes a while to parse, and other tasks run on this thread.
@@ -125,11 +125,11 @@ async fn explain_name(
     let DelegationQuery { path, dtab, base } = reading?;
     let naming = router.naming.borrow().clone();
     let dtab = base.unwrap_or(naming.dtab).concat(&dtab);
-    let mut held = AnswerTable::new(asker.clone(), naming.namers);
-    let settled = timeout(WAIT, settle(&dtab, &path, Explore::All, &mut held)).await;
+    let mut answers = AnswerTable::new(namer_handle.clone(), naming.namers);
+    let settled = timeout(WAIT, settle(&dtab, &path, Explore::All, &mut answers)).await;
     let delegation = settled.unwrap_or_else(|_| {
-        held.begin();
-        delegate(&dtab, &path, &mut held, Explore::All)
+        answers.begin();
+        delegate(&dtab, &path, &mut answers, Explore::All)
     });
     let status = match delegation.outcome {
         DelegationOutcome::Pending => StatusCode::SERVICE_UNAVAILABLE,

@@ -147,7 +147,7 @@ pub(super) async fn answer(request: Request<Incoming>, state: &AdminState) -> Pa
         AdminPage::NamerStates => state::namer_states(&state.namers.borrow()),
         AdminPage::Watches => json(StatusCode::OK, &state.clients.state(), false),
         AdminPage::InterpreterState => state::interpreter_state(&state.routers.borrow(), variable),
-        AdminPage::ClientState => state::client_state(&state.loads),
+        AdminPage::ClientState => state::client_state(&state.endpoint_registry),
         AdminPage::Routers => state::routers(&state.routers.borrow()),
         AdminPage::Delegator => delegator::explain(request, state).await,
         AdminPage::Asset(media_type, content) => respond(StatusCode::OK, media_type, content),

@@ -18,7 +18,7 @@ pub(super) async fn bound_names(state: &AdminState) -> PageResponse {
     let list = move || namers.iter().flat_map(|(_, namer)| namer.names(MOST_NAMES)).collect::<BTreeSet<_>>();
     // An error is a panic of the blocking task, or the end of the runtime.
     let mut names = tokio::task::spawn_blocking(list).await.unwrap_or_default();
-    names.extend(state.loads.endpoints().into_keys());
+    names.extend(state.endpoint_registry.endpoints().into_keys());
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     json(StatusCode::OK, &names, false)
 }
@@ -79,9 +79,9 @@ pub(super) fn routers(routers: &[RouterView]) -> PageResponse {
 }
 
 /// Answers `/client_state.json`: the endpoints of each client.
-pub(super) fn client_state(loads: &EndpointRegistry) -> PageResponse {
+pub(super) fn client_state(endpoint_registry: &EndpointRegistry) -> PageResponse {
     let mut clients = Map::new();
-    for (client, addresses) in loads.endpoints() {
+    for (client, addresses) in endpoint_registry.endpoints() {
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         let state: Value = serde_json::json!({ "state": "bound", "addresses": addresses });
         clients.insert(client.to_string(), state);

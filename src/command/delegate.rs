@@ -114,12 +114,12 @@ async fn explain(
     let interpreters = [&*router.interpreter.transformers];
     let (clients, registry, control) = (ApiClients::default(), Registry::default(), Handle::current());
     let built = namer::build(&config.namers, interpreters, &clients, &registry, &control)?;
-    let (keeper, asker) = NamerRegistry::new(wait);
-    tokio::spawn(keeper.run());
-    let mut held = AnswerTable::new(asker, built.namers_behind(&router.interpreter.transformers));
-    match timeout(wait, settle(dtab, path, Explore::All, &mut held)).await {
+    let (namer_registry, namer_handle) = NamerRegistry::new(wait);
+    tokio::spawn(namer_registry.run());
+    let mut answers = AnswerTable::new(namer_handle, built.namers_behind(&router.interpreter.transformers));
+    match timeout(wait, settle(dtab, path, Explore::All, &mut answers)).await {
         Ok(delegation) => Ok(delegation),
-        Err(_) => Ok(delegate(dtab, path, &mut held, Explore::All)),
+        Err(_) => Ok(delegate(dtab, path, &mut answers, Explore::All)),
     }
 }
 

@@ -8,15 +8,15 @@ use std::net::{IpAddr, SocketAddr};
 /// How many letters and digits a random label has.
 const RANDOM_LENGTH: usize = 6;
 
-/// What `addForwardedHeader` writes (RFC 7239).
+/// The form of the `Forwarded` header that `addForwardedHeader` adds (RFC 7239).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Forwarded {
     /// The label of this listener: the key `by`.
     pub by: Labeler,
-    /// How the caller is named: the key `for`, which is a keyword here.
+    /// The label of the caller: the key `for`, which is a keyword in Rust.
     #[serde(rename = "for")]
     pub from: Labeler,
-    /// Under which name the host is given.
+    /// The name of the parameter that holds the host.
     #[serde(skip)]
     pub host: HostParameter,
 }
@@ -27,7 +27,7 @@ pub enum HostParameter {
     /// `host=`, as RFC 7239 section 5.3 has it.
     #[default]
     Host,
-    /// `authority=`, as Linkerd's `h2` routers write it, whatever protocol a request came by.
+    /// `authority=`, as Linkerd's `h2` routers write it, for requests over either protocol.
     Authority,
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Whom a listener trusts to steer requests. Cheap to clone.
+/// The set of callers that a listener trusts to steer requests. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Trust {

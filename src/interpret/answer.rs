@@ -202,17 +202,17 @@ mod tests {
     fn a_counted_answer_is_shared_while_a_clone_of_it_lives() {
         let (_writer, answer) = Answer::pending();
         assert!(!answer.is_shared());
-        let kept = answer.with_own_count();
+        let first = answer.with_own_count();
         assert!(answer.is_shared());
-        assert!(!kept.is_shared());
-        let held = kept.with_own_count();
-        assert!(kept.is_shared());
-        assert!(!held.is_shared());
-        let looked = held.clone();
-        assert!(held.is_shared());
-        drop(held);
-        assert!(kept.is_shared());
-        drop(looked);
-        assert!(!kept.is_shared());
+        assert!(!first.is_shared());
+        let second = first.with_own_count();
+        assert!(first.is_shared());
+        assert!(!second.is_shared());
+        let clone = second.clone();
+        assert!(second.is_shared());
+        drop(second);
+        assert!(first.is_shared());
+        drop(clone);
+        assert!(!first.is_shared());
     }
 }

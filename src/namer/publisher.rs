@@ -166,15 +166,15 @@ mod tests {
         let (writer, mut answer) = Answer::pending();
         let mut publisher = AnswerPublisher::new(Path::empty(), Path::empty(), writer);
         publisher.publish(endpoints(false));
-        let Target::Endpoints(held) = bound(&mut answer).target else { panic!("endpoints") };
+        let Target::Endpoints(receiver) = bound(&mut answer).target else { panic!("endpoints") };
         drop(answer);
         assert!(timeout(LONG, publisher.released()).await.is_err());
         publisher.publish(NameState::Neg { stale: false });
-        assert!(!held.borrow().is_empty(), "a worker that has not seen it yet still has endpoints");
+        assert!(!receiver.borrow().is_empty(), "a worker that has not seen it yet still has endpoints");
         let set = EndpointSet::new(vec![Endpoint::at("10.0.0.2:1".parse().unwrap())]);
         publisher.publish(NameState::Endpoints { set: set.clone(), stale: false });
-        assert_eq!(*held.borrow(), set, "they stay live");
-        drop(held);
+        assert_eq!(*receiver.borrow(), set, "they stay live");
+        drop(receiver);
         assert!(timeout(LONG, publisher.released()).await.is_ok());
     }
 

@@ -1,7 +1,7 @@
-//! A worker's bindings: what each name under each override stands for, remembered until an answer behind it changes.
+//! The bindings of a worker: the routes of each name under each override, cached until an answer behind them changes.
 //!
-//! A hit borrows its key from the request, takes no lock and allocates nothing. A miss is one call of
-//! [`delegate`] over the answers this worker holds; only an answer that nobody here holds yet is asked of control.
+//! A hit borrows its key from the request, takes no lock and allocates nothing. A miss calls [`delegate`] over the
+//! answers that this worker has already. Only for an answer that it does not have yet, it asks the namer registry.
 
 use super::error::Error;
 use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
@@ -21,14 +21,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How many of each thing a worker remembers, and for how long.
+/// The bounds of a worker's cache of bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
-    /// Names under overrides: `bindingCache.paths`.
+    /// How many names under overrides are cached: `bindingCache.paths`.
     pub names: NonZeroUsize,
-    /// Clients, each with its endpoints and connections: `bindingCache.clients`.
+    /// How many clients are cached, each with its endpoints and connections: `bindingCache.clients`.
     pub clients: NonZeroUsize,
-    /// How long a name that nobody asks for is remembered: `bindingCache.idleTtlSecs`.
+    /// How long a name without requests is cached: `bindingCache.idleTtlSecs`.
     pub idle: Duration,
 }
 
@@ -44,98 +44,106 @@ impl Default for CacheConfig {
 pub struct BindingSettings {
     /// How long a name may take to be resolved: `bindingTimeoutMs`.
     pub timeout: Duration,
-    /// How much each worker remembers.
+    /// The bounds of each worker's cache.
     pub cache: CacheConfig,
     /// The settings of the clients to which names lead.
     pub clients: ClientSettings,
 }
 
-/// What one name stands for under one override.
+/// The routes of one name under one set of overrides.
 #[derive(Debug)]
 pub struct Binding {
-    /// Where its requests go, or what their callers are told.
+    /// The routes of requests for the name, or the reason why there are none.
     routes: Result<Routes, BindFailure>,
-    /// The logical name as it is printed.
+    /// The logical name as text.
     pub(crate) service: Box<str>,
-    /// The entry of the override that did not bind, though it was looked at: its requests go elsewhere.
+    /// The override entry that was evaluated but did not bind: requests go elsewhere.
     pub(crate) unbound: Option<Box<str>>,
-    /// The answers behind it.
-    looked: Vec<Answer>,
-    /// When the sweep was before it was last asked for.
-    used: Cell<Instant>,
+    /// The answers on which the routes depend.
+    answers: Vec<Answer>,
+    /// The time of the last sweep before its last request.
+    last_used: Cell<Instant>,
 }
 
-/// Why a name leads nowhere.
+/// The reason why a name has no routes.
 #[derive(Clone, Debug)]
 enum BindFailure {
-    /// It is Neg, Fail or Empty.
+    /// The name is Neg, Fail or Empty.
     Unroutable(Box<str>),
-    /// A namer failed, or a bound was reached.
+    /// A namer failed, or a bound of delegation was reached.
     Failed(Box<str>),
 }
 
-/// What the names of one router stand for, as one worker remembers it.
+/// The bindings of one router on one worker.
 ///
-/// Belongs to one thread. Public for those who want to know where a request would go without sending it.
+/// They belong to one thread. The type is public so that a caller can find out where a request would go without sending
+/// it.
 #[derive(Debug)]
 pub struct Bindings {
     timeout: Cell<Duration>,
     idle: Cell<Duration>,
-    asker: NamerHandle,
+    namer_handle: NamerHandle,
     endpoint_registry: Arc<EndpointRegistry>,
     state: RefCell<BindingCache>,
 }
 
+/// The caches of a worker's bindings, with the naming under which they were filled.
 #[derive(Debug)]
 struct BindingCache {
-    /// What names mean, and the base dtab of it as this worker has seen it.
-    live: watch::Receiver<Naming>,
+    /// The dtab and namers of the router, live.
+    naming: watch::Receiver<Naming>,
+    /// The base dtab that this worker has seen last in `naming`.
     base: Dtab,
-    held: AnswerTable,
+    answers: AnswerTable,
     overrides: LruCache<Box<[u8]>, Rc<Overrides>>,
     names: LruCache<Box<[u8]>, Rc<Binding>>,
     clients: LruCache<Path, Rc<Client>>,
     settings: SettingsTable,
-    /// Where a key is put together.
+    /// The buffer in which keys are built.
     key: Vec<u8>,
-    /// When the last sweep was: the only clock that a hit reads.
-    swept: Instant,
+    /// The time of the last sweep: a hit reads it instead of the clock.
+    last_sweep: Instant,
     no_overrides: Rc<Overrides>,
 }
 
 impl Bindings {
-    /// Makes a worker's bindings under the meaning of names for the router, which may change.
-    pub fn new(mut live: watch::Receiver<Naming>, settings: &BindingSettings, asker: NamerHandle) -> Self {
+    /// Makes the bindings of a worker under the naming of a router, which may change.
+    pub fn new(
+        mut naming: watch::Receiver<Naming>,
+        settings: &BindingSettings,
+        namer_handle: NamerHandle,
+    ) -> Self {
         let BindingSettings { timeout, cache, clients } = *settings;
-        let Naming { dtab, namers } = live.borrow_and_update().clone();
+        let Naming { dtab, namers } = naming.borrow_and_update().clone();
         let state = BindingCache {
             base: dtab,
-            live,
-            held: AnswerTable::new(asker.clone(), namers),
+            naming,
+            answers: AnswerTable::new(namer_handle.clone(), namers),
             overrides: LruCache::new(cache.names),
             names: LruCache::new(cache.names),
             clients: LruCache::new(cache.clients),
             settings: SettingsTable::new(clients),
             key: Vec::new(),
-            swept: Instant::now(),
+            last_sweep: Instant::now(),
             no_overrides: Rc::default(),
         };
         Self {
             timeout: Cell::new(timeout),
             idle: Cell::new(cache.idle),
-            asker,
+            namer_handle,
             endpoint_registry: Arc::default(),
             state: RefCell::new(state),
         }
     }
 
-    /// Shares the state of endpoints with other workers, so that each knows what the others send to an endpoint.
+    /// Uses a registry of endpoints that other workers use too, so that each worker knows the load of an endpoint over
+    /// all of them.
     #[must_use]
     pub fn sharing(self, endpoint_registry: Arc<EndpointRegistry>) -> Self {
         Self { endpoint_registry, ..self }
     }
 
-    /// Takes over other settings. What is remembered beyond their bounds is forgotten; clients keep their connections.
+    /// Replaces the settings. Cache entries beyond the new bounds are dropped; clients keep their connections.
     pub(crate) fn configure(&self, settings: &BindingSettings) {
         let BindingSettings { timeout, cache, clients } = *settings;
         self.timeout.set(timeout);
@@ -148,127 +156,137 @@ impl Bindings {
         for (id, client) in &state.clients {
             client.configure(state.settings.choose(id));
         }
-        // A client that was forgotten may still be used by bindings.
+        // A client that is no longer cached may still be used by bindings.
         for client in state.names.iter().flat_map(|(_, binding)| binding.clients()) {
             client.configure(state.settings.choose(client.id()));
         }
     }
 
-    /// Reads the overrides of a request, each spelling once: what
-    /// [`Context::overrides`](crate::context::Context::overrides) holds.
+    /// Parses the overrides of a request, as [`Context::overrides`](crate::context::Context::overrides) returns them.
+    /// Each text is parsed once and cached.
     ///
     /// # Errors
     ///
-    /// They are not dtabs, or have too many entries.
+    /// The overrides are not dtabs, or have too many entries.
     pub fn overrides(&self, raw: &[u8], limits: &OverrideLimits) -> Result<Rc<Overrides>, Error> {
         let state = &mut *self.state.borrow_mut();
         if raw.is_empty() {
             return Ok(Rc::clone(&state.no_overrides));
         }
-        if let Some(known) = state.overrides.get(raw) {
-            return Ok(Rc::clone(known));
+        if let Some(cached) = state.overrides.get(raw) {
+            return Ok(Rc::clone(cached));
         }
         let overrides = Rc::new(decode_overrides(raw, limits)?);
         state.overrides.put(raw.into(), Rc::clone(&overrides));
         Ok(overrides)
     }
 
-    /// Returns what `name` stands for under the base dtab and these overrides, now.
+    /// Returns the present binding of `name` under the base dtab and these overrides.
     ///
-    /// What is remembered, or evaluated over answers that this worker holds, is there when it is first polled. To
-    /// wait for others, it must be polled on a runtime that has time.
+    /// A binding that is cached, or needs only answers that this worker has, is ready at the first poll. To wait for
+    /// other answers, the future must be polled on a runtime with a timer.
     ///
     /// # Errors
     ///
-    /// The name was not resolved in time, or the namers have stopped. That it leads nowhere is no error yet:
-    /// [`Binding::draw`] says so.
+    /// The name was not resolved in time, or the namer registry has stopped. A name that leads nowhere is not an error
+    /// here: [`Binding::draw`] returns that error.
     pub async fn bind(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
-        match self.remembered(name, overrides) {
+        match self.cached(name, overrides) {
             Some(binding) => Ok(binding),
             None => Box::pin(self.evaluate(name, overrides)).await,
         }
     }
 
-    fn remembered(&self, name: &PathBuf, overrides: &Overrides) -> Option<Rc<Binding>> {
+    /// Returns the cached binding of a name, unless an answer behind it has changed.
+    fn cached(&self, name: &PathBuf, overrides: &Overrides) -> Option<Rc<Binding>> {
         let state = &mut *self.state.borrow_mut();
-        state.follow();
+        state.apply_naming();
         write_key(&mut state.key, name, overrides);
         let binding = state.names.get(state.key.as_slice())?;
-        if binding.looked.iter().any(Answer::has_changed) {
+        if binding.answers.iter().any(Answer::has_changed) {
             return None;
         }
-        binding.used.set(state.swept);
+        binding.last_used.set(state.last_sweep);
         Some(Rc::clone(binding))
     }
 
+    /// Evaluates a name and caches its binding.
     async fn evaluate(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
         let path = name.to_path();
         let (settling, timeout) = (self.settle(&overrides.dtab, &path), self.timeout.get());
-        let (delegation, looked) = tokio::time::timeout(timeout, settling)
+        let (delegation, answers) = tokio::time::timeout(timeout, settling)
             .await
             .map_err(|_| Error::BindingTimeout { timeout, name: path.to_string() })??;
         let state = &mut *self.state.borrow_mut();
-        let binding = Rc::new(self.binding(state, &path, overrides, &delegation, looked));
+        let binding = Rc::new(self.make_binding(state, &path, overrides, &delegation, answers));
         write_key(&mut state.key, name, overrides);
         state.names.put(state.key.as_slice().into(), Rc::clone(&binding));
         Ok(binding)
     }
 
-    /// Evaluates until no answer is missing or pending, under what names mean then.
+    /// Evaluates a name, again and again until no answer is missing or pending, under the present naming each time.
     async fn settle(&self, overrides: &Dtab, path: &Path) -> Result<(Delegation, Vec<Answer>), Error> {
         loop {
-            let (delegation, mut looked, wanted, mut live): (_, Vec<Answer>, _, _) = {
+            let (delegation, mut used, missing, mut naming): (_, Vec<Answer>, _, _) = {
                 let state = &mut *self.state.borrow_mut();
-                state.follow();
-                let (dtab, held) = (state.base.concat(overrides), &mut state.held);
-                held.begin();
-                let delegation = delegate(&dtab, path, held, Explore::Deciding);
-                (delegation, held.take_used_answers(), held.missing(), state.live.clone())
+                state.apply_naming();
+                let (dtab, answers) = (state.base.concat(overrides), &mut state.answers);
+                answers.begin();
+                let delegation = delegate(&dtab, path, answers, Explore::Deciding);
+                (delegation, answers.take_used_answers(), answers.missing(), state.naming.clone())
             };
-            if !wanted.is_empty() {
-                for question in wanted {
-                    let answer = self.asker.ask(question.clone()).await;
+            if !missing.is_empty() {
+                for question in missing {
+                    let answer = self.namer_handle.ask(question.clone()).await;
                     let answer = answer.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
-                    self.state.borrow_mut().held.insert(question, &answer);
+                    self.state.borrow_mut().answers.insert(question, &answer);
                 }
             } else if delegation.outcome == DelegationOutcome::Pending {
-                // Who progress for a namer that does not answer must not miss that another one took its place.
+                // The namer that does not answer may be replaced meanwhile: the change must end the wait too.
                 tokio::select! {
-                    () = any_changed(&mut looked) => {}
-                    Ok(()) = live.changed() => {}
+                    () = any_changed(&mut used) => {}
+                    Ok(()) = naming.changed() => {}
                 }
             } else {
-                return Ok((delegation, looked));
+                return Ok((delegation, used));
             }
         }
     }
 
-    fn binding(
+    /// Makes the binding of a name from its evaluation.
+    fn make_binding(
         &self,
         state: &mut BindingCache,
         path: &Path,
         overrides: &Overrides,
         delegation: &Delegation,
-        looked: Vec<Answer>,
+        answers: Vec<Answer>,
     ) -> Binding {
         let routes = match &delegation.outcome {
             DelegationOutcome::Failed(failure) => Err(BindFailure::Failed(failure.to_string().into())),
             DelegationOutcome::Pending
             | DelegationOutcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
-                Err(BindFailure::Unroutable(unroutable(path, &state.base, &overrides.dtab).into()))
+                Err(BindFailure::Unroutable(unroutable_text(path, &state.base, &overrides.dtab).into()))
             }
             DelegationOutcome::Bound(tree) => {
                 let sampler = Sampler::new(tree);
-                let leaves = sampler.leaves().iter().map(|bound| self.route(state, bound)).collect();
+                let leaves = sampler.leaves().iter().map(|bound| self.make_route(state, bound)).collect();
                 Ok(Routes::new(sampler, leaves))
             }
         };
         let unbound = unbound_override(delegation, state.base.len());
         let unbound = unbound.map(|dentry| format!("{dentry:#}").into());
-        Binding { routes, service: path.to_string().into(), unbound, looked, used: Cell::new(state.swept) }
+        Binding {
+            routes,
+            service: path.to_string().into(),
+            unbound,
+            answers,
+            last_used: Cell::new(state.last_sweep),
+        }
     }
 
-    fn route(&self, state: &mut BindingCache, bound: &Bound) -> Route {
+    /// Makes the route to a bound name, with the cached client of its id or a new one.
+    fn make_route(&self, state: &mut BindingCache, bound: &Bound) -> Route {
         let residual = (!bound.residual.is_empty()).then(|| bound.residual.to_string().into());
         let id = bound.id.to_string().into();
         match &bound.target {
@@ -276,38 +294,42 @@ impl Bindings {
             Target::Endpoints(endpoints) => {
                 let settings = &state.settings;
                 let make = || {
-                    let name = ClientTarget { id: &bound.id, endpoints };
-                    Rc::new(Client::new(&name, settings.choose(&bound.id), &self.endpoint_registry))
+                    let target = ClientTarget { id: &bound.id, endpoints };
+                    Rc::new(Client::new(&target, settings.choose(&bound.id), &self.endpoint_registry))
                 };
                 let client = Rc::clone(state.clients.get_or_insert(bound.id.clone(), make));
-                client.follow(endpoints);
+                client.replace_source(endpoints);
                 Route { id, residual, to: Ok(client) }
             }
         }
     }
 
-    /// Forgets what nobody asked for, and closes connections that waited too long.
+    /// Drops bindings and clients that were not used for too long, and closes connections that were idle for too long.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         let state = &mut *self.state.borrow_mut();
-        // Also where nobody asks: the watches of namers that are gone end then.
-        state.follow();
-        state.swept = now;
-        // A failure for want of room does not end by itself: it has to be asked again.
-        let over = |binding: &Binding| {
+        // Needed also without requests: it ends the watches of namers that were removed.
+        state.apply_naming();
+        state.last_sweep = now;
+        // A failure because a bound was reached does not end by itself: the name has to be evaluated again.
+        let is_expired = |binding: &Binding| {
             matches!(binding.routes, Err(BindFailure::Failed(_)))
-                || now.saturating_duration_since(binding.used.get()) >= self.idle.get()
+                || now.saturating_duration_since(binding.last_used.get()) >= self.idle.get()
         };
-        let names: Vec<_> =
-            state.names.iter().filter(|(_, binding)| over(binding)).map(|(name, _)| name.clone()).collect();
+        let names: Vec<_> = state
+            .names
+            .iter()
+            .filter(|(_, binding)| is_expired(binding))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in names {
             state.names.pop(&name);
         }
-        // A client that was forgotten may still be used by bindings.
+        // A client that is no longer cached may still be used by bindings.
         for (_, binding) in &state.names {
             binding.clients().for_each(|client| client.sweep(now));
         }
-        // A client that no binding leads to any more goes with its connections.
+        // A client that no binding uses any more is dropped with its connections.
         let unused: Vec<Path> = state
             .clients
             .iter()
@@ -317,43 +339,45 @@ impl Bindings {
         for id in unused {
             state.clients.pop(&id);
         }
-        state.held.prune();
+        state.answers.prune();
     }
 }
 
 impl BindingCache {
-    /// Takes over what names mean when that has changed: what was bound before is forgotten, clients are kept, and so
-    /// are the answers of namers that stay.
+    /// Applies the present naming if it has changed: drops all bindings, and keeps clients and the answers of namers
+    /// that stay.
     ///
-    /// One atomic load when nothing has changed.
-    fn follow(&mut self) {
-        if self.live.has_changed().unwrap_or(false) {
-            let Naming { dtab, namers } = self.live.borrow_and_update().clone();
+    /// It costs one atomic load when nothing has changed.
+    fn apply_naming(&mut self) {
+        if self.naming.has_changed().unwrap_or(false) {
+            let Naming { dtab, namers } = self.naming.borrow_and_update().clone();
             self.base = dtab;
-            self.held.replace_namers(&namers);
+            self.answers.replace_namers(&namers);
             self.names.clear();
         }
     }
 }
 
 impl Binding {
+    /// Returns the clients to which the routes lead.
     fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
         self.routes.iter().flat_map(Routes::clients)
     }
 
-    /// Draws one of the leaves by weight.
+    /// Draws one of the routes by weight.
     ///
     /// # Errors
     ///
     /// The name leads nowhere, a namer failed, or the share of an empty branch was drawn.
     pub fn draw(&self) -> Result<&Route, Error> {
-        let routes = self.routes.as_ref().map_err(BindFailure::error)?;
-        routes.draw().ok_or_else(|| Error::Unroutable(empty(&self.service)))
+        let routes = self.routes.as_ref().map_err(BindFailure::to_error)?;
+        routes.draw().ok_or_else(|| Error::Unroutable(empty_branch_text(&self.service)))
     }
 }
 
 impl BindFailure {
-    fn error(&self) -> Error {
+    /// Makes the error of one request.
+    fn to_error(&self) -> Error {
         match self {
             Self::Unroutable(text) => Error::Unroutable(text.clone().into()),
             Self::Failed(text) => Error::Naming(text.clone().into()),
@@ -361,15 +385,16 @@ impl BindFailure {
     }
 }
 
-fn empty(service: &str) -> String {
+/// Returns the error text for a request that drew an empty branch of the name tree.
+fn empty_branch_text(service: &str) -> String {
     format!("Unable to route request!\n\nservice name: {service}\nthe branch that was drawn is empty")
 }
 
-/// How many entries of a dtab an error shows.
+/// How many entries of each dtab an error shows.
 const MOST_SHOWN: usize = 50;
 
-/// The text of Linkerd's "unable to route": the name and both dtabs.
-fn unroutable(path: &Path, base: &Dtab, overrides: &Dtab) -> String {
+/// Returns the text of Linkerd's "unable to route" error: the name and both dtabs.
+fn unroutable_text(path: &Path, base: &Dtab, overrides: &Dtab) -> String {
     let mut text = format!("Unable to route request!\n\nservice name: {path}\nbase dtab:\n");
     for (title, dtab) in [("", base), ("override dtab:\n", overrides)] {
         text.push_str(title);
@@ -385,7 +410,8 @@ fn unroutable(path: &Path, base: &Dtab, overrides: &Dtab) -> String {
     text
 }
 
-/// A key for which equal bytes mean an equal name and equal overrides: the length of the name keeps them apart.
+/// Writes the key of a name under overrides. Equal keys mean equal names and overrides: the length of the name
+/// separates the two parts.
 fn write_key(key: &mut Vec<u8>, name: &PathBuf, overrides: &Overrides) {
     key.clear();
     let name = name.as_encoded();

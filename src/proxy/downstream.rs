@@ -1,4 +1,5 @@
-//! From a socket to requests: listening, protocol detection, the server halves of HTTP/1 and HTTP/2, access lines.
+//! The caller's side, from a socket to requests: listening, protocol detection, the server halves of HTTP/1 and HTTP/2,
+//! access lines.
 
 mod access;
 mod detect;

@@ -1,4 +1,4 @@
-//! Why a request was not carried, and the one table of what its caller sees.
+//! The errors that end a request, and the one table of statuses and texts for its caller.
 
 use crate::context::{OverrideError, Refusal};
 use crate::fault::{Blame, Fault, Status};
@@ -8,100 +8,101 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Why a request was not carried to an endpoint and its response back.
+/// The reason why a request was not carried to an endpoint, or its response not carried back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The head is not one.
+    /// The head is malformed.
     #[error("the request is malformed: {0}")]
     Head(#[from] HeadError),
-    /// Where its body ends cannot be known.
+    /// The end of the body cannot be determined.
     #[error("the request is malformed: {0}")]
     Framing(#[from] FramingError),
-    /// A method that a router by names does not carry.
-    #[error("CONNECT is not carried: a tunnel has no name to route by")]
+    /// The method is CONNECT, which a router by names does not support.
+    #[error("CONNECT is not supported: a tunnel has no name to route by")]
     Connect,
-    /// `Max-Forwards` is no number.
+    /// `Max-Forwards` is not a number.
     #[error("Invalid value for Max-Forwards header")]
     MaxForwards,
-    /// The body's own framing is broken.
+    /// The body could not be read, or its framing is broken.
     #[error("the request's body is malformed: {0}")]
     RequestBody(io::Error),
-    /// What it carries is refused.
+    /// The context is refused: overrides are too long, too many proxies were passed, or the deadline has passed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Its override is not a dtab.
+    /// An override is not a dtab, or overrides have too many entries.
     #[error(transparent)]
     Override(#[from] OverrideError),
-    /// No identifier names it.
+    /// No identifier names the request.
     #[error("Unknown destination: {reason}")]
     Unidentified {
-        /// Why the last identifier did not.
+        /// The reason that the last identifier gave.
         reason: String,
     },
-    /// It cannot be named yet.
+    /// The request cannot be named yet.
     #[error("the request cannot be named: {reason}")]
     NotIdentifiedYet {
-        /// What is not known.
+        /// The part that is not known yet.
         reason: String,
     },
-    /// Its name leads nowhere.
+    /// The name leads nowhere.
     #[error("{0}")]
     Unroutable(String),
     /// A namer failed, or a bound of delegation was reached.
     #[error("{0}")]
     Naming(String),
-    /// Its name was not resolved in time.
+    /// The name was not resolved in time.
     #[error("Exceeded {timeout:?} binding timeout while resolving name: {name}")]
     BindingTimeout {
-        /// How long was waited.
+        /// The time limit.
         timeout: Duration,
-        /// What was asked.
+        /// The logical name.
         name: String,
     },
-    /// The listener is serving as many requests as it may.
-    #[error("as many requests as this listener may serve at once ({limit}) are under way: try again")]
+    /// The listener serves as many requests as its limit allows.
+    #[error("this listener has reached its limit of {limit} concurrent requests: try again")]
     Busy {
         /// `maxConcurrentRequests`.
         limit: usize,
     },
-    /// No connection could be made.
+    /// No connection could be opened.
     #[error("Unable to establish connection to {address}: {source}")]
     Connecting {
-        /// Where to.
+        /// The endpoint's address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// No connection was made in time.
+    /// No connection was opened in time.
     #[error("Unable to establish connection to {address} within {timeout:?}")]
     ConnectTimeout {
-        /// Where to.
+        /// The endpoint's address.
         address: SocketAddr,
-        /// How long was waited.
+        /// The time limit.
         timeout: Duration,
     },
-    /// The connection ended, or broke, before the response.
+    /// The connection, or the stream, ended before the response.
     #[error("{address} closed the connection before its response: {source}")]
     Reset {
-        /// Whose.
+        /// The endpoint's address.
         address: SocketAddr,
-        /// What was seen.
+        /// The error on the connection or stream.
         source: io::Error,
-        /// Whether nothing of the request had been sent.
-        unsent: bool,
+        /// Whether the request may be sent again. The endpoint did not process it; or it is idempotent, without a body,
+        /// and met a connection that the endpoint may have closed while it was idle.
+        repeatable: bool,
     },
-    /// The response is not one.
+    /// The response is malformed.
     #[error("{address} answered with a malformed response: {reason}")]
     BadResponse {
-        /// Whose.
+        /// The endpoint's address.
         address: SocketAddr,
-        /// What is wrong with it.
+        /// The defect of the response.
         reason: String,
     },
-    /// The listener's time for a request was over.
+    /// The response did not begin within the request's time limit.
     #[error("Exceeded {timeout:?} while waiting for a response for the request")]
     Timeout {
-        /// `timeoutMs`, or what was left until the caller's deadline.
+        /// `timeoutMs`, or the time that was left until the caller's deadline.
         timeout: Duration,
     },
 }
@@ -130,8 +131,8 @@ enum StatusRow {
 }
 
 impl StatusRow {
-    /// The table: HTTP status, gRPC status, whose fault.
-    const fn shown(self) -> (u16, u8, Blame) {
+    /// Returns the row: HTTP status, gRPC status, party to blame.
+    const fn columns(self) -> (u16, u8, Blame) {
         match self {
             Self::Malformed => (400, 3, Blame::Caller),
             Self::NotImplemented => (501, 12, Blame::Caller),
@@ -168,17 +169,17 @@ impl Error {
         }
     }
 
-    /// Whether the connection of the caller cannot be used for another request, because where this one ends is not
+    /// Returns whether the caller's connection cannot be used for another request, because the end of this one is not
     /// known.
     pub(crate) fn ends_connection(&self) -> bool {
         matches!(self, Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) | Self::Connect)
     }
 
-    /// What a caller who is not trusted reads: nothing of the inside.
-    fn plain(&self) -> &'static str {
+    /// Returns the text for a caller that is not trusted. It reveals nothing about the router's inside.
+    fn untrusted_text(&self) -> &'static str {
         match self.row() {
             StatusRow::Malformed => "the request is malformed or names no destination",
-            StatusRow::NotImplemented => "the request asks for what is not implemented",
+            StatusRow::NotImplemented => "the request needs something that is not implemented",
             StatusRow::LineTooLong => "the request line is too long",
             StatusRow::FieldsTooLarge => "the request's header fields are too large",
             StatusRow::Unroutable | StatusRow::Naming | StatusRow::Upstream => {
@@ -189,31 +190,32 @@ impl Error {
         }
     }
 
-    /// The text for the caller: the whole of it for a trusted one.
+    /// Returns the text for the caller: the full error if the caller is trusted.
     ///
-    /// What is wrong with the message itself is told to everybody: it is the caller's own.
+    /// An error in the message itself is shown in full to every caller, because the caller wrote the message.
     pub(crate) fn text(&self, trusted: bool) -> String {
-        let own = matches!(self, Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) | Self::Connect);
-        if trusted || own { self.to_string() } else { self.plain().to_owned() }
+        let is_about_message =
+            matches!(self, Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) | Self::Connect);
+        if trusted || is_about_message { self.to_string() } else { self.untrusted_text().to_owned() }
     }
 }
 
 impl Fault for Error {
     fn blame(&self) -> Blame {
-        self.row().shown().2
+        self.row().columns().2
     }
 
     fn retryable(&self) -> bool {
         match self {
             Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => true,
             Self::Connecting { .. } => true,
-            Self::Reset { unsent, .. } => *unsent,
+            Self::Reset { repeatable, .. } => *repeatable,
             _ => false,
         }
     }
 
     fn status(&self) -> Status {
-        let (http, grpc, _) = self.row().shown();
+        let (http, grpc, _) = self.row().columns();
         Status { http, grpc }
     }
 }

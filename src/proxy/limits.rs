@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a listener bounds.
+/// The bounds of one listener on its requests and connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Bounds on a request's head.
@@ -20,9 +20,9 @@ pub struct Limits {
     pub life: Option<Duration>,
     /// How long a request may take until its response begins: `timeoutMs`.
     pub request: Option<Duration>,
-    /// How long a caller may send nothing of a body that is awaited, or take nothing of what is written to it: the
-    /// shorter of `socketOptions.readTimeoutMs` and `socketOptions.writeTimeoutMs`. It is given up between once and
-    /// twice that time.
+    /// How long a caller may stall: send no bytes of a body that the router waits for, or read none of the bytes
+    /// written to it. It is the shorter of `socketOptions.readTimeoutMs` and `socketOptions.writeTimeoutMs`. The
+    /// request is given up after once to twice that time.
     pub stalled: Duration,
     /// How many bytes an error's text may have: `maxErrResponseKB`.
     pub error_bytes: usize,
@@ -43,28 +43,28 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How long a connection of that age may wait for a request.
+    /// Returns how long a connection opened at `opened` may wait for a request.
     pub(crate) fn wait(&self, opened: Instant) -> Duration {
         // The clock is read only where the age matters.
         self.life.map_or(self.idle, |life| self.idle.min(life.saturating_sub(opened.elapsed())))
     }
 }
 
-/// How much of something there may be at once, `maxConcurrentRequests` or `maxConnections`: counted over all workers,
-/// and nobody progress.
+/// A limit on how many requests (`maxConcurrentRequests`) or connections (`maxConnections`) exist at once, counted over
+/// all workers. Taking a permit never waits.
 ///
-/// Another limit on the same count counts what was there before.
+/// A new limit on the same count includes the permits that were taken under the old one.
 #[derive(Clone, Debug)]
 pub(crate) struct Permits {
     limit: usize,
     taken: Arc<AtomicUsize>,
 }
 
-/// The right to one request or connection; its drop gives it back.
+/// The permit for one request or connection. Its drop returns it.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<AtomicUsize>);
 
-/// What is counted of one listener over all workers.
+/// The counts of one listener over all workers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     /// Requests that are being served, while their number is limited.
@@ -78,7 +78,7 @@ impl Permits {
         Self { limit, taken: Arc::clone(taken) }
     }
 
-    /// Takes one; None when as many as may be are taken.
+    /// Takes a permit; None when the limit is reached.
     pub(crate) fn take(&self) -> Option<Permit> {
         if self.taken.fetch_add(1, Relaxed) >= self.limit {
             self.taken.fetch_sub(1, Relaxed);
@@ -87,7 +87,7 @@ impl Permits {
         Some(Permit(Arc::clone(&self.taken)))
     }
 
-    /// Returns how many there may be at once.
+    /// Returns the limit.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
@@ -99,22 +99,23 @@ impl Drop for Permit {
     }
 }
 
-/// What is said to a peer, and bounded, on every HTTP/2 connection of a listener or of a router's upstreams.
+/// The HTTP/2 settings that are sent to a peer on every connection of a listener, or of a router's clients, and the
+/// bounds that follow from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http2Settings {
-    /// How many streams a caller may have open at once: `maxConcurrentStreamsPerConnection`. One more is refused, and
-    /// may be sent again.
+    /// How many streams a caller may have open at once: `maxConcurrentStreamsPerConnection`. A stream beyond
+    /// them is refused, and the caller may send it again.
     pub max_streams: u32,
-    /// How many bytes of a body may come before some are passed on: `initialStreamWindowBytes`.
+    /// How many bytes of one body a peer may send before some are passed on: `initialStreamWindowBytes`.
     pub stream_window: u32,
-    /// How many bytes of all the bodies on a caller's connection may; an endpoint's has no such bound, for many callers
-    /// share it.
+    /// How many bytes of all bodies on one connection a caller may send before some are passed on. An endpoint's
+    /// connection has no such bound, because many callers share it.
     pub connection_window: u32,
-    /// The size of the table of compressed fields that the peer may use: `headerTableBytes`.
+    /// The size in bytes of the table of compressed fields that the peer may use: `headerTableBytes`.
     pub header_table: u32,
-    /// The most bytes of a frame: `maxFrameBytes`.
+    /// The most bytes in one frame: `maxFrameBytes`.
     pub max_frame: u32,
-    /// The most bytes of a field list: `maxHeaderListBytes`. None leaves it to the bounds on heads.
+    /// The most bytes in one field list: `maxHeaderListBytes`. If None, the bounds on heads apply.
     pub max_header_list: Option<u32>,
 }
 
@@ -123,7 +124,8 @@ impl Default for Http2Settings {
         Self {
             max_streams: 1000,
             stream_window: 65_535,
-            // Some 250 bodies whose endpoints take nothing must not stop the others of a router in front.
+            // About 250 bodies whose endpoints read nothing must not stop the other streams of a router in front of
+            // this one.
             connection_window: 16 << 20,
             header_table: 4096,
             max_frame: 16_384,
@@ -133,7 +135,7 @@ impl Default for Http2Settings {
 }
 
 impl Http2Settings {
-    /// The most bytes of a field list: as it is said, else as the bounds on heads have it.
+    /// Returns the most bytes in one field list: the configured bound, or else that of a head's line and fields.
     pub(crate) fn header_list(&self, heads: &message::HeadLimits) -> u32 {
         let bytes = heads.line.saturating_add(heads.fields_bytes);
         self.max_header_list.unwrap_or_else(|| bytes.try_into().unwrap_or(u32::MAX))

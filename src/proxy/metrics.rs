@@ -1,10 +1,10 @@
-//! What a listener counts, in cells of one worker: counting takes no lock and allocates nothing.
+//! The metrics of a listener, in cells of one worker: counting takes no lock and allocates nothing.
 
 use crate::fault::{Blame, Fault};
 use crate::telemetry::{Counter, Durations, Gauge, Registry};
 use tokio::time::Instant;
 
-/// One worker's cells of a listener.
+/// The metric cells of one listener on one worker.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
     connections: Counter,
@@ -15,7 +15,7 @@ pub(crate) struct Counters {
     caller_faults: Counter,
     router_faults: Counter,
     upstream_faults: Counter,
-    /// By the first digit of the status, from 1.
+    /// Responses by the first digit of their status, from 1.
     responses: [Counter; 5],
     durations: Durations,
     pub(crate) dropped_overrides: Counter,
@@ -24,49 +24,52 @@ pub(crate) struct Counters {
     pub(crate) reset_floods: Counter,
 }
 
-/// A connection that is open; its drop says that it is over.
+/// An open connection. Its drop takes it off the gauge.
 #[derive(Debug)]
 pub(crate) struct OpenConnection(Gauge);
 
-/// What each series means.
+/// The help text of each series.
 const MEANINGS: [(&str, &str); 12] = [
     ("connections", "Connections accepted and served"),
     ("open_connections", "Connections open now"),
     ("requests", "Requests whose head was read"),
-    ("success", "Requests answered with a status below 500 by what their name led to"),
-    ("failed_responses", "Requests answered with a status from 500 by what their name led to"),
-    ("caller_faults", "Requests not carried by a fault of the caller: malformed, or named by nothing"),
+    ("success", "Requests that were routed and answered with a status below 500"),
+    ("failed_responses", "Requests that were routed and answered with a status of 500 or above"),
+    (
+        "caller_faults",
+        "Requests that failed by a fault of the caller: malformed, or matched by no identifier",
+    ),
     (
         "router_faults",
-        "Requests not carried by a fault of the router: their name led nowhere, or a limit was reached",
+        "Requests that failed by a fault of the router: their name led nowhere, or a limit was reached",
     ),
     (
         "upstream_faults",
-        "Requests not carried by a fault of the endpoint: it refused, broke off, or was late",
+        "Requests that failed by a fault of the endpoint: it refused, broke off, or was late",
     ),
-    ("responses", "Responses by the class of their status, those made by the router among them"),
-    ("request_duration", "Time from a request's head to its response's"),
-    ("dropped_overrides", "Override fields of callers who are not trusted"),
-    ("unbound_overrides", "Requests whose override names something that leads nowhere"),
+    ("responses", "Responses by the class of their status, including those that the router made itself"),
+    ("request_duration", "Time from the head of a request to the head of its response"),
+    ("dropped_overrides", "Override header fields that were dropped because their caller is not trusted"),
+    ("unbound_overrides", "Requests with an override entry that leads nowhere"),
 ];
 
-/// Besides those: connections that were too many, or did not become requests.
+/// The help texts of series about connections that were refused, or ended without a request.
 const UNFINISHED: [(&str, &str); 3] = [
-    ("refused_connections", "Connections closed at once: there were too many already"),
-    ("unfinished_heads", "Connections that ended, or were given up, in the middle of a head"),
+    ("refused_connections", "Connections closed at once because the listener had reached its limit"),
+    ("unfinished_heads", "Connections that ended, or timed out, in the middle of a head"),
     (
         "reset_floods",
-        "Connections over HTTP/2 that were ended because their caller reset what it had just begun",
+        "HTTP/2 connections that were ended because the caller reset many streams right after it began them",
     ),
 ];
 
-/// Makes the cell of a listener's refused connections: they are counted where it accepts, and not by a worker.
+/// Makes the cell of a listener's refused connections. The acceptor counts them, not a worker.
 pub(crate) fn refused_connections(registry: &Registry, router: &str, server: &str) -> Counter {
     registry.counter("refused_connections", &[("router", router), ("server", server)])
 }
 
 impl Counters {
-    /// Makes a worker's cells of a listener.
+    /// Makes the cells of one listener on one worker.
     pub(crate) fn new(registry: &Registry, router: &str, server: &str) -> Self {
         for (name, meaning) in MEANINGS.into_iter().chain(UNFINISHED) {
             registry.describe(name, meaning);
@@ -92,14 +95,14 @@ impl Counters {
         }
     }
 
-    /// Counts a connection, which is open until what comes back is dropped.
+    /// Counts a connection, which is open until the returned value is dropped.
     pub(crate) fn connected(&self) -> OpenConnection {
         self.connections.increment();
         self.open_connections.add(1);
         OpenConnection(self.open_connections.clone())
     }
 
-    /// Counts a request that was answered by what its name led to.
+    /// Counts a request that was routed and answered.
     pub(crate) fn carried(&self, status: u16) {
         if status < 500 { &self.success } else { &self.failed_responses }.increment();
     }
@@ -113,13 +116,13 @@ impl Counters {
         }
     }
 
-    /// Counts a response, to a request whose head was there when it began.
+    /// Counts a response to a request whose head was complete at `began`.
     pub(crate) fn answered(&self, status: u16, began: Instant) {
         self.refused(status);
         self.durations.record(began.elapsed());
     }
 
-    /// Counts a response to what is not even a request.
+    /// Counts a response to input that is not a request.
     pub(crate) fn refused(&self, status: u16) {
         let class = usize::from(status / 100).checked_sub(1);
         if let Some(counter) = class.and_then(|class| self.responses.get(class)) {

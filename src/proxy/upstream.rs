@@ -1,5 +1,5 @@
-//! From a bound name to an answer: a client, one of its endpoints, a connection, and the client halves of HTTP/1 and
-//! HTTP/2.
+//! The endpoint's side, from a bound name to a response: a client, one of its endpoints, a connection, and the client
+//! halves of HTTP/1 and HTTP/2.
 
 mod balancer;
 mod client;

@@ -1,4 +1,4 @@
-//! A worker: one thread's share of the connections, from the accepted socket to its end.
+//! A worker: one thread with its share of the connections, from the accepted socket to its end.
 
 use super::bind::Bindings;
 use super::downstream::{
@@ -26,23 +26,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often what nobody uses is looked for.
+/// How often unused bindings and idle connections are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// What all workers share.
+/// The state that all workers share.
 pub(crate) struct SharedState {
     pub(crate) routers: Vec<RouterConfig>,
-    /// Of each router, in their order.
+    /// The settings of each router, in the order of `routers`.
     pub(crate) settings: watch::Receiver<Vec<RouterSettings>>,
-    /// Of each listener, in the order of the routers and their listeners.
+    /// The counts of each listener, in the order of the routers and their listeners.
     pub(crate) counts: Vec<Counts>,
-    pub(crate) asker: NamerHandle,
+    pub(crate) namer_handle: NamerHandle,
     pub(crate) endpoint_registry: Arc<EndpointRegistry>,
     pub(crate) registry: Registry,
 }
 
 impl SharedState {
-    /// What accepts on each of the sockets.
+    /// Makes the acceptor of each socket.
     pub(crate) fn acceptors(
         &self,
         sockets: Vec<TcpListener>,
@@ -68,34 +68,36 @@ impl SharedState {
 /// One worker, before it runs.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<SharedState>,
-    pub(crate) mailbox: mpsc::UnboundedReceiver<AcceptedConnection>,
+    /// The connections that acceptors hand over to this worker.
+    pub(crate) incoming: mpsc::UnboundedReceiver<AcceptedConnection>,
+    /// How many connections this worker has.
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) guard: Guard,
 }
 
 impl Worker {
-    /// Serves what arrives until the drain is over.
+    /// Serves the connections it is given until the drain is over.
     pub(crate) async fn run(self) {
-        let Self { shared, mut mailbox, connections, mut guard } = self;
+        let Self { shared, mut incoming, connections, mut guard } = self;
         let shutdown = Rc::new(ShutdownSignal::default());
         let mut settings = shared.settings.clone();
-        let routers = routers(&shared, &settings.borrow_and_update(), &shutdown);
+        let routers = make_routers(&shared, &settings.borrow_and_update(), &shutdown);
         let mut tasks = JoinSet::new();
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut accepting = true;
         while accepting || !tasks.is_empty() {
             tokio::select! {
-                accepted = mailbox.recv(), if accepting => match accepted {
+                accepted = incoming.recv(), if accepting => match accepted {
                     Some(accepted) => serve(accepted, &routers, &connections, &mut tasks),
                     // No listener accepts any more.
                     None => accepting = false,
                 },
-                Some(ended) = tasks.join_next() => report(ended),
+                Some(ended) = tasks.join_next() => log_panic(ended),
                 _ = sweep.tick() => routers.iter().for_each(|router| router.bindings.sweep()),
                 Ok(()) = settings.changed() => {
                     for (router, settings) in routers.iter().zip(&*settings.borrow_and_update()) {
-                        router.change(settings);
+                        router.apply_settings(settings);
                     }
                 }
                 stage = guard.next() => match stage {
@@ -113,13 +115,13 @@ impl Worker {
 /// One router on one worker.
 struct WorkerRouter {
     bindings: Rc<Bindings>,
-    /// With what is counted of each over all workers.
+    /// Each listener with its counts over all workers.
     listeners: Vec<(Rc<Listener>, Counts)>,
 }
 
 impl WorkerRouter {
-    /// Lets requests that are yet to begin be served by these settings.
-    fn change(&self, settings: &RouterSettings) {
+    /// Applies settings to the requests that begin from now on.
+    fn apply_settings(&self, settings: &RouterSettings) {
         self.bindings.configure(&settings.bindings);
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         for ((listener, counts), settings) in self.listeners.iter().zip(&settings.listeners) {
@@ -127,46 +129,47 @@ impl WorkerRouter {
                 service.policy = Policy::new(settings.policy.clone());
                 service.identifiers = Rc::clone(&identifiers);
                 service.limits = settings.limits;
-                service.permits = permits(settings, counts);
+                service.permits = request_permits(settings, counts);
             });
         }
     }
 }
 
-fn permits(settings: &ListenerSettings, counts: &Counts) -> Option<Permits> {
+/// Returns the limit on concurrent requests, if there is one.
+fn request_permits(settings: &ListenerSettings, counts: &Counts) -> Option<Permits> {
     settings.max_concurrent_requests.map(|limit| Permits::new(limit, &counts.requests))
 }
 
-/// Begins to serve a connection.
+/// Begins to serve a connection, on a task of its own.
 fn serve(
     accepted: AcceptedConnection,
     routers: &[WorkerRouter],
     connections: &Arc<AtomicUsize>,
     tasks: &mut JoinSet<()>,
 ) {
-    let leaving = ConnectionCount(Arc::clone(connections));
+    let counted = ConnectionCount(Arc::clone(connections));
     let mut listeners = routers.iter().flat_map(|router| &router.listeners);
     let Some((listener, _)) = listeners.nth(accepted.listener) else { return };
     let open = listener.service().counters.connected();
     let (listener, AcceptedConnection { stream, peer, permit, .. }) = (Rc::clone(listener), accepted);
     tasks.spawn_local(async move {
-        let (_leaving, _open, _permit) = (leaving, open, permit);
+        let (_counted, _open, _permit) = (counted, open, permit);
         if let Ok(stream) = TcpStream::from_std(stream) {
             serve_connection(listener, stream, peer).await;
         }
     });
 }
 
-/// A connection's task that panicked took only its own connection with it.
-fn report(ended: Result<(), tokio::task::JoinError>) {
+/// Logs the panic of a connection's task. The panic ended that connection only.
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!(%error, "a connection was given up: this is a defect of the router");
+        tracing::error!(%error, "the task of a connection panicked: this is a bug in the router");
     }
 }
 
-/// A connection that is counted; its drop says that it is over.
+/// A connection that is counted for its worker. Its drop ends the count.
 struct ConnectionCount(Arc<AtomicUsize>);
 
 impl Drop for ConnectionCount {
@@ -175,8 +178,8 @@ impl Drop for ConnectionCount {
     }
 }
 
-/// The routers as this worker serves them, in the order of the configuration.
-fn routers(
+/// Makes the routers of one worker, in the order of the configuration.
+fn make_routers(
     shared: &SharedState,
     settings: &[RouterSettings],
     shutdown: &Rc<ShutdownSignal>,
@@ -184,7 +187,7 @@ fn routers(
     let mut counts = shared.counts.iter();
     let mut routers = Vec::new();
     for (router, settings) in shared.routers.iter().zip(settings) {
-        let bindings = Bindings::new(router.naming.clone(), &settings.bindings, shared.asker.clone());
+        let bindings = Bindings::new(router.naming.clone(), &settings.bindings, shared.namer_handle.clone());
         let bindings = Rc::new(bindings.sharing(Arc::clone(&shared.endpoint_registry)));
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
@@ -194,7 +197,7 @@ fn routers(
                 identifiers: Rc::clone(&identifiers),
                 bindings: Rc::clone(&bindings),
                 limits: settings.limits,
-                permits: permits(settings, counts),
+                permits: request_permits(settings, counts),
                 counters: Counters::new(&shared.registry, &router.label, &listener.label),
                 pools: ObjectPools::default(),
                 scratch: ObjectPool::default(),

@@ -31,7 +31,7 @@ const BATCH: usize = 64 << 10;
 const UNWRITTEN: (&str, &str) =
     ("unwritten_log_lines", "Lines of a log that are lost because writing them failed");
 
-/// Where the lines of a log are kept.
+/// The place to which the lines of a log are written.
 ///
 /// Serialized, it has the keys of a [`LogFile`]; the standard output is the path `-`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

@@ -19,10 +19,10 @@ impl Namer for Silent {
     }
 }
 
-fn asker() -> NamerHandle {
-    let (keeper, asker) = NamerRegistry::new(WAIT);
-    tokio::spawn(keeper.run());
-    asker
+fn namer_handle() -> NamerHandle {
+    let (namer_registry, namer_handle) = NamerRegistry::new(WAIT);
+    tokio::spawn(namer_registry.run());
+    namer_handle
 }
 
 async fn ask(dtab: &str) -> (StatusCode, String) {
@@ -32,7 +32,7 @@ async fn ask(dtab: &str) -> (StatusCode, String) {
     let routers =
         [RouterView { label: "http".into(), prefix: Path::from_elems(["svc"]), naming, store: None }];
     let parameters = DelegationParameters { path: Some("/svc".into()), ..DelegationParameters::default() };
-    let answer = explain_name(parameters, &routers, &asker()).await.unwrap();
+    let answer = explain_name(parameters, &routers, &namer_handle()).await.unwrap();
     let status = answer.status();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())

@@ -61,10 +61,10 @@ async fn callers_are_joined_to_one_watch() {
 #[tokio::test(start_paused = true)]
 async fn namers_are_told_apart_by_their_numbers() {
     let (fake, handle, _task) = start();
-    let (mut held, other) = (Vec::new(), Arc::new(Fake::default()));
+    let (mut answers, other) = (Vec::new(), Arc::new(Fake::default()));
     for (number, namer) in [(0, &fake), (1, &other), (0, &fake)] {
         let question = Question { number, namer: namer.clone(), rest: path("web") };
-        held.push(handle.ask(question).await.unwrap());
+        answers.push(handle.ask(question).await.unwrap());
     }
     assert_eq!((fake.asked(), other.asked()), (1, 1));
 }
@@ -73,12 +73,12 @@ async fn namers_are_told_apart_by_their_numbers() {
 async fn an_unused_answer_is_dropped_after_the_idle_time() {
     let (fake, handle, _task) = start();
     let answer = fake.ask(&handle, path("web")).await.unwrap();
-    let held = answer.with_own_count();
+    let counted = answer.with_own_count();
     drop(answer);
     let writer = fake.writer(0);
     tokio::time::sleep(IDLE * 3).await;
     assert!(!writer.is_closed(), "it is still in use");
-    drop(held);
+    drop(counted);
     tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
     assert!(!writer.is_closed(), "not yet");
     tokio::time::timeout(Duration::from_secs(2) + IDLE / 4, writer.closed()).await.expect("dropped");
@@ -99,9 +99,9 @@ async fn an_answer_asked_for_again_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn the_number_of_answers_is_bounded() {
     let (fake, handle, _task) = start();
-    let mut held = Vec::new();
+    let mut answers = Vec::new();
     for n in 0..MAX_REGISTRY_ANSWERS {
-        held.push(fake.ask(&handle, path(&n.to_string())).await.unwrap());
+        answers.push(fake.ask(&handle, path(&n.to_string())).await.unwrap());
     }
     let mut refused = fake.ask(&handle, path("more")).await.unwrap();
     assert_eq!(refused.look().state, AnswerState::Failed("too many names are watched".into()));
@@ -110,9 +110,9 @@ async fn the_number_of_answers_is_bounded() {
     assert_eq!(fake.asked(), MAX_REGISTRY_ANSWERS);
 
     // The one that has been idle longest goes first.
-    drop(held.remove(5));
+    drop(answers.remove(5));
     tokio::time::sleep(IDLE / 2).await;
-    drop(held.remove(3));
+    drop(answers.remove(3));
     let mut admitted = fake.ask(&handle, path("more")).await.unwrap();
     assert_eq!(admitted.look().state, AnswerState::Pending);
     assert!(fake.writer(5).is_closed());
@@ -139,13 +139,13 @@ async fn a_handle_works_from_any_thread() {
 #[tokio::test(start_paused = true)]
 async fn the_registry_ends_with_its_handles_and_leaves_answers_in_use() {
     let (fake, handle, task) = start();
-    let mut held = fake.ask(&handle, path("held")).await.unwrap();
+    let mut used = fake.ask(&handle, path("used")).await.unwrap();
     drop(fake.ask(&handle, path("dropped")).await);
     drop(handle);
     task.await.unwrap();
     assert!(fake.writer(1).is_closed());
     fake.writer(0).publish(AnswerState::Ready(NameTree::Empty));
-    assert_eq!(held.look().state, AnswerState::Ready(NameTree::Empty));
+    assert_eq!(used.look().state, AnswerState::Ready(NameTree::Empty));
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,20 +77,20 @@ fn a_list_replaces_all() {
 }
 
 #[test]
-fn what_is_listed_again_is_held_once() {
+fn an_object_listed_again_is_stored_once() {
     let mut store = store();
     let a = store.subscribe(group_key("a"));
-    let held = || match &*a.borrow() {
+    let listed = || match &*a.borrow() {
         GroupState::Ready(view) => Arc::clone(&view.objects[0]),
         other => panic!("{other:?}"),
     };
     store.replace(list(&store, [object("x", "a", "1")]));
-    let first = held();
+    let first = listed();
     store.replace(list(&store, [object("x", "a", "1")]));
     store.apply(object("x", "a", "1"));
-    assert!(Arc::ptr_eq(&first, &held()));
+    assert!(Arc::ptr_eq(&first, &listed()));
     store.replace(list(&store, [object("x", "a", "2")]));
-    assert_eq!(held().0, ["2"]);
+    assert_eq!(listed().0, ["2"]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn groups_without_receivers_are_dropped() {
         drop(store.subscribe(group_key(&group.to_string())));
         assert!(store.subscribers.len() <= FIRST_SWEEP);
     }
-    let held: Vec<_> =
+    let subscriptions: Vec<_> =
         (0..3 * FIRST_SWEEP).map(|group| store.subscribe(group_key(&group.to_string()))).collect();
-    assert!(store.subscribers.len() >= held.len(), "what is held stays");
+    assert!(store.subscribers.len() >= subscriptions.len(), "groups with receivers stay");
 }

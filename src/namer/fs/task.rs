@@ -125,19 +125,19 @@ impl FsTask {
     async fn sweep(&mut self) {
         let mut dropped = Vec::new();
         self.names.retain(|name| {
-            let held = !name.writer.is_closed();
-            if !held {
+            let is_used = !name.writer.is_closed();
+            if !is_used {
                 dropped.push(file_path(&self.root, &name.path));
             }
-            held
+            is_used
         });
         let named: HashSet<&Path> = self.names.iter().filter_map(FsName::file).collect();
         self.files.retain(|path, file| {
-            let held = named.contains(path) || file.endpoints.receiver_count() > 0;
-            if !held {
+            let is_used = named.contains(path) || file.endpoints.receiver_count() > 0;
+            if !is_used {
                 dropped.push(file_path(&self.root, path));
             }
-            held
+            is_used
         });
         if !dropped.is_empty() {
             self.watch.unwatch_paths(dropped).await;

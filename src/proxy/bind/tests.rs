@@ -1,7 +1,7 @@
 use super::*;
 use crate::context::OverrideLimits;
 use crate::interpret::{
-    AnswerState as Said, AnswerWriter, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers,
+    AnswerState, AnswerWriter, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers,
 };
 use crate::message::HeadLimits;
 use crate::proxy::wire::WireProtocol;
@@ -10,14 +10,15 @@ use tokio::sync::watch;
 
 const LIMITS: OverrideLimits = OverrideLimits { entries: 100 };
 
-/// Answers every name: with an endpoint, or with a failure below `/failed`. Keeps the ends that change its answers.
+/// A namer that answers every name with an endpoint, or with a failure below `/failed`. It keeps the writers of its
+/// answers.
 #[derive(Default)]
 struct Everything(Mutex<Vec<(Path, AnswerWriter)>>);
 
-fn endpoint(path: &Path) -> Said {
+fn endpoint(path: &Path) -> AnswerState {
     let (_, endpoints) = watch::channel(EndpointSet::new(vec![Endpoint::at(([127, 0, 0, 1], 1).into())]));
     let id = Path::from_elems(["#", "all"]).concat(path);
-    Said::Ready(NameTree::Leaf(Leaf::Bound(Bound {
+    AnswerState::Ready(NameTree::Leaf(Leaf::Bound(Bound {
         id,
         residual: Path::empty(),
         target: Target::Endpoints(endpoints),
@@ -28,7 +29,7 @@ impl Namer for Everything {
     fn lookup(&self, path: &Path) -> Answer {
         let (writer, answer) = Answer::pending();
         let failed = path.first() == Some(b"failed");
-        writer.publish(if failed { Said::Failed("it is down".into()) } else { endpoint(path) });
+        writer.publish(if failed { AnswerState::Failed("it is down".into()) } else { endpoint(path) });
         self.0.lock().unwrap().push((path.clone(), writer));
         answer
     }
@@ -37,7 +38,7 @@ impl Namer for Everything {
 struct Scene {
     bindings: Bindings,
     namer: Arc<Everything>,
-    live: watch::Sender<Naming>,
+    naming: watch::Sender<Naming>,
 }
 
 fn settings(timeout: Duration, cache: CacheConfig) -> BindingSettings {
@@ -45,18 +46,18 @@ fn settings(timeout: Duration, cache: CacheConfig) -> BindingSettings {
     BindingSettings { timeout, cache, clients: ClientSettings::new(WireProtocol::Http1, heads) }
 }
 
-/// Bindings that remember ten of each thing for a minute, over a namer that knows everything.
+/// Makes bindings that cache ten of each kind for a minute, over a namer that answers every name.
 fn scene() -> Scene {
     let namer = Arc::new(Everything::default());
     let namers = Namers::new(vec![(Path::from_elems(["#", "all"]), namer.clone() as Arc<dyn Namer>)]);
-    let (keeper, asker) = NamerRegistry::new(Duration::from_secs(1));
-    tokio::spawn(keeper.run());
+    let (namer_registry, namer_handle) = NamerRegistry::new(Duration::from_secs(1));
+    tokio::spawn(namer_registry.run());
     let ten = NonZeroUsize::new(10).unwrap();
     let cache = CacheConfig { names: ten, clients: ten, idle: Duration::from_secs(60) };
     let dtab = "/svc => /#/all; /svc/gone => /none | ~".parse().unwrap();
-    let (live, base) = watch::channel(Naming { dtab, namers });
-    let bindings = Bindings::new(base, &settings(Duration::from_secs(5), cache), asker);
-    Scene { bindings, namer, live }
+    let (naming_sender, naming) = watch::channel(Naming { dtab, namers });
+    let bindings = Bindings::new(naming, &settings(Duration::from_secs(5), cache), namer_handle);
+    Scene { bindings, namer, naming: naming_sender }
 }
 
 impl Scene {
@@ -68,7 +69,7 @@ impl Scene {
         self.bindings.bind(&path, &overrides).await.unwrap()
     }
 
-    /// How many overrides, names and clients are remembered.
+    /// Returns how many overrides, names and clients are cached.
     fn sizes(&self) -> [usize; 3] {
         let state = self.bindings.state.borrow();
         [state.overrides.len(), state.names.len(), state.clients.len()]
@@ -86,7 +87,7 @@ async fn a_hit_is_the_same_binding_until_an_answer_changes() {
     assert_eq!(routed(&first).unwrap(), "/#/all/a");
     assert!(Rc::ptr_eq(&first, &scene.bind("/svc/a", "").await));
     let (_, writer) = scene.namer.0.lock().unwrap().pop().unwrap();
-    writer.publish(Said::Ready(NameTree::Neg));
+    writer.publish(AnswerState::Ready(NameTree::Neg));
     let second = scene.bind("/svc/a", "").await;
     assert!(!Rc::ptr_eq(&first, &second));
     assert!(routed(&second).unwrap_err().starts_with("Unable to route request!\n\nservice name: /svc/a\n"));
@@ -95,40 +96,40 @@ async fn a_hit_is_the_same_binding_until_an_answer_changes() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn a_new_base_dtab_is_followed_and_clients_are_kept() {
+async fn a_new_base_dtab_is_applied_and_clients_are_kept() {
     let scene = scene();
     let first = scene.bind("/svc/a", "").await;
-    scene.live.send_modify(|naming| naming.dtab = "/svc => /#/all/x; /other => /#/all".parse().unwrap());
+    scene.naming.send_modify(|naming| naming.dtab = "/svc => /#/all/x; /other => /#/all".parse().unwrap());
     assert_eq!(routed(&*scene.bind("/svc/a", "").await).unwrap(), "/#/all/x/a");
     let again = scene.bind("/other/a", "").await;
     let client = |binding: &Binding| Rc::clone(binding.clients().next().unwrap());
     assert!(Rc::ptr_eq(&client(&first), &client(&again)));
 }
 
-/// Puts another namer in the place of the scene's.
+/// Replaces the namer of the scene.
 fn replace_namer(scene: &Scene, namer: impl Namer + 'static) {
     let prefix = Path::from_elems(["#", "all"]);
-    scene.live.send_modify(|naming| {
+    scene.naming.send_modify(|naming| {
         naming.namers = naming.namers.replaced_by(vec![(prefix, Arc::new(namer) as Arc<dyn Namer>)]);
     });
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn new_namers_are_followed_and_clients_are_kept() {
+async fn new_namers_are_applied_and_clients_are_kept() {
     let scene = scene();
     let first = scene.bind("/svc/a", "").await;
     replace_namer(&scene, Everything::default());
     let second = scene.bind("/svc/a", "").await;
     assert!(!Rc::ptr_eq(&first, &second));
     let client = |binding: &Binding| Rc::clone(binding.clients().next().unwrap());
-    assert!(Rc::ptr_eq(&client(&first), &client(&second)), "it ends at the same name");
+    assert!(Rc::ptr_eq(&client(&first), &client(&second)), "both are bound to the same id");
     drop((first, second));
     tokio::time::sleep(Duration::from_secs(10)).await;
     let (_, writer) = scene.namer.0.lock().unwrap().pop().unwrap();
     assert!(writer.is_closed(), "the namer that is gone need not watch any longer");
 }
 
-/// Never answers.
+/// A namer that never answers.
 #[derive(Default)]
 struct Silent(Mutex<Vec<AnswerWriter>>);
 
@@ -140,8 +141,8 @@ impl Namer for Silent {
     }
 }
 
-/// Asks for `/svc/a` of a namer that never answers, until a change after a second gives another one.
-async fn asked_and_changed(change: impl FnOnce(&Scene)) -> String {
+/// Binds `/svc/a` over a namer that never answers, until a change after a second gives another one.
+async fn bind_across_change(change: impl FnOnce(&Scene)) -> String {
     let scene = scene();
     replace_namer(&scene, Silent::default());
     let began = Instant::now();
@@ -155,21 +156,21 @@ async fn asked_and_changed(change: impl FnOnce(&Scene)) -> String {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn who_waits_for_a_namer_hears_that_it_was_replaced() {
+async fn a_wait_for_a_namer_ends_when_the_namer_is_replaced() {
     let other_namer = |scene: &Scene| replace_namer(scene, Everything::default());
-    assert_eq!(asked_and_changed(other_namer).await, "/#/all/a");
+    assert_eq!(bind_across_change(other_namer).await, "/#/all/a");
     let other_dtab = |scene: &Scene| {
-        scene.live.send_modify(|naming| {
+        scene.naming.send_modify(|naming| {
             let answers: Arc<dyn Namer> = scene.namer.clone();
             naming.namers = naming.namers.replaced_by(vec![(Path::from_elems(["#", "other"]), answers)]);
             naming.dtab = "/svc => /#/other/x".parse().unwrap();
         });
     };
-    assert_eq!(asked_and_changed(other_dtab).await, "/#/all/x/a", "the id is the namer's own");
+    assert_eq!(bind_across_change(other_dtab).await, "/#/all/x/a", "the id is the namer's own");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn other_settings_reach_the_clients_that_are_there() {
+async fn new_settings_reach_existing_clients() {
     let scene = scene();
     let binding = scene.bind("/svc/a", "").await;
     let client = Rc::clone(binding.clients().next().unwrap());
@@ -184,7 +185,7 @@ async fn other_settings_reach_the_clients_that_are_there() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn other_bounds_hold_at_once() {
+async fn new_bounds_apply_at_once() {
     let scene = scene();
     for n in 0..10 {
         scene.bind(&format!("/svc/n{n}"), &format!("/x{n} => /y")).await;
@@ -196,7 +197,7 @@ async fn other_bounds_hold_at_once() {
     assert_eq!(scene.sizes(), [3, 3, 2]);
     tokio::time::advance(Duration::from_secs(2)).await;
     scene.bindings.sweep();
-    assert_eq!(scene.sizes(), [3, 0, 0], "what is idle goes sooner");
+    assert_eq!(scene.sizes(), [3, 0, 0], "idle names are dropped sooner");
     replace_namer(&scene, Silent::default());
     let began = Instant::now();
     let mut name = PathBuf::default();
@@ -216,7 +217,7 @@ async fn names_under_different_overrides_are_kept_apart_and_share_clients() {
     assert!(Rc::ptr_eq(&steered, &scene.bind("/svc/a", "/svc/a=>/svc/b;").await));
     let direct = scene.bind("/svc/b", "").await;
     let client = |binding: &Binding| Rc::clone(binding.clients().next().unwrap());
-    assert!(Rc::ptr_eq(&client(&steered), &client(&direct)), "one client for what ends at one bound name");
+    assert!(Rc::ptr_eq(&client(&steered), &client(&direct)), "one client for one bound id");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -229,12 +230,12 @@ async fn everything_is_bounded() {
     assert_eq!(
         routed(&*scene.bind("/svc/n0", "").await).unwrap(),
         "/#/all/n0",
-        "what was forgotten is found anew"
+        "a dropped name is bound again"
     );
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn what_nobody_asks_for_is_forgotten() {
+async fn unused_names_are_dropped() {
     let scene = scene();
     scene.bind("/svc/a", "/x => /y").await;
     scene.bind("/svc/b", "").await;
@@ -244,15 +245,18 @@ async fn what_nobody_asks_for_is_forgotten() {
     scene.bind("/svc/b", "").await;
     tokio::time::advance(Duration::from_secs(40)).await;
     scene.bindings.sweep();
-    assert_eq!(scene.sizes(), [1, 1, 1], "/svc/b was asked for");
+    assert_eq!(scene.sizes(), [1, 1, 1], "/svc/b was in use");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn a_failure_is_not_remembered_for_long() {
+async fn a_failure_is_not_cached_for_long() {
     let scene = scene();
     let failed = scene.bind("/svc/failed", "").await;
     assert_eq!(routed(&failed).unwrap_err(), "it is down");
-    assert!(Rc::ptr_eq(&failed, &scene.bind("/svc/failed", "").await), "many requests do not ask many times");
+    assert!(
+        Rc::ptr_eq(&failed, &scene.bind("/svc/failed", "").await),
+        "many requests do not evaluate it many times"
+    );
     scene.bindings.sweep();
     assert_eq!(scene.sizes()[1], 0);
 }

@@ -1,13 +1,13 @@
-//! Access lines: one for each request at the edge of the server, whatever became of it.
+//! Access lines: one for each request of a listener, whatever its outcome.
 //!
-//! What a line says of its request is taken from the head as it came, by [`AccessLogger::begin`]. The [`AccessLine`] goes
-//! along with the request and is told what becomes known; its drop ends the line and hands it to the log's writer. So
-//! no request is without a line, not even one whose task is cut off.
+//! [`AccessLogger::begin`] takes the facts of the request from the head as it was received. The [`AccessLine`] is the
+//! observer of the request's record: it is told each fact as it becomes known. When the record is dropped, the line is
+//! finished and given to the log's writer. So every request has a line, even one whose task is cut off.
 //!
-//! What comes from outside is escaped, so that it cannot end a value or a line, and cut after [`MOST_OF_VALUE`] bytes.
+//! Values from outside are escaped, so that they cannot end a value or a line, and cut after [`MOST_OF_VALUE`] bytes.
 //!
-//! Absent: connections that ended before their first head was complete, which are counted (`unfinished_heads`); and
-//! streams that break the rules of HTTP/2, which h2 refuses by itself.
+//! No line is written for connections that ended before their first head was complete, which are counted
+//! (`unfinished_heads`), nor for streams that break the rules of HTTP/2, which h2 refuses by itself.
 
 mod json;
 mod linkerd;
@@ -22,38 +22,38 @@ use crate::telemetry::{Counter, LogHandle, Registry};
 use std::io;
 use std::rc::Rc;
 
-/// How much of one value stands in a line: 4 KiB. What is longer ends in `...`.
+/// How many bytes of one value a line shows: 4 KiB. A longer value is cut and ends in `...`.
 const MOST_OF_VALUE: usize = 4 << 10;
 
-/// The status of a request whose caller got no answer: it went away before, or was cut off. It is nginx's number; none
-/// is sent to anybody.
+/// The status that a line shows for a request without a response: its caller went away before, or it was cut off.
+/// nginx uses the same number. It is never sent to a caller.
 const NO_ANSWER: u16 = 499;
 
-/// What is counted here, in a sentence without its full stop.
+/// The metric of lost lines: its name, and its help text without a full stop.
 const DROPPED: (&str, &str) =
     ("dropped_access_lines", "Access lines that are lost because too many wait to be written");
 
-/// How an access line is written.
+/// The format of access lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccessFormat {
-    /// As Linkerd 1 wrote it: the Combined Log Format with the `Host` before it.
+    /// The format of Linkerd 1: the Combined Log Format with the `Host` before it.
     #[default]
     Linkerd,
-    /// One JSON object in each line, which says more.
+    /// One JSON object in each line, with more fields.
     Json,
 }
 
-/// Where the access lines of a router go, and how they are written.
+/// The access log of one router.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    /// The way to the log's writer.
+    /// The handle of the log's writer.
     pub lines: LogHandle,
-    /// How each line is written.
+    /// The format of each line.
     pub format: AccessFormat,
 }
 
-/// The access log of one listener, as one worker writes to it.
+/// The access log of one listener on one worker.
 pub(crate) struct AccessLogger {
     log: AccessLog,
     router: Box<str>,
@@ -61,12 +61,12 @@ pub(crate) struct AccessLogger {
     dropped: Counter,
 }
 
-/// The status that a line shows for this record.
+/// Returns the status that a line shows for this record.
 fn shown_status(record: &Record) -> u16 {
     record.status().unwrap_or(NO_ANSWER)
 }
 
-/// What a line says of the request itself, as it came.
+/// The facts of a request that a line shows, as they were received.
 #[derive(Default)]
 struct RequestFacts<'a> {
     host: Option<&'a [u8]>,
@@ -77,13 +77,13 @@ struct RequestFacts<'a> {
     user_agent: Option<&'a [u8]>,
 }
 
-/// One access line while its request is served; the end of the request's record writes it.
+/// One access line while its request is served. The end of the request's record writes it.
 struct AccessLine {
     logger: Rc<AccessLogger>,
     draft: LineDraft,
 }
 
-/// A line as far as it is known.
+/// The part of a line that is known so far.
 enum LineDraft {
     Linkerd(linkerd::LinkerdDraft),
     Json(json::JsonDraft),
@@ -97,14 +97,14 @@ impl AccessLogger {
         Rc::new(Self { log, router: router.into(), server: server.into(), dropped })
     }
 
-    /// Begins the line of a request over HTTP/1, whose head has come and was not changed yet.
+    /// Begins the line of a request over HTTP/1, from its head as it was received.
     pub(crate) fn begin(self: &Rc<Self>, head: &Head, peer: &Peer) -> Box<dyn Observer> {
         let version: &[u8] = match head.version() {
             Version::Http10 => b"HTTP/1.0",
             Version::Http11 => b"HTTP/1.1",
             Version::Http2 => b"HTTP/2",
         };
-        let asked = RequestFacts {
+        let facts = RequestFacts {
             host: head.get(KnownField::Host),
             method: Some(head.method()),
             target: Some(head.target()),
@@ -112,10 +112,10 @@ impl AccessLogger {
             referer: head.find(b"referer"),
             user_agent: head.find(b"user-agent"),
         };
-        self.entry(&asked, peer)
+        self.begin_line(&facts, peer)
     }
 
-    /// Begins the line of a request over HTTP/2, be it one that no head can be made of.
+    /// Begins the line of a request over HTTP/2, even if no valid head can be made of it.
     pub(crate) fn begin_http2(
         self: &Rc<Self>,
         parts: &http::request::Parts,
@@ -124,7 +124,7 @@ impl AccessLogger {
         let field = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
         let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
         let target = parts.uri.path_and_query().map(|target| target.as_str().as_bytes());
-        let asked = RequestFacts {
+        let facts = RequestFacts {
             host: authority.or_else(|| field(http::header::HOST)),
             method: Some(parts.method.as_str().as_bytes()),
             // CONNECT has no path: its target is the authority.
@@ -133,18 +133,18 @@ impl AccessLogger {
             referer: field(http::header::REFERER),
             user_agent: field(http::header::USER_AGENT),
         };
-        self.entry(&asked, peer)
+        self.begin_line(&facts, peer)
     }
 
-    /// Begins the line of what is no request, though its bytes are there.
+    /// Begins the line for input that is not a request.
     ///
-    /// Their first line is shown as method, target and version if it has three parts, and else as the target.
+    /// The first line of `input` is shown as method, target and version if it has three parts, and else as the target.
     pub(crate) fn begin_malformed(self: &Rc<Self>, input: &[u8], peer: &Peer) -> Box<dyn Observer> {
         let input = input.trim_ascii_start();
         let end = memchr::memchr2(b'\r', b'\n', input).unwrap_or(input.len());
         let line = &input[..end];
         let parts: Vec<&[u8]> = line.splitn(4, |byte| *byte == b' ').collect();
-        let asked = match parts.as_slice() {
+        let facts = match parts.as_slice() {
             [method, target, version] => RequestFacts {
                 method: Some(method),
                 target: Some(target),
@@ -153,14 +153,14 @@ impl AccessLogger {
             },
             _ => RequestFacts { target: Some(line), ..RequestFacts::default() },
         };
-        self.entry(&asked, peer)
+        self.begin_line(&facts, peer)
     }
 
-    fn entry(self: &Rc<Self>, asked: &RequestFacts<'_>, peer: &Peer) -> Box<dyn Observer> {
+    fn begin_line(self: &Rc<Self>, facts: &RequestFacts<'_>, peer: &Peer) -> Box<dyn Observer> {
         let draft = match self.log.format {
-            AccessFormat::Linkerd => LineDraft::Linkerd(linkerd::LinkerdDraft::begin(asked, peer)),
+            AccessFormat::Linkerd => LineDraft::Linkerd(linkerd::LinkerdDraft::begin(facts, peer)),
             AccessFormat::Json => {
-                LineDraft::Json(json::JsonDraft::begin(asked, peer, &self.router, &self.server))
+                LineDraft::Json(json::JsonDraft::begin(facts, peer, &self.router, &self.server))
             }
         };
         Box::new(AccessLine { logger: Rc::clone(self), draft })
@@ -205,35 +205,35 @@ impl Observer for AccessLine {
     }
 }
 
-/// A response on its way to the caller, whose bytes of content its record counts.
+/// A sink for the body of a response, which counts the bytes in the request's record.
 pub(crate) struct CountingSink<'a, S> {
-    to: S,
+    sink: S,
     record: &'a Record,
 }
 
 impl<'a, S> CountingSink<'a, S> {
-    pub(crate) fn new(to: S, record: &'a Record) -> Self {
-        Self { to, record }
+    pub(crate) fn new(sink: S, record: &'a Record) -> Self {
+        Self { sink, record }
     }
 }
 
 impl<S: Sink> Sink for CountingSink<'_, S> {
     async fn piece(&mut self, part: &BodyPart, last: bool) -> io::Result<()> {
-        self.to.piece(part, last).await?;
+        self.sink.piece(part, last).await?;
         self.record.add_sent(part.bytes().len());
         Ok(())
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        self.to.flush().await
+        self.sink.flush().await
     }
 
     async fn finish(&mut self, trailers: Trailers<'_>) -> io::Result<()> {
-        self.to.finish(trailers).await
+        self.sink.finish(trailers).await
     }
 }
 
-/// What of a value stands in a line, and what stands behind it when that is not all.
+/// Returns the part of a value that a line shows, and `...` to put after it if the value is longer.
 fn cut(value: &[u8]) -> (&[u8], &'static str) {
     value.get(..MOST_OF_VALUE).filter(|cut| cut.len() < value.len()).map_or((value, ""), |cut| (cut, "..."))
 }

@@ -1,4 +1,4 @@
-//! The first bytes of a connection, which say how its caller speaks.
+//! Detects the protocol of a connection from its first bytes.
 
 use super::http1::Http1Session;
 use super::http2::{self, PREFACE};
@@ -25,7 +25,7 @@ pub(crate) fn serve_connection(
     let connection = Connection::new(Transport::Plain(stream), buffers);
     let mut session = Http1Session { context: ConnectionContext::new(listener, peer), connection };
     async move {
-        match first_bytes(&mut session).await {
+        match read_protocol(&mut session).await {
             Some(WireProtocol::Http1) => session.run().await,
             Some(WireProtocol::Http2) => {
                 let Http1Session { context, connection } = session;
@@ -38,25 +38,25 @@ pub(crate) fn serve_connection(
     }
 }
 
-/// Reads until it is known what the caller speaks; None when nothing, or too little, comes.
+/// Reads until the protocol is known; None when the caller sends nothing, or too little.
 ///
 /// HTTP/1 is known by its first bytes: no method that is in use begins as HTTP/2's preface does.
-async fn first_bytes(session: &mut Http1Session) -> Option<WireProtocol> {
+async fn read_protocol(session: &mut Http1Session) -> Option<WireProtocol> {
     let Http1Session { context, connection } = session;
     loop {
         let begun = match connection.with_input(detect) {
-            Some(detect) => return Some(detect),
+            Some(protocol) => return Some(protocol),
             None => !connection.with_input(<[u8]>::is_empty),
         };
-        let came = poll_fn(|cx| {
+        let read_more = poll_fn(|cx| {
             if let Poll::Ready(read) = connection.poll_fill(cx) {
                 return Poll::Ready(matches!(read, Ok(n) if n > 0));
             }
-            // A head that was begun may be finished while the worker stops.
-            let over = if begun { context.timer.poll_elapsed(cx) } else { context.poll_elapsed(cx) };
-            over.map(|()| false)
+            // A head that has begun may be finished while the worker shuts down.
+            let elapsed = if begun { context.timer.poll_elapsed(cx) } else { context.poll_elapsed(cx) };
+            elapsed.map(|()| false)
         });
-        if !came.await {
+        if !read_more.await {
             if begun {
                 context.listener.service().counters.unfinished_heads.increment();
             }
@@ -69,11 +69,11 @@ async fn first_bytes(session: &mut Http1Session) -> Option<WireProtocol> {
     }
 }
 
-/// What the bytes that came say; None while they may become either.
+/// Returns the protocol that `bytes` begin; None while they may become either.
 fn detect(bytes: &[u8]) -> Option<WireProtocol> {
     let len = bytes.len().min(PREFACE.len());
     match bytes.get(..len) {
-        Some(begun) if !PREFACE.starts_with(begun) => Some(WireProtocol::Http1),
+        Some(first) if !PREFACE.starts_with(first) => Some(WireProtocol::Http1),
         _ if len == PREFACE.len() => Some(WireProtocol::Http2),
         _ => None,
     }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bytes_tell() {
+    fn the_first_bytes_show_the_protocol() {
         let table: [(&[u8], Option<WireProtocol>); 8] = [
             (b"", None),
             (b"G", Some(WireProtocol::Http1)),

@@ -1,4 +1,4 @@
-//! The caller's side over HTTP/1: requests are read from a connection one after the other, and answered.
+//! The caller's side over HTTP/1: reads requests from a connection, one after the other, and answers each.
 
 use super::access::{AccessLogger, CountingSink};
 use super::listener::ConnectionContext;
@@ -24,12 +24,12 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// How long a caller that ended its side is still served when nothing goes out: it may be waiting for the response,
-/// or it may be gone, and TCP does not tell which.
+/// How long a caller that has ended its side is still served while no bytes go out. It may be waiting for the response,
+/// or it may be gone: TCP does not tell which.
 const HALF_CLOSED: Duration = Duration::from_secs(1);
-/// How much of an unwanted body is read to keep the connection.
+/// How many bytes of an unread body are read and discarded to keep the connection.
 const MOST_DISCARDED: usize = 64 * 1024;
-/// How much is read of a connection that is being closed.
+/// How many bytes are read of a connection that is being closed.
 const MOST_LINGERED: usize = 16 * 1024 * 1024;
 /// How long a connection that is being closed is still read, so that the last response is not lost with it.
 const LINGER: Duration = Duration::from_secs(2);
@@ -40,27 +40,27 @@ pub(crate) struct Http1Session {
     pub(crate) connection: Rc<Connection>,
 }
 
-/// What becomes of a connection after a request.
+/// The next step of a connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Continuation {
-    /// Another request may follow.
+    /// Another request may follow on the connection.
     NextRequest,
-    /// It is closed.
+    /// The connection is closed.
     Close,
-    /// It is closed when the caller has read the response: there are bytes that nobody will read.
+    /// The connection is closed once the caller has had time to read the response, because unread bytes are left on it.
     Linger,
 }
 
 impl Http1Session {
-    /// Serves the connection until it ends; its first bytes are there.
+    /// Serves the connection until it ends. Its first bytes have been read already.
     pub(crate) async fn run(&mut self) {
         loop {
             self.context.await_request();
-            if !self.is_begun().await {
+            if !self.await_first_bytes().await {
                 return;
             }
-            // Boxed while it lasts: a connection that progress for a request, as most do, does not hold the room to serve
-            // one.
+            // Boxed only while it serves: most connections wait for a request, and those do not hold the memory to
+            // serve one.
             match Box::pin(self.take_request()).await {
                 Continuation::NextRequest => {}
                 Continuation::Close => return,
@@ -69,8 +69,8 @@ impl Http1Session {
         }
     }
 
-    /// PeerProgress for the first bytes of a request; false when none will come.
-    async fn is_begun(&mut self) -> bool {
+    /// Waits for the first bytes of a request; false when none will come.
+    async fn await_first_bytes(&mut self) -> bool {
         if !self.connection.with_input(<[u8]>::is_empty) {
             return true;
         }
@@ -86,7 +86,7 @@ impl Http1Session {
         .await
     }
 
-    /// Serves the request that has begun, by the settings as they are now.
+    /// Serves the request that has begun, under the present settings.
     async fn take_request(&mut self) -> Continuation {
         let service = self.context.listener.service();
         let head = self.next_head(&service).await;
@@ -109,26 +109,26 @@ impl Http1Session {
         }
     }
 
-    /// Reads the head of a request that has begun; None when its end does not come.
+    /// Reads the head of a request that has begun; None when the caller does not finish it in time.
     async fn next_head(&mut self, service: &Service) -> Result<Option<Pooled<Head>>, Error> {
         let Self { context: ConnectionContext { timer, .. }, connection } = self;
         let mut head = service.pools.heads.take();
         let mut begun = false;
         loop {
-            if let Some(taken) =
+            if let Some(length) =
                 connection.with_input(|bytes| head.parse_request(bytes, &service.limits.heads))?
             {
-                connection.consume(taken);
+                connection.consume(length);
                 return Ok(Some(head));
             }
             if !std::mem::replace(&mut begun, true) {
                 timer.begin(service.limits.head);
             }
-            let more = poll_fn(|cx| match connection.poll_fill(cx) {
+            let read_more = poll_fn(|cx| match connection.poll_fill(cx) {
                 Poll::Ready(read) => Poll::Ready(matches!(read, Ok(n) if n > 0)),
                 Poll::Pending => timer.poll_elapsed(cx).map(|()| false),
             });
-            if !more.await {
+            if !read_more.await {
                 service.counters.unfinished_heads.increment();
                 return Ok(None);
             }
@@ -136,7 +136,7 @@ impl Http1Session {
     }
 }
 
-/// One request's turn on a connection.
+/// The serving of one request on a connection.
 struct Http1Turn<'a> {
     service: &'a Service,
     connection: &'a Rc<Connection>,
@@ -145,18 +145,20 @@ struct Http1Turn<'a> {
     shutdown: &'a ShutdownSignal,
 }
 
-/// What the response has to take from its request.
+/// The facts of a request on which the form of its response depends.
 #[derive(Clone, Copy, Debug)]
 struct ResponseTerms {
-    keep: bool,
+    /// Whether the connection may be kept after the response.
+    keep_alive: bool,
     version: Version,
-    expects: bool,
+    /// Whether the request has an `Expect` header: the caller may wait for a response before it sends the body.
+    expects_continue: bool,
     /// Whether the caller takes trailers (RFC 9110 6.5.1).
     trailers: bool,
 }
 
 impl Http1Turn<'_> {
-    /// Serves one request whose head has come.
+    /// Serves one request whose head was read.
     async fn serve(&self, mut head: Pooled<Head>, opened: Instant, timer: &mut IdleTimer) -> Continuation {
         let record = Record::new(self.access.map(|log| log.begin(&head, self.peer)));
         let framing = match validate(&mut head) {
@@ -166,9 +168,9 @@ impl Http1Turn<'_> {
         let is_old = self.service.limits.life.is_some_and(|life| record.began() - opened >= life);
         let is_new_version = head.version() == Version::Http11;
         let terms = ResponseTerms {
-            keep: keeps_alive(&head) && !is_old,
+            keep_alive: keeps_alive(&head) && !is_old,
             version: head.version(),
-            expects: head.contains(KnownField::Expect),
+            expects_continue: head.contains(KnownField::Expect),
             trailers: is_new_version && head.takes_trailers(),
         };
         let body = Body::Http1(Http1Reader::new(Rc::clone(self.connection), framing));
@@ -187,11 +189,11 @@ impl Http1Turn<'_> {
             time_limit: None,
             record,
         };
-        let whole = pin!(self.answer(&mut request, terms));
-        self.unless_ended(timer, whole).await.unwrap_or(Continuation::Close)
+        let serving = pin!(self.answer(&mut request, terms));
+        self.unless_ended(timer, serving).await.unwrap_or(Continuation::Close)
     }
 
-    /// Carries a request, and writes the response or the error that comes back.
+    /// Has a request served, and writes its response or error.
     async fn answer(&self, request: &mut Request, mut terms: ResponseTerms) -> Continuation {
         let response = match self.service.serve(self.peer, request).await {
             Ok(response) => response,
@@ -201,7 +203,7 @@ impl Http1Turn<'_> {
             Err(error) => {
                 self.service.count_error(&error);
                 request.record.fail(&error);
-                terms.keep &= !error.ends_connection();
+                terms.keep_alive &= !error.ends_connection();
                 self.service.error_response(self.peer, &error, Some(request))
             }
         };
@@ -209,7 +211,7 @@ impl Http1Turn<'_> {
         self.deliver(request, response, terms).await
     }
 
-    /// Drives `work`, unless the caller goes away meanwhile, or nothing can go on because of it for too long.
+    /// Drives `work` to its end; None when the caller goes away meanwhile, or stalls for too long.
     async fn unless_ended<T>(
         &self,
         timer: &mut IdleTimer,
@@ -217,7 +219,7 @@ impl Http1Turn<'_> {
     ) -> Option<T> {
         let connection = self.connection;
         let mut stall = StallTimer::new(&connection.progress, timer, self.service.limits.stalled);
-        let early = poll_fn(|cx| {
+        let work_or_end = poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }
@@ -226,7 +228,7 @@ impl Http1Turn<'_> {
             }
             connection.poll_peer_end(cx).map(Err)
         });
-        match early.await {
+        match work_or_end.await {
             Ok(done) => return Some(done),
             Err(PeerEnd::Broken) => return None,
             Err(PeerEnd::HalfClosed) => {}
@@ -234,7 +236,7 @@ impl Http1Turn<'_> {
         while_moving(connection, HALF_CLOSED, work).await
     }
 
-    /// Writes a response, and sees to a request body that nobody read: it was answered here.
+    /// Writes a response, and discards a small request body that was not read because the router answered by itself.
     async fn deliver(
         &self,
         request: &mut Request,
@@ -242,35 +244,40 @@ impl Http1Turn<'_> {
         mut terms: ResponseTerms,
     ) -> Continuation {
         let unread = self.connection.is_body_wanted() && matches!(response.upload, Upload::Done);
-        // A body of which a part was sent on is gone with that; and a caller that asked before it sends its body may
-        // send it or not, so that what follows could not be told from it.
+        // A body of which a part was sent to an endpoint cannot be read here. A caller that expected a 100 may send its
+        // body or not, so the next request could not be told from that body.
         let small = matches!(request.framing, Framing::Length(length) if length <= MOST_DISCARDED as u64);
-        let readable = small && !request.body.is_done() && !terms.expects;
-        terms.keep &= !unread || readable;
+        let readable = small && !request.body.is_done() && !terms.expects_continue;
+        terms.keep_alive &= !unread || readable;
         match self.respond(response, terms, &mut request.record).await {
             Continuation::NextRequest if unread => match discard(&mut request.body).await {
                 Ok(()) => Continuation::NextRequest,
                 Err(_) => Continuation::Close,
             },
             Continuation::Close if unread => Continuation::Linger,
-            after => after,
+            other => other,
         }
     }
 
-    /// Answers what is not even a request.
+    /// Answers input that is not a request, or not a valid one.
     async fn refuse(&self, error: &Error, mut record: Record) -> Continuation {
         self.service.count_error(error);
         record.fail(error);
-        let terms = ResponseTerms { keep: false, version: Version::Http11, expects: false, trailers: false };
+        let terms = ResponseTerms {
+            keep_alive: false,
+            version: Version::Http11,
+            expects_continue: false,
+            trailers: false,
+        };
         let response = self.service.error_response(self.peer, error, None);
         self.service.counters.refused(response.head.status());
         match self.respond(response, terms, &mut record).await {
             Continuation::Close => Continuation::Linger,
-            after => after,
+            other => other,
         }
     }
 
-    /// Writes a response and the body behind it.
+    /// Writes a response with its body, and ends the exchange.
     async fn respond(
         &self,
         mut response: Response,
@@ -281,13 +288,14 @@ impl Http1Turn<'_> {
             Box::pin(tunnel(self.connection, response, record)).await;
             return Continuation::Close;
         }
-        // The rest of a body that nobody takes is not read; and who asked before it sends its body may send it or not.
-        let ambiguous = match response.upload {
+        // The connection cannot be kept when the end of the request's body is not known: the endpoint refused the rest,
+        // which stays unread, or the caller expected a 100 and may send its body or not.
+        let end_is_unknown = match response.upload {
             Upload::Done => false,
-            Upload::Going(_) => terms.expects,
+            Upload::Going(_) => terms.expects_continue,
             Upload::Refused => true,
         };
-        let keep = terms.keep && !ambiguous && !self.shutdown.is_announced();
+        let keep = terms.keep_alive && !end_is_unknown && !self.shutdown.is_announced();
         let stated = ResponseConnection::Http1 { version: terms.version, keep };
         let ResponseEnd { framing, keep } = response.head.settle_response(response.framing, stated);
         let mut out = self.connection.out();
@@ -312,7 +320,7 @@ impl Http1Turn<'_> {
         let outcome = Outcome::Answered(response.head.status());
         record.end(outcome, true);
         if keep && matches!(response.upload, Upload::Going(_)) {
-            // The endpoint has answered, and may read on to the end.
+            // The endpoint has answered, and may still read the rest of the body.
             let _ = timeout(LINGER, response.upload.end()).await;
         }
         let uploaded = matches!(response.upload, Upload::Done);
@@ -325,12 +333,12 @@ impl Http1Turn<'_> {
     }
 }
 
-/// Checks a head and puts it into the form in which it is routed.
+/// Checks a head and brings it into the form in which it is routed.
 fn validate(head: &mut Head) -> Result<Framing, Error> {
     if head.method() == b"CONNECT" {
         return Err(Error::Connect);
     }
-    // Before the target is looked at: the rules are about the Host that came.
+    // Before the target is normalised: the rules are about the Host as it was received.
     let framing = request_framing(head)?;
     if let Framing::Length(length) = framing {
         head.set_content_length(length);
@@ -340,7 +348,7 @@ fn validate(head: &mut Head) -> Result<Framing, Error> {
     Ok(framing)
 }
 
-/// Reads the rest of a small body that nobody wants.
+/// Reads and discards the rest of a small body.
 async fn discard(body: &mut Body) -> io::Result<()> {
     let reading = async {
         while body.next().await?.is_some() {}
@@ -349,8 +357,8 @@ async fn discard(body: &mut Body) -> io::Result<()> {
     timeout(LINGER, reading).await?
 }
 
-/// Closes a connection so that the caller can read what was written: closing while bytes wait to be read would
-/// reset it (RFC 9112 9.6).
+/// Closes a connection so that the caller can read the bytes that were written: closing while received bytes are unread
+/// would reset it (RFC 9112 9.6).
 async fn linger(connection: &Connection) {
     let closing = async {
         connection.shutdown().await?;
@@ -364,6 +372,6 @@ async fn linger(connection: &Connection) {
         }
         io::Result::Ok(())
     };
-    // It is closed in any case.
+    // The connection is closed in any case.
     let _ = timeout(LINGER, closing).await;
 }

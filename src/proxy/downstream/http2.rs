@@ -1,4 +1,4 @@
-//! The caller's side over HTTP/2: connections, whose streams are accepted and given to tasks.
+//! The caller's side over HTTP/2: accepts the streams of a connection and gives each to a task.
 
 use super::listener::ConnectionContext;
 use super::open_streams::{OpenStream, OpenStreams};
@@ -16,24 +16,25 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-/// The bytes every HTTP/2 connection begins with (RFC 9113 3.4).
+/// The bytes with which every HTTP/2 connection begins (RFC 9113 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How often a caller with open streams is asked whether it is there.
+/// How often a caller with open streams is pinged.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
-/// How long it may take to answer.
+/// How long a caller may take to answer a ping.
 const PING_ANSWER: Duration = Duration::from_secs(20);
 
-/// How many streams may be reset before they were looked at: a burst of calls that are given up at once is no attack.
+/// How many streams may be reset before they are accepted: a burst of calls that the caller cancels at once is no
+/// attack.
 const MOST_UNSEEN: usize = 200;
 
-/// How much memory small frames that wait to be read may take on a connection: a frame takes some 256 bytes beside its
-/// content. It is enough for a dozen streams to fill their windows with messages of 15 bytes, so that those who stream
-/// messages are made to wait as others are, and their connection does not end.
+/// How many bytes the small frames that wait to be read may take on a connection; a frame takes about 256 bytes beside
+/// its content. It is enough for a dozen streams to fill their windows with messages of 15 bytes: callers that stream
+/// messages are then slowed down by their windows, as others are, and their connection does not end.
 const SMALL_FRAMES: usize = 16 << 20;
 
-/// Serves one connection until it ends; the caller's preface is what `io` gives first.
+/// Serves one connection until it ends. `io` gives the caller's preface first.
 pub(crate) async fn serve_connection<T>(context: ConnectionContext, io: T)
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -41,7 +42,7 @@ where
     let service = context.listener.service();
     let limits = &service.limits;
     let settings = context.listener.http2();
-    // One stream may use its whole window.
+    // A single stream may use its whole window.
     let connection_window = settings.connection_window.max(settings.stream_window);
     let handshake = Builder::new()
         .initial_window_size(settings.stream_window)
@@ -67,7 +68,7 @@ where
         streams: Rc::default(),
         busy: false,
         liveness,
-        leaving: false,
+        goodbye_sent: false,
     };
     session.run().await;
 }
@@ -78,11 +79,11 @@ struct Http2Session<T> {
     peer: Rc<Peer>,
     connection: Connection<T, Bytes>,
     streams: Rc<OpenStreams>,
-    /// Whether there were streams when it was last looked.
+    /// Whether streams were open since the idle timer was last set.
     busy: bool,
     liveness: Liveness,
-    /// Whether goodbye was said.
-    leaving: bool,
+    /// Whether the caller was told that no new streams are taken.
+    goodbye_sent: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Http2Session<T> {
@@ -91,18 +92,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2Session<T> {
         poll_fn(|cx| self.poll_run(cx)).await;
     }
 
-    /// Takes what has happened; ready when the connection is over.
+    /// Handles all events of the connection; ready when the connection is over.
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.leaving && self.context.shutdown.poll_received(cx).is_ready() {
+        if !self.goodbye_sent && self.context.shutdown.poll_received(cx).is_ready() {
             self.say_goodbye();
         }
         loop {
             if let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
                 match accepted {
                     Some(Ok((request, respond))) => self.begin(request, respond),
-                    // It broke the protocol, and was told so.
+                    // The caller broke the protocol, and h2 has told it so.
                     Some(Err(error)) => {
-                        tracing::debug!(%error, "a caller's connection over HTTP/2 ended");
+                        tracing::debug!(%error, "an HTTP/2 connection of a caller ended with an error");
                         return Poll::Ready(());
                     }
                     None => return Poll::Ready(()),
@@ -117,19 +118,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2Session<T> {
             if self.streams.is_empty() {
                 return self.poll_idle(cx);
             }
-            self.streams.tell(cx);
-            return self.liveness.poll_peer_end(cx);
+            self.streams.register(cx);
+            return self.liveness.poll_peer_lost(cx);
         }
     }
 
-    /// Says goodbye to a caller that has begun no stream for too long, and gives it up when it does not subscribe.
+    /// Says goodbye to a caller that has had no stream for too long, and ends the connection when the caller does not
+    /// close it within [`LINGER`].
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.busy) {
             let limits = self.context.listener.service().limits;
-            self.context.timer.begin(if self.leaving { LINGER } else { limits.wait(self.context.opened) });
+            self.context.timer.begin(if self.goodbye_sent {
+                LINGER
+            } else {
+                limits.wait(self.context.opened)
+            });
         }
         ready!(self.context.timer.poll_elapsed(cx));
-        if self.leaving {
+        if self.goodbye_sent {
             return Poll::Ready(());
         }
         self.say_goodbye();
@@ -150,45 +156,46 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2Session<T> {
             respond,
             open: OpenStream::new(&self.streams),
         });
-        if is_old && !self.leaving {
+        if is_old && !self.goodbye_sent {
             self.say_goodbye();
         }
     }
 
-    /// Takes no new streams; those that are there are finished (RFC 9113 6.8).
+    /// Tells the caller that no new streams are taken. Open streams are finished (RFC 9113 6.8).
     fn say_goodbye(&mut self) {
-        self.leaving = true;
+        self.goodbye_sent = true;
         self.connection.graceful_shutdown();
         self.context.timer.begin(LINGER);
     }
 }
 
-/// Asks a caller with open streams whether it is there: one that is gone without a word would be served for ever.
+/// Pings a caller with open streams. Without pings, a caller that is lost without closing its connection would be
+/// served for ever.
 struct Liveness {
     pings: Option<PingPong>,
     timer: Pin<Box<Sleep>>,
-    asked: bool,
+    awaits_pong: bool,
 }
 
 impl Liveness {
     fn new(pings: Option<PingPong>) -> Self {
-        Self { pings, timer: Box::pin(sleep(PING_EVERY)), asked: false }
+        Self { pings, timer: Box::pin(sleep(PING_EVERY)), awaits_pong: false }
     }
 
-    /// Whether the caller has not answered in time.
-    fn poll_peer_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Becomes ready when the caller has not answered a ping in time.
+    fn poll_peer_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pings) = &mut self.pings else { return Poll::Pending };
         loop {
-            if self.asked && pings.poll_pong(cx).is_ready() {
-                self.asked = false;
+            if self.awaits_pong && pings.poll_pong(cx).is_ready() {
+                self.awaits_pong = false;
                 self.timer.as_mut().reset(Instant::now() + PING_EVERY);
             }
             ready!(self.timer.as_mut().poll(cx));
-            // One that cannot be sent is as good as one that is not answered.
-            if self.asked || pings.send_ping(Ping::opaque()).is_err() {
+            // A ping that cannot be sent counts as one that is not answered.
+            if self.awaits_pong || pings.send_ping(Ping::opaque()).is_err() {
                 return Poll::Ready(());
             }
-            self.asked = true;
+            self.awaits_pong = true;
             self.timer.as_mut().reset(Instant::now() + PING_ANSWER);
         }
     }

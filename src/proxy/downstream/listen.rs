@@ -1,4 +1,4 @@
-//! Listeners: sockets bound before any accepts, accepted connections spread evenly over the workers.
+//! Listening sockets: all are bound before any accepts, and accepted connections are spread evenly over the workers.
 
 use super::settings::{RouterSettings, SocketOptions};
 use crate::context::Peer;
@@ -18,10 +18,10 @@ use tokio::sync::{mpsc, watch};
 ///
 /// # Errors
 ///
-/// What the system says: the address is in use, is not this machine's, or needs more rights.
+/// The system's error: the address is in use, is not this machine's, or needs more rights.
 pub fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Without it a restart would have to wait for the connections of the process before.
+    // Without it, a restart would have to wait until the connections of the previous process are gone.
     socket.set_reuse_address(true)?;
     if options.reuse_port {
         socket.set_reuse_port(true)?;
@@ -39,18 +39,19 @@ pub(crate) struct AcceptedConnection {
     pub(crate) listener: usize,
     pub(crate) stream: std::net::TcpStream,
     pub(crate) peer: Peer,
-    /// Held as long as the connection is open.
+    /// The permit of the connection, as long as it is open.
     pub(crate) permit: Permit,
 }
 
-/// The way to one worker.
+/// The handle by which acceptors give connections to one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerHandle {
+    /// How many connections the worker has.
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) sender: mpsc::UnboundedSender<AcceptedConnection>,
 }
 
-/// One listening socket, and what becomes of the connections it accepts.
+/// One listening socket, with the workers that serve its connections.
 pub(crate) struct Acceptor {
     /// Its position among the listeners.
     pub(crate) listener: usize,
@@ -59,7 +60,7 @@ pub(crate) struct Acceptor {
     pub(crate) settings: watch::Receiver<Vec<RouterSettings>>,
     /// How many connections of this listener are open.
     pub(crate) open: Arc<AtomicUsize>,
-    /// How many were refused.
+    /// How many connections were refused.
     pub(crate) refused: Counter,
     pub(crate) workers: Vec<WorkerHandle>,
 }
@@ -69,7 +70,7 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// The socket cannot be watched.
+    /// The runtime cannot watch the socket.
     pub(crate) async fn run(mut self, mut guard: Guard) -> io::Result<()> {
         let socket = TcpListener::from_std(self.socket.try_clone()?)?;
         loop {
@@ -80,26 +81,26 @@ impl Acceptor {
             match accepted {
                 Ok((stream, remote)) => {
                     let Ok(stream) = stream.into_std() else { continue };
-                    if self.take(stream, remote).is_none() {
+                    if self.admit(stream, remote).is_none() {
                         return Ok(());
                     }
                 }
                 Err(error) => pause_after(&error).await,
             }
         }
-        // Who is connected as far as the system is concerned would be reset with the socket.
+        // Connections that the system has accepted already would be reset when the socket is closed.
         for _ in 0..self.options.backlog {
             let Ok((stream, remote)) = self.socket.accept() else { break };
-            if stream.set_nonblocking(true).is_ok() && self.take(stream, remote).is_none() {
+            if stream.set_nonblocking(true).is_ok() && self.admit(stream, remote).is_none() {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Hands a connection over to a worker, or refuses it; None when there is no worker left.
-    fn take(&mut self, stream: std::net::TcpStream, remote: SocketAddr) -> Option<()> {
-        // Without an address it was gone before it was there.
+    /// Hands a connection over to a worker, or refuses it; None when no worker is left.
+    fn admit(&mut self, stream: std::net::TcpStream, remote: SocketAddr) -> Option<()> {
+        // A connection without a local address has ended already.
         let Ok(local) = stream.local_addr() else { return Some(()) };
         let Some(permit) = Permits::new(self.most_connections(), &self.open).take() else {
             self.refused.increment();
@@ -111,7 +112,7 @@ impl Acceptor {
         hand_over(AcceptedConnection { listener, stream, peer, permit }, &mut self.workers)
     }
 
-    /// How many connections this listener may have now.
+    /// Returns how many connections this listener may have now.
     fn most_connections(&self) -> usize {
         let settings = self.settings.borrow();
         let mut listeners = settings.iter().flat_map(|router| &router.listeners);
@@ -119,20 +120,22 @@ impl Acceptor {
     }
 }
 
-/// What a connection beyond the limit is told, in the hope that it speaks HTTP/1.
+/// The response to a connection beyond the limit. A caller that speaks HTTP/1 can read it.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
     content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
 
-/// Tells a connection that it is one too many, as far as that takes no time: whoever has too many cannot wait for them.
+/// Tells the caller that there are too many connections, as far as the socket allows at once: the acceptor never waits
+/// for a caller.
 fn refuse(mut stream: &std::net::TcpStream) {
-    // Closing while bytes wait to be read would reset the connection, and the answer could be lost (RFC 9112 9.6).
+    // Closing while received bytes are unread would reset the connection, and the response could be lost (RFC 9112
+    // 9.6).
     let _ = stream.read(&mut [0; 4096]);
     let _ = stream.write(TOO_MANY);
 }
 
-/// Gives a connection to the worker that has the fewest; None when there is no worker left.
+/// Gives a connection to the worker that has the fewest; None when no worker is left.
 ///
-/// One that has ended is passed by: the others go on serving.
+/// A worker that has ended is left out, and the others go on serving.
 fn hand_over(mut accepted: AcceptedConnection, workers: &mut Vec<WorkerHandle>) -> Option<()> {
     loop {
         let (at, fewest) =
@@ -146,19 +149,20 @@ fn hand_over(mut accepted: AcceptedConnection, workers: &mut Vec<WorkerHandle>) 
     }
 }
 
-/// PeerProgress a little when the process is out of descriptors or memory: the next accept would fail at once, for ever.
+/// Waits for 100 ms after an error of accept that is not about one connection, such as running out of descriptors or
+/// memory: the next accept would fail at once, again and again.
 pub async fn pause_after(error: &io::Error) {
     let of_one_connection = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
     );
     if !of_one_connection {
-        tracing::warn!(%error, "no connection can be accepted");
+        tracing::warn!(%error, "cannot accept connections");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// Options that a socket refuses leave it usable.
+/// Sets the options of an accepted connection. Errors are ignored: a socket without the options still works.
 fn set_options(stream: &std::net::TcpStream, options: SocketOptions) {
     let _ = stream.set_nodelay(options.no_delay);
     if options.keep_alive {

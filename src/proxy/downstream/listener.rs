@@ -1,4 +1,4 @@
-//! One listener on one worker, and what each of its connections begins with.
+//! One listener on one worker, and the context of each of its connections.
 
 use super::access::AccessLogger;
 use super::stream::Stream;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
-/// One listener on one worker. Each request takes its service as that is when the request begins.
+/// One listener on one worker. Each request is served by the service as it is when the request begins.
 pub(crate) struct Listener {
     service: RefCell<Rc<Service>>,
     /// Settings sent to callers over HTTP/2.
@@ -44,7 +44,7 @@ impl Listener {
         Rc::clone(&self.service.borrow())
     }
 
-    /// Changes the service; requests that were begun are not touched.
+    /// Changes the service. Requests that have begun keep the old one.
     pub(crate) fn change(&self, http2: Http2Settings, change: impl FnOnce(&mut Service)) {
         self.http2.set(http2);
         change(Rc::make_mut(&mut self.service.borrow_mut()));
@@ -67,7 +67,7 @@ impl Listener {
     }
 }
 
-/// The context of one accepted connection, whichever protocol its caller speaks.
+/// The context of one accepted connection, for either protocol.
 pub(crate) struct ConnectionContext {
     pub(super) listener: Rc<Listener>,
     pub(super) peer: Peer,
@@ -86,13 +86,13 @@ impl ConnectionContext {
         Self { listener, peer, shutdown, timer: IdleTimer::new(wait), opened }
     }
 
-    /// Begins to wait for a request.
+    /// Restarts the timer that bounds the wait for a request.
     pub(super) fn await_request(&mut self) {
         let limits = self.listener.service().limits;
         self.timer.begin(limits.wait(self.opened));
     }
 
-    /// Whether the wait for a request has lasted too long, or the worker stops.
+    /// Becomes ready when the wait for a request has lasted too long, or the worker shuts down.
     pub(super) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.shutdown.poll_received(cx).is_ready() {
             return Poll::Ready(());

@@ -1,44 +1,44 @@
-//! The streams of a caller's connection over HTTP/2 that are open.
+//! Counts the open streams of a caller's HTTP/2 connection, and the streams that the caller reset too soon.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-/// How many streams that were reset as soon as they began, less those that were answered, end a connection.
+/// How many premature streams, less the answered ones, end a connection.
 const MOST_PREMATURE: u32 = 500;
 
-/// The streams of a connection.
+/// The counts of one connection's streams.
 #[derive(Debug, Default)]
 pub(super) struct OpenStreams {
     open: Cell<usize>,
-    /// Those that were reset as soon as they began, less those that were answered.
+    /// How many streams were reset as soon as they began, less those that were answered.
     premature: Cell<u32>,
-    /// Who is told when none is left, or too many were premature.
-    session: RefCell<Option<Waker>>,
+    /// The waker of the session's task: woken when no stream is left, or too many were premature.
+    waker: RefCell<Option<Waker>>,
 }
 
-/// One stream that is open; its drop says that it is over.
+/// One open stream. Its drop counts the stream as ended, in the way that `ended` says.
 pub(super) struct OpenStream {
     streams: Rc<OpenStreams>,
     pub(super) ended: StreamEnd,
 }
 
-/// How a stream ended.
+/// The way in which a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamEnd {
     Answered,
-    /// Its caller reset it as soon as it had begun it.
+    /// The caller reset the stream as soon as it had begun it.
     Premature,
     Reset,
 }
 
 impl OpenStreams {
-    /// Returns whether none is open.
+    /// Returns whether no stream is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.get() == 0
     }
 
-    /// Returns whether too many streams were premature, and begins to count anew then.
+    /// Returns whether too many streams were premature. If so, the count starts again from zero.
     pub(super) fn take_flood(&self) -> bool {
         let is_flood = self.premature.get() >= MOST_PREMATURE;
         if is_flood {
@@ -47,11 +47,11 @@ impl OpenStreams {
         is_flood
     }
 
-    /// Sees to it that the session's task is woken when it has to do something.
-    pub(super) fn tell(&self, cx: &Context<'_>) {
-        let mut session = self.session.borrow_mut();
-        if !session.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *session = Some(cx.waker().clone());
+    /// Registers the session's task to be woken when no stream is left, or too many were premature.
+    pub(super) fn register(&self, cx: &Context<'_>) {
+        let mut registered = self.waker.borrow_mut();
+        if !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *registered = Some(cx.waker().clone());
         }
     }
 }
@@ -66,9 +66,9 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("a stream was given up: this is a defect of the router");
+            tracing::error!("the task of a stream panicked: this is a bug in the router");
         }
-        let OpenStreams { open, premature, session } = &*self.streams;
+        let OpenStreams { open, premature, waker } = &*self.streams;
         open.set(open.get() - 1);
         match self.ended {
             StreamEnd::Answered => premature.set(premature.get().saturating_sub(1)),
@@ -76,9 +76,9 @@ impl Drop for OpenStream {
             StreamEnd::Reset => {}
         }
         if (open.get() == 0 || premature.get() >= MOST_PREMATURE)
-            && let Some(session) = session.take()
+            && let Some(waker) = waker.take()
         {
-            session.wake();
+            waker.wake();
         }
     }
 }

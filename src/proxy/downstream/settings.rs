@@ -1,4 +1,4 @@
-//! Routers and their listeners, as the proxy runs them.
+//! The configuration and the settings of routers and their listeners, as the proxy takes them.
 
 use super::access::AccessLog;
 use crate::context;
@@ -9,66 +9,66 @@ use crate::proxy::bind::BindingSettings;
 use crate::proxy::limits::{Http2Settings, Limits};
 use tokio::sync::watch;
 
-/// One router: what it is as long as it runs.
+/// The configuration of one router, which does not change while it runs.
 #[derive(Debug)]
 pub struct RouterConfig {
-    /// Its name among the routers.
+    /// The name of the router, unique among all routers.
     pub label: String,
-    /// What names mean when the request says nothing, now and whenever that changes.
+    /// The dtab and namers that apply to a request without overrides, live.
     pub naming: watch::Receiver<Naming>,
-    /// Where a line is written for each of its requests, if anywhere.
+    /// The log that receives a line for each request, if there is one.
     pub access_log: Option<AccessLog>,
-    /// Where its requests come in.
+    /// The listeners of the router.
     pub listeners: Vec<ListenerConfig>,
 }
 
-/// One listener of a router: what it is as long as it runs.
+/// The configuration of one listener, which does not change while it runs.
 #[derive(Debug)]
 pub struct ListenerConfig {
-    /// Its name in metrics: `<ip>/<port>`.
+    /// The name of the listener in metrics: `<ip>/<port>`.
     pub label: String,
-    /// Options of its connections.
+    /// Options of the listening socket and its connections.
     pub socket: SocketOptions,
 }
 
-/// What of a router can change while it runs. A request is served by what holds when it begins, also on a connection
-/// that was open before.
+/// The settings of a router that a reload may change while it runs. A request is served under the settings that apply
+/// when it begins, also on a connection that was open before.
 #[derive(Clone, Debug)]
 pub struct RouterSettings {
-    /// What identifiers put before a name: `dstPrefix`.
+    /// The prefix that identifiers put before a name: `dstPrefix`.
     pub prefix: Path,
-    /// How requests are named, tried in order.
+    /// The identifiers that name requests, tried in this order.
     pub identifiers: Vec<identify::Identifier>,
-    /// How names are bound, and what is remembered of that.
+    /// The settings for binding names, and for the cache of bindings.
     pub bindings: BindingSettings,
-    /// Of each of its listeners, in their order.
+    /// The settings of each listener, in the order of [`RouterConfig::listeners`].
     pub listeners: Vec<ListenerSettings>,
 }
 
-/// What of a listener can change while it runs.
+/// The settings of a listener that a reload may change while it runs.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
-    /// Whom it trusts, and what it adds.
+    /// The callers that the listener trusts, and the headers that it adds.
     pub policy: context::Config,
-    /// What it bounds.
+    /// The bounds on requests and connections.
     pub limits: Limits,
-    /// What callers over HTTP/2 are told; those that are connected already were told what held then.
+    /// Settings sent to callers over HTTP/2. Connections that are open already keep the settings that they were sent.
     pub http2: Http2Settings,
-    /// How many requests it serves at once, over all workers: `maxConcurrentRequests`. Requests that began while
-    /// nothing was said are not counted.
+    /// How many requests the listener serves at once, over all workers: `maxConcurrentRequests`. Requests that began
+    /// while there was no such limit are not counted.
     pub max_concurrent_requests: Option<usize>,
-    /// How many connections it has at once, over all workers: `maxConnections`.
+    /// How many connections the listener has at once, over all workers: `maxConnections`.
     pub max_connections: usize,
 }
 
 /// Options of a listening socket and of the connections it accepts: `socketOptions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
-    /// Small writes leave at once.
+    /// Whether small writes are sent at once (`TCP_NODELAY`).
     pub no_delay: bool,
-    /// Several processes may listen on the port.
+    /// Whether several processes may listen on the port (`SO_REUSEPORT`).
     pub reuse_port: bool,
-    /// Idle connections are probed.
+    /// Whether idle connections are probed (`SO_KEEPALIVE`).
     pub keep_alive: bool,
     /// How many connections may wait to be accepted.
     pub backlog: i32,

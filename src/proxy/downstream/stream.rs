@@ -1,4 +1,4 @@
-//! One stream of a caller over HTTP/2: a request, and its response.
+//! One stream of a caller over HTTP/2: a request and its response.
 
 use super::access::{AccessLogger, CountingSink};
 use super::open_streams::{OpenStream, StreamEnd};
@@ -21,10 +21,10 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// How soon after its beginning a stream must be reset to count as one that was never meant.
+/// How soon after it began a stream must be reset to count as premature.
 const PREMATURE: Duration = Duration::from_secs(1);
 
-/// A stream that was begun, for the task that serves it.
+/// A stream that has begun, for the task that serves it.
 pub(crate) struct Stream {
     pub(super) service: Rc<Service>,
     pub(super) access: Option<Rc<AccessLogger>>,
@@ -43,7 +43,7 @@ impl TaskWork for Stream {
     }
 }
 
-/// One request's turn on its stream.
+/// The serving of one request on its stream.
 struct Http2Turn {
     service: Rc<Service>,
     access: Option<Rc<AccessLogger>>,
@@ -53,19 +53,19 @@ struct Http2Turn {
 }
 
 impl Http2Turn {
-    /// Serves the stream.
+    /// Serves the stream until it is answered, or the caller resets it or stalls.
     async fn serve(&self, request: http::Request<RecvStream>) -> StreamEnd {
         let began = Instant::now();
-        // Made when the caller is awaited for the first time: most streams never wait for it.
+        // Made when the stream waits for the caller for the first time: most streams never do.
         let mut stall = None;
-        let mut work = pin!(self.answer(request));
+        let mut serving = pin!(self.answer(request));
         poll_fn(|cx| {
-            // Before the work, which would see only that a body has broken off.
+            // Checked before the serving is polled, which would see only that a body has ended early.
             if self.reply.poll_given_up(cx).is_ready() {
                 let premature = !self.reply.is_begun() && began.elapsed() < PREMATURE;
                 return Poll::Ready(if premature { StreamEnd::Premature } else { StreamEnd::Reset });
             }
-            if work.as_mut().poll(cx).is_ready() {
+            if serving.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(StreamEnd::Answered);
             }
             if stall.is_some() || self.progress.awaits_peer() {
@@ -81,7 +81,7 @@ impl Http2Turn {
         .await
     }
 
-    /// Carries one request and its response.
+    /// Has a request served, and sends its response or error.
     async fn answer(&self, request: http::Request<RecvStream>) {
         let (mut request, valid) = self.take(request);
         let served = match valid {
@@ -90,12 +90,12 @@ impl Http2Turn {
         };
         let response = match served {
             Ok(response) => response,
-            // The caller broke its own request off.
+            // The caller ended its own request early.
             Err(Error::RequestBody(_)) => return self.reply.reset(Reason::PROTOCOL_ERROR),
             Err(error) => {
                 self.service.count_error(&error);
                 request.record.fail(&error);
-                if let Error::Reset { source, unsent: false, .. } = &error
+                if let Error::Reset { source, repeatable: false, .. } = &error
                     && let Some(reason) = refusal_code(source)
                 {
                     return self.reply.reset(reason);
@@ -107,14 +107,14 @@ impl Http2Turn {
         self.deliver(response, &mut request.record).await;
     }
 
-    /// Makes of what the stream brought a request, and judges it.
+    /// Makes a request of the stream's head and body, and checks it.
     fn take(&self, request: http::Request<RecvStream>) -> (Request, Result<(), Error>) {
         let (parts, body) = request.into_parts();
         let record = Record::new(self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer)));
         let mut head = self.service.pools.heads.take();
         let whole = body.is_end_stream();
         let framing = validate(&mut head, &parts, whole, &self.service);
-        // A body without a length may be a stream of messages, silent as long as it likes.
+        // A body without a length may be a stream of messages, which may pause for any time: it has no stall timer.
         let progress = matches!(framing, Ok(Framing::Length(_))).then(|| Rc::clone(&self.progress));
         let value = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
         let request = Request {
@@ -134,7 +134,7 @@ impl Http2Turn {
         (request, framing.map(drop))
     }
 
-    /// Writes a response and the body behind it.
+    /// Sends a response with its body, and ends the exchange.
     async fn deliver(&self, mut response: Response, record: &mut Record) {
         let reply = &self.reply;
         response.head.settle_response(response.framing, ResponseConnection::Http2);
@@ -163,14 +163,14 @@ impl Http2Turn {
         let outcome = Outcome::Answered(response.head.status());
         record.end(outcome, true);
         if matches!(response.upload, Upload::Going(_)) {
-            // The endpoint has answered, and may read on to the end.
+            // The endpoint has answered, and may still read the rest of the body.
             let _ = timeout(LINGER, response.upload.end()).await;
         }
         response.end(record, outcome);
     }
 }
 
-/// Checks a head and puts it into the form in which it is routed.
+/// Checks a head and brings it into the form in which it is routed.
 fn validate(
     head: &mut Head,
     parts: &http::request::Parts,
@@ -191,7 +191,7 @@ fn validate(
     }
 }
 
-/// Whether a content type is gRPC's own: `application/grpc`, alone or with a format or parameters behind it.
+/// Returns whether a content type is that of gRPC: `application/grpc`, alone or with a format or parameters after it.
 fn is_grpc(content_type: &[u8]) -> bool {
     let rest = content_type.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))

@@ -1,37 +1,38 @@
-//! The tasks of streams: each serves one stream after the other.
+//! The tasks of streams: each task serves one stream after the other.
 //!
-//! A task is some kilobytes, and a stream is often over within microseconds: making a task for each would be a good part
-//! of its cost.
+//! A task takes some kilobytes, and a stream is often over within microseconds: allocating a task for each stream would
+//! be a good part of its cost.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// How many tasks of a listener wait for a stream at most: those of more streams at one time end with them.
-const KEPT: usize = 64;
+/// How many tasks of a listener wait for a stream at most. A task beyond them ends with its stream.
+const MOST_IDLE: usize = 64;
 
-/// Something that a task does.
+/// A piece of work for a task.
 pub(crate) trait TaskWork: 'static {
-    /// Does it.
+    /// Does the work.
     async fn run(self);
 }
 
-/// A worker's tasks for one listener's streams; cheap to clone.
+/// The tasks of one worker for the streams of one listener. Cheap to clone.
 #[derive(Debug)]
 pub(crate) struct TaskPool<W>(Rc<RefCell<Vec<IdleTask<W>>>>);
 
-/// A task that progress for work; its drop ends the task.
+/// A task that waits for work. Its drop ends the task.
 #[derive(Debug)]
 struct IdleTask<W>(Rc<RefCell<TaskState<W>>>);
 
-/// What a task is to do next.
+/// The next step of a task.
 #[derive(Debug)]
 enum TaskState<W> {
-    /// To wait for work.
+    /// The task waits for work.
     Nothing(Option<Waker>),
+    /// The task does this work.
     TaskWork(W),
-    /// To end.
+    /// The task ends.
     End,
 }
 
@@ -48,7 +49,7 @@ impl<W> Default for TaskPool<W> {
 }
 
 impl<W: TaskWork> TaskPool<W> {
-    /// Lets a task do some work: one that progress for it, or a new one.
+    /// Gives some work to a waiting task, or to a new one.
     pub(crate) fn spawn(&self, work: W) {
         let waiting = self.0.borrow_mut().pop();
         match waiting {
@@ -61,13 +62,13 @@ impl<W: TaskWork> TaskPool<W> {
     }
 }
 
-/// Does one work after the other.
+/// Runs one task: it does one piece of work after the other, until its next step is to end.
 async fn run<W: TaskWork>(tasks: Weak<RefCell<Vec<IdleTask<W>>>>, next: Rc<RefCell<TaskState<W>>>) {
     while let Some(work) = poll_fn(|cx| next.borrow_mut().poll_take(cx)).await {
         work.run().await;
         let Some(tasks) = tasks.upgrade() else { return };
         let mut tasks = tasks.borrow_mut();
-        if tasks.len() == KEPT {
+        if tasks.len() == MOST_IDLE {
             return;
         }
         tasks.push(IdleTask(Rc::clone(&next)));
@@ -75,7 +76,7 @@ async fn run<W: TaskWork>(tasks: Weak<RefCell<Vec<IdleTask<W>>>>, next: Rc<RefCe
 }
 
 impl<W> TaskState<W> {
-    /// Takes the work, once it is there; None when there will be none.
+    /// Takes the next piece of work once there is one; None when the task is to end.
     fn poll_take(&mut self, cx: &Context<'_>) -> Poll<Option<W>> {
         match std::mem::replace(self, Self::Nothing(None)) {
             Self::Nothing(_) => {
@@ -89,12 +90,12 @@ impl<W> TaskState<W> {
 }
 
 impl<W> IdleTask<W> {
-    /// Wakes the task, if it still progress, to do this.
-    fn wake(&self, to: TaskState<W>) {
+    /// Gives the task its next step and wakes it, if it still waits.
+    fn wake(&self, state: TaskState<W>) {
         let mut next = self.0.borrow_mut();
         if let TaskState::Nothing(waker) = &mut *next {
             let waker = waker.take();
-            *next = to;
+            *next = state;
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -114,7 +115,7 @@ mod tests {
     use std::cell::Cell;
     use tokio::sync::Barrier;
 
-    /// Notes that it was done once all that were begun with it are under way.
+    /// Adds one to a count once all notes that were begun with it are under way.
     struct Note(Rc<Cell<usize>>, Rc<Barrier>);
 
     impl TaskWork for Note {
@@ -146,9 +147,9 @@ mod tests {
             assert_eq!(tasks.0.borrow().len(), 5);
         }
         assert_eq!(alive(), 5);
-        spawn(&tasks, KEPT + 6).await;
-        assert_eq!(tasks.0.borrow().len(), KEPT, "what were more have ended");
-        assert_eq!(alive(), KEPT);
+        spawn(&tasks, MOST_IDLE + 6).await;
+        assert_eq!(tasks.0.borrow().len(), MOST_IDLE, "the tasks beyond the limit have ended");
+        assert_eq!(alive(), MOST_IDLE);
         drop(tasks);
         while alive() > 0 {
             tokio::task::yield_now().await;

@@ -31,7 +31,7 @@ pub(super) async fn tunnel(connection: &Rc<Connection>, response: Response, reco
     connection.set_body_wanted(true);
     let ended = Cell::new(false);
     let (down, up) = (one_way(&upstream, connection, &ended), one_way(connection, &upstream, &ended));
-    // Whatever broke, the other direction has no receiver left.
+    // When one direction fails, the other has no receiver left.
     let both = pin!(async { tokio::try_join!(down, up) });
     if let Some(Ok(_)) = while_open(connection, &ended, both).await {
         attempt.end(outcome);
@@ -39,7 +39,7 @@ pub(super) async fn tunnel(connection: &Rc<Connection>, response: Response, reco
     }
 }
 
-/// Drives a tunnel: without a limit while both sides are there, and while bytes move when one has ended.
+/// Drives a tunnel: without a time limit while both sides are open, and only while bytes move when one has ended.
 async fn while_open<T>(
     connection: &Connection,
     ended: &Cell<bool>,
@@ -57,12 +57,12 @@ async fn while_open<T>(
 
 /// Carries bytes one way until their source ends, and passes the end on.
 ///
-/// Silence is no stall here: it may last as long as it likes.
+/// Silence does not count as a stall here: it may last for any time.
 async fn one_way(from: &Rc<Connection>, to: &Rc<Connection>, ended: &Cell<bool>) -> io::Result<()> {
     loop {
-        let here = from.with_input(<[u8]>::len);
-        if here > 0 {
-            let piece = from.take(here);
+        let length = from.with_input(<[u8]>::len);
+        if length > 0 {
+            let piece = from.take(length);
             to.write([piece.bytes(), b"", b""]).await?;
         } else if poll_fn(|cx| from.poll_fill(cx)).await? == 0 {
             break;

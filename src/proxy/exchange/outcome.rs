@@ -61,7 +61,7 @@ mod tests {
         for (error, outcome) in [
             (Error::Connecting { address, source: broken() }, Outcome::Refused),
             (Error::ConnectTimeout { address, timeout }, Outcome::TimedOut),
-            (Error::Reset { address, source: broken(), unsent: true }, Outcome::Reset),
+            (Error::Reset { address, source: broken(), repeatable: true }, Outcome::Reset),
             (Error::BadResponse { address, reason: String::new() }, Outcome::Reset),
             (Error::Timeout { timeout }, Outcome::TimedOut),
             (Error::RequestBody(broken()), Outcome::Abandoned),

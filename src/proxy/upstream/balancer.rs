@@ -1,7 +1,7 @@
-//! Picks an endpoint: the less loaded of two, drawn by weight.
+//! Picks an endpoint by weight, and by load: the less loaded of two.
 //!
-//! Endpoints of one weight form a class; a class is drawn by its weight times the number of its members, as Finagle's
-//! weighted balancers do, and inside it the less loaded of two random members wins ("power of two choices").
+//! Endpoints of one weight form a class. A class is drawn by its weight times the number of its endpoints, as Finagle's
+//! weighted balancers do. Inside the class, the less loaded of two random endpoints is picked ("power of two choices").
 
 use super::endpoint::WorkerEndpoint;
 use crate::interpret::{Endpoint, EndpointSet};
@@ -9,62 +9,65 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// The endpoints of one client.
+/// The endpoints of one client on one worker, grouped by weight.
 #[derive(Debug, Default)]
 pub(crate) struct Balancer {
     classes: Vec<Class>,
 }
 
+/// The endpoints of one weight.
 #[derive(Debug)]
 struct Class {
     weight: f64,
-    members: Vec<Rc<WorkerEndpoint>>,
+    endpoints: Vec<Rc<WorkerEndpoint>>,
 }
 
 impl Class {
+    /// Returns the part of the traffic that the class gets, not yet divided by the sum over all classes.
     fn share(&self) -> f64 {
-        // A set of endpoints is far smaller than what a double counts exactly.
-        self.weight * self.members.len() as f64
+        // A set of endpoints is far smaller than the largest count that a double holds exactly.
+        self.weight * self.endpoints.len() as f64
     }
 
-    /// The less loaded of two members that were not tried yet.
+    /// Returns the less loaded of two random endpoints, or the least loaded of those that are not in `tried`.
     fn less_loaded_of_two(&self, tried: &[SocketAddr]) -> Option<&Rc<WorkerEndpoint>> {
-        let fresh = |member: &&Rc<WorkerEndpoint>| !tried.contains(&member.address());
+        let untried = |endpoint: &&Rc<WorkerEndpoint>| !tried.contains(&endpoint.address());
         if !tried.is_empty() {
-            return self.members.iter().filter(fresh).min_by_key(|member| member.in_flight());
+            return self.endpoints.iter().filter(untried).min_by_key(|endpoint| endpoint.in_flight());
         }
-        let count = self.members.len();
+        let count = self.endpoints.len();
         let first = fastrand::usize(..count);
         if count == 1 {
-            return self.members.first();
+            return self.endpoints.first();
         }
         let second = (first + fastrand::usize(1..count)) % count;
-        let (first, second) = (self.members.get(first)?, self.members.get(second)?);
+        let (first, second) = (self.endpoints.get(first)?, self.endpoints.get(second)?);
         Some(if second.in_flight() < first.in_flight() { second } else { first })
     }
 }
 
 impl Balancer {
-    /// Takes over a new set of endpoints; those that stay keep their connections and their load.
-    ///
-    /// `make` makes those that are new.
+    /// Replaces the set of endpoints. Those in both sets keep their connections and their load; `make` makes the new
+    /// ones.
     pub(crate) fn update(&mut self, set: &EndpointSet, make: impl Fn(&Endpoint) -> WorkerEndpoint) {
         let old: HashMap<_, _> = std::mem::take(&mut self.classes)
             .into_iter()
-            .flat_map(|class| class.members)
-            .map(|member| ((member.address(), member.hint()), member))
+            .flat_map(|class| class.endpoints)
+            .map(|endpoint| ((endpoint.address(), endpoint.hint()), endpoint))
             .collect();
         for endpoint in Endpoint::preferred(set) {
-            let known = old.get(&(endpoint.address, endpoint.hint)).cloned();
-            let member = known.unwrap_or_else(|| Rc::new(make(endpoint)));
+            let existing = old.get(&(endpoint.address, endpoint.hint)).cloned();
+            let worker_endpoint = existing.unwrap_or_else(|| Rc::new(make(endpoint)));
             match self.classes.iter_mut().find(|class| class.weight.to_bits() == endpoint.weight.to_bits()) {
-                Some(class) => class.members.push(member),
-                None => self.classes.push(Class { weight: endpoint.weight, members: vec![member] }),
+                Some(class) => class.endpoints.push(worker_endpoint),
+                None => {
+                    self.classes.push(Class { weight: endpoint.weight, endpoints: vec![worker_endpoint] });
+                }
             }
         }
     }
 
-    /// Draws an endpoint that is not among those `tried` before; None when there is no other.
+    /// Draws an endpoint that is not in `tried`; None when there is no other.
     pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<Rc<WorkerEndpoint>> {
         let total: f64 = self.classes.iter().map(Class::share).sum();
         let mut draw = if self.classes.len() > 1 { fastrand::f64() * total } else { 0.0 };
@@ -72,14 +75,14 @@ impl Balancer {
             draw -= class.share();
             draw < 0.0
         });
-        // Weights that are all zero, and members that were all tried, leave it to any class.
+        // When all weights are zero, or every endpoint of the class was tried, any class will do.
         let any = || self.classes.iter().find_map(|class| class.less_loaded_of_two(tried));
         drawn.and_then(|class| class.less_loaded_of_two(tried)).or_else(any).cloned()
     }
 
-    /// Every endpoint.
+    /// Returns every endpoint.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Rc<WorkerEndpoint>> {
-        self.classes.iter().flat_map(|class| &class.members)
+        self.classes.iter().flat_map(|class| &class.endpoints)
     }
 }
 
@@ -97,7 +100,7 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    /// Takes over a set as a client does whose id is empty.
+    /// Replaces the set as a client with an empty id does.
     fn update(balancer: &mut Balancer, set: &EndpointSet, registry: &EndpointRegistry) {
         let heads = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
         let settings = Rc::new(ClientSettings::new(WireProtocol::Http1, heads));
@@ -126,12 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn none_of_nothing() {
+    fn an_empty_set_has_no_pick() {
         assert!(balancer(&[]).pick(&[]).is_none());
     }
 
     #[test]
-    fn what_is_about_to_end_is_drawn_when_nothing_else_is_left() {
+    fn terminating_endpoints_are_drawn_when_no_other_is_left() {
         let set = |terminating: [bool; 2]| {
             let endpoints = terminating
                 .into_iter()
@@ -174,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_tried_is_not_drawn_again() {
+    fn tried_endpoints_are_not_drawn_again() {
         let balancer = balancer(&[1.0, 5.0]);
         assert_eq!(balancer.pick(&[address(2)]).unwrap().address(), address(1));
         assert!(balancer.pick(&[address(1), address(2)]).is_none());
     }
 
     #[test]
-    fn who_stays_keeps_its_load_and_workers_share_it() {
+    fn endpoints_that_stay_keep_their_load_and_workers_share_it() {
         let endpoint_registry = EndpointRegistry::default();
         let (one, both) = (
             EndpointSet::new(vec![Endpoint::at(address(1))]),

@@ -1,4 +1,4 @@
-//! Everything that ends at one bound id: its endpoints, and the sending of requests to one of them.
+//! A client: the endpoints of one bound id, and the attempts to send a request to one of them.
 
 use super::balancer::Balancer;
 use super::connect::connect;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Everything that ends at one bound id: its endpoints, with their connections, shared by all names that lead there.
+/// The endpoints of one bound id with their connections, on one worker. All names that lead to the id share it.
 #[derive(Debug)]
 pub(crate) struct Client {
     id: Path,
@@ -31,7 +31,7 @@ pub(crate) struct Client {
     state: RefCell<ClientState>,
 }
 
-/// A bound name with endpoints.
+/// A bound id and its endpoints, from which a client is made.
 pub(crate) struct ClientTarget<'a> {
     pub(crate) id: &'a Path,
     pub(crate) endpoints: &'a watch::Receiver<EndpointSet>,
@@ -53,7 +53,7 @@ pub(crate) struct ObjectPools {
 }
 
 impl Client {
-    /// Makes the client of a bound name; `registry` is shared by the workers.
+    /// Makes the client of a bound id. The workers share `registry`.
     pub(crate) fn new(
         bound: &ClientTarget<'_>,
         settings: Rc<ClientSettings>,
@@ -63,7 +63,7 @@ impl Client {
             ClientState { endpoints: bound.endpoints.clone(), balancer: Balancer::default(), settings };
         let client =
             Self { id: bound.id.clone(), registry: Arc::clone(registry), state: RefCell::new(state) };
-        client.update(&mut client.state.borrow_mut());
+        client.update_endpoints(&mut client.state.borrow_mut());
         client
     }
 
@@ -78,24 +78,24 @@ impl Client {
         &self.id
     }
 
-    /// Follows another source of the same name's endpoints: what a namer that was asked afresh gave.
-    pub(crate) fn follow(&self, endpoints: &watch::Receiver<EndpointSet>) {
+    /// Replaces the source of the endpoints: a namer that is asked again gives a new one for the same id.
+    pub(crate) fn replace_source(&self, endpoints: &watch::Receiver<EndpointSet>) {
         let state = &mut *self.state.borrow_mut();
         if !state.endpoints.same_channel(endpoints) {
             state.endpoints = endpoints.clone();
-            self.update(state);
+            self.update_endpoints(state);
         }
     }
 
-    /// Takes over other settings for its next requests; connections that are open stay.
+    /// Replaces the settings for the next requests. Open connections stay.
     pub(crate) fn configure(&self, settings: Rc<ClientSettings>) {
         let state = &mut *self.state.borrow_mut();
         state.balancer.endpoints().for_each(|endpoint| endpoint.configure(&settings));
         state.settings = settings;
     }
 
-    /// Takes over the set of endpoints as it is now.
-    fn update(&self, state: &mut ClientState) {
+    /// Gives the balancer the present set of endpoints.
+    fn update_endpoints(&self, state: &mut ClientState) {
         let ClientState { endpoints, balancer, settings } = state;
         let set = endpoints.borrow_and_update().clone();
         balancer.update(&set, |endpoint| {
@@ -104,31 +104,32 @@ impl Client {
         });
     }
 
-    /// Draws an endpoint of the set as it is now.
+    /// Draws an endpoint of the present set that is not in `tried`.
     fn pick(&self, tried: &[SocketAddr]) -> Option<Rc<WorkerEndpoint>> {
         let state = &mut *self.state.borrow_mut();
-        // One atomic load while nothing changes; an error says that nothing will change any more.
+        // One atomic load while nothing changes. An error means that the set will not change any more.
         if state.endpoints.has_changed().unwrap_or(false) {
-            self.update(state);
+            self.update_endpoints(state);
         }
         state.balancer.pick(tried)
     }
 
-    /// Sends a request to an endpoint; to another one, or again, as long as it may be sent once more.
+    /// Sends a request to an endpoint. After a failed attempt, sends it again or to another endpoint, as long as
+    /// attempts are left and the request may be sent again.
     ///
     /// # Errors
     ///
-    /// That of the last attempt; or the client has no endpoint that was not tried.
+    /// The error of the last attempt, or that the client has no endpoints.
     pub(crate) async fn call(&self, request: &mut Request, pools: &ObjectPools) -> Result<Response, Error> {
         let left = self.state.borrow().settings.max_attempts;
-        let mut attempts = Attempts { pools, left, refused: Vec::new(), failed: None };
+        let mut attempts = Attempts { pools, left, unreachable: Vec::new(), last_error: None };
         loop {
-            let Some(endpoint) = self.pick(&attempts.refused) else {
-                return Err(attempts.failed.unwrap_or_else(|| self.no_endpoints()));
+            let Some(endpoint) = self.pick(&attempts.unreachable) else {
+                return Err(attempts.last_error.unwrap_or_else(|| self.no_endpoints()));
             };
             match attempts.attempt(&endpoint, request).await {
                 Ok(response) => return Ok(response),
-                Err(error) => attempts.go_on(&endpoint, error)?,
+                Err(error) => attempts.prepare_next(&endpoint, error)?,
             }
         }
     }
@@ -147,16 +148,16 @@ impl Client {
 /// The attempts of one request.
 struct Attempts<'a> {
     pools: &'a ObjectPools,
-    /// How many more may be made.
+    /// How many attempts are left.
     left: usize,
-    /// The endpoints to which no connection could be made.
-    refused: Vec<SocketAddr>,
-    /// The error of the last one.
-    failed: Option<Error>,
+    /// The endpoints to which no connection could be opened.
+    unreachable: Vec<SocketAddr>,
+    /// The error of the last attempt.
+    last_error: Option<Error>,
 }
 
 impl Attempts<'_> {
-    /// Sends a request to one endpoint within its time limit, and reports how that ended if it failed.
+    /// Sends a request to one endpoint within its time limit. Notes the outcome if it fails.
     async fn attempt(&self, endpoint: &Rc<WorkerEndpoint>, request: &mut Request) -> Result<Response, Error> {
         let mut attempt = endpoint.begin();
         request.record.note_endpoint(endpoint.address());
@@ -170,7 +171,7 @@ impl Attempts<'_> {
         }
     }
 
-    /// Sends a request on a connection that progress, or on a new one.
+    /// Sends a request on a connection from the pool, or on a new one.
     async fn send(
         &self,
         endpoint: &WorkerEndpoint,
@@ -181,10 +182,11 @@ impl Attempts<'_> {
             return Box::pin(http2::send(endpoint, request, &self.pools.heads)).await;
         }
         let (address, settings) = (endpoint.address(), endpoint.settings());
-        // Connections that waited beside one that turned out to be dead may be dead as well.
-        let waiting = if self.failed.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };
-        let reused = waiting.is_some();
-        let connection = match waiting {
+        // After a connection from the pool turned out to be dead, the others in it may be dead as well.
+        let pooled =
+            if self.last_error.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };
+        let reused = pooled.is_some();
+        let connection = match pooled {
             Some(connection) => connection,
             None => {
                 let stream = Box::pin(connect(address, &settings)).await?;
@@ -196,21 +198,21 @@ impl Attempts<'_> {
         exchange.send(request).await
     }
 
-    /// Takes the error of an attempt, and returns it when there is to be no other.
-    fn go_on(&mut self, endpoint: &WorkerEndpoint, error: Error) -> Result<(), Error> {
-        let elsewhere = match &error {
+    /// Prepares the next attempt after a failed one. Returns the error if there is to be no other.
+    fn prepare_next(&mut self, endpoint: &WorkerEndpoint, error: Error) -> Result<(), Error> {
+        let is_unreachable = match &error {
             Error::Connecting { .. } | Error::ConnectTimeout { .. } => true,
-            Error::Reset { unsent: true, .. } => false,
+            Error::Reset { repeatable: true, .. } => false,
             _ => return Err(error),
         };
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
             return Err(error);
         }
-        if elsewhere {
-            self.refused.push(endpoint.address());
+        if is_unreachable {
+            self.unreachable.push(endpoint.address());
         }
-        self.failed = Some(error);
+        self.last_error = Some(error);
         Ok(())
     }
 }

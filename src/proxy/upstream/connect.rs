@@ -20,11 +20,12 @@ pub(crate) async fn connect(address: SocketAddr, settings: &ClientSettings) -> R
     Ok(Transport::Plain(stream))
 }
 
-/// Sets options without which a socket still works, so that it does not matter when one is refused.
+/// Sets the options of a connection. Errors are ignored: a socket without the options still works.
 fn set_options(stream: &TcpStream, settings: &ClientSettings) {
-    // A small request must not wait for the acknowledgement of the one before.
+    // A small request must not wait until the previous one is acknowledged.
     let _ = stream.set_nodelay(true);
-    // A node that is lost says nothing: what was sent must be acknowledged, and silence is probed.
+    // A node that is lost closes no connection: sent bytes must be acknowledged in time, and idle connections are
+    // probed.
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(settings.keepalive));
     #[cfg(target_os = "linux")]

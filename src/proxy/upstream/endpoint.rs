@@ -1,4 +1,4 @@
-//! An endpoint: its state, which all workers share, and its connections, which each worker has for itself.
+//! An endpoint: its state, which all workers share, and its connections, which each worker has to itself.
 
 use super::http2_pool::Http2Pool;
 use super::pool::Pool;
@@ -32,53 +32,54 @@ impl EndpointState {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
-    /// Takes the outcome of a request: the only word of an endpoint's health that a worker gives.
+    /// Counts a request that has ended. Its outcome is all that workers tell of an endpoint's health.
     fn report(&self, _outcome: Outcome) {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
-/// The endpoints of all clients, with the state that the workers share.
+/// The registry of all clients' endpoints, with the state of each that the workers share.
 ///
-/// Looked up when the set of endpoints changes, never on the request path.
+/// It is locked when a set of endpoints changes, and not for each request.
 #[derive(Debug, Default)]
 pub struct EndpointRegistry(Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>);
 
 impl EndpointRegistry {
-    /// Returns the endpoints that the workers know, by client: those of the last time each was used.
+    /// Returns the endpoints that the workers use, by client: each client's set as of its last request.
     pub fn endpoints(&self) -> BTreeMap<Path, BTreeSet<SocketAddr>> {
-        let endpoint_registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut clients: BTreeMap<Path, BTreeSet<SocketAddr>> = BTreeMap::new();
-        for ((client, address), _) in endpoint_registry.iter().filter(|(_, load)| load.strong_count() > 0) {
+        for ((client, address), _) in states.iter().filter(|(_, state)| state.strong_count() > 0) {
             clients.entry(client.clone()).or_default().insert(*address);
         }
         clients
     }
 
+    /// Returns the state of an endpoint of a client, which is made if no worker uses it yet.
     pub(crate) fn state(&self, client: &Path, address: SocketAddr) -> Arc<EndpointState> {
-        let mut endpoint_registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (client.clone(), address);
-        if let Some(load) = endpoint_registry.get(&key).and_then(Weak::upgrade) {
-            return load;
+        if let Some(state) = states.get(&key).and_then(Weak::upgrade) {
+            return state;
         }
-        if endpoint_registry.len() == endpoint_registry.capacity() {
-            endpoint_registry.retain(|_, load| load.strong_count() > 0);
+        if states.len() == states.capacity() {
+            states.retain(|_, state| state.strong_count() > 0);
         }
-        let load = Arc::default();
-        endpoint_registry.insert(key, Arc::downgrade(&load));
-        load
+        let state = Arc::default();
+        states.insert(key, Arc::downgrade(&state));
+        state
     }
 }
 
-/// One endpoint, as a worker knows it.
+/// One endpoint on one worker.
 #[derive(Debug)]
 pub(crate) struct WorkerEndpoint {
     address: SocketAddr,
     hint: Option<Hint>,
     settings: RefCell<Rc<ClientSettings>>,
-    /// Connections of this worker over HTTP/1 that wait for a request.
+    /// The idle HTTP/1 connections of this worker.
     pool: Pool,
-    /// Connections of this worker over HTTP/2.
+    /// The HTTP/2 connections of this worker.
     http2: Http2Pool,
     state: Arc<EndpointState>,
 }
@@ -116,17 +117,17 @@ impl WorkerEndpoint {
         self.state.in_flight.load(Relaxed)
     }
 
-    /// Returns the settings that hold for the next request.
+    /// Returns the settings for the next request.
     pub(crate) fn settings(&self) -> Rc<ClientSettings> {
         Rc::clone(&self.settings.borrow())
     }
 
-    /// Takes over other settings; connections that are open stay.
+    /// Replaces the settings for the next requests. Open connections stay.
     pub(crate) fn configure(&self, settings: &Rc<ClientSettings>) {
         *self.settings.borrow_mut() = Rc::clone(settings);
     }
 
-    /// Returns the protocol of its connections: its namer's hint, or else its client's setting.
+    /// Returns the protocol of the endpoint's connections: its namer's hint, or else its client's setting.
     pub(crate) fn protocol(&self) -> WireProtocol {
         match self.hint {
             Some(Hint::H2c) => WireProtocol::Http2,
@@ -135,14 +136,14 @@ impl WorkerEndpoint {
         }
     }
 
-    /// Begins an attempt to send a request to it.
+    /// Begins an attempt to send a request to the endpoint.
     pub(crate) fn begin(self: &Rc<Self>) -> Attempt {
         self.state.begin();
         let endpoint = Rc::clone(self);
         Attempt::new(endpoint)
     }
 
-    /// Closes connections that waited too long.
+    /// Closes connections that were idle for too long.
     pub(crate) fn sweep(&self, now: tokio::time::Instant) {
         let settings = self.settings.borrow();
         self.pool.sweep(now, &settings);

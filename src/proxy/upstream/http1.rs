@@ -1,4 +1,4 @@
-//! The endpoint's side of an exchange over HTTP/1: the request is sent, the head of the response read.
+//! The endpoint's side of an exchange over HTTP/1: sends the request, and reads the head of the response.
 
 use crate::message::{
     Framing, Head, HeadLimits, KnownField, RequestConnection, keeps_alive, response_framing,
@@ -17,37 +17,39 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
-/// One exchange on a connection, which carries nothing else meanwhile.
+/// One exchange on a connection, which carries no other meanwhile.
 pub(crate) struct Http1Exchange<'a> {
     pub(crate) connection: Rc<Connection>,
     pub(crate) address: SocketAddr,
-    /// Whether the connection had waited in the pool.
+    /// Whether the connection comes from the pool.
     pub(crate) reused: bool,
     pub(crate) heads: &'a ObjectPool<Head>,
     /// Bounds on the head of the response.
     pub(crate) limits: &'a HeadLimits,
 }
 
-/// The failure of a request before it was under way, by its side.
+/// The failure to send a request, by the side at which it occurred.
 enum SendFailure {
+    /// The endpoint's connection could not be written to.
     Endpoint(io::Error),
+    /// The request's body could not be read.
     Body(io::Error),
 }
 
 impl Http1Exchange<'_> {
-    /// Sends a request and reads the head of its response; the rest of either body is in the response.
+    /// Sends a request and reads the head of its response. The returned response holds what is left of both bodies.
     ///
     /// # Errors
     ///
-    /// [`Error::Reset`] with `unsent` says that the request may be sent again.
+    /// [`Error::Reset`] with `repeatable` means that the request may be sent again.
     pub(crate) async fn send(self, request: &mut Request) -> Result<(Response, Carrier), Error> {
         let mut upload = match self.send_head(request).await {
             Ok(upload) => upload,
             Err(SendFailure::Body(error)) => return Err(Error::RequestBody(error)),
-            // The endpoint may have answered before it closed.
+            // The endpoint may have answered before it closed the connection.
             Err(SendFailure::Endpoint(source)) if self.connection.with_input(<[u8]>::is_empty) => {
-                let answered = self.connection.fill().await;
-                if !matches!(answered, Ok(n) if n > 0) {
+                let read = self.connection.fill().await;
+                if !matches!(read, Ok(n) if n > 0) {
                     return Err(self.reset(source, self.may_repeat(request)));
                 }
                 Upload::Refused
@@ -58,10 +60,10 @@ impl Http1Exchange<'_> {
             let reading = pin!(self.read_head(request));
             beside(&mut upload, reading).await.map_err(Error::RequestBody)??
         };
-        // A length beside chunks is a sign of a response that was tampered with (RFC 9112 6.3).
-        let doubtful = framing == Framing::Chunked && head.contains(KnownField::ContentLength);
+        // A length beside chunks is a sign that the response was tampered with (RFC 9112 6.3).
+        let is_suspect = framing == Framing::Chunked && head.contains(KnownField::ContentLength);
         let reusable =
-            keeps_alive(&head) && !doubtful && !matches!(framing, Framing::Close | Framing::Tunnel);
+            keeps_alive(&head) && !is_suspect && !matches!(framing, Framing::Close | Framing::Tunnel);
         let body = Body::Http1(Http1Reader::new(Rc::clone(&self.connection), framing));
         Ok((
             Response::new(head, framing, body, upload),
@@ -69,21 +71,21 @@ impl Http1Exchange<'_> {
         ))
     }
 
-    /// Returns whether the request may be sent again although it met a connection that was dead: that had waited in the
-    /// pool, and the request does not change anything.
+    /// Returns whether the request may be sent again when the connection turns out to be dead: the connection comes
+    /// from the pool, where the endpoint may have closed it, and the request is idempotent and has no body.
     fn may_repeat(&self, request: &Request) -> bool {
         self.reused && is_repeatable(request)
     }
 
-    fn reset(&self, source: io::Error, unsent: bool) -> Error {
-        Error::Reset { address: self.address, source, unsent }
+    fn reset(&self, source: io::Error, repeatable: bool) -> Error {
+        Error::Reset { address: self.address, source, repeatable }
     }
 
-    fn bad(&self, reason: impl ToString) -> Error {
+    fn bad_response(&self, reason: &(impl ToString + ?Sized)) -> Error {
         Error::BadResponse { address: self.address, reason: reason.to_string() }
     }
 
-    /// Writes the head with those bytes of the body that are at hand; the rest of the body is the upload.
+    /// Writes the head with the bytes of the body that have been read already. Returns the upload of the rest.
     async fn send_head(&self, request: &mut Request) -> Result<Upload, SendFailure> {
         let stated = RequestConnection {
             framing: request.framing,
@@ -112,7 +114,8 @@ impl Http1Exchange<'_> {
         let caller = request.caller.clone();
         Ok(Upload::Going(Box::pin(async move {
             let carried = carry(&mut body, &mut outgoing).await;
-            // What an endpoint did not take was not read: the bytes behind it are no request.
+            // If the endpoint did not take the whole body, the rest was not read from the caller: the bytes that follow
+            // are not a request.
             if carried.is_ok() {
                 caller.set_body_wanted(false);
             }
@@ -120,13 +123,14 @@ impl Http1Exchange<'_> {
         })))
     }
 
-    /// Reads heads until the final one; interim ones go to the caller.
+    /// Reads heads up to the final one. Interim responses are passed on to the caller.
     async fn read_head(&self, request: &Request) -> Result<(Pooled<Head>, Framing), Error> {
-        let mut seen = false;
+        let mut began = false;
         for _ in 0..=MOST_INTERIM {
             let mut head = self.heads.take();
-            self.read_one_head(&mut head, request, &mut seen).await?;
-            let framing = response_framing(&head, request.head.method()).map_err(|error| self.bad(error))?;
+            self.read_one_head(&mut head, request, &mut began).await?;
+            let framing =
+                response_framing(&head, request.head.method()).map_err(|error| self.bad_response(&error))?;
             if (100..200).contains(&head.status()) && framing != Framing::Tunnel {
                 Box::pin(relay_interim(&mut head, request)).await;
                 continue;
@@ -134,36 +138,38 @@ impl Http1Exchange<'_> {
             let body_wanted =
                 matches!(&request.caller, Caller::Http1(connection) if connection.is_body_wanted());
             if framing == Framing::Tunnel && (request.upgrade.is_none() || body_wanted) {
-                return Err(self.bad("it switches protocols unasked, or before it has read the request"));
+                return Err(self.bad_response(
+                    "it switches protocols without being asked to, or before it has read the request",
+                ));
             }
-            // An endpoint that gave up waiting on its idle connection has not seen this request.
+            // An endpoint that answers 408 has timed out while its connection was idle, and has not seen this request.
             if head.status() == 408 && self.may_repeat(request) && !keeps_alive(&head) {
                 return Err(self.reset(io::ErrorKind::ConnectionReset.into(), true));
             }
             return Ok((head, framing));
         }
-        Err(self.bad(format!("more than {MOST_INTERIM} interim responses")))
+        Err(self.bad_response(&format!("more than {MOST_INTERIM} interim responses")))
     }
 
-    /// Reads one head. `seen` is whether any byte of a response has come.
-    async fn read_one_head(&self, head: &mut Head, request: &Request, seen: &mut bool) -> Result<(), Error> {
+    /// Reads one head. Sets `began` when any byte of a response is read.
+    async fn read_one_head(&self, head: &mut Head, request: &Request, began: &mut bool) -> Result<(), Error> {
         loop {
             let parsed = self.connection.with_input(|bytes| head.parse_response(bytes, self.limits));
-            if let Some(taken) = parsed.map_err(|error| self.bad(error))? {
-                self.connection.consume(taken);
+            if let Some(length) = parsed.map_err(|error| self.bad_response(&error))? {
+                self.connection.consume(length);
                 return Ok(());
             }
-            let ended = match self.connection.fill().await {
+            let error = match self.connection.fill().await {
                 Ok(0) => io::ErrorKind::UnexpectedEof.into(),
                 Err(error) => error,
                 Ok(_) => {
-                    *seen = true;
+                    *began = true;
                     continue;
                 }
             };
-            // On a connection that waited in the pool, an end before the first byte is the endpoint's idle timeout
-            // that crossed our request.
-            return Err(self.reset(ended, !*seen && self.may_repeat(request)));
+            // On a connection from the pool, an end before the first byte is likely the endpoint's idle timeout, which
+            // crossed our request.
+            return Err(self.reset(error, !*began && self.may_repeat(request)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Connections over HTTP/2, each for many exchanges at once: a worker's own, to one endpoint.
+//! The HTTP/2 connections of one worker to one endpoint, each of which carries many exchanges at once.
 
 use super::connect::connect;
 use super::settings::ClientSettings;
@@ -18,38 +18,41 @@ use std::time::Duration;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, timeout};
 
-/// How many streams a connection may have before its endpoint has said how many: what RFC 9113 6.5.2 wants it to allow.
-const STREAMS_UNTIL_SAID: usize = 100;
+/// How many streams a connection may have until its endpoint has sent its limit: the least that RFC 9113 6.5.2
+/// recommends.
+const INITIAL_STREAMS: usize = 100;
 
-/// How many bytes of all bodies an endpoint may send on one connection before some are passed on: as many as can be said.
+/// How many bytes of all bodies an endpoint may send on one connection before some are passed on: the largest window
+/// that the protocol has.
 ///
-/// Each stream has a bound of its own. One for all of them would let callers that do not read stop the others.
+/// Each stream has a window of its own. A bound on all of them would let callers that do not read stop the others.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// How many streams that were given up a connection remembers for a second: what an endpoint had sent on them before it
-/// heard of it is no fault of its own.
-const MOST_GIVEN_UP: usize = 10_000;
+/// How many streams that were reset here a connection remembers for a second: frames that the endpoint had sent on them
+/// before it knew of the reset are not a fault of the endpoint.
+const MOST_RESET: usize = 10_000;
 
-/// How often a request that progress for a stream looks whether the endpoint allows more of them.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often a request that waits for a stream checks whether the endpoint allows more of them.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// A worker's connections to one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Http2Pool {
     open: RefCell<Vec<Rc<Http2Connection>>>,
-    /// The connection that is being made: one, however many requests wait for it.
+    /// The connection that is being opened: one, however many requests wait for it.
     opening: RefCell<Option<Rc<Opening>>>,
-    /// Told of every stream that ends: requests wait for one when all connections are full.
+    /// Notified when a stream ends: requests wait for that when all connections are full.
     ///
-    /// They wait here and not in the library's queue, which sends even what was given up meanwhile.
+    /// They do not wait in the queue of h2, because it sends requests even if they were given up meanwhile.
     freed: Rc<Notify>,
 }
 
+/// A connection that is being opened, or the error of it.
 type Opening = OnceCell<Result<Rc<Http2Connection>, Error>>;
 
-/// How much larger than its bound a field list may be until the connection ends, with everybody's streams: up to
-/// there it is only its own stream's fault.
-const LISTS: u32 = 4;
+/// How many times its bound a field list may measure until h2 ends the connection with all of its streams. A list
+/// beyond the bound, but not beyond this, fails its own stream only.
+const FIELD_LIST_FACTOR: u32 = 4;
 
 /// One connection, which carries many exchanges at once.
 #[derive(Debug)]
@@ -57,16 +60,17 @@ pub(crate) struct Http2Connection {
     sender: SendRequest<Bytes>,
     /// Whether an exchange was begun on it before.
     used: Cell<bool>,
-    /// Exchanges under way on it.
+    /// How many exchanges are under way.
     streams: Rc<Cell<usize>>,
-    /// Whether it takes no more of them.
+    /// Whether the connection takes no more exchanges.
     ended: Rc<Cell<bool>>,
-    /// When a sweep first saw it without streams.
-    idle: Cell<Option<Instant>>,
+    /// The time when a sweep first saw it without streams.
+    idle_since: Cell<Option<Instant>>,
+    /// Notified when a stream ends.
     freed: Rc<Notify>,
 }
 
-/// A stream that was just begun.
+/// A stream that has just begun.
 pub(crate) struct NewStream {
     pub(crate) response: ResponseFuture,
     pub(crate) stream: SendStream<Bytes>,
@@ -76,7 +80,7 @@ pub(crate) struct NewStream {
 }
 
 impl Http2Pool {
-    /// A connection with room for one more stream: one that is there, or a new one.
+    /// Returns a connection with room for one more stream, open already or new.
     pub(crate) async fn connection(
         &self,
         address: SocketAddr,
@@ -88,7 +92,7 @@ impl Http2Pool {
                     return Ok(least);
                 }
                 if self.open.borrow().len() >= settings.max_http2_connections {
-                    let _ = timeout(LOOK_AGAIN, self.freed.notified()).await;
+                    let _ = timeout(CHECK_EVERY, self.freed.notified()).await;
                     continue;
                 }
             }
@@ -97,8 +101,8 @@ impl Http2Pool {
             let opened =
                 opening.get_or_init(|| Box::pin(Http2Connection::open(address, settings, &self.freed))).await;
             let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
-            let connection = opened.as_ref().map_err(again)?;
-            // Who waited beside the first takes what room is left on it.
+            let connection = opened.as_ref().map_err(copy_error)?;
+            // The first request that waited takes the new connection; the others take the room that is left on it.
             if first {
                 self.open.borrow_mut().push(Rc::clone(connection));
                 return Ok(Rc::clone(connection));
@@ -106,7 +110,7 @@ impl Http2Pool {
         }
     }
 
-    /// The connection with the fewest streams, of those that take more.
+    /// Returns the connection with the fewest streams, of those that take more.
     fn least_busy(&self) -> Option<Rc<Http2Connection>> {
         let mut open = self.open.borrow_mut();
         loop {
@@ -119,15 +123,15 @@ impl Http2Pool {
         }
     }
 
-    /// Closes the connections that had no stream for a while.
+    /// Closes the connections that were without a stream for too long.
     pub(crate) fn sweep(&self, now: Instant, settings: &ClientSettings) {
         self.open.borrow_mut().retain(|connection| {
             if connection.streams.get() > 0 {
-                connection.idle.set(None);
+                connection.idle_since.set(None);
                 return !connection.ended.get();
             }
-            let since = connection.idle.get().unwrap_or(now);
-            connection.idle.set(Some(since));
+            let since = connection.idle_since.get().unwrap_or(now);
+            connection.idle_since.set(Some(since));
             !connection.ended.get() && now.saturating_duration_since(since) < settings.idle_timeout
         });
     }
@@ -148,11 +152,12 @@ impl Http2Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .header_table_size(http2.header_table)
             .max_frame_size(http2.max_frame)
-            .max_header_list_size(http2.header_list(&settings.heads).saturating_mul(LISTS))
+            .max_header_list_size(http2.header_list(&settings.heads).saturating_mul(FIELD_LIST_FACTOR))
             .max_send_buffer_size(SEND_BUFFER)
-            .initial_max_send_streams(STREAMS_UNTIL_SAID)
-            .max_concurrent_reset_streams(MOST_GIVEN_UP)
-            // Faults of streams, counted over the life of the connection, would end it for everybody on it.
+            .initial_max_send_streams(INITIAL_STREAMS)
+            .max_concurrent_reset_streams(MOST_RESET)
+            // By default, the faults of single streams are counted over the connection's life and end it with all
+            // streams.
             .max_local_error_reset_streams(None);
         let (sender, driver) = builder
             .handshake(stream)
@@ -166,43 +171,42 @@ impl Http2Connection {
             used: Cell::new(false),
             streams: Rc::default(),
             ended,
-            idle: Cell::new(None),
+            idle_since: Cell::new(None),
             freed,
         }))
     }
 
-    /// Begins a stream with the head of a request, `whole` if there is nothing behind it; says whether the connection
-    /// had carried an exchange before.
+    /// Begins a stream with the head of a request. `whole` says that no body follows.
     pub(crate) fn begin(&self, request: http::Request<()>, whole: bool) -> Result<NewStream, h2::Error> {
         let reused = self.used.replace(true);
         let (response, stream) = self.sender.clone().send_request(request, whole)?;
-        self.idle.set(None);
+        self.idle_since.set(None);
         Ok(NewStream { response, stream, slot: StreamSlot::take(&self.streams, &self.freed), reused })
     }
 
-    /// Whether it takes streams still: its endpoint has not said goodbye.
+    /// Returns whether the connection still takes streams: it is open, and the endpoint has not sent a GOAWAY.
     fn takes_more(&self) -> bool {
-        // A sender without a stream of its own never progress.
+        // A sender without a stream of its own never waits.
         let ready = self.sender.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
         !matches!(ready, Poll::Ready(Err(_)))
     }
 
-    /// Whether the endpoint allows one more stream on it.
+    /// Returns whether the endpoint allows one more stream on the connection.
     fn has_room(&self) -> bool {
         self.streams.get() < self.sender.current_max_send_streams()
     }
 }
 
-/// Moves the connection's frames until it ends; it ends by itself when nobody holds it and no stream is left.
+/// Drives the connection until it ends. It ends by itself when it is in no pool and no stream is left.
 async fn drive(driver: Driver<Transport, Bytes>, address: SocketAddr, ended: Rc<Cell<bool>>) {
     if let Err(error) = driver.await {
-        tracing::debug!(%address, %error, "a connection over HTTP/2 ended");
+        tracing::debug!(%address, %error, "an HTTP/2 connection to an endpoint ended with an error");
     }
     ended.set(true);
 }
 
-/// The error of a connection that several requests waited for, for one of them.
-fn again(error: &Error) -> Error {
+/// Copies the error of a connection for each request that waited for it.
+fn copy_error(error: &Error) -> Error {
     match error {
         Error::Connecting { address, source } => {
             Error::Connecting { address: *address, source: io::Error::new(source.kind(), source.to_string()) }

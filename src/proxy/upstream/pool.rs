@@ -1,4 +1,4 @@
-//! Connections over HTTP/1 that wait for their next request: a worker's own, for one endpoint.
+//! The idle HTTP/1 connections of one worker to one endpoint.
 
 use super::settings::ClientSettings;
 use crate::proxy::wire::connection::Connection;
@@ -6,23 +6,23 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use tokio::time::Instant;
 
-/// The connections of one worker to one endpoint that wait for a request.
+/// The HTTP/1 connections of one worker to one endpoint that wait for a request.
 #[derive(Debug, Default)]
 pub(crate) struct Pool(RefCell<Vec<IdleConnection>>);
 
-/// A connection that progress.
+/// A connection that waits for a request.
 #[derive(Debug)]
 struct IdleConnection {
     connection: Rc<Connection>,
-    /// When a sweep first saw it: no request reads the clock for it.
-    seen: Option<Instant>,
+    /// The time when a sweep first saw it, so that no request reads the clock.
+    idle_since: Option<Instant>,
 }
 
 impl Pool {
-    /// Takes the connection that waited the shortest, if there is one that is still good.
+    /// Takes the connection that has waited for the shortest time, if any is still usable.
     ///
-    /// For a request that cannot be sent twice the kernel is asked too, so that it is not written to a connection that
-    /// the endpoint has closed.
+    /// For a request that is not `repeatable`, the kernel is asked too, so that the request is not written to a
+    /// connection that the endpoint has closed.
     pub(crate) fn take(&self, repeatable: bool) -> Option<Rc<Connection>> {
         let mut idle = self.0.borrow_mut();
         while let Some(IdleConnection { connection, .. }) = idle.pop() {
@@ -33,19 +33,20 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for a later request, or closes it when there are enough.
+    /// Keeps a connection for a later request, or closes it when the pool is full.
     pub(crate) fn keep(&self, connection: Rc<Connection>, settings: &ClientSettings) {
         let mut idle = self.0.borrow_mut();
         if idle.len() < settings.max_idle_connections {
-            idle.push(IdleConnection { connection, seen: None });
+            idle.push(IdleConnection { connection, idle_since: None });
         }
     }
 
-    /// Closes the connections that the endpoint has closed, or that waited too long.
+    /// Closes the connections that the endpoint has closed, or that were idle for too long.
     pub(crate) fn sweep(&self, now: Instant, settings: &ClientSettings) {
-        let waited = |idle: &mut IdleConnection| now.saturating_duration_since(*idle.seen.get_or_insert(now));
+        let idle_time =
+            |idle: &mut IdleConnection| now.saturating_duration_since(*idle.idle_since.get_or_insert(now));
         let is_kept = |idle: &mut IdleConnection| {
-            waited(idle) < settings.idle_timeout && !idle.connection.is_stale(false)
+            idle_time(idle) < settings.idle_timeout && !idle.connection.is_stale(false)
         };
         self.0.borrow_mut().retain_mut(is_kept);
     }

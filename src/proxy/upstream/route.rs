@@ -1,4 +1,4 @@
-//! The leaves of a bound name: one is drawn by weight, and leads to a client.
+//! The leaves of a bound name: a request draws one by weight, which leads to a client.
 
 use super::client::Client;
 use crate::context::UpstreamNames;
@@ -15,11 +15,11 @@ pub(crate) struct Routes {
 /// One leaf of a bound name.
 #[derive(Debug)]
 pub struct Route {
-    /// The bound id as it is printed.
+    /// The bound id as text.
     pub(crate) id: Box<str>,
-    /// The residual as it is printed, unless it is empty.
+    /// The residual as text, unless it is empty.
     pub(crate) residual: Option<Box<str>>,
-    /// Its client, or the status of an answer made here.
+    /// The client, or the status of a response that the router makes itself.
     pub(crate) to: Result<Rc<Client>, u16>,
 }
 
@@ -28,7 +28,7 @@ impl Routes {
         Self { sampler, routes }
     }
 
-    /// The clients of the leaves that have one.
+    /// Returns the clients of the leaves that have one.
     pub(crate) fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
         self.routes.iter().filter_map(|route| route.to.as_ref().ok())
     }
@@ -41,12 +41,12 @@ impl Routes {
 }
 
 impl Route {
-    /// Returns the bound id as it is printed, such as `/#/io.l5d.fs/web`.
+    /// Returns the bound id as text, such as `/#/io.l5d.fs/web`.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What the upstream is told of its name.
+    /// Returns the names that the request's headers tell the endpoint.
     pub(crate) fn leaving<'a>(&'a self, service: &'a str, overrides: &'a [u8]) -> UpstreamNames<'a> {
         UpstreamNames {
             service: service.as_bytes(),

@@ -1,4 +1,4 @@
-//! The settings of a client: everything about its connections and attempts that a configuration may say.
+//! The settings of a client: everything about its connections and attempts that a configuration may set.
 
 use crate::message::HeadLimits;
 use crate::name::Path;
@@ -7,33 +7,35 @@ use crate::proxy::wire::WireProtocol;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The settings of one client, which hold for its next request on every worker.
+/// The settings of one client, which apply to its next request on every worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClientSettings {
-    /// The protocol of endpoints whose namer does not say one.
+    /// The protocol of endpoints whose namer does not give one.
     pub protocol: WireProtocol,
     /// Bounds on the heads of responses.
     pub heads: HeadLimits,
-    /// Settings sent to endpoints over HTTP/2, and bounds on their connections.
+    /// The settings sent to endpoints over HTTP/2, and the bounds on their connections.
     pub http2: Http2Settings,
-    /// How many endpoints are tried when they refuse a connection, or close one before the request: 4.
+    /// How many attempts a request has at most: 4. Another one is made when no connection could be opened, or when the
+    /// connection ended and the request may be sent again.
     pub max_attempts: usize,
     /// How long a connection may take to open: 3 s.
     pub connect_timeout: Duration,
-    /// How long an endpoint's host may leave sent bytes unacknowledged, and be silent before it is probed: 30 s.
+    /// How long an endpoint's host may leave sent bytes unacknowledged, and how long it may be silent before it is
+    /// probed: 30 s.
     pub keepalive: Duration,
-    /// How many connections over HTTP/1 to one endpoint a worker keeps waiting: 512. More are closed.
+    /// How many idle HTTP/1 connections to one endpoint a worker keeps: 512. More are closed.
     pub max_idle_connections: usize,
-    /// How long a connection without a request is kept: 60 s.
+    /// How long an idle connection is kept: 60 s.
     pub idle_timeout: Duration,
-    /// How many connections over HTTP/2 a worker has to one endpoint: 8. The second and those behind it serve the
-    /// requests beyond the streams that the endpoint allows on one.
+    /// How many HTTP/2 connections a worker has to one endpoint at most: 8. Another one is opened when the endpoint
+    /// allows no more streams on those that are open.
     pub max_http2_connections: usize,
 }
 
 impl ClientSettings {
-    /// Makes settings for endpoints of this protocol, whose responses have heads within these bounds; everything else
-    /// has its default.
+    /// Makes settings for endpoints of this protocol, with these bounds on the heads of responses. Everything else has
+    /// its default.
     pub fn new(protocol: WireProtocol, heads: HeadLimits) -> Self {
         Self {
             protocol,
@@ -49,10 +51,10 @@ impl ClientSettings {
     }
 }
 
-/// The settings of a router's clients, from which each client takes its own by its id.
+/// The settings of a router's clients. Each client takes its own by its id.
 #[derive(Clone, Debug)]
 pub(crate) struct SettingsTable {
-    /// All clients of a router share these: no configuration tells them apart yet.
+    /// The settings that all clients of a router share: no configuration tells clients apart yet.
     common: Rc<ClientSettings>,
 }
 

@@ -1,4 +1,4 @@
-//! An access line as a JSON object. What is not known is absent.
+//! An access line as a JSON object. Fields that are not known are left out.
 
 use super::{RequestFacts, cut, shown_status};
 use crate::context::Peer;
@@ -6,25 +6,25 @@ use crate::proxy::exchange::Record;
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// An object whose last fields are still to come.
+/// A JSON object that is not complete yet.
 pub(super) struct JsonDraft(Vec<u8>);
 
 impl JsonDraft {
-    pub(super) fn begin(asked: &RequestFacts<'_>, peer: &Peer, router: &str, server: &str) -> Self {
+    pub(super) fn begin(facts: &RequestFacts<'_>, peer: &Peer, router: &str, server: &str) -> Self {
         let mut draft = Self(Vec::with_capacity(512));
         draft.field("time", &format!("{:.3}", Timestamp::now()));
         draft.field("router", router);
         draft.field("server", server);
         draft.field("peer", &peer.remote);
-        let came = [
-            ("method", asked.method),
-            ("authority", asked.host),
-            ("path", asked.target),
-            ("version", asked.version),
-            ("referer", asked.referer),
-            ("user_agent", asked.user_agent),
+        let fields = [
+            ("method", facts.method),
+            ("authority", facts.host),
+            ("path", facts.target),
+            ("version", facts.version),
+            ("referer", facts.referer),
+            ("user_agent", facts.user_agent),
         ];
-        for (name, value) in came {
+        for (name, value) in fields {
             if let Some(value) = value {
                 draft.bytes(name, value);
             }
@@ -41,7 +41,7 @@ impl JsonDraft {
         let _ = serde_json::to_writer(&mut self.0, value);
     }
 
-    /// Adds a text that may be anything and of any length; what is not UTF-8 in it is replaced.
+    /// Adds a text of any bytes and any length. It is cut, and bytes that are not UTF-8 are replaced.
     pub(super) fn bytes(&mut self, name: &str, value: &[u8]) {
         let (value, rest) = cut(value);
         let text = String::from_utf8_lossy(value);
@@ -54,7 +54,7 @@ impl JsonDraft {
         }
         self.field("status", &shown_status(record));
         self.field("bytes", &record.sent());
-        // Exact to the microsecond for as long as anybody progress.
+        // A double is exact to the microsecond for any time that a request can last.
         self.field("duration_ms", &(record.began().elapsed().as_micros() as f64 / 1_000.0));
         self.field("complete", &record.is_complete());
         self.0.extend_from_slice(b"}\n");

@@ -1,8 +1,8 @@
 //! Linkerd 1's access line:
 //! `<Host> <peer's address> - - [<dd/MM/yyyy:HH:mm:ss> UTC] "<method> <uri> <version>" <status> <length> "<Referer>" "<User-Agent>"`.
 //!
-//! The time is that of the end, as in Linkerd, and always UTC. What is not known is `-`; the length is the response's
-//! `Content-Length`.
+//! The time is that of the request's end, as in Linkerd, and always UTC. A value that is not known is `-`. The length
+//! is the response's `Content-Length`.
 
 use super::{RequestFacts, cut, shown_status};
 use crate::context::Peer;
@@ -10,34 +10,34 @@ use crate::proxy::exchange::Record;
 use jiff::Timestamp;
 use std::io::Write as _;
 
-/// A line of which time and answer are still to come.
+/// A line that still lacks its time, status and length.
 pub(super) struct LinkerdDraft {
     text: Vec<u8>,
-    /// Where the time goes.
+    /// The position in `text` at which the time is inserted.
     time_at: usize,
-    /// Where status and length go.
+    /// The position in `text` at which status and length are inserted.
     answer_at: usize,
 }
 
 impl LinkerdDraft {
-    pub(super) fn begin(asked: &RequestFacts<'_>, peer: &Peer) -> Self {
+    pub(super) fn begin(facts: &RequestFacts<'_>, peer: &Peer) -> Self {
         let mut text = Vec::with_capacity(256);
-        push(&mut text, asked.host, b" ");
+        push(&mut text, facts.host, b" ");
         // Writing to a vector does not fail.
         let _ = write!(text, " {} - - [", peer.remote.ip().to_canonical());
         let time_at = text.len();
         text.extend_from_slice(b"] \"");
-        push(&mut text, asked.method, b" ");
+        push(&mut text, facts.method, b" ");
         text.push(b' ');
-        push(&mut text, asked.target, b"");
+        push(&mut text, facts.target, b"");
         text.push(b' ');
-        push(&mut text, asked.version, b" ");
+        push(&mut text, facts.version, b" ");
         text.extend_from_slice(b"\" ");
         let answer_at = text.len();
         text.extend_from_slice(b" \"");
-        push(&mut text, asked.referer, b"");
+        push(&mut text, facts.referer, b"");
         text.extend_from_slice(b"\" \"");
-        push(&mut text, asked.user_agent, b"");
+        push(&mut text, facts.user_agent, b"");
         text.extend_from_slice(b"\"\n");
         Self { text, time_at, answer_at }
     }
@@ -58,8 +58,8 @@ impl LinkerdDraft {
     }
 }
 
-/// Adds a value in which nothing can be taken for the end of it: quotes and backslashes stand behind a backslash, and
-/// what is no visible ASCII, or is one of `also`, as `\xHH`.
+/// Adds a value, escaped so that nothing in it can be taken for its end. A backslash is put before quotes and
+/// backslashes; bytes that are not visible ASCII, or are in `also`, become `\xHH`.
 fn push(text: &mut Vec<u8>, value: Option<&[u8]>, also: &[u8]) {
     let Some(value) = value.filter(|value| !value.is_empty()) else { return text.push(b'-') };
     let (value, rest) = cut(value);

@@ -2,7 +2,7 @@ use super::*;
 use crate::proxy::exchange::Outcome;
 use serde_json::Value;
 
-/// An observer that takes no notice: a length is read only for an observer.
+/// An observer that does nothing. The record reads a length only when it has an observer.
 struct Blank;
 
 impl Observer for Blank {
@@ -29,12 +29,12 @@ fn peer(remote: &str) -> Peer {
     Peer::new(remote.parse().unwrap(), "127.0.0.1:80".parse().unwrap())
 }
 
-fn line(asked: &RequestFacts<'_>, record: &Record) -> String {
-    String::from_utf8(linkerd::LinkerdDraft::begin(asked, &peer("10.0.0.1:5000")).end(record)).unwrap()
+fn line(facts: &RequestFacts<'_>, record: &Record) -> String {
+    String::from_utf8(linkerd::LinkerdDraft::begin(facts, &peer("10.0.0.1:5000")).end(record)).unwrap()
 }
 
-fn object(asked: &RequestFacts<'_>) -> Value {
-    let line = json::JsonDraft::begin(asked, &peer("10.0.0.1:5000"), "in", "127.0.0.1/80").end(&answered());
+fn object(facts: &RequestFacts<'_>) -> Value {
+    let line = json::JsonDraft::begin(facts, &peer("10.0.0.1:5000"), "in", "127.0.0.1/80").end(&answered());
     let (end, json) = line.split_last().unwrap();
     assert_eq!((*end, json.contains(&b'\n')), (b'\n', false), "one line");
     serde_json::from_slice(json).unwrap()
@@ -45,14 +45,14 @@ fn agent(value: &[u8]) -> RequestFacts<'_> {
 }
 
 #[test]
-fn what_is_not_known_is_a_hyphen() {
+fn an_unknown_value_is_a_hyphen() {
     let line = line(&RequestFacts::default(), &Record::new(None));
     let (before, after) = (line.split(" [").next().unwrap(), line.split("] ").nth(1).unwrap());
     assert_eq!((before, after), ("- 10.0.0.1 - -", "\"- - -\" 499 - \"-\" \"-\"\n"));
 }
 
 #[test]
-fn a_peer_in_the_clothes_of_ipv6_is_shown_as_it_is() {
+fn an_ipv4_peer_mapped_to_ipv6_is_shown_as_ipv4() {
     let line =
         linkerd::LinkerdDraft::begin(&RequestFacts::default(), &peer("[::ffff:10.0.0.2]:1")).end(&answered());
     assert!(line.starts_with(b"- 10.0.0.2 - - ["));
@@ -64,14 +64,14 @@ fn no_value_ends_itself_or_the_line() {
     let shown = r#""x\" 200\x0d\x0a\\evil \x1b[2J\x9b\x7f\xc3\xa9\x00""#;
     assert!(line(&agent(forged), &answered()).ends_with(&format!(" {shown}\n")));
     assert_eq!(object(&agent(forged))["user_agent"], "x\" 200\r\n\\evil \x1b[2J\u{fffd}\x7fé\0");
-    // Outside of quotes a blank would end the value.
-    let asked = RequestFacts {
+    // Outside of quotes, a space would end the value.
+    let facts = RequestFacts {
         host: Some(b"a - -"),
         method: Some(b"G T"),
         target: Some(b"/ b"),
         ..RequestFacts::default()
     };
-    let line = line(&asked, &answered());
+    let line = line(&facts, &answered());
     assert!(line.starts_with("a\\x20-\\x20- 10.0.0.1 - - ["), "{line}");
     assert!(line.contains("\"G\\x20T / b -\""), "{line}");
 }
@@ -85,14 +85,14 @@ fn values_are_cut() {
         assert_eq!(object(&agent(value))["user_agent"], format!("{shown}{rest}"));
     }
     let odd = vec![0; 1 << 20];
-    let asked = RequestFacts { host: Some(&odd), target: Some(&odd), ..RequestFacts::default() };
-    assert!(line(&asked, &answered()).len() < 10 * MOST_OF_VALUE);
+    let facts = RequestFacts { host: Some(&odd), target: Some(&odd), ..RequestFacts::default() };
+    assert!(line(&facts, &answered()).len() < 10 * MOST_OF_VALUE);
 }
 
 #[test]
-fn an_object_says_what_is_known_and_no_more() {
-    let asked = RequestFacts { host: Some(b"a"), method: Some(b"GET"), ..RequestFacts::default() };
-    let mut object = object(&asked);
+fn an_object_has_only_known_fields() {
+    let facts = RequestFacts { host: Some(b"a"), method: Some(b"GET"), ..RequestFacts::default() };
+    let mut object = object(&facts);
     let time = object["time"].take();
     assert!(time.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{time}");
     let duration = object["duration_ms"].take();
