@@ -447,7 +447,7 @@ impl<'ast> Visit<'ast> for Sources<'_> {
         item.attrs.iter().for_each(|attribute| self.visit_attribute(attribute));
         let name = item.ident.unraw().to_string();
         let place = self.place(item.ident.span());
-        let path = [self.scope.module.as_slice(), &[name.clone()]].concat();
+        let path = [self.scope.module.as_slice(), std::slice::from_ref(&name)].concat();
         self.modules.insert(path, place.clone());
         let Scope { file, folder, inline, .. } = &self.scope;
         let base = if *inline { folder } else { file.parent().expect("a file has a folder") };
