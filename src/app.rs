@@ -12,7 +12,7 @@ use crate::admin::{AdminState, Readiness};
 use crate::config::{Config, Errors, Warning};
 use crate::drain::{self, Drain, Stage};
 use crate::interpret::NamerRegistry;
-use crate::proxy::{AccessLog, ListenerConfig, Proxy, RouterConfig, SocketOptions};
+use crate::proxy::{AccessLog, ListenerConfig, Proxy, ProxyParts, RouterConfig, SocketOptions};
 use crate::telemetry::{Logs, Registry};
 use crate::{admin, config, identify, namer, proxy, store};
 use std::io;
@@ -159,7 +159,13 @@ impl App {
         let stop_asked = Arc::<Notify>::default();
         let (namer_registry, namer_handle) = NamerRegistry::new(ANSWER_IDLE);
         control.spawn(namer_registry.run());
-        let proxy = Proxy::new(routers, live.settings(), sockets, namer_handle.clone(), registry.clone());
+        let proxy = Proxy::new(ProxyParts {
+            routers,
+            settings: live.settings(),
+            sockets,
+            namer_handle: namer_handle.clone(),
+            registry: registry.clone(),
+        });
         let (config, routers, namers) = live.admin_values();
         let admin_state = AdminState {
             readiness: readiness.clone(),

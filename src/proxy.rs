@@ -94,6 +94,21 @@ pub struct Proxy {
     sockets: Vec<TcpListener>,
 }
 
+/// The parts of which a proxy is made.
+#[derive(Debug)]
+pub struct ProxyParts {
+    /// The routers.
+    pub routers: Vec<RouterConfig>,
+    /// The settings of the routers, in their order; live.
+    pub settings: watch::Receiver<Vec<RouterSettings>>,
+    /// The bound sockets of the listeners, in the order of the routers and their listeners.
+    pub sockets: Vec<TcpListener>,
+    /// The handle by which namers are asked for answers.
+    pub namer_handle: NamerHandle,
+    /// The registry of metrics.
+    pub registry: Registry,
+}
+
 /// The part of the proxy that one thread runs: a worker, and the acceptors of some listeners.
 pub struct WorkerTask {
     worker: Worker,
@@ -101,14 +116,9 @@ pub struct WorkerTask {
 }
 
 impl Proxy {
-    /// Makes a proxy from routers, their settings, and the sockets of their listeners, in the same order.
-    pub fn new(
-        routers: Vec<RouterConfig>,
-        settings: watch::Receiver<Vec<RouterSettings>>,
-        sockets: Vec<TcpListener>,
-        namer_handle: NamerHandle,
-        registry: Registry,
-    ) -> Self {
+    /// Makes a proxy from its parts.
+    pub fn new(parts: ProxyParts) -> Self {
+        let ProxyParts { routers, settings, sockets, namer_handle, registry } = parts;
         let counts = sockets.iter().map(|_| Counts::default()).collect();
         let shared = SharedState {
             routers,

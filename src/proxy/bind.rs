@@ -65,6 +65,12 @@ pub struct Binding {
     last_used: Cell<Instant>,
 }
 
+/// The evaluation of a name, with the answers that it used.
+struct Evaluation {
+    delegation: Delegation,
+    answers: Vec<Answer>,
+}
+
 /// The reason why a name has no routes.
 #[derive(Clone, Debug)]
 enum BindFailure {
@@ -214,18 +220,18 @@ impl Bindings {
     async fn evaluate(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
         let path = name.to_path();
         let (settling, timeout) = (self.settle(&overrides.dtab, &path), self.timeout.get());
-        let (delegation, answers) = tokio::time::timeout(timeout, settling)
+        let evaluation = tokio::time::timeout(timeout, settling)
             .await
             .map_err(|_| Error::BindingTimeout { timeout, name: path.to_string() })??;
+        let binding = Rc::new(self.make_binding(&path, overrides, evaluation));
         let state = &mut *self.state.borrow_mut();
-        let binding = Rc::new(self.make_binding(state, &path, overrides, &delegation, answers));
         write_key(&mut state.key, name, overrides);
         state.names.put(state.key.as_slice().into(), Rc::clone(&binding));
         Ok(binding)
     }
 
     /// Evaluates a name, again and again until no answer is missing or pending, under the present naming each time.
-    async fn settle(&self, overrides: &Dtab, path: &Path) -> Result<(Delegation, Vec<Answer>), Error> {
+    async fn settle(&self, overrides: &Dtab, path: &Path) -> Result<Evaluation, Error> {
         loop {
             let (delegation, mut used, missing, mut naming): (_, Vec<Answer>, _, _) = {
                 let state = &mut *self.state.borrow_mut();
@@ -248,20 +254,15 @@ impl Bindings {
                     Ok(()) = naming.changed() => {}
                 }
             } else {
-                return Ok((delegation, used));
+                return Ok(Evaluation { delegation, answers: used });
             }
         }
     }
 
     /// Makes the binding of a name from its evaluation.
-    fn make_binding(
-        &self,
-        state: &mut BindingCache,
-        path: &Path,
-        overrides: &Overrides,
-        delegation: &Delegation,
-        answers: Vec<Answer>,
-    ) -> Binding {
+    fn make_binding(&self, path: &Path, overrides: &Overrides, evaluation: Evaluation) -> Binding {
+        let Evaluation { delegation, answers } = evaluation;
+        let state = &mut *self.state.borrow_mut();
         let routes = match &delegation.outcome {
             DelegationOutcome::Failed(failure) => Err(BindFailure::Failed(failure.to_string().into())),
             DelegationOutcome::Pending
@@ -274,7 +275,7 @@ impl Bindings {
                 Ok(Routes::new(sampler, leaves))
             }
         };
-        let unbound = unbound_override(delegation, state.base.len());
+        let unbound = unbound_override(&delegation, state.base.len());
         let unbound = unbound.map(|dentry| format!("{dentry:#}").into());
         Binding {
             routes,

@@ -137,9 +137,14 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Makes a response that holds no endpoint and no permit.
-    pub(crate) fn new(head: Pooled<Head>, framing: Framing, body: Body, upload: Upload) -> Self {
-        Self { head, framing, body, upload, upstream: None, permit: None }
+    /// Makes a response that holds no endpoint, no upload and no permit.
+    pub(crate) fn new(head: Pooled<Head>, framing: Framing, body: Body) -> Self {
+        Self { head, framing, body, upload: Upload::Done, upstream: None, permit: None }
+    }
+
+    /// Holds the rest of the request's body, which is sent beside the response.
+    pub(crate) fn beside_upload(self, upload: Upload) -> Self {
+        Self { upload, ..self }
     }
 
     /// Holds the endpoint's side of the exchange until the response has been delivered.

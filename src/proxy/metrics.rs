@@ -63,18 +63,32 @@ const UNFINISHED: [(&str, &str); 3] = [
     ),
 ];
 
+/// The labels of a listener's series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListenerLabels<'a> {
+    pub(crate) router: &'a str,
+    pub(crate) server: &'a str,
+}
+
+impl<'a> ListenerLabels<'a> {
+    /// Returns the labels as pairs.
+    pub(crate) fn pairs(self) -> [(&'static str, &'a str); 2] {
+        [("router", self.router), ("server", self.server)]
+    }
+}
+
 /// Makes the cell of a listener's refused connections. The acceptor counts them, not a worker.
-pub(crate) fn refused_connections(registry: &Registry, router: &str, server: &str) -> Counter {
-    registry.counter("refused_connections", &[("router", router), ("server", server)])
+pub(crate) fn refused_connections(registry: &Registry, labels: ListenerLabels<'_>) -> Counter {
+    registry.counter("refused_connections", &labels.pairs())
 }
 
 impl Counters {
     /// Makes the cells of one listener on one worker.
-    pub(crate) fn new(registry: &Registry, router: &str, server: &str) -> Self {
+    pub(crate) fn new(registry: &Registry, labels: ListenerLabels<'_>) -> Self {
         for (name, meaning) in MEANINGS.into_iter().chain(UNFINISHED) {
             registry.describe(name, meaning);
         }
-        let labels = [("router", router), ("server", server)];
+        let labels = labels.pairs();
         let counter = |name| registry.counter(name, &labels);
         let class = |class| registry.counter("responses", &[labels[0], labels[1], ("class", class)]);
         Self {

@@ -2,7 +2,7 @@
 
 use super::bind::Bindings;
 use super::error::Error;
-use super::exchange::{Request, Response, TimeLimit, Upload, within};
+use super::exchange::{Request, Response, TimeLimit, within};
 use super::limits::{Limits, Permit, Permits};
 use super::metrics::Counters;
 use super::upstream::{ObjectPools, Route};
@@ -161,7 +161,7 @@ impl Service {
         } else {
             (Framing::Length(text.len() as u64), Body::Text(text.into_bytes()))
         };
-        Response::new(head, framing, body, Upload::Done)
+        Response::new(head, framing, body)
     }
 
     /// Counts a request that was not carried.
@@ -207,5 +207,5 @@ fn made_here(status: u16, mut head: Pooled<Head>) -> Response {
     if !matches!(status, 204 | 304) {
         head.append(b"content-length", b"0");
     }
-    Response::new(head, Framing::None, Body::Empty, Upload::Done)
+    Response::new(head, Framing::None, Body::Empty)
 }

@@ -6,7 +6,7 @@ use super::downstream::{
     WorkerHandle, serve_connection,
 };
 use super::limits::{Counts, Permits};
-use super::metrics::{Counters, refused_connections};
+use super::metrics::{Counters, ListenerLabels, refused_connections};
 use super::serve::Service;
 use super::upstream::{EndpointRegistry, ObjectPools};
 use super::wire::object_pool::ObjectPool;
@@ -58,7 +58,10 @@ impl SharedState {
                 options: listener.socket,
                 settings: self.settings.clone(),
                 open: Arc::clone(&counts.connections),
-                refused: refused_connections(&self.registry, router, &listener.label),
+                refused: refused_connections(
+                    &self.registry,
+                    ListenerLabels { router, server: &listener.label },
+                ),
                 workers: workers.to_vec(),
             },
         )
@@ -89,7 +92,11 @@ impl Worker {
         while accepting || !tasks.is_empty() {
             tokio::select! {
                 accepted = incoming.recv(), if accepting => match accepted {
-                    Some(accepted) => serve(accepted, &routers, &connections, &mut tasks),
+                    Some(accepted) => {
+                        if let Some(serving) = serve(accepted, &routers, &connections) {
+                            tasks.spawn_local(serving);
+                        }
+                    }
                     // No listener accepts any more.
                     None => accepting = false,
                 },
@@ -140,24 +147,23 @@ fn request_permits(settings: &ListenerSettings, counts: &Counts) -> Option<Permi
     settings.max_concurrent_requests.map(|limit| Permits::new(limit, &counts.requests))
 }
 
-/// Begins to serve a connection, on a task of its own.
+/// Returns the work of serving a connection, for a task of its own; `None` without its listener.
 fn serve(
     accepted: AcceptedConnection,
     routers: &[WorkerRouter],
     connections: &Arc<AtomicUsize>,
-    tasks: &mut JoinSet<()>,
-) {
+) -> Option<impl Future<Output = ()> + use<>> {
     let counted = ConnectionCount(Arc::clone(connections));
     let mut listeners = routers.iter().flat_map(|router| &router.listeners);
-    let Some((listener, _)) = listeners.nth(accepted.listener) else { return };
+    let (listener, _) = listeners.nth(accepted.listener)?;
     let open = listener.service().counters.connected();
     let (listener, AcceptedConnection { stream, peer, permit, .. }) = (Rc::clone(listener), accepted);
-    tasks.spawn_local(async move {
+    Some(async move {
         let (_counted, _open, _permit) = (counted, open, permit);
         if let Ok(stream) = TcpStream::from_std(stream) {
             serve_connection(listener, stream, peer).await;
         }
-    });
+    })
 }
 
 /// Logs the panic of a connection's task. The panic ended that connection only.
@@ -192,20 +198,19 @@ fn make_routers(
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
         let listeners = listeners.map(|((listener, settings), counts)| {
+            let labels = ListenerLabels { router: &router.label, server: &listener.label };
             let service = Service {
                 policy: Policy::new(settings.policy.clone()),
                 identifiers: Rc::clone(&identifiers),
                 bindings: Rc::clone(&bindings),
                 limits: settings.limits,
                 permits: request_permits(settings, counts),
-                counters: Counters::new(&shared.registry, &router.label, &listener.label),
+                counters: Counters::new(&shared.registry, labels),
                 pools: ObjectPools::default(),
                 scratch: ObjectPool::default(),
             };
-            let access = router
-                .access_log
-                .clone()
-                .map(|log| AccessLogger::new(log, &shared.registry, &router.label, &listener.label));
+            let access =
+                router.access_log.clone().map(|log| AccessLogger::new(log, &shared.registry, labels));
             let listener = Listener::new(service, settings.http2, shutdown).with_access_log(access);
             (Rc::new(listener), counts.clone())
         });

@@ -17,6 +17,7 @@ use crate::message::{Head, KnownField, Version};
 use crate::name::PathBuf;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Observer, Record};
+use crate::proxy::metrics::ListenerLabels;
 use crate::proxy::wire::sink::{BodyPart, Sink, Trailers};
 use crate::telemetry::{Counter, LogHandle, Registry};
 use std::io;
@@ -90,11 +91,11 @@ enum LineDraft {
 }
 
 impl AccessLogger {
-    pub(crate) fn new(log: AccessLog, registry: &Registry, router: &str, server: &str) -> Rc<Self> {
+    pub(crate) fn new(log: AccessLog, registry: &Registry, labels: ListenerLabels<'_>) -> Rc<Self> {
         let (metric, meaning) = DROPPED;
         registry.describe(metric, meaning);
-        let dropped = registry.counter(metric, &[("router", router), ("server", server)]);
-        Rc::new(Self { log, router: router.into(), server: server.into(), dropped })
+        let dropped = registry.counter(metric, &labels.pairs());
+        Rc::new(Self { log, router: labels.router.into(), server: labels.server.into(), dropped })
     }
 
     /// Begins the line of a request over HTTP/1, from its head as it was received.
@@ -159,9 +160,11 @@ impl AccessLogger {
     fn begin_line(self: &Rc<Self>, facts: &RequestFacts<'_>, peer: &Peer) -> Box<dyn Observer> {
         let draft = match self.log.format {
             AccessFormat::Linkerd => LineDraft::Linkerd(linkerd::LinkerdDraft::begin(facts, peer)),
-            AccessFormat::Json => {
-                LineDraft::Json(json::JsonDraft::begin(facts, peer, &self.router, &self.server))
-            }
+            AccessFormat::Json => LineDraft::Json(json::JsonDraft::begin(
+                facts,
+                peer,
+                ListenerLabels { router: &self.router, server: &self.server },
+            )),
         };
         Box::new(AccessLine { logger: Rc::clone(self), draft })
     }

@@ -5,6 +5,7 @@ use super::open_streams::{OpenStream, OpenStreams};
 use super::stream::Stream;
 use crate::context::Peer;
 use crate::proxy::wire::http2::{LINGER, SEND_BUFFER};
+use crate::proxy::wire::transport::RewoundTransport;
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
@@ -13,7 +14,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// The bytes with which every HTTP/2 connection begins (RFC 9113 3.4).
@@ -34,11 +34,8 @@ const MOST_UNSEEN: usize = 200;
 /// messages are then slowed down by their windows, as others are, and their connection does not end.
 const SMALL_FRAMES: usize = 16 << 20;
 
-/// Serves one connection until it ends. `io` gives the caller's preface first.
-pub(crate) async fn serve_connection<T>(context: ConnectionContext, io: T)
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
+/// Serves one connection until it ends. Its first bytes are the caller's preface.
+pub(crate) async fn serve_connection(context: ConnectionContext, transport: RewoundTransport) {
     let service = context.listener.service();
     let limits = &service.limits;
     let settings = context.listener.http2();
@@ -55,7 +52,7 @@ where
         .max_pending_accept_reset_streams(MOST_UNSEEN)
         .max_concurrent_reset_streams(settings.max_streams as usize)
         .max_send_buffer_size(SEND_BUFFER)
-        .handshake(io);
+        .handshake(transport);
     let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else {
         return service.counters.unfinished_heads.increment();
     };
@@ -74,10 +71,10 @@ where
 }
 
 /// One connection with its streams.
-struct Http2Session<T> {
+struct Http2Session {
     context: ConnectionContext,
     peer: Rc<Peer>,
-    connection: Connection<T, Bytes>,
+    connection: Connection<RewoundTransport, Bytes>,
     streams: Rc<OpenStreams>,
     /// Whether streams were open since the idle timer was last set.
     busy: bool,
@@ -86,7 +83,7 @@ struct Http2Session<T> {
     goodbye_sent: bool,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Http2Session<T> {
+impl Http2Session {
     async fn run(mut self) {
         self.context.await_request();
         poll_fn(|cx| self.poll_run(cx)).await;

@@ -113,7 +113,8 @@ impl Http2Turn {
         let record = Record::new(self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer)));
         let mut head = self.service.pools.heads.take();
         let whole = body.is_end_stream();
-        let framing = validate(&mut head, &parts, whole, &self.service);
+        let taken = self.take_head(&mut head, &parts);
+        let framing = taken.and_then(|()| validate(&mut head, whole));
         // A body without a length may be a stream of messages, which may pause for any time: it has no stall timer.
         let progress = matches!(framing, Ok(Framing::Length(_))).then(|| Rc::clone(&self.progress));
         let value = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
@@ -132,6 +133,14 @@ impl Http2Turn {
             record,
         };
         (request, framing.map(drop))
+    }
+
+    /// Takes the header list of a request over, unless it is of a method that is not supported.
+    fn take_head(&self, head: &mut Head, parts: &http::request::Parts) -> Result<(), Error> {
+        if parts.method == http::Method::CONNECT {
+            return Err(Error::Connect);
+        }
+        Ok(head.take_http2_request(parts, &self.service.limits.heads)?)
     }
 
     /// Sends a response with its body, and ends the exchange.
@@ -170,17 +179,8 @@ impl Http2Turn {
     }
 }
 
-/// Checks a head and brings it into the form in which it is routed.
-fn validate(
-    head: &mut Head,
-    parts: &http::request::Parts,
-    whole: bool,
-    service: &Service,
-) -> Result<Framing, Error> {
-    if parts.method == http::Method::CONNECT {
-        return Err(Error::Connect);
-    }
-    head.take_http2_request(parts, &service.limits.heads)?;
+/// Checks a head, `whole` if no body follows, and brings it into the form in which it is routed.
+fn validate(head: &mut Head, whole: bool) -> Result<Framing, Error> {
     match request_framing(head)? {
         Framing::Length(length) => {
             head.set_content_length(length);

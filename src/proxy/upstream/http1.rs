@@ -66,7 +66,7 @@ impl Http1Exchange<'_> {
             keeps_alive(&head) && !is_suspect && !matches!(framing, Framing::Close | Framing::Tunnel);
         let body = Body::Http1(Http1Reader::new(Rc::clone(&self.connection), framing));
         Ok((
-            Response::new(head, framing, body, upload),
+            Response::new(head, framing, body).beside_upload(upload),
             Carrier::Http1 { connection: self.connection, reusable },
         ))
     }

@@ -63,7 +63,8 @@ pub(crate) async fn send(
     head.take_http2_response(&parts, &settings.heads)
         .map_err(|error| bad_response(address, error.to_string()))?;
     let (framing, body) = take_body(&head, body, request).map_err(|reason| bad_response(address, reason))?;
-    Ok((Response::new(head, framing, body, upload), Carrier::Http2(upstream_stream)))
+    let response = Response::new(head, framing, body).beside_upload(upload);
+    Ok((response, Carrier::Http2(upstream_stream)))
 }
 
 fn bad_response(address: SocketAddr, reason: String) -> Error {

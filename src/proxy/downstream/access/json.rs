@@ -3,6 +3,7 @@
 use super::{RequestFacts, cut, shown_status};
 use crate::context::Peer;
 use crate::proxy::exchange::Record;
+use crate::proxy::metrics::ListenerLabels;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -10,11 +11,11 @@ use serde::Serialize;
 pub(super) struct JsonDraft(Vec<u8>);
 
 impl JsonDraft {
-    pub(super) fn begin(facts: &RequestFacts<'_>, peer: &Peer, router: &str, server: &str) -> Self {
+    pub(super) fn begin(facts: &RequestFacts<'_>, peer: &Peer, labels: ListenerLabels<'_>) -> Self {
         let mut draft = Self(Vec::with_capacity(512));
         draft.field("time", &format!("{:.3}", Timestamp::now()));
-        draft.field("router", router);
-        draft.field("server", server);
+        draft.field("router", labels.router);
+        draft.field("server", labels.server);
         draft.field("peer", &peer.remote);
         let fields = [
             ("method", facts.method),

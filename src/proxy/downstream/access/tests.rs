@@ -34,7 +34,8 @@ fn line(facts: &RequestFacts<'_>, record: &Record) -> String {
 }
 
 fn object(facts: &RequestFacts<'_>) -> Value {
-    let line = json::JsonDraft::begin(facts, &peer("10.0.0.1:5000"), "in", "127.0.0.1/80").end(&answered());
+    let labels = ListenerLabels { router: "in", server: "127.0.0.1/80" };
+    let line = json::JsonDraft::begin(facts, &peer("10.0.0.1:5000"), labels).end(&answered());
     let (end, json) = line.split_last().unwrap();
     assert_eq!((*end, json.contains(&b'\n')), (b'\n', false), "one line");
     serde_json::from_slice(json).unwrap()
