@@ -6,7 +6,7 @@ mod outcome;
 mod record;
 mod repeat;
 
-pub(crate) use self::attempt::{Attempt, Carrier, StreamSlot, Upstream, UpstreamEndpoint, UpstreamStream};
+pub(crate) use self::attempt::{Attempt, Carrier, StreamSlot, UpstreamEndpoint, UpstreamStream};
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::record::{Observer, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
@@ -73,6 +73,11 @@ impl TimeLimit {
     pub(crate) fn new(timeout: Duration) -> Self {
         Self { until: after(timeout), timeout }
     }
+
+    /// Returns whether the time is over.
+    pub(crate) fn is_over(self) -> bool {
+        Instant::now() >= self.until
+    }
 }
 
 /// The caller of a request.
@@ -130,8 +135,10 @@ pub(crate) struct Response {
     pub(crate) framing: Framing,
     pub(crate) body: Body,
     pub(crate) upload: Upload,
-    /// `None` for a response made here.
-    pub(crate) upstream: Option<Upstream>,
+    /// The attempt that led to the response, held until that has been delivered; `None` for a response made here.
+    pub(crate) attempt: Option<Attempt>,
+    /// The connection or stream to the endpoint, held as long.
+    pub(crate) carrier: Option<Carrier>,
     /// The permit of the request, held as long as it counts as being served.
     pub(crate) permit: Option<Permit>,
 }
@@ -139,24 +146,15 @@ pub(crate) struct Response {
 impl Response {
     /// Makes a response that holds no endpoint, no upload and no permit.
     pub(crate) fn new(head: Pooled<Head>, framing: Framing, body: Body) -> Self {
-        Self { head, framing, body, upload: Upload::Done, upstream: None, permit: None }
-    }
-
-    /// Holds the rest of the request's body, which is sent beside the response.
-    pub(crate) fn beside_upload(self, upload: Upload) -> Self {
-        Self { upload, ..self }
-    }
-
-    /// Holds the endpoint's side of the exchange until the response has been delivered.
-    pub(crate) fn carried_by(self, upstream: Upstream) -> Self {
-        Self { upstream: Some(upstream), ..self }
+        Self { head, framing, body, upload: Upload::Done, attempt: None, carrier: None, permit: None }
     }
 
     /// Drops the body unread: the endpoint has answered, and its connection is closed.
     pub(crate) fn discard_body(&mut self) {
-        if let Some(mut upstream) = self.upstream.take() {
-            upstream.attempt.end(Outcome::Answered(self.head.status()));
+        if let Some(attempt) = &mut self.attempt {
+            attempt.end(Outcome::Answered(self.head.status()));
         }
+        (self.attempt, self.carrier) = (None, None);
         self.body = Body::Empty;
         if self.framing != Framing::None {
             self.framing = Framing::Length(0);
@@ -169,10 +167,14 @@ impl Response {
     pub(crate) fn end(self, record: &mut Record, outcome: Outcome) {
         let is_complete = matches!(outcome, Outcome::Answered(_));
         record.end(outcome, is_complete);
-        let Some(mut upstream) = self.upstream else { return };
-        upstream.attempt.end(outcome);
-        if is_complete && matches!(self.upload, Upload::Done) && self.body.is_done() {
-            upstream.keep();
+        let Some(mut attempt) = self.attempt else { return };
+        attempt.end(outcome);
+        if is_complete
+            && matches!(self.upload, Upload::Done)
+            && self.body.is_done()
+            && let Some(carrier) = self.carrier
+        {
+            carrier.keep(&attempt);
         }
     }
 }

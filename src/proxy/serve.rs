@@ -64,34 +64,41 @@ impl Service {
         request.record.note_name(name);
         let overrides = self.bindings.overrides(context.overrides(), &self.policy.override_limits())?;
         request.time_limit = self.time_limit(context)?;
-        let binding = within(request.time_limit, pin!(self.bindings.bind(name, &overrides))).await?;
-        if let Some(dentry) = &binding.unbound {
-            self.counters.unbound_overrides.increment();
-            tracing::debug!(name = %binding.service, %dentry, "an override leads nowhere");
-            request.unbound = Some(dentry.clone());
-        }
-        let route = binding.draw()?;
-        request.record.note_client(route.id());
-        let leaving = route.leaving(&binding.service, overrides.printed());
-        let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
-        request.upgrade = hop_by_hop.tunnel_protocols();
-        let mut response = self.call(route, request).await?;
-        self.answer(&mut response, grant, request.unbound.as_deref());
+        let limit = request.time_limit;
+        let carried = pin!(async {
+            let binding = self.bindings.bind(name, &overrides).await?;
+            if let Some(dentry) = &binding.unbound {
+                self.counters.unbound_overrides.increment();
+                tracing::debug!(name = %binding.service, %dentry, "an override leads nowhere");
+                request.unbound = Some(dentry.clone());
+            }
+            let route = binding.draw()?;
+            request.record.note_client(route.id());
+            let leaving = route.leaving(&binding.service, overrides.printed());
+            let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
+            request.upgrade = hop_by_hop.tunnel_protocols();
+            let mut response = match &route.to {
+                Ok(client) => client.call(request, &self.pools).await?,
+                Err(status) => self.status_response(*status, route)?,
+            };
+            self.answer(&mut response, grant, request.unbound.as_deref());
+            Ok(response)
+        });
+        let mut response = within(limit, carried).await?;
         self.counters.carried(response.head.status());
         response.permit = permit;
         Ok(response)
     }
 
-    /// Sends a request along a leaf.
-    async fn call(&self, route: &Route, request: &mut Request) -> Result<Response, Error> {
-        match &route.to {
-            Ok(client) => client.call(request, &self.pools).await,
-            Err(status @ ..200) => Err(Error::Naming(format!(
-                "{status} is an interim status: it answers no request ({})",
-                route.id()
-            ))),
-            Err(status) => Ok(made_here(*status, self.pools.heads.take())),
+    /// Makes the response of a route to a status.
+    fn status_response(&self, status: u16, route: &Route) -> Result<Response, Error> {
+        if status < 200 {
+            let id = route.id();
+            return Err(Error::Naming(format!(
+                "{status} is an interim status: it answers no request ({id})"
+            )));
         }
+        Ok(made_here(status, self.pools.heads.take()))
     }
 
     /// Prepares a response for its caller.

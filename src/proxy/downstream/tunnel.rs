@@ -1,6 +1,6 @@
 //! A tunnel: bytes both ways after a switch of protocols.
 
-use crate::proxy::exchange::{Carrier, Outcome, Record, Response, Upstream};
+use crate::proxy::exchange::{Carrier, Outcome, Record, Response};
 use crate::proxy::wire::connection::{Connection, while_moving};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -15,8 +15,8 @@ const HALF_TUNNEL: Duration = Duration::from_secs(60);
 
 /// Carries bytes both ways after a switch of protocols (RFC 9110 7.8), until both sides have ended.
 pub(super) async fn tunnel(connection: &Rc<Connection>, response: Response, record: &mut Record) {
-    let Some(Upstream { mut attempt, carrier: Carrier::Http1 { connection: upstream, .. } }) =
-        response.upstream
+    let (Some(mut attempt), Some(Carrier::Http1 { connection: upstream, .. })) =
+        (response.attempt, response.carrier)
     else {
         return;
     };

@@ -1,6 +1,6 @@
 //! One attempt to send a request to an endpoint, and the connection or stream that carries it.
 
-use super::{Caller, Outcome};
+use super::{Caller, Outcome, TimeLimit};
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::http2::SharedSendStream;
 use std::cell::Cell;
@@ -21,12 +21,13 @@ pub(crate) trait UpstreamEndpoint {
 pub(crate) struct Attempt {
     endpoint: Rc<dyn UpstreamEndpoint>,
     outcome: Outcome,
+    time_limit: Option<TimeLimit>,
 }
 
 impl Attempt {
-    /// Begins an attempt, which the endpoint has counted.
-    pub(crate) fn new(endpoint: Rc<dyn UpstreamEndpoint>) -> Self {
-        Self { endpoint, outcome: Outcome::default() }
+    /// Begins an attempt, which the endpoint has counted, for a request with this limit.
+    pub(crate) fn new(endpoint: Rc<dyn UpstreamEndpoint>, time_limit: Option<TimeLimit>) -> Self {
+        Self { endpoint, outcome: Outcome::default(), time_limit }
     }
 
     /// Notes the outcome, which is [`Outcome::Abandoned`] until then.
@@ -37,7 +38,13 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.endpoint.report(self.outcome);
+        // The work that is dropped at the end of its time cannot say so itself.
+        let is_late = || self.time_limit.is_some_and(|limit| limit.is_over());
+        let outcome = match self.outcome {
+            Outcome::Abandoned if is_late() => Outcome::TimedOut,
+            outcome => outcome,
+        };
+        self.endpoint.report(outcome);
     }
 }
 
@@ -45,13 +52,6 @@ impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attempt").field("outcome", &self.outcome).finish_non_exhaustive()
     }
-}
-
-/// The endpoint's side of an exchange: held until the response has been delivered.
-#[derive(Debug)]
-pub(crate) struct Upstream {
-    pub(crate) attempt: Attempt,
-    pub(crate) carrier: Carrier,
 }
 
 /// The carrier of one exchange with an endpoint.
@@ -67,14 +67,14 @@ pub(crate) enum Carrier {
     Http2(#[expect(dead_code, reason = "its drop is what it does")] UpstreamStream),
 }
 
-impl Upstream {
+impl Carrier {
     /// Lets the connection wait for another request, after the exchange has come to its end on both sides.
-    pub(super) fn keep(self) {
+    pub(super) fn keep(self, attempt: &Attempt) {
         // Bytes behind the response would be taken for the next one.
-        if let Carrier::Http1 { connection, reusable: true } = self.carrier
+        if let Self::Http1 { connection, reusable: true } = self
             && connection.with_input(<[u8]>::is_empty)
         {
-            self.attempt.endpoint.keep(connection);
+            attempt.endpoint.keep(connection);
         }
     }
 }
@@ -130,6 +130,7 @@ impl Drop for UpstreamStream {
 mod tests {
     use super::*;
     use std::cell::RefCell;
+    use std::time::Duration;
 
     /// An endpoint that writes down what is reported to it.
     #[derive(Default)]
@@ -146,12 +147,26 @@ mod tests {
     #[test]
     fn an_attempt_reports_its_outcome_once() {
         let endpoint = Rc::new(Reports::default());
-        let mut answered = Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>);
+        let mut answered = Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
         answered.end(Outcome::Answered(200));
         assert_eq!(*endpoint.0.borrow(), [], "nothing is reported before the end");
         drop(answered);
         // Dropped without a word, as with the task of a caller that goes away.
-        drop(Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>));
+        drop(Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None));
         assert_eq!(*endpoint.0.borrow(), [Outcome::Answered(200), Outcome::Abandoned]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_dropped_after_its_time_has_timed_out() {
+        let endpoint = Rc::new(Reports::default());
+        let limit = TimeLimit::new(Duration::from_secs(1));
+        let begin = || Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, Some(limit));
+        drop(begin());
+        let [late, mut answered] = [begin(), begin()];
+        tokio::time::advance(Duration::from_secs(1)).await;
+        drop(late);
+        answered.end(Outcome::Answered(200));
+        drop(answered);
+        assert_eq!(*endpoint.0.borrow(), [Outcome::Abandoned, Outcome::TimedOut, Outcome::Answered(200)]);
     }
 }

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn the_less_loaded_of_two_wins() {
         let balancer = balancer(&[1.0, 1.0]);
-        let busy = balancer.endpoints().next().unwrap().begin();
+        let busy = balancer.endpoints().next().unwrap().begin(None);
         assert_eq!(picks(&balancer, 50), HashMap::from([(2, 50)]), "two of two are compared each time");
         drop(busy);
         assert_eq!(picks(&balancer, 400).len(), 2, "both serve again");
@@ -193,7 +193,7 @@ mod tests {
         let (mut here, mut there) = (Balancer::default(), Balancer::default());
         update(&mut here, &one, &endpoint_registry);
         update(&mut there, &one, &endpoint_registry);
-        let _load = here.pick(&[]).unwrap().begin();
+        let _load = here.pick(&[]).unwrap().begin(None);
         assert_eq!(there.endpoints().next().unwrap().in_flight(), 1, "seen by the other worker");
         update(&mut here, &both, &endpoint_registry);
         assert_eq!(picks(&here, 20), HashMap::from([(2, 20)]));

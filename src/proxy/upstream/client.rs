@@ -10,14 +10,13 @@ use crate::interpret::EndpointSet;
 use crate::message::Head;
 use crate::name::Path;
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Carrier, Outcome, Request, Response, Upstream, is_repeatable, within};
+use crate::proxy::exchange::{Outcome, Request, Response, is_repeatable};
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::buffer::Buffer;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::object_pool::ObjectPool;
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -157,26 +156,20 @@ struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
-    /// Sends a request to one endpoint within its time limit. Notes the outcome if it fails.
+    /// Sends a request to one endpoint. The attempt goes with the response, or ends with the error.
     async fn attempt(&self, endpoint: &Rc<WorkerEndpoint>, request: &mut Request) -> Result<Response, Error> {
-        let mut attempt = endpoint.begin();
+        let mut attempt = endpoint.begin(request.time_limit);
         request.record.note_endpoint(endpoint.address());
-        let limit = request.time_limit;
-        match within(limit, pin!(self.send(endpoint, request))).await {
-            Ok((response, carrier)) => Ok(response.carried_by(Upstream { attempt, carrier })),
-            Err(error) => {
-                attempt.end(Outcome::of(&error));
-                Err(error)
-            }
+        let mut sent = self.send(endpoint, request).await;
+        match &mut sent {
+            Ok(response) => response.attempt = Some(attempt),
+            Err(error) => attempt.end(Outcome::of(error)),
         }
+        sent
     }
 
     /// Sends a request on a connection from the pool, or on a new one.
-    async fn send(
-        &self,
-        endpoint: &WorkerEndpoint,
-        request: &mut Request,
-    ) -> Result<(Response, Carrier), Error> {
+    async fn send(&self, endpoint: &WorkerEndpoint, request: &mut Request) -> Result<Response, Error> {
         if endpoint.protocol() == WireProtocol::Http2 {
             // Boxed, so that requests over HTTP/1 do not pay for its size.
             return Box::pin(http2::send(endpoint, request, &self.pools.heads)).await;

@@ -5,7 +5,7 @@ use super::pool::Pool;
 use super::settings::ClientSettings;
 use crate::interpret::{Endpoint, Hint};
 use crate::name::Path;
-use crate::proxy::exchange::{Attempt, Outcome, UpstreamEndpoint};
+use crate::proxy::exchange::{Attempt, Outcome, TimeLimit, UpstreamEndpoint};
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
 use std::cell::RefCell;
@@ -137,10 +137,10 @@ impl WorkerEndpoint {
     }
 
     /// Begins an attempt to send a request to the endpoint.
-    pub(crate) fn begin(self: &Rc<Self>) -> Attempt {
+    pub(crate) fn begin(self: &Rc<Self>, time_limit: Option<TimeLimit>) -> Attempt {
         self.state.begin();
         let endpoint = Rc::clone(self);
-        Attempt::new(endpoint)
+        Attempt::new(endpoint, time_limit)
     }
 
     /// Closes connections that were idle for too long.
@@ -187,7 +187,7 @@ mod tests {
         let state = Arc::<EndpointState>::default();
         let endpoint = Endpoint::at(SocketAddr::from(([127, 0, 0, 1], 1)));
         let endpoint = Rc::new(WorkerEndpoint::new(&endpoint, state, settings));
-        let attempts: Vec<_> = (0..3).map(|_| endpoint.begin()).collect();
+        let attempts: Vec<_> = (0..3).map(|_| endpoint.begin(None)).collect();
         assert_eq!(endpoint.in_flight(), 3);
         for (mut attempt, outcome) in
             attempts.into_iter().zip([Outcome::Answered(200), Outcome::Reset, Outcome::Abandoned])

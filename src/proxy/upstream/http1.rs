@@ -42,7 +42,7 @@ impl Http1Exchange<'_> {
     /// # Errors
     ///
     /// [`Error::Reset`] with `repeatable` means that the request may be sent again.
-    pub(crate) async fn send(self, request: &mut Request) -> Result<(Response, Carrier), Error> {
+    pub(crate) async fn send(self, request: &mut Request) -> Result<Response, Error> {
         let mut upload = match self.send_head(request).await {
             Ok(upload) => upload,
             Err(SendFailure::Body(error)) => return Err(Error::RequestBody(error)),
@@ -65,10 +65,8 @@ impl Http1Exchange<'_> {
         let reusable =
             keeps_alive(&head) && !is_suspect && !matches!(framing, Framing::Close | Framing::Tunnel);
         let body = Body::Http1(Http1Reader::new(Rc::clone(&self.connection), framing));
-        Ok((
-            Response::new(head, framing, body).beside_upload(upload),
-            Carrier::Http1 { connection: self.connection, reusable },
-        ))
+        let carrier = Some(Carrier::Http1 { connection: self.connection, reusable });
+        Ok(Response { upload, carrier, ..Response::new(head, framing, body) })
     }
 
     /// Returns whether the request may be sent again when the connection turns out to be dead: the connection comes

@@ -30,7 +30,7 @@ pub(crate) async fn send(
     endpoint: &WorkerEndpoint,
     request: &mut Request,
     heads: &ObjectPool<Head>,
-) -> Result<(Response, Carrier), Error> {
+) -> Result<Response, Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
     let reset = |error: h2::Error, repeatable| Error::Reset { address, source: io_error(error), repeatable };
     let http2_request = request.head.to_http2_request(request.takes_trailers)?;
@@ -63,8 +63,8 @@ pub(crate) async fn send(
     head.take_http2_response(&parts, &settings.heads)
         .map_err(|error| bad_response(address, error.to_string()))?;
     let (framing, body) = take_body(&head, body, request).map_err(|reason| bad_response(address, reason))?;
-    let response = Response::new(head, framing, body).beside_upload(upload);
-    Ok((response, Carrier::Http2(upstream_stream)))
+    let carrier = Some(Carrier::Http2(upstream_stream));
+    Ok(Response { upload, carrier, ..Response::new(head, framing, body) })
 }
 
 fn bad_response(address: SocketAddr, reason: String) -> Error {
