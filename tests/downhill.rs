@@ -32,7 +32,7 @@ const LIBRARY: House = House {
     path: &[],
     root: ROOT,
     floors: &[
-        &["source", "fault", "drain", "telemetry", "files"],
+        &["source", "fault", "drain", "telemetry", "files", "machine"],
         &["name", "message"],
         &["kubernetes", "context", "interpret"],
         &["identify", "sandbox", "namer", "store"],

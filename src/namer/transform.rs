@@ -2,20 +2,19 @@
 
 mod addresses;
 mod config;
-mod local;
 mod reference;
 mod replacement;
 
 pub use self::config::{DaemonSet, TransformerConfig};
 
 use self::addresses::{AddressTransformer, EndpointChange, on_port};
-use self::local::is_local;
 use self::reference::ReferenceName;
 use self::replacement::{FixedNamer, PrefixTransformer, Replacement};
 use super::kubernetes::{EndpointSource, EndpointsApi, Kubernetes};
 use super::{Cause, NamerSet};
 use crate::interpret::{self, Endpoint, Namer, TransformedNamer};
 use crate::kubernetes::Scope;
+use crate::machine::is_local;
 use crate::name::Path;
 use std::sync::Arc;
 
