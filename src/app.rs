@@ -12,7 +12,7 @@ use crate::admin::{AdminState, Readiness};
 use crate::config::{Config, Errors, Warning};
 use crate::drain::{self, Drain, Stage};
 use crate::interpret::NamerRegistry;
-use crate::proxy::{AccessLog, ListenerConfig, Proxy, ProxyParts, RouterConfig, SocketOptions};
+use crate::proxy::{AccessLog, DialGuard, ListenerConfig, Proxy, ProxyParts, RouterConfig, SocketOptions};
 use crate::telemetry::{Logs, Registry};
 use crate::{admin, config, identify, namer, proxy, store};
 use std::io;
@@ -163,6 +163,7 @@ impl App {
             routers,
             settings: live.settings(),
             sockets,
+            dial_guard: DialGuard::new([admin]),
             namer_handle: namer_handle.clone(),
             registry: registry.clone(),
         });

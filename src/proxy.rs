@@ -75,7 +75,7 @@ pub use self::downstream::{
 };
 pub use self::error::Error;
 pub use self::limits::{Http2Settings, Limits};
-pub use self::upstream::{ClientSettings, EndpointRegistry, Route};
+pub use self::upstream::{ClientSettings, DialGuard, EndpointRegistry, Route};
 pub use self::wire::WireProtocol;
 
 use self::downstream::{Acceptor, WorkerHandle};
@@ -103,6 +103,8 @@ pub struct ProxyParts {
     pub settings: watch::Receiver<Vec<RouterSettings>>,
     /// The bound sockets of the listeners, in the order of the routers and their listeners.
     pub sockets: Vec<TcpListener>,
+    /// The sockets of the process to which no request is carried.
+    pub dial_guard: DialGuard,
     /// The handle by which namers are asked for answers.
     pub namer_handle: NamerHandle,
     /// The registry of metrics.
@@ -118,14 +120,14 @@ pub struct WorkerTask {
 impl Proxy {
     /// Makes a proxy from its parts.
     pub fn new(parts: ProxyParts) -> Self {
-        let ProxyParts { routers, settings, sockets, namer_handle, registry } = parts;
+        let ProxyParts { routers, settings, sockets, dial_guard, namer_handle, registry } = parts;
         let counts = sockets.iter().map(|_| Counts::default()).collect();
         let shared = SharedState {
             routers,
             settings,
             counts,
             namer_handle,
-            endpoint_registry: Arc::default(),
+            endpoint_registry: Arc::new(EndpointRegistry::new(dial_guard)),
             registry,
         };
         Self { shared: Arc::new(shared), sockets }

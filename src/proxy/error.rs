@@ -64,6 +64,14 @@ pub enum Error {
         /// `maxConcurrentRequests`.
         limit: usize,
     },
+    /// The address leads to a socket of the router itself that no request may reach: that of its admin server.
+    #[error(
+        "{address} leads to the admin server of this router, to which no request is carried: ask it directly"
+    )]
+    OwnSocket {
+        /// The endpoint's address.
+        address: SocketAddr,
+    },
     /// No connection could be opened.
     #[error("Unable to establish connection to {address}: {source}")]
     Connecting {
@@ -120,6 +128,7 @@ impl From<identify::IdentifyError> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StatusRow {
     Malformed,
+    Forbidden,
     NotImplemented,
     LineTooLong,
     FieldsTooLarge,
@@ -135,6 +144,7 @@ impl StatusRow {
     const fn columns(self) -> (u16, u8, Blame) {
         match self {
             Self::Malformed => (400, 3, Blame::Caller),
+            Self::Forbidden => (403, 7, Blame::Caller),
             Self::NotImplemented => (501, 12, Blame::Caller),
             Self::LineTooLong => (414, 8, Blame::Caller),
             Self::FieldsTooLarge => (431, 8, Blame::Caller),
@@ -159,6 +169,7 @@ impl Error {
             Self::Refused(_) | Self::Override(_) | Self::Unidentified { .. } | Self::MaxForwards => {
                 StatusRow::Malformed
             }
+            Self::OwnSocket { .. } => StatusRow::Forbidden,
             Self::Unroutable(_) => StatusRow::Unroutable,
             Self::Naming(_) => StatusRow::Naming,
             Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => {
@@ -179,6 +190,7 @@ impl Error {
     fn untrusted_text(&self) -> &'static str {
         match self.row() {
             StatusRow::Malformed => "the request is malformed or names no destination",
+            StatusRow::Forbidden => "the request may not be carried to its destination",
             StatusRow::NotImplemented => "the request needs something that is not implemented",
             StatusRow::LineTooLong => "the request line is too long",
             StatusRow::FieldsTooLarge => "the request's header fields are too large",

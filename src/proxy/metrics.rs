@@ -37,7 +37,7 @@ const MEANINGS: [(&str, &str); 12] = [
     ("failed_responses", "Requests that were routed and answered with a status of 500 or above"),
     (
         "caller_faults",
-        "Requests that failed by a fault of the caller: malformed, or matched by no identifier",
+        "Requests that failed by a fault of the caller: malformed, refused, or matched by no identifier",
     ),
     (
         "router_faults",

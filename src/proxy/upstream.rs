@@ -4,6 +4,7 @@
 mod balancer;
 mod client;
 mod connect;
+mod dial_guard;
 mod endpoint;
 mod http1;
 mod http2;
@@ -13,6 +14,7 @@ mod route;
 mod settings;
 
 pub(super) use self::client::{Client, ClientTarget, ObjectPools};
+pub use self::dial_guard::DialGuard;
 pub use self::endpoint::EndpointRegistry;
 pub use self::route::Route;
 pub(super) use self::route::Routes;

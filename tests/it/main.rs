@@ -30,6 +30,7 @@ mod linkerd1;
 mod name_laws;
 mod name_properties;
 mod naming_live;
+mod own_sockets;
 mod readme;
 mod reference;
 mod reloading;

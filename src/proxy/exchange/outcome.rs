@@ -40,6 +40,7 @@ impl Outcome {
             | Error::Unroutable(_)
             | Error::Naming(_)
             | Error::BindingTimeout { .. }
+            | Error::OwnSocket { .. }
             | Error::Busy { .. } => Self::NotSent,
         }
     }
@@ -67,6 +68,7 @@ mod tests {
             (Error::RequestBody(broken()), Outcome::Abandoned),
             (Error::Connect, Outcome::NotSent),
             (Error::Busy { limit: 1 }, Outcome::NotSent),
+            (Error::OwnSocket { address }, Outcome::NotSent),
             (Error::Unroutable(String::new()), Outcome::NotSent),
             (Error::Naming(String::new()), Outcome::NotSent),
             (Error::BindingTimeout { timeout, name: String::new() }, Outcome::NotSent),

@@ -182,7 +182,7 @@ impl Attempts<'_> {
         let connection = match pooled {
             Some(connection) => connection,
             None => {
-                let stream = Box::pin(connect(address, &settings)).await?;
+                let stream = Box::pin(connect(endpoint.connect_target(&settings))).await?;
                 Connection::new(stream, self.pools.buffers.clone())
             }
         };

@@ -1,5 +1,6 @@
 //! Opens connections to endpoints.
 
+use super::dial_guard::DialGuard;
 use super::settings::ClientSettings;
 use crate::proxy::error::Error;
 use crate::proxy::wire::transport::Transport;
@@ -8,8 +9,21 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Opens a connection to `address`.
-pub(crate) async fn connect(address: SocketAddr, settings: &ClientSettings) -> Result<Transport, Error> {
+/// The address of a connection that is to be opened, with what there is to know about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectTarget<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) settings: &'a ClientSettings,
+    /// The sockets that are not dialled.
+    pub(crate) guard: &'a DialGuard,
+}
+
+/// Opens a connection, unless the address leads to a socket that is not dialled.
+pub(crate) async fn connect(target: ConnectTarget<'_>) -> Result<Transport, Error> {
+    let ConnectTarget { address, settings, guard } = target;
+    if guard.forbids(address) {
+        return Err(Error::OwnSocket { address });
+    }
     let limit = settings.connect_timeout;
     let stream = match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,

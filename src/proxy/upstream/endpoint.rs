@@ -1,5 +1,7 @@
 //! An endpoint: its state, which all workers share, and its connections, which each worker has to itself.
 
+use super::connect::ConnectTarget;
+use super::dial_guard::DialGuard;
 use super::http2_pool::Http2Pool;
 use super::pool::Pool;
 use super::settings::ClientSettings;
@@ -24,6 +26,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub(crate) struct EndpointState {
     /// How many requests are under way, over all workers.
     in_flight: AtomicUsize,
+    /// The sockets that no worker dials.
+    guard: DialGuard,
 }
 
 impl EndpointState {
@@ -42,12 +46,20 @@ impl EndpointState {
 ///
 /// It is locked when a set of endpoints changes, and not for each request.
 #[derive(Debug, Default)]
-pub struct EndpointRegistry(Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>);
+pub struct EndpointRegistry {
+    states: Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>,
+    guard: DialGuard,
+}
 
 impl EndpointRegistry {
+    /// Makes an empty registry; the sockets of `guard` are not dialled, whosever endpoints they are.
+    pub fn new(guard: DialGuard) -> Self {
+        Self { states: Mutex::default(), guard }
+    }
+
     /// Returns the endpoints that the workers use, by client: each client's set as of its last request.
     pub fn endpoints(&self) -> BTreeMap<Path, BTreeSet<SocketAddr>> {
-        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let mut clients: BTreeMap<Path, BTreeSet<SocketAddr>> = BTreeMap::new();
         for ((client, address), _) in states.iter().filter(|(_, state)| state.strong_count() > 0) {
             clients.entry(client.clone()).or_default().insert(*address);
@@ -57,7 +69,7 @@ impl EndpointRegistry {
 
     /// Returns the state of an endpoint of a client, which is made if no worker uses it yet.
     pub(crate) fn state(&self, client: &Path, address: SocketAddr) -> Arc<EndpointState> {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (client.clone(), address);
         if let Some(state) = states.get(&key).and_then(Weak::upgrade) {
             return state;
@@ -65,7 +77,7 @@ impl EndpointRegistry {
         if states.len() == states.capacity() {
             states.retain(|_, state| state.strong_count() > 0);
         }
-        let state = Arc::default();
+        let state = Arc::new(EndpointState { guard: self.guard.clone(), ..EndpointState::default() });
         states.insert(key, Arc::downgrade(&state));
         state
     }
@@ -120,6 +132,11 @@ impl WorkerEndpoint {
     /// Returns the settings for the next request.
     pub(crate) fn settings(&self) -> Rc<ClientSettings> {
         Rc::clone(&self.settings.borrow())
+    }
+
+    /// Returns the target of a new connection under these settings.
+    pub(crate) fn connect_target<'a>(&'a self, settings: &'a ClientSettings) -> ConnectTarget<'a> {
+        ConnectTarget { address: self.address, settings, guard: &self.state.guard }
     }
 
     /// Replaces the settings for the next requests. Open connections stay.

@@ -34,7 +34,7 @@ pub(crate) async fn send(
     let (address, settings) = (endpoint.address(), endpoint.settings());
     let reset = |error: h2::Error, repeatable| Error::Reset { address, source: io_error(error), repeatable };
     let http2_request = request.head.to_http2_request(request.takes_trailers)?;
-    let connection = endpoint.http2().connection(address, &settings).await?;
+    let connection = endpoint.http2().connection(endpoint.connect_target(&settings)).await?;
     let whole = request.body.is_done();
     let NewStream { response, stream, slot, reused } =
         connection.begin(http2_request, whole).map_err(|error| reset(error, true))?;

@@ -1,6 +1,6 @@
 //! The HTTP/2 connections of one worker to one endpoint, each of which carries many exchanges at once.
 
-use super::connect::connect;
+use super::connect::{ConnectTarget, connect};
 use super::settings::ClientSettings;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::StreamSlot;
@@ -81,25 +81,20 @@ pub(crate) struct NewStream {
 
 impl Http2Pool {
     /// Returns a connection with room for one more stream, open already or new.
-    pub(crate) async fn connection(
-        &self,
-        address: SocketAddr,
-        settings: &ClientSettings,
-    ) -> Result<Rc<Http2Connection>, Error> {
+    pub(crate) async fn connection(&self, target: ConnectTarget<'_>) -> Result<Rc<Http2Connection>, Error> {
         loop {
             if let Some(least) = self.least_busy() {
                 if least.has_room() {
                     return Ok(least);
                 }
-                if self.open.borrow().len() >= settings.max_http2_connections {
+                if self.open.borrow().len() >= target.settings.max_http2_connections {
                     let _ = timeout(CHECK_EVERY, self.freed.notified()).await;
                     continue;
                 }
             }
             let opening = Rc::clone(self.opening.borrow_mut().get_or_insert_default());
             // Boxed, so that requests for which a connection is open do not pay for its size.
-            let opened =
-                opening.get_or_init(|| Box::pin(Http2Connection::open(address, settings, &self.freed))).await;
+            let opened = opening.get_or_init(|| Box::pin(Http2Connection::open(target, &self.freed))).await;
             let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
             let connection = opened.as_ref().map_err(copy_error)?;
             // The first request that waited takes the new connection; the others take the room that is left on it.
@@ -138,13 +133,10 @@ impl Http2Pool {
 }
 
 impl Http2Connection {
-    async fn open(
-        address: SocketAddr,
-        settings: &ClientSettings,
-        freed: &Rc<Notify>,
-    ) -> Result<Rc<Self>, Error> {
+    async fn open(target: ConnectTarget<'_>, freed: &Rc<Notify>) -> Result<Rc<Self>, Error> {
+        let ConnectTarget { address, settings, .. } = target;
         let http2 = &settings.http2;
-        let stream = connect(address, settings).await?;
+        let stream = connect(target).await?;
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -214,6 +206,7 @@ fn copy_error(error: &Error) -> Error {
         Error::ConnectTimeout { address, timeout } => {
             Error::ConnectTimeout { address: *address, timeout: *timeout }
         }
+        Error::OwnSocket { address } => Error::OwnSocket { address: *address },
         other => Error::Naming(other.to_string()),
     }
 }

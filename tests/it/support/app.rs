@@ -5,7 +5,10 @@ use super::{Wire, within};
 use serde_json::Value;
 use signpost::app::{App, RunningApp, Threads};
 use signpost::config::{self, Config};
+use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
 
 /// The configuration of one router called `http`, with a dtab and more keys of its one server (`, trust: nobody`).
 pub(crate) fn one_router(dtab: &str, server: &str) -> String {
@@ -123,6 +126,12 @@ impl TestApp {
     /// What is counted under that name, over all listeners that have the labels.
     pub(crate) fn total(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.running().registry().total(name, labels)
+    }
+
+    /// Whether a caller of the admin server has asked for a stop.
+    pub(crate) async fn is_asked_to_stop(&self) -> bool {
+        let mut asked = pin!(self.running().stop_asked());
+        poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx).is_ready())).await
     }
 
     /// Stops the app, and fails unless everything it had begun was finished in time.
