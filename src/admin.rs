@@ -5,6 +5,7 @@
 //!
 //! * `pages` is the table of pages, and finds the page of a request.
 //! * `origin` refuses requests that another site's page could make a browser send.
+//! * `routed` refuses requests that came through a router.
 //! * `delegator` explains where a name leads, to programs and on a page.
 //! * `server` carries connections, `response` makes responses.
 //!
@@ -17,6 +18,7 @@ mod origin;
 mod pages;
 mod query;
 mod response;
+mod routed;
 mod server;
 mod state;
 

@@ -34,4 +34,4 @@ pub use self::request_context::Context;
 pub use self::request_target::RequestTarget;
 pub use self::trace::Trace;
 pub use self::trust::{Range, RangeError, Trust};
-pub use self::via::count_via;
+pub use self::via::{count_own_via, count_via};

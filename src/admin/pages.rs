@@ -3,7 +3,7 @@
 use super::metrics::{metrics_json, openmetrics};
 use super::query::Query;
 use super::response::{HTML, PageResponse, json, respond, text};
-use super::{AdminState, delegator, origin, state};
+use super::{AdminState, delegator, origin, routed, state};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -112,6 +112,9 @@ impl PageRow {
 
 /// Answers a request with its page.
 pub(super) async fn answer(request: Request<Incoming>, state: &AdminState) -> PageResponse {
+    if let Some(why) = routed::refusal(&request) {
+        return text(StatusCode::FORBIDDEN, why);
+    }
     let path = request.uri().path();
     let Some((row, variable)) = PAGES.iter().find_map(|row| Some((row, row.matches(path)?))) else {
         return text(StatusCode::NOT_FOUND, "there is no such page: / lists all pages");

@@ -87,6 +87,33 @@ async fn a_stop_can_be_asked_for_but_not_by_another_sites_page() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn requests_that_came_through_a_router_are_refused() {
+    let app = TestApp::start(&one_router("", "")).await;
+    let admin = app.running().admin();
+    let other = TestApp::start(&routing_to(&format!("/$/inet/{}/{}", admin.ip(), admin.port()))).await;
+    let (mut http1, mut http2) = (other.client().await, other.h2_client().await);
+    for fields in [
+        "",
+        "Connection: via, l5d-dst-service, l5d-dst-client\r\n",
+        "Via: 1.1 first (\r\nConnection: VIA\r\nConnection: close, L5D-Dst-Client\r\n",
+    ] {
+        for line in ["GET /admin/ping", "GET /config.json", "GET /nowhere", "POST /admin/shutdown"] {
+            let mut client = other.client().await;
+            let told = client.ask(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).await;
+            assert_eq!(told.status(), 403, "{line} {fields}: {told:?}");
+            assert!(told.text().starts_with("the request came through a router"), "{told:?}");
+        }
+    }
+    let old = http1.ask("GET /admin/ping HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(old.status(), 403, "{old:?}");
+    http2.get("localhost", &[]).await.assert_status(403);
+    assert!(!app.is_asked_to_stop().await);
+    assert_eq!(get(&app, "/admin/ping").await.text(), "pong");
+    other.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_head_of_too_many_fields_is_refused() {
     let app = TestApp::start(&one_router("", "")).await;
     let request = format!("GET /admin/ping HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(200));
