@@ -291,7 +291,7 @@ pub struct Server {
     /// `timeoutMs`: how long a request may take in all; unlimited by default.
     #[serde(rename = "timeoutMs", serialize_with = "some_millis", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// `maxCallDepth`: how many proxies a request may have passed; 1000 by default.
+    /// `maxCallDepth`: how many proxies a request may have passed; 100 by default.
     pub max_call_depth: u32,
     /// `addForwardedHeader`: off by default.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -57,7 +57,7 @@ fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, 
         headers_timeout: reader.millis("headersTimeoutMs").unwrap_or(Duration::from_secs(10)),
         session: session(&mut reader),
         timeout: reader.millis("timeoutMs"),
-        max_call_depth: reader.number("maxCallDepth", 0..=MAX_INT).unwrap_or(1000),
+        max_call_depth: reader.number("maxCallDepth", 0..=MAX_INT).unwrap_or(100),
         add_forwarded_header: forwarded(&mut reader, protocol),
         max_streams: match protocol {
             Protocol::Http => MAX_STREAMS,

@@ -43,7 +43,7 @@ fn the_least_file_has_every_default() {
     assert_eq!((router.max_headers_kb, router.max_initial_line_kb, router.max_err_response_kb), (8, 4, 5120));
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!((server.address().to_string().as_str(), server.label.as_deref()), ("127.0.0.1:4140", None));
-    assert_eq!((server.max_concurrent_requests, server.timeout, server.max_call_depth), (None, None, 1000));
+    assert_eq!((server.max_concurrent_requests, server.timeout, server.max_call_depth), (None, None, 100));
     assert_eq!((server.max_connections, server.max_headers), (10_000, 100));
     assert_eq!(
         (server.headers_timeout, &server.session),
@@ -202,7 +202,7 @@ fn h2_has_its_own_defaults() {
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!(server.address().to_string(), "127.0.0.1:4142");
     assert_eq!((server.max_streams, &server.http2), (1000, &Http2Config::default()));
-    assert_eq!(server.max_call_depth, 1000);
+    assert_eq!(server.max_call_depth, 100);
 }
 
 #[test]

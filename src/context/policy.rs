@@ -3,7 +3,7 @@
 use super::grant::Grant;
 use super::overrides::{CTX_END, USER_END};
 use super::via::via_entry;
-use super::{Context, Deadline, Forwarded, OverrideLimits, Peer, Trace, Trust, count_via};
+use super::{Context, Deadline, Forwarded, OverrideLimits, Peer, Trace, Trust, count_own_via, count_via};
 use crate::message::{Field, Head, HopByHopFields, KnownField};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,12 +32,12 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Returns settings that trust no caller and have Linkerd's limit on the call depth.
+    /// Returns settings that trust no caller and end a loop after 100 calls, where Linkerd allows 1,000.
     fn default() -> Self {
         Self {
             trust: Trust::Nobody,
             router: "http".into(),
-            max_call_depth: 1000,
+            max_call_depth: 100,
             max_override_entries: 100,
             max_override_bytes: 8192,
             forwarded: None,
@@ -88,10 +88,18 @@ pub enum Refusal {
         limit: usize,
     },
     /// The request has passed too many proxies: 400.
-    #[error("Maximum number of calls ({limit}) has been exceeded. Please check for proxy loops.")]
+    #[error(
+        "Maximum number of calls ({limit}) has been exceeded. Please check for proxy loops: Via names {passed} proxies, \
+         {own} of them signpost. A request passes the same router again and again when its name leads to a listener of \
+         that router."
+    )]
     CallDepth {
         /// How many are allowed.
         limit: u32,
+        /// How many `Via` names.
+        passed: u32,
+        /// How many of them are routers of this program.
+        own: u32,
     },
     /// The caller has already stopped waiting: 504.
     #[error("The deadline in l5d-ctx-deadline has passed.")]
@@ -143,8 +151,10 @@ impl Policy {
             context.trace = Trace::begin();
         }
         context.call_depth = count_via(head.get_all(KnownField::Via));
-        if context.call_depth > self.config.max_call_depth {
-            return Err(Refusal::CallDepth { limit: self.config.max_call_depth });
+        let (passed, limit) = (context.call_depth, self.config.max_call_depth);
+        if passed > limit {
+            let own = count_own_via(head.get_all(KnownField::Via));
+            return Err(Refusal::CallDepth { limit, passed, own });
         }
         // The clock is read only for the few requests that have a deadline.
         match context.deadline {
@@ -166,7 +176,7 @@ impl Policy {
         names: &UpstreamNames<'_>,
     ) -> HopByHopFields {
         let hop_by_hop = head.strip_hop_by_hop();
-        head.append_known(KnownField::Via, via_entry(head.version()));
+        head.append_element(KnownField::Via, via_entry(head.version()));
         head.append_known(KnownField::L5dDstService, names.service);
         self.name_client(head, names.client, names.residual);
         if !names.overrides.is_empty() {
@@ -206,7 +216,7 @@ impl Policy {
     pub fn answer(&self, head: &mut Head, grant: Grant) -> ResponseFindings {
         let blank_body = !grant.is_trusted() && head.contains(KnownField::L5dErr);
         let hop_by_hop = head.strip_hop_by_hop();
-        head.append_known(KnownField::Via, via_entry(head.version()));
+        head.append_element(KnownField::Via, via_entry(head.version()));
         if !grant.is_trusted() {
             head.remove_where(|field| {
                 field.known.is_steering() || (blank_body && describes_a_failed_call(field.name))

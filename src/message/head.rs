@@ -266,6 +266,39 @@ impl Head {
         self.append_line(known, known.name().as_bytes(), value);
     }
 
+    /// Adds an element to a field that is a list: behind the value of its last line, or in a line of its own.
+    ///
+    /// A field that grows at every hop stays one line, so that it does not reach the bound on the number of fields. The
+    /// element is treated as a value is by [`append`](Self::append).
+    pub fn append_element(&mut self, known: KnownField, element: &[u8]) {
+        const SEPARATORS: usize = ", \r\n".len();
+        let last = if self.contains(known) {
+            self.lines.iter().rposition(|line| line.known == known && !line.value.is_empty())
+        } else {
+            None
+        };
+        let Some(at) = last else { return self.append_known(known, element) };
+        let line = self.lines[at];
+        let copied = line.start as usize..line.value.end as usize;
+        if self.lacks_room((copied.len() + SEPARATORS).saturating_add(element.len())) {
+            return;
+        }
+        let start = self.bytes.len();
+        let moved = |offset: u32| start as u32 + (offset - line.start);
+        self.bytes.extend_from_within(copied);
+        self.bytes.extend_from_slice(b", ");
+        push_allowed(&mut self.bytes, trim_invisible(element), is_value_byte, b' ');
+        let value = Span { start: moved(line.value.start), end: self.bytes.len() as u32 };
+        self.bytes.extend_from_slice(b"\r\n");
+        self.lines[at] = FieldLine {
+            start: start as u32,
+            name_end: moved(line.name_end),
+            value,
+            end: self.bytes.len() as u32,
+            ..line
+        };
+    }
+
     /// Adds a line; its name must be a token.
     fn append_line(&mut self, known: KnownField, name: &[u8], value: &[u8]) {
         const SEPARATORS: usize = ": \r\n".len();

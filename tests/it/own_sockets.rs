@@ -163,3 +163,27 @@ async fn a_stranger_is_told_no_address() {
     assert!(told.field_names().iter().all(|name| !name.starts_with("l5d-")), "{told:?}");
     app.stop().await;
 }
+
+#[tokio::test(flavor = "local")]
+async fn a_loop_ends_and_its_end_says_so() {
+    const REASON: &str = "Maximum number of calls (100) has been exceeded. Please check for proxy loops: Via names \
+                          101 proxies, 101 of them signpost.";
+    for protocol in ["http", "h2"] {
+        let app = TestApp::start(&speaking(protocol, "", "")).await;
+        let entry = format!("/svc => /$/inet/127.0.0.1/{}", app.first_address().port());
+        let told = app.client().await.get("web", &format!("l5d-dtab: {entry}\r\n")).await;
+        assert!(told.status() == 400 && told.text().starts_with(REASON), "{told:?}");
+        let told = app.h2_client().await.get("web", &[("l5d-dtab", &entry)]).await;
+        assert!(told.status() == 400 && told.text().starts_with(REASON), "{told:?}");
+        // Over HTTP/1, a call is any request from the second router on.
+        if protocol == "h2" {
+            let mut client = GrpcClient::connect(app.first_address(), "web").await;
+            let told = client.unary(Method::Echo, "hi", &[("l5d-dtab", &entry)]).await;
+            let told = told.expect_err("it is refused");
+            assert!(told.code() == Code::InvalidArgument && told.message().starts_with(REASON), "{told:?}");
+        }
+        let callers = if protocol == "h2" { 3 } else { 2 };
+        assert_eq!(app.total("requests", &[]), callers * 102);
+        app.stop().await;
+    }
+}

@@ -276,6 +276,31 @@ fn more_fields_than_the_stack_has_room_for() {
 }
 
 #[test]
+fn an_element_is_added_to_the_last_line_of_its_field() {
+    let table = [
+        ("", "Via: 1.1 c\r\n"),
+        ("A: b\r\n", "A: b\r\nVia: 1.1 c\r\n"),
+        ("vIa:  1.0 a \r\nA: b\r\n", "vIa:  1.0 a, 1.1 c\r\nA: b\r\n"),
+        (
+            "Via: 1.0 a\r\nA: b\r\nVia: 2 b, 1.1 x\r\nC: d\r\n",
+            "Via: 1.0 a\r\nA: b\r\nVia: 2 b, 1.1 x, 1.1 c\r\nC: d\r\n",
+        ),
+        ("Via: 1.0 a\r\nVia:\r\n", "Via: 1.0 a, 1.1 c\r\nVia:\r\n"),
+        ("Via: \r\nA: b\r\n", "Via: \r\nA: b\r\nVia: 1.1 c\r\n"),
+    ];
+    for (before, after) in table {
+        let mut head = request(format!("GET / HTTP/1.1\r\n{before}\r\n").as_bytes());
+        head.append_element(KnownField::Via, b" 1.1 c\r");
+        assert_eq!(written(&head), format!("GET / HTTP/1.1\r\n{after}\r\n"), "{before:?}");
+        let count = head.fields().count();
+        head.append_element(KnownField::Via, b"1.1 d\ne");
+        assert_eq!(head.fields().count(), count, "{before:?}");
+        let last = head.get_all(KnownField::Via).filter(|value| !value.is_empty()).last();
+        assert!(last.is_some_and(|value| value.ends_with(b"1.1 c, 1.1 d e")), "{head:?}");
+    }
+}
+
+#[test]
 fn a_head_is_reused() {
     let mut head = Head::new();
     let first = b"GET /first HTTP/1.0\r\nHost: a\r\nVia: b\r\n\r\n";

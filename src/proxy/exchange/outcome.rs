@@ -72,7 +72,7 @@ mod tests {
             (Error::Unroutable(String::new()), Outcome::NotSent),
             (Error::Naming(String::new()), Outcome::NotSent),
             (Error::BindingTimeout { timeout, name: String::new() }, Outcome::NotSent),
-            (Error::Refused(Refusal::CallDepth { limit: 1 }), Outcome::NotSent),
+            (Error::Refused(Refusal::CallDepth { limit: 1, passed: 2, own: 0 }), Outcome::NotSent),
             // Its caller had given up before any endpoint saw it.
             (Error::Refused(Refusal::DeadlinePassed), Outcome::NotSent),
         ] {
