@@ -66,7 +66,7 @@ pub struct Binding {
 }
 
 /// The evaluation of a name, with the answers that it used.
-struct Evaluation {
+struct NameEvaluation {
     delegation: Delegation,
     answers: Vec<Answer>,
 }
@@ -231,7 +231,7 @@ impl Bindings {
     }
 
     /// Evaluates a name, again and again until no answer is missing or pending, under the present naming each time.
-    async fn settle(&self, overrides: &Dtab, path: &Path) -> Result<Evaluation, Error> {
+    async fn settle(&self, overrides: &Dtab, path: &Path) -> Result<NameEvaluation, Error> {
         loop {
             let (delegation, mut used, missing, mut naming): (_, Vec<Answer>, _, _) = {
                 let state = &mut *self.state.borrow_mut();
@@ -254,14 +254,14 @@ impl Bindings {
                     Ok(()) = naming.changed() => {}
                 }
             } else {
-                return Ok(Evaluation { delegation, answers: used });
+                return Ok(NameEvaluation { delegation, answers: used });
             }
         }
     }
 
     /// Makes the binding of a name from its evaluation.
-    fn make_binding(&self, path: &Path, overrides: &Overrides, evaluation: Evaluation) -> Binding {
-        let Evaluation { delegation, answers } = evaluation;
+    fn make_binding(&self, path: &Path, overrides: &Overrides, evaluation: NameEvaluation) -> Binding {
+        let NameEvaluation { delegation, answers } = evaluation;
         let state = &mut *self.state.borrow_mut();
         let routes = match &delegation.outcome {
             DelegationOutcome::Failed(failure) => Err(BindFailure::Failed(failure.to_string().into())),

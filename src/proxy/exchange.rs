@@ -6,7 +6,9 @@ mod outcome;
 mod record;
 mod repeat;
 
-pub(crate) use self::attempt::{Attempt, Carrier, StreamSlot, UpstreamEndpoint, UpstreamStream};
+pub(crate) use self::attempt::{
+    Attempt, Carrier, PendingAttempt, StreamSlot, UpstreamEndpoint, UpstreamStream,
+};
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::record::{Observer, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
@@ -215,5 +217,17 @@ pub(crate) async fn within<T>(
         Some(TimeLimit { until, timeout }) => {
             timeout_at(until, work).await.unwrap_or(Err(Error::Timeout { timeout }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A response is moved through every step of serving a request: each 16 bytes are an instruction more in each.
+    #[test]
+    fn a_response_is_small() {
+        assert!(size_of::<Body>() <= 48, "{} bytes", size_of::<Body>());
+        assert!(size_of::<Response>() <= 152, "{} bytes", size_of::<Response>());
     }
 }

@@ -21,15 +21,45 @@ pub(crate) trait UpstreamEndpoint {
 pub(crate) struct Attempt {
     endpoint: Rc<dyn UpstreamEndpoint>,
     outcome: Outcome,
+}
+
+/// An attempt that has no response yet. One that is dropped after its request's time has timed out: the work that is cut
+/// off cannot say so itself.
+#[derive(Debug)]
+pub(crate) struct PendingAttempt {
+    /// `None` once it has ended.
+    attempt: Option<Attempt>,
     time_limit: Option<TimeLimit>,
 }
 
-impl Attempt {
+impl PendingAttempt {
     /// Begins an attempt, which the endpoint has counted, for a request with this limit.
     pub(crate) fn new(endpoint: Rc<dyn UpstreamEndpoint>, time_limit: Option<TimeLimit>) -> Self {
-        Self { endpoint, outcome: Outcome::default(), time_limit }
+        Self { attempt: Some(Attempt { endpoint, outcome: Outcome::default() }), time_limit }
     }
 
+    /// Ends the wait for the response. With an outcome, the attempt has failed; else it goes on with the response.
+    pub(crate) fn end(mut self, failed: Option<Outcome>) -> Option<Attempt> {
+        let mut attempt = self.attempt.take()?;
+        match failed {
+            Some(outcome) => attempt.end(outcome),
+            None => return Some(attempt),
+        }
+        None
+    }
+}
+
+impl Drop for PendingAttempt {
+    fn drop(&mut self) {
+        if let Some(attempt) = &mut self.attempt
+            && self.time_limit.is_some_and(TimeLimit::is_over)
+        {
+            attempt.end(Outcome::TimedOut);
+        }
+    }
+}
+
+impl Attempt {
     /// Notes the outcome, which is [`Outcome::Abandoned`] until then.
     pub(crate) fn end(&mut self, outcome: Outcome) {
         self.outcome = outcome;
@@ -38,13 +68,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        // The work that is dropped at the end of its time cannot say so itself.
-        let is_late = || self.time_limit.is_some_and(|limit| limit.is_over());
-        let outcome = match self.outcome {
-            Outcome::Abandoned if is_late() => Outcome::TimedOut,
-            outcome => outcome,
-        };
-        self.endpoint.report(outcome);
+        self.endpoint.report(self.outcome);
     }
 }
 
@@ -64,7 +88,9 @@ pub(crate) enum Carrier {
         reusable: bool,
     },
     /// A stream; held, because its drop resets a stream that is not finished.
-    Http2(#[expect(dead_code, reason = "its drop is what it does")] UpstreamStream),
+    ///
+    /// It is boxed, so that exchanges over HTTP/1 are not moved with its size.
+    Http2(#[expect(dead_code, reason = "its drop is what it does")] Box<UpstreamStream>),
 }
 
 impl Carrier {
@@ -147,26 +173,32 @@ mod tests {
     #[test]
     fn an_attempt_reports_its_outcome_once() {
         let endpoint = Rc::new(Reports::default());
-        let mut answered = Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
+        let begin = || PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
+        let mut answered = begin().end(None).expect("it goes on with its response");
         answered.end(Outcome::Answered(200));
         assert_eq!(*endpoint.0.borrow(), [], "nothing is reported before the end");
         drop(answered);
-        // Dropped without a word, as with the task of a caller that goes away.
-        drop(Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None));
-        assert_eq!(*endpoint.0.borrow(), [Outcome::Answered(200), Outcome::Abandoned]);
+        assert!(begin().end(Some(Outcome::Refused)).is_none());
+        // Dropped without a word, as with the task of a caller that goes away: before a response, and behind it.
+        drop(begin());
+        drop(begin().end(None));
+        assert_eq!(
+            *endpoint.0.borrow(),
+            [Outcome::Answered(200), Outcome::Refused, Outcome::Abandoned, Outcome::Abandoned]
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_is_dropped_after_its_time_has_timed_out() {
         let endpoint = Rc::new(Reports::default());
         let limit = TimeLimit::new(Duration::from_secs(1));
-        let begin = || Attempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, Some(limit));
+        let begin = || PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, Some(limit));
         drop(begin());
-        let [late, mut answered] = [begin(), begin()];
+        let (late, begun) = (begin(), begin().end(None));
         tokio::time::advance(Duration::from_secs(1)).await;
         drop(late);
-        answered.end(Outcome::Answered(200));
-        drop(answered);
-        assert_eq!(*endpoint.0.borrow(), [Outcome::Abandoned, Outcome::TimedOut, Outcome::Answered(200)]);
+        // The time is that until the response: behind it, the caller has gone away.
+        drop(begun);
+        assert_eq!(*endpoint.0.borrow(), [Outcome::Abandoned, Outcome::TimedOut, Outcome::Abandoned]);
     }
 }

@@ -158,12 +158,12 @@ struct Attempts<'a> {
 impl Attempts<'_> {
     /// Sends a request to one endpoint. The attempt goes with the response, or ends with the error.
     async fn attempt(&self, endpoint: &Rc<WorkerEndpoint>, request: &mut Request) -> Result<Response, Error> {
-        let mut attempt = endpoint.begin(request.time_limit);
+        let pending = endpoint.begin(request.time_limit);
         request.record.note_endpoint(endpoint.address());
         let mut sent = self.send(endpoint, request).await;
         match &mut sent {
-            Ok(response) => response.attempt = Some(attempt),
-            Err(error) => attempt.end(Outcome::of(error)),
+            Ok(response) => response.attempt = pending.end(None),
+            Err(error) => _ = pending.end(Some(Outcome::of(error))),
         }
         sent
     }

@@ -63,7 +63,7 @@ pub(crate) async fn send(
     head.take_http2_response(&parts, &settings.heads)
         .map_err(|error| bad_response(address, error.to_string()))?;
     let (framing, body) = take_body(&head, body, request).map_err(|reason| bad_response(address, reason))?;
-    let carrier = Some(Carrier::Http2(upstream_stream));
+    let carrier = Some(Carrier::Http2(Box::new(upstream_stream)));
     Ok(Response { upload, carrier, ..Response::new(head, framing, body) })
 }
 

@@ -125,7 +125,8 @@ impl ResponseSender {
 #[derive(Debug)]
 pub(crate) struct Http2Reader {
     stream: RecvStream,
-    trailers: Option<HeaderMap>,
+    /// They are boxed: few bodies have any, and every request and response is moved with the size of this.
+    trailers: Option<Box<HeaderMap>>,
     ended: bool,
     /// The progress of the peer, unless it may be awaited for ever.
     progress: Option<Rc<PeerProgress>>,
@@ -143,7 +144,7 @@ impl Http2Reader {
 
     /// Returns the trailers that may pass, once the body is over.
     pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_ref().filter(|trailers| !trailers.is_empty())
+        self.trailers.as_deref().filter(|trailers| !trailers.is_empty())
     }
 
     /// Returns the next part; `None` when the body is over.
@@ -182,10 +183,11 @@ impl Http2Reader {
                     return Poll::Ready(Ok(Some(Http2Data::new(bytes, credit))));
                 }
                 None => {
-                    self.trailers = ready!(self.stream.poll_trailers(cx)).map_err(io_error)?;
-                    if let Some(trailers) = &mut self.trailers {
-                        strip_trailers(trailers);
-                    }
+                    let trailers = ready!(self.stream.poll_trailers(cx)).map_err(io_error)?;
+                    self.trailers = trailers.map(|mut trailers| {
+                        strip_trailers(&mut trailers);
+                        Box::new(trailers)
+                    });
                     self.ended = true;
                 }
             }

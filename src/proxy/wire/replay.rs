@@ -41,7 +41,7 @@ struct ReplayBody {
 enum OwnedTrailers {
     None,
     Lines(Box<[u8]>),
-    Fields(HeaderMap),
+    Fields(Box<HeaderMap>),
 }
 
 impl ReplayBuffer {
@@ -78,7 +78,7 @@ impl ReplayBody {
         match self.rest.trailers() {
             Trailers::None => OwnedTrailers::None,
             Trailers::Lines(lines) => OwnedTrailers::Lines(lines.into()),
-            Trailers::Fields(fields) => OwnedTrailers::Fields(fields.clone()),
+            Trailers::Fields(fields) => OwnedTrailers::Fields(Box::new(fields.clone())),
         }
     }
 }
