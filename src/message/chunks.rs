@@ -322,10 +322,10 @@ fn field(line: &[u8]) -> Option<Field<'_>> {
     well_formed.then(|| Field { name, value: value.trim_ascii(), known: KnownField::of(name) })
 }
 
-/// Returns whether a field may come behind a body (RFC 9110 6.5.1).
+/// Returns whether a field may come behind a body (RFC 9110 6.5.1). None that the router knows by name may.
 pub(super) fn may_trail(field: Field<'_>) -> bool {
     /// Fields that route, authenticate, modify a request, control a response, or say how to read the content.
-    const NEVER: [&str; 31] = [
+    const NEVER: [&str; 30] = [
         "accept",
         "age",
         "authorization",
@@ -348,7 +348,6 @@ pub(super) fn may_trail(field: Field<'_>) -> bool {
         "set-cookie",
         "strict-transport-security",
         "traceparent",
-        "tracestate",
         "vary",
         "www-authenticate",
         "x-forwarded-client-cert",

@@ -55,6 +55,11 @@ pub enum KnownField {
     Date,
     /// `baggage`
     Baggage,
+    /// Every name that begins with `ot-baggage-` or `uberctx-`: a member of the baggage of OpenTracing or Jaeger, which
+    /// have a field for each. Also spelt with underscores.
+    BaggageItem,
+    /// `tracestate`
+    Tracestate,
     /// `l5d-dtab`, spelt exactly so but for its case.
     L5dDtab,
     /// `l5d-ctx-dtab`
@@ -106,11 +111,13 @@ impl KnownField {
                 known => known,
             },
             b'm' => one_of(name, &[Self::MaxForwards]),
+            b'o' if begins(name, "ot-baggage-") => Self::BaggageItem,
             b'p' => one_of(name, &PROXY),
-            b't' => match one_of(name, &TRANSFER) {
+            b't' => match one_of(name, &WITH_T) {
                 Self::Other if is(name, "transfer-encoding") => Self::FramingLookalike,
                 known => known,
             },
+            b'u' if begins(name, "uberctx-") => Self::BaggageItem,
             b'u' => one_of(name, &[Self::Upgrade]),
             b'v' => one_of(name, &[Self::Via]),
             b'x' if begins(name, "x-dtab-") => Self::DtabLocal,
@@ -121,7 +128,7 @@ impl KnownField {
     /// Returns the name as the router writes it; empty for a variant that stands for several names.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Other | Self::L5dOther | Self::DtabLocal | Self::FramingLookalike => "",
+            Self::Other | Self::L5dOther | Self::DtabLocal | Self::FramingLookalike | Self::BaggageItem => "",
             Self::Host => "Host",
             Self::Connection => "Connection",
             Self::KeepAlive => "Keep-Alive",
@@ -139,6 +146,7 @@ impl KnownField {
             Self::MaxForwards => "Max-Forwards",
             Self::Date => "Date",
             Self::Baggage => "baggage",
+            Self::Tracestate => "tracestate",
             Self::L5dDtab => "l5d-dtab",
             Self::L5dCtxDtab => "l5d-ctx-dtab",
             Self::L5dCtxDeadline => "l5d-ctx-deadline",
@@ -154,6 +162,9 @@ impl KnownField {
     }
 
     /// Returns whether an untrusted caller may not send the field: every `l5d` and dtab spelling.
+    ///
+    /// `baggage`, `tracestate` and the fields of OpenTracing's baggage are not among them: some of their members steer,
+    /// and the others are the caller's.
     pub fn is_steering(self) -> bool {
         matches!(
             self,
@@ -215,7 +226,8 @@ const L5D: [KnownField; 11] = [
 const PROXY: [KnownField; 3] =
     [KnownField::ProxyConnection, KnownField::ProxyAuthenticate, KnownField::ProxyAuthorization];
 
-const TRANSFER: [KnownField; 3] = [KnownField::Te, KnownField::Trailer, KnownField::TransferEncoding];
+const WITH_T: [KnownField; 4] =
+    [KnownField::Te, KnownField::Trailer, KnownField::TransferEncoding, KnownField::Tracestate];
 
 /// Returns the candidate with this name, or [`KnownField::Other`].
 ///
@@ -275,6 +287,18 @@ mod tests {
             ("Max-Forwards", KnownField::MaxForwards),
             ("Date", KnownField::Date),
             ("baggage", KnownField::Baggage),
+            ("Baggage", KnownField::Baggage),
+            ("bag_gage", KnownField::Other),
+            ("ot-baggage-dtab", KnownField::BaggageItem),
+            ("OT_Baggage_Dtab", KnownField::BaggageItem),
+            ("ot-baggage", KnownField::Other),
+            ("uberctx-dtab", KnownField::BaggageItem),
+            ("Uberctx_", KnownField::BaggageItem),
+            ("uberctx", KnownField::Other),
+            ("uber-trace-id", KnownField::Other),
+            ("tracestate", KnownField::Tracestate),
+            ("TraceState", KnownField::Tracestate),
+            ("traceparent", KnownField::Other),
             ("l5d-dtab", KnownField::L5dDtab),
             ("L5D-DTAB", KnownField::L5dDtab),
             ("l5d_dtab", KnownField::L5dOther),
@@ -313,7 +337,7 @@ mod tests {
         for name in ["Host", "Via", "Content-Length", "TE", "baggage", "l5d-reqid", "l5d-dst-residual"] {
             assert_eq!(KnownField::of(name.as_bytes()).name(), name);
         }
-        for known in L5D.into_iter().chain(PROXY).chain(TRANSFER) {
+        for known in L5D.into_iter().chain(PROXY).chain(WITH_T) {
             assert_eq!(KnownField::of(known.name().as_bytes()), known);
         }
         assert_eq!(KnownField::of(b"l5d-x").name(), "");
@@ -331,7 +355,7 @@ mod tests {
             let known = KnownField::of(name.as_bytes());
             assert!(known.is_hop_by_hop() && !known.is_steering(), "{name}");
         }
-        for name in ["host", "content-length", "baggage", "via", "accept"] {
+        for name in ["host", "content-length", "baggage", "ot-baggage-x", "tracestate", "via", "accept"] {
             let known = KnownField::of(name.as_bytes());
             assert!(!known.is_hop_by_hop() && !known.is_steering(), "{name}");
         }

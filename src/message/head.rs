@@ -4,6 +4,7 @@ mod connection;
 mod http2;
 mod parse;
 mod reason;
+mod replace;
 mod target;
 
 use self::parse::Scan;
@@ -305,24 +306,29 @@ impl Head {
         if name.is_empty() || self.lacks_room(name.len().saturating_add(value.len()) + SEPARATORS) {
             return;
         }
-        let value = trim_invisible(value);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
+        let line = self.end_line(start, known, value);
+        self.known |= known.bit();
+        self.lines.push(line);
+    }
+
+    /// Ends the line whose name stands at the end of the bytes, from `start`, with a value.
+    fn end_line(&mut self, start: usize, known: KnownField, value: &[u8]) -> FieldLine {
         let name_end = self.bytes.len();
         self.bytes.extend_from_slice(b": ");
         let value_start = self.bytes.len();
-        push_allowed(&mut self.bytes, value, is_value_byte, b' ');
+        push_allowed(&mut self.bytes, trim_invisible(value), is_value_byte, b' ');
         let value_end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
-        self.known |= known.bit();
-        self.lines.push(FieldLine {
+        FieldLine {
             start: start as u32,
             name_end: name_end as u32,
             value: Span::new(value_start, value_end),
             end: self.bytes.len() as u32,
             known,
             never_indexed: false,
-        });
+        }
     }
 
     /// Removes every field called `name`, whatever its case, and appends one.
@@ -330,7 +336,7 @@ impl Head {
         match KnownField::of(name) {
             // The steering spellings share one variant, as all unknown names do: there the name itself
             // decides.
-            KnownField::Other | KnownField::L5dOther | KnownField::DtabLocal => {
+            KnownField::Other | KnownField::L5dOther | KnownField::DtabLocal | KnownField::BaggageItem => {
                 self.remove_where(|field| field.name.eq_ignore_ascii_case(name))
             }
             known => self.remove(known),

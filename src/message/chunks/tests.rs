@@ -29,7 +29,7 @@ const PIECES: [usize; 6] = [1, 2, 3, 5, 7, usize::MAX];
 
 #[test]
 fn bodies() {
-    let table: [(&str, &str, &str); 16] = [
+    let table: [(&str, &str, &str); 17] = [
         ("0\r\n\r\n", "", ""),
         ("5\r\nhello\r\n0\r\n\r\n", "hello", ""),
         ("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", "hello world", ""),
@@ -45,6 +45,7 @@ fn bodies() {
         ("0\r\nContent-Length: 5\r\nA: b\r\nHost: c\r\n\r\n", "", "A: b\r\n"),
         ("0\r\nTransfer-Encoding: chunked\r\nTrailer: a\r\nConnection: close\r\nVia: a\r\n\r\n", "", ""),
         ("0\r\nl5d-dtab: /a => /b\r\nL5D_Dtab: c\r\nDtab-Local: d\r\nbaggage: e\r\n\r\n", "", ""),
+        ("0\r\ntracestate: a\r\not-baggage-a: b\r\nUberctx_a: b\r\n\r\n", "", ""),
         (
             "0\r\nAuthorization: a\r\nset-cookie: b\r\nContent-Type: c\r\nX-Checksum: d\r\n\r\n",
             "",

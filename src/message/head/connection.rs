@@ -47,8 +47,8 @@ impl Head {
     /// (RFC 9110 7.6.1, [`KnownField::is_hop_by_hop`]).
     ///
     /// `Connection` cannot remove the fields that decide where a message goes, where it ends and which caller it
-    /// comes from: `Host`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and `X-Forwarded-*` stay. Call it
-    /// after the framing has been decided, before the version is changed, and before the router adds fields of its
+    /// comes from: `Host`, `baggage`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and `X-Forwarded-*` stay.
+    /// Call it after the framing has been decided, before the version is changed, and before the router adds fields of its
     /// own, so that no peer can remove those either.
     pub fn strip_hop_by_hop(&mut self) -> HopByHopFields {
         if self.known & KnownField::HOP_BY_HOP == 0 {
@@ -293,6 +293,7 @@ fn outlives_connection(field: Field<'_>) -> bool {
     const FORWARDED: &[u8] = b"x-forwarded-";
     match field.known {
         KnownField::Host
+        | KnownField::Baggage
         | KnownField::ContentLength
         | KnownField::Via
         | KnownField::MaxForwards

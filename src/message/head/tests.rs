@@ -358,7 +358,7 @@ fn edits_are_written() {
     const BEFORE: &[u8] =
         b"GET /a HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 2\r\na: 3\r\nl5d-x: 4\r\nl5d-y: 5\r\n\r\n";
     type Edit = fn(&mut Head);
-    let table: [(Edit, &str); 12] = [
+    let table: [(Edit, &str); 13] = [
         (
             |head| head.set_target(b"/b"),
             "GET /b HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 2\r\na: 3\r\nl5d-x: 4\r\nl5d-y: 5\r\n\r\n",
@@ -399,6 +399,16 @@ fn edits_are_written() {
         (
             |head| head.set(b"host", b"y"),
             "GET /a HTTP/1.1\r\nA: 1\r\nB: 2\r\na: 3\r\nl5d-x: 4\r\nl5d-y: 5\r\nhost: y\r\n\r\n",
+        ),
+        (
+            |head| {
+                head.replace_values(KnownField::Other, |value| match value {
+                    b"1" => Some(b" 6\r\n7 ".to_vec()),
+                    b"2" => Some(b" ".to_vec()),
+                    _ => None,
+                });
+            },
+            "GET /a HTTP/1.1\r\nHost: x\r\nA: 6  7\r\na: 3\r\nl5d-x: 4\r\nl5d-y: 5\r\n\r\n",
         ),
         (
             |head| {

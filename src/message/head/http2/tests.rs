@@ -122,8 +122,17 @@ fn fields_that_are_never_indexed_stay_so() {
 fn trailers_pass_stripped() {
     let mut fields = trailer_fields(b"grpc-status: 0\r\nX: a\r\nx: b\r\n");
     assert_eq!(fields.len(), 3);
-    let gone =
-        [("l5d-dtab", "/a => /b"), ("l5d_dtab", "x"), ("host", "w"), ("content-length", "1"), ("te", "x")];
+    let gone = [
+        ("l5d-dtab", "/a => /b"),
+        ("l5d_dtab", "x"),
+        ("baggage", "a=b"),
+        ("ot_baggage-a", "b"),
+        ("uberctx-a", "b"),
+        ("tracestate", "a=b"),
+        ("host", "w"),
+        ("content-length", "1"),
+        ("te", "x"),
+    ];
     for (name, value) in gone {
         fields.append(name, value.parse().unwrap());
     }
