@@ -40,6 +40,11 @@ const OVERRIDING: [&[u8]; 2] = [
     Accept-Encoding: gzip\r\nl5d-dtab: /host/world => /srv/world-v3;\r\n\r\n",
 ];
 
+/// The baggage of OpenTelemetry, in which no member steers.
+const BAGGAGE: &[u8] = b"GET /a/path HTTP/1.1\r\nHost: world\r\nUser-Agent: naming\r\nAccept: */*\r\n\
+    Accept-Encoding: gzip\r\nbaggage: user.id=17,account=acme%20inc;tier=1,session=4f2a,region=eu-west-1,\
+    channel=web,experiment=none\r\n\r\n";
+
 fn main() {
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
@@ -117,6 +122,12 @@ fn binding(criterion: &mut Criterion) {
     group.bench_function("cached override", |bencher| {
         bencher.iter(|| at_once(worker.chosen(black_box(OVERRIDING[0]))));
     });
+    for (caller, trust) in [("trusted", Trust::Everybody), ("untrusted", Trust::Nobody)] {
+        worker.policy = Policy::new(context::Config { trust, ..context::Config::default() });
+        group.bench_function(format!("cached, six members of baggage, {caller}"), |bencher| {
+            bencher.iter(|| at_once(worker.chosen(black_box(BAGGAGE))));
+        });
+    }
 
     // What remembers one name forgets each of two as soon as it sees the other.
     let cache = CacheConfig { names: NonZeroUsize::MIN, ..CacheConfig::default() };

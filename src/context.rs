@@ -1,13 +1,15 @@
 //! The context of a request: its peer, and the header fields that are decoded, checked, removed and encoded again.
 //!
 //! A listener has one [`Policy`], with three steps. [`Policy::enter`] decides whether the caller is trusted, removes
-//! the fields that an untrusted caller may not send and reads the rest into a [`Context`]. [`Policy::leave`] writes the
-//! fields for the upstream. [`Policy::answer`] removes the fields that the caller must not see.
+//! the fields that an untrusted caller may not send, and such members of `baggage` and `tracestate`, and reads the rest
+//! into a [`Context`]. [`Policy::leave`] writes the fields for the upstream. [`Policy::answer`] removes the fields that
+//! the caller must not see.
 //!
 //! Nothing here knows where a request goes.
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
+mod baggage;
 mod deadline;
 mod error;
 mod forwarded;
@@ -21,8 +23,10 @@ mod request_context;
 mod request_target;
 mod trace;
 mod trust;
+mod untrusted;
 mod via;
 
+pub use self::baggage::encode_baggage_value;
 pub use self::deadline::Deadline;
 pub use self::error::{MAX_ERROR, encode_error, encode_grpc_message};
 pub use self::forwarded::{Forwarded, HostParameter, Labeler};

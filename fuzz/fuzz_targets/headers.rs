@@ -1,13 +1,16 @@
-//! Header fields, decoded. The steering fields of an untrusted caller are removed unread; those of a trusted caller
-//! reach the next hop with the same meaning; the response to an untrusted caller names nothing internal; each value is
-//! encoded as it was decoded.
+//! Header fields, decoded. The steering fields of an untrusted caller are removed unread, the steering and malformed
+//! members of its baggage too, and the other members stay as they came; those of a trusted caller reach the next hop
+//! with the same meaning; the response to an untrusted caller names nothing internal; each value is encoded as it was
+//! decoded.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use signpost::context::{
     Config, Context, Deadline, Grant, Peer, Policy, Trace, Trust, UpstreamNames, decode_overrides,
+    encode_baggage_value,
 };
-use signpost::message::{Head, KnownField};
+use signpost::message::{Head, HeadLimits, KnownField};
+use signpost::name::{Dentry, Dtab};
 use signpost_fuzz::{LIMITS, Parse, assert_not_steering, next_hop};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -36,22 +39,85 @@ fn decode(value: &[u8]) {
     }
     let limits = policy(Trust::Everybody).override_limits();
     if let Ok(overrides) = decode_overrides(value, &limits) {
-        assert!(overrides.dtab.len() <= limits.entries && overrides.ctx_entries <= overrides.dtab.len());
+        assert!(overrides.dtab.len() <= limits.entries);
+        assert!(overrides.baggage_entries + overrides.ctx_entries <= overrides.dtab.len());
         let again = decode_overrides(overrides.printed(), &limits).expect("the printed form is read");
-        assert_eq!(again.dtab, overrides.dtab);
+        let beside_baggage: Vec<&Dentry> = overrides.dtab.iter().skip(overrides.baggage_entries).collect();
+        assert_eq!(again.dtab.iter().collect::<Vec<_>>(), beside_baggage);
+    }
+    // A dtab means the same as a member of baggage, in which three bytes stand for one.
+    let dtab = std::str::from_utf8(value).ok().and_then(|text| text.parse::<Dtab>().ok());
+    if let Some(dtab) = dtab.filter(|dtab| dtab.len() <= limits.entries && value.len() < 2000) {
+        let line = format!("baggage: dtab={}", encode_baggage_value(value));
+        let bytes = format!("GET / HTTP/1.1\r\n{line}\r\n\r\n");
+        let (mut head, mut context) = (Head::new(), Context::new());
+        let wide = HeadLimits { fields_bytes: bytes.len(), ..LIMITS };
+        assert_eq!(head.parse_request(bytes.as_bytes(), &wide), Ok(Some(bytes.len())));
+        policy(Trust::Everybody).enter(&peer(), &mut head, &mut context).1.expect("it is well-formed");
+        let read = decode_overrides(context.overrides(), &limits).expect("it is a dtab");
+        assert_eq!((&read.dtab, read.printed().len()), (&dtab, 0), "{line}");
     }
 }
 
 fn from_an_untrusted_caller(mut head: Head) {
+    let before = baggage(&head);
     let mut context = Context::new();
     // A refusal is about the call depth only, and leaves the head as clean.
     let (grant, _) = policy(Trust::Nobody).enter(&peer(), &mut head, &mut context);
     head.fields().for_each(|field| assert_not_steering(field.name));
+    let after = baggage(&head);
+    let expected: Vec<_> =
+        before.iter().flat_map(|line| members(line)).filter(|member| stays(member)).collect();
+    if expected.len() == before.iter().flat_map(|line| members(line)).count() {
+        assert_eq!(after, before, "nothing is cut");
+    } else {
+        let left: Vec<_> = after.iter().flat_map(|line| members(line)).collect();
+        // The bytes are within the limit of baggage by LIMITS.
+        assert!(left.iter().eq(expected.iter().take(64)), "{before:?} became {after:?}");
+    }
     assert!(!grant.is_trusted() && context.overrides().is_empty() && context.deadline().is_none());
+}
+
+/// Returns the values of all lines of baggage.
+fn baggage(head: &Head) -> Vec<Vec<u8>> {
+    head.get_all(KnownField::Baggage).map(<[u8]>::to_vec).collect()
+}
+
+fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
+/// Returns whether a member of an untrusted caller's baggage stays, by a rule of its own: it is well-formed, and its key,
+/// decoded until nothing is left to decode, is none of those that steer.
+fn stays(member: &[u8]) -> bool {
+    let mut parts = member.split(|&byte| byte == b';').enumerate().map(|(at, part)| {
+        let mut sides = part.splitn(2, |&byte| byte == b'=').map(<[u8]>::trim_ascii);
+        let key = sides.next().unwrap_or_default();
+        let is_token = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
+        let has_key = !key.is_empty() && key.iter().all(is_token);
+        let is_value =
+            |value: &[u8]| value.iter().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(byte));
+        has_key && sides.next().map_or(at > 0, is_value)
+    });
+    let mut key =
+        member.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    while let Some(at) = key
+        .windows(3)
+        .position(|three| three[0] == b'%' && three[1].is_ascii_hexdigit() && three[2].is_ascii_hexdigit())
+    {
+        let digits = std::str::from_utf8(&key[at + 1..at + 3]).expect("they are digits");
+        let byte = u8::from_str_radix(digits, 16).expect("they are hexadecimal");
+        key.splice(at..at + 3, [byte.to_ascii_lowercase()]);
+    }
+    let key = String::from_utf8_lossy(&key).to_uppercase().to_lowercase();
+    let key: String = key.chars().filter(|letter| letter.is_ascii_graphic() && *letter != '+').collect();
+    let steers = ["dtab", "sd-routing-key", "sd-sandbox", "okteto-divert", "mirrord-session"];
+    parts.all(|is_well_formed| is_well_formed) && !steers.contains(&key.as_str())
 }
 
 fn from_a_trusted_caller(mut head: Head) {
     let (policy, peer) = (policy(Trust::Everybody), peer());
+    let before = baggage(&head);
     let mut here = Context::new();
     if policy.enter(&peer, &mut head, &mut here).1.is_err() {
         return;
@@ -66,6 +132,7 @@ fn from_a_trusted_caller(mut head: Head) {
     let _ = policy.leave(&peer, &mut head, &mut here, &names);
 
     let mut head = next_hop(Head::parse_request, &head);
+    assert_eq!(baggage(&head), before, "baggage travels by itself");
     let mut there = Context::new();
     policy.enter(&peer, &mut head, &mut there).1.expect("the next hop accepts the request");
     let carried = decode_overrides(there.overrides(), &policy.override_limits()).map(|carried| carried.dtab);

@@ -171,6 +171,9 @@ Every request gets world-v1:
 One request asks for world-v2, two hops away:
   curl -H 'Host: www.hello.world' -H 'l5d-dtab: /host/world => /srv/world-v2;' localhost:{ingress}
 
+So does one whose callers pass on baggage, as OpenTelemetry does, and nothing of this router's:
+  curl -H 'Host: www.hello.world' -H 'baggage: dtab=%2Fhost%2Fworld%3D%3E%2Fsrv%2Fworld-v2' localhost:{ingress}
+
 A typo is pointed at:
   curl -H 'Host: www.hello.world' -H 'l5d-dtab: /host/world = /srv/world-v2;' localhost:{ingress}
 

@@ -154,7 +154,8 @@ fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn is_token(byte: u8) -> bool {
+/// Returns whether a byte may stand in a token (RFC 9110 section 5.6.2).
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -1,10 +1,12 @@
 //! The policy of a listener.
 
+use super::baggage::dtab_values;
 use super::grant::Grant;
-use super::overrides::{CTX_END, USER_END};
+use super::overrides::{BAGGAGE_END, CTX_END, USER_END};
+use super::untrusted::drop_steering;
 use super::via::via_entry;
 use super::{Context, Deadline, Forwarded, OverrideLimits, Peer, Trace, Trust, count_own_via, count_via};
-use crate::message::{Field, Head, HopByHopFields, KnownField};
+use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -81,12 +83,19 @@ pub struct ResponseFindings {
 pub enum Refusal {
     /// The override values are too long: 400.
     #[error(
-        "The headers l5d-ctx-dtab and l5d-dtab have more than {limit} bytes. Send fewer or shorter entries."
+        "The headers l5d-ctx-dtab and l5d-dtab and the member dtab of baggage have more than {limit} bytes. \
+         Send fewer or shorter entries."
     )]
     OverrideTooLarge {
         /// How many bytes are allowed.
         limit: usize,
     },
+    /// The member of `baggage` that holds a dtab is malformed: 400.
+    #[error(
+        "The member dtab of the header baggage is malformed. Percent-encode its value: %20 stands for a blank, \
+         %3B for a semicolon, %2C for a comma, %25 for a percent sign."
+    )]
+    MalformedBaggage,
     /// The request has passed too many proxies: 400.
     #[error(
         "Maximum number of calls ({limit}) has been exceeded. Please check for proxy loops: Via names {passed} proxies, \
@@ -127,7 +136,9 @@ impl Policy {
 
     /// Checks a request that came in and moves its context into `context`, which is cleared first.
     ///
-    /// The steering fields of an untrusted caller are removed unread, so they cannot even be malformed.
+    /// The steering fields of an untrusted caller are removed unread, so they cannot even be malformed. From the lists
+    /// that stay, `baggage` and `tracestate`, the members that steer are removed, and from `baggage` the malformed
+    /// ones, which another reader may take for such a member; the others stay as they came.
     ///
     /// The grant holds for the answer too, also when the request must not be carried any further, which is the second
     /// value.
@@ -225,17 +236,25 @@ impl Policy {
         ResponseFindings { hop_by_hop, blank_body }
     }
 
-    /// Moves the override values into `context`: those of `l5d-ctx-dtab`, then those of `l5d-dtab`.
+    /// Moves the override values into `context`: those of `baggage`, which stay in the head as well, then those of
+    /// `l5d-ctx-dtab`, then those of `l5d-dtab`.
     fn take_overrides(&self, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
         let limit = self.config.max_override_bytes;
         let mut left = limit;
-        for (known, end) in [(KnownField::L5dCtxDtab, CTX_END), (KnownField::L5dDtab, USER_END)] {
+        let mut take = |value: &[u8], end| -> Result<(), Refusal> {
             // An empty value is an empty dtab, so it leaves the key as it is.
-            for value in head.get_all(known).filter(|value| !value.is_empty()) {
+            if !value.is_empty() {
                 left = left.checked_sub(value.len()).ok_or(Refusal::OverrideTooLarge { limit })?;
                 context.overrides.extend_from_slice(value);
                 context.overrides.push(end);
             }
+            Ok(())
+        };
+        for value in head.get_all(KnownField::Baggage).flat_map(dtab_values) {
+            take(value.ok_or(Refusal::MalformedBaggage)?, BAGGAGE_END)?;
+        }
+        for (known, end) in [(KnownField::L5dCtxDtab, CTX_END), (KnownField::L5dDtab, USER_END)] {
+            head.get_all(known).try_for_each(|value| take(value, end))?;
             head.remove(known);
         }
         Ok(())
@@ -247,31 +266,6 @@ fn describes_a_failed_call(name: &[u8]) -> bool {
     [b"grpc-message".as_slice(), b"grpc-status-details-bin"]
         .iter()
         .any(|field| name.eq_ignore_ascii_case(field))
-}
-
-/// Removes every field that steers and counts the overrides among them.
-fn drop_steering(head: &mut Head, context: &mut Context) {
-    head.remove_where(|field| {
-        let gone = field.known.is_steering();
-        if gone && is_override(&field) {
-            context.dropped += 1;
-        }
-        gone
-    });
-}
-
-/// Returns whether a field that steers holds dtab entries, in whatever spelling.
-fn is_override(field: &Field<'_>) -> bool {
-    let is_spelling_of = |name: &[u8]| {
-        field.name.len() == name.len()
-            && std::iter::zip(field.name, name)
-                .all(|(&got, &want)| got.eq_ignore_ascii_case(&want) || (got == b'_' && want == b'-'))
-    };
-    match field.known {
-        KnownField::L5dDtab | KnownField::L5dCtxDtab | KnownField::DtabLocal => true,
-        KnownField::L5dOther => is_spelling_of(b"l5d-dtab") || is_spelling_of(b"l5d-ctx-dtab"),
-        _ => false,
-    }
 }
 
 /// Moves the deadline into `context`; a malformed value is removed too, where Linkerd passed it on.

@@ -1,9 +1,12 @@
 //! Properties of the decoders: each returns, whatever the bytes, and reads back the values that its encoder writes.
 
+use super::baggage::{decode_value, members, steering_key, value};
+use super::overrides::CTX_END;
 use super::{
     Deadline, OverrideLimits, RequestTarget, Trace, count_own_via, count_via, decode_overrides,
-    overrides::CTX_END,
+    encode_baggage_value,
 };
+use crate::name::Dtab;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -46,11 +49,25 @@ proptest! {
                 let mut next_hop = overrides.printed().to_vec();
                 next_hop.push(CTX_END);
                 let read = decode_overrides(&next_hop, &LIMITS).unwrap();
-                prop_assert_eq!(&read.dtab, &overrides.dtab);
-                prop_assert_eq!(read.ctx_entries, overrides.dtab.len());
+                let beside: Dtab = overrides.dtab.iter().skip(overrides.baggage_entries).cloned().collect();
+                prop_assert_eq!(&read.dtab, &beside);
+                prop_assert_eq!(read.ctx_entries, beside.len());
             }
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }
+    }
+
+    #[test]
+    fn values_of_baggage(plain in vec(any::<u8>(), 0..100), hostile in bytes()) {
+        let encoded = encode_baggage_value(&plain);
+        prop_assert_eq!(decode_value(encoded.as_bytes()), plain);
+        let member = format!("key={encoded}");
+        prop_assert_eq!(value(member.as_bytes()), Some(encoded.as_bytes()));
+        for member in members(&hostile) {
+            prop_assert!(!member.contains(&b','));
+            prop_assert!(value(member).is_none_or(|value| decode_value(value).len() <= value.len()));
+        }
+        let _ = steering_key(&hostile);
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl Context {
         scratch.clear();
     }
 
-    /// Returns the override values as received, for [`decode_overrides`](super::decode_overrides).
+    /// Returns the override values as received, percent-encoded in what came in `baggage`, for
+    /// [`decode_overrides`](super::decode_overrides).
     ///
     /// They are a cache key: equal bytes are equal overrides, and no bytes are no overrides.
     pub fn overrides(&self) -> &[u8] {
@@ -57,7 +58,8 @@ impl Context {
         &self.trace
     }
 
-    /// Returns the number of override fields that were dropped because the caller is not trusted.
+    /// Returns the number of override fields, and of `dtab` members of `baggage` and its like, that were dropped because
+    /// the caller is not trusted.
     pub fn dropped(&self) -> u32 {
         self.dropped
     }

@@ -418,7 +418,7 @@ fn write_key(key: &mut Vec<u8>, name: &PathBuf, overrides: &Overrides) {
     let name = name.as_encoded();
     key.extend_from_slice(&name.len().to_ne_bytes());
     key.extend_from_slice(name);
-    key.extend_from_slice(overrides.printed());
+    overrides.write_key(key);
 }
 
 #[cfg(test)]

@@ -49,7 +49,10 @@ const MEANINGS: [(&str, &str); 12] = [
     ),
     ("responses", "Responses by the class of their status, including those that the router made itself"),
     ("request_duration", "Time from the head of a request to the head of its response"),
-    ("dropped_overrides", "Override header fields that were dropped because their caller is not trusted"),
+    (
+        "dropped_overrides",
+        "Override header fields and dtab members of baggage that were dropped because their caller is not trusted",
+    ),
     ("unbound_overrides", "Requests with an override entry that leads nowhere"),
 ];
 

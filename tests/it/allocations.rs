@@ -26,6 +26,9 @@ const PLAIN: &[u8] = b"GET /a/path HTTP/1.1\r\nHost: world\r\nAccept: */*\r\n\r\
 const OVERRIDING: &[u8] =
     b"GET /a/path HTTP/1.1\r\nHost: world\r\nl5d-dtab: /svc/world => /#/any/world-v2\r\n\r\n";
 
+const BAGGAGE: &[u8] = b"GET /a/path HTTP/1.1\r\nHost: world\r\n\
+    baggage: a=1,b=2,c=3,d=4,dtab=%2Fsvc%2Fworld=>%2F%23%2Fany%2Fworld-v3,e=5;f\r\n\r\n";
+
 /// Binds every name to one endpoint.
 struct OneEndpoint;
 
@@ -90,7 +93,7 @@ impl RequestNaming {
 async fn naming_a_cached_request_allocates_nothing() {
     let (mut naming, registry) = RequestNaming::new();
     tokio::spawn(registry.run());
-    for request in [PLAIN, OVERRIDING] {
+    for request in [PLAIN, OVERRIDING, BAGGAGE] {
         let first = naming.name(request).await;
         let mut again = 0;
         let counted = measure(|| {

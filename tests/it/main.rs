@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod allocations;
+mod baggage_live;
 mod bodies;
 mod breaking;
 mod carrying;

@@ -1,7 +1,8 @@
 //! What the README shows can be used as it stands.
 
 use signpost::config;
-use signpost::context::Trust;
+use signpost::context::{Config, Context, Peer, Policy, Trust, decode_overrides};
+use signpost::message::{Head, HeadLimits};
 use signpost::name::Dtab;
 
 const README: &str = include_str!("../../README.md");
@@ -45,4 +46,19 @@ fn the_overrides_are_dtabs() {
     for text in shown {
         assert_eq!(text.parse::<Dtab>().unwrap().len(), 1, "{text}");
     }
+}
+
+/// The header that is shown for callers that have only baggage carries the override of the first row.
+#[test]
+fn the_baggage_is_an_override() {
+    let (_, shown) = README.split_once("curl -H 'Host: www.hello.world' -H 'baggage: ").unwrap();
+    let request = format!("GET / HTTP/1.1\r\nbaggage: {}\r\n\r\n", shown.split_once('\'').unwrap().0);
+    let mut head = Head::new();
+    let limits = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
+    assert_eq!(head.parse_request(request.as_bytes(), &limits), Ok(Some(request.len())));
+    let policy = Policy::new(Config { trust: Trust::Everybody, ..Config::default() });
+    let (here, mut context) = ("127.0.0.1:4140".parse().unwrap(), Context::new());
+    policy.enter(&Peer::new(here, here), &mut head, &mut context).1.unwrap();
+    let overrides = decode_overrides(context.overrides(), &policy.override_limits()).unwrap();
+    assert_eq!(overrides.dtab, "/host/world => /srv/world-v2".parse().unwrap());
 }

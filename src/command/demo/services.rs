@@ -103,7 +103,8 @@ impl Drop for DemoService {
     }
 }
 
-/// Calls `world` with the method of the request at hand, and the `l5d-ctx-*` headers that carry its context.
+/// Calls `world` with the method of the request at hand, and the headers that carry its context: `l5d-ctx-*` and
+/// `baggage`.
 async fn call_world(
     node: Option<String>,
     request: Request<Incoming>,
@@ -116,7 +117,7 @@ async fn call_world(
     *forwarded.method_mut() = request.method().clone();
     forwarded.headers_mut().insert(header::HOST, header::HeaderValue::from_static("world"));
     for (name, value) in request.headers() {
-        if name.as_str().starts_with("l5d-ctx-") {
+        if name.as_str().starts_with("l5d-ctx-") || name == "baggage" {
             forwarded.headers_mut().append(name, value.clone());
         }
     }

@@ -81,7 +81,7 @@ fn value(deadline: Deadline) -> String {
 #[test]
 fn nothing_that_steers_survives_from_a_stranger() {
     let policy = policy(Trust::Nobody);
-    let honest = ["Accept: */*", "dtab: x", "x-dtabs: x", "xl5d-dtab: x", "Via: 1.1 a"];
+    let honest = ["Accept: */*", "dtab: x", "x-dtabs: x", "xl5d-dtab: x", "Via: 1.1 a", "baggage: a=b"];
     let both: Vec<&str> = STEERING.iter().chain(&honest).chain(&STEERING).copied().collect();
     let (entered, context, left) = enter(&policy, &both);
     assert_eq!(entered, Ok(()));
@@ -128,6 +128,40 @@ fn a_trusted_callers_overrides_are_taken_in_order() {
 }
 
 #[test]
+fn a_trusted_callers_baggage_is_read_and_stays() {
+    let malformed = Err(Refusal::MalformedBaggage);
+    type Case = (&'static [&'static str], Result<(), Refusal>, &'static [u8]);
+    let table: [Case; 9] = [
+        (&["baggage: dtab=/a=>/b"], Ok(()), b"/a=>/b\x03"),
+        (
+            &["Baggage: x=y, dtab = %2Fa%20=>/b ;p=q,dtab=", "baggage: dtab=/c=>/d"],
+            Ok(()),
+            b"%2Fa%20=>/b\x03/c=>/d\x03",
+        ),
+        (&["baggage: Dtab=/a=>/b,%64tab=/a=>/b,sd-sandbox=x,ä,\"=,"], Ok(()), b""),
+        (&["baggage: dtab=not-a-dtab"], Ok(()), b"not-a-dtab\x03"),
+        (&["tracestate: dtab=/a=>/b", "ot-baggage-dtab: /a=>/b", "uberctx-dtab: /a=>/b"], Ok(()), b""),
+        (&["baggage: dtab=/a => /b"], malformed, b""),
+        (&["baggage: dtab=/a=>/b;"], malformed, b""),
+        (&["baggage: a=b,dtab"], malformed, b""),
+        (&["baggage: dtab=\"/a=>/b\""], malformed, b""),
+    ];
+    for (lines, expected, raw) in table {
+        let (entered, context, left) = enter(&policy(Trust::Everybody), lines);
+        assert_eq!((entered, context.overrides()), (expected, raw), "{lines:?}");
+        assert_eq!((left, context.dropped()), (lines.iter().map(|line| (*line).to_owned()).collect(), 0));
+    }
+    let text = Refusal::MalformedBaggage.to_string();
+    assert!(text.starts_with("The member dtab of the header baggage is malformed."), "{text}");
+
+    // The entries of baggage have the lowest precedence, wherever the header stands.
+    let lines = ["l5d-dtab: /u=>/1", "l5d-ctx-dtab: /c=>/1", "baggage: dtab=/b=>/1"];
+    let (entered, context, left) = enter(&policy(Trust::Everybody), &lines);
+    assert_eq!((entered, left), (Ok(()), vec!["baggage: dtab=/b=>/1".to_owned()]));
+    assert_eq!(context.overrides(), b"/b=>/1\x03/c=>/1\x01/u=>/1\x02");
+}
+
+#[test]
 fn other_fields_of_a_trusted_caller_pass_as_they_do_in_linkerd() {
     let pass =
         ["l5d-ctx-thing: 1", "L5d-Name: /a", "dtab-local: /a=>/b", "x-dtab-00-a: x", "l5d_dtab: /a=>/b"];
@@ -157,8 +191,11 @@ fn override_values_are_bounded_in_bytes() {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         assert_eq!(enter(&policy, &lines).0, Ok(()));
     }
-    let exceeds: [&[String]; 2] =
-        [&[format!("l5d-dtab: {whole}#")], &[format!("l5d-dtab: {half}#"), format!("l5d-ctx-dtab: {half}")]];
+    let exceeds: [&[String]; 3] = [
+        &[format!("l5d-dtab: {whole}#")],
+        &[format!("l5d-dtab: {half}#"), format!("l5d-ctx-dtab: {half}")],
+        &[format!("baggage: dtab={half}"), format!("l5d-dtab: {half}#")],
+    ];
     for lines in exceeds {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let refusal = enter(&policy, &lines).0.unwrap_err();

@@ -1,0 +1,82 @@
+use super::*;
+use crate::message::HeadLimits;
+
+const LIMITS: HeadLimits = HeadLimits { line: 8192, fields_bytes: 65536, fields: 200 };
+
+/// Returns the field lines that are left of a request, and the number of overrides among those that went.
+fn cut<T: AsRef<str>>(lines: &[T]) -> (Vec<String>, u32) {
+    let lines: String = lines.iter().map(|line| format!("{}\r\n", line.as_ref())).collect();
+    let text = format!("GET / HTTP/1.1\r\n{lines}\r\n");
+    let mut head = Head::new();
+    assert_eq!(head.parse_request(text.as_bytes(), &LIMITS), Ok(Some(text.len())));
+    let mut context = Context::new();
+    drop_steering(&mut head, &mut context);
+    let mut written = Vec::new();
+    head.write(&mut written);
+    let written = String::from_utf8(written).unwrap();
+    let left = written.split("\r\n").skip(1).filter(|line| !line.is_empty());
+    (left.map(str::to_owned).collect(), context.dropped())
+}
+
+#[test]
+fn members_that_steer_are_cut_out() {
+    let table: [(&[&str], &[&str], u32); 19] = [
+        (&["baggage: dtab=/a=>/b"], &[], 1),
+        (&["baggage: a=b,dtab=/a=>/b"], &["baggage: a=b"], 1),
+        (&["baggage: dtab=/a=>/b,a=b"], &["baggage: a=b"], 1),
+        (&["baggage: dtab=/a=>/b , a=b ;c, d = e "], &["baggage: a=b ;c, d = e"], 1),
+        (&["Baggage: a=b ,\tdtab=c,\td=e,, dtab=f;g ,"], &["Baggage: a=b ,\td=e"], 2),
+        (&["BAGGAGE:a=b,sd-routing-key=c,sd-sandbox=d,e=f"], &["BAGGAGE: a=b,e=f"], 0),
+        (&["baggage: okteto-divert=a,mirrord-session=b"], &[], 0),
+        (
+            &["baggage: a=1,dtab=2", "x: y", "baggage: dtab=3", "Baggage:  b=4"],
+            &["baggage: a=1", "x: y", "Baggage:  b=4"],
+            2,
+        ),
+        // Spellings that a library may read as the key.
+        (&["baggage: DTAB=a,d%74ab=b,%2564tab=c,+dtab=d,x=y"], &["baggage: x=y"], 4),
+        (&["baggage: SD-Sandbox=a,sd%2drouting-key=b,x=y"], &["baggage: x=y"], 0),
+        // Malformed members.
+        (&["baggage: a=b c,d=e"], &["baggage: d=e"], 0),
+        (&["baggage: a,b=\"c,d=e\",f=g;,h=i"], &["baggage: h=i"], 0),
+        (&["baggage: dtab=/a => /b,dtab,dtab;x=y,a=b"], &["baggage: a=b"], 3),
+        (&["baggage: x;dtab=/a=>/b,a=b"], &["baggage: a=b"], 0),
+        (&["tracestate: a=b,dtab=c , sd-sandbox=d,e=\"f\" g"], &["tracestate: a=b,e=\"f\" g"], 1),
+        (&["TraceState: DTAB=c", "tracestate: mirrord-session=d"], &[], 1),
+        (&["ot-baggage-dtab: a", "OT_Baggage_DTAB: b", "ot-baggage-dtabs: c"], &["ot-baggage-dtabs: c"], 2),
+        (&["uberctx-sd-sandbox: a", "Uberctx-sd_routing_key: b", "uberctx-a: c"], &["uberctx-a: c"], 0),
+        (&["ot-baggage-%64tab: a", "ot-baggage-okteto-divert: b", "uberctx-: c"], &["uberctx-: c"], 1),
+    ];
+    for (lines, left, dropped) in table {
+        let left: Vec<String> = left.iter().map(|line| (*line).to_owned()).collect();
+        assert_eq!(cut(lines), (left, dropped), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_list_without_them_stays_as_it_came() {
+    let lines = [
+        "Baggage:  a=b , ,c = d;e = f ; g,",
+        "baggage:",
+        "baggage: ,",
+        "BAGGAGE:x=dtab,dtabs=1,sd_sandbox=2,tenant=3,a=1;dtab=2,%64=%2Fa%3D%3E%2Fb,d-tab=4",
+        "tracestate: a=b;dtab=c,a b, =,dtab@x=y",
+        "ot-baggage-userid: dtab=/a=>/b",
+        "jaeger-debug-id: dtab=/a=>/b",
+    ];
+    assert_eq!(cut(&lines), (lines.map(str::to_owned).to_vec(), 0));
+}
+
+#[test]
+fn what_is_written_is_within_the_limits_of_baggage_and_what_is_not_is_left_alone() {
+    let member = "a=0123456789";
+    let many = |count: usize| format!("baggage: {}", [member].repeat(count).join(","));
+    assert_eq!(cut(&[many(100)]).0, [many(100)], "nothing is ours");
+    assert_eq!(cut(&[many(100) + ",dtab=x"]).0, [many(64)]);
+    assert_eq!(cut(&[many(60), many(60) + ",dtab=x"]).0, [many(60), many(4)]);
+    let long = format!("b={}", "x".repeat(8192 - "a=0123456789,b=".len()));
+    let fits = format!("{member},{long}");
+    assert_eq!(cut(&[format!("baggage: dtab=x,{fits}")]).0, [format!("baggage: {fits}")]);
+    let exceeds = format!("baggage: dtab=x,{fits}x,c=d");
+    assert_eq!(cut(&[exceeds]).0, [format!("baggage: {member},c=d")], "a whole member goes");
+}
