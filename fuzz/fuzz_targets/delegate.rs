@@ -38,7 +38,7 @@ struct Namers {
 
 impl Answers for Namers {
     fn answer(&mut self, path: &Path) -> AnswerState {
-        self.asked += 1;
+        self.calls += 1;
         answer(path)
     }
 }

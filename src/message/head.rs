@@ -442,6 +442,7 @@ impl fmt::Debug for Head {
 }
 
 /// Appends `text`, with `instead` in place of each byte that is not allowed.
+#[inline]
 fn push_allowed(bytes: &mut Vec<u8>, text: &[u8], is_allowed: impl Fn(u8) -> bool, instead: u8) {
     let start = bytes.len();
     bytes.extend_from_slice(text);

@@ -88,8 +88,8 @@ impl ConnectionContext {
 
     /// Restarts the timer that bounds the wait for a request.
     pub(super) fn await_request(&mut self) {
-        let limits = self.listener.service().limits;
-        self.timer.begin(limits.wait(self.opened));
+        let wait = self.listener.service.borrow().limits.wait(self.opened);
+        self.timer.begin(wait);
     }
 
     /// Becomes ready when the wait for a request has lasted too long, or the worker shuts down.

@@ -22,6 +22,7 @@ pub(crate) enum Body {
 
 impl Body {
     /// Returns whether nothing of it is still to come.
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
         match self {
             Self::Empty => true,
