@@ -8,12 +8,14 @@
 //!
 //! The same holds inside `proxy`, the largest module, for its own modules: its file `proxy.rs` is above them.
 
+mod attribute;
+
 use proc_macro2::{Span, TokenStream, TokenTree};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use syn::ext::IdentExt;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, ExprLit, Ident, ItemMod, ItemUse, Lit, Meta, UseTree, Visibility};
+use syn::{Ident, ItemMod, ItemUse, Lit, UseTree, Visibility};
 
 /// Modules that lie beside each other, and the floors they are on.
 struct House {
@@ -451,7 +453,11 @@ impl<'ast> Visit<'ast> for Sources<'_> {
         self.modules.insert(path, place.clone());
         let Scope { file, folder, inline, .. } = &self.scope;
         let base = if *inline { folder } else { file.parent().expect("a file has a folder") };
-        let elsewhere = item.attrs.iter().find_map(path_attribute).map(|path| base.join(path));
+        let elsewhere = item
+            .attrs
+            .iter()
+            .find_map(|attribute| attribute::text(attribute, "path"))
+            .map(|path| base.join(path));
         let beside = folder.join(&name);
 
         let mut inner = self.scope.clone();
@@ -475,17 +481,6 @@ impl<'ast> Visit<'ast> for Sources<'_> {
             },
         }
         self.scope = outer;
-    }
-}
-
-/// The text of `#[path = "text"]`.
-fn path_attribute(attribute: &Attribute) -> Option<String> {
-    match &attribute.meta {
-        Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
-            _ => None,
-        },
-        _ => None,
     }
 }
 

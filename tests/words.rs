@@ -4,11 +4,13 @@
 //! The sources are read as syntax, from `src/lib.rs` and `src/main.rs` along their `mod` lines. Modules under
 //! `#[cfg(test)]` are left out, and so are associated types. The tokens of macros are not read.
 
+mod attribute;
+
 use proc_macro2::Span;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, ExprLit, Field, Ident, ImplItem, Item, ItemMod, Lit, Meta, TraitItem, Variant};
+use syn::{Attribute, Field, Ident, ImplItem, Item, ItemMod, Meta, TraitItem, Variant};
 
 /// Type names that several modules may use, each with the reason.
 const SHARED: &[(&str, &str)] = &[
@@ -157,24 +159,17 @@ impl Sources<'_> {
 
     /// Notes a doc whose first word is one of [`FIRST_WORDS`] and not one of those `allowed`.
     fn note_doc(&mut self, attributes: &[Attribute], allowed: &[&str]) {
-        let Some((attribute, text)) = attributes.iter().find_map(|it| Some((it, doc(it)?))) else { return };
+        let Some((attribute, text)) =
+            attributes.iter().find_map(|it| Some((it, attribute::text(it, "doc")?)))
+        else {
+            return;
+        };
         let first =
             text.trim_start().split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
         if FIRST_WORDS.contains(&first) && !allowed.contains(&first) {
             let place = self.place(attribute.pound_token.span);
             self.faults.push((place, format!("the doc begins with {first}")));
         }
-    }
-}
-
-/// Returns the text of a line of documentation.
-fn doc(attribute: &Attribute) -> Option<String> {
-    match &attribute.meta {
-        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
-            _ => None,
-        },
-        _ => None,
     }
 }
 

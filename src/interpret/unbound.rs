@@ -50,9 +50,9 @@ mod tests {
     use crate::name::{Dtab, NameTree, Path};
 
     /// Binds every path under `/#/up`, has no answer yet under `/#/pending`, and fails under `/#/failed`.
-    struct Namers;
+    struct TestAnswers;
 
-    impl Answers for Namers {
+    impl Answers for TestAnswers {
         fn answer(&mut self, path: &Path) -> AnswerState {
             match &*path.take(2).to_string() {
                 "/#/up" => {
@@ -71,7 +71,7 @@ mod tests {
     fn unbound(base: &str, overrides: &str, explore: Explore) -> Option<String> {
         let (base, overrides): (Dtab, Dtab) = (base.parse().unwrap(), overrides.parse().unwrap());
         let dtab = base.concat(&overrides);
-        let delegation = delegate(&dtab, &"/svc/a".parse().unwrap(), &mut Namers, explore);
+        let delegation = delegate(&dtab, &"/svc/a".parse().unwrap(), &mut TestAnswers, explore);
         unbound_override(&delegation, base.len()).map(|dentry| format!("{dentry:#}"))
     }
 

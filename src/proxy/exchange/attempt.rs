@@ -38,14 +38,16 @@ impl PendingAttempt {
         Self { attempt: Some(Attempt { endpoint, outcome: Outcome::default() }), time_limit }
     }
 
-    /// Ends the wait for the response. With an outcome, the attempt has failed; else it goes on with the response.
-    pub(crate) fn end(mut self, failed: Option<Outcome>) -> Option<Attempt> {
-        let mut attempt = self.attempt.take()?;
-        match failed {
-            Some(outcome) => attempt.end(outcome),
-            None => return Some(attempt),
+    /// Ends the wait for the response, with which the attempt goes on.
+    pub(crate) fn answered(mut self) -> Option<Attempt> {
+        self.attempt.take()
+    }
+
+    /// Ends an attempt that has failed.
+    pub(crate) fn fail(mut self, outcome: Outcome) {
+        if let Some(mut attempt) = self.attempt.take() {
+            attempt.end(outcome);
         }
-        None
     }
 }
 
@@ -174,14 +176,14 @@ mod tests {
     fn an_attempt_reports_its_outcome_once() {
         let endpoint = Rc::new(Reports::default());
         let begin = || PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
-        let mut answered = begin().end(None).expect("it goes on with its response");
+        let mut answered = begin().answered().expect("it goes on with its response");
         answered.end(Outcome::Answered(200));
         assert_eq!(*endpoint.0.borrow(), [], "nothing is reported before the end");
         drop(answered);
-        assert!(begin().end(Some(Outcome::Refused)).is_none());
+        begin().fail(Outcome::Refused);
         // Dropped without a word, as with the task of a caller that goes away: before a response, and behind it.
         drop(begin());
-        drop(begin().end(None));
+        drop(begin().answered());
         assert_eq!(
             *endpoint.0.borrow(),
             [Outcome::Answered(200), Outcome::Refused, Outcome::Abandoned, Outcome::Abandoned]
@@ -194,7 +196,7 @@ mod tests {
         let limit = TimeLimit::new(Duration::from_secs(1));
         let begin = || PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, Some(limit));
         drop(begin());
-        let (late, begun) = (begin(), begin().end(None));
+        let (late, begun) = (begin(), begin().answered());
         tokio::time::advance(Duration::from_secs(1)).await;
         drop(late);
         // The time is that until the response: behind it, the caller has gone away.

@@ -162,8 +162,8 @@ impl Attempts<'_> {
         request.record.note_endpoint(endpoint.address());
         let mut sent = self.send(endpoint, request).await;
         match &mut sent {
-            Ok(response) => response.attempt = pending.end(None),
-            Err(error) => _ = pending.end(Some(Outcome::of(error))),
+            Ok(response) => response.attempt = pending.answered(),
+            Err(error) => pending.fail(Outcome::of(error)),
         }
         sent
     }
