@@ -3,12 +3,16 @@
 use super::cluster::until;
 use super::container::Host;
 use super::etcd;
+use futures_util::StreamExt as _;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Api;
+use kube::api::{WatchEvent, WatchParams};
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long all parts may take to start on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -177,8 +181,17 @@ impl ControlPlane {
         until("etcd answers", PATIENCE, etcd::answers).await;
     }
 
-    /// Waits until the API server says that it is ready.
+    /// Waits until the API server says that it is ready, and can say what etcd has.
+    ///
+    /// Its cache of a resource may be behind for half a minute more: after etcd was away, each cache lists again when its
+    /// own backoff is over.
     pub(crate) async fn ready(&mut self) {
+        self.says_ready().await;
+        let slices = Api::<EndpointSlice>::all(self.client("admin").await);
+        until("the API server streams a list", PATIENCE, async || streams_a_list(&slices).await).await;
+    }
+
+    async fn says_ready(&mut self) {
         let began = Instant::now();
         while !self.is_ready().await {
             let kept_up = [&mut self.etcd, &mut self.api_server].map(Part::keep_up);
@@ -234,6 +247,21 @@ async fn is_ready(config: kube::Config) -> bool {
     let client = kube::Client::try_from(config).expect("it is complete");
     let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
     client.request_text(request).await.is_ok()
+}
+
+/// Whether a list is streamed to its end: its server then knows that its cache is as new as etcd.
+async fn streams_a_list(slices: &Api<EndpointSlice>) -> bool {
+    let params = WatchParams { send_initial_events: true, ..WatchParams::default() }.timeout(2);
+    let listing = async {
+        let mut events = slices.watch(&params, "").await.ok()?.boxed();
+        while let Some(Ok(event)) = events.next().await {
+            if matches!(event, WatchEvent::Bookmark(_)) {
+                return Some(());
+            }
+        }
+        None
+    };
+    timeout(PAUSE, listing).await.ok().flatten().is_some()
 }
 
 /// The certificate of the API server, which vouches for itself.
