@@ -88,7 +88,7 @@ fn delegation(criterion: &mut Criterion) {
     let control = control();
     let mut answers = AnswerTable::new(namer_handle(&control), namers());
     let (base, path) = (dtab(BASE), path("/svc/world"));
-    let limits = OverrideLimits { entries: 100 };
+    let limits = OverrideLimits::default();
     let overridden = |raw: &[u8]| base.concat(&decode_overrides(raw, &limits).expect("it is a dtab").dtab);
     // A raw value as `Policy::enter` keeps it; without the mark of its field it counts as the user's.
     let raw = OVERRIDE.as_bytes();

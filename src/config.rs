@@ -22,6 +22,7 @@ mod errors;
 mod json;
 mod naming;
 mod notes;
+mod overrides;
 mod process;
 mod reader;
 mod resolved;

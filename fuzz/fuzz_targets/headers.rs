@@ -6,8 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use signpost::context::{
-    Config, Context, Deadline, Grant, Peer, Policy, Trace, Trust, UpstreamNames, decode_overrides,
-    encode_baggage_value,
+    Config, Context, Deadline, Grant, OverrideLimits, OverrideRules, OverrideSource, Peer, Policy, Trace, Trust,
+    UpstreamNames, decode_overrides, encode_baggage_value,
 };
 use signpost::message::{Head, HeadLimits, KnownField};
 use signpost::name::{Dentry, Dtab};
@@ -37,17 +37,21 @@ fn decode(value: &[u8]) {
         trace.encode(&mut encoded);
         assert_eq!(Trace::decode(&encoded), Some(trace));
     }
-    let limits = policy(Trust::Everybody).override_limits();
+    let limits = OverrideLimits::default();
+    // Injected entries are not counted here, but at the next hop.
+    let unlimited =
+        OverrideLimits::new(OverrideRules { max_entries: usize::MAX, ..OverrideRules::default() });
     if let Ok(overrides) = decode_overrides(value, &limits) {
-        assert!(overrides.dtab.len() <= limits.entries);
-        assert!(overrides.baggage_entries + overrides.ctx_entries <= overrides.dtab.len());
-        let again = decode_overrides(overrides.printed(), &limits).expect("the printed form is read");
-        let beside_baggage: Vec<&Dentry> = overrides.dtab.iter().skip(overrides.baggage_entries).collect();
+        let [baggage, injected] =
+            [OverrideSource::Baggage, OverrideSource::Inject].map(|source| overrides.count(source));
+        assert!(overrides.dtab.len() - injected <= limits.rules().max_entries);
+        let again = decode_overrides(overrides.printed(), &unlimited).expect("the printed form is read");
+        let beside_baggage: Vec<&Dentry> = overrides.dtab.iter().skip(baggage).collect();
         assert_eq!(again.dtab.iter().collect::<Vec<_>>(), beside_baggage);
     }
     // A dtab means the same as a member of baggage, in which three bytes stand for one.
     let dtab = std::str::from_utf8(value).ok().and_then(|text| text.parse::<Dtab>().ok());
-    if let Some(dtab) = dtab.filter(|dtab| dtab.len() <= limits.entries && value.len() < 2000) {
+    if let Some(dtab) = dtab.filter(|dtab| dtab.len() <= limits.rules().max_entries && value.len() < 2000) {
         let line = format!("baggage: dtab={}", encode_baggage_value(value));
         let bytes = format!("GET / HTTP/1.1\r\n{line}\r\n\r\n");
         let (mut head, mut context) = (Head::new(), Context::new());

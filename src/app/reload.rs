@@ -159,6 +159,7 @@ fn merge_server(
         trust: _,
         trust_is_set: _,
         trust_reason: _,
+        overrides: _,
         max_concurrent_requests: _,
         max_connections: _,
         max_headers: _,

@@ -54,11 +54,11 @@ fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) ->
 fn listener(router: &config::Router, server: &config::Server) -> ListenerSettings {
     let policy = context::Config {
         trust: server.trust.clone(),
+        overrides: server.overrides.clone(),
         router: router.label.clone(),
         max_call_depth: server.max_call_depth,
         forwarded: server.add_forwarded_header.clone(),
         timestamp_header: server.timestamp_header.clone(),
-        ..context::Config::default()
     };
     ListenerSettings {
         policy,

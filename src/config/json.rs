@@ -195,6 +195,13 @@ routers:
   - port: 0
     socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
   - {port: 0, trust: {from: [10.0.0.0/8, 127.0.0.1, "::1", "::ffff:10.0.0.0/104"]}}
+  - port: 0
+    overrides:
+      prefixes: [/host, /srv/*]
+      destinations: ["/#/io.l5d.fs/**", /$/inet/127.1/*]
+      addresses: {deny: [10.0.0.0/8]}
+      maxEntries: 3
+      maxBytes: 4
 - protocol: h2
   h2AccessLog: h2.log
   h2AccessLogFormat: json

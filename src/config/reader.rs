@@ -3,6 +3,7 @@
 use super::errors::Report;
 use super::resolved::{Http2Config, SocketConfig};
 use super::schema;
+use crate::context::{Range, RangeError};
 use crate::name::{ParseError, Path};
 use crate::source::node::Node;
 use serde::de::DeserializeOwned;
@@ -135,6 +136,22 @@ impl<'a, 'r> Reader<'a, 'r> {
         }
         let expected = "an IP address such as 127.0.0.1, 0.0.0.0 or ::1";
         self.report.check(text.parse().map_err(|_| value.unexpected(expected)))
+    }
+
+    /// Reads a list of ranges of addresses.
+    pub(super) fn ranges(&mut self, key: &str) -> Option<Vec<Range>> {
+        let list = self.get(key)?;
+        let nodes = self.report.check(list.list())?;
+        Some(self.report.each(&nodes, |node, report| {
+            let text = report.check(node.text())?;
+            let range = text.parse::<Range>().map_err(|error| match error {
+                RangeError::NotARange => {
+                    node.unexpected("a range of addresses such as 10.244.0.0/16 or fd00::/8, or an address")
+                }
+                RangeError::Inside(..) => node.error(error.to_string()),
+            });
+            report.check(range)
+        }))
     }
 
     /// Reads a text that is the name of a header field (RFC 9110, 5.1).

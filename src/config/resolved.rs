@@ -2,7 +2,7 @@
 
 use super::Warning;
 use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
-use crate::context::{Forwarded, Trust};
+use crate::context::{Forwarded, OverrideLimits, Trust};
 use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
@@ -275,6 +275,8 @@ pub struct Server {
     /// The trust and its reason, in words: ``trusts nobody: no `trust` is set and 0.0.0.0 is not loopback``.
     #[serde(skip)]
     pub trust_reason: String,
+    /// `overrides`: the limits on what callers may override, trusted ones too.
+    pub overrides: OverrideLimits,
     /// `maxConcurrentRequests`: more are refused; unlimited by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent_requests: Option<usize>,

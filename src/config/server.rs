@@ -3,7 +3,7 @@
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
 use super::resolved::{Http2Config, LOOPBACK, Protocol, Server, SessionConfig};
-use crate::context::{Forwarded, HostParameter, Labeler, Range, RangeError, Trust};
+use crate::context::{Forwarded, HostParameter, Labeler, Range, Trust};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -51,6 +51,7 @@ fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, 
         trust_is_set: reader.get("trust").is_some() || reader.get("clearContext").is_some(),
         trust,
         trust_reason,
+        overrides: super::overrides::limits(&mut reader),
         max_concurrent_requests: reader.number("maxConcurrentRequests", 1..=MAX_INT),
         max_connections: reader.number("maxConnections", 1..=MAX_INT).unwrap_or(10_000),
         max_headers: reader.number("maxHeaders", 1..=MAX_HEADERS).unwrap_or(100),
@@ -160,23 +161,13 @@ fn ranges(trust: &Node<'_>, report: &mut Report) -> Option<Trust> {
         reader.missing("from");
         return None;
     };
-    let nodes = reader.report().check(from.list())?;
-    if nodes.is_empty() {
+    let ranges = reader.ranges("from")?;
+    if ranges.is_empty() {
         reader.error(
             Some(&from),
             "this list is empty: no caller would be trusted; write `trust: nobody` for that",
         );
     }
-    let ranges = report.each(&nodes, |node, report| {
-        let text = report.check(node.text())?;
-        let range = text.parse::<Range>().map_err(|error| match error {
-            RangeError::NotARange => {
-                node.unexpected("a range of addresses such as 10.244.0.0/16 or fd00::/8, or an address")
-            }
-            RangeError::Inside(..) => node.error(error.to_string()),
-        });
-        report.check(range)
-    });
     Some(Trust::From(ranges.into()))
 }
 

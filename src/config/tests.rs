@@ -1,5 +1,5 @@
 use super::*;
-use crate::context::{Forwarded, HostParameter, Labeler, Trust};
+use crate::context::{Forwarded, HostParameter, Labeler, OverrideLimits, Trust};
 use crate::proxy::AccessFormat;
 use crate::telemetry::{LogFile, LogTarget, RollPolicy};
 use crate::{identify, namer};
@@ -163,6 +163,7 @@ fn every_key_that_works_ends_in_its_field() {
         trust_is_set: true,
         trust: Trust::Nobody,
         trust_reason: "trusts nobody: `trust: nobody` is set".into(),
+        overrides: OverrideLimits::default(),
         max_concurrent_requests: Some(13),
         max_connections: 10_000,
         max_headers: 100,

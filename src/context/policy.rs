@@ -2,10 +2,12 @@
 
 use super::baggage::dtab_values;
 use super::grant::Grant;
-use super::overrides::{BAGGAGE_END, CTX_END, USER_END};
 use super::untrusted::drop_steering;
 use super::via::via_entry;
-use super::{Context, Deadline, Forwarded, OverrideLimits, Peer, Trace, Trust, count_own_via, count_via};
+use super::{
+    Context, Deadline, Forwarded, OverrideLimits, OverrideSource, Peer, Trace, Trust, count_own_via,
+    count_via,
+};
 use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,10 +25,8 @@ pub struct Config {
     pub router: String,
     /// How many proxies a request may have passed.
     pub max_call_depth: u32,
-    /// How many entries the overrides of a request may have.
-    pub max_override_entries: usize,
-    /// How many bytes the override values of a request may have together.
-    pub max_override_bytes: usize,
+    /// The limits on overrides, of trusted callers too.
+    pub overrides: OverrideLimits,
     /// The element of `Forwarded` that is added, if any.
     pub forwarded: Option<Forwarded>,
     /// The name of a field that gets the time in milliseconds since 1970 when the request has no such field.
@@ -40,8 +40,7 @@ impl Default for Config {
             trust: Trust::Nobody,
             router: "http".into(),
             max_call_depth: 100,
-            max_override_entries: 100,
-            max_override_bytes: 8192,
+            overrides: OverrideLimits::default(),
             forwarded: None,
             timestamp_header: None,
         }
@@ -121,9 +120,9 @@ impl Policy {
         Self { config }
     }
 
-    /// Returns the bounds for [`decode_overrides`](super::decode_overrides).
-    pub fn override_limits(&self) -> OverrideLimits {
-        OverrideLimits { entries: self.config.max_override_entries }
+    /// Returns the limits for [`decode_overrides`](super::decode_overrides).
+    pub fn override_limits(&self) -> &OverrideLimits {
+        &self.config.overrides
     }
 
     /// Returns the grant of a caller whose request has not entered, by its connection alone: for answers to bytes that
@@ -239,22 +238,24 @@ impl Policy {
     /// Moves the override values into `context`: those of `baggage`, which stay in the head as well, then those of
     /// `l5d-ctx-dtab`, then those of `l5d-dtab`.
     fn take_overrides(&self, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
-        let limit = self.config.max_override_bytes;
+        let limit = self.config.overrides.rules().max_bytes;
         let mut left = limit;
-        let mut take = |value: &[u8], end| -> Result<(), Refusal> {
+        let mut take = |value: &[u8], source: OverrideSource| -> Result<(), Refusal> {
             // An empty value is an empty dtab, so it leaves the key as it is.
             if !value.is_empty() {
                 left = left.checked_sub(value.len()).ok_or(Refusal::OverrideTooLarge { limit })?;
                 context.overrides.extend_from_slice(value);
-                context.overrides.push(end);
+                context.overrides.push(source.end());
             }
             Ok(())
         };
         for value in head.get_all(KnownField::Baggage).flat_map(dtab_values) {
-            take(value.ok_or(Refusal::MalformedBaggage)?, BAGGAGE_END)?;
+            take(value.ok_or(Refusal::MalformedBaggage)?, OverrideSource::Baggage)?;
         }
-        for (known, end) in [(KnownField::L5dCtxDtab, CTX_END), (KnownField::L5dDtab, USER_END)] {
-            head.get_all(known).try_for_each(|value| take(value, end))?;
+        let sources =
+            [(KnownField::L5dCtxDtab, OverrideSource::Ctx), (KnownField::L5dDtab, OverrideSource::User)];
+        for (known, source) in sources {
+            head.get_all(known).try_for_each(|value| take(value, source))?;
             head.remove(known);
         }
         Ok(())

@@ -1,16 +1,13 @@
 //! Properties of the decoders: each returns, whatever the bytes, and reads back the values that its encoder writes.
 
 use super::baggage::{decode_value, members, steering_key, value};
-use super::overrides::CTX_END;
 use super::{
-    Deadline, OverrideLimits, RequestTarget, Trace, count_own_via, count_via, decode_overrides,
-    encode_baggage_value,
+    Deadline, OverrideLimits, OverrideSource, RequestTarget, Trace, count_own_via, count_via,
+    decode_overrides, encode_baggage_value,
 };
 use crate::name::Dtab;
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-const LIMITS: OverrideLimits = OverrideLimits { entries: 100 };
 
 /// Returns a strategy for bytes of which many are nearly valid.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -44,14 +41,14 @@ proptest! {
 
     #[test]
     fn overrides(raw in bytes()) {
-        match decode_overrides(&raw, &LIMITS) {
+        match decode_overrides(&raw, &OverrideLimits::default()) {
             Ok(overrides) => {
                 let mut next_hop = overrides.printed().to_vec();
-                next_hop.push(CTX_END);
-                let read = decode_overrides(&next_hop, &LIMITS).unwrap();
-                let beside: Dtab = overrides.dtab.iter().skip(overrides.baggage_entries).cloned().collect();
+                next_hop.push(OverrideSource::Ctx.end());
+                let read = decode_overrides(&next_hop, &OverrideLimits::default()).unwrap();
+                let beside: Dtab = overrides.dtab.iter().skip(overrides.count(OverrideSource::Baggage)).cloned().collect();
                 prop_assert_eq!(&read.dtab, &beside);
-                prop_assert_eq!(read.ctx_entries, beside.len());
+                prop_assert_eq!(read.count(OverrideSource::Ctx), beside.len());
             }
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }

@@ -126,6 +126,14 @@ impl Prefix {
         self.encoded.starts_with(&prefix.encoded)
     }
 
+    /// Returns whether every path that `other` matches is matched by this prefix too: `other` is at or below it.
+    ///
+    /// A `*` here covers any one element; a `*` of `other` is covered by `*` alone.
+    pub fn covers(&self, other: &Self) -> bool {
+        let mut others = other.elems();
+        self.elems().all(|elem| others.next().is_some_and(|other| elem == Element::Any || elem == other))
+    }
+
     /// Returns the rest of this prefix after `prefix`, or `None` when this prefix does not start with it.
     pub fn drop_prefix(&self, prefix: &Self) -> Option<Self> {
         self.starts_with(prefix).then(|| {

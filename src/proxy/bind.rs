@@ -5,14 +5,15 @@
 
 use super::error::Error;
 use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
-use crate::context::{OverrideLimits, Overrides, decode_overrides};
+use crate::context::{OverrideLimits, Overrides, decode_overrides, list, write_limits_key};
 use crate::interpret::{
     Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, NamerHandle, Naming, Sampler, Target,
-    any_changed, delegate, unbound_override,
+    any_changed, delegate, steered_leaves, unbound_override,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
 use lru::LruCache;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -78,6 +79,8 @@ enum BindFailure {
     Unroutable(Box<str>),
     /// A namer failed, or a bound of delegation was reached.
     Failed(Box<str>),
+    /// An entry of the caller leads to a destination that its listener does not allow.
+    Refused(Box<str>),
 }
 
 /// The bindings of one router on one worker.
@@ -169,21 +172,24 @@ impl Bindings {
     }
 
     /// Parses the overrides of a request, as [`Context::overrides`](crate::context::Context::overrides) returns them.
-    /// Each text is parsed once and cached.
+    /// Each text is parsed once under the same limits, and cached.
     ///
     /// # Errors
     ///
-    /// The overrides are not dtabs, or have too many entries.
+    /// The overrides are not dtabs, have too many entries, or have one whose prefix is not allowed.
     pub fn overrides(&self, raw: &[u8], limits: &OverrideLimits) -> Result<Rc<Overrides>, Error> {
         let state = &mut *self.state.borrow_mut();
         if raw.is_empty() {
             return Ok(Rc::clone(&state.no_overrides));
         }
-        if let Some(cached) = state.overrides.get(raw) {
+        state.key.clear();
+        write_limits_key(limits, &mut state.key);
+        state.key.extend_from_slice(raw);
+        if let Some(cached) = state.overrides.get(state.key.as_slice()) {
             return Ok(Rc::clone(cached));
         }
         let overrides = Rc::new(decode_overrides(raw, limits)?);
-        state.overrides.put(raw.into(), Rc::clone(&overrides));
+        state.overrides.put(state.key.as_slice().into(), Rc::clone(&overrides));
         Ok(overrides)
     }
 
@@ -263,19 +269,28 @@ impl Bindings {
     fn make_binding(&self, path: &Path, overrides: &Overrides, evaluation: NameEvaluation) -> Binding {
         let NameEvaluation { delegation, answers } = evaluation;
         let state = &mut *self.state.borrow_mut();
+        let base = state.base.len();
+        let steered = steered_leaves(&delegation, |position| {
+            position.checked_sub(base).is_some_and(|position| overrides.is_limited(position))
+        });
         let routes = match &delegation.outcome {
             DelegationOutcome::Failed(failure) => Err(BindFailure::Failed(failure.to_string().into())),
             DelegationOutcome::Pending
             | DelegationOutcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
                 Err(BindFailure::Unroutable(unroutable_text(path, &state.base, &overrides.dtab).into()))
             }
-            DelegationOutcome::Bound(tree) => {
-                let sampler = Sampler::new(tree);
-                let leaves = sampler.leaves().iter().map(|bound| self.make_route(state, bound)).collect();
-                Ok(Routes::new(sampler, leaves))
-            }
+            DelegationOutcome::Bound(tree) => check_destinations(&steered, &delegation, overrides.limits())
+                .map(|()| {
+                    let sampler = Sampler::new(tree);
+                    let route = |bound: &Bound| {
+                        let limits = steered.contains_key(bound).then(|| overrides.limits().clone());
+                        self.make_route(state, bound, limits)
+                    };
+                    let leaves = sampler.leaves().iter().map(route).collect();
+                    Routes::new(sampler, leaves)
+                }),
         };
-        let unbound = unbound_override(&delegation, state.base.len());
+        let unbound = unbound_override(&delegation, base);
         let unbound = unbound.map(|dentry| format!("{dentry:#}").into());
         Binding {
             routes,
@@ -286,12 +301,13 @@ impl Bindings {
         }
     }
 
-    /// Makes the route to a bound name, with the cached client of its id or a new one.
-    fn make_route(&self, state: &mut BindingCache, bound: &Bound) -> Route {
+    /// Makes the route to a bound name, with the cached client of its id or a new one. `limits` are those of the override
+    /// that leads there, if one does.
+    fn make_route(&self, state: &mut BindingCache, bound: &Bound, limits: Option<OverrideLimits>) -> Route {
         let residual = (!bound.residual.is_empty()).then(|| bound.residual.to_string().into());
         let id = bound.id.to_string().into();
         match &bound.target {
-            Target::Status(code) => Route { id, residual, to: Err(*code) },
+            Target::Status(code) => Route { id, residual, to: Err(*code), limits },
             Target::Endpoints(endpoints) => {
                 let settings = &state.settings;
                 let make = || {
@@ -300,7 +316,7 @@ impl Bindings {
                 };
                 let client = Rc::clone(state.clients.get_or_insert(bound.id.clone(), make));
                 client.replace_source(endpoints);
-                Route { id, residual, to: Ok(client) }
+                Route { id, residual, to: Ok(client), limits }
             }
         }
     }
@@ -382,8 +398,28 @@ impl BindFailure {
         match self {
             Self::Unroutable(text) => Error::Unroutable(text.clone().into()),
             Self::Failed(text) => Error::Naming(text.clone().into()),
+            Self::Refused(text) => Error::OverrideRefused(text.clone().into()),
         }
     }
+}
+
+/// Checks that the limits of the overrides allow every leaf to which they lead: one that is not allowed refuses the whole.
+fn check_destinations(
+    steered: &BTreeMap<&Bound, usize>,
+    delegation: &Delegation,
+    limits: &OverrideLimits,
+) -> Result<(), BindFailure> {
+    let refused = steered.iter().find(|(bound, _)| !limits.allows_destination(&bound.id));
+    let Some((bound, position)) = refused else { return Ok(()) };
+    let dentry =
+        delegation.dtab.iter().nth(*position).map(|dentry| format!("{dentry:#}")).unwrap_or_default();
+    let allowed = list(limits.rules().destinations.iter().flatten());
+    let text = format!(
+        "The override entry {dentry} is refused: it leads to {}, and this listener allows overrides to lead to \
+         {allowed} only (`overrides.destinations`).",
+        bound.id
+    );
+    Err(BindFailure::Refused(text.into()))
 }
 
 /// Returns the error text for a request that drew an empty branch of the name tree.

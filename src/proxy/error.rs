@@ -29,9 +29,21 @@ pub enum Error {
     /// The context is refused: overrides are too long, too many proxies were passed, or the deadline has passed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// An override is not a dtab, or overrides have too many entries.
+    /// An override is not a dtab, overrides have too many entries, or one has a prefix that is not allowed.
     #[error(transparent)]
     Override(#[from] OverrideError),
+    /// An override leads to a destination that the listener does not allow.
+    #[error("{0}")]
+    OverrideRefused(String),
+    /// An override leads to an address that the listener does not allow.
+    #[error(
+        "The override is refused: it leads to the address {address}, which this listener denies to overrides \
+         (`overrides.addresses.deny`)."
+    )]
+    DeniedAddress {
+        /// The endpoint's address.
+        address: SocketAddr,
+    },
     /// No identifier names the request.
     #[error("Unknown destination: {reason}")]
     Unidentified {
@@ -166,10 +178,13 @@ impl Error {
             Self::Connect => StatusRow::NotImplemented,
             Self::Refused(Refusal::DeadlinePassed) => StatusRow::TooLate,
             Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) => StatusRow::Malformed,
+            Self::Override(OverrideError::Prefix { .. })
+            | Self::OverrideRefused(_)
+            | Self::DeniedAddress { .. }
+            | Self::OwnSocket { .. } => StatusRow::Forbidden,
             Self::Refused(_) | Self::Override(_) | Self::Unidentified { .. } | Self::MaxForwards => {
                 StatusRow::Malformed
             }
-            Self::OwnSocket { .. } => StatusRow::Forbidden,
             Self::Unroutable(_) => StatusRow::Unroutable,
             Self::Naming(_) => StatusRow::Naming,
             Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => {

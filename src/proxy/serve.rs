@@ -62,7 +62,7 @@ impl Service {
         }
         self.identifiers.identify(&mut request.head, name)?;
         request.record.note_name(name);
-        let overrides = self.bindings.overrides(context.overrides(), &self.policy.override_limits())?;
+        let overrides = self.bindings.overrides(context.overrides(), self.policy.override_limits())?;
         request.time_limit = self.time_limit(context)?;
         let limit = request.time_limit;
         let carried = pin!(async {
@@ -78,7 +78,7 @@ impl Service {
             let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
             request.upgrade = hop_by_hop.tunnel_protocols();
             let mut response = match &route.to {
-                Ok(client) => client.call(request, &self.pools).await?,
+                Ok(client) => client.call(request, &self.pools, route.limits.as_ref()).await?,
                 Err(status) => self.status_response(*status, route)?,
             };
             self.answer(&mut response, grant, request.unbound.as_deref());

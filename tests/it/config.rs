@@ -115,6 +115,17 @@ const CASES: &[Case] = &[
         &[(4, 33, "routers[0].servers[0].trust", "`trust` lists the trusted callers already")],
     ),
     (
+        "routers:\n- protocol: http\n  servers:\n  - overrides: {prefixes: [/a, b], destinations: [/a/**, /*x], \
+         addresses: {deny: [x]}, maxEntries: -1, maxBytes: 2000000}\n",
+        &[
+            (4, 32, "routers[0].servers[0].overrides.prefixes[1]", "not a prefix"),
+            (4, 60, "routers[0].servers[0].overrides.destinations[1]", "not a pattern of bound ids"),
+            (4, 83, "routers[0].servers[0].overrides.addresses.deny[0]", "expected a range of addresses"),
+            (4, 100, "routers[0].servers[0].overrides.maxEntries", "expected a number from 0"),
+            (4, 114, "routers[0].servers[0].overrides.maxBytes", "expected a number from 0 to 1048576"),
+        ],
+    ),
+    (
         "routers:\n- protocol: http\n  servers:\n  - trust: {from: [10.0.0.0/8, pods, 10.244.1.2/16]}\n",
         &[
             (

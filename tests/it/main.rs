@@ -31,6 +31,7 @@ mod linkerd1;
 mod name_laws;
 mod name_properties;
 mod naming_live;
+mod override_limits;
 mod own_sockets;
 mod readme;
 mod reference;

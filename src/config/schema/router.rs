@@ -110,6 +110,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("label", Works),
             SchemaRow { name: "trust", support: Works, contents: Contents::ValueOrOne("trust") },
             key("clearContext", Works),
+            one("overrides", Works, "overrides"),
             key("maxConcurrentRequests", Works),
             key("maxConnections", Works),
             key("maxHeaders", Works),
@@ -176,6 +177,17 @@ pub(super) const SECTIONS: &[Section] = &[
     ),
     // Not in Linkerd 1.
     section("trust", &[key("from", Works)]),
+    section(
+        "overrides",
+        &[
+            key("prefixes", Works),
+            key("destinations", Works),
+            one("addresses", Works, "override addresses"),
+            key("maxEntries", Works),
+            key("maxBytes", Works),
+        ],
+    ),
+    section("override addresses", &[key("deny", Works)]),
     section("session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),
     section("forwarded header", &[one("by", Works, "labeler"), one("for", Works, "labeler")]),
     kinds("labeler", &[]),

@@ -109,14 +109,14 @@ fn a_trusted_callers_overrides_are_taken_in_order() {
     let table: [(&[&str], &[u8]); 7] = [
         (&[], b""),
         (&["l5d-dtab:", "l5d-ctx-dtab:  "], b""),
-        (&["l5d-dtab: /a=>/b"], b"/a=>/b\x02"),
-        (&["L5d-Ctx-Dtab: /a=>/b"], b"/a=>/b\x01"),
+        (&["l5d-dtab: /a=>/b"], b"/a=>/b\x05"),
+        (&["L5d-Ctx-Dtab: /a=>/b"], b"/a=>/b\x03"),
         (
             &["l5d-dtab: /u=>/1", "l5d-ctx-dtab: /c=>/1", "L5D-DTAB: /u=>/2", "l5d-ctx-dtab: /c=>/2"],
-            b"/c=>/1\x01/c=>/2\x01/u=>/1\x02/u=>/2\x02",
+            b"/c=>/1\x03/c=>/2\x03/u=>/1\x05/u=>/2\x05",
         ),
-        (&["l5d-dtab: not a dtab"], b"not a dtab\x02"),
-        (&["l5d-dtab:", "l5d-dtab: /a=>/b"], b"/a=>/b\x02"),
+        (&["l5d-dtab: not a dtab"], b"not a dtab\x05"),
+        (&["l5d-dtab:", "l5d-dtab: /a=>/b"], b"/a=>/b\x05"),
     ];
     for (lines, raw) in table {
         let (entered, context, left) = enter(&policy(Trust::Everybody), lines);
@@ -132,14 +132,14 @@ fn a_trusted_callers_baggage_is_read_and_stays() {
     let malformed = Err(Refusal::MalformedBaggage);
     type Case = (&'static [&'static str], Result<(), Refusal>, &'static [u8]);
     let table: [Case; 9] = [
-        (&["baggage: dtab=/a=>/b"], Ok(()), b"/a=>/b\x03"),
+        (&["baggage: dtab=/a=>/b"], Ok(()), b"/a=>/b\x01"),
         (
             &["Baggage: x=y, dtab = %2Fa%20=>/b ;p=q,dtab=", "baggage: dtab=/c=>/d"],
             Ok(()),
-            b"%2Fa%20=>/b\x03/c=>/d\x03",
+            b"%2Fa%20=>/b\x01/c=>/d\x01",
         ),
         (&["baggage: Dtab=/a=>/b,%64tab=/a=>/b,sd-sandbox=x,ä,\"=,"], Ok(()), b""),
-        (&["baggage: dtab=not-a-dtab"], Ok(()), b"not-a-dtab\x03"),
+        (&["baggage: dtab=not-a-dtab"], Ok(()), b"not-a-dtab\x01"),
         (&["tracestate: dtab=/a=>/b", "ot-baggage-dtab: /a=>/b", "uberctx-dtab: /a=>/b"], Ok(()), b""),
         (&["baggage: dtab=/a => /b"], malformed, b""),
         (&["baggage: dtab=/a=>/b;"], malformed, b""),
@@ -158,7 +158,7 @@ fn a_trusted_callers_baggage_is_read_and_stays() {
     let lines = ["l5d-dtab: /u=>/1", "l5d-ctx-dtab: /c=>/1", "baggage: dtab=/b=>/1"];
     let (entered, context, left) = enter(&policy(Trust::Everybody), &lines);
     assert_eq!((entered, left), (Ok(()), vec!["baggage: dtab=/b=>/1".to_owned()]));
-    assert_eq!(context.overrides(), b"/b=>/1\x03/c=>/1\x01/u=>/1\x02");
+    assert_eq!(context.overrides(), b"/b=>/1\x01/c=>/1\x03/u=>/1\x05");
 }
 
 #[test]

@@ -37,6 +37,26 @@ fn a_prefix_matches_whole_elements() {
 }
 
 #[test]
+fn a_prefix_covers_those_at_or_below_it() {
+    for (above, below, covers) in [
+        ("/", "/", true),
+        ("/", "/*", true),
+        ("/a", "/a", true),
+        ("/a", "/a/*/b", true),
+        ("/a/b", "/a", false),
+        ("/a", "/*", false),
+        ("/*", "/a", true),
+        ("/*", "/*", true),
+        ("/*", r"/\x2a", true),
+        (r"/\x2a", "/*", false),
+        ("/*/b", "/a/b/c", true),
+        ("/*/b", "/a/c", false),
+    ] {
+        assert_eq!(prefix(above).covers(&prefix(below)), covers, "{above} {below}");
+    }
+}
+
+#[test]
 fn wildcards_and_stars_are_different() {
     let both = Prefix::from_elems([Element::Any, Element::Label(b"*"), Element::Label(b"a b")]);
     assert_eq!(both.to_string(), r"/*/\x2a/\x61\x20\x62");

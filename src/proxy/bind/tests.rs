@@ -1,5 +1,5 @@
 use super::*;
-use crate::context::OverrideLimits;
+use crate::context::{OverrideLimits, OverrideRules};
 use crate::interpret::{
     AnswerState, AnswerWriter, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers,
 };
@@ -7,8 +7,6 @@ use crate::message::HeadLimits;
 use crate::proxy::wire::WireProtocol;
 use std::sync::Mutex;
 use tokio::sync::watch;
-
-const LIMITS: OverrideLimits = OverrideLimits { entries: 100 };
 
 /// A namer that answers every name with an endpoint, or with a failure below `/failed`. It keeps the writers of its
 /// answers.
@@ -62,10 +60,14 @@ fn scene() -> Scene {
 
 impl Scene {
     async fn bind(&self, name: &str, overrides: &str) -> Rc<Binding> {
+        self.bind_under(&OverrideLimits::default(), name, overrides).await
+    }
+
+    /// Binds a name under an override of the caller, or of the source whose end byte the override has.
+    async fn bind_under(&self, limits: &OverrideLimits, name: &str, overrides: &str) -> Rc<Binding> {
         let mut path = PathBuf::default();
         path.extend(&name.parse().unwrap());
-        let raw = if overrides.is_empty() { Vec::new() } else { [overrides.as_bytes(), b"\x02"].concat() };
-        let overrides = self.bindings.overrides(&raw, &LIMITS).unwrap();
+        let overrides = self.bindings.overrides(overrides.as_bytes(), limits).unwrap();
         self.bindings.bind(&path, &overrides).await.unwrap()
     }
 
@@ -284,4 +286,101 @@ async fn a_long_dtab_is_shown_in_part() {
     assert_eq!(text.unwrap(), "/#/all/gone", "the entry before it answers");
     let text = routed(&*scene.bind("/other", &overrides).await).unwrap_err();
     assert!(text.ends_with("  /x => /y\n  ... and 10 more"), "{text}");
+}
+
+/// Limits that allow overrides to lead to some of the namer's names only.
+fn to_allowed() -> OverrideLimits {
+    let destinations = Some(vec!["/#/all/allowed/**".parse().unwrap()]);
+    OverrideLimits::new(OverrideRules { destinations, ..OverrideRules::default() })
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_override_that_leads_to_another_destination_is_refused_as_a_whole() {
+    let (scene, limits) = (scene(), to_allowed());
+    let other =
+        "it leads to /#/all/other/a, and this listener allows overrides to lead to /#/all/allowed/** only";
+    for (overrides, expected) in [
+        ("", Ok("/#/all/a")),
+        ("/svc => /#/all/allowed", Ok("/#/all/allowed/a")),
+        ("/svc => /#/all/other", Err(other)),
+        ("/svc => /x; /x => /#/all/other", Err(other)),
+        ("/svc => /#/all/allowed & /#/all/other", Err(other)),
+        ("/svc => 0 * /#/all/other & 1 * /#/all/allowed", Err(other)),
+        // An alternate counts when it is taken.
+        ("/svc => /#/all/allowed | /#/all/other", Ok("/#/all/allowed/a")),
+        ("/svc => /#/none | /#/all/other", Err(other)),
+        // What leads nowhere leads on to the base, which may go anywhere.
+        ("/svc => /#/none", Ok("/#/all/a")),
+        ("/svc => !", Err("Unable to route request!")),
+        // Entries of the configuration are not limited.
+        ("/svc => /#/all/other\x02", Ok("/#/all/other/a")),
+        ("/svc => /#/all/other\x01", Err(other)),
+        ("/svc => /#/all/other\x03", Err(other)),
+        ("/svc => /#/all/other\x04", Err(other)),
+    ] {
+        let bound = routed(&*scene.bind_under(&limits, "/svc/a", overrides).await);
+        match (&bound, expected) {
+            (Ok(id), Ok(expected)) => assert_eq!(id, expected, "{overrides}"),
+            (Err(text), Err(expected)) => assert!(text.contains(expected), "{overrides}: {text}"),
+            _ => panic!("{overrides}: {bound:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_alternate_is_refused_once_it_is_taken() {
+    let (scene, limits) = (scene(), to_allowed());
+    let overrides = "/svc => /#/all/allowed | /#/all/other";
+    assert!(scene.bind_under(&limits, "/svc/a", overrides).await.draw().is_ok());
+    let (_, writer) = scene.namer.0.lock().unwrap().pop().unwrap();
+    writer.publish(AnswerState::Ready(NameTree::Neg));
+    let refused = scene.bind_under(&limits, "/svc/a", overrides).await;
+    assert!(matches!(refused.draw(), Err(Error::OverrideRefused(_))));
+    writer.publish(endpoint(&Path::from_elems(["allowed", "a"])));
+    assert!(scene.bind_under(&limits, "/svc/a", overrides).await.draw().is_ok());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn decisions_under_other_limits_are_not_used() {
+    let overrides = "/svc => /#/all/other; /x => /y";
+    let mut path = PathBuf::default();
+    path.extend(&"/svc/a".parse().unwrap());
+    let few = OverrideLimits::new(OverrideRules { max_entries: 1, ..OverrideRules::default() });
+    let prefixes = Some(vec!["/svc".parse().unwrap()]);
+    let prefixed = OverrideLimits::new(OverrideRules { prefixes, ..OverrideRules::default() });
+    let unlimited = OverrideLimits::default();
+    // The same bytes in either order.
+    for order in [[&unlimited, &to_allowed()], [&to_allowed(), &unlimited]] {
+        let scene = scene();
+        for limits in order.into_iter().cycle().take(4) {
+            let bound = scene.bind_under(limits, "/svc/a", overrides).await;
+            assert_eq!(bound.draw().is_ok(), limits == &unlimited);
+        }
+    }
+    for limits in [&few, &prefixed] {
+        for order in [[&unlimited, limits], [limits, &unlimited]] {
+            let scene = scene();
+            for limits in order.into_iter().cycle().take(4) {
+                let read = scene.bindings.overrides(overrides.as_bytes(), limits);
+                assert_eq!(read.is_ok(), limits == &unlimited);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn routes_have_the_limits_of_the_override_that_leads_there() {
+    let scene = scene();
+    let limits = OverrideLimits::default();
+    for (overrides, limited) in [
+        ("", false),
+        ("/svc => /#/all/x", true),
+        ("/svc => /#/all/x\x02", false),
+        ("/svc => /#/none", false),
+        // The same leaf by the base, and by the override.
+        ("/svc => /#/all", true),
+    ] {
+        let binding = scene.bind_under(&limits, "/svc/a", overrides).await;
+        assert_eq!(binding.draw().unwrap().limits.is_some(), limited, "{overrides}");
+    }
 }

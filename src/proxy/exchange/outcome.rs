@@ -35,6 +35,8 @@ impl Outcome {
             | Error::MaxForwards
             | Error::Refused(_)
             | Error::Override(_)
+            | Error::OverrideRefused(_)
+            | Error::DeniedAddress { .. }
             | Error::Unidentified { .. }
             | Error::NotIdentifiedYet { .. }
             | Error::Unroutable(_)

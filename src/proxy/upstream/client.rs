@@ -6,6 +6,7 @@ use super::endpoint::{EndpointRegistry, WorkerEndpoint};
 use super::http1::Http1Exchange;
 use super::http2;
 use super::settings::ClientSettings;
+use crate::context::OverrideLimits;
 use crate::interpret::EndpointSet;
 use crate::message::Head;
 use crate::name::Path;
@@ -116,16 +117,28 @@ impl Client {
     /// Sends a request to an endpoint. After a failed attempt, sends it again or to another endpoint, as long as
     /// attempts are left and the request may be sent again.
     ///
+    /// `limits` are those of the override that leads to the client, if one does. An address that they deny is not
+    /// dialled, nor is a connection to it used that other requests have opened.
+    ///
     /// # Errors
     ///
-    /// The error of the last attempt, or that the client has no endpoints.
-    pub(crate) async fn call(&self, request: &mut Request, pools: &ObjectPools) -> Result<Response, Error> {
+    /// The error of the last attempt, or that the client has no endpoints, or that the address of one is denied.
+    pub(crate) async fn call(
+        &self,
+        request: &mut Request,
+        pools: &ObjectPools,
+        limits: Option<&OverrideLimits>,
+    ) -> Result<Response, Error> {
         let left = self.state.borrow().settings.max_attempts;
         let mut attempts = Attempts { pools, left, unreachable: Vec::new(), last_error: None };
         loop {
             let Some(endpoint) = self.pick(&attempts.unreachable) else {
                 return Err(attempts.last_error.unwrap_or_else(|| self.no_endpoints()));
             };
+            let address = endpoint.address();
+            if limits.is_some_and(|limits| limits.denies(address.ip())) {
+                return Err(Error::DeniedAddress { address });
+            }
             match attempts.attempt(&endpoint, request).await {
                 Ok(response) => return Ok(response),
                 Err(error) => attempts.prepare_next(&endpoint, error)?,

@@ -1,7 +1,7 @@
 //! The leaves of a bound name: a request draws one by weight, which leads to a client.
 
 use super::client::Client;
-use crate::context::UpstreamNames;
+use crate::context::{OverrideLimits, UpstreamNames};
 use crate::interpret::Sampler;
 use std::rc::Rc;
 
@@ -21,6 +21,8 @@ pub struct Route {
     pub(crate) residual: Option<Box<str>>,
     /// The client, or the status of a response that the router makes itself.
     pub(crate) to: Result<Rc<Client>, u16>,
+    /// The limits of the override that leads here, if one of the caller does.
+    pub(crate) limits: Option<OverrideLimits>,
 }
 
 impl Routes {
