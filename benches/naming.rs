@@ -189,7 +189,7 @@ impl Worker {
         assert_eq!(parsed, Some(request.len()), "it is whole");
         policy.enter(peer, head, context).1.expect("nothing in it is refused");
         identifiers.identify(head, name).expect("it has a host");
-        let overrides = bindings.overrides(context.overrides(), &policy.override_limits());
+        let overrides = bindings.overrides(context.overrides(), policy.override_limits());
         let overrides = overrides.expect("it is a dtab");
         let binding = bindings.bind(name, &overrides).await.expect("no namer fails");
         binding.draw().expect("it is bound").id().len()

@@ -19,6 +19,7 @@
 mod access_log;
 mod cross_checks;
 mod errors;
+mod inject;
 mod json;
 mod naming;
 mod notes;

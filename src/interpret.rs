@@ -35,6 +35,6 @@ pub use self::delegation::{Delegation, DelegationOutcome, Failure, MAX_DEPTH, MA
 pub use self::namer::{Namer, Namers, Naming};
 pub use self::registry::{MAX_REGISTRY_ANSWERS, NamerHandle, NamerRegistry, Question};
 pub use self::sampler::Sampler;
-pub use self::steered::steered_leaves;
+pub use self::steered::{SteeredLeaves, steered_leaves};
 pub use self::transformer::{TransformedNamer, Transformer};
 pub use self::unbound::unbound_override;

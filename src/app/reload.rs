@@ -160,6 +160,7 @@ fn merge_server(
         trust_is_set: _,
         trust_reason: _,
         overrides: _,
+        inject: _,
         max_concurrent_requests: _,
         max_connections: _,
         max_headers: _,

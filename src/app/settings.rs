@@ -7,6 +7,7 @@ use crate::proxy::{
 };
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 /// Returns the settings of the routers that a reload may change while they run, in their order.
 pub(super) fn routers(config: &config::Config, ingresses: &Ingresses) -> Vec<RouterSettings> {
@@ -55,6 +56,7 @@ fn listener(router: &config::Router, server: &config::Server) -> ListenerSetting
     let policy = context::Config {
         trust: server.trust.clone(),
         overrides: server.overrides.clone(),
+        inject: Arc::clone(&server.inject),
         router: router.label.clone(),
         max_call_depth: server.max_call_depth,
         forwarded: server.add_forwarded_header.clone(),

@@ -202,6 +202,16 @@ routers:
       addresses: {deny: [10.0.0.0/8]}
       maxEntries: 3
       maxBytes: 4
+    inject:
+    - when:
+        cookie: {dogfood: "on*"}
+        header: {x-team: a}
+        path: /shop
+        query: {preview: "*"}
+        from: [10.0.0.0/8]
+        percent: {share: 0.5, by: {cookie: session}, secret: a secret that is shown to nobody}
+      dtab: /host/world => /srv/world-v2
+    - {when: {percent: {share: 5, by: peer, secret: a secret that is shown to nobody}}, dtab: ""}
 - protocol: h2
   h2AccessLog: h2.log
   h2AccessLogFormat: json
@@ -228,6 +238,11 @@ routers:
         config.routers.iter_mut().flat_map(|router| &mut router.servers).for_each(|server| {
             server.trust_reason.clear();
             server.trust_is_set = true;
+            let mut rules = server.inject.to_vec();
+            for percent in rules.iter_mut().filter_map(|rule| rule.when.percent.as_mut()) {
+                percent.secret = crate::context::Secret::new("what is shown is not the secret");
+            }
+            server.inject = rules.into();
         });
         config
     }
@@ -254,6 +269,7 @@ routers:
         let hidden: Vec<_> =
             working.into_iter().filter(|key| !json.contains(&format!("\"{key}\":"))).collect();
         assert_eq!(hidden, ["clearContext"]);
+        assert!(!json.contains("shown to nobody"), "a secret is shown");
     }
 
     #[test]

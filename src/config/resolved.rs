@@ -2,7 +2,7 @@
 
 use super::Warning;
 use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
-use crate::context::{Forwarded, OverrideLimits, Trust};
+use crate::context::{Forwarded, InjectRule, OverrideLimits, Trust};
 use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
@@ -10,6 +10,7 @@ use crate::telemetry::LogTarget;
 use crate::{identify, namer, store};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A whole configuration.
@@ -277,6 +278,9 @@ pub struct Server {
     pub trust_reason: String,
     /// `overrides`: the limits on what callers may override, trusted ones too.
     pub overrides: OverrideLimits,
+    /// `inject`: the rules by which requests get overrides that they do not carry.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub inject: Arc<[InjectRule]>,
     /// `maxConcurrentRequests`: more are refused; unlimited by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent_requests: Option<usize>,

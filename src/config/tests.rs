@@ -4,6 +4,7 @@ use crate::proxy::AccessFormat;
 use crate::telemetry::{LogFile, LogTarget, RollPolicy};
 use crate::{identify, namer};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod kubernetes;
@@ -164,6 +165,7 @@ fn every_key_that_works_ends_in_its_field() {
         trust: Trust::Nobody,
         trust_reason: "trusts nobody: `trust: nobody` is set".into(),
         overrides: OverrideLimits::default(),
+        inject: Arc::new([]),
         max_concurrent_requests: Some(13),
         max_connections: 10_000,
         max_headers: 100,

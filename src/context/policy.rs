@@ -2,6 +2,7 @@
 
 use super::baggage::dtab_values;
 use super::grant::Grant;
+use super::inject::{InjectRule, inject};
 use super::untrusted::drop_steering;
 use super::via::via_entry;
 use super::{
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The fields of a request that the router itself writes: those received are never passed on.
@@ -17,7 +19,7 @@ const WRITTEN_HERE: [KnownField; 4] =
     [KnownField::L5dDstService, KnownField::L5dDstClient, KnownField::L5dDstResidual, KnownField::L5dReqid];
 
 /// The settings of one listener for the context of its requests.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// The callers that it trusts.
     pub trust: Trust,
@@ -27,6 +29,8 @@ pub struct Config {
     pub max_call_depth: u32,
     /// The limits on overrides, of trusted callers too.
     pub overrides: OverrideLimits,
+    /// The rules by which requests get overrides that they do not carry, in their order.
+    pub inject: Arc<[InjectRule]>,
     /// The element of `Forwarded` that is added, if any.
     pub forwarded: Option<Forwarded>,
     /// The name of a field that gets the time in milliseconds since 1970 when the request has no such field.
@@ -41,6 +45,7 @@ impl Default for Config {
             router: "http".into(),
             max_call_depth: 100,
             overrides: OverrideLimits::default(),
+            inject: Arc::new([]),
             forwarded: None,
             timestamp_header: None,
         }
@@ -143,11 +148,11 @@ impl Policy {
     /// value.
     pub fn enter(&self, peer: &Peer, head: &mut Head, context: &mut Context) -> (Grant, Result<(), Refusal>) {
         let grant = self.grant(peer);
-        (grant, self.read(grant, head, context))
+        (grant, self.read(grant, peer, head, context))
     }
 
     /// Moves the context of a request into `context`, as far as its caller's grant allows.
-    fn read(&self, grant: Grant, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
+    fn read(&self, grant: Grant, peer: &Peer, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
         context.clear();
         if grant.is_trusted() {
             self.take_overrides(head, context)?;
@@ -160,6 +165,7 @@ impl Policy {
             drop_steering(head, context);
             context.trace = Trace::begin();
         }
+        inject(&self.config.inject, peer, head, context);
         context.call_depth = count_via(head.get_all(KnownField::Via));
         let (passed, limit) = (context.call_depth, self.config.max_call_depth);
         if passed > limit {

@@ -1,14 +1,17 @@
 //! The leaves of a delegation to which some entries lead.
 
-use super::{Bound, Delegation, Step, StepKind};
+use super::{Delegation, Step, StepKind};
+use crate::name::Path;
 use std::collections::BTreeMap;
 
-/// Returns the leaves on whose way an entry lies that `steers` accepts, by its position in the delegation's dtab; each
-/// with the position of such an entry.
+/// The leaves to which some entries lead, by bound id and residual; each with the position of such an entry.
+pub type SteeredLeaves<'a> = BTreeMap<(&'a Path, &'a Path), usize>;
+
+/// Returns the leaves on whose way an entry lies that `steers` accepts, by its position in the delegation's dtab.
 ///
 /// Steps that are not taken do not count: a later alternate is judged when it is taken.
-pub fn steered_leaves(delegation: &Delegation, steers: impl Fn(usize) -> bool) -> BTreeMap<&Bound, usize> {
-    let mut leaves = BTreeMap::new();
+pub fn steered_leaves(delegation: &Delegation, steers: impl Fn(usize) -> bool) -> SteeredLeaves<'_> {
+    let mut leaves = SteeredLeaves::new();
     collect(&delegation.step, &steers, None, &mut leaves);
     leaves
 }
@@ -18,7 +21,7 @@ fn collect<'a>(
     step: &'a Step,
     steers: &impl Fn(usize) -> bool,
     by: Option<usize>,
-    leaves: &mut BTreeMap<&'a Bound, usize>,
+    leaves: &mut SteeredLeaves<'a>,
 ) {
     if !step.taken {
         return;
@@ -32,7 +35,7 @@ fn collect<'a>(
         }
         StepKind::Leaf(bound) => {
             if let Some(position) = by {
-                leaves.insert(bound, position);
+                leaves.insert((&bound.id, &bound.residual), position);
             }
         }
         StepKind::Neg
@@ -47,8 +50,8 @@ fn collect<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interpret::{AnswerState, Answers, Explore, Leaf, Target, delegate};
-    use crate::name::{Dtab, NameTree, Path};
+    use crate::interpret::{AnswerState, Answers, Bound, Explore, Leaf, Target, delegate};
+    use crate::name::{Dtab, NameTree};
 
     /// Binds every path under `/#/up`, and leads `/#/alias` to `/svc/b`.
     struct TestAnswers;
@@ -75,7 +78,7 @@ mod tests {
         let delegation = delegate(&dtab, &"/svc/a".parse().unwrap(), &mut TestAnswers, Explore::Deciding);
         let leaves = steered_leaves(&delegation, |position| position >= base.len());
         let entry = |position: &usize| dtab.iter().nth(*position).map(|dentry| format!("{dentry:#}"));
-        leaves.iter().map(|(bound, at)| format!("{} by {}", bound.id, entry(at).unwrap())).collect()
+        leaves.iter().map(|((id, _), at)| format!("{id} by {}", entry(at).unwrap())).collect()
     }
 
     #[test]

@@ -7,13 +7,12 @@ use super::error::Error;
 use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
 use crate::context::{OverrideLimits, Overrides, decode_overrides, list, write_limits_key};
 use crate::interpret::{
-    Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, NamerHandle, Naming, Sampler, Target,
-    any_changed, delegate, steered_leaves, unbound_override,
+    Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, NamerHandle, Naming, Sampler,
+    SteeredLeaves, Target, any_changed, delegate, steered_leaves, unbound_override,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
 use lru::LruCache;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -283,7 +282,9 @@ impl Bindings {
                 .map(|()| {
                     let sampler = Sampler::new(tree);
                     let route = |bound: &Bound| {
-                        let limits = steered.contains_key(bound).then(|| overrides.limits().clone());
+                        let limits = steered
+                            .contains_key(&(&bound.id, &bound.residual))
+                            .then(|| overrides.limits().clone());
                         self.make_route(state, bound, limits)
                     };
                     let leaves = sampler.leaves().iter().map(route).collect();
@@ -405,19 +406,18 @@ impl BindFailure {
 
 /// Checks that the limits of the overrides allow every leaf to which they lead: one that is not allowed refuses the whole.
 fn check_destinations(
-    steered: &BTreeMap<&Bound, usize>,
+    steered: &SteeredLeaves<'_>,
     delegation: &Delegation,
     limits: &OverrideLimits,
 ) -> Result<(), BindFailure> {
-    let refused = steered.iter().find(|(bound, _)| !limits.allows_destination(&bound.id));
-    let Some((bound, position)) = refused else { return Ok(()) };
+    let refused = steered.iter().find(|((id, _), _)| !limits.allows_destination(id));
+    let Some(((id, _), position)) = refused else { return Ok(()) };
     let dentry =
         delegation.dtab.iter().nth(*position).map(|dentry| format!("{dentry:#}")).unwrap_or_default();
     let allowed = list(limits.rules().destinations.iter().flatten());
     let text = format!(
-        "The override entry {dentry} is refused: it leads to {}, and this listener allows overrides to lead to \
+        "The override entry {dentry} is refused: it leads to {id}, and this listener allows overrides to lead to \
          {allowed} only (`overrides.destinations`).",
-        bound.id
     );
     Err(BindFailure::Refused(text.into()))
 }

@@ -83,7 +83,7 @@ impl RequestNaming {
         assert_eq!(head.parse_request(request, &Limits::default().heads), Ok(Some(request.len())));
         policy.enter(peer, head, context).1.expect("it may enter");
         identifiers.identify(head, name).expect("it has a host");
-        let overrides = bindings.overrides(context.overrides(), &policy.override_limits());
+        let overrides = bindings.overrides(context.overrides(), policy.override_limits());
         let binding = bindings.bind(name, &overrides.expect("it is a dtab")).await.expect("it is bound");
         binding.draw().expect("it has a leaf").id().len()
     }

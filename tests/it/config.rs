@@ -126,6 +126,37 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        "routers:\n- protocol: http\n  servers:\n  - inject:\n    - {dtab: /a}\n    - {when: {path: a}}\n",
+        &[
+            (5, 7, "routers[0].servers[0].inject[0]", "the key `when` is missing: write `when: {}`"),
+            (5, 16, "routers[0].servers[0].inject[0].dtab", "not a dtab"),
+            (6, 7, "routers[0].servers[0].inject[1]", "the key `dtab` is missing"),
+            (6, 21, "routers[0].servers[0].inject[1].when.path", "expected the beginning of a path"),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - inject:\n    - dtab: /a => /b\n      when:\n        \
+         cookie: {a b: c}\n        header: [x]\n        percent: {share: 101, by: {cook: s}, secret: short}\n",
+        &[
+            (7, 18, "routers[0].servers[0].inject[0].when.cookie.\"a b\"", "expected the name of a cookie"),
+            (8, 17, "routers[0].servers[0].inject[0].when.header", "expected a mapping"),
+            (9, 26, "routers[0].servers[0].inject[0].when.percent.share", "expected a number from 0 to 100"),
+            (
+                9,
+                35,
+                "routers[0].servers[0].inject[0].when.percent.by",
+                "expected `peer` or `{cookie: session}`",
+            ),
+            (9, 36, "routers[0].servers[0].inject[0].when.percent.by.cook", "unknown key"),
+            (
+                9,
+                54,
+                "routers[0].servers[0].inject[0].when.percent.secret",
+                "expected a secret of 16 characters",
+            ),
+        ],
+    ),
+    (
         "routers:\n- protocol: http\n  servers:\n  - trust: {from: [10.0.0.0/8, pods, 10.244.1.2/16]}\n",
         &[
             (

@@ -23,6 +23,7 @@ mod http2_frames;
 mod http2_shared;
 mod in_step;
 mod ingress_live;
+mod injecting;
 mod kit;
 mod kubernetes_faults;
 mod kubernetes_live;

@@ -59,6 +59,6 @@ fn the_baggage_is_an_override() {
     let policy = Policy::new(Config { trust: Trust::Everybody, ..Config::default() });
     let (here, mut context) = ("127.0.0.1:4140".parse().unwrap(), Context::new());
     policy.enter(&Peer::new(here, here), &mut head, &mut context).1.unwrap();
-    let overrides = decode_overrides(context.overrides(), &policy.override_limits()).unwrap();
+    let overrides = decode_overrides(context.overrides(), policy.override_limits()).unwrap();
     assert_eq!(overrides.dtab, "/host/world => /srv/world-v2".parse().unwrap());
 }

@@ -184,7 +184,7 @@ fn every_row_has_the_support_that_it_claims() {
     }
 }
 
-/// The readers refuse a mapping under each key that works, so they read it. (`Reader` asserts that they read no
+/// The readers refuse a mapping of mappings under each key that works, so they read it. (`Reader` asserts that they read no
 /// other.)
 #[test]
 fn every_key_that_works_is_read() {
@@ -196,8 +196,10 @@ fn every_key_that_works_is_read() {
         }
         count += 1;
         let key = case.key();
-        let Err(errors) = case.read(json!({ "a mapping": 1 })) else { panic!("{key} is not read") };
-        let refused = errors.iter().any(|error| error.key == key && error.message.contains("expected "));
+        let Err(errors) = case.read(json!({ "a": { "mapping": 1 } })) else { panic!("{key} is not read") };
+        let is_there =
+            |at: &str| at.strip_prefix(&key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let refused = errors.iter().any(|error| is_there(&error.key) && error.message.contains("expected "));
         assert!(refused, "{key} is not read: {errors}");
     }
     assert!(count > 30, "only {count} keys work");

@@ -268,7 +268,7 @@ fn a_request_leaves_with_what_the_router_says() {
     ]);
     let mut context = Context::new();
     policy.enter(&peer(), &mut head, &mut context).1.unwrap();
-    let overrides = decode_overrides(context.overrides(), &policy.override_limits()).unwrap();
+    let overrides = decode_overrides(context.overrides(), policy.override_limits()).unwrap();
     let names = UpstreamNames {
         service: b"/svc/world",
         client: b"/#/io.l5d.fs/world-v2",
