@@ -11,7 +11,7 @@ use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
 use crate::context::{Context, Grant, Peer, Policy, Refusal, encode_error, encode_grpc_message};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
-use crate::message::{Framing, Head, KnownField, ResponseConnection};
+use crate::message::{Field, Framing, Head, KnownField, ResponseConnection};
 use crate::name::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
@@ -179,9 +179,14 @@ impl Service {
 }
 
 /// Names the entry of an override that leads nowhere: otherwise a fallback to production would be silent.
+///
+/// An entry that a router behind has named already is not named again: the same override leads nowhere at each hop.
 fn name_unbound(head: &mut Head, dentry: Option<&str>) {
-    if let Some(dentry) = dentry {
-        head.append(b"l5d-dtab-unbound", dentry.as_bytes());
+    const NAME: &[u8] = b"l5d-dtab-unbound";
+    let Some(dentry) = dentry.map(str::as_bytes) else { return };
+    let is_named = |field: Field<'_>| field.name.eq_ignore_ascii_case(NAME) && field.value == dentry;
+    if !head.fields().any(is_named) {
+        head.append(NAME, dentry);
     }
 }
 

@@ -17,6 +17,7 @@ mod failing;
 mod framing;
 mod framing_live;
 mod grpc;
+mod hops;
 mod http2;
 mod http2_faults;
 mod http2_frames;
