@@ -52,6 +52,12 @@ pub(crate) async fn manifests(cluster: &Cluster) {
         "{tried}"
     );
 
+    // Past what pods may override: to whatever else the node reaches.
+    let elsewhere = r#"kubectl --namespace hello exec curl -- sh -c \
+        'curl -H "Host: hello" -H "l5d-dtab: /svc => /$/inet/127.0.0.1/4141" "http://$NODE_ADDRESS:4142"'"#;
+    let refused = shell.run(elsewhere).await;
+    assert!(refused.contains("overrides.destinations"), "{refused}");
+
     // Not from the pod network: the router of the node does not follow it either.
     let staged =
         r#"curl -H 'Host: hello' -H 'l5d-dtab: /host/world => /srv/world-v2' "http://$NODE_ADDRESS:4142""#;
