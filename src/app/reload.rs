@@ -157,6 +157,7 @@ fn merge_server(
         port: _,
         label,
         trust: _,
+        hosts: _,
         trust_is_set: _,
         trust_reason: _,
         overrides: _,

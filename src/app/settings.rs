@@ -57,6 +57,7 @@ fn listener(router: &config::Router, server: &config::Server) -> ListenerSetting
         trust: server.trust.clone(),
         overrides: server.overrides.clone(),
         inject: Arc::clone(&server.inject),
+        hosts: server.hosts.clone(),
         router: router.label.clone(),
         max_call_depth: server.max_call_depth,
         forwarded: server.add_forwarded_header.clone(),

@@ -2,7 +2,7 @@
 
 use super::Warning;
 use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
-use crate::context::{Forwarded, InjectRule, OverrideLimits, Trust};
+use crate::context::{Forwarded, HostPattern, InjectRule, OverrideLimits, Trust};
 use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
@@ -269,7 +269,12 @@ pub struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The callers that it trusts, by `trust`, `clearContext`, or else its address.
+    #[serde(skip_serializing_if = "Trust::is_by_loopback")]
     pub trust: Trust,
+    /// `hosts`: the hosts by which a listener that trusts by being on loopback is called, beside addresses, `localhost`
+    /// and names that lead somewhere; empty by default, and always where it trusts in another way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostPattern>,
     /// Whether `trust` or `clearContext` is set.
     #[serde(skip)]
     pub trust_is_set: bool,

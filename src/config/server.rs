@@ -3,7 +3,7 @@
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
 use super::resolved::{Http2Config, LOOPBACK, Protocol, Server, SessionConfig};
-use crate::context::{Forwarded, HostParameter, Labeler, Range, Trust};
+use crate::context::{Forwarded, HostParameter, HostPattern, Labeler, Range, Trust};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -44,12 +44,14 @@ fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, 
     let port = super::place_or(reader.get("port").as_ref(), node.place());
     let address = reader.address(SocketAddr::new(LOOPBACK, protocol.default_port()));
     let (trust, trust_reason) = decide_trust(&mut reader, address.ip());
+    let hosts = hosts(&mut reader, &trust);
     let server = Server {
         ip: address.ip(),
         port: address.port(),
         label: reader.non_empty("label"),
         trust_is_set: reader.get("trust").is_some() || reader.get("clearContext").is_some(),
         trust,
+        hosts,
         trust_reason,
         overrides: super::overrides::limits(&mut reader),
         inject: super::inject::rules(&mut reader),
@@ -124,12 +126,12 @@ fn decide_trust(reader: &mut Reader<'_, '_>, ip: IpAddr) -> (Trust, String) {
                 format!("trusts {}: callers from other addresses are not trusted", list_ranges(&from));
             (from, reason)
         }
-        (None, Some(true)) => nobody("`clearContext: true` is set"),
-        (None, Some(false)) => everybody("`clearContext: false` is set"),
-        (None, None) if ip.to_canonical().is_loopback() => {
-            everybody(&format!("no `trust` is set and {ip} is loopback"))
+        (_, Some(true)) => nobody("`clearContext: true` is set"),
+        (_, Some(false)) => everybody("`clearContext: false` is set"),
+        (_, None) if ip.to_canonical().is_loopback() => {
+            (Trust::Loopback, format!("trusts everybody: no `trust` is set and {ip} is loopback"))
         }
-        (None, None) => nobody(&format!("no `trust` is set and {ip} is not loopback")),
+        (_, None) => nobody(&format!("no `trust` is set and {ip} is not loopback")),
     }
 }
 
@@ -170,6 +172,24 @@ fn ranges(trust: &Node<'_>, report: &mut Report) -> Option<Trust> {
         );
     }
     Some(Trust::From(ranges.into()))
+}
+
+/// Reads `hosts`; warns where it has no effect.
+fn hosts(reader: &mut Reader<'_, '_>, trust: &Trust) -> Vec<HostPattern> {
+    let Some(list) = reader.get("hosts") else { return Vec::new() };
+    let report = reader.report();
+    let nodes = report.check(list.list()).unwrap_or_default();
+    let hosts = report.each(&nodes, |node, report| {
+        let text = report.check(node.text())?;
+        let expected = "a host name without a port, such as world or *.example.test";
+        report.check(HostPattern::parse(text).ok_or_else(|| node.unexpected(expected)))
+    });
+    if trust.is_by_loopback() {
+        return hosts;
+    }
+    let why = "it is for a listener on loopback without `trust`; here the host of a request does not matter";
+    report.warn(list.place(), list.key(), format!("`hosts` has no effect: {why}"));
+    Vec::new()
 }
 
 /// Reads `addForwardedHeader`.

@@ -163,6 +163,7 @@ fn every_key_that_works_ends_in_its_field() {
         label: Some("first".into()),
         trust_is_set: true,
         trust: Trust::Nobody,
+        hosts: Vec::new(),
         trust_reason: "trusts nobody: `trust: nobody` is set".into(),
         overrides: OverrideLimits::default(),
         inject: Arc::new([]),
@@ -342,13 +343,13 @@ fn json_is_read_as_yaml_is() {
 #[test]
 fn a_listener_trusts_by_its_keys_or_its_address() {
     for (keys, trusted, reason) in [
-        ("", Trust::Everybody, "trusts everybody: no `trust` is set and 127.0.0.1 is loopback"),
-        ("ip: localhost", Trust::Everybody, "trusts everybody: no `trust` is set and 127.0.0.1 is loopback"),
-        ("ip: 127.1.2.3", Trust::Everybody, "trusts everybody: no `trust` is set and 127.1.2.3 is loopback"),
-        (r#"ip: "::1""#, Trust::Everybody, "trusts everybody: no `trust` is set and ::1 is loopback"),
+        ("", Trust::Loopback, "trusts everybody: no `trust` is set and 127.0.0.1 is loopback"),
+        ("ip: localhost", Trust::Loopback, "trusts everybody: no `trust` is set and 127.0.0.1 is loopback"),
+        ("ip: 127.1.2.3", Trust::Loopback, "trusts everybody: no `trust` is set and 127.1.2.3 is loopback"),
+        (r#"ip: "::1""#, Trust::Loopback, "trusts everybody: no `trust` is set and ::1 is loopback"),
         (
             r#"ip: "::ffff:127.0.0.1""#,
-            Trust::Everybody,
+            Trust::Loopback,
             "trusts everybody: no `trust` is set and ::ffff:127.0.0.1 is loopback",
         ),
         ("ip: 0.0.0.0", Trust::Nobody, "trusts nobody: no `trust` is set and 0.0.0.0 is not loopback"),

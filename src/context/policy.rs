@@ -2,12 +2,13 @@
 
 use super::baggage::dtab_values;
 use super::grant::Grant;
+use super::hosts::{host_without_port, is_address_or_localhost};
 use super::inject::{InjectRule, inject};
 use super::untrusted::drop_steering;
 use super::via::via_entry;
 use super::{
-    Context, Deadline, Forwarded, OverrideLimits, OverrideSource, Peer, Trace, Trust, count_own_via,
-    count_via,
+    Context, Deadline, Forwarded, HostPattern, OverrideLimits, OverrideSource, Peer, Trace, Trust,
+    count_own_via, count_via,
 };
 use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
@@ -23,6 +24,8 @@ const WRITTEN_HERE: [KnownField; 4] =
 pub struct Config {
     /// The callers that it trusts.
     pub trust: Trust,
+    /// The hosts whose overrides hold on a listener that trusts by being on loopback, beside addresses and `localhost`.
+    pub hosts: Vec<HostPattern>,
     /// The router's label, for `Forwarded`.
     pub router: String,
     /// How many proxies a request may have passed.
@@ -42,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             trust: Trust::Nobody,
+            hosts: Vec::new(),
             router: "http".into(),
             max_call_depth: 100,
             overrides: OverrideLimits::default(),
@@ -156,6 +160,7 @@ impl Policy {
         context.clear();
         if grant.is_trusted() {
             self.take_overrides(head, context)?;
+            context.from_caller = context.overrides.len();
             take_deadline(head, context);
             take_trace(head, context);
             for known in WRITTEN_HERE {
@@ -177,6 +182,30 @@ impl Policy {
             Some(deadline) if deadline.remaining(SystemTime::now()).is_none() => Err(Refusal::DeadlinePassed),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the host of a request, without its port, if it does not show that its overrides may hold: a browser may
+    /// have sent it for a page whose name was bound to loopback by its owner.
+    ///
+    /// It is `None` on a listener that trusts in another way than by being on loopback, and for a host that is an
+    /// address, `localhost`, below that, or among [`Config::hosts`]. It is `None` without a host as well, as in HTTP/1.0:
+    /// every browser sends one.
+    pub fn doubtful_host<'a>(&self, head: &'a Head) -> Option<&'a [u8]> {
+        if !self.config.trust.is_by_loopback() {
+            return None;
+        }
+        let host = host_without_port(head.get(KnownField::Host)?);
+        let is_known = host.is_empty()
+            || is_address_or_localhost(host)
+            || self.config.hosts.iter().any(|pattern| pattern.includes(host));
+        (!is_known).then_some(host)
+    }
+
+    /// Drops the overrides of a trusted caller, and removes from the head what steers: the rest of the way, the request
+    /// is that of an untrusted one. Those that `inject` gave it stay.
+    pub fn drop_overrides(&self, head: &mut Head, context: &mut Context) {
+        context.overrides.drain(..std::mem::take(&mut context.from_caller));
+        drop_steering(head, context);
     }
 
     /// Prepares a request for its upstream, once per request.

@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, Default)]
 pub struct Context {
     pub(super) overrides: Vec<u8>,
+    /// How many bytes of these the caller sent; those that `inject` gave follow.
+    pub(super) from_caller: usize,
     pub(super) deadline: Option<Deadline>,
     pub(super) trace: Trace,
     pub(super) dropped: u32,
@@ -25,8 +27,9 @@ impl Context {
 
     /// Forgets the last request and keeps the memory.
     pub fn clear(&mut self) {
-        let Self { overrides, deadline, trace, dropped, call_depth, scratch } = self;
+        let Self { overrides, from_caller, deadline, trace, dropped, call_depth, scratch } = self;
         overrides.clear();
+        *from_caller = 0;
         *deadline = None;
         *trace = Trace::default();
         *dropped = 0;
@@ -40,6 +43,11 @@ impl Context {
     /// They are a cache key: equal bytes are equal overrides, and no bytes are no overrides.
     pub fn overrides(&self) -> &[u8] {
         &self.overrides
+    }
+
+    /// Returns whether the caller sent overrides that it may send.
+    pub fn has_callers_overrides(&self) -> bool {
+        self.from_caller > 0
     }
 
     /// Returns the time at which the caller stops waiting, if that is known.

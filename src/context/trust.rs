@@ -13,20 +13,28 @@ use std::sync::Arc;
 pub enum Trust {
     /// `trust: nobody`, `clearContext: true`, or neither key and a listener that is not on loopback.
     Nobody,
-    /// `trust: everybody`, or neither key and a listener on loopback.
+    /// `trust: everybody`, or `clearContext: false`.
     Everybody,
+    /// Neither key, and a listener on loopback: everybody. The overrides of a request hold only when its host shows that
+    /// it is not of a page that a browser took from elsewhere: [`Policy::doubtful_host`](super::Policy::doubtful_host).
+    Loopback,
     /// `trust: {from: [...]}`: callers with an address in one of these ranges; never empty in a configuration.
     From(Arc<[Range]>),
 }
 
 impl Trust {
+    /// Returns whether it is that of a listener on loopback that is told nothing else.
+    pub fn is_by_loopback(&self) -> bool {
+        *self == Self::Loopback
+    }
+
     /// Returns whether a caller at this address is trusted.
     ///
     /// A caller that a socket for both address families shows as `::ffff:10.0.0.1` counts as 10.0.0.1.
     pub fn includes(&self, caller: SocketAddr) -> bool {
         match self {
             Self::Nobody => false,
-            Self::Everybody => true,
+            Self::Everybody | Self::Loopback => true,
             Self::From(ranges) => {
                 let address = caller.ip().to_canonical();
                 ranges.iter().any(|range| range.contains(address))

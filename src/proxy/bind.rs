@@ -192,6 +192,11 @@ impl Bindings {
         Ok(overrides)
     }
 
+    /// Returns overrides without entries.
+    pub(crate) fn no_overrides(&self) -> Rc<Overrides> {
+        Rc::clone(&self.state.borrow().no_overrides)
+    }
+
     /// Returns the present binding of `name` under the base dtab and these overrides.
     ///
     /// A binding that is cached, or needs only answers that this worker has, is ready at the first poll. To wait for
@@ -380,6 +385,11 @@ impl Binding {
     /// Returns the clients to which the routes lead.
     fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
         self.routes.iter().flat_map(Routes::clients)
+    }
+
+    /// Returns whether the name leads somewhere.
+    pub(crate) fn is_routable(&self) -> bool {
+        self.routes.is_ok()
     }
 
     /// Draws one of the routes by weight.

@@ -201,6 +201,17 @@ impl Error {
         matches!(self, Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) | Self::Connect)
     }
 
+    /// Returns whether the request is refused because of its overrides.
+    pub(crate) fn is_about_overrides(&self) -> bool {
+        matches!(
+            self,
+            Self::Override(_)
+                | Self::OverrideRefused(_)
+                | Self::DeniedAddress { .. }
+                | Self::Refused(Refusal::OverrideTooLarge { .. } | Refusal::MalformedBaggage)
+        )
+    }
+
     /// Returns the text for a caller that is not trusted. It reveals nothing about the router's inside.
     fn untrusted_text(&self) -> &'static str {
         match self.row() {

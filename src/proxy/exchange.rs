@@ -10,7 +10,7 @@ pub(crate) use self::attempt::{
     Attempt, Carrier, PendingAttempt, StreamSlot, UpstreamEndpoint, UpstreamStream,
 };
 pub(crate) use self::outcome::Outcome;
-pub(crate) use self::record::{Observer, Record};
+pub(crate) use self::record::{Observer, OverrideFate, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
 
 use super::error::Error;
@@ -52,8 +52,6 @@ pub(crate) struct Request {
     pub(crate) grpc: bool,
     /// The rights of its caller, once it has entered.
     pub(crate) grant: Option<Grant>,
-    /// The entry of its override that leads nowhere, once that is known.
-    pub(crate) unbound: Option<Box<str>>,
     /// The protocols it asks to switch to.
     pub(crate) upgrade: Option<Box<[u8]>>,
     /// The time it may take until its response begins, once that is known.

@@ -20,6 +20,7 @@ pub(crate) struct Counters {
     durations: Durations,
     pub(crate) dropped_overrides: Counter,
     pub(crate) unbound_overrides: Counter,
+    pub(crate) unknown_host_overrides: Counter,
     pub(crate) unfinished_heads: Counter,
     pub(crate) reset_floods: Counter,
 }
@@ -29,7 +30,7 @@ pub(crate) struct Counters {
 pub(crate) struct OpenConnection(Gauge);
 
 /// The help text of each series.
-const MEANINGS: [(&str, &str); 12] = [
+const MEANINGS: [(&str, &str); 13] = [
     ("connections", "Connections accepted and served"),
     ("open_connections", "Connections open now"),
     ("requests", "Requests whose head was read"),
@@ -54,6 +55,11 @@ const MEANINGS: [(&str, &str); 12] = [
         "Override header fields and dtab members of baggage that were dropped because their caller is not trusted",
     ),
     ("unbound_overrides", "Requests with an override entry that leads nowhere"),
+    (
+        "unknown_host_overrides",
+        "Requests whose overrides were dropped because their Host is not known, on a listener that trusts by its loopback \
+         address",
+    ),
 ];
 
 /// The help texts of series about connections that were refused, or ended without a request.
@@ -107,6 +113,7 @@ impl Counters {
             durations: registry.durations("request_duration", &labels),
             dropped_overrides: counter("dropped_overrides"),
             unbound_overrides: counter("unbound_overrides"),
+            unknown_host_overrides: counter("unknown_host_overrides"),
             unfinished_heads: counter("unfinished_heads"),
             reset_floods: counter("reset_floods"),
         }

@@ -1,14 +1,16 @@
 //! The life of a request: each step needs the results of those before it.
 
-use super::bind::Bindings;
+use super::bind::{Binding, Bindings};
 use super::error::Error;
-use super::exchange::{Request, Response, TimeLimit, within};
+use super::exchange::{OverrideFate, Record, Request, Response, TimeLimit, within};
 use super::limits::{Limits, Permit, Permits};
 use super::metrics::Counters;
 use super::upstream::{ObjectPools, Route};
 use super::wire::body::Body;
 use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
-use crate::context::{Context, Grant, Peer, Policy, Refusal, encode_error, encode_grpc_message};
+use crate::context::{
+    Context, Grant, Overrides, Peer, Policy, Refusal, encode_error, encode_grpc_message, host_without_port,
+};
 use crate::fault::Fault as _;
 use crate::identify::Identifiers;
 use crate::message::{Field, Framing, Head, KnownField, ResponseConnection};
@@ -54,7 +56,7 @@ impl Service {
         let Scratch { context, name } = &mut *scratch;
         let (grant, entered) = self.policy.enter(peer, &mut request.head, context);
         request.grant = Some(grant);
-        self.counters.dropped_overrides.add(context.dropped().into());
+        self.note_dropped(&mut request.record, context);
         entered?;
         request.record.note_trace(context.trace());
         if is_last_stop(&mut request.head)? {
@@ -62,15 +64,13 @@ impl Service {
         }
         self.identifiers.identify(&mut request.head, name)?;
         request.record.note_name(name);
-        let overrides = self.bindings.overrides(context.overrides(), self.policy.override_limits())?;
         request.time_limit = self.time_limit(context)?;
         let limit = request.time_limit;
         let carried = pin!(async {
+            let overrides = self.overrides(request, context, name).await?;
             let binding = self.bindings.bind(name, &overrides).await?;
-            if let Some(dentry) = &binding.unbound {
-                self.counters.unbound_overrides.increment();
-                tracing::debug!(name = %binding.service, %dentry, "an override leads nowhere");
-                request.unbound = Some(dentry.clone());
+            if !context.overrides().is_empty() {
+                self.note_bound(&mut request.record, &binding);
             }
             let route = binding.draw()?;
             request.record.note_client(route.id());
@@ -81,7 +81,7 @@ impl Service {
                 Ok(client) => client.call(request, &self.pools, route.limits.as_ref()).await?,
                 Err(status) => self.status_response(*status, route)?,
             };
-            self.answer(&mut response, grant, request.unbound.as_deref());
+            self.answer(&mut response, grant, request.record.overrides());
             Ok(response)
         });
         let mut response = within(limit, carried).await?;
@@ -102,7 +102,7 @@ impl Service {
     }
 
     /// Prepares a response for its caller.
-    fn answer(&self, response: &mut Response, grant: Grant, unbound: Option<&str>) {
+    fn answer(&self, response: &mut Response, grant: Grant, overrides: &OverrideFate) {
         let answered = self.policy.answer(&mut response.head, grant);
         if response.framing == Framing::Tunnel {
             // Before the fields that follow: other responses are settled where they are written.
@@ -110,11 +110,50 @@ impl Service {
             response.head.settle_response(Framing::Tunnel, ResponseConnection::Tunnel { protocols });
         }
         if grant.is_trusted() {
-            name_unbound(&mut response.head, unbound);
+            tell_fate(&mut response.head, overrides);
         }
         if answered.blank_body && response.framing != Framing::Tunnel {
             response.discard_body();
         }
+    }
+
+    /// Returns the overrides of a request that hold; those that do not hold are dropped, with the reason in its record.
+    async fn overrides(
+        &self,
+        request: &mut Request,
+        context: &mut Context,
+        name: &PathBuf,
+    ) -> Result<Rc<Overrides>, Error> {
+        let limits = self.policy.override_limits();
+        let overrides = self.bindings.overrides(context.overrides(), limits)?;
+        if !context.has_callers_overrides() {
+            return Ok(overrides);
+        }
+        let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(overrides) };
+        let base = self.bindings.no_overrides();
+        if is_named_by(host, name) && self.bindings.bind(name, &base).await?.is_routable() {
+            return Ok(overrides);
+        }
+        self.counters.unknown_host_overrides.increment();
+        request.record.note_overrides(OverrideFate::Dropped(Some(unknown_host_text(host).into())));
+        self.policy.drop_overrides(&mut request.head, context);
+        self.bindings.overrides(context.overrides(), limits)
+    }
+
+    /// Counts and notes the overrides of a caller that is not trusted.
+    fn note_dropped(&self, record: &mut Record, context: &Context) {
+        if context.dropped() > 0 {
+            self.counters.dropped_overrides.add(context.dropped().into());
+            record.note_overrides(OverrideFate::Dropped(None));
+        }
+    }
+
+    /// Notes what became of overrides that hold.
+    fn note_bound(&self, record: &mut Record, binding: &Binding) {
+        let Some(dentry) = &binding.unbound else { return record.note_overrides(OverrideFate::Bound) };
+        self.counters.unbound_overrides.increment();
+        tracing::debug!(name = %binding.service, %dentry, "an override leads nowhere");
+        record.note_overrides(OverrideFate::Unbound(dentry.clone()));
     }
 
     fn permit(&self) -> Result<Option<Permit>, Error> {
@@ -144,6 +183,12 @@ impl Service {
         let grant = request.and_then(|request| request.grant);
         let trusted = grant.unwrap_or_else(|| self.policy.grant(peer)).is_trusted();
         let mut text = error.text(trusted);
+        let fate = request.map_or(&OverrideFate::Absent, |request| request.record.overrides());
+        if let (true, OverrideFate::Dropped(Some(reason))) = (trusted, fate) {
+            // They may be the reason why the name leads nowhere.
+            text.push_str("\n\nThe overrides were dropped: ");
+            text.push_str(reason);
+        }
         text.truncate(text.floor_char_boundary(self.limits.error_bytes));
         let mut head = self.pools.heads.take();
         let grpc = request.is_some_and(|request| request.grpc);
@@ -159,7 +204,7 @@ impl Service {
             if error.retryable() {
                 head.append(b"l5d-retryable", b"true");
             }
-            name_unbound(&mut head, request.and_then(|request| request.unbound.as_deref()));
+            tell_fate(&mut head, fate);
         }
         text.push('\n');
         let to_head = request.is_some_and(|request| request.head.method() == b"HEAD");
@@ -178,16 +223,35 @@ impl Service {
     }
 }
 
-/// Names the entry of an override that leads nowhere: otherwise a fallback to production would be silent.
+/// Names the entry of an override that leads nowhere, or the reason why overrides were dropped: otherwise a request would
+/// go to production in silence.
 ///
-/// An entry that a router behind has named already is not named again: the same override leads nowhere at each hop.
-fn name_unbound(head: &mut Head, dentry: Option<&str>) {
-    const NAME: &[u8] = b"l5d-dtab-unbound";
-    let Some(dentry) = dentry.map(str::as_bytes) else { return };
-    let is_named = |field: Field<'_>| field.name.eq_ignore_ascii_case(NAME) && field.value == dentry;
-    if !head.fields().any(is_named) {
-        head.append(NAME, dentry);
+/// What a router behind has told already is not told again: the same override leads nowhere at each hop.
+fn tell_fate(head: &mut Head, overrides: &OverrideFate) {
+    let (name, detail): (&[u8], &[u8]) = match overrides {
+        OverrideFate::Unbound(entry) => (b"l5d-dtab-unbound", entry.as_bytes()),
+        OverrideFate::Dropped(Some(reason)) => (b"l5d-dtab-dropped", reason.as_bytes()),
+        _ => return,
+    };
+    let is_told = |field: Field<'_>| field.name.eq_ignore_ascii_case(name) && field.value == detail;
+    if !head.fields().any(is_told) {
+        head.append(name, detail);
     }
+}
+
+/// Returns whether a host without its port is an element of a name: the request is named by it, and not by a path or
+/// header, which a page may choose.
+fn is_named_by(host: &[u8], name: &PathBuf) -> bool {
+    name.elems().any(|element| host_without_port(element).eq_ignore_ascii_case(host))
+}
+
+/// Returns the reason why the overrides of a request to this host are dropped, with what to do about it.
+fn unknown_host_text(host: &[u8]) -> String {
+    let host = String::from_utf8_lossy(host);
+    format!(
+        "the host {host} is not known without them, so a page in a browser may have sent them; write \
+         `hosts: [{host}]` or `trust: everybody` at this server"
+    )
 }
 
 /// Counts `Max-Forwards` of TRACE and OPTIONS down; returns whether the request goes no further (RFC 9110 7.6.2).

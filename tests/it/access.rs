@@ -166,6 +166,38 @@ async fn json_says_where_a_request_went_and_why_it_did_not() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn json_says_what_became_of_overrides() {
+    let folder = Folder::new();
+    let service = Service::saying("hello").await;
+    let dtab = format!("/svc/a => {}", service.path());
+    let limited = "overrides: {destinations: [\"/#/x/**\"]}";
+    let servers = &format!("[{{port: 0}}, {{port: 0, trust: nobody}}, {{port: 0, {limited}}}]");
+    let app = TestApp::start(&folder.config(&dtab, JSON).replace("[{port: 0}]", servers)).await;
+    let (mut trusted, mut stranger) = (app.client_of("http", 0).await, app.client_of("http", 1).await);
+    let dentry = format!("/svc/a => {}", service.path());
+    trusted.get("a", "").await.assert_status(200);
+    trusted.get("a", &format!("l5d-dtab: {dentry}\r\n")).await.assert_status(200);
+    trusted.get("a", "l5d-dtab: /svc/a => /nowhere\r\n").await.assert_status(200);
+    trusted.get("b", "l5d-dtab: /svc/b => /svc/a\r\n").await.assert_status(502);
+    trusted.get("a", "l5d-dtab: /a\r\n").await.assert_status(400);
+    trusted.get("a", "baggage: dtab=/a;%\r\n").await.assert_status(400);
+    stranger.get("a", &format!("l5d-dtab: {dentry}\r\n")).await.assert_status(200);
+    let mut limited = app.client_of("http", 2).await;
+    limited.get("a", &format!("l5d-dtab: {dentry}\r\n")).await.assert_status(403);
+    app.stop().await;
+
+    let objects = folder.objects();
+    let of = |field| objects.iter().map(|object| object[field].as_str()).collect::<Vec<_>>();
+    let fates = ["bound", "unbound", "dropped", "refused", "refused", "dropped", "refused"].map(Some);
+    assert_eq!(of("override")[1..], fates);
+    assert_eq!(of("override")[0], None);
+    let details = of("override_detail");
+    assert_eq!(details[2], Some("/svc/a=>/nowhere"));
+    assert!(details[3].is_some_and(|reason| reason.contains("`hosts: [b]`")), "{details:?}");
+    assert_eq!([details[0], details[1], details[4], details[5], details[6]], [None; 5]);
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_caller_that_went_away_has_a_line_too() {
     let folder = Folder::new();
     let upstream = Upstream::start().await;

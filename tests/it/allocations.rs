@@ -156,12 +156,12 @@ fn read_head(stream: &mut TcpStream) -> bool {
     true
 }
 
-/// Sends requests one after the other on a thread of its own, and says when all were answered.
-fn send(mut stream: TcpStream, requests: u64) -> oneshot::Receiver<TcpStream> {
+/// Sends a request again and again on a thread of its own, and says when all were answered.
+fn send(mut stream: TcpStream, request: &'static [u8], requests: u64) -> oneshot::Receiver<TcpStream> {
     let (done, answered) = oneshot::channel();
     std::thread::spawn(move || {
         for _ in 0..requests {
-            stream.write_all(PLAIN).unwrap();
+            stream.write_all(request).unwrap();
             assert!(read_head(&mut stream));
             stream.read_exact(&mut [0; 5]).unwrap();
         }
@@ -173,14 +173,22 @@ fn send(mut stream: TcpStream, requests: u64) -> oneshot::Receiver<TcpStream> {
 #[test]
 fn a_cached_request_allocates_the_room_it_is_served_in_and_no_more() {
     let endpoint = endpoint();
-    let dtab = format!("/svc/* => /$/inet/127.0.0.1/{}", endpoint.port());
+    let dtab = format!("/svc/* => /#/any/world ; /#/any/* => /$/inet/127.0.0.1/{}", endpoint.port());
+    // On the loopback listener, the override holds because the name leads somewhere without it.
+    for (server, request) in [("", PLAIN), (", trust: everybody", OVERRIDING), ("", OVERRIDING)] {
+        count_requests(&one_router(&dtab, server), request);
+    }
+}
+
+/// Counts what a request allocates that has been seen before.
+fn count_requests(yaml: &str, request: &'static [u8]) {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
-    let app = runtime.block_on(TestApp::start(&one_router(&dtab, "")));
+    let app = runtime.block_on(TestApp::start(yaml));
     let stream = TcpStream::connect(app.first_address()).unwrap();
     // Names, clients, connections, buffers and tables reach their size.
-    let mut stream = Some(runtime.block_on(send(stream, 100)).unwrap());
+    let mut stream = Some(runtime.block_on(send(stream, request, 100)).unwrap());
     let counted = measure(|| {
-        stream = runtime.block_on(send(stream.take().unwrap(), REQUESTS)).ok();
+        stream = runtime.block_on(send(stream.take().unwrap(), request, REQUESTS)).ok();
     });
     assert!(stream.is_some(), "all were answered");
     // The thread that sends, the channel to it, and what the router does by the clock are counted once.

@@ -24,9 +24,10 @@ impl TwoHops {
         let dtab = |base: &str, staged: &str| {
             format!("/svc/* => /stage ; /stage => /v1 ; /v1 => {base} ; /v2 => {staged} ; /v3 => /$/fail")
         };
-        let second = TestApp::start(&speaking(router(service), &dtab("/$/fail", &staged.path()), "")).await;
+        let trusting = |protocol, dtab: &str| speaking(protocol, dtab, ", trust: everybody");
+        let second = TestApp::start(&trusting(router(service), &dtab("/$/fail", &staged.path()))).await;
         let between_path = format!("/$/inet/127.0.0.1/{}", second.first_address().port());
-        let first = TestApp::start(&speaking(router(between), &dtab(&base.path(), &between_path), "")).await;
+        let first = TestApp::start(&trusting(router(between), &dtab(&base.path(), &between_path))).await;
         Self { base, staged, first, second }
     }
 

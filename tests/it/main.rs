@@ -30,6 +30,7 @@ mod kubernetes_faults;
 mod kubernetes_live;
 mod limits;
 mod linkerd1;
+mod loopback;
 mod name_laws;
 mod name_properties;
 mod naming_live;

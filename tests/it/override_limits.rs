@@ -98,7 +98,7 @@ async fn denied_addresses_are_judged_where_they_are_used() {
     assert_eq!(answer(listener, "").await.0, 200);
     assert_eq!(base.take_requests().len(), 4, "no refused request has arrived");
     // Link-local addresses are denied without a key.
-    let app_by_default = TestApp::start(&one_router("", "")).await;
+    let app_by_default = TestApp::start(&one_router("", ", trust: everybody")).await;
     for host in ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254"] {
         let entry = format!("/svc => /$/inet/{host}/80");
         let (status, text) = answer(app_by_default.first_address(), &entry).await;

@@ -20,7 +20,7 @@ impl Stage {
         let (names, dns) = (Names::new(), DnsServer::start().await);
         let (folder, resolver) = (names.path(), dns.address());
         let config = |port: u16| {
-            let yaml = speaking(protocol, "", "");
+            let yaml = speaking(protocol, "", ", trust: everybody");
             yaml.replace("admin: {port: 0}", &format!("admin: {{ip: '{admin}', port: 0}}"))
                 + &format!(
                     "namers:\n\
@@ -169,7 +169,7 @@ async fn a_loop_ends_and_its_end_says_so() {
     const REASON: &str = "Maximum number of calls (100) has been exceeded. Please check for proxy loops: Via names \
                           101 proxies, 101 of them signpost.";
     for protocol in ["http", "h2"] {
-        let app = TestApp::start(&speaking(protocol, "", "")).await;
+        let app = TestApp::start(&speaking(protocol, "", ", trust: everybody")).await;
         let entry = format!("/svc => /$/inet/127.0.0.1/{}", app.first_address().port());
         let told = app.client().await.get("web", &format!("l5d-dtab: {entry}\r\n")).await;
         assert!(told.status() == 400 && told.text().starts_with(REASON), "{told:?}");

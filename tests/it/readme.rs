@@ -18,7 +18,7 @@ fn the_example_configuration_is_read_as_the_text_says() {
     let config = config::read("README.md", example()).unwrap();
     let routers: Vec<_> =
         config.routers.iter().map(|router| (router.label.as_str(), &router.servers[0].trust)).collect();
-    assert_eq!(routers, [("ingress", &Trust::Nobody), ("outgoing", &Trust::Everybody)]);
+    assert_eq!(routers, [("ingress", &Trust::Nobody), ("outgoing", &Trust::Loopback)]);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

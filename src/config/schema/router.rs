@@ -112,6 +112,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("clearContext", Works),
             one("overrides", Works, "overrides"),
             list("inject", Works, "inject rule"),
+            key("hosts", Works),
             key("maxConcurrentRequests", Works),
             key("maxConnections", Works),
             key("maxHeaders", Works),

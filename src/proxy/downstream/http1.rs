@@ -181,7 +181,6 @@ impl Http1Turn<'_> {
             grpc: false,
             upgrade: None,
             grant: None,
-            unbound: None,
             caller: Caller::Http1(Rc::clone(self.connection)),
             head,
             framing,

@@ -127,7 +127,6 @@ impl Http2Turn {
             takes_trailers: value(http::header::TE) == Some(b"trailers"),
             grpc: value(http::header::CONTENT_TYPE).is_some_and(is_grpc),
             grant: None,
-            unbound: None,
             upgrade: None,
             time_limit: None,
             record,

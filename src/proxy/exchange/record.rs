@@ -26,10 +26,49 @@ pub(crate) struct Record {
     sent: Cell<u64>,
     /// The address the request was last sent to, or was to be.
     endpoint: Option<SocketAddr>,
+    overrides: OverrideFate,
     outcome: Outcome,
     /// Whether the caller got its response to the end, be it an error's.
     is_complete: bool,
     observer: Option<Box<dyn Observer>>,
+}
+
+/// The fate of the overrides of a request at this router.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OverrideFate {
+    /// It had none, or their fate is not known yet.
+    #[default]
+    Absent,
+    /// They were in force: no entry that was looked at came to nothing.
+    Bound,
+    /// This entry of them leads nowhere: the request went where the others and the router's dtab lead.
+    Unbound(Box<str>),
+    /// They were dropped, for this reason; none is given to a caller that is not trusted.
+    Dropped(Option<Box<str>>),
+    /// The request was refused because of them.
+    Refused,
+}
+
+impl OverrideFate {
+    /// Returns the word for it in a log; `None` without overrides.
+    pub(crate) fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Absent => None,
+            Self::Bound => Some("bound"),
+            Self::Unbound(_) => Some("unbound"),
+            Self::Dropped(_) => Some("dropped"),
+            Self::Refused => Some("refused"),
+        }
+    }
+
+    /// Returns the entry that leads nowhere, or the reason why they were dropped, if there is one to be told.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Unbound(entry) => Some(entry),
+            Self::Dropped(reason) => reason.as_deref(),
+            Self::Absent | Self::Bound | Self::Refused => None,
+        }
+    }
 }
 
 /// A listener to one record, such as its access line: it copies those facts that the record does not keep.
@@ -59,6 +98,7 @@ impl Record {
             length: None,
             sent: Cell::new(0),
             endpoint: None,
+            overrides: OverrideFate::Absent,
             outcome: Outcome::default(),
             is_complete: false,
             observer,
@@ -90,6 +130,11 @@ impl Record {
         self.endpoint
     }
 
+    /// Returns the fate of the request's overrides, as far as it is known.
+    pub(crate) fn overrides(&self) -> &OverrideFate {
+        &self.overrides
+    }
+
     /// Returns whether the caller got its response to the end, be it an error's.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_complete
@@ -108,6 +153,14 @@ impl Record {
     /// Notes the bound id to which the name led.
     pub(crate) fn note_client(&mut self, client: &str) {
         self.tell(|observer| observer.bound(client));
+    }
+
+    /// Notes the fate of the request's overrides, unless one is known already: that a caller's were dropped says more than
+    /// the fate of those that the listener gave instead.
+    pub(crate) fn note_overrides(&mut self, fate: OverrideFate) {
+        if self.overrides == OverrideFate::Absent {
+            self.overrides = fate;
+        }
     }
 
     /// Notes the endpoint to which the request is being sent; the last one counts.
@@ -133,6 +186,9 @@ impl Record {
     /// Notes why the request was not carried; the answer that says so is still to be written.
     pub(crate) fn fail(&mut self, error: &Error) {
         self.outcome = Outcome::of(error);
+        if error.is_about_overrides() {
+            self.overrides = OverrideFate::Refused;
+        }
         self.tell(|observer| observer.failed(error));
     }
 
@@ -168,12 +224,14 @@ impl Drop for Record {
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { began: _, status, length, sent, endpoint, outcome, is_complete, observer } = self;
+        let Self { began: _, status, length, sent, endpoint, overrides, outcome, is_complete, observer } =
+            self;
         f.debug_struct("Record")
             .field("status", status)
             .field("length", length)
             .field("sent", sent)
             .field("endpoint", endpoint)
+            .field("overrides", overrides)
             .field("outcome", outcome)
             .field("is_complete", is_complete)
             .field("is_observed", &observer.is_some())

@@ -53,6 +53,12 @@ impl JsonDraft {
         if let Some(endpoint) = record.endpoint() {
             self.field("endpoint", &endpoint);
         }
+        if let Some(fate) = record.overrides().word() {
+            self.field("override", fate);
+        }
+        if let Some(detail) = record.overrides().detail() {
+            self.bytes("override_detail", detail.as_bytes());
+        }
         self.field("status", &shown_status(record));
         self.field("bytes", &record.sent());
         // A double is exact to the microsecond for any time that a request can last.
