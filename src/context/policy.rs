@@ -129,6 +129,11 @@ impl Policy {
         Self { config }
     }
 
+    /// Returns the label of the router.
+    pub fn router(&self) -> &str {
+        &self.config.router
+    }
+
     /// Returns the limits for [`decode_overrides`](super::decode_overrides).
     pub fn override_limits(&self) -> &OverrideLimits {
         &self.config.overrides

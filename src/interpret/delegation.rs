@@ -128,11 +128,38 @@ impl Delegation {
     pub fn dentry(&self, step: &Step) -> Option<&Dentry> {
         self.dtab.iter().nth(step.dentry?)
     }
+
+    /// Returns the taken steps from the root to the first leaf with this bound id, in its printed form; empty when there
+    /// is no such leaf.
+    pub fn steps_to(&self, id: &str) -> Vec<&Step> {
+        let mut steps = Vec::new();
+        if self.step.descend_to(id, &mut steps) {
+            steps.reverse();
+        }
+        steps
+    }
 }
 
 const NEG: DelegationOutcome = DelegationOutcome::Bound(NameTree::Neg);
 
 impl Step {
+    /// Adds the taken steps to the first leaf with this bound id, the leaf first; returns whether there is one.
+    fn descend_to<'a>(&'a self, id: &str, steps: &mut Vec<&'a Self>) -> bool {
+        let mut below = |step: &'a Self| step.descend_to(id, steps);
+        let is_found = self.taken
+            && match &self.kind {
+                StepKind::Delegate(step) => below(step),
+                StepKind::Alt(arms) => arms.iter().any(below),
+                StepKind::Union(branches) => branches.iter().any(|(_, step)| below(step)),
+                StepKind::Leaf(bound) => bound.id.to_string() == id,
+                _ => false,
+            };
+        if is_found {
+            steps.push(self);
+        }
+        is_found
+    }
+
     /// Returns the outcome of the taken steps, by Finagle's rules of binding.
     pub(super) fn outcome(&self) -> DelegationOutcome {
         match &self.kind {

@@ -229,15 +229,26 @@ impl Bindings {
     /// Evaluates a name and caches its binding.
     async fn evaluate(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
         let path = name.to_path();
-        let (settling, timeout) = (self.settle(&overrides.dtab, &path), self.timeout.get());
-        let evaluation = tokio::time::timeout(timeout, settling)
-            .await
-            .map_err(|_| Error::BindingTimeout { timeout, name: path.to_string() })??;
+        let evaluation = self.settle_in_time(&overrides.dtab, &path).await?;
         let binding = Rc::new(self.make_binding(&path, overrides, evaluation));
         let state = &mut *self.state.borrow_mut();
         write_key(&mut state.key, name, overrides);
         state.names.put(state.key.as_slice().into(), Rc::clone(&binding));
         Ok(binding)
+    }
+
+    /// Evaluates a name for a reader, and caches nothing.
+    pub(crate) async fn explain(&self, name: &PathBuf, overrides: &Overrides) -> Result<Delegation, Error> {
+        let evaluation = self.settle_in_time(&overrides.dtab, &name.to_path()).await?;
+        Ok(evaluation.delegation)
+    }
+
+    /// Evaluates a name within the binding timeout.
+    async fn settle_in_time(&self, overrides: &Dtab, path: &Path) -> Result<NameEvaluation, Error> {
+        let timeout = self.timeout.get();
+        tokio::time::timeout(timeout, self.settle(overrides, path))
+            .await
+            .map_err(|_| Error::BindingTimeout { timeout, name: path.to_string() })?
     }
 
     /// Evaluates a name, again and again until no answer is missing or pending, under the present naming each time.

@@ -1,5 +1,8 @@
 //! The life of a request: each step needs the results of those before it.
 
+mod diagnosis;
+
+use self::diagnosis::Routing;
 use super::bind::{Binding, Bindings};
 use super::error::Error;
 use super::exchange::{OverrideFate, Record, Request, Response, TimeLimit, within};
@@ -59,7 +62,9 @@ impl Service {
         self.note_dropped(&mut request.record, context);
         entered?;
         request.record.note_trace(context.trace());
-        if is_last_stop(&mut request.head)? {
+        let is_last = is_last_stop(&mut request.head)?;
+        let is_diagnosed = diagnosis::is_wanted(&request.head, grant);
+        if is_last && !is_diagnosed {
             return Ok(made_here(200, self.pools.heads.take()));
         }
         self.identifiers.identify(&mut request.head, name)?;
@@ -78,9 +83,18 @@ impl Service {
             let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
             request.upgrade = hop_by_hop.tunnel_protocols();
             let mut response = match &route.to {
+                _ if is_last => made_here(200, self.pools.heads.take()),
                 Ok(client) => client.call(request, &self.pools, route.limits.as_ref()).await?,
                 Err(status) => self.status_response(*status, route)?,
             };
+            if is_diagnosed {
+                let routing = {
+                    let delegation = &Box::pin(self.bindings.explain(name, &overrides)).await;
+                    let (router, record) = (self.policy.router(), &request.record);
+                    Routing { router, service: &binding.service, route, record, delegation }.to_string()
+                };
+                Box::pin(diagnosis::add(&mut response, routing)).await?;
+            }
             self.answer(&mut response, grant, request.record.overrides());
             Ok(response)
         });

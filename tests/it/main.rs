@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod context_live;
 mod delegate_properties;
+mod diagnosis;
 mod dns_live;
 mod examples;
 mod failing;

@@ -78,6 +78,11 @@ impl Client {
         &self.id
     }
 
+    /// Returns the addresses of its endpoints.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.state.borrow().balancer.endpoints().map(|endpoint| endpoint.address()).collect()
+    }
+
     /// Replaces the source of the endpoints: a namer that is asked again gives a new one for the same id.
     pub(crate) fn replace_source(&self, endpoints: &watch::Receiver<EndpointSet>) {
         let state = &mut *self.state.borrow_mut();
