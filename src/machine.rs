@@ -13,6 +13,11 @@ pub fn is_local(address: IpAddr) -> bool {
     address.is_loopback() || address.is_unspecified() || has_own_source() || is_bindable(address)
 }
 
+/// Returns the address from which this machine would send to another one: one of its own. `None` without a way there.
+pub fn source_address(address: IpAddr) -> Option<IpAddr> {
+    source(address).ok()
+}
+
 /// Returns the address from which this machine would send to another one. To an address of its own it sends from that
 /// same address, unless an interface has several in one network: then it sends from the first of them.
 fn source(address: IpAddr) -> io::Result<IpAddr> {
@@ -40,8 +45,15 @@ fn is_bindable(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_local;
+    use super::{is_local, source_address};
     use std::net::IpAddr;
+
+    #[test]
+    fn the_source_of_what_is_sent_is_an_own_address() {
+        assert!(source_address("127.1.2.3".parse().unwrap()).is_some_and(|own| own.is_loopback()));
+        let own = source_address("203.0.113.1".parse().unwrap());
+        assert!(own.is_none_or(is_local), "{own:?}");
+    }
 
     #[test]
     fn addresses_of_this_machine_and_others() {

@@ -57,7 +57,8 @@ fn verdict(warnings: usize) -> String {
 
 /// Returns a warning for each part that does not fail the start and is probably a mistake.
 fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    let found = config.warnings.iter().cloned().chain(config.masquerade_warnings());
+    let mut warnings: Vec<String> = found.map(|warning| warning.to_string()).collect();
     let namers: Vec<_> = config.namers.iter().map(|namer| namer.prefix.clone()).collect();
     for (router, places) in config.routers.iter().zip(&config.places.routers) {
         let place = |at: usize| places.dentries.get(at).copied().unwrap_or(places.dtab);

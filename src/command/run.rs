@@ -74,7 +74,7 @@ fn raise_open_files() {
 
 /// Logs the warnings and notes of a configuration.
 fn log_notes(config: &Config) {
-    for warning in &config.warnings {
+    for warning in config.warnings.iter().chain(&config.masquerade_warnings()) {
         tracing::warn!("{warning}");
     }
     for note in config.notes() {

@@ -1,8 +1,12 @@
 //! Notes: the meaning of a configuration, in words.
 
-use super::Config;
-use crate::context::Trust;
+use super::resolved::{RouterPlaces, Server};
+use super::{Config, Router, Warning};
+use crate::context::{Range, Trust};
+use crate::machine::source_address;
+use crate::source::node::Place;
 use std::fmt;
+use std::net::IpAddr;
 
 /// A sentence about one listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,24 +24,156 @@ impl fmt::Display for Note {
 }
 
 impl Config {
-    /// Returns a sentence for each listener: its address and the callers that it trusts.
+    /// Returns a note for each listener: the callers that it trusts and the reason, what follows from it, and what to
+    /// write for the other choice.
     ///
-    /// ``linkerd.yaml:7:5: router in, 0.0.0.0:4140: trusts nobody: no `trust` is set and 0.0.0.0 is not loopback``
+    /// ``linkerd.yaml:7:5: router in, 0.0.0.0:4140: trusts nobody: no `trust` is set and 0.0.0.0 is not loopback. ...``
     ///
     /// A note is surprising when a listener trusts no caller and no key of the file decides that: in Linkerd it would
     /// trust its callers.
     pub fn notes(&self) -> Vec<Note> {
-        let routers = self.routers.iter().zip(&self.places.routers);
-        let listeners = routers.flat_map(|(router, places)| {
-            router.servers.iter().zip(&places.servers).map(move |(server, place)| (router, server, place))
-        });
-        let note = |(router, server, place): (&super::Router, &super::Server, &_)| {
-            let (file, label, address) = (&self.file, &router.label, server.address());
+        let note = |listener: ConfiguredListener<'_>| {
+            let ConfiguredListener { router, server, place, .. } = listener;
+            let (file, label, address, reason) =
+                (&self.file, &router.label, server.address(), &server.trust_reason);
+            let meaning = meaning(&server.trust);
             Note {
-                text: format!("{file}:{place}: router {label}, {address}: {}", server.trust_reason),
+                text: format!("{file}:{place}: router {label}, {address}: {reason}. {meaning}"),
                 is_surprising: server.trust == Trust::Nobody && !server.trust_is_set,
             }
         };
-        listeners.map(note).collect()
+        self.listeners().map(note).collect()
+    }
+
+    /// Returns a warning for each range of trusted callers that holds an address of this machine, unless it is of
+    /// loopback: where callers from outside are masqueraded, that is the address they come from.
+    ///
+    /// The machine is asked where it would send from, to the addresses that gateways usually have in the range. So an
+    /// unusual address may be overlooked; and another machine, on which the file is checked, knows only its own.
+    pub fn masquerade_warnings(&self) -> Vec<Warning> {
+        self.warn_of_own_addresses(source_address)
+    }
+
+    fn warn_of_own_addresses(&self, source: impl Fn(IpAddr) -> Option<IpAddr>) -> Vec<Warning> {
+        let own_address = |range: &Range| {
+            let mut own = range.usual_gateways().filter_map(&source);
+            own.find(|own| !own.is_loopback() && range.contains(*own))
+        };
+        let mut warnings = Vec::new();
+        for ConfiguredListener { server, place, places, at, .. } in self.listeners() {
+            let Trust::From(ranges) = &server.trust else { continue };
+            for (range, own) in ranges.iter().filter_map(|range| Some((range, own_address(range)?))) {
+                warnings.push(Warning {
+                    file: self.file.clone(),
+                    place,
+                    key: format!("{}.servers[{at}].trust.from", places.key),
+                    message: masquerade_text(range, own),
+                });
+            }
+        }
+        warnings
+    }
+
+    /// Returns every listener with its router and its place.
+    fn listeners(&self) -> impl Iterator<Item = ConfiguredListener<'_>> {
+        self.routers.iter().zip(&self.places.routers).flat_map(|(router, places)| {
+            let servers = router.servers.iter().zip(&places.servers).enumerate();
+            servers.map(move |(at, (server, place))| ConfiguredListener {
+                router,
+                places,
+                server,
+                place: *place,
+                at,
+            })
+        })
+    }
+}
+
+/// A listener of a configuration.
+struct ConfiguredListener<'a> {
+    router: &'a Router,
+    places: &'a RouterPlaces,
+    server: &'a Server,
+    place: Place,
+    /// Its position among the servers of its router, from 0.
+    at: usize,
+}
+
+/// Returns what follows from the trust of a listener, and what to write for the other choice.
+fn meaning(trust: &Trust) -> &'static str {
+    match trust {
+        Trust::Nobody => {
+            "Overrides of its callers are removed, and errors name nothing internal. To follow overrides, write \
+             `trust: {from: [10.244.0.0/16]}` with the addresses of your callers, or `trust: everybody`"
+        }
+        Trust::Everybody => {
+            "Every caller decides where its requests go, to any address that this router reaches. To remove overrides, \
+             write `trust: nobody`; to follow those of some callers, `trust: {from: [10.244.0.0/16]}` with their addresses"
+        }
+        Trust::Loopback => {
+            "Every program of this machine decides where its requests go, but a page in a browser only at a host that is \
+             known. To follow overrides at other hosts too, name these in `hosts`, or write `trust: everybody`; to remove \
+             overrides, write `trust: nobody`"
+        }
+        Trust::From(_) => {
+            "Callers from there decide where their requests go, and so do those whose address is translated to one of \
+             these on the way; overrides of all others are removed. To remove all, write `trust: nobody`"
+        }
+    }
+}
+
+/// Returns the warning about a range that holds an address of this machine.
+fn masquerade_text(range: &Range, own: IpAddr) -> String {
+    format!(
+        "{range} holds {own}, an address of this machine: callers from outside that are masqueraded come from such an \
+         address, and are trusted. Keep their own addresses (`externalTrafficPolicy: Local` at a Service, a network \
+         plugin whose host ports do not masquerade), or trust narrower ranges"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::read;
+    use std::net::IpAddr;
+
+    #[test]
+    fn ranges_with_an_address_of_this_machine_are_warned_of() {
+        let yaml =
+            "routers:\n- protocol: http\n  servers:\n  - {port: 1}\n  - {port: 2, trust: {from: [RANGES]}}\n";
+        for (ranges, own, expected) in [
+            (
+                "10.244.0.0/16",
+                "10.244.7.1",
+                Some("10.244.0.0/16 holds 10.244.7.1, an address of this machine"),
+            ),
+            ("10.0.0.0/8, 10.244.7.0/24", "10.244.7.1", Some("10.244.7.0/24 holds 10.244.7.1")),
+            ("10.244.7.1", "10.244.7.1", Some("10.244.7.1/32 holds 10.244.7.1")),
+            ("'fd00:1::/48'", "fd00:1:0:9::1", Some("fd00:1::/48 holds fd00:1:0:9::1")),
+            ("10.244.0.0/16", "10.245.7.1", None),
+            ("127.0.0.0/8", "127.0.0.1", None),
+        ] {
+            let own: IpAddr = own.parse().unwrap();
+            let config = read("f", &yaml.replace("RANGES", ranges)).unwrap();
+            // As a machine does that has this address, and a way to everywhere.
+            let elsewhere: IpAddr = "203.0.113.7".parse().unwrap();
+            let warnings = config.warn_of_own_addresses(|to| Some(if to == own { own } else { elsewhere }));
+            let texts: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+            match expected {
+                Some(expected) => {
+                    let begin = format!("f:5:5: routers[0].servers[1].trust.from: {expected}");
+                    assert!(texts.len() == 1 && texts[0].starts_with(&begin), "{texts:?}");
+                }
+                None => assert!(texts.is_empty(), "{texts:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_from_which_the_range_is_reached_counts() {
+        let yaml = "routers:\n- protocol: http\n  servers: [{port: 1, trust: {from: [172.17.0.0/16]}}]\n";
+        let config = read("f", yaml).unwrap();
+        let bridge = "172.17.0.9".parse().unwrap();
+        assert_eq!(config.warn_of_own_addresses(|_| Some(bridge)).len(), 1);
+        assert!(config.warn_of_own_addresses(|_| None).is_empty());
     }
 }

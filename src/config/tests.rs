@@ -378,14 +378,38 @@ fn a_listener_trusts_by_its_keys_or_its_address() {
 
 #[test]
 fn notes_say_what_each_listener_trusts() {
-    let text = router("  label: in\n  servers:\n  - port: 1\n  - {port: 2, ip: 0.0.0.0}\n");
+    let servers = "  - port: 1\n  - {port: 2, ip: 0.0.0.0}\n  - {port: 3, ip: 0.0.0.0, trust: everybody}\n  \
+                   - {port: 4, trust: {from: [192.0.2.0/24]}}\n";
+    let text = router(&format!("  label: in\n  servers:\n{servers}"));
     let notes = [
-        "f.yaml:5:5: router in, 127.0.0.1:1: trusts everybody: no `trust` is set and 127.0.0.1 is loopback",
-        "f.yaml:6:5: router in, 0.0.0.0:2: trusts nobody: no `trust` is set and 0.0.0.0 is not loopback",
+        [
+            "f.yaml:5:5: router in, 127.0.0.1:1: trusts everybody: no `trust` is set and 127.0.0.1 is loopback. ",
+            "Every program of this machine decides",
+            "name these in `hosts`, or write `trust: everybody`; to remove overrides, write `trust: nobody`",
+        ],
+        [
+            "f.yaml:6:5: router in, 0.0.0.0:2: trusts nobody: no `trust` is set and 0.0.0.0 is not loopback. ",
+            "Overrides of its callers are removed",
+            "write `trust: {from: [10.244.0.0/16]}`",
+        ],
+        [
+            "f.yaml:7:5: router in, 0.0.0.0:3: trusts everybody: `trust: everybody` is set. ",
+            "Every caller decides where its requests go",
+            "To remove overrides, write `trust: nobody`",
+        ],
+        [
+            "f.yaml:8:5: router in, 127.0.0.1:4: trusts 192.0.2.0/24: callers from other addresses are not trusted. ",
+            "those whose address is translated",
+            "To remove all, write `trust: nobody`",
+        ],
     ];
     let found = config(&text).notes();
-    assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), notes);
-    assert_eq!(found.iter().map(|note| note.is_surprising).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(found.len(), notes.len());
+    for (found, [begin, consequence, choice]) in std::iter::zip(&found, notes) {
+        let text = found.to_string();
+        assert!(text.starts_with(begin) && text.contains(consequence) && text.contains(choice), "{text}");
+    }
+    assert_eq!(found.iter().map(|note| note.is_surprising).collect::<Vec<_>>(), [false, true, false, false]);
 }
 
 #[test]

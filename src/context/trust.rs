@@ -55,6 +55,19 @@ impl Range {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
+
+    /// Returns the addresses that gateways and bridges usually have in the range: the first of each /24, of IPv6 the first
+    /// of each /64; of a smaller range its first. There are at most 256.
+    pub fn usual_gateways(&self) -> impl Iterator<Item = IpAddr> {
+        let length = self.0.prefix_len().max(if self.0.addr().is_ipv4() { 24 } else { 64 });
+        let subnets = self.0.subnets(length).into_iter().flatten().take(256);
+        subnets.filter_map(|subnet| {
+            let mut hosts = subnet.hosts();
+            let first = hosts.next()?;
+            // In IPv6 the address of the subnet itself counts as one of its hosts.
+            if first.is_ipv4() { Some(first) } else { hosts.next().or(Some(first)) }
+        })
+    }
 }
 
 impl fmt::Display for Range {
@@ -130,6 +143,24 @@ mod tests {
             assert_eq!(printed.parse(), Ok(range));
             assert!(range.contains(inside.parse().unwrap()), "{text} has {inside}");
             assert!(!range.contains(outside.parse().unwrap()), "{text} has not {outside}");
+        }
+    }
+
+    #[test]
+    fn gateways_are_the_first_of_their_subnet() {
+        for (text, first, second, count) in [
+            ("10.244.0.0/16", "10.244.0.1", Some("10.244.1.1"), 256),
+            ("10.0.0.0/8", "10.0.0.1", Some("10.0.1.1"), 256),
+            ("10.244.7.0/24", "10.244.7.1", None, 1),
+            ("10.244.7.64/26", "10.244.7.65", None, 1),
+            ("10.244.7.9", "10.244.7.9", None, 1),
+            ("fd00::/63", "fd00::1", Some("fd00:0:0:1::1"), 2),
+            ("::1", "::1", None, 1),
+        ] {
+            let gateways: Vec<_> = range(text).usual_gateways().collect();
+            assert_eq!(gateways.first(), first.parse().ok().as_ref(), "{text}");
+            assert_eq!(gateways.get(1).copied(), second.map(|second| second.parse().unwrap()), "{text}");
+            assert_eq!(gateways.len(), count, "{text}");
         }
     }
 

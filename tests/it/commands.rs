@@ -417,7 +417,9 @@ fn check_says_what_a_file_means() {
     assert_eq!((code, stderr.as_str()), (0, ""));
     for part in [
         "router ingress, 127.0.0.1:4140: trusts everybody",
-        "router ingress, 127.0.0.1:4141: trusts nobody",
+        "Every program of this machine decides where its requests go, but a page in a browser only at a host that is known.",
+        "router ingress, 127.0.0.1:4141: trusts nobody: `trust: nobody` is set. Overrides of its callers are removed",
+        "To follow overrides, write `trust: {from: [10.244.0.0/16]}` with the addresses of your callers",
         "router outgoing, 127.0.0.1:4142: trusts everybody",
     ] {
         assert!(stdout.contains(part), "{part}: {stdout}");
