@@ -14,7 +14,7 @@ use crate::drain::{self, Drain, Stage};
 use crate::interpret::NamerRegistry;
 use crate::proxy::{AccessLog, DialGuard, ListenerConfig, Proxy, ProxyParts, RouterConfig, SocketOptions};
 use crate::telemetry::{Logs, Registry};
-use crate::{admin, config, identify, namer, proxy, store};
+use crate::{admin, config, context, identify, namer, proxy, store};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -67,6 +67,9 @@ pub enum Error {
     /// An identifier does not lead to an API server.
     #[error(transparent)]
     Identifier(#[from] identify::Error),
+    /// A file of keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] context::token::KeyError),
     /// A listener cannot be bound.
     #[error("{what} cannot listen on {address}: {source}{}", advice(source))]
     Bind {
@@ -140,8 +143,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, a store or an identifier cannot be used, a listener cannot be bound, an access log
-    /// cannot be opened, or a thread cannot be started.
+    /// A namer cannot be made, a store, an identifier or a file of keys cannot be used, a listener cannot be bound, an
+    /// access log cannot be opened, or a thread cannot be started.
     pub async fn start(config: Config, threads: Threads) -> Result<RunningApp, Error> {
         let control = Handle::current();
         let registry = Registry::default();

@@ -7,7 +7,7 @@
 //! 1. `source::node` makes nodes of the text.
 //! 2. `validation` compares them with the `schema`: keys and kinds that are unknown, refused or not built are errors;
 //!    those without effect are [`Warning`]s.
-//! 3. `router`, `server`, `access_log`, `naming` and `process` read the keys that work.
+//! 3. `router`, `server`, `signed`, `access_log`, `naming` and `process` read the keys that work.
 //! 4. `cross_checks` compares values across the file: labels and ports must differ, settings of a shared log must not.
 //! 5. `json` shows the result, for the admin server.
 //!
@@ -30,6 +30,7 @@ mod resolved;
 mod router;
 mod schema;
 mod server;
+mod signed;
 mod validation;
 
 pub use self::errors::{Errors, Warning};

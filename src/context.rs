@@ -5,6 +5,8 @@
 //! into a [`Context`]. [`Policy::leave`] writes the fields for the upstream. [`Policy::answer`] removes the fields that
 //! the caller must not see.
 //!
+//! [`token`] has the signed overrides, which a listener grants to any caller that presents them.
+//!
 //! Nothing here knows where a request goes.
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
@@ -24,6 +26,7 @@ mod policy;
 mod properties;
 mod request_context;
 mod request_target;
+pub mod token;
 mod trace;
 mod trust;
 mod untrusted;
@@ -44,5 +47,5 @@ pub use self::policy::{Config, Policy, Refusal, ResponseFindings, UpstreamNames}
 pub use self::request_context::Context;
 pub use self::request_target::RequestTarget;
 pub use self::trace::Trace;
-pub use self::trust::{Range, RangeError, Trust};
+pub use self::trust::{Range, RangeError, Requirement, SignedTrust, Trust};
 pub use self::via::{count_own_via, count_via};

@@ -3,6 +3,7 @@
 use super::naming::RouterNaming;
 use super::{Error, reload, settings};
 use crate::config::{Config, Router, Warning};
+use crate::context::token::{KeyFiles, OpenKeys};
 use crate::identify::{self, Ingresses};
 use crate::interpret::{Namers, Naming};
 use crate::kubernetes::ApiClients;
@@ -22,6 +23,7 @@ pub(super) struct LiveConfig {
     namers: namer::NamerSet,
     stores: DtabStores,
     ingresses: Ingresses,
+    keys: OpenKeys,
     /// In the order of the routers.
     bases: Vec<RouterNaming>,
     settings: watch::Sender<Vec<RouterSettings>>,
@@ -47,11 +49,12 @@ struct ReloadMetrics {
 }
 
 impl LiveConfig {
-    /// Makes the namers and opens the stores.
+    /// Makes the namers, and opens the stores and the files of keys.
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, a store has no good dtab, or an identifier does not lead to an API server.
+    /// A namer cannot be made, a store has no good dtab, an identifier does not lead to an API server, or a file holds
+    /// no usable key.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
         let clients = ApiClients::default();
         let namers = namer::build(&config.namers, config.interpreters(), &clients, registry, control)?;
@@ -63,19 +66,21 @@ impl LiveConfig {
         };
         let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
         let ingresses = Ingresses::new(&clients, registry, control).rebuild(identifiers(&config)).await?;
+        let keys = OpenKeys::new(registry, control).reopen(key_files(&config)).await?;
         let channels = AdminChannels {
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(router_views(&config, &bases, opened)),
             namers: watch::Sender::new(namers.namers().clone()),
         };
         Ok(Self {
-            settings: watch::Sender::new(settings::routers(&config, &ingresses)),
+            settings: watch::Sender::new(settings::routers(&config, &ingresses, &keys)),
             reloads: ReloadMetrics::new(registry),
             config,
             clients,
             namers,
             stores,
             ingresses,
+            keys,
             bases,
             channels,
         })
@@ -125,7 +130,8 @@ impl LiveConfig {
     ///
     /// # Errors
     ///
-    /// It is wrong, a namer cannot be made, a store has no good dtab, or an identifier does not lead to an API server.
+    /// It is wrong, a namer cannot be made, a store has no good dtab, an identifier does not lead to an API server, or a
+    /// file holds no usable key.
     /// Nothing has changed then.
     pub(super) async fn reload(&mut self, read: Result<Config, Error>) -> Result<Vec<Warning>, Error> {
         let taken = match read {
@@ -143,15 +149,16 @@ impl LiveConfig {
         let namers = self.namers.rebuild(&config.namers, config.interpreters())?;
         let opened = open_stores(&self.stores, &config.routers).await?;
         let ingresses = self.ingresses.rebuild(identifiers(&config)).await?;
+        let keys = self.keys.reopen(key_files(&config)).await?;
         for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
             let namers = namers.namers_behind(&router.interpreter.transformers);
             base.change(router, store.as_ref().map(DtabStore::stored), &namers);
         }
-        self.settings.send_replace(settings::routers(&config, &ingresses));
+        self.settings.send_replace(settings::routers(&config, &ingresses, &keys));
         self.channels.config.send_replace(config.to_json());
         self.channels.routers.send_replace(router_views(&config, &self.bases, opened));
         self.channels.namers.send_replace(namers.namers().clone());
-        (self.config, self.namers, self.ingresses) = (config, namers, ingresses);
+        (self.config, self.namers, self.ingresses, self.keys) = (config, namers, ingresses, keys);
         Ok(left)
     }
 }
@@ -159,6 +166,12 @@ impl LiveConfig {
 /// Returns the identifiers of all routers.
 fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
     config.routers.iter().flat_map(|router| &router.identifiers)
+}
+
+/// Returns the files of keys of all listeners.
+fn key_files(config: &Config) -> impl Iterator<Item = &KeyFiles> {
+    let servers = config.routers.iter().flat_map(|router| &router.servers);
+    servers.filter_map(|server| server.trust.signed()).map(|trust| &trust.signed.files)
 }
 
 /// Opens the stores of the routers, in their order; stores that are open already stay open.

@@ -1,5 +1,6 @@
 //! Turns the configuration into the proxy's settings.
 
+use crate::context::token::OpenKeys;
 use crate::identify::Ingresses;
 use crate::proxy::{
     BindingSettings, CacheConfig, ClientSettings, Http2Settings, Limits, ListenerSettings, RouterSettings,
@@ -10,11 +11,15 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Returns the settings of the routers that a reload may change while they run, in their order.
-pub(super) fn routers(config: &config::Config, ingresses: &Ingresses) -> Vec<RouterSettings> {
-    config.routers.iter().map(|one| router(one, ingresses)).collect()
+pub(super) fn routers(
+    config: &config::Config,
+    ingresses: &Ingresses,
+    keys: &OpenKeys,
+) -> Vec<RouterSettings> {
+    config.routers.iter().map(|one| router(one, ingresses, keys)).collect()
 }
 
-fn router(router: &config::Router, ingresses: &Ingresses) -> RouterSettings {
+fn router(router: &config::Router, ingresses: &Ingresses, keys: &OpenKeys) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     RouterSettings {
         prefix: router.dst_prefix.clone(),
@@ -28,7 +33,7 @@ fn router(router: &config::Router, ingresses: &Ingresses) -> RouterSettings {
             },
             clients: clients(router),
         },
-        listeners: router.servers.iter().map(|server| listener(router, server)).collect(),
+        listeners: router.servers.iter().map(|server| listener(router, server, keys)).collect(),
     }
 }
 
@@ -52,9 +57,10 @@ fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) ->
     }
 }
 
-fn listener(router: &config::Router, server: &config::Server) -> ListenerSettings {
+fn listener(router: &config::Router, server: &config::Server, keys: &OpenKeys) -> ListenerSettings {
     let policy = context::Config {
         trust: server.trust.clone(),
+        token_keys: server.trust.signed().and_then(|trust| keys.keys(&trust.signed.files)),
         overrides: server.overrides.clone(),
         inject: Arc::clone(&server.inject),
         hosts: server.hosts.clone(),

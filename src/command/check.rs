@@ -34,6 +34,13 @@ pub(super) fn run(file: &str) -> Exit {
                 return fail(&error);
             }
         }
+        for server in config.routers.iter().flat_map(|router| &router.servers) {
+            if let Some(trust) = server.trust.signed()
+                && let Err(error) = trust.signed.files.check()
+            {
+                return fail(&error);
+            }
+        }
         for note in config.notes() {
             println!("{note}");
         }

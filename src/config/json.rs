@@ -197,6 +197,9 @@ routers:
   - port: 0
     socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
   - {port: 0, trust: {from: [10.0.0.0/8, 127.0.0.1, "::1", "::ffff:10.0.0.0/104"]}}
+  - {port: 0, trust: {signed: {keys: [a.pem, /b.pem], jwks: keys.json}}}
+  - {port: 0, trust: {signed: {jwks: keys.json, maxLifetimeSeconds: 60, audience: [a, b], revoked: [c, d]}}}
+  - {port: 0, trust: {from: [10.0.0.0/8], signed: {keys: [a.pem]}, require: all}}
   - port: 0
     overrides:
       prefixes: [/host, /srv/*]

@@ -61,8 +61,9 @@ impl Config {
         };
         let mut warnings = Vec::new();
         for ConfiguredListener { server, place, places, at, .. } in self.listeners() {
-            let Trust::From(ranges) = &server.trust else { continue };
-            for (range, own) in ranges.iter().filter_map(|range| Some((range, own_address(range)?))) {
+            for (range, own) in
+                server.trust.ranges().iter().filter_map(|range| Some((range, own_address(range)?)))
+            {
                 warnings.push(Warning {
                     file: self.file.clone(),
                     place,
@@ -118,6 +119,11 @@ fn meaning(trust: &Trust) -> &'static str {
         Trust::From(_) => {
             "Callers from there decide where their requests go, and so do those whose address is translated to one of \
              these on the way; overrides of all others are removed. To remove all, write `trust: nobody`"
+        }
+        Trust::Signed(_) => {
+            "A token decides where the requests that bring it go, and nothing else; overrides of callers that are not \
+             trusted are removed. To follow what callers send by themselves, name their addresses in `from`, with \
+             `require: any`; to accept no token, remove `signed`"
         }
     }
 }

@@ -3,9 +3,13 @@
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
 use super::resolved::{Http2Config, LOOPBACK, Protocol, Server, SessionConfig};
-use crate::context::{Forwarded, HostParameter, HostPattern, Labeler, Range, Trust};
+use super::signed::signed;
+use crate::context::{
+    Forwarded, HostParameter, HostPattern, Labeler, Range, Requirement, SignedTrust, Trust,
+};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most field lines that a head may be allowed to have.
@@ -35,15 +39,21 @@ pub(super) fn servers(
         let message = format!("the router `{label}` has no servers: nothing would reach it");
         router.error(list.as_ref(), message);
     }
-    router.report().each(&nodes, |node, report| node.is_mapping().then(|| server(node, protocol, report)))
+    router
+        .report()
+        .each(&nodes, |node, report| node.is_mapping().then(|| server(node, (protocol, label), report)))
 }
 
-/// Reads one server.
-fn server(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> (Server, ServerPlaces) {
+/// Reads one server of a router with this protocol and label.
+fn server(
+    node: &Node<'_>,
+    (protocol, label): (Protocol, &str),
+    report: &mut Report,
+) -> (Server, ServerPlaces) {
     let mut reader = Reader::new(node, sections(protocol), report);
     let port = super::place_or(reader.get("port").as_ref(), node.place());
     let address = reader.address(SocketAddr::new(LOOPBACK, protocol.default_port()));
-    let (trust, trust_reason) = decide_trust(&mut reader, address.ip());
+    let (trust, trust_reason) = decide_trust(&mut reader, address.ip(), label);
     let hosts = hosts(&mut reader, &trust);
     let server = Server {
         ip: address.ip(),
@@ -99,14 +109,14 @@ pub(super) const fn sections(protocol: Protocol) -> &'static [&'static str] {
 
 /// Decides the callers that a listener trusts, by `trust`, `clearContext`, or else its address; returns them with the
 /// reason.
-fn decide_trust(reader: &mut Reader<'_, '_>, ip: IpAddr) -> (Trust, String) {
-    let trust = trust(reader);
+fn decide_trust(reader: &mut Reader<'_, '_>, ip: IpAddr, label: &str) -> (Trust, String) {
+    let trust = trust(reader, label);
     let clear = reader.flag("clearContext");
     let contradiction = match (&trust, clear) {
         (Some(Trust::Everybody), Some(true)) | (Some(Trust::Nobody), Some(false)) => {
             Some("`trust` and `clearContext` contradict each other: `clearContext: true` is `trust: nobody`")
         }
-        (Some(Trust::From(_)), Some(_)) => {
+        (Some(Trust::From(_) | Trust::Signed(_)), Some(_)) => {
             Some("`trust` lists the trusted callers already: remove `clearContext`")
         }
         _ => None,
@@ -122,9 +132,15 @@ fn decide_trust(reader: &mut Reader<'_, '_>, ip: IpAddr) -> (Trust, String) {
         (Some(Trust::Nobody), _) => nobody("`trust: nobody` is set"),
         (Some(Trust::Everybody), _) => everybody("`trust: everybody` is set"),
         (Some(from @ Trust::From(_)), _) => {
-            let reason =
-                format!("trusts {}: callers from other addresses are not trusted", list_ranges(&from));
+            let reason = format!(
+                "trusts {}: callers from other addresses are not trusted",
+                list_ranges(from.ranges())
+            );
             (from, reason)
+        }
+        (Some(Trust::Signed(signed)), _) => {
+            let reason = explain_signed(&signed);
+            (Trust::Signed(signed), reason)
         }
         (_, Some(true)) => nobody("`clearContext: true` is set"),
         (_, Some(false)) => everybody("`clearContext: false` is set"),
@@ -135,17 +151,34 @@ fn decide_trust(reader: &mut Reader<'_, '_>, ip: IpAddr) -> (Trust, String) {
     }
 }
 
+/// Says whom a listener trusts that accepts tokens.
+fn explain_signed(trust: &SignedTrust) -> String {
+    let audience = trust.signed.audience.join(" or ");
+    let from = trust.from.as_ref().map(|ranges| list_ranges(ranges));
+    let token = format!("a token for {audience} that is signed by one of its keys");
+    match (from, trust.require) {
+        (None, _) => format!("trusts nobody, and grants the claims of {token} to whoever presents it"),
+        (Some(from), Requirement::Any) => {
+            format!(
+                "trusts {from}, and grants the claims of {token} to whoever presents it, from any address"
+            )
+        }
+        (Some(from), Requirement::All) => {
+            format!("trusts nobody, and grants the claims of {token} to whoever presents it from {from}")
+        }
+    }
+}
+
 /// Lists the ranges of trusted callers.
-fn list_ranges(trust: &Trust) -> String {
-    let Trust::From(ranges) = trust else { return String::new() };
+fn list_ranges(ranges: &[Range]) -> String {
     ranges.iter().map(Range::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Reads `trust`.
-fn trust(reader: &mut Reader<'_, '_>) -> Option<Trust> {
+/// Reads `trust`; `label` is the router's.
+fn trust(reader: &mut Reader<'_, '_>, label: &str) -> Option<Trust> {
     let node = reader.get("trust")?;
     if node.is_mapping() {
-        return ranges(&node, reader.report());
+        return conditions(&node, label, reader.report());
     }
     match reader.text("trust")? {
         "nobody" => Some(Trust::Nobody),
@@ -157,13 +190,29 @@ fn trust(reader: &mut Reader<'_, '_>) -> Option<Trust> {
     }
 }
 
-/// Reads `trust: {from: [...]}`.
-fn ranges(trust: &Node<'_>, report: &mut Report) -> Option<Trust> {
+/// Reads a `trust` that is a mapping.
+fn conditions(trust: &Node<'_>, label: &str, report: &mut Report) -> Option<Trust> {
     let mut reader = Reader::new(trust, &["trust"], report);
-    let Some(from) = reader.get("from") else {
-        reader.missing("from");
-        return None;
-    };
+    let (from, signed) = (ranges(&mut reader), signed(&mut reader, label));
+    let words = [("any", Requirement::Any), ("all", Requirement::All)];
+    let require = reader.one_of("require", &words).unwrap_or_default();
+    let is_given = |key| trust.get(key).is_some();
+    if !is_given("from") && !is_given("signed") {
+        reader.error(None, "a key is missing: `from`, `signed`, or both");
+    } else if require == Requirement::All && !(is_given("from") && is_given("signed")) {
+        let message = "`all` combines `from` with `signed`, and only one of them is there: add the other, or remove this";
+        reader.error(reader.get("require").as_ref(), message);
+    }
+    match (from, signed) {
+        (from, Some(signed)) => Some(Trust::Signed(Arc::new(SignedTrust { from, signed, require }))),
+        (Some(from), None) => Some(Trust::From(from)),
+        (None, None) => None,
+    }
+}
+
+/// Reads `from`.
+fn ranges(reader: &mut Reader<'_, '_>) -> Option<Arc<[Range]>> {
+    let from = reader.get("from")?;
     let ranges = reader.ranges("from")?;
     if ranges.is_empty() {
         reader.error(
@@ -171,7 +220,7 @@ fn ranges(trust: &Node<'_>, report: &mut Report) -> Option<Trust> {
             "this list is empty: no caller would be trusted; write `trust: nobody` for that",
         );
     }
-    Some(Trust::From(ranges.into()))
+    Some(ranges.into())
 }
 
 /// Reads `hosts`; warns where it has no effect.

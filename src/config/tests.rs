@@ -1,5 +1,6 @@
 use super::*;
-use crate::context::{Forwarded, HostParameter, Labeler, OverrideLimits, Trust};
+use crate::context::token::{KeyFiles, SignedOverrides};
+use crate::context::{Forwarded, HostParameter, Labeler, OverrideLimits, Requirement, SignedTrust, Trust};
 use crate::proxy::AccessFormat;
 use crate::telemetry::{LogFile, LogTarget, RollPolicy};
 use crate::{identify, namer};
@@ -371,9 +372,39 @@ fn a_listener_trusts_by_its_keys_or_its_address() {
             ),
             "trusts 10.244.0.0/16, fd00::/8, 127.0.0.1/32: callers from other addresses are not trusted",
         ),
+        (
+            "trust: {signed: {jwks: k}}",
+            signed_trust(None, Requirement::Any),
+            "trusts nobody, and grants the claims of a token for http that is signed by one of its keys to whoever \
+             presents it",
+        ),
+        (
+            "trust: {from: [10.0.0.0/8], signed: {jwks: k}, require: any}",
+            signed_trust(Some("10.0.0.0/8"), Requirement::Any),
+            "trusts 10.0.0.0/8, and grants the claims of a token for http that is signed by one of its keys to whoever \
+             presents it, from any address",
+        ),
+        (
+            "trust: {from: [10.0.0.0/8], signed: {jwks: k}, require: all}",
+            signed_trust(Some("10.0.0.0/8"), Requirement::All),
+            "trusts nobody, and grants the claims of a token for http that is signed by one of its keys to whoever \
+             presents it from 10.0.0.0/8",
+        ),
     ] {
         assert_eq!(trust(keys), (trusted, reason.to_owned()), "{keys}");
     }
+}
+
+/// The trust of a listener that accepts tokens and sets nothing beside.
+fn signed_trust(from: Option<&str>, require: Requirement) -> Trust {
+    let signed = SignedOverrides {
+        files: KeyFiles { pem: Vec::new(), jwks: Some("k".into()) },
+        audience: vec!["http".to_owned()],
+        max_lifetime: 86_400,
+        revoked: Vec::new(),
+    };
+    let from = from.map(|range| [range.parse().unwrap()].into());
+    Trust::Signed(Arc::new(SignedTrust { from, signed, require }))
 }
 
 #[test]

@@ -4,9 +4,11 @@
 //! Baggage, 3.3). Blanks may stand around every part. Values are percent-encoded, keys are compared with their case. A
 //! key may come again; the members count in order.
 //!
-//! Nothing here changes a member. A list is only ever written with fewer of them, each as it came.
+//! Nothing here changes a member. A list is only ever written with fewer of them, each as it came, or with a tenant
+//! behind them.
 
 use super::forwarded::is_token;
+use crate::message::{Head, KnownField};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::combinator::{all_consuming, map_opt, opt};
@@ -21,6 +23,16 @@ pub(super) const DTAB: &str = "dtab";
 
 /// The keys that steer a request: the dtab's, and those by which Signadot, Okteto and mirrord choose a tenant.
 const STEERING_KEYS: [&str; 5] = [DTAB, "sd-routing-key", "sd-sandbox", "okteto-divert", "mirrord-session"];
+
+/// The key under which a tenant is written: the first of those that choose one.
+fn first_tenancy_key() -> &'static str {
+    "sd-routing-key"
+}
+
+/// Returns whether a member chooses a tenant.
+fn is_tenancy(member: &[u8]) -> bool {
+    steering_key(key(member)).is_some_and(|steering| steering != DTAB)
+}
 
 /// The most of a baggage that has to be passed on (W3C Baggage, 3.3.2): members, and bytes with the commas between
 /// them.
@@ -89,6 +101,24 @@ impl ListRoom {
         *self = Self { members, bytes };
         true
     }
+}
+
+/// Writes a tenant into `baggage`, in place of every member that chooses one; `value` is percent-encoded.
+///
+/// The other members stay as they came, as many as there is room for beside it.
+pub(super) fn set_tenant(head: &mut Head, value: &str, scratch: &mut Vec<u8>) {
+    scratch.clear();
+    for part in [first_tenancy_key(), "=", value] {
+        scratch.extend_from_slice(part.as_bytes());
+    }
+    let mut room = ListRoom::default();
+    room.take(scratch);
+    head.replace_values(KnownField::Baggage, |line| {
+        let others = members(line).filter(|member| !is_tenancy(member));
+        let kept: Vec<&[u8]> = others.filter(|member| room.take(member)).collect();
+        (kept.len() < members(line).count()).then(|| kept.join(b",".as_slice()))
+    });
+    head.append_known(KnownField::Baggage, scratch);
 }
 
 /// Percent-encodes a value of baggage: all bytes but ASCII letters, digits and `-._~`, as JavaScript and Python do.

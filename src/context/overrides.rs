@@ -263,6 +263,11 @@ pub(crate) fn list(values: impl Iterator<Item: fmt::Display>) -> String {
     shown.join(", ")
 }
 
+/// Returns how many bytes the values have, without the bytes that end them.
+pub(super) fn count_bytes(raw: &[u8]) -> usize {
+    raw.iter().filter(|&&byte| OverrideSource::of_end(byte).is_none()).count()
+}
+
 /// Reads one value as a dtab, or else as a list of dtabs.
 fn read_value(origin: OverrideSource, value: &str, limits: &OverrideLimits) -> Result<Dtab, OverrideError> {
     let malformed = |error| OverrideError::Malformed { origin, error };

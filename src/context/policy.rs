@@ -4,6 +4,7 @@ use super::baggage::dtab_values;
 use super::grant::Grant;
 use super::hosts::{host_without_port, is_address_or_localhost};
 use super::inject::{InjectRule, inject};
+use super::token::{TokenKeys, TokenRefusal, TokenVerifier, take_claims};
 use super::untrusted::drop_steering;
 use super::via::via_entry;
 use super::{
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub trust: Trust,
     /// The hosts whose overrides hold on a listener that trusts by being on loopback, beside addresses and `localhost`.
     pub hosts: Vec<HostPattern>,
+    /// The keys of the tokens that it accepts; without them it accepts none.
+    pub token_keys: Option<TokenKeys>,
     /// The router's label, for `Forwarded`.
     pub router: String,
     /// How many proxies a request may have passed.
@@ -46,6 +50,7 @@ impl Default for Config {
         Self {
             trust: Trust::Nobody,
             hosts: Vec::new(),
+            token_keys: None,
             router: "http".into(),
             max_call_depth: 100,
             overrides: OverrideLimits::default(),
@@ -60,6 +65,8 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub struct Policy {
     config: Config,
+    /// The verifier of tokens, when the listener accepts any.
+    verifier: Option<Rc<TokenVerifier>>,
 }
 
 /// The names that are sent to the upstream, as printed paths.
@@ -91,8 +98,8 @@ pub struct ResponseFindings {
 pub enum Refusal {
     /// The override values are too long: 400.
     #[error(
-        "The headers l5d-ctx-dtab and l5d-dtab and the member dtab of baggage have more than {limit} bytes. \
-         Send fewer or shorter entries."
+        "The headers l5d-ctx-dtab and l5d-dtab, the dtab of a token and the member dtab of baggage have more than \
+         {limit} bytes. Send fewer or shorter entries."
     )]
     OverrideTooLarge {
         /// How many bytes are allowed.
@@ -121,12 +128,17 @@ pub enum Refusal {
     /// The caller has already stopped waiting: 504.
     #[error("The deadline in l5d-ctx-deadline has passed.")]
     DeadlinePassed,
+    /// The token is refused: 403, or 503 when it was not looked at.
+    #[error(transparent)]
+    Token(#[from] TokenRefusal),
 }
 
 impl Policy {
-    /// Makes the policy of one listener.
+    /// Makes the policy of one listener. It remembers the tokens that it has verified, and its clones share them.
     pub fn new(config: Config) -> Self {
-        Self { config }
+        let signed = config.trust.signed().zip(config.token_keys.as_ref());
+        let verifier = signed.map(|(trust, keys)| Rc::new(TokenVerifier::new(trust, keys)));
+        Self { config, verifier }
     }
 
     /// Returns the label of the router.
@@ -153,6 +165,9 @@ impl Policy {
     /// that stay, `baggage` and `tracestate`, the members that steer are removed, and from `baggage` the malformed
     /// ones, which another reader may take for such a member; the others stay as they came.
     ///
+    /// A token is taken out of every request. Its claims are added to a request whose caller may use one, trusted or
+    /// not, and change nothing beside.
+    ///
     /// The grant holds for the answer too, also when the request must not be carried any further, which is the second
     /// value.
     pub fn enter(&self, peer: &Peer, head: &mut Head, context: &mut Context) -> (Grant, Result<(), Refusal>) {
@@ -163,6 +178,7 @@ impl Policy {
     /// Moves the context of a request into `context`, as far as its caller's grant allows.
     fn read(&self, grant: Grant, peer: &Peer, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
         context.clear();
+        let claims = take_claims(self.verifier.as_deref(), peer, grant, head)?;
         if grant.is_trusted() {
             self.take_overrides(head, context)?;
             context.from_caller = context.overrides.len();
@@ -174,6 +190,9 @@ impl Policy {
         } else {
             drop_steering(head, context);
             context.trace = Trace::begin();
+        }
+        if let Some(claims) = claims {
+            claims.grant(head, context, self.config.overrides.rules().max_bytes)?;
         }
         inject(&self.config.inject, peer, head, context);
         context.call_depth = count_via(head.get_all(KnownField::Via));

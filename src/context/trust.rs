@@ -1,5 +1,6 @@
 //! The callers that a listener trusts to steer requests.
 
+use super::token::SignedOverrides;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -20,6 +21,43 @@ pub enum Trust {
     Loopback,
     /// `trust: {from: [...]}`: callers with an address in one of these ranges; never empty in a configuration.
     From(Arc<[Range]>),
+    /// `trust: {signed: {...}}`: callers with a token, with or without `from`.
+    #[serde(untagged)]
+    Signed(Arc<SignedTrust>),
+}
+
+/// The trust of a listener that accepts tokens.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedTrust {
+    /// `from`: ranges of addresses; never empty in a configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Arc<[Range]>>,
+    /// `signed`: the tokens that are accepted.
+    pub signed: SignedOverrides,
+    /// `require`: `any` by default.
+    pub require: Requirement,
+}
+
+impl SignedTrust {
+    /// Returns whether a caller at this address may use a token.
+    pub(super) fn accepts_token_from(&self, caller: SocketAddr) -> bool {
+        match (self.require, &self.from) {
+            (Requirement::All, Some(ranges)) => is_within(ranges, caller),
+            (Requirement::All, None) | (Requirement::Any, _) => true,
+        }
+    }
+}
+
+/// The rule by which addresses and tokens combine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Requirement {
+    /// An address in `from` is trusted, and a token is accepted from every address.
+    #[default]
+    Any,
+    /// No address is trusted, and a token is accepted from an address in `from` alone.
+    All,
 }
 
 impl Trust {
@@ -28,19 +66,43 @@ impl Trust {
         *self == Self::Loopback
     }
 
-    /// Returns whether a caller at this address is trusted.
+    /// Returns whether a caller at this address is trusted, whatever it presents.
     ///
     /// A caller that a socket for both address families shows as `::ffff:10.0.0.1` counts as 10.0.0.1.
     pub fn includes(&self, caller: SocketAddr) -> bool {
         match self {
             Self::Nobody => false,
             Self::Everybody | Self::Loopback => true,
-            Self::From(ranges) => {
-                let address = caller.ip().to_canonical();
-                ranges.iter().any(|range| range.contains(address))
+            Self::From(ranges) => is_within(ranges, caller),
+            Self::Signed(trust) => {
+                trust.require == Requirement::Any
+                    && trust.from.as_ref().is_some_and(|ranges| is_within(ranges, caller))
             }
         }
     }
+
+    /// Returns the ranges of addresses that it names.
+    pub fn ranges(&self) -> &[Range] {
+        match self {
+            Self::From(ranges) => ranges,
+            Self::Signed(trust) => trust.from.as_deref().unwrap_or_default(),
+            Self::Nobody | Self::Everybody | Self::Loopback => &[],
+        }
+    }
+
+    /// Returns the rules of a listener that accepts tokens.
+    pub fn signed(&self) -> Option<&Arc<SignedTrust>> {
+        match self {
+            Self::Signed(trust) => Some(trust),
+            Self::Nobody | Self::Everybody | Self::Loopback | Self::From(_) => None,
+        }
+    }
+}
+
+/// Returns whether the address of a caller is in one of the ranges.
+fn is_within(ranges: &[Range], caller: SocketAddr) -> bool {
+    let address = caller.ip().to_canonical();
+    ranges.iter().any(|range| range.contains(address))
 }
 
 /// A range of addresses of one family, such as `10.244.0.0/16` or `fd00::/8` (RFC 4632, 3.1; RFC 4291, 2.3).
@@ -194,5 +256,29 @@ mod tests {
             assert!(Trust::Everybody.includes(caller) && !Trust::Nobody.includes(caller));
         }
         assert!(!Trust::From([].into()).includes("127.0.0.1:1".parse().unwrap()));
+    }
+
+    #[test]
+    fn addresses_and_tokens_combine() {
+        let pods = Some([range("10.0.0.0/8")].into());
+        let (any, all) = (Requirement::Any, Requirement::All);
+        // Whether the pod, then the stranger, is trusted, and whether it may use a token.
+        for (from, require, trusted, token) in [
+            (None, any, [false, false], [true, true]),
+            (pods.clone(), any, [true, false], [true, true]),
+            (pods, all, [false, false], [true, false]),
+        ] {
+            let signed = SignedOverrides {
+                files: Default::default(),
+                audience: Vec::new(),
+                max_lifetime: 1,
+                revoked: Vec::new(),
+            };
+            let rules = Arc::new(SignedTrust { from, signed, require });
+            let trust = Trust::Signed(Arc::clone(&rules));
+            let callers = ["10.1.2.3:1", "192.0.2.1:1"].map(|caller| caller.parse().unwrap());
+            assert_eq!(callers.map(|caller| trust.includes(caller)), trusted, "{trust:?}");
+            assert_eq!(callers.map(|caller| rules.accepts_token_from(caller)), token, "{trust:?}");
+        }
     }
 }

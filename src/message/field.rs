@@ -64,6 +64,8 @@ pub enum KnownField {
     L5dDtab,
     /// `l5d-ctx-dtab`
     L5dCtxDtab,
+    /// `l5d-dtab-token`, also spelt with underscores: no spelling of it may bring a token to a service.
+    L5dDtabToken,
     /// `l5d-ctx-deadline`
     L5dCtxDeadline,
     /// `l5d-ctx-trace`
@@ -107,6 +109,7 @@ impl KnownField {
             b'h' => one_of(name, &[Self::Host]),
             b'k' => one_of(name, &[Self::KeepAlive]),
             b'l' if begins(name, "l5d-") => match one_of(name, &L5D) {
+                Self::Other if is(name, "l5d-dtab-token") => Self::L5dDtabToken,
                 Self::Other => Self::L5dOther,
                 known => known,
             },
@@ -149,6 +152,7 @@ impl KnownField {
             Self::Tracestate => "tracestate",
             Self::L5dDtab => "l5d-dtab",
             Self::L5dCtxDtab => "l5d-ctx-dtab",
+            Self::L5dDtabToken => "l5d-dtab-token",
             Self::L5dCtxDeadline => "l5d-ctx-deadline",
             Self::L5dCtxTrace => "l5d-ctx-trace",
             Self::L5dSample => "l5d-sample",
@@ -170,6 +174,7 @@ impl KnownField {
             self,
             Self::L5dDtab
                 | Self::L5dCtxDtab
+                | Self::L5dDtabToken
                 | Self::L5dCtxDeadline
                 | Self::L5dCtxTrace
                 | Self::L5dSample
@@ -305,6 +310,9 @@ mod tests {
             ("L5d_Dtab", KnownField::L5dOther),
             ("l5d-ctx_dtab", KnownField::L5dOther),
             ("l5d-ctx-dtab", KnownField::L5dCtxDtab),
+            ("l5d-dtab-token", KnownField::L5dDtabToken),
+            ("L5D_Dtab-TOKEN", KnownField::L5dDtabToken),
+            ("l5d-dtab-tokens", KnownField::L5dOther),
             ("l5d-ctx-deadline", KnownField::L5dCtxDeadline),
             ("l5d-ctx-trace", KnownField::L5dCtxTrace),
             ("l5d-sample", KnownField::L5dSample),
@@ -334,7 +342,7 @@ mod tests {
 
     #[test]
     fn names_the_router_writes_are_known() {
-        for name in ["Host", "Via", "Content-Length", "TE", "baggage", "l5d-reqid", "l5d-dst-residual"] {
+        for name in ["Host", "Via", "Content-Length", "TE", "baggage", "l5d-dtab-token", "l5d-reqid"] {
             assert_eq!(KnownField::of(name.as_bytes()).name(), name);
         }
         for known in L5D.into_iter().chain(PROXY).chain(WITH_T) {
@@ -345,7 +353,16 @@ mod tests {
 
     #[test]
     fn steering_and_hop_by_hop_are_apart() {
-        for name in ["l5d-dtab", "l5d_dtab", "l5d-x", "dtab-local", "x-dtab-00-a", "l5d-reqid", "l5d-err"] {
+        for name in [
+            "l5d-dtab",
+            "l5d_dtab",
+            "l5d-dtab-token",
+            "l5d-x",
+            "dtab-local",
+            "x-dtab-00-a",
+            "l5d-reqid",
+            "l5d-err",
+        ] {
             let known = KnownField::of(name.as_bytes());
             assert!(known.is_steering() && !known.is_hop_by_hop(), "{name}");
         }

@@ -1,5 +1,6 @@
 //! The errors that end a request, and the one table of statuses and texts for its caller.
 
+use crate::context::token::TokenRefusal;
 use crate::context::{OverrideError, Refusal};
 use crate::fault::{Blame, Fault, Status};
 use crate::identify;
@@ -26,7 +27,8 @@ pub enum Error {
     /// The body could not be read, or its framing is broken.
     #[error("the request's body is malformed: {0}")]
     RequestBody(io::Error),
-    /// The context is refused: overrides are too long, too many proxies were passed, or the deadline has passed.
+    /// The context is refused: overrides are too long, a token is not good, too many proxies were passed, or the
+    /// deadline has passed.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// An override is not a dtab, overrides have too many entries, or one has a prefix that is not allowed.
@@ -177,6 +179,8 @@ impl Error {
             Self::Framing(error) if error.status() == 501 => StatusRow::NotImplemented,
             Self::Connect => StatusRow::NotImplemented,
             Self::Refused(Refusal::DeadlinePassed) => StatusRow::TooLate,
+            Self::Refused(Refusal::Token(TokenRefusal::Busy)) => StatusRow::Unavailable,
+            Self::Refused(Refusal::Token(_)) => StatusRow::Forbidden,
             Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) => StatusRow::Malformed,
             Self::Override(OverrideError::Prefix { .. })
             | Self::OverrideRefused(_)
@@ -230,10 +234,17 @@ impl Error {
 
     /// Returns the text for the caller: the full error if the caller is trusted.
     ///
-    /// An error in the message itself is shown in full to every caller, because the caller wrote the message.
+    /// An error in the message itself is shown in full to every caller, because the caller wrote the message. So is one
+    /// in a token: whoever presents it is a stranger as a rule.
     pub(crate) fn text(&self, trusted: bool) -> String {
-        let is_about_message =
-            matches!(self, Self::Head(_) | Self::Framing(_) | Self::RequestBody(_) | Self::Connect);
+        let is_about_message = matches!(
+            self,
+            Self::Head(_)
+                | Self::Framing(_)
+                | Self::RequestBody(_)
+                | Self::Connect
+                | Self::Refused(Refusal::Token(_))
+        );
         if trusted || is_about_message { self.to_string() } else { self.untrusted_text().to_owned() }
     }
 }
@@ -246,6 +257,7 @@ impl Fault for Error {
     fn retryable(&self) -> bool {
         match self {
             Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => true,
+            Self::Refused(Refusal::Token(TokenRefusal::Busy)) => true,
             Self::Connecting { .. } => true,
             Self::Reset { repeatable, .. } => *repeatable,
             _ => false,

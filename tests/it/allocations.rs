@@ -5,7 +5,10 @@
 
 use crate::support::{TestApp, one_router};
 use allocation_counter::measure;
-use signpost::context::{self, Context, Peer, Policy, Trust};
+use signpost::context::token::{
+    GeneratedKey, KeyFiles, KeyKind, SignedOverrides, SigningKey, TokenKeys, TokenRequest,
+};
+use signpost::context::{self, Context, Peer, Policy, Requirement, SignedTrust, Trust};
 use signpost::identify::Identifiers;
 use signpost::interpret::{
     Answer, AnswerState, Bound, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers, Naming, Target,
@@ -18,7 +21,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{self, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{oneshot, watch};
 
@@ -114,6 +117,41 @@ async fn naming_a_cached_request_allocates_nothing() {
         assert!(pin!(naming.name(unseen)).poll(&mut task::Context::from_waker(Waker::noop())).is_pending());
     });
     assert!(counted.count_total > 0);
+}
+
+/// A stranger's token that was verified is found, checked against the clock and granted.
+#[tokio::test(flavor = "current_thread")]
+async fn a_verified_token_allocates_nothing() {
+    let (mut naming, registry) = RequestNaming::new();
+    tokio::spawn(registry.run());
+    let key = GeneratedKey::new(KeyKind::Ed25519).unwrap();
+    let claims = TokenRequest {
+        aud: vec!["http".to_owned()],
+        exp: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 600,
+        nbf: None,
+        jti: TokenRequest::new_id().unwrap(),
+        dtab: Some("/svc/world => /#/any/world-v2".to_owned()),
+        sandbox: Some("pr-17".to_owned()),
+    };
+    let token = SigningKey::read(key.private.as_bytes()).unwrap().sign(&claims).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: world\r\nl5d-dtab-token: {token}\r\n\r\n").into_bytes();
+    let signed = SignedOverrides {
+        files: KeyFiles::default(),
+        audience: claims.aud,
+        max_lifetime: 3600,
+        revoked: Vec::new(),
+    };
+    let trust = Trust::Signed(Arc::new(SignedTrust { from: None, signed, require: Requirement::Any }));
+    let token_keys = Some(TokenKeys::from_jwks(key.jwks.unwrap().as_bytes()).unwrap());
+    naming.policy = Policy::new(context::Config { trust, token_keys, ..context::Config::default() });
+    let first = naming.name(&request).await;
+    let counted = measure(|| {
+        for _ in 0..100 {
+            let mut context = task::Context::from_waker(Waker::noop());
+            assert_eq!(pin!(naming.name(&request)).poll(&mut context), Poll::Ready(first));
+        }
+    });
+    assert_eq!(counted.count_total, 0);
 }
 
 /// How many allocations a request over HTTP/1 costs: the room in which it is served, which a connection that waits does

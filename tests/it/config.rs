@@ -179,13 +179,35 @@ const CASES: &[Case] = &[
     ),
     (
         "routers:\n- protocol: http\n  servers:\n  - trust: {}\n",
-        &[(4, 12, "routers[0].servers[0].trust", "the key `from` is missing")],
+        &[(4, 12, "routers[0].servers[0].trust", "a key is missing: `from`, `signed`, or both")],
     ),
     (
         "routers:\n- protocol: http\n  servers:\n  - trust: {to: [10.0.0.0/8]}\n",
         &[
-            (4, 12, "routers[0].servers[0].trust", "the key `from` is missing"),
+            (4, 12, "routers[0].servers[0].trust", "a key is missing: `from`, `signed`, or both"),
             (4, 13, "routers[0].servers[0].trust.to", "unknown key"),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - trust: {signed: {audience: [], keys: [a, b, c, d, ' '], revoked: x}}\n",
+        &[
+            (4, 32, "routers[0].servers[0].trust.signed.audience", "this list is empty"),
+            (4, 55, "routers[0].servers[0].trust.signed.keys[4]", "expected a text"),
+            (4, 70, "routers[0].servers[0].trust.signed.revoked", "expected a list"),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - trust: {signed: {keys: [a, b, c, d, e], maxLifetimeSeconds: 0}}\n",
+        &[
+            (4, 28, "routers[0].servers[0].trust.signed.keys", "more than 4 files of keys"),
+            (4, 65, "routers[0].servers[0].trust.signed.maxLifetimeSeconds", "expected"),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - trust: {signed: {audience: [a]}, require: all}\n",
+        &[
+            (4, 21, "routers[0].servers[0].trust.signed", "there are no keys"),
+            (4, 47, "routers[0].servers[0].trust.require", "only one of them is there"),
         ],
     ),
     (

@@ -44,6 +44,7 @@ mod snapshots;
 mod starting;
 mod stored_live;
 mod support;
+mod tokens;
 mod transforming;
 mod transforming_kubernetes;
 mod trusting;

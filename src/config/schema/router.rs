@@ -178,7 +178,6 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     // Not in Linkerd 1.
-    section("trust", &[key("from", Works)]),
     section(
         "overrides",
         &[
@@ -211,6 +210,17 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     section("inject caller", &[key("cookie", Works)]),
+    section("trust", &[key("from", Works), one("signed", Works, "signed overrides"), key("require", Works)]),
+    section(
+        "signed overrides",
+        &[
+            key("keys", Works),
+            key("jwks", Works),
+            key("audience", Works),
+            key("maxLifetimeSeconds", Works),
+            key("revoked", Works),
+        ],
+    ),
     section("session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),
     section("forwarded header", &[one("by", Works, "labeler"), one("for", Works, "labeler")]),
     kinds("labeler", &[]),

@@ -156,3 +156,24 @@ fn the_room_is_for_whole_members() {
     assert!(!room.take(&[b'a'; 8193]) && room.take(&[b'a'; 8190]), "one that is too long takes nothing");
     assert!(!room.take(b"ab") && room.take(b"a") && !room.take(b""), "a comma takes a byte");
 }
+
+/// Whole members go, from the end, and never the tenant.
+#[test]
+fn a_tenant_has_its_room_in_a_full_list() {
+    let written = |lines: &[String]| {
+        let mut head = Head::request(b"GET", b"/");
+        lines.iter().for_each(|line| head.append_known(KnownField::Baggage, line.as_bytes()));
+        set_tenant(&mut head, "pr-17", &mut Vec::new());
+        head.get_all(KnownField::Baggage)
+            .map(|line| String::from_utf8(line.to_vec()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let tenant = "sd-routing-key=pr-17".to_owned();
+    let many = |count: usize| (0..count).map(|at| format!("m{at}=a")).collect::<Vec<_>>().join(",");
+    assert_eq!(written(&[many(63)]), [many(63), tenant.clone()]);
+    assert_eq!(written(&[many(40), many(30)]), [many(40), many(23), tenant.clone()]);
+    let long = |bytes: usize| format!("a={}", "b".repeat(bytes - 2));
+    let left = MAX_BYTES - tenant.len() - 1;
+    assert_eq!(written(&[long(left)]), [long(left), tenant.clone()]);
+    assert_eq!(written(&[long(left + 1), "c=d".into()]), ["c=d".to_owned(), tenant]);
+}
