@@ -1,11 +1,13 @@
-//! The subcommands, one file each: `run check delegate fmt demo probe`.
+//! The subcommands, one file each: `run check delegate fmt demo probe keys sign`.
 
 mod check;
 mod delegate;
 mod demo;
 mod fmt;
+mod keys;
 mod probe;
 mod run;
+mod sign;
 
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
@@ -46,7 +48,7 @@ impl From<Exit> for ExitCode {
 
 Exit codes:
   0  done
-  1  a file, a dtab or a path is wrong, the router cannot start, `fmt --check` found something to format, or `probe`
+  1  a file, a key, a dtab or a path is wrong, the router cannot start, `fmt --check` found something to format, or `probe`
      got no 200
   2  the command line cannot be read
   3  delegate: the name leads nowhere, failed, or was not resolved in time
@@ -76,6 +78,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Ask a running router whether it is ready, or alive: for containers without any other client
     Probe(probe::Arguments),
+    /// Make a key that signs tokens for `l5d-dtab-token`
+    Keys(keys::Arguments),
+    /// Sign a token that grants dtab entries, or a sandbox, to whoever presents it
+    Sign(sign::Arguments),
 }
 
 /// A configuration file.
@@ -99,6 +105,8 @@ impl Arguments {
             (Some(Command::Fmt(arguments)), _) => fmt::run(&arguments),
             (Some(Command::Demo(arguments)), _) => demo::run(&arguments),
             (Some(Command::Probe(arguments)), _) => probe::run(&arguments),
+            (Some(Command::Keys(arguments)), _) => keys::run(&arguments),
+            (Some(Command::Sign(arguments)), _) => sign::run(&arguments),
             // clap requires a file where there is no command.
             (None, None) => Exit::Failed,
         };

@@ -15,7 +15,7 @@ fn signpost(arguments: &[&str]) -> Command {
 }
 
 /// Runs the command to its end; what it is given on standard input ends at once.
-fn run(arguments: &[&str], input: &str) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str], input: &str) -> (i32, String, String) {
     let mut child = signpost(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -399,7 +399,7 @@ fn help_shows_examples_and_exit_codes() {
     for part in ["Examples:", "Exit codes:", "run", "check", "delegate", "fmt", "demo"] {
         assert!(stdout.contains(part), "{part}: {stdout}");
     }
-    for command in ["run", "check", "delegate", "fmt", "demo"] {
+    for command in ["run", "check", "delegate", "fmt", "demo", "keys", "sign"] {
         let (code, stdout, _) = run(&[command, "--help"], "");
         assert!(code == 0 && stdout.contains("Examples:"), "{stdout}");
     }

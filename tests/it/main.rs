@@ -40,6 +40,7 @@ mod own_sockets;
 mod readme;
 mod reference;
 mod reloading;
+mod signing;
 mod snapshots;
 mod starting;
 mod stored_live;
