@@ -3,7 +3,12 @@
 //! `benches/README.md` says what the figures mean and which aims they have.
 
 use criterion::{BenchmarkId, Criterion};
-use signpost::context::{Context, OverrideLimits, Peer, Policy, Trust, decode_overrides};
+use signpost::context::token::{
+    GeneratedKey, KeyFiles, KeyKind, SignedOverrides, SigningKey, TokenKeys, TokenRequest,
+};
+use signpost::context::{
+    Context, OverrideLimits, Peer, Policy, Requirement, SignedTrust, Trust, decode_overrides,
+};
 use signpost::identify::Identifiers;
 use signpost::interpret::{
     Answer, AnswerState, AnswerTable, Bound, DelegationOutcome, Endpoint, EndpointSet, Explore, Leaf, Namer,
@@ -19,7 +24,7 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{self, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -129,6 +134,15 @@ fn binding(criterion: &mut Criterion) {
         });
     }
 
+    // A stranger's token, verified once.
+    let (trust, token_keys, request) = signed();
+    worker.policy =
+        Policy::new(context::Config { trust, token_keys: Some(token_keys), ..context::Config::default() });
+    control.block_on(worker.chosen(&request));
+    group.bench_function("cached token", |bencher| {
+        bencher.iter(|| at_once(worker.chosen(black_box(&request))));
+    });
+
     // What remembers one name forgets each of two as soon as it sees the other.
     let cache = CacheConfig { names: NonZeroUsize::MIN, ..CacheConfig::default() };
     let mut forgetful = Worker::new(namer_handle.clone(), cache);
@@ -146,6 +160,33 @@ fn binding(criterion: &mut Criterion) {
             control.block_on(new.chosen(black_box(PLAIN)))
         });
     });
+}
+
+/// Returns the trust of a listener that accepts tokens, its keys, and a request with a token for the next hour.
+fn signed() -> (Trust, TokenKeys, Vec<u8>) {
+    let key = GeneratedKey::new(KeyKind::Ed25519).expect("there are random numbers");
+    let keys = TokenKeys::from_pem(key.public.expect("it is a pair").as_bytes()).expect("it is a key");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    let claims = TokenRequest {
+        aud: vec!["http".to_owned()],
+        exp: now.as_secs() + 3600,
+        nbf: None,
+        jti: TokenRequest::new_id().expect("there are random numbers"),
+        dtab: Some(OVERRIDE.to_owned()),
+        sandbox: None,
+    };
+    let signing = SigningKey::read(key.private.as_bytes()).expect("it is a key");
+    let token = signing.sign(&claims).expect("it signs");
+    let plain = String::from_utf8_lossy(PLAIN);
+    let request = plain.replace("\r\n\r\n", &format!("\r\nl5d-dtab-token: {token}\r\n\r\n"));
+    let signed = SignedOverrides {
+        files: KeyFiles::default(),
+        audience: claims.aud,
+        max_lifetime: 7200,
+        revoked: Vec::new(),
+    };
+    let trust = SignedTrust { from: None, signed, require: Requirement::Any };
+    (Trust::Signed(Arc::new(trust)), keys, request.into_bytes())
 }
 
 /// The part of a worker that a request meets before it is sent.
