@@ -269,3 +269,20 @@ impl Fault for Error {
         Status { http, grpc }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_refused_in_full_to_every_caller() {
+        let table = [(TokenRefusal::Unsigned, (403, 7, false)), (TokenRefusal::Busy, (503, 14, true))];
+        for (refusal, expected) in table {
+            let error = Error::Refused(Refusal::Token(refusal));
+            let Status { http, grpc } = error.status();
+            assert_eq!((http, grpc, error.retryable()), expected, "{error}");
+            assert_eq!(error.text(false), refusal.to_string());
+            assert!(!error.ends_connection());
+        }
+    }
+}

@@ -106,6 +106,11 @@ async fn a_token_steers_for_a_stranger_and_reaches_no_service() {
             assert!(answer.status == 403 && answer.text().contains(told), "{told}: {answer:?}");
             assert!(answer.fields.iter().all(|(name, _)| !name.starts_with("l5d-")), "{answer:?}");
         }
+        if caller == Http2 {
+            let call = [("content-type", "application/grpc"), ("te", "trailers"), ("l5d-dtab-token", "x")];
+            let answer = client.get(&call).await;
+            assert_eq!((answer.status, answer.field("grpc-status")), (200, Some("7")));
+        }
         app.stop().await;
     }
 }

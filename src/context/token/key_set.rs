@@ -17,7 +17,7 @@ const MAX_KID: usize = 256;
 const MIN_SECRET: usize = 32;
 
 /// The keys that verify the tokens of a listener. Debug prints no secret.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct KeySet(Vec<VerifyingKey>);
 
 /// One key.
@@ -137,6 +137,18 @@ impl KeySet {
             .filter(move |key| key.algorithm == algorithm && kid.map_or(key.is_default, |kid| key.kid == kid))
     }
 }
+
+impl PartialEq for VerifyingKey {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { kid, is_default, key, validation, algorithm } = self;
+        let bytes = |key: &DecodingKey| key.try_get_as_bytes().map(<[u8]>::to_vec);
+        (kid, is_default, algorithm, validation)
+            == (&other.kid, &other.is_default, &other.algorithm, &other.validation)
+            && bytes(key) == bytes(&other.key)
+    }
+}
+
+impl Eq for VerifyingKey {}
 
 impl VerifyingKey {
     fn new(algorithm: Algorithm, kid: String, key: DecodingKey) -> Self {

@@ -211,8 +211,11 @@ async fn publish_changes(
         match files.read() {
             Ok(keys) => {
                 rejection.set(None);
-                sender.send_replace(Arc::new(keys));
-                tracing::info!("the keys for tokens were read again");
+                // A change may be announced without one: then the tokens that were verified stay.
+                if **sender.borrow() != keys {
+                    sender.send_replace(Arc::new(keys));
+                    tracing::info!("the keys for tokens have changed");
+                }
             }
             Err(error) => rejection.set(Some(error.to_string())),
         }
