@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use libfuzzer_sys::fuzz_target;
 use signpost::context::token::{KeyFiles, SignedOverrides, SigningKey, TokenKeys};
 use signpost::context::{
-    Config, Context, Peer, Policy, Refusal, Requirement, SignedTrust, Trust, decode_overrides,
+    Config, Context, OverrideSource, Peer, Policy, Refusal, Requirement, SignedTrust, Trust, decode_overrides,
 };
 use signpost::message::{Head, HeadLimits, KnownField};
 use signpost_fuzz::cut;
@@ -67,8 +67,12 @@ fn enter(token: &[u8]) -> Option<Result<(), Refusal>> {
     assert!(!grant.is_trusted() && !head.contains(KnownField::L5dDtabToken));
     if entered.is_ok() {
         let limits = policy.override_limits();
-        if let Ok(overrides) = decode_overrides(context.overrides(), &limits) {
-            assert_eq!(overrides.token_entries, overrides.dtab.len(), "a stranger has nothing beside");
+        if let Ok(overrides) = decode_overrides(context.overrides(), limits) {
+            assert_eq!(
+                overrides.count(OverrideSource::Token),
+                overrides.dtab.len(),
+                "a stranger has nothing beside"
+            );
         }
         assert!(context.overrides().len() <= 8193);
         let baggage: usize = head.get_all(KnownField::Baggage).map(<[u8]>::len).sum();
