@@ -126,7 +126,7 @@ fn from_a_trusted_caller(mut head: Head) {
     if policy.enter(&peer, &mut head, &mut here).1.is_err() {
         return;
     }
-    let Ok(overrides) = decode_overrides(here.overrides(), &policy.override_limits()) else { return };
+    let Ok(overrides) = decode_overrides(here.overrides(), policy.override_limits()) else { return };
     let names = UpstreamNames {
         service: b"/svc/world",
         client: b"/$/inet/127.1/80",
@@ -139,7 +139,7 @@ fn from_a_trusted_caller(mut head: Head) {
     assert_eq!(baggage(&head), before, "baggage travels by itself");
     let mut there = Context::new();
     policy.enter(&peer, &mut head, &mut there).1.expect("the next hop accepts the request");
-    let carried = decode_overrides(there.overrides(), &policy.override_limits()).map(|carried| carried.dtab);
+    let carried = decode_overrides(there.overrides(), policy.override_limits()).map(|carried| carried.dtab);
     assert_eq!(carried, Ok(overrides.dtab));
     assert_eq!(there.deadline(), here.deadline());
     assert_eq!(there.trace().root, here.trace().root);
