@@ -179,6 +179,27 @@ async fn a_reload_revokes_and_a_bad_key_file_changes_nothing() {
     app.stop().await;
 }
 
+/// The signer may grant no more than the listener allows to be overridden.
+#[tokio::test(flavor = "local")]
+async fn limits_on_overrides_hold_for_tokens() {
+    let team = Team::new(KeyKind::Ed25519);
+    let limits = ", overrides: {prefixes: [/stage], maxBytes: 60}";
+    let dtab = "/svc/* => /stage ; /stage => /$/io.buoyant.http.status/204";
+    let app = TestApp::start(&one_router(dtab, &(team.trust("") + limits))).await;
+    let mut client = app.client().await;
+    for (granted, status) in [
+        ("/stage => /$/io.buoyant.http.status/205".to_owned(), 205),
+        ("/svc => /$/io.buoyant.http.status/205".to_owned(), 403),
+        (format!("/stage => /{}", "a".repeat(60)), 400),
+    ] {
+        let field = format!("l5d-dtab-token: {}\r\n", team.sign(&granted, None, 60));
+        let answer = client.get("world", &field).await;
+        assert_eq!(answer.status(), status, "{granted}");
+        assert!(!answer.text().contains("/stage"), "a stranger is told nothing internal");
+    }
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "local")]
 async fn addresses_and_tokens_are_combined_as_required() {
     const POD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
