@@ -31,18 +31,23 @@ impl Config {
     ///
     /// A note is surprising when a listener trusts no caller and no key of the file decides that: in Linkerd it would
     /// trust its callers.
+    ///
+    /// A listener with rules of `inject` that every caller can meet at will has another note, which says which these are.
     pub fn notes(&self) -> Vec<Note> {
-        let note = |listener: ConfiguredListener<'_>| {
+        let notes = |listener: ConfiguredListener<'_>| {
             let ConfiguredListener { router, server, place, .. } = listener;
-            let (file, label, address, reason) =
-                (&self.file, &router.label, server.address(), &server.trust_reason);
-            let meaning = meaning(&server.trust);
-            Note {
-                text: format!("{file}:{place}: router {label}, {address}: {reason}. {meaning}"),
-                is_surprising: server.trust == Trust::Nobody && !server.trust_is_set,
-            }
+            let (file, label, address) = (&self.file, &router.label, server.address());
+            let note = |text: String, is_surprising| Note {
+                text: format!("{file}:{place}: router {label}, {address}: {text}"),
+                is_surprising,
+            };
+            let trust = note(
+                format!("{}. {}{}", server.trust_reason, meaning(&server.trust), limits_text(server)),
+                server.trust == Trust::Nobody && !server.trust_is_set,
+            );
+            [Some(trust), rules_met_at_will(server).map(|text| note(text, false))]
         };
-        self.listeners().map(note).collect()
+        self.listeners().flat_map(notes).flatten().collect()
     }
 
     /// Returns a warning for each range of trusted callers that holds an address of this machine, unless it is of
@@ -128,6 +133,30 @@ fn meaning(trust: &Trust) -> &'static str {
     }
 }
 
+/// Returns a sentence about the limits of overrides; nothing when there are none but the default ones.
+fn limits_text(server: &Server) -> &'static str {
+    let rules = server.overrides.rules();
+    if rules.prefixes.is_none() && rules.destinations.is_none() {
+        return "";
+    }
+    ". What an override may change, and where it may lead, is limited by `overrides`"
+}
+
+/// Returns which rules of `inject` every caller can meet by what it sends, a cookie for example.
+fn rules_met_at_will(server: &Server) -> Option<String> {
+    let rules = (1..).zip(&*server.inject).filter(|(_, rule)| rule.when.can_be_met_at_will());
+    let rules: Vec<_> = rules.map(|(number, _)| number.to_string()).collect();
+    let (noun, numbers) = match &*rules {
+        [] => return None,
+        [one] => ("rule", one.clone()),
+        several => ("rules", several.join(", ")),
+    };
+    Some(format!(
+        "every caller can meet the conditions of {noun} {numbers} of `inject` at will, trusted or not, by what it sends. \
+         Where that must not be, add `from`, or `percent` with `by: peer`"
+    ))
+}
+
 /// Returns the warning about a range that holds an address of this machine.
 fn masquerade_text(range: &Range, own: IpAddr) -> String {
     format!(
@@ -141,6 +170,35 @@ fn masquerade_text(range: &Range, own: IpAddr) -> String {
 mod tests {
     use crate::config::read;
     use std::net::IpAddr;
+
+    #[test]
+    fn rules_that_every_caller_can_meet_are_named() {
+        let yaml = "routers:\n- protocol: http\n  servers:\n  - inject: [RULES]\n";
+        let at_will = "{when: {cookie: {a: b}}, dtab: /a => /b}";
+        let by_address = "{when: {cookie: {a: b}, from: [10.0.0.0/8]}, dtab: /a => /b}";
+        for (rules, expected) in [
+            (vec![at_will], Some("the conditions of rule 1 of `inject` at will")),
+            (vec![by_address], None),
+            (vec![], None),
+            (vec![at_will, by_address, at_will], Some("the conditions of rules 1, 3 of `inject` at will")),
+        ] {
+            let notes = read("f", &yaml.replace("RULES", &rules.join(", "))).unwrap().notes();
+            let found = notes.get(1).map(|note| note.text.as_str());
+            assert_eq!(notes.len(), 1 + usize::from(expected.is_some()));
+            assert!(found.is_none_or(|found| found.contains(expected.unwrap())), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn limits_on_overrides_are_mentioned() {
+        for (limits, expected) in
+            [("destinations: [/a]", true), ("prefixes: [/a]", true), ("maxEntries: 1", false)]
+        {
+            let yaml = format!("routers:\n- protocol: http\n  servers:\n  - overrides: {{{limits}}}\n");
+            let notes = read("f", &yaml).unwrap().notes();
+            assert_eq!(notes[0].text.ends_with("is limited by `overrides`"), expected, "{limits}");
+        }
+    }
 
     #[test]
     fn ranges_with_an_address_of_this_machine_are_warned_of() {
