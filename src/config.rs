@@ -7,7 +7,7 @@
 //! 1. `source::node` makes nodes of the text.
 //! 2. `validation` compares them with the `schema`: keys and kinds that are unknown, refused or not built are errors;
 //!    those without effect are [`Warning`]s.
-//! 3. `router`, `server`, `signed`, `access_log`, `naming` and `process` read the keys that work.
+//! 3. `router`, `server`, `signed`, `access_log`, `naming`, `sandboxes` and `process` read the keys that work.
 //! 4. `cross_checks` compares values across the file: labels and ports must differ, settings of a shared log must not.
 //! 5. `json` shows the result, for the admin server.
 //!
@@ -28,6 +28,7 @@ mod process;
 mod reader;
 mod resolved;
 mod router;
+mod sandboxes;
 mod schema;
 mod server;
 mod signed;
@@ -114,10 +115,11 @@ fn resolve(name: &str, text: &str, is_directory: fn(&Path) -> bool) -> Result<Co
     let (admin, admin_place) = process::admin(&root, &mut report);
     let (routers, router_places) = router::routers(&root, &mut report);
     let (namers, namer_places) = naming::namers(&root, is_directory, &mut report);
+    let sandboxes = sandboxes::sandboxes(&root, &mut report);
     let places = Places { admin: admin_place, routers: router_places, namers: namer_places };
     cross_checks::check(&document, &admin, &routers, &places, &mut report);
     let warnings = report.finish()?;
-    Ok(Config { file: name.to_owned(), admin, routers, namers, places, warnings })
+    Ok(Config { file: name.to_owned(), admin, routers, namers, sandboxes, places, warnings })
 }
 
 /// Returns the place of a value, or of the mapping it belongs to when the value is absent.

@@ -24,8 +24,11 @@ mod peer;
 mod policy;
 #[cfg(test)]
 mod properties;
+mod removals;
 mod request_context;
 mod request_target;
+mod steering;
+mod tenancy;
 pub mod token;
 mod trace;
 mod trust;
@@ -44,8 +47,10 @@ pub use self::overrides::{OverrideError, OverrideSource, Overrides, decode_overr
 pub(crate) use self::overrides::{list, write_limits_key};
 pub use self::peer::Peer;
 pub use self::policy::{Config, Policy, Refusal, ResponseFindings, UpstreamNames};
+pub use self::removals::{RemovalKind, Removals};
 pub use self::request_context::Context;
 pub use self::request_target::RequestTarget;
+pub use self::tenancy::Tenancy;
 pub use self::trace::Trace;
 pub use self::trust::{Range, RangeError, Requirement, SignedTrust, Trust};
 pub use self::via::{count_own_via, count_via};

@@ -8,12 +8,13 @@ use crate::source::node::Place;
 /// Parts that cannot change stay as they are in `running`; each comes back as a warning with its place in the new file.
 pub(super) fn merge(running: &Config, new: &Config) -> (Config, Vec<Warning>) {
     let mut left = RestartWarnings { file: &new.file, warnings: Vec::new() };
-    let Config { file, admin, routers: _, namers, places, warnings } = new;
+    let Config { file, admin, routers: _, namers, sandboxes, places, warnings } = new;
     let config = Config {
         file: file.clone(),
         admin: merge_admin(&running.admin, admin, places.admin, &mut left),
         routers: merge_routers(running, new, &mut left),
         namers: namers.clone(),
+        sandboxes: sandboxes.clone(),
         places: running.places.clone(),
         warnings: warnings.clone(),
     };
@@ -237,6 +238,7 @@ routers:
         let new = "
 admin: {port: 9990, shutdownDelayMs: 1, shutdownGraceMs: 2}
 namers: [{kind: io.l5d.rewrite, prefix: /r, pattern: '/{a}', name: '/b/{a}'}]
+sandboxes: {keys: [tenant], headers: [x-tenant], queryParameter: t}
 routers:
 - protocol: http
   label: a

@@ -16,10 +16,17 @@ pub(super) fn routers(
     ingresses: &Ingresses,
     keys: &OpenKeys,
 ) -> Vec<RouterSettings> {
-    config.routers.iter().map(|one| router(one, ingresses, keys)).collect()
+    let listeners = ListenerParts { tenancy: &config.sandboxes, keys };
+    config.routers.iter().map(|one| router(one, ingresses, &listeners)).collect()
 }
 
-fn router(router: &config::Router, ingresses: &Ingresses, keys: &OpenKeys) -> RouterSettings {
+/// The parts of a listener's settings that all routers share.
+struct ListenerParts<'a> {
+    tenancy: &'a context::Tenancy,
+    keys: &'a OpenKeys,
+}
+
+fn router(router: &config::Router, ingresses: &Ingresses, parts: &ListenerParts<'_>) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     RouterSettings {
         prefix: router.dst_prefix.clone(),
@@ -33,7 +40,7 @@ fn router(router: &config::Router, ingresses: &Ingresses, keys: &OpenKeys) -> Ro
             },
             clients: clients(router),
         },
-        listeners: router.servers.iter().map(|server| listener(router, server, keys)).collect(),
+        listeners: router.servers.iter().map(|server| listener(router, server, parts)).collect(),
     }
 }
 
@@ -57,10 +64,11 @@ fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) ->
     }
 }
 
-fn listener(router: &config::Router, server: &config::Server, keys: &OpenKeys) -> ListenerSettings {
+fn listener(router: &config::Router, server: &config::Server, parts: &ListenerParts<'_>) -> ListenerSettings {
     let policy = context::Config {
         trust: server.trust.clone(),
-        token_keys: server.trust.signed().and_then(|trust| keys.keys(&trust.signed.files)),
+        tenancy: parts.tenancy.clone(),
+        token_keys: server.trust.signed().and_then(|trust| parts.keys.keys(&trust.signed.files)),
         overrides: server.overrides.clone(),
         inject: Arc::clone(&server.inject),
         hosts: server.hosts.clone(),

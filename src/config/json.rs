@@ -113,6 +113,7 @@ admin:
   shutdownDelayMs: 2000
   shutdownGraceMs: 3000
   socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
+sandboxes: {keys: [tenant, Sd-Sandbox], headers: [x-tenant], queryParameter: t}
 namers:
 - {kind: io.l5d.fs, rootDir: names}
 - {kind: io.l5d.fs, rootDir: /names, prefix: /two/parts}

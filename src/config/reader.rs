@@ -193,7 +193,7 @@ impl<'a, 'r> Reader<'a, 'r> {
 }
 
 /// The texts that [`is_field_name`] accepts, in words.
-const FIELD_NAME: &str = "the name of a header";
+pub(super) const FIELD_NAME: &str = "the name of a header";
 
 /// Describes the error of a name's parser without its excerpt: the line of the file is shown instead.
 pub(super) fn describe(what: &str, error: &ParseError) -> String {

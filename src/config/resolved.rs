@@ -2,7 +2,7 @@
 
 use super::Warning;
 use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
-use crate::context::{Forwarded, HostPattern, InjectRule, OverrideLimits, Trust};
+use crate::context::{Forwarded, HostPattern, InjectRule, OverrideLimits, Tenancy, Trust};
 use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
@@ -25,6 +25,8 @@ pub struct Config {
     pub routers: Vec<Router>,
     /// The namers, in the order of the file: a later one is asked first.
     pub namers: Vec<namer::Config>,
+    /// `sandboxes`: the names by which requests carry a tenant.
+    pub sandboxes: Tenancy,
     /// The places of these in the file.
     #[serde(skip)]
     pub places: Places,

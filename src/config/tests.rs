@@ -1,6 +1,8 @@
 use super::*;
 use crate::context::token::{KeyFiles, SignedOverrides};
-use crate::context::{Forwarded, HostParameter, Labeler, OverrideLimits, Requirement, SignedTrust, Trust};
+use crate::context::{
+    Forwarded, HostParameter, Labeler, OverrideLimits, Requirement, SignedTrust, Tenancy, Trust,
+};
 use crate::proxy::AccessFormat;
 use crate::telemetry::{LogFile, LogTarget, RollPolicy};
 use crate::{identify, namer};
@@ -555,5 +557,41 @@ fn routers_share_an_access_log_only_if_they_keep_it_alike() {
     }
     for key in ["Format: json", "RollPolicy: daily", "Append: false", "RotateCount: 1"] {
         assert!(two(&format!("httpAccessLog: a.log, httpAccessLog{key}")).is_err(), "{key}");
+    }
+}
+
+#[test]
+fn the_names_of_tenants_are_read_and_checked() {
+    let with = |sandboxes: &str| format!("sandboxes: {sandboxes}\n{}", router(""));
+    assert_eq!(config(&router("")).sandboxes, Tenancy::default());
+    assert_eq!(config(&with("{}")).sandboxes, Tenancy::default());
+    let own =
+        config(&with("{keys: [tenant, sd-sandbox], headers: [X-Tenant, x_space], queryParameter: my.t}"));
+    let expected = Tenancy {
+        keys: vec!["tenant".into(), "sd-sandbox".into()],
+        headers: vec!["X-Tenant".into(), "x_space".into()],
+        query_parameter: Some("my.t".into()),
+    };
+    assert_eq!((own.sandboxes.first_key(), &own.sandboxes), (Some("tenant"), &expected));
+    let many = |count: usize| (0..count).map(|at| format!("k{at}")).collect::<Vec<_>>().join(",");
+    assert_eq!(config(&with(&format!("{{keys: [{}]}}", many(16)))).sandboxes.keys.len(), 16);
+    for (sandboxes, expected) in [
+        ("{keys: []}", "f.yaml:1:19: sandboxes.keys: this list is empty"),
+        ("{keys: tenant}", "f.yaml:1:19: sandboxes.keys: expected a list"),
+        ("{keys: [a b]}", "expected the key of a member of baggage"),
+        ("{keys: [a%20b]}", "expected the key of a member of baggage"),
+        ("{keys: ['a,b']}", "expected the key of a member of baggage"),
+        ("{keys: [Dtab]}", "the member `dtab` holds a dtab, and no tenant: leave it out"),
+        ("{keys: [a, b, A]}", "f.yaml:1:26: sandboxes.keys[2]: `A` stands in this list already"),
+        (&format!("{{keys: [{}]}}", many(17)), "this list has 17 names: 16 are the most"),
+        ("{headers: [x tenant]}", "expected the name of a header"),
+        ("{headers: [Baggage]}", "the router has a use of its own for `Baggage`"),
+        ("{headers: [l5d-tenant]}", "the router has a use of its own for `l5d-tenant`"),
+        ("{queryParameter: 'a&b'}", "expected the name of a query parameter"),
+        ("{queryParameter: ''}", "expected the name of a query parameter"),
+        ("{tenant: a}", "tenant"),
+    ] {
+        let errors = read("f.yaml", &with(sandboxes)).expect_err(sandboxes).to_string();
+        assert!(errors.contains(expected), "{sandboxes}: {errors}");
     }
 }

@@ -1,4 +1,4 @@
-//! The members of `baggage`: their keys, their values, and the keys that steer a request.
+//! The members of `baggage`: their keys and their values.
 //!
 //! The value of the header is a list, over all of its lines: `key=value;property;property=value, key=value` (W3C
 //! Baggage, 3.3). Blanks may stand around every part. Values are percent-encoded, keys are compared with their case. A
@@ -8,7 +8,6 @@
 //! behind them.
 
 use super::forwarded::is_token;
-use crate::message::{Head, KnownField};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::combinator::{all_consuming, map_opt, opt};
@@ -20,19 +19,6 @@ use std::fmt::Write as _;
 
 /// The key of the member that holds a dtab.
 pub(super) const DTAB: &str = "dtab";
-
-/// The keys that steer a request: the dtab's, and those by which Signadot, Okteto and mirrord choose a tenant.
-const STEERING_KEYS: [&str; 5] = [DTAB, "sd-routing-key", "sd-sandbox", "okteto-divert", "mirrord-session"];
-
-/// The key under which a tenant is written: the first of those that choose one.
-fn first_tenancy_key() -> &'static str {
-    "sd-routing-key"
-}
-
-/// Returns whether a member chooses a tenant.
-fn is_tenancy(member: &[u8]) -> bool {
-    steering_key(key(member)).is_some_and(|steering| steering != DTAB)
-}
 
 /// The most of a baggage that has to be passed on (W3C Baggage, 3.3.2): members, and bytes with the commas between
 /// them.
@@ -53,30 +39,6 @@ pub(super) fn key(member: &[u8]) -> &[u8] {
 pub(super) fn value(member: &[u8]) -> Option<&[u8]> {
     let (_, value) = all_consuming(delimited(blanks, well_formed, blanks)).parse(member).ok()?;
     Some(value)
-}
-
-/// Returns the values of the members of one line that hold a dtab, still percent-encoded; `None` for one that is
-/// malformed.
-pub(super) fn dtab_values(line: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
-    members(line).filter(|member| key(member) == DTAB.as_bytes()).map(value)
-}
-
-/// Returns the steering key that a key is, or that a service or proxy behind the router may take it for.
-///
-/// Libraries differ from the standard: some percent-decode keys, read `+` as a blank, drop bytes that are not text, or
-/// ignore the case. So all of that makes no difference here, however often a key is encoded.
-pub(super) fn steering_key(key: &[u8]) -> Option<&'static str> {
-    if key.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+')) {
-        return STEERING_KEYS.into_iter().find(|steering| key.eq_ignore_ascii_case(steering.as_bytes()));
-    }
-    // A letter beyond ASCII may have the upper or lower case of one that is in it.
-    let read: String = String::from_utf8_lossy(&fully_decoded(key))
-        .chars()
-        .flat_map(char::to_uppercase)
-        .flat_map(char::to_lowercase)
-        .filter(|letter| letter.is_ascii_graphic() && *letter != '+')
-        .collect();
-    STEERING_KEYS.into_iter().find(|steering| read == *steering)
 }
 
 /// The room that is left in a list that is written here.
@@ -101,24 +63,6 @@ impl ListRoom {
         *self = Self { members, bytes };
         true
     }
-}
-
-/// Writes a tenant into `baggage`, in place of every member that chooses one; `value` is percent-encoded.
-///
-/// The other members stay as they came, as many as there is room for beside it.
-pub(super) fn set_tenant(head: &mut Head, value: &str, scratch: &mut Vec<u8>) {
-    scratch.clear();
-    for part in [first_tenancy_key(), "=", value] {
-        scratch.extend_from_slice(part.as_bytes());
-    }
-    let mut room = ListRoom::default();
-    room.take(scratch);
-    head.replace_values(KnownField::Baggage, |line| {
-        let others = members(line).filter(|member| !is_tenancy(member));
-        let kept: Vec<&[u8]> = others.filter(|member| room.take(member)).collect();
-        (kept.len() < members(line).count()).then(|| kept.join(b",".as_slice()))
-    });
-    head.append_known(KnownField::Baggage, scratch);
 }
 
 /// Percent-encodes a value of baggage: all bytes but ASCII letters, digits and `-._~`, as JavaScript and Python do.
@@ -147,7 +91,7 @@ pub(super) fn decode_value(value: &[u8]) -> Vec<u8> {
 }
 
 /// Percent-decodes a key as often as there is something to decode: the bytes behind a `%` may be encoded themselves.
-fn fully_decoded(key: &[u8]) -> Vec<u8> {
+pub(super) fn fully_decoded(key: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(key.len());
     for &byte in key {
         decoded.push(byte);

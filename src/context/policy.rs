@@ -1,14 +1,15 @@
 //! The policy of a listener.
 
-use super::baggage::dtab_values;
+use super::baggage::{DTAB, key, members, value};
 use super::grant::Grant;
 use super::hosts::{host_without_port, is_address_or_localhost};
 use super::inject::{InjectRule, inject};
+use super::steering::SteeringNames;
 use super::token::{TokenKeys, TokenRefusal, TokenVerifier, take_claims};
 use super::untrusted::drop_steering;
 use super::via::via_entry;
 use super::{
-    Context, Deadline, Forwarded, HostPattern, OverrideLimits, OverrideSource, Peer, Trace, Trust,
+    Context, Deadline, Forwarded, HostPattern, OverrideLimits, OverrideSource, Peer, Tenancy, Trace, Trust,
     count_own_via, count_via,
 };
 use crate::message::{Head, HopByHopFields, KnownField};
@@ -30,6 +31,8 @@ pub struct Config {
     pub hosts: Vec<HostPattern>,
     /// The keys of the tokens that it accepts; without them it accepts none.
     pub token_keys: Option<TokenKeys>,
+    /// The names by which requests carry a tenant. The first of its keys is the one that a router writes.
+    pub tenancy: Tenancy,
     /// The router's label, for `Forwarded`.
     pub router: String,
     /// How many proxies a request may have passed.
@@ -51,6 +54,7 @@ impl Default for Config {
             trust: Trust::Nobody,
             hosts: Vec::new(),
             token_keys: None,
+            tenancy: Tenancy::default(),
             router: "http".into(),
             max_call_depth: 100,
             overrides: OverrideLimits::default(),
@@ -67,6 +71,7 @@ pub struct Policy {
     config: Config,
     /// The verifier of tokens, when the listener accepts any.
     verifier: Option<Rc<TokenVerifier>>,
+    names: SteeringNames,
 }
 
 /// The names that are sent to the upstream, as printed paths.
@@ -94,7 +99,7 @@ pub struct ResponseFindings {
 }
 
 /// The reason why a request is not carried any further; the text is the body of the response.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// The override values are too long: 400.
     #[error(
@@ -105,12 +110,15 @@ pub enum Refusal {
         /// How many bytes are allowed.
         limit: usize,
     },
-    /// The member of `baggage` that holds a dtab is malformed: 400.
+    /// A member of `baggage` that holds a dtab or names a tenant is malformed: 400.
     #[error(
-        "The member dtab of the header baggage is malformed. Percent-encode its value: %20 stands for a blank, \
+        "The member {key} of the header baggage is malformed. Percent-encode its value: %20 stands for a blank, \
          %3B for a semicolon, %2C for a comma, %25 for a percent sign."
     )]
-    MalformedBaggage,
+    MalformedMember {
+        /// Its key.
+        key: String,
+    },
     /// The request has passed too many proxies: 400.
     #[error(
         "Maximum number of calls ({limit}) has been exceeded. Please check for proxy loops: Via names {passed} proxies, \
@@ -138,7 +146,7 @@ impl Policy {
     pub fn new(config: Config) -> Self {
         let signed = config.trust.signed().zip(config.token_keys.as_ref());
         let verifier = signed.map(|(trust, keys)| Rc::new(TokenVerifier::new(trust, keys)));
-        Self { config, verifier }
+        Self { names: SteeringNames::new(&config.tenancy), config, verifier }
     }
 
     /// Returns the label of the router.
@@ -161,9 +169,10 @@ impl Policy {
 
     /// Checks a request that came in and moves its context into `context`, which is cleared first.
     ///
-    /// The steering fields of an untrusted caller are removed unread, so they cannot even be malformed. From the lists
-    /// that stay, `baggage` and `tracestate`, the members that steer are removed, and from `baggage` the malformed
-    /// ones, which another reader may take for such a member; the others stay as they came.
+    /// The steering fields of an untrusted caller are removed unread, so they cannot even be malformed. From `baggage`
+    /// the members that steer are removed, and the malformed ones, which another reader may take for such a member; the
+    /// others stay as they came. With a `tracestate` in which a member steers, its whole trace is left behind. From the
+    /// target the query parameter that names a tenant is removed.
     ///
     /// A token is taken out of every request. Its claims are added to a request whose caller may use one, trusted or
     /// not, and change nothing beside.
@@ -188,11 +197,14 @@ impl Policy {
                 head.remove(known);
             }
         } else {
-            drop_steering(head, context);
+            drop_steering(head, &self.names, context);
             context.trace = Trace::begin();
         }
         if let Some(claims) = claims {
-            claims.grant(head, context, self.config.overrides.rules().max_bytes)?;
+            claims.grant_dtab(context, self.config.overrides.rules().max_bytes)?;
+            if let Some(tenant) = claims.tenant() {
+                self.names.set_tenant(head, tenant, &mut context.scratch);
+            }
         }
         inject(&self.config.inject, peer, head, context);
         context.call_depth = count_via(head.get_all(KnownField::Via));
@@ -229,7 +241,7 @@ impl Policy {
     /// is that of an untrusted one. Those that `inject` gave it stay.
     pub fn drop_overrides(&self, head: &mut Head, context: &mut Context) {
         context.overrides.drain(..std::mem::take(&mut context.from_caller));
-        drop_steering(head, context);
+        drop_steering(head, &self.names, context);
     }
 
     /// Prepares a request for its upstream, once per request.
@@ -308,8 +320,13 @@ impl Policy {
             }
             Ok(())
         };
-        for value in head.get_all(KnownField::Baggage).flat_map(dtab_values) {
-            take(value.ok_or(Refusal::MalformedBaggage)?, OverrideSource::Baggage)?;
+        for member in head.get_all(KnownField::Baggage).flat_map(members) {
+            let key = key(member);
+            let is_dtab = key == DTAB.as_bytes();
+            if is_dtab || self.names.is_tenant_key(key) {
+                let value = value(member).ok_or_else(|| malformed(key))?;
+                take(if is_dtab { value } else { b"" }, OverrideSource::Baggage)?;
+            }
         }
         let sources =
             [(KnownField::L5dCtxDtab, OverrideSource::Ctx), (KnownField::L5dDtab, OverrideSource::User)];
@@ -319,6 +336,10 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+fn malformed(key: &[u8]) -> Refusal {
+    Refusal::MalformedMember { key: String::from_utf8_lossy(key).into_owned() }
 }
 
 /// Returns whether a field has the text of a failed gRPC call: it stands for the body, and may name internals.

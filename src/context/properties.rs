@@ -1,8 +1,9 @@
 //! Properties of the decoders: each returns, whatever the bytes, and reads back the values that its encoder writes.
 
-use super::baggage::{decode_value, members, steering_key, value};
+use super::baggage::{decode_value, members, value};
+use super::steering::SteeringNames;
 use super::{
-    Deadline, OverrideLimits, OverrideSource, RequestTarget, Trace, count_own_via, count_via,
+    Deadline, OverrideLimits, OverrideSource, RequestTarget, Tenancy, Trace, count_own_via, count_via,
     decode_overrides, encode_baggage_value,
 };
 use crate::name::Dtab;
@@ -64,7 +65,8 @@ proptest! {
             prop_assert!(!member.contains(&b','));
             prop_assert!(value(member).is_none_or(|value| decode_value(value).len() <= value.len()));
         }
-        let _ = steering_key(&hostile);
+        let names = SteeringNames::new(&Tenancy::default());
+        let _ = (names.of_key(&hostile), names.of_item(&hostile), names.is_tenant_parameter(&hostile));
     }
 
     #[test]

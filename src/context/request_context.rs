@@ -1,6 +1,6 @@
 //! The context of one request.
 
-use super::{Deadline, Trace};
+use super::{Deadline, RemovalKind, Removals, Trace};
 use std::time::{Duration, SystemTime};
 
 /// The context that one request carried, as [`Policy::enter`](super::Policy::enter) found it.
@@ -13,7 +13,7 @@ pub struct Context {
     pub(super) from_caller: usize,
     pub(super) deadline: Option<Deadline>,
     pub(super) trace: Trace,
-    pub(super) dropped: u32,
+    pub(super) removals: Removals,
     pub(super) call_depth: u32,
     /// The buffer for values before they are appended to a head.
     pub(super) scratch: Vec<u8>,
@@ -27,12 +27,12 @@ impl Context {
 
     /// Forgets the last request and keeps the memory.
     pub fn clear(&mut self) {
-        let Self { overrides, from_caller, deadline, trace, dropped, call_depth, scratch } = self;
+        let Self { overrides, from_caller, deadline, trace, removals, call_depth, scratch } = self;
         overrides.clear();
         *from_caller = 0;
         *deadline = None;
         *trace = Trace::default();
-        *dropped = 0;
+        *removals = Removals::default();
         *call_depth = 0;
         scratch.clear();
     }
@@ -66,10 +66,15 @@ impl Context {
         &self.trace
     }
 
+    /// Returns the counts of what was removed from the request because its caller may not send it.
+    pub fn removals(&self) -> &Removals {
+        &self.removals
+    }
+
     /// Returns the number of override fields, and of `dtab` members of `baggage` and its like, that were dropped because
     /// the caller is not trusted.
     pub fn dropped(&self) -> u32 {
-        self.dropped
+        self.removals.of(RemovalKind::Override)
     }
 
     /// Returns the number of proxies that the request had passed when it came, by its `Via` fields.

@@ -1,55 +1,35 @@
 //! The removal of everything that steers from the request of an untrusted caller.
 
-use super::Context;
-use super::baggage::{DTAB, ListRoom, key, members, steering_key, value};
+mod lists;
+mod query;
+
+use super::steering::SteeringNames;
+use super::{Context, RemovalKind};
 use crate::message::{Field, Head, KnownField};
 
-/// Removes every field that steers, and the members that steer from the lists that stay; counts the overrides among
-/// them.
-pub(super) fn drop_steering(head: &mut Head, context: &mut Context) {
-    head.remove_where(|field| {
-        let (gone, is_override) = match field.known {
-            KnownField::BaggageItem => {
-                let steering = steering_key(&item_key(field.name));
-                (steering.is_some(), steering == Some(DTAB))
-            }
-            known => (known.is_steering(), known.is_steering() && is_override(&field)),
-        };
-        context.dropped += u32::from(is_override);
-        gone
+/// Removes everything that steers: fields, members of the lists that stay, and the query parameter; counts it by kind.
+pub(super) fn drop_steering(head: &mut Head, names: &SteeringNames, context: &mut Context) {
+    let removals = &mut context.removals;
+    head.remove_where(|field| match steering_field(&field, names) {
+        Some(kind) => {
+            removals.add(kind);
+            true
+        }
+        None => false,
     });
-    // Another reader of `baggage` may take a malformed member for one that steers.
-    context.dropped += cut_members(head, KnownField::Baggage, |member| value(member).is_some());
-    context.dropped += cut_members(head, KnownField::Tracestate, |_| true);
+    lists::cut_baggage(head, names, removals);
+    lists::drop_steering_trace(head, names, removals);
+    query::cut_query(head, names, removals);
 }
 
-/// Removes from a list the members that steer and those that may not stay, each as a whole; returns the number of
-/// overrides among them. A list without such members stays as it is.
-fn cut_members(head: &mut Head, known: KnownField, may_stay: fn(&[u8]) -> bool) -> u32 {
-    let (mut overrides, mut is_cut) = (0, false);
-    for member in head.get_all(known).flat_map(members) {
-        let steering = steering_key(key(member));
-        overrides += u32::from(steering == Some(DTAB));
-        is_cut |= steering.is_some() || !may_stay(member);
+/// Returns the kind of a field that steers as a whole.
+fn steering_field(field: &Field<'_>, names: &SteeringNames) -> Option<RemovalKind> {
+    match field.known {
+        KnownField::Other => names.is_tenant_header(field.name).then_some(RemovalKind::Tenant),
+        KnownField::BaggageItem => names.of_item(field.name).map(RemovalKind::from),
+        known if known.is_steering() && is_override(field) => Some(RemovalKind::Override),
+        known => known.is_steering().then_some(RemovalKind::L5d),
     }
-    if is_cut {
-        let mut room = ListRoom::default();
-        head.replace_values(known, |line| {
-            let stays = |member: &&[u8]| steering_key(key(member)).is_none() && may_stay(member);
-            let kept: Vec<&[u8]> = members(line).filter(stays).filter(|member| room.take(member)).collect();
-            (kept.len() < members(line).count()).then(|| kept.join(b",".as_slice()))
-        });
-    }
-    overrides
-}
-
-/// Returns the key in the name of a field that holds one member of baggage.
-fn item_key(name: &[u8]) -> Vec<u8> {
-    let is_opentracing = name.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'o'));
-    let prefix = if is_opentracing { "ot-baggage-" } else { "uberctx-" };
-    let key = name.get(prefix.len()..).unwrap_or_default();
-    // A CGI gateway folds the two.
-    key.iter().map(|&byte| if byte == b'_' { b'-' } else { byte }).collect()
 }
 
 /// Returns whether a field that steers holds dtab entries, in whatever spelling.

@@ -212,7 +212,7 @@ impl Error {
             Self::Override(_)
                 | Self::OverrideRefused(_)
                 | Self::DeniedAddress { .. }
-                | Self::Refused(Refusal::OverrideTooLarge { .. } | Refusal::MalformedBaggage)
+                | Self::Refused(Refusal::OverrideTooLarge { .. } | Refusal::MalformedMember { .. })
         )
     }
 

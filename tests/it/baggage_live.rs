@@ -102,6 +102,10 @@ async fn a_trusted_caller_is_told_what_is_wrong_with_its_baggage() {
     let mut client = app.client().await;
     let many = ["/a=>/b"; 101].join("%3B");
     for (value, told) in [
+        (
+            "sd-sandbox=a b",
+            "The member sd-sandbox of the header baggage is malformed. Percent-encode its value",
+        ),
         ("dtab=/a => /b", "The member dtab of the header baggage is malformed. Percent-encode its value"),
         ("dtab=/a=>/b;", "The member dtab of the header baggage is malformed. Percent-encode its value"),
         ("x=y,dtab=%2Fa%20=%20b", "The member dtab of the header baggage is not a dtab.\n"),
@@ -121,7 +125,7 @@ async fn a_trusted_caller_is_told_what_is_wrong_with_its_baggage() {
 #[tokio::test(flavor = "local")]
 async fn what_steers_in_a_strangers_lists_is_cut_out() {
     type Fields = &'static [(&'static str, &'static str)];
-    let table: [(Fields, Fields, u64); 7] = [
+    let table: [(Fields, Fields, u64); 8] = [
         (&[("baggage", "dtab=/svc=>/$/fail")], &[], 1),
         (
             &[("baggage", "a=b ,dtab=%2Fsvc=>%2F$%2Ffail;p, c = d;e"), ("baggage", "f=%2C")],
@@ -130,7 +134,12 @@ async fn what_steers_in_a_strangers_lists_is_cut_out() {
         ),
         (&[("baggage", "sd-routing-key=a,Okteto-Divert=b,user=c")], &[("baggage", "user=c")], 0),
         (&[("baggage", "DTAB=/a=>/b,%64tab=/a=>/b,x=y,dtab=\"")], &[("baggage", "x=y")], 3),
-        (&[("tracestate", "a=b,dtab=/a=>/b,mirrord-session=c")], &[("tracestate", "a=b")], 1),
+        (
+            &[("traceparent", "x"), ("tracestate", "a=b,dtab=/a=>/b,mirrord-session=c"), ("b3", "0")],
+            &[("b3", "0")],
+            1,
+        ),
+        (&[("traceparent", "x"), ("tracestate", "a=b")], &[("traceparent", "x"), ("tracestate", "a=b")], 0),
         (
             &[("ot-baggage-dtab", "/a=>/b"), ("uberctx-sd-sandbox", "a"), ("ot-baggage-user", "b")],
             &[("ot-baggage-user", "b")],

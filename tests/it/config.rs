@@ -38,7 +38,7 @@ const CASES: &[Case] = &[
                 1,
                 1,
                 "router",
-                "unknown key; known here: routers, namers, telemetry, admin, usage (did you mean `routers`?)",
+                "unknown key; known here: routers, namers, telemetry, admin, sandboxes, usage (did you mean `routers`?)",
             ),
             (1, 1, "", "there are no routers"),
         ],

@@ -1,4 +1,4 @@
-//! The file as a whole, the admin server, telemeters.
+//! The file as a whole, the admin server, the names of tenants, telemeters.
 
 use super::Support::{Inside, NoEffect, NotYet, Works};
 use super::{ADMIN_RULES, IDENTIFIER_PORT, RECENT, Section, TLS, TRACES, key, kinds, list, one, section};
@@ -16,6 +16,7 @@ pub(super) const SECTIONS: &[Section] = &[
             list("namers", Works, "namer"),
             list("telemetry", Inside, "telemeter"),
             one("admin", Works, "admin"),
+            one("sandboxes", Works, "sandboxes"),
             key("usage", NoEffect(NO_REPORT)),
         ],
     ),
@@ -33,6 +34,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("workerThreads", NoEffect("one thread of its own serves the admin server")),
         ],
     ),
+    section("sandboxes", &[key("keys", Works), key("headers", Works), key("queryParameter", Works)]),
     kinds("telemeter", &[]),
     section(
         "telemeter kind",

@@ -83,97 +83,10 @@ fn values_are_decoded_once() {
 }
 
 #[test]
-fn the_dtab_is_found_by_its_key_alone() {
-    let values = |line: &'static str| dtab_values(line.as_bytes()).collect::<Vec<_>>();
-    assert_eq!(
-        values("a=dtab, dtab = x ;p=q,dtab=,Dtab=y,%64tab=z,a;dtab=1"),
-        [Some(b"x".as_slice()), Some(b"")]
-    );
-    assert_eq!(values("dtab,dtab=/a => /b,dtab;a=b"), [None; 3]);
-}
-
-#[test]
-fn keys_that_may_be_taken_for_a_steering_one() {
-    for steering in STEERING_KEYS {
-        assert_eq!(steering_key(steering.as_bytes()), Some(steering));
-        assert_eq!(steering_key(steering.to_ascii_uppercase().as_bytes()), Some(steering));
-        let mut encoded: String = steering.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        for _ in 0..5 {
-            assert_eq!(steering_key(encoded.as_bytes()), Some(steering), "{encoded}");
-            encoded = encoded.replace('%', "%25");
-        }
-    }
-    let taken = [
-        "d%74ab",
-        "%44TAB",
-        "d%7%34ab",
-        "+dtab",
-        "dtab%20",
-        "%09dtab",
-        "%2Bdtab",
-        "dta%00b",
-        "dtab%ff",
-        "%C2%A0dtab",
-        "dtab%EF%BB%BF",
-        "\u{a0}dtab",
-    ];
-    for key in taken {
-        assert_eq!(steering_key(key.as_bytes()), Some(DTAB), "{key}");
-    }
-    // The Kelvin sign and the long s.
-    assert_eq!(steering_key(b"o%E2%84%AAteto-divert"), Some("okteto-divert"));
-    assert_eq!(steering_key(b"%c5%bfd-sandbox"), Some("sd-sandbox"));
-    for key in [
-        "",
-        "dtabs",
-        "xdtab",
-        "d-tab",
-        "sd_sandbox",
-        "dtab%",
-        "dtab%2",
-        "%zzdtab",
-        "%2564%25",
-        "tenant",
-        "a%20b",
-    ] {
-        assert_eq!(steering_key(key.as_bytes()), None, "{key}");
-    }
-}
-
-/// A key that is encoded a thousand times over costs one step for each of its bytes.
-#[test]
-fn a_key_of_escapes_is_read_in_one_pass() {
-    let key = format!("%{}64tab", "25".repeat(1_000_000));
-    assert_eq!(steering_key(key.as_bytes()), Some(DTAB));
-    assert_eq!(fully_decoded("%".repeat(1_000_000).as_bytes()).len(), 1_000_000);
-}
-
-#[test]
 fn the_room_is_for_whole_members() {
     let mut room = ListRoom::default();
     assert!((0..64).all(|_| room.take(b"a=b")) && !room.take(b"a=b"));
     let mut room = ListRoom::default();
     assert!(!room.take(&[b'a'; 8193]) && room.take(&[b'a'; 8190]), "one that is too long takes nothing");
     assert!(!room.take(b"ab") && room.take(b"a") && !room.take(b""), "a comma takes a byte");
-}
-
-/// Whole members go, from the end, and never the tenant.
-#[test]
-fn a_tenant_has_its_room_in_a_full_list() {
-    let written = |lines: &[String]| {
-        let mut head = Head::request(b"GET", b"/");
-        lines.iter().for_each(|line| head.append_known(KnownField::Baggage, line.as_bytes()));
-        set_tenant(&mut head, "pr-17", &mut Vec::new());
-        head.get_all(KnownField::Baggage)
-            .map(|line| String::from_utf8(line.to_vec()).unwrap())
-            .collect::<Vec<_>>()
-    };
-    let tenant = "sd-routing-key=pr-17".to_owned();
-    let many = |count: usize| (0..count).map(|at| format!("m{at}=a")).collect::<Vec<_>>().join(",");
-    assert_eq!(written(&[many(63)]), [many(63), tenant.clone()]);
-    assert_eq!(written(&[many(40), many(30)]), [many(40), many(23), tenant.clone()]);
-    let long = |bytes: usize| format!("a={}", "b".repeat(bytes - 2));
-    let left = MAX_BYTES - tenant.len() - 1;
-    assert_eq!(written(&[long(left)]), [long(left), tenant.clone()]);
-    assert_eq!(written(&[long(left + 1), "c=d".into()]), ["c=d".to_owned(), tenant]);
 }

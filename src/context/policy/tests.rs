@@ -129,9 +129,9 @@ fn a_trusted_callers_overrides_are_taken_in_order() {
 
 #[test]
 fn a_trusted_callers_baggage_is_read_and_stays() {
-    let malformed = Err(Refusal::MalformedBaggage);
+    let malformed = |key: &str| Err(Refusal::MalformedMember { key: key.to_owned() });
     type Case = (&'static [&'static str], Result<(), Refusal>, &'static [u8]);
-    let table: [Case; 9] = [
+    let table: [Case; 12] = [
         (&["baggage: dtab=/a=>/b"], Ok(()), b"/a=>/b\x01"),
         (
             &["Baggage: x=y, dtab = %2Fa%20=>/b ;p=q,dtab=", "baggage: dtab=/c=>/d"],
@@ -141,17 +141,20 @@ fn a_trusted_callers_baggage_is_read_and_stays() {
         (&["baggage: Dtab=/a=>/b,%64tab=/a=>/b,sd-sandbox=x,ä,\"=,"], Ok(()), b""),
         (&["baggage: dtab=not-a-dtab"], Ok(()), b"not-a-dtab\x01"),
         (&["tracestate: dtab=/a=>/b", "ot-baggage-dtab: /a=>/b", "uberctx-dtab: /a=>/b"], Ok(()), b""),
-        (&["baggage: dtab=/a => /b"], malformed, b""),
-        (&["baggage: dtab=/a=>/b;"], malformed, b""),
-        (&["baggage: a=b,dtab"], malformed, b""),
-        (&["baggage: dtab=\"/a=>/b\""], malformed, b""),
+        (&["baggage: dtab=/a => /b"], malformed("dtab"), b""),
+        (&["baggage: dtab=/a=>/b;"], malformed("dtab"), b""),
+        (&["baggage: a=b,dtab"], malformed("dtab"), b""),
+        (&["baggage: dtab=\"/a=>/b\""], malformed("dtab"), b""),
+        (&["baggage: sd-sandbox = x;p,SD-Sandbox=\",%73d-sandbox=a b"], Ok(()), b""),
+        (&["baggage: sd-sandbox=a b"], malformed("sd-sandbox"), b""),
+        (&["baggage: a=b", "baggage: dtab=/a=>/b,okteto-divert"], malformed("okteto-divert"), b"/a=>/b\x01"),
     ];
     for (lines, expected, raw) in table {
         let (entered, context, left) = enter(&policy(Trust::Everybody), lines);
         assert_eq!((entered, context.overrides()), (expected, raw), "{lines:?}");
         assert_eq!((left, context.dropped()), (lines.iter().map(|line| (*line).to_owned()).collect(), 0));
     }
-    let text = Refusal::MalformedBaggage.to_string();
+    let text = Refusal::MalformedMember { key: "dtab".into() }.to_string();
     assert!(text.starts_with("The member dtab of the header baggage is malformed."), "{text}");
 
     // The entries of baggage have the lowest precedence, wherever the header stands.

@@ -2,10 +2,9 @@
 
 use super::refusal::TokenRefusal;
 use super::signed_overrides::SignedOverrides;
-use crate::context::baggage::{encode_baggage_value, set_tenant};
+use crate::context::baggage::encode_baggage_value;
 use crate::context::overrides::count_bytes;
 use crate::context::{Context, OverrideSource, Refusal};
-use crate::message::Head;
 use crate::name::Dtab;
 use serde::{Deserialize, Deserializer, de};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -122,14 +121,8 @@ impl Claims {
         self.dtab.len() + self.sandbox.len()
     }
 
-    /// Grants the claims to a request: the dtab as a layer of overrides, the tenant key in `baggage`. `limit` is that of
-    /// all overrides in bytes.
-    pub(in crate::context) fn grant(
-        &self,
-        head: &mut Head,
-        context: &mut Context,
-        limit: usize,
-    ) -> Result<(), Refusal> {
+    /// Grants the dtab to a request, as a layer of its overrides. `limit` is that of all overrides in bytes.
+    pub(in crate::context) fn grant_dtab(&self, context: &mut Context, limit: usize) -> Result<(), Refusal> {
         if !self.dtab.is_empty() {
             if count_bytes(&context.overrides) + self.dtab.len() > limit {
                 return Err(Refusal::OverrideTooLarge { limit });
@@ -137,10 +130,12 @@ impl Claims {
             context.overrides.extend_from_slice(self.dtab.as_bytes());
             context.overrides.push(OverrideSource::Token.end());
         }
-        if !self.sandbox.is_empty() {
-            set_tenant(head, &self.sandbox, &mut context.scratch);
-        }
         Ok(())
+    }
+
+    /// Returns the tenant, percent-encoded, to be written into `baggage`.
+    pub(in crate::context) fn tenant(&self) -> Option<&str> {
+        (!self.sandbox.is_empty()).then_some(&*self.sandbox)
     }
 }
 

@@ -1,0 +1,57 @@
+//! The members that steer, cut out of `baggage`.
+
+use crate::context::baggage::{ListRoom, key, members, value};
+use crate::context::steering::SteeringNames;
+use crate::context::{RemovalKind, Removals};
+use crate::message::{Head, KnownField};
+
+/// Removes from `baggage` the members that steer and those that are malformed, each as a whole. A list without such
+/// members stays as it is.
+///
+/// Another reader may take a malformed member for one that steers.
+pub(super) fn cut_baggage(head: &mut Head, names: &SteeringNames, removals: &mut Removals) {
+    let mut is_cut = false;
+    for kind in head.get_all(KnownField::Baggage).flat_map(members).filter_map(|member| fault(member, names))
+    {
+        removals.add(kind);
+        is_cut = true;
+    }
+    if !is_cut {
+        return;
+    }
+    let mut room = ListRoom::default();
+    head.replace_values(KnownField::Baggage, |line| {
+        let stays = |member: &&[u8]| fault(member, names).is_none();
+        let kept: Vec<&[u8]> = members(line).filter(stays).filter(|member| room.take(member)).collect();
+        (kept.len() < members(line).count()).then(|| kept.join(b",".as_slice()))
+    });
+}
+
+/// Returns why a member of `baggage` may not stay, if it may not.
+fn fault(member: &[u8], names: &SteeringNames) -> Option<RemovalKind> {
+    match names.of_key(key(member)) {
+        Some(steering) => Some(steering.into()),
+        None => value(member).is_none().then_some(RemovalKind::Malformed),
+    }
+}
+
+/// Removes `tracestate` and `traceparent` when a member of `tracestate` steers, so that a new trace begins behind the
+/// router.
+///
+/// Who changes `tracestate` has to change `traceparent` with it (W3C Trace Context, 3.5 and 4), and no span of the
+/// router's is there to take its place.
+pub(super) fn drop_steering_trace(head: &mut Head, names: &SteeringNames, removals: &mut Removals) {
+    let mut steers = false;
+    for steering in
+        head.get_all(KnownField::Tracestate).flat_map(members).filter_map(|member| names.of_key(key(member)))
+    {
+        removals.add(steering.into());
+        steers = true;
+    }
+    if steers {
+        let gone = head.remove_where(|field| {
+            field.known == KnownField::Tracestate || field.name.eq_ignore_ascii_case(b"traceparent")
+        });
+        removals.add_many(RemovalKind::Trace, gone);
+    }
+}

@@ -1,0 +1,48 @@
+//! The query parameter that carries a tenant, cut out of a request's target.
+
+use crate::context::steering::SteeringNames;
+use crate::context::{RemovalKind, Removals, RequestTarget};
+use crate::message::Head;
+
+/// Removes every occurrence of the parameter that carries a tenant. The others stay as they came; a `?` with nothing
+/// left behind it goes too.
+pub(super) fn cut_query(head: &mut Head, names: &SteeringNames, removals: &mut Removals) {
+    if !names.has_parameter() {
+        return;
+    }
+    let RequestTarget { path, query: Some(query) } = RequestTarget::split(head.target()) else { return };
+    let carries_tenant = |parameter: &&[u8]| names.is_tenant_parameter(name(parameter));
+    let count = parameters(query).filter(carries_tenant).count();
+    if count == 0 {
+        return;
+    }
+    let mut left =
+        parameters(query).filter(|parameter| !carries_tenant(parameter)).collect::<Vec<_>>().concat();
+    if parameters(query).last().is_some_and(|last| carries_tenant(&last) && !ends(last)) {
+        // Its separator stands before it.
+        left.pop();
+    }
+    let separator: &[u8] = if left.is_empty() { b"" } else { b"?" };
+    let target = [path, separator, &left].concat();
+    head.set_target(&target);
+    removals.add_many(RemovalKind::Tenant, count);
+}
+
+/// Returns the parameters of a query, each with the separator behind it. Some readers take `;` for one.
+fn parameters(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    query.split_inclusive(is_separator)
+}
+
+/// Returns the name of a parameter, still percent-encoded.
+fn name(parameter: &[u8]) -> &[u8] {
+    parameter.split(|byte| *byte == b'=' || is_separator(byte)).next().unwrap_or_default()
+}
+
+/// Returns whether a parameter ends in a separator.
+fn ends(parameter: &[u8]) -> bool {
+    parameter.last().is_some_and(is_separator)
+}
+
+fn is_separator(byte: &u8) -> bool {
+    matches!(byte, b'&' | b';')
+}
