@@ -163,6 +163,7 @@ fn merge_server(
         trust_reason: _,
         overrides: _,
         inject: _,
+        forwarded_from: _,
         max_concurrent_requests: _,
         max_connections: _,
         max_headers: _,
@@ -251,7 +252,7 @@ routers:
   maxHeadersKB: 16
   servers:
   - {port: 0, label: first, maxConnections: 3, maxHeaders: 4, headersTimeoutMs: 5}
-  - {port: 4140, trust: nobody, serverSession: {lifeTimeMs: 6}, socketOptions: {readTimeoutMs: 1}}
+  - {port: 4140, trust: nobody, forwardedFrom: [], serverSession: {lifeTimeMs: 6}, socketOptions: {readTimeoutMs: 1}}
   - {port: 0, label: second, timeoutMs: 9, timestampHeader: x-when, addForwardedHeader: {}}
 - protocol: http
   label: b

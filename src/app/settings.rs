@@ -74,6 +74,7 @@ fn listener(router: &config::Router, server: &config::Server, parts: &ListenerPa
         hosts: server.hosts.clone(),
         router: router.label.clone(),
         max_call_depth: server.max_call_depth,
+        forwarded_from: server.forwarded_from.clone(),
         forwarded: server.add_forwarded_header.clone(),
         timestamp_header: server.timestamp_header.clone(),
     };

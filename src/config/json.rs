@@ -197,6 +197,8 @@ routers:
   - {port: 0, addForwardedHeader: {by: {kind: ip}, for: {kind: connectionRandom}}}
   - port: 0
     socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
+  - {port: 0, trust: nobody, forwardedFrom: [10.0.0.0/8, "::1"]}
+  - {port: 0, forwardedFrom: []}
   - {port: 0, trust: {from: [10.0.0.0/8, 127.0.0.1, "::1", "::ffff:10.0.0.0/104"]}}
   - {port: 0, trust: {signed: {keys: [a.pem, /b.pem], jwks: keys.json}}}
   - {port: 0, trust: {signed: {jwks: keys.json, maxLifetimeSeconds: 60, audience: [a, b], revoked: [c, d]}}}

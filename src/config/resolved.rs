@@ -2,7 +2,7 @@
 
 use super::Warning;
 use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
-use crate::context::{Forwarded, HostPattern, InjectRule, OverrideLimits, Tenancy, Trust};
+use crate::context::{Forwarded, ForwardedFrom, HostPattern, InjectRule, OverrideLimits, Tenancy, Trust};
 use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
@@ -288,6 +288,10 @@ pub struct Server {
     /// `inject`: the rules by which requests get overrides that they do not carry.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub inject: Arc<[InjectRule]>,
+    /// `forwardedFrom`: the peers whose `Forwarded` and `X-Forwarded-*` are kept; by default those that are trusted by their
+    /// address.
+    #[serde(skip_serializing_if = "is_default")]
+    pub forwarded_from: ForwardedFrom,
     /// `maxConcurrentRequests`: more are refused; unlimited by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent_requests: Option<usize>,

@@ -5,7 +5,7 @@ use super::reader::{MAX_INT, Reader};
 use super::resolved::{Http2Config, LOOPBACK, Protocol, Server, SessionConfig};
 use super::signed::signed;
 use crate::context::{
-    Forwarded, HostParameter, HostPattern, Labeler, Range, Requirement, SignedTrust, Trust,
+    Forwarded, ForwardedFrom, HostParameter, HostPattern, Labeler, Range, Requirement, SignedTrust, Trust,
 };
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
@@ -65,6 +65,7 @@ fn server(
         trust_reason,
         overrides: super::overrides::limits(&mut reader),
         inject: super::inject::rules(&mut reader),
+        forwarded_from: forwarded_from(&mut reader),
         max_concurrent_requests: reader.number("maxConcurrentRequests", 1..=MAX_INT),
         max_connections: reader.number("maxConnections", 1..=MAX_INT).unwrap_or(10_000),
         max_headers: reader.number("maxHeaders", 1..=MAX_HEADERS).unwrap_or(100),
@@ -221,6 +222,12 @@ fn ranges(reader: &mut Reader<'_, '_>) -> Option<Arc<[Range]>> {
         );
     }
     Some(ranges.into())
+}
+
+/// Reads `forwardedFrom`; an empty list is nobody.
+fn forwarded_from(reader: &mut Reader<'_, '_>) -> ForwardedFrom {
+    let ranges = reader.ranges("forwardedFrom");
+    ranges.map_or(ForwardedFrom::Trusted, |ranges| ForwardedFrom::Ranges(ranges.into()))
 }
 
 /// Reads `hosts`; warns where it has no effect.

@@ -1,7 +1,8 @@
 use super::*;
 use crate::context::token::{KeyFiles, SignedOverrides};
 use crate::context::{
-    Forwarded, HostParameter, Labeler, OverrideLimits, Requirement, SignedTrust, Tenancy, Trust,
+    Forwarded, ForwardedFrom, HostParameter, Labeler, OverrideLimits, Requirement, SignedTrust, Tenancy,
+    Trust,
 };
 use crate::proxy::AccessFormat;
 use crate::telemetry::{LogFile, LogTarget, RollPolicy};
@@ -170,6 +171,7 @@ fn every_key_that_works_ends_in_its_field() {
         trust_reason: "trusts nobody: `trust: nobody` is set".into(),
         overrides: OverrideLimits::default(),
         inject: Arc::new([]),
+        forwarded_from: ForwardedFrom::Trusted,
         max_concurrent_requests: Some(13),
         max_connections: 10_000,
         max_headers: 100,
@@ -593,5 +595,26 @@ fn the_names_of_tenants_are_read_and_checked() {
     ] {
         let errors = read("f.yaml", &with(sandboxes)).expect_err(sandboxes).to_string();
         assert!(errors.contains(expected), "{sandboxes}: {errors}");
+    }
+}
+
+#[test]
+fn the_peers_whose_word_counts() {
+    let from = |keys: &str| {
+        let text = router(&format!("  servers: [{{port: 0{keys}}}]\n"));
+        config(&text).routers.remove(0).servers.remove(0).forwarded_from
+    };
+    assert_eq!(from(""), ForwardedFrom::Trusted);
+    assert_eq!(from(", forwardedFrom: []"), ForwardedFrom::Ranges([].into()));
+    let ranges = ["10.0.0.0/8", "fd00::1/128"].map(|range| range.parse().unwrap());
+    assert_eq!(from(", forwardedFrom: [10.0.0.0/8, 'fd00::1']"), ForwardedFrom::Ranges(ranges.into()));
+    for (keys, expected) in [
+        ("forwardedFrom: 10.0.0.0/8", "f.yaml:3:29: routers[0].servers[0].forwardedFrom: expected a list"),
+        ("forwardedFrom: [pods]", "expected a range of addresses"),
+        ("forwardedFrom: [10.1.0.0/8]", "the range is `10.0.0.0/8`"),
+    ] {
+        let text = router(&format!("  servers: [{{{keys}}}]\n"));
+        let errors = read("f.yaml", &text).expect_err(keys).to_string();
+        assert!(errors.contains(expected), "{keys}: {errors}");
     }
 }

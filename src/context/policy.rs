@@ -1,6 +1,7 @@
 //! The policy of a listener.
 
 use super::baggage::{DTAB, key, members, value};
+use super::forwarding::write_anew;
 use super::grant::Grant;
 use super::hosts::{host_without_port, is_address_or_localhost};
 use super::inject::{InjectRule, inject};
@@ -9,8 +10,8 @@ use super::token::{TokenKeys, TokenRefusal, TokenVerifier, take_claims};
 use super::untrusted::drop_steering;
 use super::via::via_entry;
 use super::{
-    Context, Deadline, Forwarded, HostPattern, OverrideLimits, OverrideSource, Peer, Tenancy, Trace, Trust,
-    count_own_via, count_via,
+    Context, Deadline, Forwarded, ForwardedFrom, HostPattern, OverrideLimits, OverrideSource, Peer, Tenancy,
+    Trace, Trust, count_own_via, count_via,
 };
 use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
@@ -41,6 +42,8 @@ pub struct Config {
     pub overrides: OverrideLimits,
     /// The rules by which requests get overrides that they do not carry, in their order.
     pub inject: Arc<[InjectRule]>,
+    /// The peers whose fields about the hops before them are kept, whether they are trusted or not.
+    pub forwarded_from: ForwardedFrom,
     /// The element of `Forwarded` that is added, if any.
     pub forwarded: Option<Forwarded>,
     /// The name of a field that gets the time in milliseconds since 1970 when the request has no such field.
@@ -59,6 +62,7 @@ impl Default for Config {
             max_call_depth: 100,
             overrides: OverrideLimits::default(),
             inject: Arc::new([]),
+            forwarded_from: ForwardedFrom::Trusted,
             forwarded: None,
             timestamp_header: None,
         }
@@ -174,6 +178,9 @@ impl Policy {
     /// others stay as they came. With a `tracestate` in which a member steers, its whole trace is left behind. From the
     /// target the query parameter that names a tenant is removed.
     ///
+    /// What a peer says about the hops before it is replaced by its address, unless it may say so. That is asked of its
+    /// address, and neither a token nor a grant changes anything in it.
+    ///
     /// A token is taken out of every request. Its claims are added to a request whose caller may use one, trusted or
     /// not, and change nothing beside.
     ///
@@ -187,6 +194,10 @@ impl Policy {
     /// Moves the context of a request into `context`, as far as its caller's grant allows.
     fn read(&self, grant: Grant, peer: &Peer, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
         context.clear();
+        // Before `inject`, whose conditions may read the fields.
+        if !self.config.forwarded_from.includes(peer, &self.config.trust) {
+            write_anew(head, peer, context);
+        }
         let claims = take_claims(self.verifier.as_deref(), peer, grant, head)?;
         if grant.is_trusted() {
             self.take_overrides(head, context)?;
@@ -364,7 +375,7 @@ fn take_trace(head: &mut Head, context: &mut Context) {
 }
 
 /// Returns a value written into a buffer that is used again.
-fn written(scratch: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+pub(super) fn written(scratch: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
     scratch.clear();
     write(scratch);
     scratch

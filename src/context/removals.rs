@@ -16,11 +16,14 @@ pub enum RemovalKind {
     Malformed,
     /// `trace`: `traceparent`, or a `tracestate` in which a member steers.
     Trace,
+    /// `forwarded`: a field that says over which hops the request came, such as `X-Forwarded-For`.
+    Forwarded,
 }
 
 impl RemovalKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Override, Self::L5d, Self::Tenant, Self::Malformed, Self::Trace];
+    pub const ALL: [Self; 6] =
+        [Self::Override, Self::L5d, Self::Tenant, Self::Malformed, Self::Trace, Self::Forwarded];
 
     /// Returns its name in metrics.
     pub const fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl RemovalKind {
             Self::Tenant => "tenant",
             Self::Malformed => "malformed",
             Self::Trace => "trace",
+            Self::Forwarded => "forwarded",
         }
     }
 }

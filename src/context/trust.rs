@@ -81,6 +81,11 @@ impl Trust {
         }
     }
 
+    /// Returns whether it names the address of a caller, be it trusted there or only with a token.
+    pub(super) fn names(&self, caller: SocketAddr) -> bool {
+        self.includes(caller) || is_within(self.ranges(), caller)
+    }
+
     /// Returns the ranges of addresses that it names.
     pub fn ranges(&self) -> &[Range] {
         match self {
@@ -100,7 +105,7 @@ impl Trust {
 }
 
 /// Returns whether the address of a caller is in one of the ranges.
-fn is_within(ranges: &[Range], caller: SocketAddr) -> bool {
+pub(super) fn is_within(ranges: &[Range], caller: SocketAddr) -> bool {
     let address = caller.ip().to_canonical();
     ranges.iter().any(|range| range.contains(address))
 }

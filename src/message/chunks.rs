@@ -325,7 +325,7 @@ fn field(line: &[u8]) -> Option<Field<'_>> {
 /// Returns whether a field may come behind a body (RFC 9110 6.5.1). None that the router knows by name may.
 pub(super) fn may_trail(field: Field<'_>) -> bool {
     /// Fields that route, authenticate, modify a request, control a response, or say how to read the content.
-    const NEVER: [&str; 30] = [
+    const NEVER: [&str; 24] = [
         "accept",
         "age",
         "authorization",
@@ -350,12 +350,6 @@ pub(super) fn may_trail(field: Field<'_>) -> bool {
         "traceparent",
         "vary",
         "www-authenticate",
-        "x-forwarded-client-cert",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-port",
-        "x-forwarded-proto",
-        "x-real-ip",
     ];
     field.known == KnownField::Other
         && !NEVER.iter().any(|name| field.name.eq_ignore_ascii_case(name.as_bytes()))

@@ -49,6 +49,9 @@ pub enum KnownField {
     Via,
     /// `Forwarded`
     Forwarded,
+    /// Every name that begins with `x-forwarded-`, and those by which other proxies name the caller's address:
+    /// `x-real-ip`, `x-client-ip`, `x-cluster-client-ip` and `true-client-ip`. Also spelt with underscores.
+    XForwarded,
     /// `Max-Forwards`
     MaxForwards,
     /// `Date`
@@ -118,12 +121,16 @@ impl KnownField {
             b'p' => one_of(name, &PROXY),
             b't' => match one_of(name, &WITH_T) {
                 Self::Other if is(name, "transfer-encoding") => Self::FramingLookalike,
+                Self::Other if is(name, "true-client-ip") => Self::XForwarded,
                 known => known,
             },
             b'u' if begins(name, "uberctx-") => Self::BaggageItem,
             b'u' => one_of(name, &[Self::Upgrade]),
             b'v' => one_of(name, &[Self::Via]),
             b'x' if begins(name, "x-dtab-") => Self::DtabLocal,
+            b'x' if begins(name, "x-forwarded-") || ADDRESSES.iter().any(|field| is(name, field)) => {
+                Self::XForwarded
+            }
             _ => Self::Other,
         }
     }
@@ -131,7 +138,12 @@ impl KnownField {
     /// Returns the name as the router writes it; empty for a variant that stands for several names.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Other | Self::L5dOther | Self::DtabLocal | Self::FramingLookalike | Self::BaggageItem => "",
+            Self::Other
+            | Self::L5dOther
+            | Self::DtabLocal
+            | Self::FramingLookalike
+            | Self::BaggageItem
+            | Self::XForwarded => "",
             Self::Host => "Host",
             Self::Connection => "Connection",
             Self::KeepAlive => "Keep-Alive",
@@ -163,6 +175,16 @@ impl KnownField {
             Self::L5dErr => "l5d-err",
             Self::L5dRetryable => "l5d-retryable",
         }
+    }
+
+    /// Returns whether the field carries context from hop to hop, or may: such a field comes before the body alone, for
+    /// behind it a trust policy would come too late.
+    pub fn carries_context(self) -> bool {
+        self.is_steering()
+            || matches!(
+                self,
+                Self::Baggage | Self::BaggageItem | Self::Tracestate | Self::Forwarded | Self::XForwarded
+            )
     }
 
     /// Returns whether an untrusted caller may not send the field: every `l5d` and dtab spelling.
@@ -228,6 +250,9 @@ const L5D: [KnownField; 11] = [
     KnownField::L5dRetryable,
 ];
 
+/// Names that begin with `x-` and stand for the address of the caller.
+const ADDRESSES: [&str; 3] = ["x-real-ip", "x-client-ip", "x-cluster-client-ip"];
+
 const PROXY: [KnownField; 3] =
     [KnownField::ProxyConnection, KnownField::ProxyAuthenticate, KnownField::ProxyAuthorization];
 
@@ -288,7 +313,18 @@ mod tests {
             ("expect", KnownField::Expect),
             ("Via", KnownField::Via),
             ("Forwarded", KnownField::Forwarded),
-            ("X-Forwarded-For", KnownField::Other),
+            ("X-Forwarded-For", KnownField::XForwarded),
+            ("x_forwarded-proto", KnownField::XForwarded),
+            ("X-Forwarded-Client-Cert", KnownField::XForwarded),
+            ("x-forwarded-", KnownField::XForwarded),
+            ("x-forwarded", KnownField::Other),
+            ("X-Real-IP", KnownField::XForwarded),
+            ("x_real_ip", KnownField::XForwarded),
+            ("x-real-ips", KnownField::Other),
+            ("X-Client-IP", KnownField::XForwarded),
+            ("X-Cluster-Client-Ip", KnownField::XForwarded),
+            ("True-Client-IP", KnownField::XForwarded),
+            ("true-client-ips", KnownField::Other),
             ("Max-Forwards", KnownField::MaxForwards),
             ("Date", KnownField::Date),
             ("baggage", KnownField::Baggage),

@@ -336,9 +336,11 @@ impl Head {
         match KnownField::of(name) {
             // The steering spellings share one variant, as all unknown names do: there the name itself
             // decides.
-            KnownField::Other | KnownField::L5dOther | KnownField::DtabLocal | KnownField::BaggageItem => {
-                self.remove_where(|field| field.name.eq_ignore_ascii_case(name))
-            }
+            KnownField::Other
+            | KnownField::L5dOther
+            | KnownField::DtabLocal
+            | KnownField::BaggageItem
+            | KnownField::XForwarded => self.remove_where(|field| field.name.eq_ignore_ascii_case(name)),
             known => self.remove(known),
         };
         self.append(name, value);

@@ -158,7 +158,11 @@ async fn untrusted_callers_steer_by_no_spelling() {
         let ours = ["l5d-ctx-trace", "l5d-dst-client", "l5d-dst-service", "l5d-reqid"];
         let kept =
             ["baggage", "host", "l5d-ctx-trace", "l5d-dst-client", "l5d-dst-service", "l5d-reqid", "via"];
-        assert_eq!(names, [&kept[..], &["x-dtab", "xl5d-dtab"]].concat(), "{untrusting}");
+        assert_eq!(
+            names,
+            [&kept[..], &["x-dtab", "x-forwarded-for", "x-forwarded-proto", "xl5d-dtab"]].concat(),
+            "{untrusting}"
+        );
         for name in ours {
             assert!(!request.all(name)[0].contains("forged"), "{request:?}");
         }

@@ -113,6 +113,7 @@ pub(super) const SECTIONS: &[Section] = &[
             one("overrides", Works, "overrides"),
             list("inject", Works, "inject rule"),
             key("hosts", Works),
+            key("forwardedFrom", Works),
             key("maxConcurrentRequests", Works),
             key("maxConnections", Works),
             key("maxHeaders", Works),

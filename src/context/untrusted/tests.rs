@@ -153,6 +153,9 @@ fn what_goes_is_counted_by_kind() {
     let (left, removals) = left("/", &lines, &Tenancy::default());
     assert_eq!(left, ["GET / HTTP/1.1", "baggage: c=d", "accept: *"]);
     let counts = RemovalKind::ALL.map(|kind| (kind.name(), removals.of(kind)));
-    assert_eq!(counts, [("override", 5), ("l5d", 2), ("tenant", 3), ("malformed", 1), ("trace", 3)]);
+    assert_eq!(
+        counts,
+        [("override", 5), ("l5d", 2), ("tenant", 3), ("malformed", 1), ("trace", 3), ("forwarded", 0)]
+    );
     assert!(!removals.is_empty());
 }

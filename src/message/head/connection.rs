@@ -47,7 +47,8 @@ impl Head {
     /// (RFC 9110 7.6.1, [`KnownField::is_hop_by_hop`]).
     ///
     /// `Connection` cannot remove the fields that decide where a message goes, where it ends and which caller it
-    /// comes from: `Host`, `baggage`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and `X-Forwarded-*` stay.
+    /// comes from: `Host`, `baggage` and its like, `tracestate`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and
+    /// `X-Forwarded-*` stay.
     /// Call it after the framing has been decided, before the version is changed, and before the router adds fields of its
     /// own, so that no peer can remove those either.
     pub fn strip_hop_by_hop(&mut self) -> HopByHopFields {
@@ -290,19 +291,18 @@ fn is_usual(option: &[u8]) -> bool {
 
 /// Returns whether `Connection` cannot remove a field.
 fn outlives_connection(field: Field<'_>) -> bool {
-    const FORWARDED: &[u8] = b"x-forwarded-";
-    match field.known {
+    matches!(
+        field.known,
         KnownField::Host
-        | KnownField::Baggage
-        | KnownField::ContentLength
-        | KnownField::Via
-        | KnownField::MaxForwards
-        | KnownField::Forwarded => true,
-        KnownField::Other => {
-            field.name.get(..FORWARDED.len()).is_some_and(|name| name.eq_ignore_ascii_case(FORWARDED))
-        }
-        _ => false,
-    }
+            | KnownField::Baggage
+            | KnownField::BaggageItem
+            | KnownField::Tracestate
+            | KnownField::ContentLength
+            | KnownField::Via
+            | KnownField::MaxForwards
+            | KnownField::Forwarded
+            | KnownField::XForwarded
+    )
 }
 
 #[cfg(test)]

@@ -227,8 +227,8 @@ fn to_name(name: &[u8]) -> Result<HeaderName, HeadError> {
 }
 
 /// Removes from the trailers of HTTP/2 the fields that may not come behind a body from one hop to the next: those that
-/// steer the router or have members that do, for they come too late for a trust policy, those about the connection, and
-/// those that frame or route (RFC 9110 6.5.1). Every other field passes.
+/// carry context, for they come too late for a trust policy, those about the connection, and those that frame or route
+/// (RFC 9110 6.5.1). Every other field passes.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     let passes = |known: KnownField| {
         let of_the_head = matches!(
@@ -238,11 +238,8 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
                 | KnownField::Expect
                 | KnownField::MaxForwards
                 | KnownField::FramingLookalike
-                | KnownField::Baggage
-                | KnownField::BaggageItem
-                | KnownField::Tracestate
         );
-        !(of_the_head || known.is_hop_by_hop() || known.is_steering())
+        !(of_the_head || known.is_hop_by_hop() || known.carries_context())
     };
     if trailers.keys().all(|name| passes(KnownField::of(name.as_str().as_bytes()))) {
         return;

@@ -47,7 +47,8 @@ fn signed(dtab: &str, sandbox: Option<&str>) -> String {
     String::from_utf8(team_token(HEADER, &claims.to_string())).unwrap()
 }
 
-/// Enters a request; returns its overrides and the fields that are left besides `Host`, or the refusal.
+/// Enters a request; returns its overrides and the fields that are left besides `Host` and those that
+/// the router writes about a peer, or the refusal.
 fn enter(policy: &Policy, from: &str, lines: &[String]) -> Result<(String, Vec<String>), Refusal> {
     let text = format!(
         "GET /a HTTP/1.1\r\nHost: hello\r\n{}\r\n",
@@ -65,7 +66,8 @@ fn enter(policy: &Policy, from: &str, lines: &[String]) -> Result<(String, Vec<S
     assert!(!left.iter().any(|line| line.contains("eyJ")), "{left:?}");
     entered?;
     let overrides = decode_overrides(context.overrides(), policy.override_limits()).unwrap();
-    Ok((format!("{:#}", overrides.dtab), left.into_iter().filter(|line| line != "Host: hello").collect()))
+    let is_ours = |line: &str| line == "Host: hello" || line.starts_with("X-Forwarded-");
+    Ok((format!("{:#}", overrides.dtab), left.into_iter().filter(|line| !is_ours(line)).collect()))
 }
 
 #[test]
