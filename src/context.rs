@@ -52,6 +52,7 @@ pub use self::policy::{Config, Policy, Refusal, ResponseFindings, UpstreamNames}
 pub use self::removals::{RemovalKind, Removals};
 pub use self::request_context::Context;
 pub use self::request_target::RequestTarget;
+pub use self::steering::TenantHeaders;
 pub use self::tenancy::Tenancy;
 pub use self::trace::Trace;
 pub use self::trust::{Range, RangeError, Requirement, SignedTrust, Trust};

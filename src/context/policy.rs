@@ -11,7 +11,7 @@ use super::untrusted::drop_steering;
 use super::via::via_entry;
 use super::{
     Context, Deadline, Forwarded, ForwardedFrom, HostPattern, OverrideLimits, OverrideSource, Peer, Tenancy,
-    Trace, Trust, count_own_via, count_via,
+    TenantHeaders, Trace, Trust, count_own_via, count_via,
 };
 use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
@@ -161,6 +161,11 @@ impl Policy {
     /// Returns the limits for [`decode_overrides`](super::decode_overrides).
     pub fn override_limits(&self) -> &OverrideLimits {
         &self.config.overrides
+    }
+
+    /// Returns the headers that carry a tenant, for the trailers of untrusted requests.
+    pub fn tenant_headers(&self) -> &TenantHeaders {
+        self.names.headers()
     }
 
     /// Returns the grant of a caller whose request has not entered, by its connection alone: for answers to bytes that

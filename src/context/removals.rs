@@ -18,12 +18,21 @@ pub enum RemovalKind {
     Trace,
     /// `forwarded`: a field that says over which hops the request came, such as `X-Forwarded-For`.
     Forwarded,
+    /// `trailer`: a field of any of these kinds that came behind the body. It is counted when the body is over.
+    Trailer,
 }
 
 impl RemovalKind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Override, Self::L5d, Self::Tenant, Self::Malformed, Self::Trace, Self::Forwarded];
+    pub const ALL: [Self; 7] = [
+        Self::Override,
+        Self::L5d,
+        Self::Tenant,
+        Self::Malformed,
+        Self::Trace,
+        Self::Forwarded,
+        Self::Trailer,
+    ];
 
     /// Returns its name in metrics.
     pub const fn name(self) -> &'static str {
@@ -34,6 +43,7 @@ impl RemovalKind {
             Self::Malformed => "malformed",
             Self::Trace => "trace",
             Self::Forwarded => "forwarded",
+            Self::Trailer => "trailer",
         }
     }
 }

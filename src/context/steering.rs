@@ -21,7 +21,7 @@ pub(super) struct SteeringNames {
     /// The key under which a tenant is written.
     first_key: Box<str>,
     keys: NameSet,
-    headers: NameSet,
+    headers: TenantHeaders,
     parameter: NameSet,
 }
 
@@ -30,7 +30,7 @@ impl SteeringNames {
         Self {
             first_key: tenancy.first_key().unwrap_or_default().into(),
             keys: NameSet::new(&tenancy.keys),
-            headers: NameSet::new(&tenancy.headers),
+            headers: TenantHeaders(NameSet::new(&tenancy.headers)),
             parameter: NameSet::new(tenancy.query_parameter.as_slice()),
         }
     }
@@ -64,9 +64,9 @@ impl SteeringNames {
         self.keys.contains(key, |got, wanted| got == wanted)
     }
 
-    /// Returns whether the field of this name carries a tenant; a CGI gateway takes `_` for `-`.
-    pub(super) fn is_tenant_header(&self, name: &[u8]) -> bool {
-        self.headers.contains(name, is_same_in_name)
+    /// Returns the headers that carry a tenant.
+    pub(super) fn headers(&self) -> &TenantHeaders {
+        &self.headers
     }
 
     /// Returns whether a query parameter carries a tenant, by its name, which is read like [a key](Self::of_key).
@@ -95,7 +95,24 @@ impl SteeringNames {
 
     /// Returns whether any query parameter carries a tenant.
     pub(super) fn has_parameter(&self) -> bool {
-        self.parameter.lengths != 0
+        !self.parameter.is_empty()
+    }
+}
+
+/// The configured names of header fields that carry a tenant.
+#[derive(Clone, Debug)]
+pub struct TenantHeaders(NameSet);
+
+impl TenantHeaders {
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns whether the field of this name carries a tenant. Its case makes no difference, and a CGI gateway takes `_`
+    /// for `-`.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.0.contains(name, is_same_in_name)
     }
 }
 
@@ -112,6 +129,10 @@ impl NameSet {
         let names: Vec<Box<[u8]>> = names.iter().map(|name| name.as_bytes().into()).collect();
         let lengths = names.iter().fold(0, |lengths, name| lengths | length_bit(name));
         Self { names, lengths }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
 
     fn contains(&self, name: &[u8], is_same: fn(u8, u8) -> bool) -> bool {

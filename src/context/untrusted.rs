@@ -25,7 +25,7 @@ pub(super) fn drop_steering(head: &mut Head, names: &SteeringNames, context: &mu
 /// Returns the kind of a field that steers as a whole.
 fn steering_field(field: &Field<'_>, names: &SteeringNames) -> Option<RemovalKind> {
     match field.known {
-        KnownField::Other => names.is_tenant_header(field.name).then_some(RemovalKind::Tenant),
+        KnownField::Other => names.headers().contains(field.name).then_some(RemovalKind::Tenant),
         KnownField::BaggageItem => names.of_item(field.name).map(RemovalKind::from),
         known if known.is_steering() && is_override(field) => Some(RemovalKind::Override),
         known => known.is_steering().then_some(RemovalKind::L5d),

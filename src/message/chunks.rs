@@ -53,6 +53,8 @@ pub struct Chunks {
     trailer_bytes: usize,
     /// The trailer lines so far, dropped ones too.
     trailer_fields: usize,
+    /// How many of the dropped trailers carry context.
+    context_trailers: usize,
 }
 
 /// The part of the body that the next byte belongs to.
@@ -174,6 +176,11 @@ impl Chunks {
         if self.state == ChunkState::Over { &self.trailers } else { b"" }
     }
 
+    /// Returns the number of dropped trailers that [carry context](KnownField::carries_context).
+    pub fn context_trailers(&self) -> usize {
+        self.context_trailers
+    }
+
     /// Keeps only the trailers for which `keep` says so.
     pub fn retain_trailers(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         if self.state != ChunkState::Over {
@@ -288,6 +295,7 @@ impl Chunks {
         if may_trail(field) {
             self.trailers.extend_from_slice(b"\r\n");
         } else {
+            self.context_trailers += usize::from(field.known.carries_context());
             self.trailers.truncate(self.trailer);
         }
         self.trailer = self.trailers.len();

@@ -1,5 +1,6 @@
 //! The metrics of a listener, in cells of one worker: counting takes no lock and allocates nothing.
 
+use crate::context::{RemovalKind, Removals};
 use crate::fault::{Blame, Fault};
 use crate::telemetry::{Counter, Durations, Gauge, Registry};
 use tokio::time::Instant;
@@ -18,7 +19,9 @@ pub(crate) struct Counters {
     /// Responses by the first digit of their status, from 1.
     responses: [Counter; 5],
     durations: Durations,
-    pub(crate) dropped_overrides: Counter,
+    dropped_overrides: Counter,
+    /// What was removed from requests, by kind.
+    removed: [Counter; RemovalKind::ALL.len()],
     pub(crate) unbound_overrides: Counter,
     pub(crate) unknown_host_overrides: Counter,
     pub(crate) unfinished_heads: Counter,
@@ -30,7 +33,7 @@ pub(crate) struct Counters {
 pub(crate) struct OpenConnection(Gauge);
 
 /// The help text of each series.
-const MEANINGS: [(&str, &str); 13] = [
+const MEANINGS: [(&str, &str); 14] = [
     ("connections", "Connections accepted and served"),
     ("open_connections", "Connections open now"),
     ("requests", "Requests whose head was read"),
@@ -53,6 +56,11 @@ const MEANINGS: [(&str, &str); 13] = [
     (
         "dropped_overrides",
         "Override header fields and dtab members of baggage that were dropped because their caller is not trusted",
+    ),
+    (
+        "removed_from_requests",
+        "Header fields, members of lists, query parameters and trailers that were removed because their caller may not \
+         send them",
     ),
     ("unbound_overrides", "Requests with an override entry that leads nowhere"),
     (
@@ -99,6 +107,9 @@ impl Counters {
         }
         let labels = labels.pairs();
         let counter = |name| registry.counter(name, &labels);
+        let removed = |kind: RemovalKind| {
+            registry.counter("removed_from_requests", &[labels[0], labels[1], ("kind", kind.name())])
+        };
         let class = |class| registry.counter("responses", &[labels[0], labels[1], ("class", class)]);
         Self {
             connections: counter("connections"),
@@ -112,6 +123,7 @@ impl Counters {
             responses: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
             durations: registry.durations("request_duration", &labels),
             dropped_overrides: counter("dropped_overrides"),
+            removed: RemovalKind::ALL.map(removed),
             unbound_overrides: counter("unbound_overrides"),
             unknown_host_overrides: counter("unknown_host_overrides"),
             unfinished_heads: counter("unfinished_heads"),
@@ -124,6 +136,22 @@ impl Counters {
         self.connections.increment();
         self.open_connections.add(1);
         OpenConnection(self.open_connections.clone())
+    }
+
+    /// Counts what was removed from a request.
+    pub(crate) fn count_removals(&self, removals: &Removals) {
+        if removals.is_empty() {
+            return;
+        }
+        self.dropped_overrides.add(removals.of(RemovalKind::Override).into());
+        for (counter, kind) in self.removed.iter().zip(RemovalKind::ALL) {
+            counter.add(removals.of(kind).into());
+        }
+    }
+
+    /// Returns the counter of trailers that were removed.
+    pub(crate) fn removed_trailers(&self) -> Counter {
+        self.removed[RemovalKind::Trailer as usize].clone()
     }
 
     /// Counts a request that was routed and answered.

@@ -11,6 +11,7 @@ use super::metrics::Counters;
 use super::upstream::{ObjectPools, Route};
 use super::wire::body::Body;
 use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
+use super::wire::trailer_filter::TrailerFilter;
 use crate::context::{
     Context, Grant, Overrides, Peer, Policy, Refusal, encode_error, encode_grpc_message, host_without_port,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Service {
     pub(crate) limits: Limits,
     pub(crate) permits: Option<Permits>,
     pub(crate) counters: Counters,
+    /// The filter for the trailers of untrusted requests.
+    pub(crate) trailers: Rc<TrailerFilter>,
     pub(crate) pools: ObjectPools,
     pub(crate) scratch: ObjectPool<Scratch>,
 }
@@ -59,7 +62,10 @@ impl Service {
         let Scratch { context, name } = &mut *scratch;
         let (grant, entered) = self.policy.enter(peer, &mut request.head, context);
         request.grant = Some(grant);
-        self.note_dropped(&mut request.record, context);
+        self.note_removals(&mut request.record, context);
+        if !grant.is_trusted() {
+            request.body.filter_trailers(&self.trailers);
+        }
         entered?;
         request.record.note_trace(context.trace());
         let is_last = is_last_stop(&mut request.head)?;
@@ -151,13 +157,14 @@ impl Service {
         self.counters.unknown_host_overrides.increment();
         request.record.note_overrides(OverrideFate::Dropped(Some(unknown_host_text(host).into())));
         self.policy.drop_overrides(&mut request.head, context);
+        request.body.filter_trailers(&self.trailers);
         self.bindings.overrides(context.overrides(), limits)
     }
 
-    /// Counts and notes the overrides of a caller that is not trusted.
-    fn note_dropped(&self, record: &mut Record, context: &Context) {
+    /// Counts what was removed from a request, and notes the overrides of a caller that is not trusted.
+    fn note_removals(&self, record: &mut Record, context: &Context) {
+        self.counters.count_removals(context.removals());
         if context.dropped() > 0 {
-            self.counters.dropped_overrides.add(context.dropped().into());
             record.note_overrides(OverrideFate::Dropped(None));
         }
     }

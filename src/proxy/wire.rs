@@ -13,6 +13,7 @@ pub(super) mod replay;
 pub(super) mod shutdown;
 pub(super) mod sink;
 pub(super) mod timer;
+pub(super) mod trailer_filter;
 pub(super) mod transport;
 
 /// The protocols that a connection can carry.

@@ -11,6 +11,7 @@ use super::serve::Service;
 use super::upstream::{EndpointRegistry, ObjectPools};
 use super::wire::object_pool::ObjectPool;
 use super::wire::shutdown::ShutdownSignal;
+use super::wire::trailer_filter::TrailerFilter;
 use crate::context::Policy;
 use crate::drain::{Guard, Stage};
 use crate::identify::Identifiers;
@@ -134,6 +135,7 @@ impl WorkerRouter {
         for ((listener, counts), settings) in self.listeners.iter().zip(&settings.listeners) {
             listener.change(settings.http2, |service| {
                 service.policy = Policy::new(settings.policy.clone());
+                service.trailers = trailer_filter(&service.policy, &service.counters);
                 service.identifiers = Rc::clone(&identifiers);
                 service.limits = settings.limits;
                 service.permits = request_permits(settings, counts);
@@ -145,6 +147,11 @@ impl WorkerRouter {
 /// Returns the limit on concurrent requests, if there is one.
 fn request_permits(settings: &ListenerSettings, counts: &Counts) -> Option<Permits> {
     settings.max_concurrent_requests.map(|limit| Permits::new(limit, &counts.requests))
+}
+
+/// Makes the filter for the trailers of a listener's untrusted requests.
+fn trailer_filter(policy: &Policy, counters: &Counters) -> Rc<TrailerFilter> {
+    Rc::new(TrailerFilter::new(policy.tenant_headers().clone(), counters.removed_trailers()))
 }
 
 /// Returns the work of serving a connection, for a task of its own; `None` without its listener.
@@ -199,13 +206,16 @@ fn make_routers(
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
         let listeners = listeners.map(|((listener, settings), counts)| {
             let labels = ListenerLabels { router: &router.label, server: &listener.label };
+            let policy = Policy::new(settings.policy.clone());
+            let counters = Counters::new(&shared.registry, labels);
             let service = Service {
-                policy: Policy::new(settings.policy.clone()),
+                trailers: trailer_filter(&policy, &counters),
+                policy,
                 identifiers: Rc::clone(&identifiers),
                 bindings: Rc::clone(&bindings),
                 limits: settings.limits,
                 permits: request_permits(settings, counts),
-                counters: Counters::new(&shared.registry, labels),
+                counters,
                 pools: ObjectPools::default(),
                 scratch: ObjectPool::default(),
             };

@@ -133,7 +133,7 @@ async fn what_steers_in_a_strangers_lists_is_cut_out() {
             1,
         ),
         (&[("baggage", "sd-routing-key=a,Okteto-Divert=b,user=c")], &[("baggage", "user=c")], 0),
-        (&[("baggage", "DTAB=/a=>/b,%64tab=/a=>/b,x=y,dtab=\"")], &[("baggage", "x=y")], 3),
+        (&[("baggage", "DTAB=/a=>/b,%64tab=/a=>/b,x=y,a b,dtab=\"")], &[("baggage", "x=y")], 3),
         (
             &[("traceparent", "x"), ("tracestate", "a=b,dtab=/a=>/b,mirrord-session=c"), ("b3", "0")],
             &[("b3", "0")],
@@ -150,7 +150,8 @@ async fn what_steers_in_a_strangers_lists_is_cut_out() {
     for (caller, service) in [(Http1, Http1), (Http1, Http2), (Http2, Http1), (Http2, Http2)] {
         let echo = Echo::start(service).await;
         let dtab = format!("/svc/* => {}", echo.path());
-        let app = TestApp::start(&speaking(router(service), &dtab, ", trust: nobody")).await;
+        let config = speaking(router(service), &dtab, ", trust: nobody");
+        let app = TestApp::start(&format!("sandboxes: {{headers: [x-tenant]}}\n{config}")).await;
         let mut client = Caller::connect(&app, caller).await;
         let mut total = 0;
         for (sent, expected, dropped) in table {
@@ -165,8 +166,18 @@ async fn what_steers_in_a_strangers_lists_is_cut_out() {
             total += dropped;
             assert_eq!(app.total("dropped_overrides", &[]), total, "{sent:?}");
         }
-        let trailers =
-            [("baggage", "dtab=/a=>/b"), ("tracestate", "a=b"), ("ot-baggage-dtab", "a"), ("x-end", "b")];
+        let trailers = [
+            ("baggage", "dtab=/a=>/b"),
+            ("tracestate", "a=b"),
+            ("ot-baggage-dtab", "a"),
+            ("x-tenant", "a"),
+            ("x_tenant", "b"),
+            ("x-tenant", "c"),
+            ("l5d-dtab", "/a=>/b"),
+            ("x-forwarded-for", "a"),
+            ("forwarded", "for=a"),
+            ("x-end", "b"),
+        ];
         let ask = Ask {
             method: "POST",
             target: "/",
@@ -178,6 +189,9 @@ async fn what_steers_in_a_strangers_lists_is_cut_out() {
         let seen = client.ask(&ask).await;
         assert_eq!((seen.text(), seen.trailer("x-end")), ("hello", Some("b")));
         assert_eq!(seen.trailers.len(), 1, "{:?}", seen.trailers);
+        let kinds = ["override", "tenant", "malformed", "trace", "trailer"];
+        let removed = kinds.map(|kind| app.total("removed_from_requests", &[("kind", kind)]));
+        assert_eq!(removed, [total, 4, 1, 2, 9], "from {caller:?} to {service:?}");
         app.stop().await;
     }
 }

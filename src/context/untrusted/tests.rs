@@ -155,7 +155,15 @@ fn what_goes_is_counted_by_kind() {
     let counts = RemovalKind::ALL.map(|kind| (kind.name(), removals.of(kind)));
     assert_eq!(
         counts,
-        [("override", 5), ("l5d", 2), ("tenant", 3), ("malformed", 1), ("trace", 3), ("forwarded", 0)]
+        [
+            ("override", 5),
+            ("l5d", 2),
+            ("tenant", 3),
+            ("malformed", 1),
+            ("trace", 3),
+            ("forwarded", 0),
+            ("trailer", 0)
+        ]
     );
     assert!(!removals.is_empty());
 }

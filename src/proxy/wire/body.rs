@@ -2,8 +2,10 @@
 
 use super::replay::ReplayReader;
 use super::sink::{BodyPart, Sink, Trailers};
+use super::trailer_filter::TrailerFilter;
 use super::{http1, http2};
 use std::io;
+use std::rc::Rc;
 
 /// A body that has not been read yet, wherever it comes from.
 #[derive(Debug)]
@@ -56,6 +58,15 @@ impl Body {
             Self::Http1(incoming) => Ok(incoming.next_at_hand()?.map(BodyPart::Http1)),
             Self::Http2(incoming) => Ok(incoming.next_at_hand()?.map(BodyPart::Http2)),
             Self::Replay(kept) => kept.next_at_hand(),
+        }
+    }
+
+    /// Has the trailers filtered that follow a body which is still to be read.
+    pub(crate) fn filter_trailers(&mut self, filter: &Rc<TrailerFilter>) {
+        match self {
+            Self::Http1(incoming) => incoming.filter_trailers(filter),
+            Self::Http2(incoming) => incoming.filter_trailers(filter),
+            Self::Empty | Self::Text(_) | Self::Replay(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@ use super::buffer::Buffer;
 use super::connection::{Connection, InputPiece};
 use super::object_pool::Pooled;
 use super::sink::{BodyPart, Sink, Trailers};
+use super::trailer_filter::TrailerFilter;
 use crate::message::{ChunkEvent, Chunks, Framing, trailer_lines};
 use std::io::{self, Write as _};
 use std::rc::Rc;
@@ -20,9 +21,17 @@ pub(crate) struct Http1Reader {
 enum Remainder {
     Length(u64),
     /// It is boxed, because most bodies have a length, and every connection pays for the size of this.
-    Chunked(Box<Chunks>),
+    Chunked(Box<ChunkedRemainder>),
     UntilClose,
-    Done(Option<Box<Chunks>>),
+    Done(Option<Box<ChunkedRemainder>>),
+}
+
+/// The rest of a chunked body.
+#[derive(Debug, Default)]
+struct ChunkedRemainder {
+    chunks: Chunks,
+    /// The filter that the trailers pass, if any.
+    filter: Option<Rc<TrailerFilter>>,
 }
 
 impl Http1Reader {
@@ -45,8 +54,15 @@ impl Http1Reader {
     /// Returns the trailer lines that may pass, ready to be written.
     pub(crate) fn trailers(&self) -> &[u8] {
         match &self.rest {
-            Remainder::Done(Some(chunks)) => chunks.trailers(),
+            Remainder::Done(Some(rest)) => rest.chunks.trailers(),
             _ => &[],
+        }
+    }
+
+    /// Has the trailers filtered, if any can follow.
+    pub(super) fn filter_trailers(&mut self, filter: &Rc<TrailerFilter>) {
+        if let Remainder::Chunked(rest) = &mut self.rest {
+            rest.filter = Some(Rc::clone(filter));
         }
     }
 
@@ -97,8 +113,8 @@ impl Http1Reader {
     }
 
     fn chunk_at_hand(&mut self) -> io::Result<usize> {
-        let Remainder::Chunked(chunks) = &mut self.rest else { return Ok(0) };
-        let found = self.connection.with_input(|bytes| chunks.decode(bytes));
+        let Remainder::Chunked(rest) = &mut self.rest else { return Ok(0) };
+        let found = self.connection.with_input(|bytes| rest.chunks.decode(bytes));
         match found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
             ChunkEvent::More { consumed } => {
                 self.connection.consume(consumed);
@@ -110,8 +126,11 @@ impl Http1Reader {
             }
             ChunkEvent::End { consumed } => {
                 self.connection.consume(consumed);
-                let chunks = std::mem::take(chunks);
-                self.rest = Remainder::Done(Some(chunks));
+                if let Some(filter) = rest.filter.take() {
+                    filter.filter_lines(&mut rest.chunks);
+                }
+                let rest = std::mem::take(rest);
+                self.rest = Remainder::Done(Some(rest));
                 Ok(0)
             }
         }

@@ -9,6 +9,7 @@
 
 use super::sink::{BodyPart, Http2Data, Sink, Trailers};
 use super::timer::PeerProgress;
+use super::trailer_filter::TrailerFilter;
 use crate::message::{Head, strip_trailers, trailer_fields};
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -130,16 +131,23 @@ pub(crate) struct Http2Reader {
     ended: bool,
     /// The progress of the peer, unless it may be awaited for ever.
     progress: Option<Rc<PeerProgress>>,
+    /// The filter that the trailers pass, if any.
+    filter: Option<Rc<TrailerFilter>>,
 }
 
 impl Http2Reader {
     pub(crate) fn new(stream: RecvStream, progress: Option<Rc<PeerProgress>>) -> Self {
-        Self { stream, trailers: None, ended: false, progress }
+        Self { stream, trailers: None, ended: false, progress, filter: None }
     }
 
     /// Returns whether all of it was read.
     pub(crate) fn is_done(&self) -> bool {
         self.ended || self.stream.is_end_stream()
+    }
+
+    /// Has the trailers filtered, if any follow.
+    pub(super) fn filter_trailers(&mut self, filter: &Rc<TrailerFilter>) {
+        self.filter = Some(Rc::clone(filter));
     }
 
     /// Returns the trailers that may pass, once the body is over.
@@ -184,7 +192,11 @@ impl Http2Reader {
                 }
                 None => {
                     let trailers = ready!(self.stream.poll_trailers(cx)).map_err(io_error)?;
+                    let filter = self.filter.take();
                     self.trailers = trailers.map(|mut trailers| {
+                        if let Some(filter) = filter {
+                            filter.filter_fields(&mut trailers);
+                        }
                         strip_trailers(&mut trailers);
                         Box::new(trailers)
                     });
