@@ -32,6 +32,7 @@ mod kubernetes_live;
 mod limits;
 mod linkerd1;
 mod loopback;
+mod matrix;
 mod name_laws;
 mod name_properties;
 mod naming_live;
