@@ -35,6 +35,8 @@ mod trace;
 mod trust;
 mod untrusted;
 mod via;
+#[cfg(test)]
+mod w3c;
 
 pub use self::baggage::encode_baggage_value;
 pub use self::deadline::Deadline;
