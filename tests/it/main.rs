@@ -45,6 +45,7 @@ mod signing;
 mod snapshots;
 mod starting;
 mod stored_live;
+mod stranger_responses;
 mod support;
 mod tokens;
 mod transforming;
