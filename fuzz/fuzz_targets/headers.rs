@@ -11,7 +11,7 @@ use signpost::context::{
 };
 use signpost::message::{Head, HeadLimits, KnownField};
 use signpost::name::{Dentry, Dtab};
-use signpost_fuzz::{LIMITS, Parse, assert_not_steering, next_hop};
+use signpost_fuzz::{LIMITS, Parse, assert_not_steering, members, next_hop, stays};
 use std::net::{Ipv4Addr, SocketAddr};
 
 fuzz_target!(|input: &[u8]| {
@@ -85,38 +85,6 @@ fn from_an_untrusted_caller(mut head: Head) {
 /// Returns the values of all lines of baggage.
 fn baggage(head: &Head) -> Vec<Vec<u8>> {
     head.get_all(KnownField::Baggage).map(<[u8]>::to_vec).collect()
-}
-
-fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
-}
-
-/// Returns whether a member of an untrusted caller's baggage stays, by a rule of its own: it is well-formed, and its key,
-/// decoded until nothing is left to decode, is none of those that steer.
-fn stays(member: &[u8]) -> bool {
-    let mut parts = member.split(|&byte| byte == b';').enumerate().map(|(at, part)| {
-        let mut sides = part.splitn(2, |&byte| byte == b'=').map(<[u8]>::trim_ascii);
-        let key = sides.next().unwrap_or_default();
-        let is_token = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
-        let has_key = !key.is_empty() && key.iter().all(is_token);
-        let is_value =
-            |value: &[u8]| value.iter().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(byte));
-        has_key && sides.next().map_or(at > 0, is_value)
-    });
-    let mut key =
-        member.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-    while let Some(at) = key
-        .windows(3)
-        .position(|three| three[0] == b'%' && three[1].is_ascii_hexdigit() && three[2].is_ascii_hexdigit())
-    {
-        let digits = std::str::from_utf8(&key[at + 1..at + 3]).expect("they are digits");
-        let byte = u8::from_str_radix(digits, 16).expect("they are hexadecimal");
-        key.splice(at..at + 3, [byte.to_ascii_lowercase()]);
-    }
-    let key = String::from_utf8_lossy(&key).to_uppercase().to_lowercase();
-    let key: String = key.chars().filter(|letter| letter.is_ascii_graphic() && *letter != '+').collect();
-    let steers = ["dtab", "sd-routing-key", "sd-sandbox", "okteto-divert", "mirrord-session"];
-    parts.all(|is_well_formed| is_well_formed) && !steers.contains(&key.as_str())
 }
 
 fn from_a_trusted_caller(mut head: Head) {

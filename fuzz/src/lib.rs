@@ -68,3 +68,45 @@ pub fn assert_not_steering(name: &[u8]) {
     let steers = plain.starts_with("l5d-") || plain.starts_with("x-dtab-") || plain == "dtab-local";
     assert!(!steers, "{plain} is still there");
 }
+
+/// Returns the members of one line of a list, without the blanks around them and without empty ones.
+pub fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
+/// Returns whether a member of an untrusted caller's baggage stays, by a rule of its own: it is well-formed, and its key
+/// is none of those that steer.
+pub fn stays(member: &[u8]) -> bool {
+    let mut parts = member.split(|&byte| byte == b';').enumerate().map(|(at, part)| {
+        let mut sides = part.splitn(2, |&byte| byte == b'=').map(<[u8]>::trim_ascii);
+        let key = sides.next().unwrap_or_default();
+        let is_token = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
+        let has_key = !key.is_empty() && key.iter().all(is_token);
+        let is_value =
+            |value: &[u8]| value.iter().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(byte));
+        has_key && sides.next().map_or(at > 0, is_value)
+    });
+    let key = member.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii();
+    parts.all(|is_well_formed| is_well_formed) && !is_steering_key(&read_laxly(key))
+}
+
+/// Returns whether a key that was read by [`read_laxly`] is one of those that steer by default.
+pub fn is_steering_key(key: &str) -> bool {
+    ["dtab", "sd-routing-key", "sd-sandbox", "okteto-divert", "mirrord-session"].contains(&key)
+}
+
+/// Reads a name as the laxest reader does: percent-decoded until nothing is left to decode, without case, without `+`
+/// and bytes that are no visible ASCII.
+pub fn read_laxly(name: &[u8]) -> String {
+    let mut name = name.to_ascii_lowercase();
+    while let Some(at) = name
+        .windows(3)
+        .position(|three| three[0] == b'%' && three[1].is_ascii_hexdigit() && three[2].is_ascii_hexdigit())
+    {
+        let digits = std::str::from_utf8(&name[at + 1..at + 3]).expect("they are digits");
+        let byte = u8::from_str_radix(digits, 16).expect("they are hexadecimal");
+        name.splice(at..at + 3, [byte.to_ascii_lowercase()]);
+    }
+    let name = String::from_utf8_lossy(&name).to_uppercase().to_lowercase();
+    name.chars().filter(|letter| letter.is_ascii_graphic() && *letter != '+').collect()
+}
