@@ -1,6 +1,7 @@
 //! Reads the rules by which a listener gives overrides to requests that do not carry them.
 
 use super::reader::{Reader, describe, is_field_name};
+use crate::context::token::is_tenant_key;
 use crate::context::{Glob, InjectCondition, InjectRule, Percent, PercentBy, Secret};
 use crate::name::{Dtab, ParseError};
 use crate::source::node::Node;
@@ -29,15 +30,33 @@ fn rule(reader: &mut Reader<'_, '_>) -> Option<InjectRule> {
             InjectCondition::default()
         }
     };
-    let Some(node) = reader.get("dtab") else {
-        reader.missing("dtab");
-        return None;
-    };
+    let (dtab, sandbox) = (dtab(reader), sandbox(reader));
+    if reader.get("dtab").is_none() && reader.get("sandbox").is_none() {
+        reader.error(None, "expected `dtab`, `sandbox` or both: the rule gives nothing");
+    }
+    Some(InjectRule::new(when, dtab.unwrap_or_default(), sandbox))
+}
+
+/// Reads `dtab`.
+fn dtab(reader: &mut Reader<'_, '_>) -> Option<Dtab> {
+    let node = reader.get("dtab")?;
     let text = reader.text("dtab")?;
     let dtab = text
         .parse::<Dtab>()
         .map_err(|error: ParseError| node.error_inside(error.offset, describe("dtab", &error)));
-    Some(InjectRule::new(when, reader.report().check(dtab)?))
+    reader.report().check(dtab)
+}
+
+/// Reads `sandbox`.
+fn sandbox(reader: &mut Reader<'_, '_>) -> Option<String> {
+    let node = reader.get("sandbox")?;
+    let text = reader.text("sandbox")?;
+    let expected = "a tenant key of lower-case letters, digits, `-` and `.`, or several joined by `+`";
+    reader.report().check(if is_tenant_key(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(node.unexpected(expected))
+    })
 }
 
 /// Reads `when`.

@@ -219,7 +219,7 @@ routers:
         from: [10.0.0.0/8]
         percent: {share: 0.5, by: {cookie: session}, secret: a secret that is shown to nobody}
       dtab: /host/world => /srv/world-v2
-    - {when: {percent: {share: 5, by: peer, secret: a secret that is shown to nobody}}, dtab: ""}
+    - {when: {percent: {share: 5, by: peer, secret: a secret that is shown to nobody}}, sandbox: a+b}
 - protocol: h2
   h2AccessLog: h2.log
   h2AccessLogFormat: json

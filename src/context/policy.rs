@@ -4,7 +4,7 @@ use super::baggage::{DTAB, key, members, value};
 use super::forwarding::write_anew;
 use super::grant::Grant;
 use super::hosts::{host_without_port, is_address_or_localhost};
-use super::inject::{InjectRule, inject};
+use super::inject::InjectRule;
 use super::steering::SteeringNames;
 use super::token::{TokenKeys, TokenRefusal, TokenVerifier, take_claims};
 use super::untrusted::drop_steering;
@@ -222,7 +222,7 @@ impl Policy {
                 self.names.set_tenant(head, tenant, &mut context.scratch);
             }
         }
-        inject(&self.config.inject, peer, head, context);
+        self.inject(peer, head, context);
         context.call_depth = count_via(head.get_all(KnownField::Via));
         let (passed, limit) = (context.call_depth, self.config.max_call_depth);
         if passed > limit {
@@ -233,6 +233,24 @@ impl Policy {
         match context.deadline {
             Some(deadline) if deadline.remaining(SystemTime::now()).is_none() => Err(Refusal::DeadlinePassed),
             _ => Ok(()),
+        }
+    }
+
+    /// Gives a request what every rule of `inject` says whose condition holds, in the order of the rules.
+    ///
+    /// It is asked after what steers was removed from the request of an untrusted caller. A tenant is written unless the
+    /// request has one: from a trusted caller, a token, or an earlier rule.
+    fn inject(&self, peer: &Peer, head: &mut Head, context: &mut Context) {
+        for rule in &*self.config.inject {
+            if !rule.when.holds(peer, head) {
+                continue;
+            }
+            rule.grant_dtab(context);
+            if let Some(tenant) = rule.tenant()
+                && !self.names.has_tenant(head)
+            {
+                self.names.set_tenant(head, tenant, &mut context.scratch);
+            }
         }
     }
 

@@ -57,7 +57,7 @@ impl From<Steering> for RemovalKind {
     }
 }
 
-/// How many parts of one request were removed, by kind.
+/// The number of parts of one request that were removed, by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Removals([u32; RemovalKind::ALL.len()]);
 

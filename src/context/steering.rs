@@ -74,6 +74,12 @@ impl SteeringNames {
         read_laxly(name, |name| self.parameter.contains(name, is_same_letter))
     }
 
+    /// Returns whether a member of `baggage` names a tenant.
+    pub(super) fn has_tenant(&self, head: &Head) -> bool {
+        let names_tenant = |member| self.of_key(key(member)) == Some(Steering::Tenant);
+        head.get_all(KnownField::Baggage).flat_map(members).any(names_tenant)
+    }
+
     /// Writes a tenant into `baggage`, in place of every member that names one; `value` is percent-encoded.
     ///
     /// The other members stay as they came, as many as there is room for beside it.

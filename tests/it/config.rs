@@ -126,12 +126,13 @@ const CASES: &[Case] = &[
         ],
     ),
     (
-        "routers:\n- protocol: http\n  servers:\n  - inject:\n    - {dtab: /a}\n    - {when: {path: a}}\n",
+        "routers:\n- protocol: http\n  servers:\n  - inject:\n    - {dtab: /a}\n    - {when: {path: a}}\n    - {when: {}, sandbox: A}\n",
         &[
             (5, 7, "routers[0].servers[0].inject[0]", "the key `when` is missing: write `when: {}`"),
             (5, 16, "routers[0].servers[0].inject[0].dtab", "not a dtab"),
-            (6, 7, "routers[0].servers[0].inject[1]", "the key `dtab` is missing"),
+            (6, 7, "routers[0].servers[0].inject[1]", "expected `dtab`, `sandbox` or both"),
             (6, 21, "routers[0].servers[0].inject[1].when.path", "expected the beginning of a path"),
+            (7, 27, "routers[0].servers[0].inject[2].sandbox", "expected a tenant key of lower-case letters"),
         ],
     ),
     (

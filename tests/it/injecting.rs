@@ -85,3 +85,31 @@ async fn injected_entries_are_not_limited_and_do_not_grow_from_hop_to_hop() {
     }
     app.stop().await;
 }
+
+/// A tenant is written into `baggage`, under the first of the tenancy keys, unless a trusted caller names one.
+#[tokio::test(flavor = "local")]
+async fn a_tenant_is_given_to_requests_without_one() {
+    let base = Service::saying("base").await;
+    let rules = "inject: [{when: {header: {x-job: \"*\"}}, sandbox: pr-7+job}, {when: {}, sandbox: other}]";
+    let servers = [format!(", trust: nobody, {rules}"), format!(", trust: everybody, {rules}")];
+    let yaml =
+        with_servers(&format!("/svc/world => {}", base.path()), &servers.each_ref().map(|server| &**server));
+    let app = TestApp::start(&yaml).await;
+    for (server, fields, expected) in [
+        (0, &[][..], "sd-routing-key=other"),
+        (0, &[("x-job", "1")], "sd-routing-key=pr-7%2Bjob"),
+        (
+            0,
+            &[("x-job", "1"), ("baggage", "a=b,okteto-divert=mine,c=d")],
+            "a=b,c=d | sd-routing-key=pr-7%2Bjob",
+        ),
+        (1, &[("x-job", "1"), ("baggage", "a=b")], "a=b | sd-routing-key=pr-7%2Bjob"),
+        (1, &[("x-job", "1"), ("baggage", "a=b,okteto-divert=mine,c=d")], "a=b,okteto-divert=mine,c=d"),
+    ] {
+        assert_eq!(answers(Ipv4Addr::LOCALHOST, app.address("http", server), fields).await, ["base"; 2]);
+        for request in base.take_requests() {
+            assert_eq!(request.all("baggage").join(" | "), expected, "{server} {fields:?}");
+        }
+    }
+    app.stop().await;
+}

@@ -190,7 +190,10 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     section("override addresses", &[key("deny", Works)]),
-    section("inject rule", &[one("when", Works, "inject condition"), key("dtab", Works)]),
+    section(
+        "inject rule",
+        &[one("when", Works, "inject condition"), key("dtab", Works), key("sandbox", Works)],
+    ),
     section(
         "inject condition",
         &[

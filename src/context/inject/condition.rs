@@ -74,7 +74,7 @@ const HIDDEN: &str = "****************";
 
 impl InjectCondition {
     /// Returns whether all parts hold for a request.
-    pub(super) fn holds(&self, peer: &Peer, head: &Head) -> bool {
+    pub(in crate::context) fn holds(&self, peer: &Peer, head: &Head) -> bool {
         let address = peer.remote.ip().to_canonical();
         self.from.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(address)))
             && self.path.as_ref().is_none_or(|prefix| has_prefix(head.target(), prefix))
