@@ -6,8 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use signpost::context::{
-    Config, Context, Deadline, Grant, OverrideLimits, OverrideRules, OverrideSource, Peer, Policy, Trace, Trust,
-    UpstreamNames, decode_overrides, encode_baggage_value,
+    Config, Context, Deadline, Grant, OverrideLimits, OverrideRules, OverrideSource, Peer, Policy, Trace,
+    Trust, UpstreamNames, decode_overrides, encode_baggage_value,
 };
 use signpost::message::{Head, HeadLimits, KnownField};
 use signpost::name::{Dentry, Dtab};

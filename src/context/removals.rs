@@ -57,7 +57,7 @@ impl From<Steering> for RemovalKind {
     }
 }
 
-/// The number of parts of one request that were removed, by kind.
+/// The numbers of parts that were removed from one request, by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Removals([u32; RemovalKind::ALL.len()]);
 

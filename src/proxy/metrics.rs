@@ -20,7 +20,7 @@ pub(crate) struct Counters {
     responses: [Counter; 5],
     durations: Durations,
     dropped_overrides: Counter,
-    /// Parts that were removed from requests, by kind.
+    /// The parts that were removed from requests, by kind.
     removed: [Counter; RemovalKind::ALL.len()],
     pub(crate) unbound_overrides: Counter,
     pub(crate) unknown_host_overrides: Counter,
