@@ -109,7 +109,8 @@ struct ConfiguredListener<'a> {
 fn meaning(trust: &Trust) -> &'static str {
     match trust {
         Trust::Nobody => {
-            "Overrides of its callers are removed, and errors name nothing internal. To follow overrides, write \
+            "Overrides of its callers are removed, errors name nothing internal, and what they say of the hops before them \
+             (`X-Forwarded-For`) is replaced, unless `forwardedFrom` names them. To follow overrides, write \
              `trust: {from: [10.244.0.0/16]}` with the addresses of your callers, or `trust: everybody`"
         }
         Trust::Everybody => {
