@@ -44,17 +44,31 @@ pub(super) struct Publisher {
     pub(super) progress: Arc<Mutex<StoreProgress>>,
     /// Counts the stores with a rejected text.
     rejected_stores: Gauge,
+    /// Whether a good dtab is stored, or was before the text that is rejected now. An absent one is none, so that a text
+    /// is judged alike by a process that saw the absence and by one that did not.
+    has_good: bool,
 }
 
 impl Publisher {
     pub(super) fn new(place: String, rejected_stores: Gauge) -> (Self, watch::Receiver<StoredDtab>) {
         let (sender, stored) = watch::channel(StoredDtab::Pending);
         let progress = Arc::new(Mutex::new(StoreProgress { since: Instant::now(), rejected: None }));
-        (Self { place, stored: sender, progress, rejected_stores }, stored)
+        (Self { place, stored: sender, progress, rejected_stores, has_good: false }, stored)
     }
 
     /// Publishes a good dtab.
     pub(super) fn accept(&mut self, dtab: Dtab) {
+        self.publish_dtab(dtab);
+        self.has_good = true;
+    }
+
+    /// Publishes that no dtab is stored: an empty one.
+    pub(super) fn accept_absence(&mut self) {
+        self.publish_dtab(Dtab::empty());
+        self.has_good = false;
+    }
+
+    fn publish_dtab(&self, dtab: Dtab) {
         self.clear_rejection();
         let was_known = matches!(&*self.stored.borrow(), StoredDtab::Dtab(_));
         if self.publish(StoredDtab::Dtab(dtab)) && was_known {
@@ -65,7 +79,7 @@ impl Publisher {
     /// Records that the stored text is no dtab: the last good dtab stays. A reason is logged once. `place` is its
     /// line and column.
     pub(super) fn reject(&mut self, reason: &str, place: Option<(usize, usize)>) {
-        let was_known = matches!(&*self.stored.borrow(), StoredDtab::Dtab(_));
+        let was_known = self.has_good;
         let mut progress = lock(&self.progress);
         let before = progress.rejected.as_ref();
         if before.is_none_or(|before| before.reason != reason) {

@@ -122,6 +122,31 @@ async fn without_a_good_one_to_begin_with_nothing_falls_back() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn what_is_no_dtab_after_an_absence_is_judged_as_by_a_young_router() {
+    let scene = Scene::new().await;
+    let absences: [&dyn Fn(); 2] = [&|| scene.api.put(config_map("prod", "routes", "other", "")), &|| {
+        scene.api.delete("ConfigMap", "prod", "routes")
+    }];
+    for make_absent in absences {
+        scene.store(&to(&scene.v1));
+        let (old, mut client) = scene.app(CONFIG_MAP).await;
+        assert_eq!(client.get("web", "").await.text(), "v1");
+        make_absent();
+        until_answered(&mut client, "own").await;
+        scene.store("/stored = /b");
+        soon(async || client.get("web", "").await.status() == 502).await;
+        let (young, mut other) = scene.app(CONFIG_MAP).await;
+        assert_eq!(other.get("web", "").await.text(), client.get("web", "").await.text());
+        assert_eq!(old.total("stored_dtabs_rejected", &[]), 1);
+        scene.store(&to(&scene.v2));
+        until_answered(&mut client, "v2").await;
+        until_answered(&mut other, "v2").await;
+        old.stop().await;
+        young.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn while_the_api_server_is_away_the_last_dtab_serves() {
     let scene = Scene::new().await;
     scene.store(&to(&scene.v1));

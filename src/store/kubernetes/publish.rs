@@ -60,7 +60,8 @@ pub(super) async fn publish_changes<T: DtabSource>(
                 }
                 was_there = is_there;
                 match dtab {
-                    Ok(dtab) => publisher.accept(dtab.unwrap_or_else(Dtab::empty)),
+                    Ok(Some(dtab)) => publisher.accept(dtab),
+                    Ok(None) => publisher.accept_absence(),
                     Err(error) => publisher.reject(&format!("{config}: {}", error.text), error.place),
                 }
             }
