@@ -49,7 +49,9 @@ impl Kubernetes {
     /// The error is the variable's name, when it holds no namespace.
     pub(in crate::namer) fn namespace(&self) -> Result<Option<Arc<str>>, String> {
         let Some(variable) = &self.env_var else { return Ok(None) };
-        let namespace = std::env::var(variable).ok().filter(|namespace| is_dns_name(namespace));
+        let value = std::env::var(variable).ok();
+        // A file that was read into the variable ends with a line end.
+        let namespace = value.as_deref().map(str::trim).filter(|namespace| is_dns_name(namespace));
         namespace.map(|namespace| Some(namespace.into())).ok_or_else(|| variable.clone())
     }
 

@@ -1,5 +1,5 @@
-use super::TransformerConfig;
 use super::addresses::{merged, on_hosts, on_nodes, on_port, retained};
+use super::{TransformerConfig, node_name};
 use crate::interpret::{
     AnswerTable, Bound, DelegationOutcome, Endpoint, EndpointSet, Explore, Hint, NamerRegistry, Target,
     settle,
@@ -34,6 +34,22 @@ fn sets_are_changed() {
     assert_eq!(shown(&on_hosts(&all, &hosts)), ["10.0.0.2:80 * 1", "[::1]:80 * 1"]);
     assert!(on_hosts(&all, &[]).is_empty());
     assert_eq!(retained(&all, |one| one.address.port() == 81), endpoints(&["10.0.0.1:81"]));
+}
+
+#[test]
+fn the_name_of_a_node_is_read_without_what_is_around_it() {
+    for (value, expected) in [
+        ("node-1.example.org", Some("node-1.example.org")),
+        ("node-1\n", Some("node-1")),
+        ("\t node-1\r\n", Some("node-1")),
+        ("", None),
+        (" \n", None),
+        ("node 1", None),
+        ("node-1\nnode-2", None),
+        ("$(NODE_NAME)", None),
+    ] {
+        assert_eq!(node_name(value), expected, "{value:?}");
+    }
 }
 
 #[test]
