@@ -135,7 +135,8 @@ async fn explain_name(
         DelegationOutcome::Pending => StatusCode::SERVICE_UNAVAILABLE,
         DelegationOutcome::Bound(_) | DelegationOutcome::Failed(_) => StatusCode::OK,
     };
-    Ok(json(status, &render::json(&delegation).with_outcome(&delegation), false))
+    let shown = render::json(&delegation).with_outcome(&delegation).with_staleness(&answers);
+    Ok(json(status, &shown, false))
 }
 
 /// Returns the router of a label; without one, the only router there is.

@@ -85,6 +85,11 @@ impl Answer {
         self.receiver.borrow_and_update().clone()
     }
 
+    /// Returns the present state, and leaves open whether this clone has seen it.
+    pub(super) fn peek(&self) -> AnswerSnapshot {
+        self.receiver.borrow().clone()
+    }
+
     /// Waits until the answer changes. Returns at once when it changed since this clone last looked, and never when no
     /// writer is left to change it.
     ///

@@ -8,6 +8,7 @@ use crate::name::{Dtab, NameTree, Path};
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::task::Poll;
+use tokio::time::Instant;
 
 /// How many answers an [`AnswerTable`] holds: 10,000. A name that needs one more is [`AnswerState::Failed`] until
 /// [`AnswerTable::prune`] has made room.
@@ -123,6 +124,20 @@ impl AnswerTable {
     /// Returns whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.answers.is_empty()
+    }
+
+    /// Returns the time since when the answer for a path is only the last good one; `None` when it is up to date, or not
+    /// in the table.
+    pub fn stale_since(&self, path: &Path) -> Option<Instant> {
+        for (number, _, rest) in self.namers.matching(path) {
+            let Some(entry) = self.answers.get(&(number, rest)) else { continue };
+            let current = entry.answer.peek();
+            // After Neg the next namer decides.
+            if current.stale_since.is_some() || !matches!(current.state, AnswerState::Ready(NameTree::Neg)) {
+                return current.stale_since;
+            }
+        }
+        None
     }
 
     /// Asks control for all missing answers, one after the other.

@@ -1,6 +1,6 @@
 //! A delegation in the shape of Linkerd's `delegator.json`.
 
-use super::super::{Bound, Delegation, DelegationOutcome, Endpoint, Step, StepKind, Target};
+use super::super::{AnswerTable, Bound, Delegation, DelegationOutcome, Endpoint, Step, StepKind, Target};
 use super::outcome_text;
 use crate::name::{Dentry, Path};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 /// Returns a delegation in the shape of Linkerd 1's `delegator.json`, to be serialized.
 pub fn json(delegation: &Delegation) -> DelegationJson<'_> {
-    DelegationJson { dentries: delegation.dtab.iter().collect(), step: &delegation.step, outcome: None }
+    let dentries = delegation.dtab.iter().collect();
+    DelegationJson { dentries, step: &delegation.step, outcome: None, answers: None }
 }
 
 /// A delegation as JSON: the answer of Linkerd 1.7.5 at `/delegator.json`, with the members in its order.
@@ -22,9 +23,17 @@ pub struct DelegationJson<'a> {
     dentries: Vec<&'a Dentry>,
     step: &'a Step,
     outcome: Option<&'a DelegationOutcome>,
+    answers: Option<&'a AnswerTable>,
 }
 
 impl<'a> DelegationJson<'a> {
+    /// Adds the member `staleSeconds` to each node whose name a namer could not ask for since so many seconds: the answer
+    /// is the last good one. `answers` are those that the delegation rests on.
+    pub const fn with_staleness(mut self, answers: &'a AnswerTable) -> Self {
+        self.answers = Some(answers);
+        self
+    }
+
     /// Adds one more member at the root, `outcome`: the outcome as one line of text for people.
     pub const fn with_outcome(mut self, delegation: &'a Delegation) -> Self {
         self.outcome = Some(&delegation.outcome);
@@ -34,8 +43,9 @@ impl<'a> DelegationJson<'a> {
 
 impl Serialize for DelegationJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { dentries, step, outcome } = self;
-        JsonNode { dentries, step, within: &step.path, outcome: *outcome }.serialize(serializer)
+        let Self { dentries, step, outcome, answers } = self;
+        JsonNode { dentries, step, within: &step.path, outcome: *outcome, answers: *answers }
+            .serialize(serializer)
     }
 }
 
@@ -47,12 +57,14 @@ struct JsonNode<'a> {
     within: &'a Path,
     /// The outcome, at the root only.
     outcome: Option<&'a DelegationOutcome>,
+    /// The answers that the delegation rests on, if staleness is shown.
+    answers: Option<&'a AnswerTable>,
 }
 
 impl<'a> JsonNode<'a> {
     /// Returns the node of a step below this one.
     const fn below(&self, step: &'a Step) -> Self {
-        Self { dentries: self.dentries, step, within: &self.step.path, outcome: None }
+        Self { step, within: &self.step.path, outcome: None, ..*self }
     }
 
     /// Returns the alternates. Nested alternates of the same path stand in the place of their group.
@@ -104,6 +116,9 @@ impl Serialize for JsonNode<'_> {
             map.serialize_entry("dentry", &JsonDentry(dentry))?;
         }
         map.serialize_entry("taken", &self.step.taken)?;
+        if let Some(since) = self.answers.and_then(|answers| answers.stale_since(&self.step.path)) {
+            map.serialize_entry("staleSeconds", &since.elapsed().as_secs_f64())?;
+        }
         match &self.step.kind {
             StepKind::Delegate(step) => map.serialize_entry("delegate", &self.below(step))?,
             StepKind::Alt(arms) => map.serialize_entry("alt", &self.alternates(arms))?,
