@@ -37,6 +37,6 @@ pub use self::config::{Access, Config, Error};
 pub use self::metrics::Metrics;
 pub use self::progress::seconds_since;
 pub use self::scope::{MAX_WATCHES, Scope, Selector};
-pub use self::watched_object::{GroupState, GroupView, WatchedObject};
+pub use self::watched_object::{GroupState, GroupView, Lost, WatchedObject};
 pub use self::watches::{IDLE, Watches};
 pub use self::write::{WritableResource, WriteError};

@@ -1,7 +1,7 @@
 //! The objects that one watch knows, in groups, and the subscribers of each group.
 
 use super::decoded_object::DecodedObject;
-use super::watched_object::{GroupState, GroupView, WatchedObject};
+use super::watched_object::{GroupState, GroupView, Lost, WatchedObject};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The key of a group: its namespace and its name.
 pub(super) type GroupKey = (Arc<str>, Arc<str>);
@@ -46,7 +47,7 @@ enum SyncState {
     /// All objects are known, as of now.
     Current,
     /// All objects are known, as of the time when the server was last reached.
-    Stale,
+    Stale(Lost),
     /// All objects are known as of this time, before the process began.
     Restored(Timestamp),
 }
@@ -70,6 +71,8 @@ struct ObjectEntry<T> {
     good: Option<Arc<T>>,
     /// The reason why it cannot be read now.
     unreadable: Option<Arc<str>>,
+    /// The time when it was first seen; none if that was before the process began.
+    seen: Option<Instant>,
 }
 
 /// One object, as a snapshot has it.
@@ -108,18 +111,20 @@ impl<T: WatchedObject> Objects<T> {
         let Some(mut id) = object_id(object.meta()) else { return [None, None] };
         let mut group = (self.group_of)(object.meta());
         let (left, old) = self.remove(&id).unzip();
-        let mut old = old.and_then(|old| old.good);
-        if let Some((known, at, good)) = older.and_then(|older| older.find_by_id(&id)) {
+        let (mut old, mut seen) = match old {
+            Some(ObjectEntry { good, seen, .. }) => (good, seen),
+            None => (None, Some(Instant::now())),
+        };
+        if let Some((known, at, entry)) = older.and_then(|older| older.find_by_id(&id)) {
             group = group.map(|group| if group == *at { at.clone() } else { group });
-            (id, old) = (known.clone(), old.or(good));
+            (id, old, seen) = (known.clone(), old.or_else(|| entry.good.clone()), entry.seen);
         }
         if let Some(group) = &group {
-            let entry = match object.0 {
-                Ok(object) => {
-                    ObjectEntry { good: Some(reuse_equal(T::from_api(object), old)), unreadable: None }
-                }
-                Err(error) => ObjectEntry { good: old, unreadable: Some(error.error.into()) },
+            let (good, unreadable) = match object.0 {
+                Ok(object) => (Some(reuse_equal(T::from_api(object), old)), None),
+                Err(error) => (old, Some(error.error.into())),
             };
+            let entry = ObjectEntry { good, unreadable, seen };
             self.insert(id, group.clone(), entry);
         }
         [left.filter(|left| Some(left) != group.as_ref()), group]
@@ -146,11 +151,11 @@ impl<T: WatchedObject> Objects<T> {
         Some((group, old))
     }
 
-    /// Returns the stored key of an object, its group, and the object when it could last be read.
-    fn find_by_id(&self, id: &ObjectId) -> Option<(&ObjectId, &GroupKey, Option<Arc<T>>)> {
+    /// Returns the stored key of an object, its group, and its entry.
+    fn find_by_id(&self, id: &ObjectId) -> Option<(&ObjectId, &GroupKey, &ObjectEntry<T>)> {
         let (id, group) = self.groups_by_id.get_key_value(id)?;
         let entries = self.groups.get(group)?;
-        Some((id, group, entries[search(entries, id).ok()?].1.good.clone()))
+        Some((id, group, &entries[search(entries, id).ok()?].1))
     }
 
     /// Removes an object from a list that is not complete yet.
@@ -170,21 +175,23 @@ impl<T: WatchedObject> Objects<T> {
         }
     }
 
-    fn view(&self, group: &GroupKey, stale: bool, before: Option<Timestamp>) -> GroupView<T> {
+    fn view(&self, group: &GroupKey, before: Option<Timestamp>, lost: Option<Lost>) -> GroupView<T> {
         let entries = || self.groups.get(group).into_iter().flatten().map(|(_, entry)| entry);
         GroupView {
             objects: entries().filter_map(|entry| entry.good.clone()).collect(),
             unreadable: entries()
                 .filter(|entry| entry.good.is_none())
                 .find_map(|entry| entry.unreadable.clone()),
-            stale,
+            stale: lost.is_some(),
             before,
+            newest: entries().filter_map(|entry| entry.seen).max(),
+            lost,
         }
     }
 
     fn records(&self) -> impl Iterator<Item = ObjectRecord<T>> {
         self.groups.iter().flat_map(|(group, entries)| {
-            entries.iter().map(|(id, ObjectEntry { good, unreadable })| ObjectRecord {
+            entries.iter().map(|(id, ObjectEntry { good, unreadable, .. })| ObjectRecord {
                 id: id.clone(),
                 group: group.clone(),
                 good: good.clone(),
@@ -272,7 +279,7 @@ impl<T: WatchedObject> ObjectStore<T> {
         let mut objects = self.empty();
         for ObjectRecord { id, group, good, unreadable } in records {
             objects.remove(&id);
-            objects.insert(id, group, ObjectEntry { good, unreadable });
+            objects.insert(id, group, ObjectEntry { good, unreadable, seen: None });
         }
         self.objects = objects;
         self.sync = SyncState::Restored(time);
@@ -310,9 +317,14 @@ impl<T: WatchedObject> ObjectStore<T> {
     /// Marks the objects as old, because the server cannot be reached now. With `for_good`, waiting for it does not
     /// help.
     pub(super) fn mark_lost(&mut self, reason: &Arc<str>, for_good: bool) {
-        let sync = match self.sync {
-            SyncState::Current | SyncState::Stale => SyncState::Stale,
-            SyncState::Restored(_) => return,
+        let sync = match &self.sync {
+            SyncState::Current => {
+                SyncState::Stale(Lost { since: Some(Instant::now()), reason: Arc::clone(reason) })
+            }
+            SyncState::Stale(Lost { since, .. }) if for_good => {
+                SyncState::Stale(Lost { since: *since, reason: Arc::clone(reason) })
+            }
+            SyncState::Stale(_) | SyncState::Restored(_) => return,
             SyncState::Pending | SyncState::Refused(_) if for_good => SyncState::Refused(Arc::clone(reason)),
             // Subscribers have been told that the server refuses; that it cannot be reached now is nothing to wait for.
             SyncState::Pending => SyncState::Pending,
@@ -324,9 +336,21 @@ impl<T: WatchedObject> ObjectStore<T> {
         }
     }
 
+    /// Returns the reason why the answers are old ones, if they are.
+    fn lost(&self) -> Option<Lost> {
+        match &self.sync {
+            SyncState::Stale(lost) => Some(lost.clone()),
+            SyncState::Restored(time) => {
+                let reason = format!("there was no list since the snapshot of {time:.0}").into();
+                Some(Lost { since: None, reason })
+            }
+            SyncState::Pending | SyncState::Refused(_) | SyncState::Current => None,
+        }
+    }
+
     /// Returns whether the answers are old ones.
     pub(super) fn is_stale(&self) -> bool {
-        matches!(self.sync, SyncState::Stale | SyncState::Restored(_))
+        matches!(self.sync, SyncState::Stale(_) | SyncState::Restored(_))
     }
 
     /// Returns the time of the snapshot that the answers are from; none if this process has listed them itself.
@@ -339,7 +363,7 @@ impl<T: WatchedObject> ObjectStore<T> {
 
     /// Returns whether a list was ever complete, even if that was before the process began.
     pub(super) const fn is_complete(&self) -> bool {
-        matches!(self.sync, SyncState::Current | SyncState::Stale | SyncState::Restored(_))
+        matches!(self.sync, SyncState::Current | SyncState::Stale(_) | SyncState::Restored(_))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -366,8 +390,8 @@ impl<T: WatchedObject> ObjectStore<T> {
         match &self.sync {
             SyncState::Pending => GroupState::Pending,
             SyncState::Refused(reason) => GroupState::Failed(Arc::clone(reason)),
-            SyncState::Current | SyncState::Stale | SyncState::Restored(_) => {
-                GroupState::Ready(self.objects.view(group, self.is_stale(), self.snapshot_time()))
+            SyncState::Current | SyncState::Stale(_) | SyncState::Restored(_) => {
+                GroupState::Ready(self.objects.view(group, self.snapshot_time(), self.lost()))
             }
         }
     }

@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// How long the first list may be silent before the snapshot is served in its place: a healthy server answers sooner.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the first list may take in all before that: a name must not wait longer than its binding may take.
-const LONGEST_GRACE: Duration = Duration::from_secs(5);
+pub(super) const LONGEST_GRACE: Duration = Duration::from_secs(5);
 
 /// One watch: its resource, its objects, and its progress.
 pub(super) struct ResourceWatch<T> {
@@ -98,12 +98,14 @@ impl<T: WatchedObject> ResourceWatch<T> {
         }
     }
 
-    /// Waits until the first list was silent for too long. A list that is arriving is waited for.
-    pub(super) async fn wait_for_silence(&self) {
+    /// Waits until the server has been silent for as long as `silence`, or `longest` has passed. A list that is arriving
+    /// is waited for.
+    pub(super) async fn wait_for_silence(&self, silence: Duration, longest: Duration) {
         let began = Instant::now();
         loop {
             let heard = self.lock().progress.heard.map_or(began, |heard| heard.max(began));
-            let over = (heard + GRACE).min(began + LONGEST_GRACE);
+            let silent = heard + silence;
+            let over = began.checked_add(longest).map_or(silent, |end| end.min(silent));
             if over <= Instant::now() {
                 return;
             }
@@ -135,7 +137,7 @@ mod tests {
         let group: GroupFn = Arc::new(|_| None);
         let watched = ResourceWatch::<Values>::new(client, None, Selector::All, group, metrics);
         let began = Instant::now();
-        watched.wait_for_silence().await;
+        watched.wait_for_silence(GRACE, LONGEST_GRACE).await;
         assert_eq!(began.elapsed(), GRACE, "nothing comes");
 
         let objects = async |count: u32| {
@@ -149,7 +151,7 @@ mod tests {
             let began = Instant::now();
             tokio::select! {
                 () = objects(count) => {}
-                () = watched.wait_for_silence() => {}
+                () = watched.wait_for_silence(GRACE, LONGEST_GRACE) => {}
             }
             began.elapsed()
         };

@@ -6,7 +6,7 @@ use super::backoff::Backoff;
 use super::failure::{ApiFailure, FailureKind};
 use super::object_store::{ObjectStore, Objects, ReceivedObject};
 use super::progress::Phase;
-use super::resource_watch::ResourceWatch;
+use super::resource_watch::{GRACE, LONGEST_GRACE, ResourceWatch};
 use super::save::Saver;
 use super::watched_object::WatchedObject;
 use futures_util::StreamExt as _;
@@ -31,9 +31,12 @@ const SLACK: Duration = Duration::from_secs(10);
 /// How long an answer, or a page of a list, may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// How long a streamed list may pause before its end: less than the binding of a name may take, because a server that
-/// cannot stream lists may not say so.
+/// How long a streamed list may pause before its end.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long nothing may come of the first streamed list before pages are requested beside it. A server that streams begins
+/// sooner.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The shortest watch that did not fail: a proxy that closes each watch at once must not be asked in a hot loop.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -95,7 +98,7 @@ impl<T: WatchedObject> WatchTask<T> {
         };
         let watched = Arc::clone(&self.watched);
         let late = async {
-            watched.wait_for_silence().await;
+            watched.wait_for_silence(GRACE, LONGEST_GRACE).await;
             saver.restore().await;
         };
         let mut restored = false;
@@ -136,7 +139,7 @@ impl<T: WatchedObject> WatchTask<T> {
             None => Api::all(client.clone()),
         };
         self.watched.lock().progress.phase = Phase::Listing;
-        let (mut version, mut events) = match self.streamed_list(&api).await? {
+        let (mut version, mut events) = match self.streamed_or_paged_list(&api).await? {
             Some(listed) => listed,
             None => {
                 let version = self.paged_list(&api).await?;
@@ -150,9 +153,34 @@ impl<T: WatchedObject> WatchTask<T> {
         }
     }
 
+    /// Does the same as [`WatchTask::streamed_list`], but lists by pages as well when nothing comes of it soon: a server
+    /// that cannot stream lists may not say so. What is complete first is used.
+    async fn streamed_or_paged_list(
+        &self,
+        api: &Api<ReceivedObject<T>>,
+    ) -> Result<Option<(String, WatchStream<T>)>, ApiFailure> {
+        if self.watched.client.has_streamed() {
+            return self.streamed_list(api).await;
+        }
+        let paged = async {
+            self.watched.wait_for_silence(PATIENCE, Duration::MAX).await;
+            self.paged_list(api).await
+        };
+        // A failure of the second says nothing about the first.
+        tokio::select! {
+            biased;
+            streamed = self.streamed_list(api) => streamed,
+            Ok(version) = paged => {
+                self.watched.client.disable_streamed_lists();
+                let events = self.open_watch(api, Some(&version)).await?;
+                Ok(Some((version, events)))
+            }
+        }
+    }
+
     /// Requests all objects and then their changes in one answer. Returns none if the server cannot do that.
     async fn streamed_list(
-        &mut self,
+        &self,
         api: &Api<ReceivedObject<T>>,
     ) -> Result<Option<(String, WatchStream<T>)>, ApiFailure> {
         if !self.watched.client.streams_lists() {
@@ -194,7 +222,7 @@ impl<T: WatchedObject> WatchTask<T> {
     }
 
     /// Requests all objects page by page. Returns their version.
-    async fn paged_list(&mut self, api: &Api<ReceivedObject<T>>) -> Result<String, ApiFailure> {
+    async fn paged_list(&self, api: &Api<ReceivedObject<T>>) -> Result<String, ApiFailure> {
         let mut params = ListParams {
             label_selector: self.watched.selector.labels(),
             field_selector: self.watched.selector.fields(),
@@ -235,11 +263,12 @@ impl<T: WatchedObject> WatchTask<T> {
             bookmarks: true,
             send_initial_events: version.is_none(),
         };
-        let opened = Instant::now();
-        let until = opened + Duration::from_secs(life.into()) + SLACK;
         let answer = timeout(ANSWER, api.watch(&params, version.unwrap_or_default())).await;
         let answer = answer.map_err(|_| ApiFailure::too_slow("no watch began", ANSWER))?;
         let stream = answer.map_err(|error| self.failure(error))?.boxed();
+        // From here on its time counts: how long the way takes, and the handshakes before, says nothing about it.
+        let opened = Instant::now();
+        let until = opened + Duration::from_secs(life.into()) + SLACK;
         Ok(WatchStream { stream, opened, until })
     }
 
@@ -297,7 +326,7 @@ impl<T: WatchedObject> WatchTask<T> {
     }
 
     /// Replaces all stored objects by a complete list.
-    fn replace(&mut self, objects: Objects<T>) {
+    fn replace(&self, objects: Objects<T>) {
         let mut inner = self.watched.lock();
         let before = inner.store.snapshot_time().is_some();
         inner.store.replace(objects);

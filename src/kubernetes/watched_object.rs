@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The part of an object that a watch stores. The module that uses the resource implements it.
 ///
@@ -45,6 +46,19 @@ pub struct GroupView<T> {
     pub stale: bool,
     /// The time of the snapshot that the objects are from; none if this process has listed them itself.
     pub before: Option<Timestamp>,
+    /// The time when the newest of the objects was first seen; none if all of them were known before the process began.
+    pub newest: Option<Instant>,
+    /// The reason why the objects are only the last good ones, and since when.
+    pub lost: Option<Lost>,
+}
+
+/// The reason why the objects of a watch are only the last good ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The time since when the server cannot be asked; none if that was so before the process began.
+    pub since: Option<Instant>,
+    /// The reason, for people.
+    pub reason: Arc<str>,
 }
 
 impl<T> GroupState<T> {
@@ -57,7 +71,23 @@ impl<T> GroupState<T> {
     }
 }
 
+impl<T> Default for GroupView<T> {
+    /// Returns a group without objects, up to date.
+    fn default() -> Self {
+        let objects = Vec::new().into();
+        Self { objects, unreadable: None, stale: false, before: None, newest: None, lost: None }
+    }
+}
+
 impl<T> GroupView<T> {
+    /// Returns the reason why nothing can be known of this group, which belongs to an object that was first seen at
+    /// `newest`: the server could not be asked since then.
+    pub fn unknown_since(&self, newest: Option<Instant>) -> Option<&Lost> {
+        let lost = self.lost.as_ref()?;
+        let is_newer = newest.is_some_and(|seen| lost.since.is_none_or(|since| seen > since));
+        (is_newer && self.objects.is_empty()).then_some(lost)
+    }
+
     /// Returns the only object of a group that has at most one, such as the group of a name.
     pub fn one(&self) -> Option<&T> {
         self.objects.first().map(AsRef::as_ref)
@@ -76,8 +106,9 @@ impl<T> Clone for GroupState<T> {
 
 impl<T> Clone for GroupView<T> {
     fn clone(&self) -> Self {
-        let Self { objects, unreadable, stale, before } = self;
-        Self { objects: Arc::clone(objects), unreadable: unreadable.clone(), stale: *stale, before: *before }
+        let Self { objects, unreadable, stale, before, newest, lost } = self;
+        let (objects, unreadable, lost) = (Arc::clone(objects), unreadable.clone(), lost.clone());
+        Self { objects, unreadable, stale: *stale, before: *before, newest: *newest, lost }
     }
 }
 
@@ -94,7 +125,9 @@ impl<T: PartialEq> PartialEq for GroupState<T> {
 
 impl<T: PartialEq> PartialEq for GroupView<T> {
     fn eq(&self, other: &Self) -> bool {
-        (self.stale, self.before, &self.unreadable) == (other.stale, other.before, &other.unreadable)
+        let of = |view: &Self| (view.stale, view.before, view.newest);
+        of(self) == of(other)
+            && (&self.unreadable, &self.lost) == (&other.unreadable, &other.lost)
             && self.objects == other.objects
     }
 }

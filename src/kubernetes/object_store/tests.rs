@@ -156,6 +156,47 @@ fn what_is_restored_is_stale_until_there_is_a_list() {
     assert_eq!((short(&a), a.borrow().before()), ("1 stale".into(), None), "the process has known it itself");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_belongs_to_newer_objects_than_the_last_list_is_not_known() {
+    let view = |known: &watch::Receiver<GroupState<Values>>| match &*known.borrow() {
+        GroupState::Ready(view) => view.clone(),
+        other => panic!("{other:?}"),
+    };
+    let pass = || tokio::time::advance(std::time::Duration::from_secs(1));
+    let (mut services, mut slices) = (store(), store());
+    let (a, b, c) = (
+        services.subscribe(group_key("a")),
+        services.subscribe(group_key("b")),
+        slices.subscribe(group_key("c")),
+    );
+    services.replace(list(&services, [object("x", "a", "1")]));
+    slices.replace(list(&slices, []));
+    pass().await;
+    assert_eq!(view(&c).unknown_since(view(&a).newest), None, "it can be asked");
+    slices.mark_lost(&"away".into(), false);
+    slices.mark_lost(&"403".into(), true);
+    slices.mark_lost(&"away".into(), false);
+    pass().await;
+    // Neither a change nor a new list makes an object new.
+    services.apply(object("x", "a", "2"));
+    services.replace(list(&services, [object("x", "a", "3"), object("y", "b", "1")]));
+    assert_eq!(view(&c).unknown_since(view(&a).newest), None, "it was there before");
+    let lost = view(&c).unknown_since(view(&b).newest).cloned().expect("it is newer");
+    assert_eq!(&*lost.reason, "403", "waiting does not help, and what does is named");
+    slices.replace(list(&slices, []));
+    assert_eq!(view(&c).unknown_since(view(&b).newest), None);
+
+    let mut restored = store();
+    let c = restored.subscribe(group_key("c"));
+    restored.restore("2026-01-02T03:04:05Z".parse().unwrap(), Vec::new());
+    assert_eq!(
+        &*view(&c).unknown_since(view(&b).newest).unwrap().reason,
+        "there was no list since the snapshot of 2026-01-02T03:04:05Z"
+    );
+    services.restore("2026-01-02T03:04:05Z".parse().unwrap(), services.records());
+    assert_eq!(view(&c).unknown_since(view(&b).newest), None, "both are from before");
+}
+
 #[test]
 fn groups_without_receivers_are_dropped() {
     let mut store = store();

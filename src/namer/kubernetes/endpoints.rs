@@ -6,7 +6,7 @@ use super::resolve::resolve;
 use super::service::KubernetesService;
 use super::service_name::{Port, ServiceName};
 use super::slice::Slices;
-use crate::kubernetes::{GroupState, GroupView};
+use crate::kubernetes::{GroupState, GroupView, Lost};
 use crate::namer::publisher::{AnswerPublisher, NameState};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -122,10 +122,13 @@ fn state<T: Slices>(
     let wanted =
         |pod: Option<&str>| of_pods.as_ref().is_none_or(|pods| pod.is_some_and(|pod| pods.contains(pod)));
     let set = resolve(service, port, slices.objects.iter().flat_map(|slice| slice.slices()), wanted);
-    if set.is_empty() {
-        absent(slices.unreadable.as_ref(), stale)
-    } else {
-        NameState::Endpoints { set, stale }
+    match slices.unknown_since(services.newest) {
+        _ if !set.is_empty() => NameState::Endpoints { set, stale },
+        // It came after the last list of endpoints: that there are none is not known, and must not fall back.
+        Some(Lost { reason, .. }) => NameState::Failed(
+            format!("the endpoints of a service that is new are not known: {reason}").into(),
+        ),
+        None => absent(slices.unreadable.as_ref(), stale),
     }
 }
 

@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 /// An API server; it ends when it is dropped.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ pub(crate) struct Manners {
     pub(crate) refuses: Option<u16>,
     /// Answers every watch with this status, streamed lists among them where there are such.
     pub(crate) refuses_watches: Option<u16>,
+    /// Answers everything about this resource with 403.
+    pub(crate) refuses_resource: Option<&'static str>,
+    /// How long the answer to a watch is on its way. Watches then end after the time that was asked for.
+    pub(crate) way: Option<Duration>,
     /// Answers everything that would write with this status.
     pub(crate) refuses_writes: Option<u16>,
     /// Accepts no other token.
@@ -67,6 +73,8 @@ impl Default for Manners {
             silent: false,
             refuses: None,
             refuses_watches: None,
+            refuses_resource: None,
+            way: None,
             refuses_writes: None,
             token: None,
             streams: Streams::Yes,
@@ -219,7 +227,10 @@ async fn serve(shared: Rc<Shared>, mut wire: Wire, at: usize) {
                 }
             }
             Answer::Watch(told) => {
-                if !watch(&mut wire, told).await {
+                let way = shared.manners.borrow().way;
+                let life = way.map(|_| Question::of(&target).life());
+                sleep(way.unwrap_or_default()).await;
+                if !watch(&mut wire, told, life).await {
                     return;
                 }
             }
@@ -232,8 +243,15 @@ enum Answer {
     Watch(mpsc::UnboundedReceiver<Told>),
 }
 
-/// Streams what a watch is told; returns whether the connection can be used again.
-async fn watch(wire: &mut Wire, mut told: mpsc::UnboundedReceiver<Told>) -> bool {
+/// Streams what a watch is told, for as long as `life`; returns whether the connection can be used again.
+async fn watch(wire: &mut Wire, mut told: mpsc::UnboundedReceiver<Told>, life: Option<Duration>) -> bool {
+    let ended = async {
+        match life {
+            Some(life) => sleep(life).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut ended = std::pin::pin!(ended);
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     if !wire.writer.try_send(head).await {
         return false;
@@ -241,6 +259,7 @@ async fn watch(wire: &mut Wire, mut told: mpsc::UnboundedReceiver<Told>) -> bool
     loop {
         let told = tokio::select! {
             told = told.recv() => told,
+            () = &mut ended => Some(Told::End),
             // The client sends nothing more: this is its end.
             _ = wire.reader.next_request() => return false,
         };
@@ -266,7 +285,9 @@ fn answer(shared: &Shared, request: &Message, target: &str) -> Answer {
     let authorized = manners.token.is_none_or(|token| {
         request.field("authorization").is_some_and(|sent| sent == format!("Bearer {token}"))
     });
+    let is_refused = manners.refuses_resource.is_some_and(|resource| question.is_of(resource));
     let refused = manners.refuses.or(manners.refuses_watches.filter(|_| question.watch));
+    let refused = refused.or(is_refused.then_some(403));
     match refused {
         _ if !authorized => status(401, "Unauthorized", "Unauthorized"),
         _ if question.stream && manners.streams == Streams::Refused => {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 fn found<T>(objects: Vec<T>, unreadable: Option<&str>, stale: bool) -> GroupState<T> {
     let objects = objects.into_iter().map(Arc::new).collect();
-    GroupState::Ready(GroupView { objects, unreadable: unreadable.map(Arc::from), stale, before: None })
+    let unreadable = unreadable.map(Arc::from);
+    GroupState::Ready(GroupView { objects, unreadable, stale, ..GroupView::default() })
 }
 
 fn service() -> KubernetesService {

@@ -23,12 +23,7 @@ fn known(ingress: impl Into<Value>, stale: bool) -> GroupState<KubernetesService
         "status": { "loadBalancer": { "ingress": ingress.into() } },
     });
     let service = KubernetesService::from_api(serde_json::from_value(service).unwrap());
-    GroupState::Ready(GroupView {
-        objects: Arc::new([Arc::new(service)]),
-        unreadable: None,
-        stale,
-        before: None,
-    })
+    GroupState::Ready(GroupView { objects: Arc::new([Arc::new(service)]), stale, ..GroupView::default() })
 }
 
 /// Follows a name; what is known comes through the sender.

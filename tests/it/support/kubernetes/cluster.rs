@@ -4,6 +4,7 @@ use super::{Manners, Streams, cluster_status};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The resources: kind, plural and version.
@@ -105,6 +106,16 @@ impl Question {
             stream: is("sendInitialEvents"),
             parameters,
         }
+    }
+
+    /// Whether it asks for this resource.
+    pub(super) fn is_of(&self, plural: &str) -> bool {
+        self.plural == plural
+    }
+
+    /// How long a watch is to last.
+    pub(super) fn life(&self) -> Duration {
+        Duration::from_secs(self.number("timeoutSeconds").expect("a watch says how long it lasts"))
     }
 
     fn number(&self, name: &str) -> Option<u64> {
