@@ -121,7 +121,7 @@ namers:
 - {kind: io.l5d.dnssrv}
 - {kind: io.l5d.dnssrv, prefix: /srv, refreshIntervalSeconds: 60, dnsHosts: [10.0.0.10, "ns:54"], domain: a.b}
 - {kind: io.l5d.k8s}
-- {kind: io.l5d.k8s, prefix: /k, host: localhost, labelSelector: example.org/version, endpoints: v1, watch: cluster}
+- {kind: io.l5d.k8s, prefix: /k, host: localhost, labelSelector: example.org/version, endpoints: v1, watch: cluster, externalNames: true}
 - {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: /k/config, context: dev, endpoints: discovery.k8s.io/v1}
 - {kind: io.l5d.k8s.external, port: 8002}
 - {kind: io.l5d.k8s.external, prefix: /saved, kubeconfig: c, snapshot: known}

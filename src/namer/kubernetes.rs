@@ -3,7 +3,7 @@
 //! A name is `/<namespace>/<port>/<service>`, with a label's value behind it when the configuration names a label; the
 //! rest is residual. It stands for the pods of the service that can take a request now, or for the addresses of its
 //! load balancer. A service that does not exist, has no such port or no usable endpoint is Neg, and comes back when
-//! that changes. Nothing is published before the lists of a namespace are complete. While the API server cannot be
+//! that changes. One of type `ExternalName` stands for its external name, or fails. Nothing is published before the lists of a namespace are complete. While the API server cannot be
 //! asked, the last state stays, marked as stale: Neg as well, because a fallback that works must go on.
 //!
 //! A task of its own keeps each name in use up to date, over the watches of its [`Cluster`], which all names share.
@@ -11,6 +11,7 @@
 mod cluster;
 mod config;
 mod endpoints;
+mod external_name;
 mod intern;
 mod load_balancer;
 mod name_table;
@@ -25,6 +26,7 @@ pub use self::config::{EndpointSource, EndpointsApi, Kubernetes};
 
 use self::cluster::Cluster;
 use self::endpoints::NamePublisher;
+use self::external_name::{ExternalName, WatchedService};
 use self::name_table::NameTable;
 use self::pod::Pod;
 use self::service_name::ServiceName;
@@ -49,6 +51,8 @@ pub(super) struct KubernetesNamer {
     /// The namespace of all names, when they do not begin with one.
     namespace: Option<Arc<str>>,
     label: Option<Label>,
+    /// Whether external names are followed.
+    external_names: bool,
     dns: Dns,
     names: NameTable,
 }
@@ -73,7 +77,8 @@ impl KubernetesNamer {
     ) -> Self {
         let label = config.label_selector.as_ref();
         let label = label.map(|key| Label { key: key.as_str().into(), pods: cluster.pods(key) });
-        Self { prefix, cluster, source: config.source, namespace, label, dns, names: NameTable::default() }
+        let (source, external_names, names) = (config.source, config.external_names, NameTable::default());
+        Self { prefix, cluster, source, namespace, label, external_names, dns, names }
     }
 
     /// Reads a path as a name; None when it cannot be one.
@@ -91,31 +96,20 @@ impl Namer for KubernetesNamer {
         let id = self.prefix.concat(&name.elems);
         let publisher = AnswerPublisher::new(id, path.skip(name.elems.len()), writer);
         let publisher = NamePublisher { publisher, entry: self.names.join(path.clone()) };
-        let services = self.cluster.services.watch_group(&name.namespace, &name.service);
+        let (control, label) = (&self.cluster.control, self.labelled(&name));
+        let (namespace, group) = (Arc::clone(&name.namespace), Arc::clone(&name.service));
+        let service = self.watch_service(name);
         match self.source {
             EndpointSource::External => {
-                let label = self.label.as_ref().map(|label| Arc::clone(&label.key));
-                self.cluster.control.spawn(load_balancer::publish_load_balancer(
-                    publisher,
-                    name,
-                    label,
-                    services,
-                    self.dns.clone(),
-                ));
+                control.spawn(load_balancer::publish_load_balancer(publisher, service, self.dns.clone()));
             }
             EndpointSource::Pods(EndpointsApi::Slices) => {
-                let slices = self.cluster.slices.watch_group(&name.namespace, &name.service);
-                let labelled = self.labelled(&name);
-                self.cluster
-                    .control
-                    .spawn(endpoints::publish_endpoints(publisher, name, labelled, services, slices));
+                let slices = self.cluster.slices.watch_group(&namespace, &group);
+                control.spawn(endpoints::publish_endpoints(publisher, service, label, slices));
             }
             EndpointSource::Pods(EndpointsApi::Endpoints) => {
-                let endpoints = self.cluster.endpoints.watch_group(&name.namespace, &name.service);
-                let labelled = self.labelled(&name);
-                self.cluster
-                    .control
-                    .spawn(endpoints::publish_endpoints(publisher, name, labelled, services, endpoints));
+                let endpoints = self.cluster.endpoints.watch_group(&namespace, &group);
+                control.spawn(endpoints::publish_endpoints(publisher, service, label, endpoints));
             }
         }
         answer
@@ -134,8 +128,19 @@ impl Namer for KubernetesNamer {
 }
 
 impl KubernetesNamer {
+    /// Watches the service of a name.
+    fn watch_service(&self, name: ServiceName) -> WatchedService {
+        let known = self.cluster.services.watch_group(&name.namespace, &name.service);
+        let label = self.label.as_ref().map(|label| Arc::clone(&label.key));
+        let external = ExternalName::new(self.external_names, self.dns.clone());
+        WatchedService { name, label, known, external }
+    }
+
     /// Watches the pods whose label has the value of the name.
     fn labelled(&self, name: &ServiceName) -> Option<endpoints::LabelledPods> {
+        if self.source == EndpointSource::External {
+            return None;
+        }
         let (label, value) = (self.label.as_ref()?, name.value.as_ref()?);
         let pods = label.pods.watch_group(&name.namespace, value);
         Some(endpoints::LabelledPods { key: Arc::clone(&label.key), value: Arc::clone(value), pods })

@@ -92,6 +92,15 @@ impl AnswerPublisher {
         self.published = new;
     }
 
+    /// Forgets what was published, because the name stands for something else now: it is pending, and nothing of before
+    /// is kept as the last good answer.
+    pub(super) fn forget(&mut self) {
+        if self.published != PublishedState::Nothing {
+            self.writer.publish(AnswerState::Pending);
+            self.published = PublishedState::Nothing;
+        }
+    }
+
     /// Returns the published state as a text for people, and the number of endpoints.
     pub(super) fn describe(&self) -> (String, usize) {
         match &self.published {
@@ -176,6 +185,19 @@ mod tests {
         assert_eq!(*receiver.borrow(), set, "they stay live");
         drop(receiver);
         assert!(timeout(LONG, publisher.released()).await.is_ok());
+    }
+
+    #[test]
+    fn a_name_that_stands_for_something_else_keeps_nothing() {
+        let (writer, mut answer) = Answer::pending();
+        let mut publisher = AnswerPublisher::new(Path::empty(), Path::empty(), writer);
+        publisher.publish(endpoints(false));
+        publisher.publish(NameState::Failed("why".into()));
+        assert!(matches!(answer.look().state, AnswerState::Ready(_)), "the last good answer");
+        publisher.forget();
+        assert_eq!(answer.look().state, AnswerState::Pending);
+        publisher.publish(NameState::Failed("why".into()));
+        assert_eq!(answer.look().state, AnswerState::Failed("why".into()));
     }
 
     #[tokio::test(start_paused = true)]

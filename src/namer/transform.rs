@@ -108,6 +108,7 @@ impl NamerSet {
             client: config.client.clone(),
             watch: Scope::Namespace,
             label_selector: None,
+            external_names: false,
         };
         let prefix = Path::from_elems(["#", kubernetes.kind()]);
         Ok(Arc::new(self.kubernetes(prefix, &kubernetes)?))

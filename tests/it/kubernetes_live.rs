@@ -44,6 +44,9 @@ async fn routing_follows_services_and_slices() {
     unready["endpoints"][0]["conditions"] = json!({ "ready": false, "serving": false });
     api.put(unready.clone());
     until_answered(&mut client, "web", "rest").await;
+    unready["endpoints"][0]["conditions"] = json!({ "ready": false, "serving": true });
+    api.put(unready.clone());
+    assert_eq!(client.get("web", "").await.text(), "rest", "it is withheld, and not about to end");
     unready["endpoints"][0]["conditions"] = json!({ "ready": false, "serving": true, "terminating": true });
     api.put(unready);
     until_answered(&mut client, "web", "v2").await;
@@ -276,4 +279,32 @@ async fn what_is_known_is_shown_with_its_age() {
     };
     until("all is fresh again", fresh).await;
     app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_service_that_becomes_an_external_name_leaves_its_slices_behind() {
+    let (v1, rest) = (Service::saying("v1").await, Service::saying("rest").await);
+    for (keys, reason) in [
+        ("", "the namer does not follow such names without `externalNames: true`"),
+        (", externalNames: true", "it leads to this machine or to a link-local address"),
+    ] {
+        let api = ApiServer::start().await;
+        api.put(service("default", "web", &[("http", 80)]));
+        api.put(slice("default", "web", "http", v1.address()));
+        let app = TestApp::start(&config(&api, &rest, keys)).await;
+        let mut client = app.client().await;
+        assert_eq!(client.get("web", "").await.text(), "v1");
+        let mut external = service("default", "web", &[("http", 80)]);
+        external["spec"]["type"] = "ExternalName".into();
+        external["spec"]["externalName"] = "localhost".into();
+        api.put(external);
+        until("the name fails", async || client.get("web", "").await.status() == 502).await;
+        let refused = client.get("web", "").await;
+        let expected = format!("the service default/web is an ExternalName, `localhost`: {reason}");
+        assert!(refused.text().contains(&expected), "{}", refused.text());
+        assert!(app.json(STATE).await["names"]["/default/http/web"]["state"] != "neg");
+        api.put(service("default", "web", &[("http", 80)]));
+        until_answered(&mut client, "web", "v1").await;
+        app.stop().await;
+    }
 }

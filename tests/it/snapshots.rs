@@ -190,7 +190,7 @@ async fn what_is_no_snapshot_of_this_watch_is_as_if_there_were_none() {
         ("cut short", |good, at| good[at][..good[at].len() / 2].to_vec()),
         ("another watch's", |good, at| good[1 - at].clone()),
         ("of a later version", |good, at| {
-            String::from_utf8_lossy(&good[at]).replacen("\"format\":1", "\"format\":2", 1).into_bytes()
+            String::from_utf8_lossy(&good[at]).replacen("\"format\":2", "\"format\":1", 1).into_bytes()
         }),
         ("changed", |good, at| String::from_utf8_lossy(&good[at]).replacen("web", "wob", 1).into_bytes()),
     ];

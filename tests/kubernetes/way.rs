@@ -47,6 +47,12 @@ impl Way {
         Self { host: host.into(), ..self }
     }
 
+    /// The status of one request.
+    pub(crate) async fn status(&self) -> u16 {
+        let mut client = Client::connect(self.router).await;
+        client.get_of(&self.host, &self.path).await.expect("the router answers").0
+    }
+
     /// The pods that serve requests now.
     pub(crate) async fn answers(&self) -> BTreeSet<String> {
         let mut client = Client::connect(self.router).await;

@@ -26,7 +26,8 @@ pub(super) fn kubernetes(reader: &mut Reader<'_, '_>, kind: &str) -> Kubernetes 
     let client = client(&mut reader, "host", "port");
     let watch = reader.one_of("watch", &[("namespace", Scope::Namespace), ("cluster", Scope::Cluster)]);
     let label_selector = label(&mut reader);
-    Kubernetes { source, env_var, client, watch: watch.unwrap_or_default(), label_selector }
+    let external_names = reader.flag("externalNames").unwrap_or_default();
+    Kubernetes { source, env_var, client, watch: watch.unwrap_or_default(), label_selector, external_names }
 }
 
 /// Reads the store of an interpreter of this kind.

@@ -49,8 +49,11 @@ pub(super) const SECTIONS: &[Section] = &[
     section("namer io.l5d.k8s.ns", &[key("envVar", Works), key("endpoints", Works)])
         .with(&["kubernetes names"]),
     section("namer io.l5d.k8s.external", &[]).with(&["kubernetes names"]),
-    section("kubernetes names", &[key("watch", Works), key("labelSelector", Works)])
-        .with(&["kubernetes client"]),
+    section(
+        "kubernetes names",
+        &[key("watch", Works), key("labelSelector", Works), key("externalNames", Works)],
+    )
+    .with(&["kubernetes client"]),
     section(
         "kubernetes client",
         &[

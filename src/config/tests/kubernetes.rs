@@ -7,7 +7,7 @@ fn every_key_of_the_namers_of_kubernetes_ends_in_its_field() {
     let text = r#"
 namers:
 - {kind: io.l5d.k8s, labelSelector: version}
-- {kind: io.l5d.k8s, prefix: /old, host: "::1", port: 3, endpoints: v1, watch: cluster}
+- {kind: io.l5d.k8s, prefix: /old, host: "::1", port: 3, endpoints: v1, watch: cluster, externalNames: true}
 - {kind: io.l5d.k8s.ns}
 - {kind: io.l5d.k8s.ns, envVar: NS, kubeconfig: c, context: dev}
 - {kind: io.l5d.k8s.external, port: 4, snapshot: known/here}
@@ -20,12 +20,14 @@ routers: [{protocol: http, servers: [{}]}]
         client: ApiServer::default(),
         watch: Scope::Namespace,
         label_selector: None,
+        external_names: false,
     };
     let plain = |host: &str, port| ApiServer::from(Access::Plain { host: host.into(), port });
     let old = namer::Kubernetes {
         source: namer::EndpointSource::Pods(namer::EndpointsApi::Endpoints),
         client: plain("::1", 3),
         watch: Scope::Cluster,
+        external_names: true,
         ..usual.clone()
     };
     let named = Access::Kubeconfig { file: Some("c".into()), context: Some("dev".into()) };

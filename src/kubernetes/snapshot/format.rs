@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// The version of the format that is written, and the only one that is read. The stored part of an object belongs to
 /// it.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// How many characters of a namespace or a resource are part of a file's name at most; names in Kubernetes are not
 /// longer.

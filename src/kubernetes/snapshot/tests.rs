@@ -78,7 +78,7 @@ fn the_file_says_what_it_is() {
     let of = json!({
         "server": "http://a:1/", "apiVersion": "v1", "resource": "configmaps", "namespace": "prod", "selector": "all",
     });
-    assert_eq!(lines[0], json!({ "format": 1, "of": of, "time": "2026-01-02T03:04:05Z" }));
+    assert_eq!(lines[0], json!({ "format": 2, "of": of, "time": "2026-01-02T03:04:05Z" }));
     let good = json!({ "id": ["ns", "n0"], "place": ["ns", "n0"], "good": ["v\n"] });
     assert_eq!(lines[1], good);
     assert!(lines[2]["unreadable"].is_string() && lines[2]["good"].is_null(), "{text}");
@@ -138,8 +138,8 @@ fn what_is_not_wholly_what_was_written_is_not_used() {
     assert_eq!(unusable(&good[..good.len() - 1]), "it is cut short, or was changed");
     assert_eq!(unusable(text.replace("v\\n", "w\\n").as_bytes()), "it is cut short, or was changed");
     assert_eq!(
-        unusable(text.replace("\"format\":1", "\"format\":2").as_bytes()),
-        "it has format 2, but this version of the router reads only format 1"
+        unusable(text.replace("\"format\":2", "\"format\":1").as_bytes()),
+        "it has format 1, but this version of the router reads only format 2"
     );
     let other = WatchIdentity::new::<Values>("http://b:1/".into(), Some("prod".into()), Selector::All);
     let error = read(&good, &other).unwrap_err();

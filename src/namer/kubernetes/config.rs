@@ -19,6 +19,9 @@ pub struct Kubernetes {
     pub watch: Scope,
     /// `labelSelector`: a label whose value stands behind the service in names; none by default.
     pub label_selector: Option<String>,
+    /// `externalNames`: whether a service of type `ExternalName` stands for its external name; false by default, and
+    /// its names fail then.
+    pub external_names: bool,
 }
 
 /// The source of endpoints.
@@ -94,6 +97,7 @@ impl Serialize for Kubernetes {
         if let Some(label) = &self.label_selector {
             keys.serialize_entry("labelSelector", label)?;
         }
+        keys.serialize_entry("externalNames", &self.external_names)?;
         keys.end()
     }
 }

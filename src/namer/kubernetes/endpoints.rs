@@ -1,10 +1,11 @@
 //! Publishes the pods behind a name while it is in use.
 
+use super::external_name::WatchedService;
 use super::name_table::NameEntry;
 use super::pod::Pod;
 use super::resolve::resolve;
 use super::service::KubernetesService;
-use super::service_name::{Port, ServiceName};
+use super::service_name::Port;
 use super::slice::Slices;
 use crate::kubernetes::{GroupState, GroupView, Lost};
 use crate::namer::publisher::{AnswerPublisher, NameState};
@@ -29,6 +30,16 @@ pub(super) struct LabelledPods {
 }
 
 impl NamePublisher {
+    /// Returns the service of the name as it is now. When it has come to stand for something else, forgets what was
+    /// published.
+    pub(super) fn update(&mut self, service: &mut WatchedService) -> GroupState<KubernetesService> {
+        let services = service.known.borrow_and_update().clone();
+        if service.external.update(&services) {
+            self.publisher.forget();
+        }
+        services
+    }
+
     /// Publishes a state, as far as it differs from the last one. It rests on a snapshot of the time `before`, if the
     /// process has not seen the cluster since.
     pub(super) fn publish(&mut self, state: NameState, before: Option<Timestamp>) {
@@ -40,9 +51,8 @@ impl NamePublisher {
 /// Publishes the endpoints of the pods of a service, again whenever they change.
 pub(super) async fn publish_endpoints<T: Slices>(
     mut publisher: NamePublisher,
-    name: ServiceName,
+    mut service: WatchedService,
     mut labelled: Option<LabelledPods>,
-    mut services: watch::Receiver<GroupState<KubernetesService>>,
     mut slices: watch::Receiver<GroupState<T>>,
 ) {
     loop {
@@ -50,10 +60,13 @@ pub(super) async fn publish_endpoints<T: Slices>(
             .as_mut()
             .map(|labelled| (&*labelled.key, &*labelled.value, labelled.pods.borrow_and_update().clone()));
         let (state, before) = {
-            let (services, slices) = (services.borrow_and_update(), slices.borrow_and_update());
+            let services = publisher.update(&mut service);
+            let slices = slices.borrow_and_update();
             let pods = chosen.as_ref().and_then(|(.., pods)| pods.before());
             let before = [services.before(), slices.before(), pods].into_iter().flatten().min();
-            (state(&name.port, &services, &slices, chosen), before)
+            let external = service.external_state(&services);
+            let state = external.unwrap_or_else(|| state(&service.name.port, &services, &slices, chosen));
+            (state, before)
         };
         publisher.publish(state, before);
         let pods = async {
@@ -63,7 +76,8 @@ pub(super) async fn publish_endpoints<T: Slices>(
             }
         };
         let changed = tokio::select! {
-            changed = services.changed() => changed,
+            changed = service.known.changed() => changed,
+            () = service.external.changed() => Ok(()),
             changed = slices.changed() => changed,
             changed = pods => changed,
             () = publisher.publisher.released() => return,

@@ -1,61 +1,50 @@
 //! Publishes the load balancer of a service while its name is in use.
 
 use super::endpoints::{NamePublisher, absent, complete};
+use super::external_name::WatchedService;
 use super::service::{KubernetesService, LoadBalancerAddress};
-use super::service_name::ServiceName;
 use crate::interpret::{Endpoint, EndpointSet};
-use crate::kubernetes::{GroupState, GroupView};
+use crate::kubernetes::GroupView;
 use crate::namer::dns::{Dns, DnsState, HostSet, MIN_PAUSE};
 use crate::namer::publisher::NameState;
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Publishes the addresses of the load balancer of a service, again whenever they change.
 ///
 /// With a label, the service itself must have it.
 pub(super) async fn publish_load_balancer(
     mut publisher: NamePublisher,
-    name: ServiceName,
-    label: Option<Arc<str>>,
-    mut services: watch::Receiver<GroupState<KubernetesService>>,
+    mut service: WatchedService,
     dns: Dns,
 ) {
     let mut hosts = HostSet::new(dns, MIN_PAUSE);
     loop {
         let (state, before) = {
-            let known = services.borrow_and_update();
-            let state = complete(&known)
-                .map_or_else(|state| state, |view| state(&name, label.as_deref(), view, &mut hosts));
-            (state, known.before())
+            let known = publisher.update(&mut service);
+            let of_balancer =
+                || complete(&known).map_or_else(|state| state, |view| state(&service, view, &mut hosts));
+            (service.external_state(&known).unwrap_or_else(of_balancer), known.before())
         };
         publisher.publish(state, before);
         tokio::select! {
-            changed = services.changed() => if changed.is_err() {
+            changed = service.known.changed() => if changed.is_err() {
                 // A watch that was refused does not change any more.
                 publisher.publisher.released().await;
                 return;
             },
             () = hosts.changed() => {}
+            () = service.external.changed() => {}
             () = publisher.publisher.released() => return,
         }
     }
 }
 
 /// Returns the state of a name, and watches the host names of its load balancer.
-fn state(
-    name: &ServiceName,
-    label: Option<&str>,
-    view: &GroupView<KubernetesService>,
-    hosts: &mut HostSet,
-) -> NameState {
+fn state(watched: &WatchedService, view: &GroupView<KubernetesService>, hosts: &mut HostSet) -> NameState {
     let Some(service) = view.one() else { return absent(view.unreadable.as_ref(), view.stale) };
-    let labelled = match (label, &name.value) {
-        (Some(key), Some(value)) => service.has_label(key, value),
-        _ => true,
-    };
-    let port = service.number_of(&name.port).filter(|_| labelled);
+    let port = service.number_of(&watched.name.port).filter(|_| watched.is_labelled(service));
     let places = if port.is_some() { &*service.ingress } else { &[] };
     hosts.set_names(&places.iter().filter_map(LoadBalancerAddress::host).cloned().collect::<HashSet<_>>());
     let mut found = BalancerAddresses::default();

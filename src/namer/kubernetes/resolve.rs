@@ -20,7 +20,7 @@ pub(super) fn resolve<'a>(
 ) -> EndpointSet {
     let mut merged: BTreeMap<SocketAddr, (&SliceBackend, Option<Hint>)> = BTreeMap::new();
     for slice in slices {
-        let Some((number, hint)) = choose(service, port, slice.ports.as_deref()) else { continue };
+        let Some((number, hint)) = choose(service, port, &slice.ports) else { continue };
         for backend in slice.backends.iter().filter(|backend| wanted(backend.pod.as_deref())) {
             let address = SocketAddr::new(backend.address, number);
             let entry = merged.entry(address).or_insert((backend, hint));
@@ -44,22 +44,14 @@ pub(super) fn resolve<'a>(
 /// The port of a slice has the name of the service's port, so a number is looked up among the ports of the service
 /// first; a named `targetPort` may be another number in each slice. A number that the service does not have may still
 /// be the only port, without a name, of slices that were written by hand.
-fn choose(
-    service: &KubernetesService,
-    wanted: &Port,
-    ports: Option<&[SlicePort]>,
-) -> Option<(u16, Option<Hint>)> {
+fn choose(service: &KubernetesService, wanted: &Port, ports: &[SlicePort]) -> Option<(u16, Option<Hint>)> {
     let name = match wanted {
         Port::Name(name) => Some(&**name),
         Port::Number(number) => service.name_of(*number),
     };
     let found = match (name, wanted, ports) {
-        (Some(name), _, Some(ports)) => ports.iter().find(|port| port.name.eq_ignore_ascii_case(name)),
-        (None, Port::Number(number), Some([port])) if port.name.is_empty() && port.number == *number => {
-            Some(port)
-        }
-        // A slice that names no ports stands for all of them.
-        (_, Port::Number(number), None) => return Some((*number, None)),
+        (Some(name), ..) => ports.iter().find(|port| port.name.eq_ignore_ascii_case(name)),
+        (None, Port::Number(number), [port]) if port.name.is_empty() && port.number == *number => Some(port),
         _ => None,
     };
     found.map(|port| (port.number, port.hint))

@@ -16,6 +16,9 @@ pub(super) struct KubernetesService {
     labels: Box<[(Box<str>, Box<str>)]>,
     /// The addresses of its load balancer.
     pub(super) ingress: Vec<LoadBalancerAddress>,
+    /// The host that it stands for in place of pods, in lower case, if its type is `ExternalName`. Its slices, if there
+    /// are any, are those of an earlier type: the controllers do not remove them.
+    pub(super) external_name: Option<Arc<str>>,
 }
 
 /// A port of a Service.
@@ -49,6 +52,14 @@ impl KubernetesService {
         found.map(|port| port.number)
     }
 
+    /// Returns the number of a port of its external name: one of its own ports or, if it lists none, any.
+    pub(super) fn external_number_of(&self, wanted: &Port) -> Option<u16> {
+        match wanted {
+            Port::Number(number) if self.ports.is_empty() => Some(*number),
+            _ => self.number_of(wanted),
+        }
+    }
+
     /// Returns whether a label has this value; case does not count, because names are in lower case.
     pub(super) fn has_label(&self, key: &str, value: &str) -> bool {
         self.labels.iter().any(|(known, label)| **known == *key && label.eq_ignore_ascii_case(value))
@@ -68,7 +79,10 @@ impl WatchedObject for KubernetesService {
             let number = u16::try_from(port.port).ok().filter(|_| is_tcp(port.protocol.as_deref()))?;
             Some(ServicePort { name: port.name.unwrap_or_default(), number })
         };
-        let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+        let spec = service.spec.unwrap_or_default();
+        let external_name = (spec.type_.as_deref() == Some("ExternalName"))
+            .then(|| spec.external_name.unwrap_or_default().to_ascii_lowercase().into());
+        let ports = spec.ports.unwrap_or_default();
         let balancer = service.status.and_then(|status| status.load_balancer);
         let ingress = balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
         let labels = service.metadata.labels.unwrap_or_default();
@@ -76,6 +90,7 @@ impl WatchedObject for KubernetesService {
             ports: ports.into_iter().filter_map(port).collect(),
             labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             ingress: ingress.into_iter().filter_map(|ingress| balancer_address(&ingress)).collect(),
+            external_name,
         }
     }
 }
@@ -135,6 +150,32 @@ mod tests {
         let address = |text: &str| LoadBalancerAddress::Address(text.parse().unwrap());
         let host = LoadBalancerAddress::Host("lb.example.org".into());
         assert_eq!(service.ingress, [address("10.0.0.1"), host, address("::1"), address("10.0.0.2")]);
+    }
+
+    #[test]
+    fn external_names() {
+        for (spec, name, ports) in [
+            (
+                json!({ "type": "ExternalName", "externalName": "WWW.example.org" }),
+                Some("www.example.org"),
+                [Some(80), None],
+            ),
+            (
+                json!({ "type": "ExternalName", "externalName": "a", "ports": [{ "name": "http", "port": 81 }] }),
+                Some("a"),
+                [None, Some(81)],
+            ),
+            (json!({ "type": "ExternalName" }), Some(""), [Some(80), None]),
+            (json!({ "type": "ClusterIP", "externalName": "left.behind" }), None, [Some(80), None]),
+        ] {
+            let said = spec.to_string();
+            let service =
+                KubernetesService::from_api(serde_json::from_value(json!({ "spec": spec })).unwrap());
+            assert_eq!(service.external_name.as_deref(), name, "{said}");
+            let found =
+                [Port::Number(80), Port::Name("http".into())].map(|port| service.external_number_of(&port));
+            assert_eq!(found, ports, "{said}");
+        }
     }
 
     #[test]

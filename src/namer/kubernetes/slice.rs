@@ -13,8 +13,8 @@ use std::sync::Arc;
 /// Endpoints with their ports: an EndpointSlice, or a subset of Endpoints.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Slice {
-    /// The TCP ports; none if the slice names no ports, and so stands for all of them.
-    pub(super) ports: Option<Box<[SlicePort]>>,
+    /// The TCP ports; there may be none, as those of a headless service without ports.
+    pub(super) ports: Box<[SlicePort]>,
     pub(super) backends: Box<[SliceBackend]>,
 }
 
@@ -80,7 +80,7 @@ impl WatchedObject for Slice {
             SlicePort::new(port.name, port.port?, port.protocol.as_deref(), port.app_protocol.as_deref())
         };
         Self {
-            ports: slice.ports.map(|ports| ports.into_iter().filter_map(port).collect()),
+            ports: slice.ports.unwrap_or_default().into_iter().filter_map(port).collect(),
             backends: slice.endpoints.into_iter().filter_map(backend).collect(),
         }
     }
@@ -91,10 +91,12 @@ fn backend(endpoint: discovery::Endpoint) -> Option<SliceBackend> {
     let conditions = endpoint.conditions.unwrap_or_default();
     // An unknown condition counts as ready, and a ready endpoint serves.
     let ready = conditions.ready.unwrap_or(true);
+    let is_ending = conditions.terminating.unwrap_or(false);
     let condition = match (ready, conditions.serving.unwrap_or(ready)) {
         (true, _) => Condition::Ready,
-        (false, true) => Condition::Ending,
-        (false, false) => return None,
+        (false, true) if is_ending => Condition::Ending,
+        // One that is not about to end is to get no requests until it is ready.
+        (false, _) => return None,
     };
     Some(SliceBackend {
         // Addresses after the first have no defined meaning.
@@ -128,7 +130,7 @@ impl WatchedObject for Subsets {
             })
         };
         let slice = |subset: core::EndpointSubset| Slice {
-            ports: Some(subset.ports.unwrap_or_default().into_iter().filter_map(port).collect()),
+            ports: subset.ports.unwrap_or_default().into_iter().filter_map(port).collect(),
             backends: subset.addresses.unwrap_or_default().into_iter().filter_map(backend).collect(),
         };
         Self(endpoints.subsets.unwrap_or_default().into_iter().map(slice).collect())

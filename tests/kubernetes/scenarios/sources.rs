@@ -16,6 +16,9 @@ use tokio::task::spawn_local;
 /// Addresses of a load balancer, of which the router is told.
 const BALANCERS: [&str; 2] = ["10.244.0.2", "10.244.0.3"];
 
+/// An address outside of the cluster. Nothing is sent there.
+const FOREIGN: &str = "203.0.113.1";
+
 pub(super) async fn sources_of_endpoints(cluster: &Cluster) {
     let namespace = "sources";
     let balancers = BALANCERS.map(|ip| {
@@ -73,6 +76,7 @@ pub(super) async fn sources_of_endpoints(cluster: &Cluster) {
     }
     load.stop().await.assert_good();
     written_by_hand(cluster, namespace, &way("/cluster/sources/http/hand")).await;
+    external_names(cluster, namespace, &router).await;
     router.stop().await;
     balancers.iter().for_each(tokio::task::AbortHandle::abort);
 }
@@ -118,6 +122,39 @@ async fn written_by_hand(cluster: &Cluster, namespace: &str, way: &Way) {
     way.until_rest(CONVERGED).await;
 }
 
+/// The controllers leave the slices of a service as they are when it becomes an external name; they must not serve.
+async fn external_names(cluster: &Cluster, namespace: &str, router: &Router) {
+    let (refusing, following) =
+        (Way::of(OWN, "/cluster/sources/http/web"), Way::of(OWN, "/followed/sources/http/web"));
+    for way in [&refusing, &following] {
+        way.until_pods("web", 4, CONVERGED).await;
+    }
+    let became = json!({ "spec": { "type": "ExternalName", "externalName": FOREIGN, "clusterIP": null, "clusterIPs": null } });
+    cluster.patch::<Service>(namespace, "web", became).await;
+    let state = async |prefix: &str| {
+        let names = router.json(&format!("/namer_state/{prefix}.json")).await["names"].clone();
+        let name = names["/sources/http/web"].clone();
+        (name["state"].as_str().unwrap_or_default().to_owned(), name["endpoints"].as_u64())
+    };
+    until("the name fails", CONVERGED, async || {
+        let (said, endpoints) = state("cluster").await;
+        said.contains("the service sources/web is an ExternalName") && endpoints == Some(0)
+    })
+    .await;
+    let at_once = async || state("followed").await == ("bound".to_owned(), Some(1));
+    until("the name stands for the external one", CONVERGED, at_once).await;
+    assert_eq!(refusing.status().await, 502, "neither the pods nor a fallback");
+    let pods = json!({ "spec": { "type": "ClusterIP", "externalName": null } });
+    cluster.patch::<Service>(namespace, "web", pods).await;
+    for prefix in ["cluster", "followed"] {
+        let is_back = async || state(prefix).await == ("bound".to_owned(), Some(4));
+        until("the name stands for the pods", CONVERGED, is_back).await;
+    }
+    for way in [&refusing, &following] {
+        way.until_pods("web", 4, CONVERGED).await;
+    }
+}
+
 /// A router whose names say how they are found out.
 async fn router(cluster: &Cluster, namespace: &str) -> Router {
     let (folder, kubeconfig) = {
@@ -128,6 +165,7 @@ async fn router(cluster: &Cluster, namespace: &str) -> Router {
         "{}namers:\n\
          - {{kind: io.l5d.k8s, prefix: /endpoints, endpoints: v1}}\n\
          - {{kind: io.l5d.k8s, prefix: /cluster, watch: cluster}}\n\
+         - {{kind: io.l5d.k8s, prefix: /followed, externalNames: true}}\n\
          - {{kind: io.l5d.k8s, prefix: /labelled, labelSelector: version}}\n\
          - {{kind: io.l5d.k8s.ns, prefix: /namespaced}}\n\
          - {{kind: io.l5d.k8s.external, prefix: /external}}\n\

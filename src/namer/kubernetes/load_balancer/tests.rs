@@ -4,6 +4,7 @@ use crate::kubernetes::{GroupState, GroupView, WatchedObject as _};
 use crate::name::Path;
 use crate::namer::dns::tests::Scripted;
 use crate::namer::kubernetes::endpoints::NamePublisher;
+use crate::namer::kubernetes::external_name::{ExternalName, WatchedService};
 use crate::namer::kubernetes::name_table::NameTable;
 use crate::namer::kubernetes::service::KubernetesService;
 use crate::namer::kubernetes::service_name::ServiceName;
@@ -38,7 +39,9 @@ fn start(
     let publisher = AnswerPublisher::new(name.elems.clone(), Path::empty(), writer);
     let publisher = NamePublisher { publisher, entry: NameTable::default().join(path) };
     let (sender, services) = watch::channel(GroupState::Pending);
-    tokio::spawn(publish_load_balancer(publisher, name, label.map(Arc::from), services, dns.dns()));
+    let (label, external) = (label.map(Arc::from), ExternalName::new(false, dns.dns()));
+    let service = WatchedService { name, label, known: services, external };
+    tokio::spawn(publish_load_balancer(publisher, service, dns.dns()));
     (sender, answer)
 }
 

@@ -85,9 +85,15 @@ fn a_port_without_a_name_has_a_number() {
         assert_eq!(addresses::<Slice>(&KubernetesService::default(), "8080", &slices), ["10.0.0.1:8080"]);
         assert!(addresses::<Slice>(&KubernetesService::default(), "80", &slices).is_empty());
     }
-    let all = [slice(json!(null), json!([{ "addresses": ["10.0.0.1"] }]))];
-    assert_eq!(addresses::<Slice>(&KubernetesService::default(), "7", &all), ["10.0.0.1:7"]);
-    assert!(addresses::<Slice>(&KubernetesService::default(), "http", &all).is_empty());
+    // The slices of a headless service without ports.
+    for ports in [json!(null), json!([])] {
+        let without = [slice(ports, json!([{ "addresses": ["10.0.0.1"] }]))];
+        for service in [KubernetesService::default(), unnamed()] {
+            for port in ["7", "80", "http"] {
+                assert!(addresses::<Slice>(&service, port, &without).is_empty(), "{port}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -101,7 +107,10 @@ fn endpoints_that_can_take_a_request() {
     let published_anyway = conditions(true.into(), false.into(), true.into());
     let unknown = conditions(null(), null(), null());
     let old_unready = conditions(false.into(), null(), null());
-    let cases: [(&[&Value], &[&str]); 9] = [
+    let withheld = conditions(false.into(), true.into(), false.into());
+    let withheld_by_silence = conditions(false.into(), true.into(), null());
+    let cases: [(&[&Value], &[&str]); 10] = [
+        (&[&withheld, &withheld_by_silence], &[]),
         (&[&ready, &unready], &["10.0.0.1:1"]),
         (&[&ready, &ending], &["10.0.0.1:1", "~10.0.0.2:1"]),
         (&[&ending, &unready, &ending, &ended], &["~10.0.0.1:1", "~10.0.0.3:1"]),
