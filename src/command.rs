@@ -9,7 +9,9 @@ mod probe;
 mod run;
 mod sign;
 
-use clap::{Args, Parser, Subcommand};
+use crate::source::node::unknown;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// The result of a subcommand.
@@ -37,7 +39,8 @@ impl From<Exit> for ExitCode {
 /// A standalone HTTP router that decides by names where a request goes.
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SIGNPOST_COMMIT"), ")"),
+    arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "Examples:
@@ -50,10 +53,11 @@ Exit codes:
   0  done
   1  a file, a key, a dtab or a path is wrong, the router cannot start, `fmt --check` found something to format, or `probe`
      got no 200
-  2  the command line cannot be read
+  2  the command line, or SIGNPOST_LOG, cannot be read
   3  delegate: the name leads nowhere, failed, or was not resolved in time
 
-SIGNPOST_LOG sets the level of the log on standard error: error, warn, info (the default), debug, trace."
+SIGNPOST_LOG sets the level of the log on standard error: off, error, warn, info (the default), debug, trace; or that
+of a module, `module=level`; or several of both, with commas between them."
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -96,6 +100,14 @@ struct ConfigFile {
 }
 
 impl Arguments {
+    /// Reads the command line. One that cannot be read ends the process, with help or an error.
+    pub fn read() -> Self {
+        if let Some(message) = find_unknown_command(std::env::args().nth(1)) {
+            Self::command().error(ErrorKind::InvalidSubcommand, message).exit();
+        }
+        Self::parse()
+    }
+
     /// Runs the command to its end.
     pub fn run(self) -> ExitCode {
         let exit = match (self.command, self.file) {
@@ -112,4 +124,14 @@ impl Arguments {
         };
         exit.into()
     }
+}
+
+/// Returns the error about a first argument that is neither a command nor the name of a file: a mistyped command. A name
+/// with a dot or a slash is one of a file, also when there is no such file.
+fn find_unknown_command(first: Option<String>) -> Option<String> {
+    let word = first.filter(|word| !word.starts_with('-') && !word.contains(['.', '/']))?;
+    let command = Arguments::command();
+    let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).chain(["help"]).collect();
+    let is_known = known.contains(&word.as_str()) || std::path::Path::new(&word).exists();
+    (!is_known).then(|| format!("`{word}` is no file, and an {}", unknown("command", &word, &known)))
 }

@@ -2,60 +2,35 @@
 //!
 //! Neither the meaning of a metric nor that of a log line is known here.
 
+mod level;
 mod log;
 mod metrics;
 
+pub use self::level::LevelError;
 pub use self::log::{LogFile, LogHandle, LogTarget, Logs, RollPolicy};
 pub use self::metrics::{Counter, Distribution, Durations, Gauge, Registry, Series, Total};
 
 use std::env;
 use std::io::{self, IsTerminal as _};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The log filter unless `SIGNPOST_LOG` has another.
-const USUAL: &str = "info";
-
-/// The part of each log filter that `SIGNPOST_LOG` has to name itself to change. The client of the Kubernetes API warns
-/// of every connection that is cut, at `warn`; the module that made the request logs the consequences, once.
-const QUIET: &str = "kube_client=error";
-
-/// Starts logging to standard error; `SIGNPOST_LOG` (in `tracing`'s filter syntax) sets how much, `info` by default.
+/// Starts logging to standard error. `SIGNPOST_LOG` sets how much, `info` by default: a level, or `module=level`, several
+/// with commas between them.
 ///
 /// A second call in one process changes nothing.
-pub fn start_logging() {
-    let filter = filter(&env::var("SIGNPOST_LOG").unwrap_or_else(|_| USUAL.to_owned()));
+///
+/// # Errors
+///
+/// `SIGNPOST_LOG` holds something else.
+pub fn start_logging() -> Result<(), LevelError> {
+    let filter = level::parse_levels(&env::var_os("SIGNPOST_LOG").unwrap_or_default().to_string_lossy())?;
     // Logs in a file or a journal are searched by text, and escapes would stand between the words.
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines =
+        tracing_subscriber::fmt::layer().with_target(false).with_ansi(colours).with_writer(io::stderr);
     // An error means that logging was started before.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(colours)
-        .with_writer(io::stderr)
-        .try_init();
-}
-
-/// Returns the filter of a text in `tracing`'s syntax; the usual one for a text that is none.
-fn filter(text: &str) -> EnvFilter {
-    // Of two directives for one module the later counts.
-    let parse = |text: &str| EnvFilter::try_new(format!("{QUIET},{text}"));
-    parse(text).or_else(|_| parse(USUAL)).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{USUAL, filter};
-
-    #[test]
-    fn cut_connections_are_not_logged_by_the_library() {
-        for (text, expected) in [
-            (USUAL, "kube_client=error,info"),
-            ("debug", "kube_client=error,debug"),
-            ("warn,signpost::kubernetes=debug", "signpost::kubernetes=debug,kube_client=error,warn"),
-            ("info,kube_client=debug", "kube_client=debug,info"),
-            ("info,=", "kube_client=error,info"),
-        ] {
-            assert_eq!(filter(text).to_string(), expected, "{text}");
-        }
-    }
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+    Ok(())
 }

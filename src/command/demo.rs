@@ -159,6 +159,7 @@ impl Demo {
     fn story(&self) -> String {
         let port = |at: usize| self.running.listeners().get(at).map_or(0, |listener| listener.address.port());
         let (ingress, public, node) = (port(0), port(1), port(2));
+        let admin = self.running.admin().port();
         let [hello, world_v1, world_v2] = &self._services;
         format!(
             "\
@@ -184,6 +185,11 @@ Writes go nowhere, or to a staging copy, while reads go on as before:
   curl -X POST -H 'Host: www.hello.world' -H 'l5d-dtab: /http/1.1/POST/world => /$/io.buoyant.http.status/204;' localhost:{ingress}
   curl -X POST -H 'Host: www.hello.world' -H 'l5d-dtab: /http/1.1/POST/world => /srv/world-v2;' localhost:{ingress}
   curl -H 'Host: www.hello.world' -H 'l5d-dtab: /http/1.1/POST/world => /srv/world-v2;' localhost:{ingress}
+
+An entry that leads nowhere changes nothing, and the response says so (l5d-dtab-unbound; hello hands it back):
+  curl -i -H 'Host: www.hello.world' -H 'l5d-dtab: /host/world => /srv/world-v3;' localhost:{ingress}
+
+A page shows where a name leads, and which entry decides: http://localhost:{admin}/delegator
 
 Names are files of one address a line in {}: edit one and try again.
 Ctrl-C ends the demo.",

@@ -113,6 +113,7 @@ async fn curl(line: &str) -> Message {
                 let (name, value) = field.split_once(": ").expect("a field has a value");
                 fields.push((name.to_owned(), value.to_owned()));
             }
+            "-i" => {}
             option if option.starts_with('-') => panic!("an option that this curl does not know: {option}"),
             _ => url = word,
         }
@@ -164,12 +165,21 @@ async fn the_demo_works_as_printed() {
         (200, vec!["Hello (127.0.0.1:", "[204 No Content]"]),
         (200, vec!["Hello (127.0.0.1:", earth]),
         (200, vec!["Hello (127.0.0.1:", world]),
+        (200, vec!["Hello (127.0.0.1:", world]),
     ];
     assert_eq!(curls.len(), expected.len(), "{curls:#?}");
     for ((line, answer), (status, parts)) in curls.iter().zip(&answers).zip(expected) {
         assert_eq!(answer.status(), status, "{line}: {answer:?}");
         assert!(parts.iter().all(|part| answer.text().contains(part)), "{line}: {answer:?}");
     }
+    // What leads nowhere is known to the per-node router alone; `hello` hands it back.
+    let unbound: Vec<_> = answers.iter().filter_map(|answer| answer.field("l5d-dtab-unbound")).collect();
+    assert_eq!(unbound, ["/host/world=>/srv/world-v3"]);
+    let page =
+        story.iter().find_map(|line| line.split_once("http://localhost:")?.1.strip_suffix("/delegator"));
+    let admin = SocketAddr::from(([127, 0, 0, 1], page.and_then(|port| port.parse().ok()).expect("a page")));
+    let page = Wire::connect(admin).await.ask("GET /delegator HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(page.status() == 200 && page.text().contains("<html"), "{page:?}");
     // The story names the services by the addresses that answer.
     let about = story.iter().find(|line| line.starts_with("hello (")).expect("the services are introduced");
     let address = answers[0].text().split(['(', ')']).nth(1).expect("an address");
@@ -245,6 +255,12 @@ async fn a_probe_says_whether_the_router_is_ready() {
     serving.until("leaving").await;
     let (code, _, stderr) = probe(&[]);
     assert!(code == 1 && stderr.contains("503"), "{stderr}");
+    let named = admin.replace("127.0.0.1", "localhost");
+    assert_eq!(run(&["probe", &named, "/admin/live"], ""), (0, String::new(), String::new()));
+    for wrong in ["localhost", "::1:9990", "http://localhost:9990", ":9990", "localhost:port"] {
+        let (code, _, stderr) = run(&["probe", wrong], "");
+        assert!(code == 2 && stderr.contains("localhost:9990"), "{wrong}: {stderr}");
+    }
     assert_eq!(probe(&["/admin/live"]).0, 0);
     assert_eq!(serving.end("TERM").await, Some(0));
     let (code, _, stderr) = probe(&[]);
@@ -408,6 +424,38 @@ fn help_shows_examples_and_exit_codes() {
         let (code, stdout, stderr) = run(arguments, "");
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
         assert!(stderr.contains("Usage:"), "{stderr}");
+    }
+}
+
+#[test]
+fn the_command_line_helps() {
+    let (code, stdout, stderr) = run(&[], "");
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    for part in ["Usage:", "Examples:", "Exit codes:", "delegate"] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    for arguments in [&["chekc"][..], &["chekc", "linkerd.yaml"], &["chekc", "--strict", "linkerd.yaml"]] {
+        let (code, _, stderr) = run(arguments, "");
+        assert!(code == 2 && stderr.contains("`chekc`") && stderr.contains("`check`"), "{stderr}");
+    }
+    let (code, stdout, _) = run(&["--version"], "");
+    assert!(code == 0 && stdout.starts_with("signpost 0.") && stdout.trim_end().ends_with(')'), "{stdout}");
+}
+
+#[test]
+fn the_level_of_the_log_is_checked() {
+    let check = |level: &str| {
+        let mut command = signpost(&["check", "examples/staging.yaml"]);
+        let output = command.env("SIGNPOST_LOG", level).output().expect("the binary is there");
+        (output.status.code(), String::from_utf8(output.stderr).expect("it writes text"))
+    };
+    for level in ["", "debug", "error,kubernetes=debug"] {
+        assert_eq!(check(level), (Some(0), String::new()), "{level}");
+    }
+    for level in ["warning", "verbose", "info,proxy=loud"] {
+        let (code, stderr) = check(level);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains("SIGNPOST_LOG") && stderr.contains("error, warn, info, debug"), "{stderr}");
     }
 }
 

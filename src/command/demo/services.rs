@@ -2,6 +2,7 @@
 
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, client, header, server};
 use hyper_util::rt::TokioIo;
@@ -18,6 +19,10 @@ use tokio::time::sleep;
 
 /// The pause after a failure to accept a connection.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// The field in which a router names an override entry that led nowhere. It tells of one hop: a service that asks another
+/// hands it back, so that the first caller learns of it.
+const UNBOUND: HeaderName = HeaderName::from_static("l5d-dtab-unbound");
 
 /// A service that listens until it is dropped.
 #[derive(Debug)]
@@ -46,11 +51,13 @@ impl DemoService {
             let node = node.get().cloned();
             async move {
                 match call_world(node, request).await {
-                    Ok((status, answer)) if status == StatusCode::OK => {
-                        text(status, format!("Hello ({address}) {answer}"))
-                    }
-                    Ok((status, answer)) => {
-                        text(StatusCode::OK, format!("Hello ({address}) [{status}] {answer}"))
+                    Ok(WorldAnswer { status, unbound, text: answer }) => {
+                        let status =
+                            if status == StatusCode::OK { String::new() } else { format!("[{status}] ") };
+                        let mut response =
+                            text(StatusCode::OK, format!("Hello ({address}) {status}{answer}"));
+                        unbound.map(|entry| response.headers_mut().insert(UNBOUND, entry));
+                        response
                     }
                     Err(error) => {
                         text(StatusCode::BAD_GATEWAY, format!("Hello ({address}) no world: {error}"))
@@ -103,28 +110,36 @@ impl Drop for DemoService {
     }
 }
 
+/// The answer of `world`.
+struct WorldAnswer {
+    status: StatusCode,
+    /// An override entry that led nowhere on the way, if there is one.
+    unbound: Option<HeaderValue>,
+    text: String,
+}
+
 /// Calls `world` with the method of the request at hand, and the headers that carry its context: `l5d-ctx-*` and
 /// `baggage`.
 async fn call_world(
     node: Option<String>,
     request: Request<Incoming>,
-) -> Result<(StatusCode, String), Box<dyn Error + Send + Sync>> {
+) -> Result<WorldAnswer, Box<dyn Error + Send + Sync>> {
     let node = node.ok_or("the router does not listen yet")?;
     let stream = TcpStream::connect(node).await?;
     let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let mut forwarded = Request::new(Empty::<Bytes>::new());
     *forwarded.method_mut() = request.method().clone();
-    forwarded.headers_mut().insert(header::HOST, header::HeaderValue::from_static("world"));
+    forwarded.headers_mut().insert(header::HOST, HeaderValue::from_static("world"));
     for (name, value) in request.headers() {
         if name.as_str().starts_with("l5d-ctx-") || name == "baggage" {
             forwarded.headers_mut().append(name, value.clone());
         }
     }
     let response = sender.send_request(forwarded).await?;
-    let status = response.status();
+    let (status, unbound) = (response.status(), response.headers().get(UNBOUND).cloned());
     let body = response.into_body().collect().await?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    Ok(WorldAnswer { status, unbound, text: String::from_utf8_lossy(&body).into_owned() })
 }
 
 fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {
