@@ -46,9 +46,10 @@ pub enum Threads {
 }
 
 impl Threads {
-    /// Returns one worker for each core.
-    pub fn per_core() -> Self {
-        Self::Workers(std::thread::available_parallelism().map_or(1, Into::into))
+    /// Returns as many workers as the configuration says, or one for each core that the process may use.
+    pub fn configured(config: &Config) -> Self {
+        let per_core = || std::thread::available_parallelism().map_or(1, Into::into);
+        Self::Workers(config.workers.unwrap_or_else(per_core))
     }
 }
 
@@ -185,7 +186,14 @@ impl App {
         let admin_listener = tokio::net::TcpListener::from_std(admin_socket)
             .map_err(|source| Error::Bind { what: ADMIN.to_owned(), address: admin, source })?;
         control.spawn(admin::serve(admin_listener, admin_state, admin_guard));
-        let workers = Workers::start(proxy, &guard, threads).map_err(Error::Worker)?;
+        let workers = match Workers::start(proxy, &guard, threads).await {
+            Ok(workers) => workers,
+            Err(error) => {
+                drop(guard);
+                drain.drain(Duration::ZERO, Duration::ZERO).await;
+                return Err(Error::Worker(error));
+            }
+        };
         readiness.serving();
         Ok(RunningApp { listeners, admin, registry, stop_asked, drain, admin_drain, live, workers, logs })
     }
@@ -230,6 +238,12 @@ impl RunningApp {
     pub fn stop_asked(&self) -> impl Future<Output = ()> + use<> {
         let asked = Arc::clone(&self.stop_asked);
         async move { asked.notified().await }
+    }
+
+    /// Waits until a worker has ended without being told to: its connections are lost, and perhaps a listener is no longer
+    /// served. Then [`RunningApp::stop`] should be called, and the process should end.
+    pub fn worker_ended(&self) -> impl Future<Output = ()> + use<> {
+        self.workers.one_ended()
     }
 
     /// Announces the stop, and waits for the configured delay, so that load balancers and callers can notice it. Until
@@ -327,13 +341,13 @@ fn router_configs(
     listeners: &[ListenerInfo],
 ) -> Vec<RouterConfig> {
     let mut listeners = listeners.iter();
-    let routers = live.config().routers.iter().zip(live.namings()).zip(access_logs);
-    let config = routers.map(|((router, naming), access_log)| {
+    let routers = live.config().routers.iter().zip(access_logs);
+    let config = routers.map(|(router, access_log)| {
         let listeners = router.servers.iter().zip(listeners.by_ref()).map(|(server, listener)| {
             let socket = settings::socket(&server.socket_options);
             ListenerConfig { label: listener.server.clone(), socket }
         });
-        RouterConfig { label: router.label.clone(), naming, access_log, listeners: listeners.collect() }
+        RouterConfig { label: router.label.clone(), access_log, listeners: listeners.collect() }
     });
     config.collect()
 }

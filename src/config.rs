@@ -113,13 +113,15 @@ fn resolve(name: &str, text: &str, is_directory: fn(&Path) -> bool) -> Result<Co
     let root = document.root();
     validation::validate(&root, &mut report);
     let (admin, admin_place) = process::admin(&root, &mut report);
+    let (workers, workers_place) = process::workers(&root, &mut report);
     let (routers, router_places) = router::routers(&root, &mut report);
     let (namers, namer_places) = naming::namers(&root, is_directory, &mut report);
     let sandboxes = sandboxes::sandboxes(&root, &mut report);
-    let places = Places { admin: admin_place, routers: router_places, namers: namer_places };
+    let places =
+        Places { admin: admin_place, workers: workers_place, routers: router_places, namers: namer_places };
     cross_checks::check(&document, &admin, &routers, &places, &mut report);
     let warnings = report.finish()?;
-    Ok(Config { file: name.to_owned(), admin, routers, namers, sandboxes, places, warnings })
+    Ok(Config { file: name.to_owned(), admin, workers, routers, namers, sandboxes, places, warnings })
 }
 
 /// Returns the place of a value, or of the mapping it belongs to when the value is absent.

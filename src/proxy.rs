@@ -78,12 +78,13 @@ pub use self::limits::{Http2Settings, Limits};
 pub use self::upstream::{ClientSettings, DialGuard, EndpointRegistry, Route};
 pub use self::wire::WireProtocol;
 
-use self::downstream::{Acceptor, WorkerHandle};
+use self::downstream::{Acceptor, OpenAcceptor, WorkerHandle};
 use self::limits::Counts;
 use self::worker::{SharedState, Worker};
 use crate::drain::Guard;
 use crate::interpret::NamerHandle;
 use crate::telemetry::Registry;
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -167,20 +168,33 @@ impl Proxy {
     }
 }
 
+/// A [`WorkerTask`] whose runtime watches its listeners.
+pub struct OpenWorkerTask {
+    worker: Worker,
+    acceptors: Vec<OpenAcceptor>,
+}
+
 impl WorkerTask {
-    /// Accepts and serves connections until the drain is over. The runtime must support tasks that are not `Send`.
+    /// Has the runtime that this is called on watch the listeners. It must support tasks that are not `Send`.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot watch a listener.
+    pub fn open(self) -> io::Result<OpenWorkerTask> {
+        let acceptors = self.acceptors.into_iter().map(Acceptor::open).collect::<io::Result<_>>()?;
+        Ok(OpenWorkerTask { worker: self.worker, acceptors })
+    }
+}
+
+impl OpenWorkerTask {
+    /// Accepts and serves connections until the drain is over.
     pub async fn run(self) {
         let mut accepting = tokio::task::JoinSet::new();
         for acceptor in self.acceptors {
             accepting.spawn_local(acceptor.run(self.worker.guard.clone()));
         }
-        let accepted = async {
-            while let Some(ended) = accepting.join_next().await {
-                if let Ok(Err(error)) = ended {
-                    tracing::error!(%error, "a listener cannot accept connections");
-                }
-            }
-        };
+        // They end with the drain, as the worker does.
+        let accepted = async { while accepting.join_next().await.is_some() {} };
         tokio::join!(accepted, self.worker.run());
     }
 }

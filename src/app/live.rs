@@ -5,7 +5,7 @@ use super::{Error, reload, settings};
 use crate::config::{Config, Router, Warning};
 use crate::context::token::{KeyFiles, OpenKeys};
 use crate::identify::{self, Ingresses};
-use crate::interpret::{Namers, Naming};
+use crate::interpret::Namers;
 use crate::kubernetes::ApiClients;
 use crate::proxy::RouterSettings;
 use crate::store::{DtabStore, DtabStores};
@@ -60,11 +60,12 @@ impl LiveConfig {
         let namers = namer::build(&config.namers, config.interpreters(), &clients, registry, control)?;
         let stores = DtabStores::new(&clients, registry, control);
         let opened = open_stores(&stores, &config.routers).await?;
-        let base = |(router, store): (&Router, &Option<DtabStore>)| {
-            let namers = namers.namers_behind(&router.interpreter.transformers);
-            RouterNaming::new(router, store.as_ref().map(DtabStore::stored), &namers, control)
-        };
-        let bases: Vec<_> = config.routers.iter().zip(&opened).map(base).collect();
+        let bases: Vec<_> = config
+            .routers
+            .iter()
+            .zip(&opened)
+            .map(|(router, store)| router_naming(router, store.as_ref(), &namers, control))
+            .collect();
         let ingresses = Ingresses::new(&clients, registry, control).rebuild(identifiers(&config)).await?;
         let keys = OpenKeys::new(registry, control).reopen(key_files(&config)).await?;
         let channels = AdminChannels {
@@ -73,7 +74,7 @@ impl LiveConfig {
             namers: watch::Sender::new(namers.namers().clone()),
         };
         Ok(Self {
-            settings: watch::Sender::new(settings::routers(&config, &ingresses, &keys)),
+            settings: watch::Sender::new(settings::routers(&config, &bases, &ingresses, &keys)),
             reloads: ReloadMetrics::new(registry),
             config,
             clients,
@@ -89,11 +90,6 @@ impl LiveConfig {
     /// Returns the configuration in use.
     pub(super) const fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Returns the naming of each router, in their order.
-    pub(super) fn namings(&self) -> impl Iterator<Item = watch::Receiver<Naming>> {
-        self.bases.iter().map(RouterNaming::naming)
     }
 
     /// Returns the settings of the routers, now and whenever they change.
@@ -150,17 +146,41 @@ impl LiveConfig {
         let opened = open_stores(&self.stores, &config.routers).await?;
         let ingresses = self.ingresses.rebuild(identifiers(&config)).await?;
         let keys = self.keys.reopen(key_files(&config)).await?;
-        for ((base, router), store) in self.bases.iter().zip(&config.routers).zip(&opened) {
-            let namers = namers.namers_behind(&router.interpreter.transformers);
-            base.change(router, store.as_ref().map(DtabStore::stored), &namers);
+        let routers = self.config.routers.iter().zip(&config.routers).zip(&opened);
+        let same_tenancy = self.config.sandboxes == config.sandboxes;
+        for (base, ((before, router), store)) in self.bases.iter_mut().zip(routers) {
+            if same_tenancy && differs_in_naming_alone(before, router) {
+                let namers = namers.namers_behind(&router.interpreter.transformers);
+                base.change(router, store.as_ref().map(DtabStore::stored), &namers);
+            } else {
+                // The workers take it over together with the settings.
+                *base = router_naming(router, store.as_ref(), &namers, &Handle::current());
+            }
         }
-        self.settings.send_replace(settings::routers(&config, &ingresses, &keys));
+        self.settings.send_replace(settings::routers(&config, &self.bases, &ingresses, &keys));
         self.channels.config.send_replace(config.to_json());
         self.channels.routers.send_replace(router_views(&config, &self.bases, opened));
         self.channels.namers.send_replace(namers.namers().clone());
         (self.config, self.namers, self.ingresses, self.keys) = (config, namers, ingresses, keys);
         Ok(left)
     }
+}
+
+/// Makes the naming of a router.
+fn router_naming(
+    router: &Router,
+    store: Option<&DtabStore>,
+    namers: &namer::NamerSet,
+    control: &Handle,
+) -> RouterNaming {
+    let namers = namers.namers_behind(&router.interpreter.transformers);
+    RouterNaming::new(router, store.map(DtabStore::stored), &namers, control)
+}
+
+/// Returns whether a router is the same as before but for its dtab and its interpreter.
+fn differs_in_naming_alone(before: &Router, now: &Router) -> bool {
+    let same = Router { dtab: before.dtab.clone(), interpreter: before.interpreter.clone(), ..now.clone() };
+    same == *before
 }
 
 /// Returns the identifiers of all routers.

@@ -8,10 +8,14 @@ use crate::source::node::Place;
 /// Parts that cannot change stay as they are in `running`; each comes back as a warning with its place in the new file.
 pub(super) fn merge(running: &Config, new: &Config) -> (Config, Vec<Warning>) {
     let mut left = RestartWarnings { file: &new.file, warnings: Vec::new() };
-    let Config { file, admin, routers: _, namers, sandboxes, places, warnings } = new;
+    let Config { file, admin, workers, routers: _, namers, sandboxes, places, warnings } = new;
+    if running.workers != *workers {
+        left.add(places.workers, "workers", "the number of workers stays until a restart".to_owned());
+    }
     let config = Config {
         file: file.clone(),
         admin: merge_admin(&running.admin, admin, places.admin, &mut left),
+        workers: running.workers,
         routers: merge_routers(running, new, &mut left),
         namers: namers.clone(),
         sandboxes: sandboxes.clone(),
@@ -271,6 +275,7 @@ routers:
         let (config, left) = merged(
             "
 admin: {ip: 127.0.0.2, port: 9990}
+workers: 3
 routers:
 - protocol: http
   label: c
@@ -285,15 +290,16 @@ routers:
 ",
         );
         let expected = [
+            "new:3:10: workers: the number of workers stays until a restart",
             "new:2:30: admin: the admin server stays at 127.0.0.1:9990 until a restart",
-            "new:10:18: routers[1].httpAccessLog: the access log stays until a restart",
-            "new:7:3: routers[1].servers: 127.0.0.1:4140 is no longer in the file, and runs on until a restart",
-            "new:13:5: routers[1].servers[1].label: the label in metrics stays until a restart",
-            "new:13:5: routers[1].servers[1].socketOptions: the options of the socket stay until a restart",
-            "new:7:3: routers[1].servers: 127.0.0.1:0 is no longer in the file, and runs on until a restart",
-            "new:12:5: routers[1].servers[0]: 127.0.0.1:4144 is new, and starts with a restart",
-            "new:4:3: routers: the router `b` is no longer in the file, and runs on until a restart",
-            "new:5:10: routers[0]: the router `c` is new, and starts with a restart",
+            "new:11:18: routers[1].httpAccessLog: the access log stays until a restart",
+            "new:8:3: routers[1].servers: 127.0.0.1:4140 is no longer in the file, and runs on until a restart",
+            "new:14:5: routers[1].servers[1].label: the label in metrics stays until a restart",
+            "new:14:5: routers[1].servers[1].socketOptions: the options of the socket stay until a restart",
+            "new:8:3: routers[1].servers: 127.0.0.1:0 is no longer in the file, and runs on until a restart",
+            "new:13:5: routers[1].servers[0]: 127.0.0.1:4144 is new, and starts with a restart",
+            "new:5:3: routers: the router `b` is no longer in the file, and runs on until a restart",
+            "new:6:10: routers[0]: the router `c` is new, and starts with a restart",
         ];
         assert_eq!(left, expected);
         let running = read("old", RUNNING).unwrap();

@@ -1,7 +1,9 @@
 //! Turns the configuration into the proxy's settings.
 
+use super::naming::RouterNaming;
 use crate::context::token::OpenKeys;
 use crate::identify::Ingresses;
+use crate::interpret::Naming;
 use crate::proxy::{
     BindingSettings, CacheConfig, ClientSettings, Http2Settings, Limits, ListenerSettings, RouterSettings,
     SocketOptions, WireProtocol,
@@ -9,15 +11,18 @@ use crate::proxy::{
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Returns the settings of the routers that a reload may change while they run, in their order.
 pub(super) fn routers(
     config: &config::Config,
+    namings: &[RouterNaming],
     ingresses: &Ingresses,
     keys: &OpenKeys,
 ) -> Vec<RouterSettings> {
-    let listeners = ListenerParts { tenancy: &config.sandboxes, keys };
-    config.routers.iter().map(|one| router(one, ingresses, &listeners)).collect()
+    let parts = ListenerParts { tenancy: &config.sandboxes, keys };
+    let routers = config.routers.iter().zip(namings);
+    routers.map(|(one, naming)| router(one, naming.naming(), (ingresses, &parts))).collect()
 }
 
 /// The parts of a listener's settings that all routers share.
@@ -26,9 +31,14 @@ struct ListenerParts<'a> {
     keys: &'a OpenKeys,
 }
 
-fn router(router: &config::Router, ingresses: &Ingresses, parts: &ListenerParts<'_>) -> RouterSettings {
+fn router(
+    router: &config::Router,
+    naming: watch::Receiver<Naming>,
+    (ingresses, parts): (&Ingresses, &ListenerParts<'_>),
+) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     RouterSettings {
+        naming,
         prefix: router.dst_prefix.clone(),
         identifiers: ingresses.identifiers(&router.identifiers),
         bindings: BindingSettings {

@@ -4,7 +4,7 @@ mod services;
 
 use self::services::{DemoService, RouterAddress};
 use super::Exit;
-use super::run::{Signals, StopMode, fail, log_addresses, run_control, shut_down};
+use super::run::{Signals, StopMode, fail, log_addresses, run_control, shut_down, stop_without_worker};
 use crate::app::{self, App, RunningApp, Threads};
 use crate::config::Config;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -117,14 +117,15 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                 }
             };
         }
-        match Demo::start(arguments, Threads::per_core()).await {
+        match Demo::start(arguments).await {
             Ok(demo) => {
                 println!("{}", demo.story());
                 log_addresses(&demo.running);
-                let asked = demo.running.stop_asked();
+                let (asked, worker_ended) = (demo.running.stop_asked(), demo.running.worker_ended());
                 tokio::select! {
                     _ = signals.stop() => {}
                     () = asked => {}
+                    () = worker_ended => return stop_without_worker(demo.running, signals).await,
                 }
                 // Only the person at the terminal sends requests to the demo.
                 shut_down(demo.running, StopMode::Now, signals).await
@@ -135,7 +136,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 impl Demo {
-    async fn start(arguments: &Arguments, threads: Threads) -> Result<Self, Error> {
+    async fn start(arguments: &Arguments) -> Result<Self, Error> {
         let node = RouterAddress::default();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let services = [
@@ -147,7 +148,9 @@ impl Demo {
         for (service, name) in services.iter().zip(["hello", "world-v1", "world-v2"]) {
             write_name(names.path(), name, service.address)?;
         }
-        let running = App::start(config(arguments, names.path())?, threads).await.map_err(port_taken)?;
+        let config = config(arguments, names.path())?;
+        let threads = Threads::configured(&config);
+        let running = App::start(config, threads).await.map_err(port_taken)?;
         // The third listener of the example is the per-node router's.
         if let Some(listener) = running.listeners().get(2) {
             node.get_or_init(|| listener.address.to_string());

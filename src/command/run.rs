@@ -13,10 +13,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Starts the routers of a file and serves until it is told to stop.
 pub(super) fn run(file: &str) -> Exit {
-    match config::load(Path::new(file)) {
-        Ok(config) => run_control(serve(file, config)),
-        Err(errors) => fail(&errors),
-    }
+    run_control(async {
+        // Before anything else: a tool that moves logs aside must not kill a process that is still starting.
+        let hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => return fail(&error),
+        };
+        match config::load(Path::new(file)) {
+            Ok(config) => serve(file, config, hangup).await,
+            Err(errors) => fail(&errors),
+        }
+    })
 }
 
 /// Prints the reason why a command fails on standard error.
@@ -39,21 +46,23 @@ pub(super) fn run_control(work: impl Future<Output = Exit>) -> Exit {
 }
 
 /// Serves until a signal, a caller of the admin server or a failure ends it.
-async fn serve(file: &str, config: Config) -> Exit {
+async fn serve(file: &str, config: Config, hangup: Signal) -> Exit {
     log_notes(&config);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(&error),
     };
     raise_open_files();
-    match App::start(config, Threads::per_core()).await {
+    let threads = Threads::configured(&config);
+    match App::start(config, threads).await {
         Ok(mut running) => {
             log_addresses(&running);
-            let asked = running.stop_asked();
+            let (asked, worker_ended) = (running.stop_asked(), running.worker_ended());
             let stop = tokio::select! {
                 stop = signals.stop() => stop,
                 () = asked => StopMode::Announced,
-                error = reload_on_change(file, &mut running) => return fail(&error),
+                () = worker_ended => return stop_without_worker(running, signals).await,
+                () = reload_on_change(file, &mut running, hangup) => StopMode::Announced,
             };
             shut_down(running, stop, signals).await
         }
@@ -86,12 +95,8 @@ fn log_notes(config: &Config) {
     }
 }
 
-/// Reloads the file whenever it changes, and on SIGHUP. Returns only when signals cannot be received.
-async fn reload_on_change(file: &str, running: &mut RunningApp) -> io::Error {
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => return error,
-    };
+/// Reloads the file whenever it changes, and on SIGHUP. Never returns.
+async fn reload_on_change(file: &str, running: &mut RunningApp, mut hangup: Signal) {
     let mut watch = Watch::new(&Handle::current());
     // The standard input has been read to its end.
     if file != "-" {
@@ -160,6 +165,13 @@ impl Signals {
             _ = self.terminate.recv() => StopMode::Announced,
         }
     }
+}
+
+/// Stops after a worker has ended by itself, so that whoever started the process can start another one.
+pub(super) async fn stop_without_worker(running: RunningApp, signals: Signals) -> Exit {
+    tracing::error!("a worker has ended by itself, and its connections with it: this is a bug in the router");
+    shut_down(running, StopMode::Now, signals).await;
+    Exit::Failed
 }
 
 /// Drains, after the announcement if there is to be one; one more signal cuts the announcement short.

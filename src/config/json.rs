@@ -107,6 +107,7 @@ mod tests {
 
     /// A configuration with every key that works.
     const FULL: &str = r#"
+workers: 2
 admin:
   ip: 127.0.0.2
   port: 0

@@ -7,6 +7,16 @@ use super::schema;
 use crate::source::node::{Node, Place};
 use std::time::Duration;
 
+/// The most threads that may serve requests.
+const MAX_WORKERS: u64 = 1024;
+
+/// Reads `workers`.
+pub(super) fn workers(root: &Node<'_>, report: &mut Report) -> (Option<usize>, Place) {
+    let mut reader = Reader::new(root, &[schema::TOP], report);
+    let place = super::place_or(reader.get("workers").as_ref(), root.place());
+    (reader.number("workers", 1..=MAX_WORKERS), place)
+}
+
 /// Reads `admin`.
 pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
     let usual = Admin::default();

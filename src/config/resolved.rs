@@ -21,6 +21,10 @@ pub struct Config {
     pub file: String,
     /// The admin server.
     pub admin: Admin,
+    /// `workers`: how many threads serve requests; by default one for each core that the process may use, as its cgroup
+    /// limits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
     /// The routers, in the order of the file; at least one, no two with one label.
     pub routers: Vec<Router>,
     /// The namers, in the order of the file: a later one is asked first.
@@ -47,6 +51,8 @@ impl Config {
 pub struct Places {
     /// The admin server; 0:0 when the file does not mention it.
     pub admin: Place,
+    /// `workers`; the beginning of the file when it does not mention it.
+    pub workers: Place,
     /// The routers, in the order of [`Config::routers`].
     pub routers: Vec<RouterPlaces>,
     /// The namers, in the order of [`Config::namers`].

@@ -144,6 +144,23 @@ impl Bindings {
         }
     }
 
+    /// Makes the bindings that follow these under another naming and other settings. They have the same clients, with their
+    /// connections. Requests that have begun keep these.
+    pub(crate) fn followed_by(&self, naming: watch::Receiver<Naming>, settings: &BindingSettings) -> Self {
+        let next = Self::new(naming, settings, self.namer_handle.clone());
+        // From the one used least recently to the one used last.
+        for (id, client) in self.state.borrow().clients.iter().rev() {
+            next.state.borrow_mut().clients.push(id.clone(), Rc::clone(client));
+        }
+        next.configure(settings);
+        next.sharing(Arc::clone(&self.endpoint_registry))
+    }
+
+    /// Returns whether these are the bindings under a naming.
+    pub(crate) fn are_under(&self, naming: &watch::Receiver<Naming>) -> bool {
+        self.state.borrow().naming.same_channel(naming)
+    }
+
     /// Uses a registry of endpoints that other workers use too, so that each worker knows the load of an endpoint over
     /// all of them.
     #[must_use]

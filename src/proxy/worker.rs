@@ -85,7 +85,7 @@ impl Worker {
         let Self { shared, mut incoming, connections, mut guard } = self;
         let shutdown = Rc::new(ShutdownSignal::default());
         let mut settings = shared.settings.clone();
-        let routers = make_routers(&shared, &settings.borrow_and_update(), &shutdown);
+        let mut routers = make_routers(&shared, &settings.borrow_and_update(), &shutdown);
         let mut tasks = JoinSet::new();
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -104,7 +104,7 @@ impl Worker {
                 Some(ended) = tasks.join_next() => log_panic(ended),
                 _ = sweep.tick() => routers.iter().for_each(|router| router.bindings.sweep()),
                 Ok(()) = settings.changed() => {
-                    for (router, settings) in routers.iter().zip(&*settings.borrow_and_update()) {
+                    for (router, settings) in routers.iter_mut().zip(&*settings.borrow_and_update()) {
                         router.apply_settings(settings);
                     }
                 }
@@ -128,15 +128,20 @@ struct WorkerRouter {
 }
 
 impl WorkerRouter {
-    /// Applies settings to the requests that begin from now on.
-    fn apply_settings(&self, settings: &RouterSettings) {
-        self.bindings.configure(&settings.bindings);
+    /// Applies settings to the requests that begin from now on: the dtab together with all others.
+    fn apply_settings(&mut self, settings: &RouterSettings) {
+        if self.bindings.are_under(&settings.naming) {
+            self.bindings.configure(&settings.bindings);
+        } else {
+            self.bindings = Rc::new(self.bindings.followed_by(settings.naming.clone(), &settings.bindings));
+        }
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         for ((listener, counts), settings) in self.listeners.iter().zip(&settings.listeners) {
             listener.change(settings.http2, |service| {
                 service.policy = Policy::new(settings.policy.clone());
                 service.trailers = trailer_filter(&service.policy, &service.counters);
                 service.identifiers = Rc::clone(&identifiers);
+                service.bindings = Rc::clone(&self.bindings);
                 service.limits = settings.limits;
                 service.permits = request_permits(settings, counts);
             });
@@ -200,7 +205,8 @@ fn make_routers(
     let mut counts = shared.counts.iter();
     let mut routers = Vec::new();
     for (router, settings) in shared.routers.iter().zip(settings) {
-        let bindings = Bindings::new(router.naming.clone(), &settings.bindings, shared.namer_handle.clone());
+        let bindings =
+            Bindings::new(settings.naming.clone(), &settings.bindings, shared.namer_handle.clone());
         let bindings = Rc::new(bindings.sharing(Arc::clone(&shared.endpoint_registry)));
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());

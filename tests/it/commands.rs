@@ -46,8 +46,13 @@ impl Drop for Serving {
 impl Serving {
     /// Starts the command; its lines on standard output and standard error can be awaited.
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with_input(arguments, Stdio::null())
+    }
+
+    /// Does so with a standard input.
+    fn start_with_input(arguments: &[&str], input: Stdio) -> Self {
         let mut command = signpost(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary is there");
         let (sender, lines) = mpsc::unbounded_channel();
         send_lines(child.stdout.take().expect("it is piped"), sender.clone());
@@ -366,6 +371,27 @@ async fn a_changed_file_is_taken_over_and_a_wrong_one_is_not() {
     serving.until("was read again and is in use").await;
     serving.signal("HUP");
     serving.until("was read again and is in use").await;
+    assert_eq!(serving.end("INT").await, Some(0));
+}
+
+/// It waits for its file, and is told to open its logs anew.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "local")]
+async fn a_hangup_before_the_routers_run_kills_nothing() {
+    let mut serving = Serving::start_with_input(&["run", "-"], Stdio::piped());
+    let file = format!("/proc/{}/status", serving.child.id());
+    until("it handles the signal", async || {
+        let status = fs::read_to_string(&file).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("Linux tells it");
+        u64::from_str_radix(caught.trim(), 16).expect("a mask") & 1 == 1
+    })
+    .await;
+    serving.signal("HUP");
+    let yaml = "admin: {port: 0}\nworkers: 1\nrouters:\n- {protocol: http, servers: [{port: 0}]}\n";
+    let mut input = serving.child.stdin.take().expect("it is piped");
+    input.write_all(yaml.as_bytes()).expect("it reads");
+    drop(input);
+    serving.until(" admin address=").await;
     assert_eq!(serving.end("INT").await, Some(0));
 }
 

@@ -82,6 +82,39 @@ async fn open_connections_are_served_by_what_the_file_says_now() {
     app.stop().await;
 }
 
+/// A mixture of the two files would lead nowhere.
+#[tokio::test(flavor = "local")]
+async fn prefix_identifiers_and_dtab_go_live_together_under_load() {
+    let files = ["a", "b"].map(|one| {
+        let dtab = format!("/{one}/{one} => /$/io.buoyant.http.status/204");
+        let identifier = format!("identifier: {{kind: io.l5d.static, path: /{one}}}");
+        router(&dtab, "", &[&format!("dstPrefix: /{one}"), &identifier])
+    });
+    let mut app = TestApp::start_workers(&files[0], 2).await;
+    let (answered, ended) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+    let mut load = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (mut client, answered, ended) = (app.client().await, Rc::clone(&answered), Rc::clone(&ended));
+        load.spawn_local(async move {
+            while !ended.get() {
+                let answer = client.get("world", "").await;
+                assert_eq!(answer.status(), 204, "{}", answer.text());
+                answered.set(answered.get() + 1);
+            }
+        });
+    }
+    for at in 0..60 {
+        let before = answered.get();
+        assert!(app.reload(&files[(at + 1) % 2]).await.is_empty());
+        until("it is under load", async || answered.get() > before + 8).await;
+    }
+    ended.set(true);
+    while let Some(done) = load.join_next().await {
+        done.expect("every request was answered by one file or the other");
+    }
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "local")]
 async fn limits_on_requests_change_while_one_is_served() {
     let upstream = Upstream::start().await;

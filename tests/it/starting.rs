@@ -51,6 +51,14 @@ async fn a_port_that_is_taken_leaves_nothing_bound() {
     app.stop().await;
 }
 
+#[test]
+fn the_number_of_workers_is_configured() {
+    let mut config = read(&format!("workers: 3\n{}", one_router("", "")));
+    assert_eq!(Threads::configured(&config), Threads::Workers(3));
+    config.workers = None;
+    assert!(matches!(Threads::configured(&config), Threads::Workers(1..)));
+}
+
 #[tokio::test(flavor = "local")]
 async fn an_address_of_another_machine_cannot_be_bound() {
     let config = read(&one_router("", ", ip: 192.0.2.1"));

@@ -17,6 +17,8 @@ pub(super) const SECTIONS: &[Section] = &[
             list("telemetry", Inside, "telemeter"),
             one("admin", Works, "admin"),
             one("sandboxes", Works, "sandboxes"),
+            // Not in Linkerd 1, which had `admin.workerThreads` for the admin server alone.
+            key("workers", Works),
             key("usage", NoEffect(NO_REPORT)),
         ],
     ),
@@ -31,7 +33,12 @@ pub(super) const SECTIONS: &[Section] = &[
             key("tls", NotYet(TLS)),
             key("security", NotYet(ADMIN_RULES)),
             key("httpIdentifierPort", NotYet(IDENTIFIER_PORT)),
-            key("workerThreads", NoEffect("one thread of its own serves the admin server")),
+            key(
+                "workerThreads",
+                NoEffect(
+                    "one thread of its own serves the admin server; `workers` at the top sets the threads that serve requests",
+                ),
+            ),
         ],
     ),
     section("sandboxes", &[key("keys", Works), key("headers", Works), key("queryParameter", Works)]),

@@ -65,39 +65,54 @@ pub(crate) struct Acceptor {
     pub(crate) workers: Vec<WorkerHandle>,
 }
 
+/// An acceptor whose socket is watched by the runtime.
+pub(crate) struct OpenAcceptor {
+    acceptor: Acceptor,
+    watched: TcpListener,
+}
+
 impl Acceptor {
-    /// Accepts until the drain begins; each connection goes to the worker that has the fewest.
+    /// Has the runtime watch the socket.
     ///
     /// # Errors
     ///
-    /// The runtime cannot watch the socket.
-    pub(crate) async fn run(mut self, mut guard: Guard) -> io::Result<()> {
-        let socket = TcpListener::from_std(self.socket.try_clone()?)?;
+    /// It cannot.
+    pub(crate) fn open(self) -> io::Result<OpenAcceptor> {
+        let watched = TcpListener::from_std(self.socket.try_clone()?)?;
+        Ok(OpenAcceptor { acceptor: self, watched })
+    }
+}
+
+impl OpenAcceptor {
+    /// Accepts until the drain begins; each connection goes to the worker that has the fewest.
+    pub(crate) async fn run(self, mut guard: Guard) {
+        let Self { mut acceptor, watched } = self;
         loop {
             let accepted = tokio::select! {
-                accepted = socket.accept() => accepted,
+                accepted = watched.accept() => accepted,
                 () = guard.reached(Stage::LastCall) => break,
             };
             match accepted {
                 Ok((stream, remote)) => {
                     let Ok(stream) = stream.into_std() else { continue };
-                    if self.admit(stream, remote).is_none() {
-                        return Ok(());
+                    if acceptor.admit(stream, remote).is_none() {
+                        return;
                     }
                 }
                 Err(error) => pause_after(&error).await,
             }
         }
         // Connections that the system has accepted already would be reset when the socket is closed.
-        for _ in 0..self.options.backlog {
-            let Ok((stream, remote)) = self.socket.accept() else { break };
-            if stream.set_nonblocking(true).is_ok() && self.admit(stream, remote).is_none() {
+        for _ in 0..acceptor.options.backlog {
+            let Ok((stream, remote)) = acceptor.socket.accept() else { break };
+            if stream.set_nonblocking(true).is_ok() && acceptor.admit(stream, remote).is_none() {
                 break;
             }
         }
-        Ok(())
     }
+}
 
+impl Acceptor {
     /// Hands a connection over to a worker, or refuses it; None when no worker is left.
     fn admit(&mut self, stream: std::net::TcpStream, remote: SocketAddr) -> Option<()> {
         // A connection without a local address has ended already.

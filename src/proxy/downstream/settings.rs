@@ -14,8 +14,6 @@ use tokio::sync::watch;
 pub struct RouterConfig {
     /// The name of the router, unique among all routers.
     pub label: String,
-    /// The dtab and namers that apply to a request without overrides, live.
-    pub naming: watch::Receiver<Naming>,
     /// The log that receives a line for each request, if there is one.
     pub access_log: Option<AccessLog>,
     /// The listeners of the router.
@@ -35,6 +33,9 @@ pub struct ListenerConfig {
 /// when it begins, also on a connection that was open before.
 #[derive(Clone, Debug)]
 pub struct RouterSettings {
+    /// The dtab and namers that apply to a request without overrides, live. Settings that differ in anything else have
+    /// another channel than those before them, so that all of them go live together.
+    pub naming: watch::Receiver<Naming>,
     /// The prefix that identifiers put before a name: `dstPrefix`.
     pub prefix: Path,
     /// The identifiers that name requests, tried in this order.
