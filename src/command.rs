@@ -73,7 +73,7 @@ enum Command {
     Run(ConfigFile),
     /// Check a configuration file as the start does, but for free ports; also show the callers that each listener
     /// trusts, and dtab entries that cannot work
-    Check(ConfigFile),
+    Check(check::Arguments),
     /// Draw where a name leads under a router's dtab, and why
     Delegate(delegate::Arguments),
     /// Format a dtab
@@ -91,7 +91,6 @@ enum Command {
 /// A configuration file.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  signpost check linkerd.yaml
   signpost run linkerd.yaml
   generate-config | signpost run -")]
 struct ConfigFile {
@@ -112,7 +111,7 @@ impl Arguments {
     pub fn run(self) -> ExitCode {
         let exit = match (self.command, self.file) {
             (Some(Command::Run(ConfigFile { file })), _) | (None, Some(file)) => run::run(&file),
-            (Some(Command::Check(ConfigFile { file })), _) => check::run(&file),
+            (Some(Command::Check(arguments)), _) => check::run(&arguments),
             (Some(Command::Delegate(arguments)), _) => delegate::run(&arguments),
             (Some(Command::Fmt(arguments)), _) => fmt::run(&arguments),
             (Some(Command::Demo(arguments)), _) => demo::run(&arguments),

@@ -11,6 +11,9 @@
 //! 4. `cross_checks` compares values across the file: labels and ports must differ, settings of a shared log must not.
 //! 5. `json` shows the result, for the admin server.
 //!
+//! [`Config::environment_findings`] looks for what the configuration needs of the machine. A [`Finding`] is the one form of
+//! errors, warnings and notes, for `signpost check`.
+//!
 //! The types of [`Config`] compare by meaning: two routers with the same settings are equal wherever they stand in
 //! their files, because places are kept apart, in [`Places`]. A reload relies on it.
 //!
@@ -18,7 +21,9 @@
 
 mod access_log;
 mod cross_checks;
+mod environment;
 mod errors;
+mod finding;
 mod inject;
 mod json;
 mod naming;
@@ -35,6 +40,7 @@ mod signed;
 mod validation;
 
 pub use self::errors::{Errors, Warning};
+pub use self::finding::{Finding, Severity};
 pub use self::notes::Note;
 pub use self::resolved::{
     AccessLogConfig, Admin, BindingCacheConfig, ClientConfig, Config, Http2Config, InterpreterConfig, Places,
@@ -120,6 +126,7 @@ fn resolve(name: &str, text: &str, is_directory: fn(&Path) -> bool) -> Result<Co
     let places =
         Places { admin: admin_place, workers: workers_place, routers: router_places, namers: namer_places };
     cross_checks::check(&document, &admin, &routers, &places, &mut report);
+    cross_checks::check_identifiers(&routers, &sandboxes, &places, &mut report);
     let warnings = report.finish()?;
     Ok(Config { file: name.to_owned(), admin, workers, routers, namers, sandboxes, places, warnings })
 }

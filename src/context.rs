@@ -58,4 +58,5 @@ pub use self::steering::TenantHeaders;
 pub use self::tenancy::Tenancy;
 pub use self::trace::Trace;
 pub use self::trust::{Range, RangeError, Requirement, SignedTrust, Trust};
+pub use self::untrusted::is_removed;
 pub use self::via::{count_own_via, count_via};

@@ -32,7 +32,7 @@ mod tree;
 
 pub use self::dtab::{Dentry, Dtab};
 pub use self::layout::format;
-pub use self::parse::{ParseError, dentries};
+pub use self::parse::{ParseError, comments, dentries};
 pub use self::path::{Path, PathBuf};
 pub use self::prefix::{Element, Prefix};
 pub use self::tree::{NameTree, Weighted};

@@ -175,7 +175,7 @@ pub enum Cause {
     EnvVar(String),
     /// `envVar` of `io.l5d.k8s.localnode` names a variable that holds no node.
     #[error(
-        "io.l5d.k8s.localnode: the variable `{0}` of the environment holds no node: the pod's manifest should set it from `spec.nodeName`"
+        "io.l5d.k8s.localnode: the variable `{0}` of the environment holds no node: the pod's manifest should set it from `spec.nodeName`, or `POD_IP` from `status.podIP`"
     )]
     NodeName(String),
     /// `pattern` is not a pattern.
@@ -187,6 +187,24 @@ pub enum Cause {
     /// The `path` of a transformer of this kind cannot be bound by the system namers.
     #[error("{0}: path: {1}")]
     Path(&'static str, String),
+}
+
+impl Cause {
+    /// Returns whether something is missing that only the pod has in which the process will run: a variable of the
+    /// environment, or a kubeconfig.
+    pub fn is_of_pod(&self) -> bool {
+        match self {
+            Self::EnvVar(_) | Self::NodeName(_) => true,
+            Self::Kubernetes(error) => error.is_missing_kubeconfig(),
+            _ => false,
+        }
+    }
+}
+
+/// Returns why names that begin with a path under `/$` probably lead nowhere, in words, if that can be told: its namer is
+/// unknown, its port is missing or none, its status is none.
+pub fn system_doubt(path: &Path) -> Option<String> {
+    system::doubt(&path.drop_prefix(&Path::from_elems(["$"]))?)
 }
 
 /// The namers of a configuration as they run.
@@ -346,6 +364,15 @@ impl NamerSet {
 }
 
 impl Config {
+    /// Returns what the namer needs of the environment and that is not there; its transformers have checks of their own.
+    /// Asks no server.
+    pub fn missing(&self) -> Vec<Cause> {
+        let Kind::Kubernetes(kubernetes) = &self.kind else { return Vec::new() };
+        let client = kubernetes.client.check().err().map(Cause::Kubernetes);
+        let namespace = kubernetes.namespace().err().map(Cause::EnvVar);
+        client.into_iter().chain(namespace).collect()
+    }
+
     /// Returns the prefix with its leading `/#`.
     fn full_prefix(&self) -> Path {
         Path::from_elems([b"#"]).concat(&self.prefix)

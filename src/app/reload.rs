@@ -33,7 +33,13 @@ struct RestartWarnings<'a> {
 
 impl RestartWarnings<'_> {
     fn add(&mut self, place: Place, key: impl Into<String>, message: String) {
-        self.warnings.push(Warning { file: self.file.to_owned(), place, key: key.into(), message });
+        self.warnings.push(Warning {
+            file: self.file.to_owned(),
+            place,
+            key: key.into(),
+            code: "restart-needed",
+            message,
+        });
     }
 }
 

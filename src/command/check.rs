@@ -4,53 +4,72 @@ mod entries;
 
 use super::Exit;
 use super::run::{fail, run_control};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Finding, Severity};
 use crate::kubernetes::ApiClients;
 use crate::namer;
 use crate::telemetry::Registry;
 use std::path::Path;
 use tokio::runtime::Handle;
 
+/// The command line of `signpost check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  signpost check linkerd.yaml
+  signpost check --strict --json linkerd.yaml
+  generate-config | signpost check -
+
+A note is no fault of the file: the callers that a listener trusts, or what only the pod has in which the process will run.")]
+pub(super) struct Arguments {
+    /// The configuration in Linkerd 1's YAML or JSON, or - for standard input
+    file: String,
+    /// Fail on warnings too; never on notes
+    #[arg(long)]
+    strict: bool,
+    /// Print the findings as a JSON list of {file, line, column, key, severity, code, message}
+    #[arg(long)]
+    json: bool,
+}
+
 /// Checks a file as the start does, but for free ports.
-pub(super) fn run(file: &str) -> Exit {
-    let config = match config::load(Path::new(file)) {
-        Ok(config) => config,
-        Err(errors) => return fail(&errors),
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let (name, mut findings) = match config::load(Path::new(&arguments.file)) {
+        Ok(config) => (config.file.clone(), findings(&config)),
+        Err(errors) => (arguments.file.clone(), errors.iter().map(Finding::from).collect()),
     };
-    run_control(async {
-        // Namers are made as the start makes them, and dropped again.
-        let (clients, registry, control) = (ApiClients::default(), Registry::default(), Handle::current());
-        let made = namer::build(&config.namers, config.interpreters(), &clients, &registry, &control);
-        if let Err(error) = made {
-            return fail(&error);
+    if arguments.strict {
+        let warnings = findings.iter_mut().filter(|finding| finding.severity == Severity::Warning);
+        warnings.for_each(|warning| warning.severity = Severity::Error);
+    }
+    if arguments.json { print_json(&findings) } else { print_text(&name, &findings) }
+}
+
+/// Prints the findings as JSON.
+fn print_json(findings: &[Finding]) -> Exit {
+    match serde_json::to_string_pretty(findings) {
+        Ok(text) => println!("{text}"),
+        Err(error) => return fail(&error),
+    }
+    if count(findings, Severity::Error) == 0 { Exit::Done } else { Exit::Failed }
+}
+
+/// Prints the findings and a verdict; of a file with errors these alone, on standard error.
+fn print_text(file: &str, findings: &[Finding]) -> Exit {
+    if count(findings, Severity::Error) > 0 {
+        for error in findings.iter().filter(|finding| finding.severity == Severity::Error) {
+            eprintln!("{error}");
         }
-        for store in config.routers.iter().filter_map(|router| router.interpreter.store.as_ref()) {
-            if let Err(error) = store.check() {
-                return fail(&error);
-            }
-        }
-        for identifier in config.routers.iter().flat_map(|router| &router.identifiers) {
-            if let Err(error) = identifier.check() {
-                return fail(&error);
-            }
-        }
-        for server in config.routers.iter().flat_map(|router| &router.servers) {
-            if let Some(trust) = server.trust.signed()
-                && let Err(error) = trust.signed.files.check()
-            {
-                return fail(&error);
-            }
-        }
-        for note in config.notes() {
-            println!("{note}");
-        }
-        let warnings = warnings(&config);
-        for warning in &warnings {
-            println!("{warning}");
-        }
-        println!("{}: {}", config.file, verdict(warnings.len()));
-        Exit::Done
-    })
+        return Exit::Failed;
+    }
+    for finding in findings {
+        println!("{finding}");
+    }
+    println!("{file}: {}", verdict(count(findings, Severity::Warning)));
+    Exit::Done
+}
+
+/// Returns how many findings have a weight.
+fn count(findings: &[Finding], severity: Severity) -> usize {
+    findings.iter().filter(|finding| finding.severity == severity).count()
 }
 
 /// Returns the last line of the output.
@@ -62,18 +81,28 @@ fn verdict(warnings: usize) -> String {
     }
 }
 
-/// Returns a warning for each part that does not fail the start and is probably a mistake.
-fn warnings(config: &Config) -> Vec<String> {
-    let found = config.warnings.iter().cloned().chain(config.masquerade_warnings());
-    let mut warnings: Vec<String> = found.map(|warning| warning.to_string()).collect();
-    let namers: Vec<_> = config.namers.iter().map(|namer| namer.prefix.clone()).collect();
-    for (router, places) in config.routers.iter().zip(&config.places.routers) {
-        let place = |at: usize| places.dentries.get(at).copied().unwrap_or(places.dtab);
-        for doubt in entries::find_doubts(&router.dtab, &namers) {
-            let (file, at, key) = (&config.file, place(doubt.entry), &places.key);
-            let reason = doubt.reason(|entry| place(entry).line);
-            warnings.push(format!("{file}:{at}: {key}.dtab: {reason}"));
-        }
+/// Returns everything that there is to say about a file that can be read: notes first, then what is probably a mistake.
+fn findings(config: &Config) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = config.notes().iter().map(Finding::from).collect();
+    let environment = config.environment_findings();
+    if environment.iter().all(|finding| !finding.fails_start()) {
+        findings.extend(namer_error(config));
     }
-    warnings
+    findings.extend(environment);
+    findings.extend(config.warnings.iter().chain(&config.masquerade_warnings()).map(Finding::from));
+    findings.extend(entries::doubtful_entries(config));
+    findings.sort_by_key(|finding| (finding.severity != Severity::Note, finding.place()));
+    findings
+}
+
+/// Makes the namers as the start makes them, and drops them again.
+fn namer_error(config: &Config) -> Option<Finding> {
+    let mut found = None;
+    run_control(async {
+        let (clients, registry, control) = (ApiClients::default(), Registry::default(), Handle::current());
+        let made = namer::build(&config.namers, config.interpreters(), &clients, &registry, &control);
+        found = made.err().map(|error| config.namer_finding(&error));
+        Exit::Done
+    });
+    found
 }

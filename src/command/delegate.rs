@@ -1,7 +1,7 @@
 //! `signpost delegate`: draws where a name leads under a router's dtab, and why.
 
 use super::Exit;
-use super::run::{fail, run_control};
+use super::run::{fail, refuse, run_control};
 use crate::config::{self, Config, Router};
 use crate::interpret::render::{Colours, draw, json};
 use crate::interpret::{
@@ -48,7 +48,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let config = match config::load(std::path::Path::new(&arguments.file)) {
         Ok(config) => config,
-        Err(errors) => return fail(&errors),
+        Err(errors) => return refuse(&errors),
     };
     let router = match choose_router(&config, arguments.router.as_deref()) {
         Ok(router) => router,

@@ -3,6 +3,7 @@
 use super::Exit;
 use super::run::fail;
 use crate::name;
+use crate::source::node::Document;
 use std::io::Read as _;
 use std::{fs, io};
 
@@ -32,6 +33,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     };
     let formatted = match name::format(&text) {
         Ok(formatted) => formatted,
+        Err(_) if is_configuration(&text) => {
+            return fail(&format_args!(
+                "{}: this is a configuration, and a file that is formatted holds one dtab, such as that of a `dtabFile`",
+                arguments.file
+            ));
+        }
         Err(error) => {
             return fail(&format_args!("{}:{}:{}: {error}", arguments.file, error.line, error.column));
         }
@@ -51,6 +58,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(()) => Exit::Done,
         Err(error) => fail(&format_args!("{}: {error}", arguments.file)),
     }
+}
+
+/// Returns whether a text is a configuration, good or not.
+fn is_configuration(text: &str) -> bool {
+    let is_mapping = Document::read("", text).is_ok_and(|document| document.root().is_mapping());
+    is_mapping || text.lines().any(|line| line.starts_with("routers:") || line.starts_with("namers:"))
 }
 
 /// Reads a text file, or standard input.

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::app::{App, RunningApp, Threads};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Finding};
 use crate::files::Watch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::future::Future;
@@ -21,7 +21,7 @@ pub(super) fn run(file: &str) -> Exit {
         };
         match config::load(Path::new(file)) {
             Ok(config) => serve(file, config, hangup).await,
-            Err(errors) => fail(&errors),
+            Err(errors) => refuse(&errors),
         }
     })
 }
@@ -29,6 +29,12 @@ pub(super) fn run(file: &str) -> Exit {
 /// Prints the reason why a command fails on standard error.
 pub(super) fn fail(error: &dyn std::fmt::Display) -> Exit {
     eprintln!("signpost: {error}");
+    Exit::Failed
+}
+
+/// Prints the errors of a configuration on standard error, each with its place.
+pub(super) fn refuse(errors: &dyn std::fmt::Display) -> Exit {
+    eprintln!("{errors}");
     Exit::Failed
 }
 
@@ -48,6 +54,11 @@ pub(super) fn run_control(work: impl Future<Output = Exit>) -> Exit {
 /// Serves until a signal, a caller of the admin server or a failure ends it.
 async fn serve(file: &str, config: Config, hangup: Signal) -> Exit {
     log_notes(&config);
+    let missing: Vec<_> = config.environment_findings().into_iter().filter(Finding::fails_start).collect();
+    if !missing.is_empty() {
+        missing.iter().for_each(|missing| eprintln!("{missing}"));
+        return Exit::Failed;
+    }
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(&error),

@@ -2,6 +2,7 @@
 
 use super::errors::Report;
 use super::resolved::{AccessLogConfig, Admin, Places, Router};
+use crate::context::{Tenancy, is_removed};
 use crate::source::node::{Document, Place};
 use crate::telemetry::{LogFile, LogTarget};
 use std::collections::HashMap;
@@ -18,6 +19,32 @@ pub(super) fn check(
     check_labels(document, routers, places, report);
     check_ports(document, admin, routers, places, report);
     check_access_logs(document, routers, places, report);
+}
+
+/// Warns of identifiers that read a field which a listener of their router removes, for all its callers.
+pub(super) fn check_identifiers(
+    routers: &[Router],
+    tenancy: &Tenancy,
+    places: &Places,
+    report: &mut Report,
+) {
+    for (router, places) in routers.iter().zip(&places.routers) {
+        let fields =
+            router.identifiers.iter().filter_map(|identifier| Some((identifier, identifier.field()?)));
+        for (identifier, field) in fields.filter(|(_, field)| is_removed(field.as_bytes(), tenancy)) {
+            for server in router.servers.iter().filter(|server| server.trust.excludes_everybody()) {
+                let message = format!(
+                    "the identifier `{}` reads `{field}`, which the listener {} removes, for it trusts nobody: \
+                     no request gets a name by it. Trust the callers there (`trust: {{from: [10.244.0.0/16]}}` with their \
+                     addresses, or `trust: everybody`), or read a header whose name does not begin with `l5d-`",
+                    identifier.kind(),
+                    server.address()
+                );
+                let key = format!("{}.identifier", places.key);
+                report.warn_of("removed-header", (places.identifier, &key), message);
+            }
+        }
+    }
 }
 
 /// Reports routers that share an access log with other settings: one file has one writer.

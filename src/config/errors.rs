@@ -48,6 +48,8 @@ pub struct Warning {
     pub place: Place,
     /// The path of keys, such as `routers[0].originator`.
     pub key: String,
+    /// The kind of finding, a word that stays the same in every version.
+    pub code: &'static str,
     /// The finding, in words.
     pub message: String,
 }
@@ -107,9 +109,14 @@ impl Report {
         result.map_err(|error| self.error(error)).ok()
     }
 
-    /// Adds a warning.
+    /// Adds a warning that a key has no effect.
     pub(super) fn warn(&mut self, place: Place, key: &str, message: String) {
-        self.warnings.push(Warning { file: self.file.clone(), place, key: key.to_owned(), message });
+        self.warn_of("no-effect", (place, key), message);
+    }
+
+    /// Adds a warning of another kind.
+    pub(super) fn warn_of(&mut self, code: &'static str, (place, key): (Place, &str), message: String) {
+        self.warnings.push(Warning { file: self.file.clone(), place, key: key.to_owned(), code, message });
     }
 
     /// Returns the warnings, or the errors when there are any.

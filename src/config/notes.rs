@@ -9,17 +9,25 @@ use std::fmt;
 use std::net::IpAddr;
 
 /// A sentence about one listener.
+///
+/// Display prints `file:line:column: message`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Note {
-    /// The sentence, with its place.
-    pub text: String,
+    /// The file's name.
+    pub file: String,
+    /// The place of the listener.
+    pub place: Place,
+    /// The path of keys to it, such as `routers[0].servers[0]`.
+    pub key: String,
+    /// The sentence.
+    pub message: String,
     /// Whether it is logged as a warning: the listener does something else than in Linkerd.
     pub is_surprising: bool,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        write!(f, "{}:{}: {}", self.file, self.place, self.message)
     }
 }
 
@@ -35,10 +43,13 @@ impl Config {
     /// A listener with rules of `inject` that every caller can meet at will has another note, which says which these are.
     pub fn notes(&self) -> Vec<Note> {
         let notes = |listener: ConfiguredListener<'_>| {
-            let ConfiguredListener { router, server, place, .. } = listener;
-            let (file, label, address) = (&self.file, &router.label, server.address());
+            let ConfiguredListener { router, server, place, places, at } = listener;
+            let (label, address) = (&router.label, server.address());
             let note = |text: String, is_surprising| Note {
-                text: format!("{file}:{place}: router {label}, {address}: {text}"),
+                file: self.file.clone(),
+                place,
+                key: format!("{}.servers[{at}]", places.key),
+                message: format!("router {label}, {address}: {text}"),
                 is_surprising,
             };
             let trust = note(
@@ -73,6 +84,7 @@ impl Config {
                     file: self.file.clone(),
                     place,
                     key: format!("{}.servers[{at}].trust.from", places.key),
+                    code: "masqueraded",
                     message: masquerade_text(range, own),
                 });
             }

@@ -72,6 +72,10 @@ pub struct RouterPlaces {
     pub dtab: Place,
     /// The beginnings of the entries of the dtab, in the order of [`Router::dtab`].
     pub dentries: Vec<Place>,
+    /// Its interpreter; the router's place when it has none.
+    pub interpreter: Place,
+    /// Its identifier or identifiers; the router's place when it has none.
+    pub identifier: Place,
     /// Its servers, in the order of [`Router::servers`].
     pub servers: Vec<Place>,
     /// The ports of its servers; a server's place when it has none of its own.

@@ -169,7 +169,6 @@ const CONSUL: &str = "Consul";
 const IDENTIFIER_PORT: &str = "the identifier port";
 const PER_CLIENT: &str = "settings per client";
 const PER_SERVICE: &str = "settings per service";
-const RECENT: &str = "the page of recent requests";
 const RETRIES: &str = "the settings of retries";
 const TIMEOUTS: &str = "timeouts per attempt and per service";
 const TLS: &str = "TLS";

@@ -60,26 +60,30 @@ impl Validator<'_> {
             if key.default.is_none() {
                 let message =
                     format!("the key `{}` is missing; it is one of: {}", key.name, names.join(", "));
-                self.report.error(node.error(message));
+                self.report.error(node.error(message).coded("missing-key"));
             }
             return key.default;
         };
         let text = self.report.check(value.text())?;
         let Some(kind) = kinds.iter().find(|kind| kind.name == text) else {
-            self.report.error(value.error(unknown(key.name, text, &names)));
+            self.report.error(value.error(unknown(key.name, text, &names)).coded("unknown-kind"));
             return None;
         };
         if key.name == "protocol" {
             self.protocol = kind.name;
         }
-        self.check_support(&value, value.place(), kind).then_some(kind.name)
+        let has_contents = || schema::find_section(&format!("{} {}", section.name, kind.name)).is_some();
+        let is_checked = self.check_support(&value, value.place(), kind);
+        // All that waits for a feature is named at once.
+        let waits = matches!(kind.support, Support::NotYet(_)) && has_contents();
+        (is_checked || waits).then_some(kind.name)
     }
 
     /// Checks a key and its contents.
     fn check_entry(&mut self, entry: &Entry<'_>, row: &SchemaRow) {
         if entry.value.is_null() {
             let message = "this key has no value, as if it were absent".to_owned();
-            self.report.warn(entry.place, entry.value.key(), message);
+            self.report.warn_of("no-value", (entry.place, entry.value.key()), message);
             return;
         }
         if self.check_support(&entry.value, entry.place, row) {
@@ -92,7 +96,7 @@ impl Validator<'_> {
     /// Checks the mapping, or the list of mappings, under a key.
     fn check_contents(&mut self, value: &Node<'_>, row: &SchemaRow) {
         let (section, is_list) = match row.contents {
-            Contents::Value => return,
+            Contents::Value => return self.check_variables(value),
             Contents::One(section) => (section, false),
             Contents::List(section) => (section, true),
             Contents::OneOrList(section) => (section, value.is_list()),
@@ -109,25 +113,33 @@ impl Validator<'_> {
         }
     }
 
+    /// Reports a variable in a text: nothing puts in its value.
+    fn check_variables(&mut self, value: &Node<'_>) {
+        for node in value.list().unwrap_or_else(|_| vec![value.clone()]) {
+            self.report.errors(node.variable());
+        }
+    }
+
     /// Reports a key or a kind that does not work, at `place`. Returns whether its contents are to be checked.
     fn check_support(&mut self, value: &Node<'_>, place: Place, row: &SchemaRow) -> bool {
         let name = row.name;
-        let message = match row.support {
+        let (code, message) = match row.support {
             Support::Works | Support::Inside => return true,
             Support::NoEffect(reason) => {
                 let message = format!("`{name}` has no effect: {reason}");
                 self.report.warn(place, value.key(), message);
                 return false;
             }
-            Support::Refused(instead) => format!("`{name}` is not supported: {instead}"),
-            Support::Foreign(instead) => {
-                format!("unknown key in a router of `protocol: {}`: {instead}", self.protocol)
-            }
+            Support::Refused(instead) => ("not-supported", format!("`{name}` is not supported: {instead}")),
+            Support::Foreign(instead) => (
+                "unknown-key",
+                format!("unknown key in a router of `protocol: {}`: {instead}", self.protocol),
+            ),
             Support::NotYet(feature) => {
-                format!("`{name}` is not available yet (feature: {feature})")
+                ("not-available", format!("`{name}` is not available yet (feature: {feature})"))
             }
         };
-        self.report.error(value.document().error(place, value.key(), message));
+        self.report.error(value.document().error(place, value.key(), message).coded(code));
         false
     }
 }

@@ -86,6 +86,15 @@ impl Trust {
         self.includes(caller) || is_within(self.ranges(), caller)
     }
 
+    /// Returns whether no caller is trusted, whatever its address: a token grants its claims and nothing else.
+    pub fn excludes_everybody(&self) -> bool {
+        match self {
+            Self::Nobody => true,
+            Self::Everybody | Self::Loopback | Self::From(_) => false,
+            Self::Signed(trust) => trust.from.is_none() || trust.require == Requirement::All,
+        }
+    }
+
     /// Returns the ranges of addresses that it names.
     pub fn ranges(&self) -> &[Range] {
         match self {

@@ -4,7 +4,7 @@ mod lists;
 mod query;
 
 use super::steering::SteeringNames;
-use super::{Context, RemovalKind};
+use super::{Context, RemovalKind, Tenancy};
 use crate::message::{Field, Head, KnownField};
 
 /// Removes everything that steers: fields, members of the lists that stay, and the query parameter; counts it by kind.
@@ -20,6 +20,12 @@ pub(super) fn drop_steering(head: &mut Head, names: &SteeringNames, context: &mu
     lists::cut_baggage(head, names, removals);
     lists::drop_steering_trace(head, names, removals);
     query::cut_query(head, names, removals);
+}
+
+/// Returns whether a field of this name is removed from the requests of callers that are not trusted.
+pub fn is_removed(name: &[u8], tenancy: &Tenancy) -> bool {
+    let field = Field { name, value: b"", known: KnownField::of(name) };
+    steering_field(&field, &SteeringNames::new(tenancy)).is_some()
 }
 
 /// Returns the kind of a field that steers as a whole.

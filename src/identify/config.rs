@@ -46,6 +46,16 @@ impl Config {
         }
     }
 
+    /// Returns the name of the field that it reads, or of the pseudo-header, if it reads a single one.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::HeaderToken(HeaderToken { header })
+            | Self::Header(Header { header })
+            | Self::HeaderPath(HeaderPath { header, .. }) => Some(header),
+            Self::Path(_) | Self::MethodAndHost(_) | Self::Static(_) | Self::Ingress(_) => None,
+        }
+    }
+
     /// Checks the configuration without a request to an API server. Reads files.
     ///
     /// # Errors

@@ -74,6 +74,13 @@ pub enum Error {
     Proxy,
 }
 
+impl Error {
+    /// Returns whether a kubeconfig is not there, which another machine may have.
+    pub fn is_missing_kubeconfig(&self) -> bool {
+        matches!(self, Self::Kubeconfig(KubeconfigError::FindPath | KubeconfigError::ReadConfig(..)))
+    }
+}
+
 impl Serialize for Config {
     /// Writes the configuration keys: none of them for [`Access::Found`].
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

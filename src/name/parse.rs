@@ -60,6 +60,15 @@ pub fn dentries(text: &str) -> Result<impl Iterator<Item = (Range<usize>, Dentry
     Ok(pairs.map(|pair| (pair.as_span().start()..pair.as_span().end(), build_dentry(pair))))
 }
 
+/// Finds the comments of a dtab, each as its place in bytes, without its line feed. In a text that is no dtab some may be
+/// wrong.
+pub fn comments(text: &str) -> impl Iterator<Item = Range<usize>> {
+    scan::marks(text).filter_map(|(_, mark)| match mark {
+        scan::Mark::Comment(range) => Some(range),
+        scan::Mark::Open | scan::Mark::Close => None,
+    })
+}
+
 fn read(rule: Rule, text: &str) -> Result<Pairs<'_, Rule>, ParseError> {
     Grammar::parse(rule, text).map_err(|error| ParseError::from_pest(text, error))
 }

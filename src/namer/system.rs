@@ -6,6 +6,7 @@ use super::hosts::{BoundName, Host, Hosts};
 use super::utility;
 use crate::interpret::{Answer, AnswerState, Bound, Endpoint, EndpointSet, Leaf, Namer, Target};
 use crate::name::{NameTree, Path};
+use crate::source::node::unknown as unknown_word;
 use std::net::SocketAddr;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -97,6 +98,35 @@ fn address(name: BoundName, host: &str, port: &str, once: bool) -> SystemLookup 
     }
     let host = Host { name: host.to_ascii_lowercase().into(), port, once };
     SystemLookup::Host(host, name)
+}
+
+/// The classes that are no utility namers.
+const CLASSES: [&str; 6] = ["inet", "fixedinet", "io.buoyant.rinet", "io.buoyant.http.status", "nil", "fail"];
+
+/// Returns why names that begin with this path, without its `/$`, probably lead nowhere, if that can be told. A path of a
+/// dtab is the beginning of a name, so that its last part may still be missing.
+pub(super) fn doubt(path: &Path) -> Option<String> {
+    let elems: Vec<_> = path.elems().map(String::from_utf8_lossy).collect();
+    let elems: Vec<&str> = elems.iter().map(AsRef::as_ref).collect();
+    let is_port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0);
+    match elems[..] {
+        ["inet" | "fixedinet", first] if !is_int(first) => {
+            Some(format!("the port is missing: write /$/{}/{first}/PORT", elems.first()?))
+        }
+        ["inet" | "fixedinet", first, port, ..] if !is_int(first) && !is_port(port) => {
+            Some(format!("`{port}` is no port, which is a number from 1 to 65535"))
+        }
+        ["inet", port] | ["io.buoyant.rinet", port, ..] if !is_port(port) => {
+            Some(format!("`{port}` is no port, which is a number from 1 to 65535"))
+        }
+        ["io.buoyant.http.status", code, ..] => (status(path, Some(code)) == NameTree::Neg)
+            .then(|| format!("`{code}` is no status, which is a number from 100 to 599")),
+        [class, ..] if !CLASSES.contains(&class) && utility::utility(class).is_none() => {
+            let known: Vec<&str> = CLASSES.iter().copied().chain(utility::CLASSES).collect();
+            Some(unknown_word("namer", class, &known))
+        }
+        _ => None,
+    }
 }
 
 /// Reads the host and port of `io.buoyant.rinet`. Linkerd makes the id from text that it parses again as a path, so

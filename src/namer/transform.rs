@@ -2,6 +2,7 @@
 
 mod addresses;
 mod config;
+mod own_node;
 mod reference;
 mod replacement;
 
@@ -25,14 +26,6 @@ pub(super) enum RunningTransformer {
     Names(Arc<dyn interpret::Transformer>),
     /// A namer that answers every name in the place of all others.
     Everything(Arc<dyn Namer>),
-}
-
-/// Reads the value of a variable as the name of a node, without the blanks or the line end around it; `None` when it
-/// cannot be one.
-fn node_name(value: &str) -> Option<&str> {
-    let name = value.trim();
-    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    ((1..=253).contains(&name.len()) && name.bytes().all(inside)).then_some(name)
 }
 
 impl NamerSet {
@@ -71,12 +64,13 @@ impl NamerSet {
                 addresses(&[&port.to_string()], None, Arc::new(move |all, _| on_port(all, port)))
             }
             TransformerConfig::LocalNode { env_var } => {
-                let value = std::env::var(env_var).ok();
-                let node = value.as_deref().and_then(node_name);
-                let node = node.ok_or_else(|| Cause::NodeName(env_var.clone()))?.to_owned();
-                let here = node.clone();
-                let is_here = move |one: &Endpoint| one.node.as_deref() == Some(&*here);
-                addresses(&[&node], None, Arc::new(move |all, _| addresses::retained(all, &is_here)))
+                let node = TransformerConfig::own_node(env_var)?;
+                if let Some(doubt) = node.doubt() {
+                    tracing::warn!("{doubt}");
+                }
+                let label = node.to_string().replace('/', "+");
+                let is_here = move |one: &Endpoint| node.has(one);
+                addresses(&[&label], None, Arc::new(move |all, _| addresses::retained(all, &is_here)))
             }
             TransformerConfig::DaemonSet(config) => {
                 let DaemonSet { namespace, port, service, .. } = config;

@@ -12,6 +12,20 @@ pub(super) type RewriteResult = Result<Option<Path>, String>;
 /// A utility namer: a function of the elements that follow its class.
 pub(super) type UtilityNamer = fn(&[&str]) -> RewriteResult;
 
+/// The classes of the utility namers.
+pub(super) const CLASSES: [&str; 10] = [
+    "io.buoyant.http.anyMethod",
+    "io.buoyant.http.anyMethodPfx",
+    "io.buoyant.http.anyHost",
+    "io.buoyant.http.anyHostPfx",
+    "io.buoyant.http.subdomainOf",
+    "io.buoyant.http.subdomainOfPfx",
+    "io.buoyant.http.domainToPath",
+    "io.buoyant.http.domainToPathPfx",
+    "io.buoyant.hostportPfx",
+    "io.buoyant.porthostPfx",
+];
+
 /// Returns the utility namer of a class.
 pub(super) fn utility(class: &str) -> Option<UtilityNamer> {
     Some(match class {

@@ -74,6 +74,7 @@ impl Document {
             line: place.line,
             column: place.column,
             key: key.to_owned(),
+            code: "invalid-value",
             message: message.into(),
             excerpt: excerpt.to_string(),
         }
@@ -268,11 +269,15 @@ impl<'a> Node<'a> {
             Serde::NotBoolean(_) => at.unexpected("`true` or `false`"),
             Serde::IntegerParseFailure(..) => at.unexpected("a whole number, not negative"),
             Serde::FloatParseFailure(..) => at.unexpected("a number"),
-            Serde::UnknownFieldError(name, known, _) => self.error(unknown("key", &name, known)),
+            Serde::UnknownFieldError(name, known, _) => {
+                self.error(unknown("key", &name, known)).coded("unknown-key")
+            }
             Serde::Other(message, _) => {
                 let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
                 match (missing, message.split_once(", expected ")) {
-                    (Some(name), _) => self.error(format!("the key `{name}` is missing")),
+                    (Some(name), _) => {
+                        self.error(format!("the key `{name}` is missing")).coded("missing-key")
+                    }
                     (None, Some((_, expected))) => at.unexpected(expected),
                     // The errors of some types have several lines, with a caret of their own.
                     (None, None) => at.error(message.lines().next().unwrap_or_default()),
@@ -305,8 +310,17 @@ impl<'a> Node<'a> {
         offsets.into_iter().map(move |offset| cursor.advance_to(offset))
     }
 
+    /// Returns the error that a text holds a variable such as `${PORT}`, if it does.
+    pub fn variable(&self) -> Option<Error> {
+        let text = self.raw.as_scalar()?.as_str();
+        is_variable(text).then(|| self.error(VARIABLES).coded("variable"))
+    }
+
     /// Returns the error that another value was expected.
     pub fn unexpected(&self, expected: &str) -> Error {
+        if let Some(error) = self.variable() {
+            return error;
+        }
         self.error(format!("expected {expected}, found {}", self.found()))
     }
 
@@ -319,6 +333,18 @@ impl<'a> Node<'a> {
             marked_yaml::Node::Mapping(_) => "a mapping".to_owned(),
         }
     }
+}
+
+/// The error of a text with a variable.
+const VARIABLES: &str = "variables such as `${PORT}` stay as they are, for a file is read as it is written: put the \
+                         values in before, as in `envsubst < linkerd.yaml | signpost run -`";
+
+/// Returns whether a text holds a variable in braces. `${` begins no path and no address.
+fn is_variable(text: &str) -> bool {
+    let names = text.split("${").skip(1);
+    names.filter_map(|rest| rest.split_once('}')).any(|(name, _)| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
+    })
 }
 
 /// One entry of a mapping.
@@ -335,7 +361,7 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// Returns the error that the key is unknown, with the keys that are known.
     pub fn unknown<S: AsRef<str>>(&self, known: &[S]) -> Error {
-        self.error(unknown("key", self.name, known))
+        self.error(unknown("key", self.name, known)).coded("unknown-key")
     }
 
     /// Returns an error at the key.

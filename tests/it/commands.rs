@@ -556,6 +556,13 @@ fn fmt_lays_a_dtab_out() {
     let (code, _, stderr) = run(&["fmt", "-"], "/svc => /host ;\n/a = /b");
     assert!(code == 1 && stderr.contains(":2:4:") && stderr.contains('^'), "{stderr}");
 
+    for file in ["routers:\n- protocol: http\n", "namers: []\nrouters: [\n"] {
+        let (code, _, stderr) = run(&["fmt", "-"], file);
+        assert!(code == 1 && stderr.contains("this is a configuration"), "{stderr}");
+    }
+    let (_, _, stderr) = run(&["fmt", "-"], "/a => /b # why\n/c => /d");
+    assert!(stderr.contains("is a `;` missing at the end of the line before?"), "{stderr}");
+
     let names = Names::new();
     let file = format!("{}/routes.dtab", names.path());
     fs::write(&file, ugly).expect("the folder is there");
@@ -585,15 +592,116 @@ fn a_folder_for_snapshots_is_checked_and_not_made() {
     }
 }
 
+/// Runs a command with these variables of the environment, and none else that tells the node.
+fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = signpost(arguments);
+    for unset in ["NODE_NAME", "POD_IP", "POD_NAMESPACE", "KUBECONFIG"] {
+        command.env_remove(unset);
+    }
+    let output = command.envs(variables.iter().copied()).output().expect("the binary is there");
+    let text = |bytes| String::from_utf8(bytes).expect("it writes text");
+    (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
+}
+
 #[test]
 fn the_environment_says_which_node_this_is() {
     let file = "examples/linkerd1/k8s-servicemesh.yaml";
-    let output = signpost(&["check", file]).env_remove("NODE_NAME").output().expect("the binary is there");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    let expected =
-        "interpreter: io.l5d.k8s.localnode: the variable `NODE_NAME` of the environment holds no node";
-    assert!(error.contains(expected), "{error}");
-    let output = signpost(&["check", file]).env("NODE_NAME", "node-1").output().expect("the binary is there");
-    assert!(output.status.success(), "{output:?}");
+    let (code, stdout, stderr) = run_with(&["check", "--strict", file], &[]);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    let expected = "routers[1].interpreter: io.l5d.k8s.localnode: the variable `NODE_NAME` of the environment holds no node";
+    let note = format!("{file}:32:5: note: {expected}");
+    assert!(stdout.contains(&note), "{stdout}");
+    let (code, _, stderr) = run_with(&["run", file], &[]);
+    assert!(code == 1 && stderr.contains(expected), "{stderr}");
+    let (code, stdout, _) = run_with(&["check", "--strict", file], &[("NODE_NAME", "node-1")]);
+    assert!(code == 0 && !stdout.contains("localnode"), "{stdout}");
+    let (code, stdout, _) = run_with(&["check", file], &[("POD_IP", "10.244.1.7")]);
+    assert!(
+        code == 0 && stdout.contains("endpoints of 10.244.1.0/24 count as those of this node"),
+        "{stdout}"
+    );
+    let (code, _, stderr) = run_with(&["check", "--strict", file], &[("POD_IP", "10.244.1.7")]);
+    assert!(code == 1 && stderr.contains("10.244.1.0/24"), "{stderr}");
+}
+
+/// All that only a pod has is named in one go, with its place.
+#[test]
+fn what_only_the_pod_knows_fails_the_start_and_no_check() {
+    let names = Names::new();
+    let file = format!("{}/config.yaml", names.path());
+    let yaml = "\
+namers:
+- {kind: io.l5d.k8s.ns, kubeconfig: no/such/file}
+routers:
+- protocol: http
+  identifier: {kind: io.l5d.ingress, kubeconfig: no/such/file}
+  interpreter: {kind: io.l5d.k8s.dtab, name: a, kubeconfig: no/such/file}
+  servers: [{port: 0}]
+";
+    fs::write(&file, yaml).expect("the folder is there");
+    let (code, stdout, stderr) = run_with(&["check", "--strict", "--json", &file], &[]);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    let findings: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
+    let findings = findings.as_array().expect("a list").iter();
+    let missing: Vec<_> = findings.filter(|finding| finding["code"] == "pod-environment").collect();
+    let places: Vec<_> =
+        missing.iter().map(|found| (found["line"].clone(), found["column"].clone())).collect();
+    assert_eq!(places, [(2, 3), (2, 3), (5, 15), (6, 16)].map(|(line, column)| (line.into(), column.into())));
+    assert!(missing.iter().all(|found| found["severity"] == "note" && found["file"] == *file), "{stdout}");
+    assert!(stdout.contains("POD_NAMESPACE") && stdout.contains("no/such/file"), "{stdout}");
+    let (code, _, stderr) = run_with(&["run", &file], &[]);
+    let named = stderr.lines().filter(|line| line.starts_with(&file)).count();
+    assert_eq!((code, named), (1, 4), "{stderr}");
+}
+
+#[test]
+fn check_can_be_strict_and_print_json() {
+    let warned = "usage: {}\nrouters:\n- {protocol: http, dtab: /svc => /nowhere, servers: [{port: 0}]}\n";
+    let (code, stdout, _) = run(&["check", "-"], warned);
+    assert!(code == 0 && stdout.ends_with("<stdin>: good, with 2 warnings\n"), "{stdout}");
+    assert!(stdout.contains("<stdin>:1:1: warning: usage: `usage` has no effect"), "{stdout}");
+    assert!(stdout.contains(": note: router http, 127.0.0.1:0: trusts everybody"), "{stdout}");
+    let (code, stdout, stderr) = run(&["check", "--strict", "-"], warned);
+    assert!(code == 1 && stdout.is_empty() && stderr.contains("<stdin>:3:27: routers[0].dtab: "), "{stderr}");
+    let wrong = "routers:\n- {protocol: http, servers: [{prot: 0}], client: {tls: {}}}\n";
+    for (file, strict, code, expected) in [
+        (
+            warned,
+            &["check", "--json", "-"][..],
+            0,
+            vec![("trust", "note"), ("no-effect", "warning"), ("dead-entry", "warning")],
+        ),
+        (
+            warned,
+            &["check", "--strict", "--json", "-"],
+            1,
+            vec![("trust", "note"), ("no-effect", "error"), ("dead-entry", "error")],
+        ),
+        (wrong, &["check", "--json", "-"], 1, vec![("unknown-key", "error"), ("not-available", "error")]),
+        ("a: [", &["check", "--json", "-"], 1, vec![("invalid-yaml", "error")]),
+    ] {
+        let (exit, stdout, stderr) = run(strict, file);
+        assert_eq!((exit, stderr.as_str()), (code, ""), "{stdout}");
+        let findings: Vec<serde_json::Map<String, serde_json::Value>> =
+            serde_json::from_str(&stdout).expect("JSON");
+        let found: Vec<_> = findings.iter().map(|one| (&one["code"], &one["severity"])).collect();
+        assert_eq!(format!("{found:?}"), format!("{:?}", json_strings(&expected)), "{stdout}");
+        let keys: Vec<_> = findings.iter().flat_map(|one| one.keys()).map(String::as_str).collect();
+        assert!(keys.chunks(7).all(|keys| keys.len() == 7 && keys.contains(&"message")), "{keys:?}");
+    }
+}
+
+/// The pairs as JSON has them.
+fn json_strings(pairs: &[(&str, &str)]) -> Vec<(serde_json::Value, serde_json::Value)> {
+    pairs.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect()
+}
+
+#[test]
+fn several_errors_have_one_form() {
+    let wrong = "routers:\n- protocol: http\n  dtab: /svc = /host\n  servers: [{port: 0, prot: 1}]\n";
+    for command in ["check", "run"] {
+        let (_, _, stderr) = run(&[command, "-"], wrong);
+        let placed = stderr.lines().filter(|line| line.starts_with("<stdin>:")).count();
+        assert_eq!(placed, 2, "{stderr}");
+    }
 }

@@ -25,7 +25,7 @@ const CASES: &[Case] = &[
     ),
     (
         "routers:\n- protocol: https\n  servers: [{}]\n",
-        &[(2, 13, "routers[0].protocol", "unknown protocol; known here: http, h2 (did you mean `http`?)")],
+        &[(2, 13, "routers[0].protocol", "unknown protocol: did you mean `http`? Known here: http, h2")],
     ),
     (
         "routers:\n- protocol: thrift\n  servers: [{}]\n",
@@ -38,7 +38,7 @@ const CASES: &[Case] = &[
                 1,
                 1,
                 "router",
-                "unknown key; known here: routers, namers, telemetry, admin, sandboxes, usage (did you mean `routers`?)",
+                "unknown key: did you mean `routers`? Known here: routers, namers, telemetry, admin, sandboxes, workers, usage",
             ),
             (1, 1, "", "there are no routers"),
         ],
@@ -46,7 +46,7 @@ const CASES: &[Case] = &[
     // Keys and values of a router and its servers.
     (
         "routers:\n- protocol: http\n  servers:\n  - prot: 4140\n",
-        &[(4, 5, "routers[0].servers[0].prot", "(did you mean `port`?)")],
+        &[(4, 5, "routers[0].servers[0].prot", "did you mean `port`?")],
     ),
     (
         "routers:\n- protocol: http\n  servers:\n  - port: http\n",
@@ -254,7 +254,7 @@ const CASES: &[Case] = &[
     ),
     (
         "routers:\n- protocol: http\n  bindingCache: {path: 1}\n  servers: [{}]\n",
-        &[(3, 18, "routers[0].bindingCache.path", "(did you mean `paths`?)")],
+        &[(3, 18, "routers[0].bindingCache.path", "did you mean `paths`?")],
     ),
     (
         "routers:\n- protocol: http\n  maxRequestKB: 5\n  servers: [{}]\n",
@@ -292,13 +292,13 @@ const CASES: &[Case] = &[
         "routers:\n- protocol: http\n  interpreter: {kind: io.l5d.fs, dtabFil: a}\n  servers: [{}]\n",
         &[
             (3, 16, "routers[0].interpreter", "the key `dtabFile` is missing"),
-            (3, 34, "routers[0].interpreter.dtabFil", "(did you mean `dtabFile`?)"),
+            (3, 34, "routers[0].interpreter.dtabFil", "did you mean `dtabFile`?"),
         ],
     ),
     // Linkerd 1 took an unknown kind of client for the usual one, in silence.
     (
         "routers:\n- protocol: http\n  client: {kind: io.l5d.globl}\n  servers: [{}]\n",
-        &[(3, 18, "routers[0].client.kind", "(did you mean `io.l5d.global`?)")],
+        &[(3, 18, "routers[0].client.kind", "did you mean `io.l5d.global`?")],
     ),
     (
         "routers:\n- protocol: http\n  service:\n    responseClassifier: {kind: io.l5d.http.retryableRead5XX}\n  servers: [{}]\n",
@@ -355,7 +355,7 @@ const CASES: &[Case] = &[
     // Linkerd 1's own document has it so.
     (
         "routers:\n- protocol: h2\n  servers: [{maxHeaderListByts: 8}]\n",
-        &[(3, 14, "routers[0].servers[0].maxHeaderListByts", "(did you mean `maxHeaderListBytes`?)")],
+        &[(3, 14, "routers[0].servers[0].maxHeaderListByts", "did you mean `maxHeaderListBytes`?")],
     ),
     (
         "routers:\n- protocol: h2\n  servers: [{initialStreamWindowBytes: 0, maxFrameBytes: 16383}]\n  client: {maxFrameBytes: 16777216, headerTableBytes: -1}\n",
@@ -418,7 +418,7 @@ const CASES: &[Case] = &[
     ),
     (
         "routers:\n- protocol: http\n  identifier: {kind: io.l5d.pth}\n  servers: [{}]\n",
-        &[(3, 22, "routers[0].identifier.kind", "(did you mean `io.l5d.path`?)")],
+        &[(3, 22, "routers[0].identifier.kind", "did you mean `io.l5d.path`?")],
     ),
     (
         "routers:\n- protocol: http\n  identifier: []\n  servers: [{}]\n",
@@ -438,7 +438,7 @@ const CASES: &[Case] = &[
     ),
     (
         "routers:\n- protocol: http\n  identifier: {kind: io.l5d.path, segment: 2}\n  servers: [{}]\n",
-        &[(3, 35, "routers[0].identifier.segment", "(did you mean `segments`?)")],
+        &[(3, 35, "routers[0].identifier.segment", "did you mean `segments`?")],
     ),
     (
         "routers:\n- protocol: http\n  identifier: {kind: io.l5d.header, header: ''}\n  servers: [{}]\n",
@@ -613,7 +613,7 @@ const CASES: &[Case] = &[
     (
         "admin: {prt: 1}\nnamers: [{kind: x}]\nrouters:\n- protocol: http\n  dtab: /a\n  servers: [{ip: x}]\n- protocol: http\n  label: b\n",
         &[
-            (1, 9, "admin.prt", "(did you mean `port`?)"),
+            (1, 9, "admin.prt", "did you mean `port`?"),
             (2, 17, "namers[0].kind", "unknown kind"),
             (5, 11, "routers[0].dtab", "not a dtab"),
             (6, 18, "routers[0].servers[0].ip", "expected an IP address"),
@@ -689,4 +689,100 @@ fn a_directory_of_names_must_exist() {
     std::fs::write(&path, text(folder.path())).expect("a file");
     let config = config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!((config.namers.len(), config.file), (1, path.display().to_string()));
+}
+
+/// Mistakes in which the guess is worth more than the sentence.
+#[test]
+fn the_usual_mistakes_are_guessed() {
+    let with = |dtab: &str| format!("routers:\n- protocol: http\n  servers: [{{port: 0}}]\n  dtab: {dtab}\n");
+    let semicolon = "is a `;` missing at the end of the line before?";
+    for (text, line, column, message) in [
+        (with("|\n    /a => /b\n    /c => /d ;"), 6, 5, semicolon),
+        (with("|\n    /a => /b # why\n\n    /c => /d ;"), 7, 5, semicolon),
+        // Folded into one line.
+        (with(">\n    /a => /b\n    /c => /d ;"), 6, 5, semicolon),
+        (with("/a => /b\n    /c => /d ;"), 5, 5, semicolon),
+        ("routers:\n- protocol: http\n  servers: [{port: 0}\n".to_owned(), 3, 12, "this `[` is not closed"),
+        ("routers:\n- {protocol: http, servers: [{port: 0}]\n".to_owned(), 2, 3, "this `{` is not closed"),
+        (
+            "routers:\n- protocol: http\n  servers:\n  - port: ${PORT}\n".to_owned(),
+            4,
+            11,
+            "variables such as `${PORT}`",
+        ),
+        (
+            "routers:\n- protocol: http\n  servers:\n  - {port: ${PORT}}\n".to_owned(),
+            4,
+            12,
+            "variables such as `${PORT}`",
+        ),
+        (with("/svc => /$/inet/${HOST}/80"), 4, 9, "variables such as `${PORT}`"),
+    ] {
+        let errors = config::read("f", &text).expect_err(&text);
+        let found = errors
+            .iter()
+            .any(|error| (error.line, error.column) == (line, column) && error.message.contains(message));
+        assert!(found, "{text}\n{errors}");
+    }
+    // The second entry is simply wrong.
+    let errors = config::read("f", &with("|\n    /a => /b ;\n    /c = /d ;")).expect_err("wrong");
+    assert!(!errors.to_string().contains(semicolon), "{errors}");
+}
+
+#[test]
+fn a_comment_that_takes_in_the_lines_below_is_warned_of() {
+    let warnings = |style: &str| {
+        let dtab = "\n    /a => /b ; # why\n    /c => /d ;\n";
+        let text = format!("routers:\n- protocol: http\n  servers: [{{port: 0}}]\n  dtab: {style}{dtab}");
+        let config = config::read("f", &text).expect(&text);
+        config
+            .warnings
+            .iter()
+            .map(|warning| (warning.place.line, warning.place.column, warning.code))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(">"), [(5, 16, "folded-comment")]);
+    assert_eq!(warnings("|"), []);
+}
+
+/// Linkerd's own `http.yaml` does so, and every request would be a 400.
+#[test]
+fn an_identifier_that_reads_what_its_listener_removes_is_warned_of() {
+    for (identifier, server, field) in [
+        ("io.l5d.header", "ip: 0.0.0.0", Some("l5d-name")),
+        ("io.l5d.header, header: L5D_Name", "trust: nobody", Some("L5D_Name")),
+        ("io.l5d.header.token, header: dtab-local", "clearContext: true", Some("dtab-local")),
+        ("io.l5d.header.path, header: uberctx-dtab", "trust: nobody", Some("uberctx-dtab")),
+        ("io.l5d.header", "port: 4141", None),
+        ("io.l5d.header", "ip: 0.0.0.0, trust: everybody", None),
+        ("io.l5d.header", "ip: 0.0.0.0, trust: {from: [203.0.113.0/24]}", None),
+        ("io.l5d.header, header: my-name", "ip: 0.0.0.0", None),
+        ("io.l5d.header.token", "ip: 0.0.0.0", None),
+    ] {
+        let text = format!(
+            "routers:\n- protocol: http\n  identifier: {{kind: {identifier}}}\n  servers: [{{{server}}}]\n"
+        );
+        let config = config::read("f", &text).expect(&text);
+        let found: Vec<_> =
+            config.warnings.iter().filter(|warning| warning.code == "removed-header").collect();
+        match (field, &found[..]) {
+            (None, []) => {}
+            (Some(field), [warning]) => {
+                assert_eq!(
+                    (warning.place.line, warning.key.as_str()),
+                    (3, "routers[0].identifier"),
+                    "{text}"
+                );
+                for part in [
+                    &format!("reads `{field}`"),
+                    "trust: {from:",
+                    "trust: everybody",
+                    "read a header whose name",
+                ] {
+                    assert!(warning.message.contains(part), "{warning}");
+                }
+            }
+            _ => panic!("{text}: {found:?}"),
+        }
+    }
 }

@@ -2,14 +2,36 @@
 //!
 //! The answers of namers are not known here, so an entry that a namer could make useful is no doubt.
 
+use crate::config::{Config, Finding, Warning};
 use crate::interpret::{AnswerState, Answers, Explore, Failure, Step, StepKind, delegate};
 use crate::name::{Dentry, Dtab, Element, NameTree, Path, Prefix};
+use crate::namer;
+
+/// Returns a warning for each entry of the routers' dtabs that is probably a mistake.
+pub(super) fn doubtful_entries(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let namers: Vec<_> = config.namers.iter().map(|namer| namer.prefix.clone()).collect();
+    for (router, places) in config.routers.iter().zip(&config.places.routers) {
+        let place = |at: usize| places.dentries.get(at).copied().unwrap_or(places.dtab);
+        for doubt in find_doubts(&router.dtab, &namers) {
+            let warning = Warning {
+                file: config.file.clone(),
+                place: place(doubt.entry),
+                key: format!("{}.dtab", places.key),
+                code: doubt.code(),
+                message: doubt.reason(|entry| place(entry).line),
+            };
+            findings.push(Finding::from(&warning));
+        }
+    }
+    findings
+}
 
 /// One entry, and the reason to doubt it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Doubt {
+struct Doubt {
     /// Its position in the dtab.
-    pub(super) entry: usize,
+    entry: usize,
     kind: DoubtKind,
     text: String,
 }
@@ -25,13 +47,26 @@ enum DoubtKind {
     Nowhere { path: Path },
     /// It leads to a namer that is not configured.
     NoNamer { path: Path, configured: Vec<Path> },
+    /// It leads to a name under `/$` that nothing binds, for this reason.
+    System { path: Path, reason: String },
     /// It leads back to itself.
     Loop { failure: Failure },
 }
 
 impl Doubt {
+    /// Returns the word for its kind.
+    const fn code(&self) -> &'static str {
+        match self.kind {
+            DoubtKind::Shadowed { .. } => "shadowed-entry",
+            DoubtKind::Repeated { .. } => "repeated-entry",
+            DoubtKind::Nowhere { .. } | DoubtKind::System { .. } => "dead-entry",
+            DoubtKind::NoNamer { .. } => "no-namer",
+            DoubtKind::Loop { .. } => "entry-loop",
+        }
+    }
+
     /// Returns the reason in words; `line` returns the line of another entry.
-    pub(super) fn reason(&self, line: impl Fn(usize) -> usize) -> String {
+    fn reason(&self, line: impl Fn(usize) -> usize) -> String {
         let entry = &self.text;
         match &self.kind {
             DoubtKind::Shadowed { by } => format!(
@@ -54,13 +89,14 @@ impl Doubt {
                     names.join(", ")
                 )
             }
+            DoubtKind::System { path, reason } => format!("`{entry}` leads to {path}: {reason}"),
             DoubtKind::Loop { failure } => format!("`{entry}` leads back to itself: {failure}"),
         }
     }
 }
 
 /// Returns the doubtful entries of a dtab; `namers` are the prefixes of the configured namers, without `/#`.
-pub(super) fn find_doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
+fn find_doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
     let entries: Vec<&Dentry> = dtab.iter().collect();
     let kind = |at: usize, dentry: &Dentry| {
         find_shadow(&entries, at, dentry)
@@ -119,7 +155,9 @@ fn find_dead_end(entries: &[&Dentry], namers: &[Path], dentry: &Dentry) -> Optio
     dentry.dst.map(&mut |path: &Path| {
         let meets = entries.iter().any(|entry| meets(&entry.prefix, path));
         let kind = match path.first() {
-            Some(b"$") => return,
+            Some(b"$") => {
+                namer::system_doubt(path).map(|reason| DoubtKind::System { path: path.clone(), reason })
+            }
             Some(b"#") => {
                 let rest = path.skip(1);
                 let known = namers.iter().any(|namer| rest.starts_with(namer) || namer.starts_with(&rest));
@@ -191,7 +229,8 @@ mod tests {
     #[test]
     fn a_table_that_works_raises_none() {
         let dtab = "/srv => /#/io.l5d.fs; /host => /srv; /host/world => /srv/world-v1; /http/1.1/* => /host;
-            /svc => /$/io.buoyant.http.domainToPathPfx/host; /svc/api => /host/world | !";
+            /svc => /$/io.buoyant.http.domainToPathPfx/host; /svc/api => /host/world | !;
+            /out => /$/io.buoyant.rinet/80; /on => /$/inet/8080 | /$/fixedinet/10.0.0.1/80/more; /no => /$/fail | /$/nil";
         assert_eq!(reasons(dtab), [""; 0]);
     }
 
@@ -214,6 +253,33 @@ mod tests {
             (
                 "/a => /#/io.l5d.fs; /a => /#/io.l5d.fs",
                 "`/a=>/#/io.l5d.fs` is repeated in line 2: one of the two can go",
+            ),
+            (
+                "/a => /$/inte/1.2.3.4/80",
+                "`/a=>/$/inte/1.2.3.4/80` leads to /$/inte/1.2.3.4/80: unknown namer: did you mean `inet`? Known here: inet, \
+                 fixedinet, io.buoyant.rinet, io.buoyant.http.status, nil, fail, io.buoyant.http.anyMethod, \
+                 io.buoyant.http.anyMethodPfx, io.buoyant.http.anyHost, io.buoyant.http.anyHostPfx, \
+                 io.buoyant.http.subdomainOf, io.buoyant.http.subdomainOfPfx, io.buoyant.http.domainToPath, \
+                 io.buoyant.http.domainToPathPfx, io.buoyant.hostportPfx, io.buoyant.porthostPfx",
+            ),
+            (
+                "/a => /$/inet/1.2.3.4",
+                "`/a=>/$/inet/1.2.3.4` leads to /$/inet/1.2.3.4: the port is missing: write /$/inet/1.2.3.4/PORT",
+            ),
+            (
+                "/a => /$/inet/1.2.3.4/http | /$/inet/1/80",
+                "`/a=>/$/inet/1.2.3.4/http | /$/inet/1/80` leads to /$/inet/1.2.3.4/http: `http` is no port, which is a \
+                 number from 1 to 65535",
+            ),
+            (
+                "/a => /$/io.buoyant.rinet/99999",
+                "`/a=>/$/io.buoyant.rinet/99999` leads to /$/io.buoyant.rinet/99999: `99999` is no port, which is a number \
+                 from 1 to 65535",
+            ),
+            (
+                "/a => /$/io.buoyant.http.status/999",
+                "`/a=>/$/io.buoyant.http.status/999` leads to /$/io.buoyant.http.status/999: `999` is no status, which is a \
+                 number from 100 to 599",
             ),
             ("/a => /a", "`/a=>/a` leads back to itself: Max recursion level: 100 reached in Namer lookup"),
         ];

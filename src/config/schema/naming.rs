@@ -7,8 +7,7 @@ use super::{CONSUL, Section, key, kinds, list, section};
 pub(super) const NO_EXPERIMENT: &str = "every feature may be used without it";
 
 /// The reason for `hostNetwork`, without which Linkerd compared the first 24 bits of addresses.
-const BY_NODE: &str =
-    "nodes are told apart by their names, whether or not pods use the network of their host";
+const BY_NODE: &str = "nodes are told apart by their names where `NODE_NAME` is there, whether or not pods use the network of their host";
 
 const ZOOKEEPER: &str = "ZooKeeper is not asked for names: write them to files for `io.l5d.fs`";
 const SCHEDULER: &str = "this scheduler is not asked for names: write them to files for `io.l5d.fs`";

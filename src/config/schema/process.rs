@@ -1,12 +1,14 @@
 //! The file as a whole, the admin server, the names of tenants, telemeters.
 
 use super::Support::{Inside, NoEffect, NotYet, Works};
-use super::{ADMIN_RULES, IDENTIFIER_PORT, RECENT, Section, TLS, TRACES, key, kinds, list, one, section};
+use super::{ADMIN_RULES, IDENTIFIER_PORT, Section, TLS, TRACES, key, kinds, list, one, section};
 
 const NO_REPORT: &str = "no usage data is sent";
 const ALWAYS_THERE: &str =
     "metrics are at `/admin/metrics/prometheus` without it, under names that begin with `signpost_`";
 const GONE: &str = "nothing is sent there; read the metrics of the admin server instead";
+
+const NO_PAGE: &str = "the page of recent requests is not built yet; an access log has each request";
 
 pub(super) const SECTIONS: &[Section] = &[
     section(
@@ -50,7 +52,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("io.l5d.influxdb", NoEffect(GONE)),
             key("io.l5d.statsd", NoEffect(GONE)),
             key("io.l5d.tracelog", NotYet(TRACES)),
-            key("io.l5d.recentRequests", NotYet(RECENT)),
+            key("io.l5d.recentRequests", NoEffect(NO_PAGE)),
             key("io.l5d.zipkin", NotYet(TRACES)),
         ],
     ),

@@ -28,15 +28,22 @@ pub struct ParseError {
     pub expected: Vec<String>,
     /// The character that stands there; `None` is the end of the text.
     pub found: Option<char>,
+    /// Whether a semicolon is probably missing at the end of a line before: one could have stood at the place, which is the
+    /// beginning of another line's text.
+    pub lacks_semicolon: bool,
     /// The line with a caret.
     pub excerpt: Excerpt,
 }
 
 impl ParseError {
+    /// The guess that a semicolon is missing, in words.
+    pub const LACKS_SEMICOLON: &str = "is a `;` missing at the end of the line before?";
+
     pub(super) fn new(text: &str, offset: usize, expected: Vec<String>) -> Self {
         let excerpt = source::caret(text, offset);
         let found = text.get(offset..).and_then(|rest| rest.chars().next());
-        Self { offset, line: excerpt.line, column: excerpt.column, expected, found, excerpt }
+        let lacks_semicolon = expected.iter().any(|word| word == "';'") && begins_line(text, offset);
+        Self { offset, line: excerpt.line, column: excerpt.column, expected, found, lacks_semicolon, excerpt }
     }
 
     pub(super) fn from_pest(text: &str, error: Error<Rule>) -> Self {
@@ -53,6 +60,13 @@ impl ParseError {
         }
         Self::new(text, offset, expected.into_iter().map(str::to_owned).collect())
     }
+}
+
+/// Returns whether only blanks stand before an offset in its line, which is not the first, and something behind it.
+fn begins_line(text: &str, offset: usize) -> bool {
+    let (before, after) = (text.get(..offset).unwrap_or_default(), text.get(offset..).unwrap_or_default());
+    let line = before.rsplit_once('\n').map(|(_, line)| line);
+    !after.is_empty() && line.is_some_and(|line| line.trim().is_empty())
 }
 
 /// The rules of the grammar in words, in the order in which a message names them. When the children of a rule fail at
@@ -100,6 +114,9 @@ impl fmt::Display for ParseError {
             // Debug shows a control character by its escape.
             Some(found) => write!(f, ", found {found:?}")?,
             None => f.write_str(", found end of input")?,
+        }
+        if self.lacks_semicolon {
+            write!(f, " ({})", Self::LACKS_SEMICOLON)?;
         }
         write!(f, "\n{}", self.excerpt)
     }

@@ -1,8 +1,10 @@
 //! The configuration of transformers.
 
+use super::own_node::OwnNode;
 use crate::interpret::{AnswerState, Leaf};
 use crate::kubernetes::Config;
 use crate::name::{NameTree, Path};
+use crate::namer::Cause;
 use crate::namer::address::{is_host_name, literal};
 use crate::namer::kubernetes::is_service_name;
 use crate::namer::system::SystemNamer;
@@ -31,7 +33,8 @@ pub enum TransformerConfig {
     /// `io.l5d.k8s.localnode`: keeps endpoints on the node that the process runs on.
     #[serde(rename = "io.l5d.k8s.localnode", rename_all = "camelCase")]
     LocalNode {
-        /// The variable of the environment that holds the node's name; [`TransformerConfig::NODE_NAME`] by default.
+        /// The variable of the environment that holds the node's name; [`TransformerConfig::NODE_NAME`] by default. Where
+        /// that is not there, the network of `POD_IP` stands for the node.
         env_var: String,
     },
     /// `io.l5d.k8s.daemonset`: sends to the pods of a daemon set on the nodes where endpoints are.
@@ -110,6 +113,32 @@ impl TransformerConfig {
             Self::DaemonSet(_) => "io.l5d.k8s.daemonset",
             Self::Const { .. } => "io.l5d.const",
             Self::Replace { .. } => "io.l5d.replace",
+        }
+    }
+
+    /// Returns the node that the process runs on, by this variable.
+    pub(super) fn own_node(env_var: &str) -> Result<OwnNode, Cause> {
+        OwnNode::find(env_var, env_var == Self::NODE_NAME)
+    }
+
+    /// Checks that the environment has what the transformer needs. Asks no server.
+    ///
+    /// # Errors
+    ///
+    /// No variable tells the node, or the kubeconfig does not lead to an API server.
+    pub fn check(&self) -> Result<(), Cause> {
+        match self {
+            Self::LocalNode { env_var } => Self::own_node(env_var).map(drop),
+            Self::DaemonSet(daemon_set) => daemon_set.client.check().map_err(Cause::Kubernetes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns what is doubtful about what the environment tells, if anything is.
+    pub fn doubt(&self) -> Option<String> {
+        match self {
+            Self::LocalNode { env_var } => Self::own_node(env_var).ok()?.doubt(),
+            _ => None,
         }
     }
 

@@ -37,22 +37,6 @@ fn sets_are_changed() {
 }
 
 #[test]
-fn the_name_of_a_node_is_read_without_what_is_around_it() {
-    for (value, expected) in [
-        ("node-1.example.org", Some("node-1.example.org")),
-        ("node-1\n", Some("node-1")),
-        ("\t node-1\r\n", Some("node-1")),
-        ("", None),
-        (" \n", None),
-        ("node 1", None),
-        ("node-1\nnode-2", None),
-        ("$(NODE_NAME)", None),
-    ] {
-        assert_eq!(node_name(value), expected, "{value:?}");
-    }
-}
-
-#[test]
 fn what_was_known_of_another_port_does_not_count() {
     let spoken = Endpoint { hint: Some(Hint::H2c), node: Some("a".into()), ..endpoint("10.0.0.1:80") };
     let there = on_port(&[spoken], 9);

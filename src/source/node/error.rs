@@ -37,6 +37,8 @@ pub struct Error {
     pub column: usize,
     /// The path of keys, such as `routers[0].dtab`; empty for the top and where the text is not even YAML.
     pub key: String,
+    /// The kind of mistake, a word that stays the same in every version: `invalid-value` unless it is told.
+    pub code: &'static str,
     /// The mistake, in one sentence or two.
     pub message: String,
     /// The line with a caret under the column; empty when the file as a whole is meant.
@@ -48,7 +50,14 @@ impl Error {
     pub fn of_file(file: &str, message: impl Into<String>) -> Self {
         let Place { line, column } = Place::default();
         let (key, excerpt) = (String::new(), String::new());
-        Self { file: file.to_owned(), line, column, key, message: message.into(), excerpt }
+        let code = "invalid-file";
+        Self { file: file.to_owned(), line, column, key, code, message: message.into(), excerpt }
+    }
+
+    /// Gives it another code.
+    #[must_use]
+    pub fn coded(self, code: &'static str) -> Self {
+        Self { code, ..self }
     }
 
     /// Returns the place.

@@ -1,5 +1,5 @@
 use super::error::shown;
-use super::{Document, Error, MAX_BYTES, MAX_INDENT, Node, Place};
+use super::{Document, Error, MAX_BYTES, MAX_INDENT, Node, Place, VARIABLES, is_variable};
 use marked_yaml::loader::{DuplicateKeyInner, LoadError, LoaderOptions, parse_yaml_with_options};
 use marked_yaml::types::MarkedMappingNode;
 use marked_yaml::{Marker, Span};
@@ -125,16 +125,49 @@ fn translate(document: &Document, error: &LoadError) -> Error {
         LoadError::ScanError(mark, scan) if scan.info().contains("tab") => {
             (tab(document, mark), "not YAML: a tab cannot indent a line, only blanks can".into())
         }
-        LoadError::ScanError(mark, scan) => {
-            (place(mark), format!("not YAML: {}{}", scan.info(), hint(scan.info())))
+        LoadError::ScanError(mark, _) if is_variable(document.line(mark.line())) => {
+            (place(mark), VARIABLES.to_owned())
         }
+        LoadError::ScanError(mark, scan) => match open_bracket(document, mark) {
+            Some((opened, bracket)) if scan.info().contains("flow") || is_end(document, mark) => {
+                (opened, format!("not YAML: this `{bracket}` is not closed ({})", scan.info()))
+            }
+            _ => (place(mark), format!("not YAML: {}{}", scan.info(), hint(scan.info()))),
+        },
     };
-    document.error(place, "", message)
+    document.error(place, "", message).coded("invalid-yaml")
 }
 
 /// Returns the place of a mark of the parser.
 fn place(mark: &Marker) -> Place {
     Place { line: mark.line(), column: mark.column() }
+}
+
+/// Returns whether nothing but white space follows a mark.
+fn is_end(document: &Document, mark: &Marker) -> bool {
+    document.from(place(mark)).trim().is_empty()
+}
+
+/// Returns the innermost bracket or brace that is open at a mark, as far as it can be told without the parser: those in
+/// quotes and in comments do not count, nor do those inside of a word.
+fn open_bracket(document: &Document, mark: &Marker) -> Option<(Place, char)> {
+    let end = document.text.len() - document.from(place(mark)).len();
+    let (mut open, mut quote, mut before) = (Vec::new(), None, ' ');
+    let mut chars = document.text.get(..end)?.char_indices();
+    while let Some((at, now)) = chars.next() {
+        let is_first = before.is_whitespace() || matches!(before, '[' | '{' | ',' | ':');
+        match (quote, now) {
+            (Some(begun), _) if begun == now => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') if is_first => quote = Some(now),
+            (None, '#') if before.is_whitespace() => drop(chars.find(|(_, now)| *now == '\n')),
+            (None, '[' | '{') if is_first => open.push((at, now)),
+            (None, ']' | '}') => drop(open.pop()),
+            _ => {}
+        }
+        before = now;
+    }
+    open.pop().map(|(at, bracket)| (document.place_at(at), bracket))
 }
 
 /// Returns the usual reason for this error of the parser.

@@ -1,11 +1,13 @@
 use strsim::osa_distance;
 
-/// Returns the sentence that a word is unknown, with the words that are known and the one that was probably meant:
-/// ``unknown key; known here: ip, port (did you mean `port`?)``.
+/// Returns the sentence that a word is unknown, with the one that was probably meant, and the words that are known:
+/// ``unknown key: did you mean `port`? Known here: ip, port``.
 pub fn unknown<S: AsRef<str>>(what: &str, word: &str, known: &[S]) -> String {
     let words = known.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    let suggestion = did_you_mean(word, known).map(|known| format!(" (did you mean `{known}`?)"));
-    format!("unknown {what}; known here: {words}{}", suggestion.unwrap_or_default())
+    match did_you_mean(word, known) {
+        Some(meant) => format!("unknown {what}: did you mean `{meant}`? Known here: {words}"),
+        None => format!("unknown {what}; known here: {words}"),
+    }
 }
 
 /// Returns the word of `known` that `name` was probably meant to be.

@@ -75,7 +75,7 @@ fn an_error_shows_the_line_and_a_caret() {
     let entries = at(&document, "a.0").mapping().expect("a mapping");
     let unknown = entries[1].unknown(&["ports", "other"]);
     assert_eq!(unknown.place(), Place { line: 3, column: 5 });
-    assert_eq!(unknown.message, "unknown key; known here: ports, other (did you mean `ports`?)");
+    assert_eq!(unknown.message, "unknown key: did you mean `ports`? Known here: ports, other");
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! The part of a configuration that depends on the machine: variables of the environment, files of credentials and keys.
+
+use super::Config;
+use super::finding::{Finding, POD_ENVIRONMENT, Severity};
+use super::resolved::{Router, RouterPlaces};
+use crate::source::node::Place;
+use crate::{identify, kubernetes, namer, store};
+
+/// The end of a message about something that only the pod has.
+const IN_THE_POD: &str =
+    ". Nothing is wrong with the file: the process starts where this is there, and not elsewhere";
+
+/// The place and the key of a part of the configuration.
+type Part<'a> = (Place, &'a str);
+
+impl Config {
+    /// Returns all that the configuration needs of the machine and that is not there, or not good. Reads files, and asks
+    /// no server.
+    ///
+    /// Something that only the pod has in which the process will run (a variable of the environment, a kubeconfig) is a
+    /// note, for the file may be checked elsewhere; the start fails with it ([`Finding::fails_start`]).
+    pub fn environment_findings(&self) -> Vec<Finding> {
+        let mut search = Search { file: &self.file, found: Vec::new() };
+        for (at, (namer, place)) in self.namers.iter().zip(&self.places.namers).enumerate() {
+            let key = format!("namers[{at}]");
+            for cause in namer.missing() {
+                search.add((*place, &key), cause.to_string(), cause.is_of_pod());
+            }
+            search.transformers((*place, &key), &namer.transformers);
+        }
+        for (router, places) in self.routers.iter().zip(&self.places.routers) {
+            search.router(router, places);
+        }
+        search.found
+    }
+}
+
+impl Config {
+    /// Returns the finding about namers that cannot be made.
+    pub fn namer_finding(&self, error: &namer::Error) -> Finding {
+        let (place, key) = match error {
+            namer::Error::Namer { at, .. } => (self.places.namers.get(*at), format!("namers[{at}]")),
+            namer::Error::Interpreter(_) => {
+                (self.places.routers.first().map(|places| &places.interpreter), "routers".to_owned())
+            }
+        };
+        let place = place.copied().unwrap_or_default();
+        Finding::new((&self.file, place, &key), (Severity::Error, "environment"), error.to_string())
+    }
+}
+
+/// One search.
+struct Search<'a> {
+    file: &'a str,
+    found: Vec<Finding>,
+}
+
+impl Search<'_> {
+    /// Adds a finding.
+    fn add(&mut self, (place, key): Part<'_>, message: String, is_of_pod: bool) {
+        let (weight, end) = match is_of_pod {
+            true => ((Severity::Note, POD_ENVIRONMENT), IN_THE_POD),
+            false => ((Severity::Error, "environment"), ""),
+        };
+        self.found.push(Finding::new((self.file, place, key), weight, format!("{message}{end}")));
+    }
+
+    /// Searches one router.
+    fn router(&mut self, router: &Router, places: &RouterPlaces) {
+        let key = format!("{}.interpreter", places.key);
+        let interpreter = (places.interpreter, &*key);
+        if let Some(Err(error)) = router.interpreter.store.as_ref().map(store::Config::check) {
+            let is_of_pod = matches!(&error, store::Error::Kubernetes { source, .. } if is_of_pod(source));
+            self.add(interpreter, error.to_string(), is_of_pod);
+        }
+        self.transformers(interpreter, &router.interpreter.transformers);
+        let key = format!("{}.identifier", places.key);
+        for error in router.identifiers.iter().filter_map(|identifier| identifier.check().err()) {
+            let identify::Error { source, .. } = &error;
+            let is_of_pod = is_of_pod(source);
+            self.add((places.identifier, &key), error.to_string(), is_of_pod);
+        }
+        for (at, (server, place)) in router.servers.iter().zip(&places.servers).enumerate() {
+            let Some(Err(error)) = server.trust.signed().map(|trust| trust.signed.files.check()) else {
+                continue;
+            };
+            let key = format!("{}.servers[{at}].trust.signed", places.key);
+            self.add((*place, &key), error.to_string(), false);
+        }
+    }
+
+    /// Searches transformers.
+    fn transformers(&mut self, part: Part<'_>, transformers: &[namer::TransformerConfig]) {
+        for transformer in transformers {
+            if let Err(cause) = transformer.check() {
+                self.add(part, cause.to_string(), cause.is_of_pod());
+            }
+            if let Some(doubt) = transformer.doubt() {
+                let (place, key) = part;
+                let weight = (Severity::Warning, "node-by-network");
+                self.found.push(Finding::new((self.file, place, key), weight, doubt));
+            }
+        }
+    }
+}
+
+/// Returns whether an API server cannot be reached for want of a file that a pod has.
+fn is_of_pod(error: &kubernetes::Error) -> bool {
+    error.is_missing_kubeconfig()
+}
