@@ -22,12 +22,7 @@ pub(super) fn check(
 }
 
 /// Warns of identifiers that read a field which a listener of their router removes, for all its callers.
-pub(super) fn check_identifiers(
-    routers: &[Router],
-    tenancy: &Tenancy,
-    places: &Places,
-    report: &mut Report,
-) {
+pub(super) fn check_identifiers(routers: &[Router], tenancy: &Tenancy, places: &Places, report: &mut Report) {
     for (router, places) in routers.iter().zip(&places.routers) {
         let fields =
             router.identifiers.iter().filter_map(|identifier| Some((identifier, identifier.field()?)));

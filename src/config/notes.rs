@@ -196,7 +196,7 @@ mod tests {
             (vec![at_will, by_address, at_will], Some("the conditions of rules 1, 3 of `inject` at will")),
         ] {
             let notes = read("f", &yaml.replace("RULES", &rules.join(", "))).unwrap().notes();
-            let found = notes.get(1).map(|note| note.text.as_str());
+            let found = notes.get(1).map(|note| note.message.as_str());
             assert_eq!(notes.len(), 1 + usize::from(expected.is_some()));
             assert!(found.is_none_or(|found| found.contains(expected.unwrap())), "{found:?}");
         }
@@ -209,7 +209,7 @@ mod tests {
         {
             let yaml = format!("routers:\n- protocol: http\n  servers:\n  - overrides: {{{limits}}}\n");
             let notes = read("f", &yaml).unwrap().notes();
-            assert_eq!(notes[0].text.ends_with("is limited by `overrides`"), expected, "{limits}");
+            assert_eq!(notes[0].message.ends_with("is limited by `overrides`"), expected, "{limits}");
         }
     }
 

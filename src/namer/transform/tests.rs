@@ -1,5 +1,5 @@
+use super::TransformerConfig;
 use super::addresses::{merged, on_hosts, on_nodes, on_port, retained};
-use super::{TransformerConfig, node_name};
 use crate::interpret::{
     AnswerTable, Bound, DelegationOutcome, Endpoint, EndpointSet, Explore, Hint, NamerRegistry, Target,
     settle,
