@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::app::{App, RunningApp, Threads};
-use crate::config::{self, Config, Finding};
+use crate::config::{self, Config, Finding, Severity};
 use crate::files::Watch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::future::Future;
@@ -95,6 +95,10 @@ fn raise_open_files() {
 /// Logs the warnings and notes of a configuration.
 fn log_notes(config: &Config) {
     for warning in config.warnings.iter().chain(&config.masquerade_warnings()) {
+        tracing::warn!("{warning}");
+    }
+    let of_environment = config.environment_findings();
+    for warning in of_environment.iter().filter(|finding| finding.severity == Severity::Warning) {
         tracing::warn!("{warning}");
     }
     for note in config.notes() {

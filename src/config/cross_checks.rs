@@ -26,18 +26,21 @@ pub(super) fn check_identifiers(routers: &[Router], tenancy: &Tenancy, places: &
     for (router, places) in routers.iter().zip(&places.routers) {
         let fields =
             router.identifiers.iter().filter_map(|identifier| Some((identifier, identifier.field()?)));
+        let removing = router.servers.iter().filter(|server| server.trust.excludes_everybody());
+        let removing: Vec<_> = removing.map(|server| server.address().to_string()).collect();
+        if removing.is_empty() {
+            continue;
+        }
         for (identifier, field) in fields.filter(|(_, field)| is_removed(field.as_bytes(), tenancy)) {
-            for server in router.servers.iter().filter(|server| server.trust.excludes_everybody()) {
-                let message = format!(
-                    "the identifier `{}` reads `{field}`, which the listener {} removes, for it trusts nobody: \
-                     no request gets a name by it. Trust the callers there (`trust: {{from: [10.244.0.0/16]}}` with their \
-                     addresses, or `trust: everybody`), or read a header whose name does not begin with `l5d-`",
-                    identifier.kind(),
-                    server.address()
-                );
-                let key = format!("{}.identifier", places.key);
-                report.warn_of("removed-header", (places.identifier, &key), message);
-            }
+            let message = format!(
+                "the identifier `{}` reads `{field}`, which is removed at {}, where nobody is trusted: no request there \
+                 gets a name by it. Trust the callers (`trust: {{from: [10.244.0.0/16]}}` with their addresses, or \
+                 `trust: everybody`), or read another header, such as `x-name`",
+                identifier.kind(),
+                removing.join(" and ")
+            );
+            let key = format!("{}.identifier", places.key);
+            report.warn_of("removed-header", (places.identifier, &key), message);
         }
     }
 }

@@ -296,6 +296,7 @@ fn what_has_no_effect_warns_at_its_place() {
         (2, 80, "admin.workerThreads"),
         (3, 1, "usage"),
         (5, 9, "telemetry[0].kind"),
+        (22, 5, "routers[0].identifier"),
         (28, 54, "routers[0].client.hostConnectionPool.maxWaiters"),
         (35, 3, "routers[0].streamingEnabled"),
         (47, 24, "routers[0].servers[0].socketOptions.reuseAddr"),

@@ -65,9 +65,6 @@ impl NamerSet {
             }
             TransformerConfig::LocalNode { env_var } => {
                 let node = TransformerConfig::own_node(env_var)?;
-                if let Some(doubt) = node.doubt() {
-                    tracing::warn!("{doubt}");
-                }
                 let label = node.to_string().replace('/', "+");
                 let is_here = move |one: &Endpoint| node.has(one);
                 addresses(&[&label], None, Arc::new(move |all, _| addresses::retained(all, &is_here)))

@@ -8,7 +8,7 @@ use std::{fs, thread};
 use tokio::sync::mpsc;
 
 /// The command, in the folder where the project's own files are.
-fn signpost(arguments: &[&str]) -> Command {
+pub(crate) fn signpost(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
     command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("SIGNPOST_LOG");
     command
@@ -486,35 +486,6 @@ fn the_level_of_the_log_is_checked() {
 }
 
 #[test]
-fn check_says_what_a_file_means() {
-    let (code, stdout, stderr) = run(&["check", "examples/staging.yaml"], "");
-    assert_eq!((code, stderr.as_str()), (0, ""));
-    for part in [
-        "router ingress, 127.0.0.1:4140: trusts everybody",
-        "Every program of this machine decides where its requests go, but a page in a browser only at a host that is known.",
-        "router ingress, 127.0.0.1:4141: trusts nobody: `trust: nobody` is set. Overrides of its callers are removed",
-        "To follow overrides, write `trust: {from: [10.244.0.0/16]}` with the addresses of your callers",
-        "router outgoing, 127.0.0.1:4142: trusts everybody",
-    ] {
-        assert!(stdout.contains(part), "{part}: {stdout}");
-    }
-}
-
-#[test]
-fn what_is_wrong_with_a_file_has_a_place() {
-    let wrong = "routers:\n- protocol: http\n  dtab: /svc = /host\n  servers: [{port: 0, prot: 1}]\n";
-    for command in ["check", "run"] {
-        let (code, _, stderr) = run(&[command, "-"], wrong);
-        assert_eq!(code, 1, "{stderr}");
-        assert!(stderr.contains("<stdin>:3:"), "{stderr}");
-        assert!(stderr.contains("routers[0].dtab"), "{stderr}");
-        assert!(stderr.contains("<stdin>:4:") && stderr.contains("prot"), "{stderr}");
-    }
-    let (code, _, stderr) = run(&["check", "no/such/file.yaml"], "");
-    assert!(code == 1 && stderr.contains("no/such/file.yaml") && stderr.contains("no such file"), "{stderr}");
-}
-
-#[test]
 fn delegate_draws_where_a_name_leads() {
     let ask = |path: &'static str, more: &[&'static str]| {
         run(&[&["delegate", "examples/staging.yaml", path, "--router", "ingress"], more].concat(), "")
@@ -568,140 +539,4 @@ fn fmt_lays_a_dtab_out() {
     fs::write(&file, ugly).expect("the folder is there");
     assert_eq!(run(&["fmt", "--write", &file], "").0, 0);
     assert_eq!(fs::read_to_string(&file).expect("it is there"), neat);
-}
-
-#[test]
-fn a_folder_for_snapshots_is_checked_and_not_made() {
-    let folder = tempfile::tempdir().expect("there is room");
-    let known = folder.path().join("a/known");
-    let files =
-        ["interpreter: {kind: io.l5d.k8s.dtab, name: a", "identifier: {kind: io.l5d.ingress"].map(|key| {
-            let router = "routers:\n- protocol: http\n  servers: [{port: 0}]\n";
-            format!("{router}  {key}, snapshot: '{}'}}\n", known.display())
-        });
-    for text in &files {
-        let (code, stdout, stderr) = run(&["check", "-"], text);
-        assert_eq!(code, 0, "{stdout}{stderr}");
-        assert!(!folder.path().join("a").exists(), "nothing is made");
-    }
-    fs::write(folder.path().join("a"), "").expect("there is room");
-    for text in &files {
-        let (code, _, stderr) = run(&["check", "-"], text);
-        let expected = format!("snapshot: {} cannot be used: ", known.display());
-        assert!(code == 1 && stderr.contains(&expected) && stderr.contains("Name a folder"), "{stderr}");
-    }
-}
-
-/// Runs a command with these variables of the environment, and none else that tells the node.
-fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
-    let mut command = signpost(arguments);
-    for unset in ["NODE_NAME", "POD_IP", "POD_NAMESPACE", "KUBECONFIG"] {
-        command.env_remove(unset);
-    }
-    let output = command.envs(variables.iter().copied()).output().expect("the binary is there");
-    let text = |bytes| String::from_utf8(bytes).expect("it writes text");
-    (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
-}
-
-#[test]
-fn the_environment_says_which_node_this_is() {
-    let file = "examples/linkerd1/k8s-servicemesh.yaml";
-    let (code, stdout, stderr) = run_with(&["check", "--strict", file], &[]);
-    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
-    let expected = "routers[1].interpreter: io.l5d.k8s.localnode: the variable `NODE_NAME` of the environment holds no node";
-    let note = format!("{file}:32:5: note: {expected}");
-    assert!(stdout.contains(&note), "{stdout}");
-    let (code, _, stderr) = run_with(&["run", file], &[]);
-    assert!(code == 1 && stderr.contains(expected), "{stderr}");
-    let (code, stdout, _) = run_with(&["check", "--strict", file], &[("NODE_NAME", "node-1")]);
-    assert!(code == 0 && !stdout.contains("localnode"), "{stdout}");
-    let (code, stdout, _) = run_with(&["check", file], &[("POD_IP", "10.244.1.7")]);
-    assert!(
-        code == 0 && stdout.contains("endpoints of 10.244.1.0/24 count as those of this node"),
-        "{stdout}"
-    );
-    let (code, _, stderr) = run_with(&["check", "--strict", file], &[("POD_IP", "10.244.1.7")]);
-    assert!(code == 1 && stderr.contains("10.244.1.0/24"), "{stderr}");
-}
-
-/// All that only a pod has is named in one go, with its place.
-#[test]
-fn what_only_the_pod_knows_fails_the_start_and_no_check() {
-    let names = Names::new();
-    let file = format!("{}/config.yaml", names.path());
-    let yaml = "\
-namers:
-- {kind: io.l5d.k8s.ns, kubeconfig: no/such/file}
-routers:
-- protocol: http
-  identifier: {kind: io.l5d.ingress, kubeconfig: no/such/file}
-  interpreter: {kind: io.l5d.k8s.dtab, name: a, kubeconfig: no/such/file}
-  servers: [{port: 0}]
-";
-    fs::write(&file, yaml).expect("the folder is there");
-    let (code, stdout, stderr) = run_with(&["check", "--strict", "--json", &file], &[]);
-    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
-    let findings: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
-    let findings = findings.as_array().expect("a list").iter();
-    let missing: Vec<_> = findings.filter(|finding| finding["code"] == "pod-environment").collect();
-    let places: Vec<_> =
-        missing.iter().map(|found| (found["line"].clone(), found["column"].clone())).collect();
-    assert_eq!(places, [(2, 3), (2, 3), (5, 15), (6, 16)].map(|(line, column)| (line.into(), column.into())));
-    assert!(missing.iter().all(|found| found["severity"] == "note" && found["file"] == *file), "{stdout}");
-    assert!(stdout.contains("POD_NAMESPACE") && stdout.contains("no/such/file"), "{stdout}");
-    let (code, _, stderr) = run_with(&["run", &file], &[]);
-    let named = stderr.lines().filter(|line| line.starts_with(&file)).count();
-    assert_eq!((code, named), (1, 4), "{stderr}");
-}
-
-#[test]
-fn check_can_be_strict_and_print_json() {
-    let warned = "usage: {}\nrouters:\n- {protocol: http, dtab: /svc => /nowhere, servers: [{port: 0}]}\n";
-    let (code, stdout, _) = run(&["check", "-"], warned);
-    assert!(code == 0 && stdout.ends_with("<stdin>: good, with 2 warnings\n"), "{stdout}");
-    assert!(stdout.contains("<stdin>:1:1: warning: usage: `usage` has no effect"), "{stdout}");
-    assert!(stdout.contains(": note: router http, 127.0.0.1:0: trusts everybody"), "{stdout}");
-    let (code, stdout, stderr) = run(&["check", "--strict", "-"], warned);
-    assert!(code == 1 && stdout.is_empty() && stderr.contains("<stdin>:3:27: routers[0].dtab: "), "{stderr}");
-    let wrong = "routers:\n- {protocol: http, servers: [{prot: 0}], client: {tls: {}}}\n";
-    for (file, strict, code, expected) in [
-        (
-            warned,
-            &["check", "--json", "-"][..],
-            0,
-            vec![("trust", "note"), ("no-effect", "warning"), ("dead-entry", "warning")],
-        ),
-        (
-            warned,
-            &["check", "--strict", "--json", "-"],
-            1,
-            vec![("trust", "note"), ("no-effect", "error"), ("dead-entry", "error")],
-        ),
-        (wrong, &["check", "--json", "-"], 1, vec![("unknown-key", "error"), ("not-available", "error")]),
-        ("a: [", &["check", "--json", "-"], 1, vec![("invalid-yaml", "error")]),
-    ] {
-        let (exit, stdout, stderr) = run(strict, file);
-        assert_eq!((exit, stderr.as_str()), (code, ""), "{stdout}");
-        let findings: Vec<serde_json::Map<String, serde_json::Value>> =
-            serde_json::from_str(&stdout).expect("JSON");
-        let found: Vec<_> = findings.iter().map(|one| (&one["code"], &one["severity"])).collect();
-        assert_eq!(format!("{found:?}"), format!("{:?}", json_strings(&expected)), "{stdout}");
-        let keys: Vec<_> = findings.iter().flat_map(|one| one.keys()).map(String::as_str).collect();
-        assert!(keys.chunks(7).all(|keys| keys.len() == 7 && keys.contains(&"message")), "{keys:?}");
-    }
-}
-
-/// The pairs as JSON has them.
-fn json_strings(pairs: &[(&str, &str)]) -> Vec<(serde_json::Value, serde_json::Value)> {
-    pairs.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect()
-}
-
-#[test]
-fn several_errors_have_one_form() {
-    let wrong = "routers:\n- protocol: http\n  dtab: /svc = /host\n  servers: [{port: 0, prot: 1}]\n";
-    for command in ["check", "run"] {
-        let (_, _, stderr) = run(&[command, "-"], wrong);
-        let placed = stderr.lines().filter(|line| line.starts_with("<stdin>:")).count();
-        assert_eq!(placed, 2, "{stderr}");
-    }
 }

@@ -209,7 +209,10 @@ fn the_start_says_what_the_table_says() {
             "no" => "is not supported",
             other => panic!("{name} has no file and is said: {other}"),
         };
-        assert!(!says.is_empty() && says.iter().all(|message| message.contains(reason)), "{name}: {says:?}");
+        let with_reason = says.iter().filter(|message| message.contains(reason)).count();
+        // What is not supported decides, whatever else waits.
+        let least = if here == "no" { 1 } else { says.len().max(1) };
+        assert!(with_reason >= least, "{name}: {says:?}");
     }
 }
 

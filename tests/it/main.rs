@@ -7,6 +7,7 @@ mod baggage_live;
 mod bodies;
 mod breaking;
 mod carrying;
+mod checking;
 mod commands;
 mod config;
 mod context_live;

@@ -220,7 +220,14 @@ fn no_dtabs() {
         ("/a =>", "5^expected '/', a weight, '(', '~', '!' or '$', found end of input"),
         ("/a => ;", "6^expected '/', a weight, '(', '~', '!' or '$', found ';'"),
         // A line feed separates nothing.
-        ("/a => /b\n/c => /d", "9^expected '&', '|', ';' or end of input, found '/'"),
+        (
+            "/a => /b\n/c => /d",
+            "9^expected '&', '|', ';' or end of input, found '/' (is a `;` missing at the end of the line before?)",
+        ),
+        (
+            "/a => /b # why\n\n  /c => /d",
+            "18^expected '&', '|', ';' or end of input, found '/' (is a `;` missing at the end of the line before?)",
+        ),
         // Wildcards are for the left side.
         ("/a => /*", "7^expected a label character, '&', '|', ';' or end of input, found '*'"),
     ] {

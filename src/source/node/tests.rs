@@ -143,7 +143,7 @@ fn texts_that_are_refused() {
         ("a:\n\tb: 1\n", (2, 1), "not YAML: a tab cannot indent"),
         ("a: 1\n b: 2\n", (2, 3), "not YAML: mapping values are not allowed"),
         ("a: \"x\n", (1, 4), "not YAML"),
-        ("a: [1,\n", (2, 1), "not YAML"),
+        ("a: [1,\n", (1, 4), "this `[` is not closed"),
         ("? [a]\n: b\n", (1, 3), "a key must be a text"),
         ("- a\n", (1, 1), "begins with keys"),
         ("x\n", (1, 1), "begins with keys"),
