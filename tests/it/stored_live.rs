@@ -125,7 +125,7 @@ async fn without_a_good_one_to_begin_with_nothing_falls_back() {
 async fn what_is_no_dtab_after_an_absence_is_judged_as_by_a_young_router() {
     let scene = Scene::new().await;
     let absences: [&dyn Fn(); 2] = [&|| scene.api.put(config_map("prod", "routes", "other", "")), &|| {
-        scene.api.delete("ConfigMap", "prod", "routes")
+        scene.api.delete("ConfigMap", "prod", "routes");
     }];
     for make_absent in absences {
         scene.store(&to(&scene.v1));

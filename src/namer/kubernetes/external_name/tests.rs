@@ -22,14 +22,14 @@ fn complete<T>(object: T, stale: bool) -> GroupState<T> {
 }
 
 /// A list with one service of this `spec`, which has a load balancer as well.
-fn service(spec: Value) -> GroupState<KubernetesService> {
+fn service(spec: &Value) -> GroupState<KubernetesService> {
     let status = json!({ "loadBalancer": { "ingress": [{ "ip": "203.0.113.9" }] } });
     let service = json!({ "metadata": { "labels": { "version": "v2" } }, "spec": spec, "status": status });
     complete(KubernetesService::from_api(serde_json::from_value(service).unwrap()), false)
 }
 
 fn external(name: &str) -> GroupState<KubernetesService> {
-    service(json!({ "type": "ExternalName", "externalName": name }))
+    service(&json!({ "type": "ExternalName", "externalName": name }))
 }
 
 /// The slices that the service had as long as it had pods, and keeps.
@@ -101,7 +101,7 @@ async fn they_are_followed_where_the_configuration_says_so() {
     dns.host("www.example.org.", Ok(&["203.0.113.1", "203.0.113.2"]));
     let ports = json!([{ "name": "http", "port": 80 }]);
     let of = |ports: &Value| {
-        service(json!({ "type": "ExternalName", "externalName": "WWW.example.org", "ports": ports }))
+        service(&json!({ "type": "ExternalName", "externalName": "WWW.example.org", "ports": ports }))
     };
     let both = |port| format!("203.0.113.1:{port},203.0.113.2:{port}");
     for source in SOURCES {
@@ -141,7 +141,7 @@ async fn a_service_that_becomes_one_leaves_its_endpoints_behind() {
     let dns = Scripted::default();
     dns.host("a.", Ok(&["203.0.113.1"]));
     dns.host("b.", Err("no answer"));
-    let with_pods = || service(json!({ "ports": [{ "port": 80 }] }));
+    let with_pods = || service(&json!({ "ports": [{ "port": 80 }] }));
     for source in SOURCES {
         for is_followed in [false, true] {
             let mut scene = Scene::new(&dns, source, "/default/80/web", is_followed);
