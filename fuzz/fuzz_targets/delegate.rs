@@ -54,6 +54,7 @@ fn answer(path: &Path) -> AnswerState {
     let branch = |weight, tree| Weighted { weight, tree };
     AnswerState::Ready(match elems.next() {
         Some(b"pending") => return AnswerState::Pending,
+        Some(b"refused") => return AnswerState::Refused("no room".into()),
         Some(b"failed") => return AnswerState::Failed("as the path says".into()),
         Some(b"fail") => NameTree::Fail,
         Some(b"empty") => NameTree::Empty,

@@ -15,6 +15,9 @@ pub enum AnswerState {
     Ready(NameTree<Leaf>),
     /// The namer cannot answer; the text tells people why.
     Failed(Arc<str>),
+    /// There is no room for the answer: a bound on how many are held was reached, which the text names. The delegation
+    /// that needs it fails as a whole.
+    Refused(Arc<str>),
 }
 
 /// An [`AnswerState`] with its age.

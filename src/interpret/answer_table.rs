@@ -10,8 +10,8 @@ use std::future::poll_fn;
 use std::task::Poll;
 use tokio::time::Instant;
 
-/// How many answers an [`AnswerTable`] holds: 10,000. A name that needs one more is [`AnswerState::Failed`] until
-/// [`AnswerTable::prune`] has made room.
+/// How many answers an [`AnswerTable`] holds: 10,000. A name that needs one more is [`AnswerState::Refused`]
+/// until [`AnswerTable::prune`] has made room.
 pub const MAX_TABLE_ANSWERS: usize = 10_000;
 
 /// The namers' answers that one worker holds, over which it evaluates [`delegate()`].
@@ -155,7 +155,7 @@ impl AnswerTable {
         let key = (number, rest);
         let Some(entry) = self.answers.get_mut(&key) else {
             if full {
-                return AnswerState::Failed("too many names are held".into());
+                return AnswerState::Refused("too many names are held".into());
             }
             self.missing.insert(key);
             return AnswerState::Pending;

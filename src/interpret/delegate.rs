@@ -31,8 +31,8 @@ pub enum Explore {
 
 /// Resolves `path` under `dtab`, step by step, with the present answers.
 ///
-/// The meaning is Finagle's. It ends on any table: at [`MAX_DEPTH`] a branch fails; at [`MAX_LOOKUPS`], and at the
-/// bounds on the size and the nesting of the trace, the delegation fails as a whole.
+/// The meaning is Finagle's. It ends on any table: at [`MAX_DEPTH`], at [`MAX_LOOKUPS`], and at the bounds on the size and
+/// the nesting of the trace, the delegation fails as a whole, wherever in it the bound is reached.
 pub fn delegate(
     dtab: &Dtab,
     path: &Path,
@@ -103,7 +103,7 @@ impl<A: Answers + ?Sized> DelegationWalk<'_, A> {
     /// Looks up one path and resolves the tree that it stands for.
     fn resolve_path(&mut self, path: Path, context: StepContext) -> Resolution<Step> {
         let resolution = if context.depth == MAX_DEPTH {
-            Resolution::failed(Failure::Depth)
+            self.fail_whole(Failure::Depth, context)
         } else if let Err(failure) = self.budget(context).spend_lookup(&path) {
             context.give_up(failure)
         } else {
@@ -171,6 +171,7 @@ impl<A: Answers + ?Sized> DelegationWalk<'_, A> {
         match self.answers.answer(path) {
             AnswerState::Pending => Resolution::new(Verdict::Undecided, StepKind::Pending),
             AnswerState::Failed(reason) => Resolution::failed(Failure::Namer(reason)),
+            AnswerState::Refused(reason) => self.fail_whole(Failure::Refused(reason), context),
             AnswerState::Ready(tree) => {
                 let resolution =
                     self.resolve_tree(path, &tree, &Leaf::clone, StepContext { dentry: None, ..context });
@@ -258,6 +259,14 @@ impl<A: Answers + ?Sized> DelegationWalk<'_, A> {
             }
         }
         Resolution::new(verdict, StepKind::Union(steps))
+    }
+
+    /// Returns the step kind for a place that fails the delegation as a whole, if it is taken: nothing more is visited.
+    fn fail_whole(&mut self, failure: Failure, context: StepContext) -> Resolution<StepKind> {
+        if context.taken {
+            self.deciding.exhausted.get_or_insert_with(|| failure.clone());
+        }
+        Resolution::failed(failure)
     }
 
     /// Returns the budget that a step is charged to.

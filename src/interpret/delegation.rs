@@ -5,8 +5,8 @@ use crate::name::{Dentry, Dtab, NameTree, Path, Weighted};
 use std::fmt;
 use std::sync::Arc;
 
-/// How many lookups may lie one below the other: 100, as in Finagle. The 101st is a failed branch, whatever it would
-/// have found.
+/// How many lookups may lie one below the other: 100, as in Finagle. The 101st fails the delegation as a whole, whatever
+/// it would have found; in Finagle it fails its branch.
 pub const MAX_DEPTH: usize = 100;
 
 /// How many lookups one delegation may make: 1,000. One more fails it as a whole.
@@ -52,7 +52,7 @@ pub enum DelegationOutcome {
 /// A reason for which a delegation, or a branch of one, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// More lookups lie one below the other than [`MAX_DEPTH`]: that branch fails.
+    /// More lookups lie one below the other than [`MAX_DEPTH`]: the whole delegation fails.
     Depth,
     /// There are more lookups in all than [`MAX_LOOKUPS`]: the whole delegation fails.
     Lookups,
@@ -61,8 +61,17 @@ pub enum Failure {
     Steps,
     /// More than 640 lookups, alternates and branches lie one inside the other: the whole delegation fails.
     Nesting,
+    /// There is no room for an answer, for this reason: the whole delegation fails.
+    Refused(Arc<str>),
     /// A namer failed, for the reason that it gives: that branch fails.
     Namer(Arc<str>),
+}
+
+impl Failure {
+    /// Returns whether it fails the whole delegation: a bound was reached, so a part of the name is not known.
+    pub const fn is_bound(&self) -> bool {
+        !matches!(self, Self::Namer(_))
+    }
 }
 
 impl fmt::Display for Failure {
@@ -77,7 +86,7 @@ impl fmt::Display for Failure {
             Self::Nesting => {
                 write!(f, "lookups, alternates and branches nested more than {MAX_NESTING} deep")
             }
-            Self::Namer(reason) => f.write_str(reason),
+            Self::Refused(reason) | Self::Namer(reason) => f.write_str(reason),
         }
     }
 }

@@ -100,7 +100,7 @@ impl NamerRegistry {
             return entry.answer.clone();
         }
         if self.entries.len() >= MAX_REGISTRY_ANSWERS && !self.make_room() {
-            return Answer::fixed(AnswerState::Failed("too many names are watched".into()));
+            return Answer::fixed(AnswerState::Refused("too many names are watched".into()));
         }
         // The namer may hold clones of its answer: only those that are handed out here count.
         let answer = namer.lookup(&key.1).with_own_count();
@@ -133,7 +133,7 @@ impl NamerRegistry {
 }
 
 impl NamerHandle {
-    /// Returns the live answer to a question; [`AnswerState::Failed`] when too many are in use already.
+    /// Returns the live answer to a question; [`AnswerState::Refused`] when too many are in use already.
     ///
     /// None when the registry has ended.
     pub async fn ask(&self, question: Question) -> Option<Answer> {

@@ -29,6 +29,7 @@ fn namers(path: &Path) -> AnswerState {
         [b"#", b"fail", ..] => NameTree::Fail,
         [b"#", b"empty", ..] => NameTree::Empty,
         [b"#", b"pending", ..] => return AnswerState::Pending,
+        [b"#", b"refused", ..] => return AnswerState::Refused("no room".into()),
         [b"#", b"failed", ..] => return AnswerState::Failed(path.to_string().into()),
         _ => NameTree::Neg,
     })
@@ -106,7 +107,7 @@ fn own_path() -> impl Strategy<Value = Path> {
 fn namer_path() -> impl Strategy<Value = Path> {
     let kinds = vec![
         "up", "up", "up", "up", "up", "to", "or", "and", "one", "none", "neg", "neg", "fail", "empty",
-        "pending", "pending", "failed",
+        "pending", "pending", "failed", "refused",
     ];
     (prop::sample::select(kinds), prop::collection::vec(label(), 0..3))
         .prop_map(|(kind, rest)| Path::from_elems(["#", kind].into_iter().chain(rest)))
@@ -165,7 +166,7 @@ fn check(dtab: &Dtab, path: &Path) -> Result<DelegationOutcome, TestCaseError> {
         // The reference does not know these bounds.
         DelegationOutcome::Failed(Failure::Steps | Failure::Nesting) => {}
         // At a bound on the whole, the steps of a union do not say so by themselves.
-        DelegationOutcome::Failed(Failure::Lookups) => {
+        DelegationOutcome::Failed(Failure::Depth | Failure::Lookups | Failure::Refused(_)) => {
             prop_assert_eq!(&reference::bind(dtab, path, &namers), &deciding.outcome);
         }
         _ => {
@@ -227,7 +228,11 @@ fn both_end_at_the_same_lookup() {
         ("/p0 => (/p0 | ~) & /#/failed".to_owned(), DelegationOutcome::Failed(Failure::Depth)),
         (
             "/p0 => /p1 & $; /p1 => (/p1 | ~) & /#/failed".to_owned(),
-            DelegationOutcome::Bound(NameTree::Empty),
+            DelegationOutcome::Failed(Failure::Depth),
+        ),
+        (
+            "/p0 => /#/up/a & /#/refused; /p0 => ~".to_owned(),
+            DelegationOutcome::Failed(Failure::Refused("no room".into())),
         ),
     ];
     for (dtab, expected) in table {

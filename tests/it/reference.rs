@@ -10,8 +10,7 @@ use signpost::name::{Dtab, Element, NameTree, Path, Prefix, Weighted};
 /// What `path` stands for under `dtab`, when `namers` says what they say of a path.
 pub(crate) fn bind(dtab: &Dtab, path: &Path, namers: &dyn Fn(&Path) -> AnswerState) -> DelegationOutcome {
     let mut binder = Binder { dtab, namers, lookups: 0 };
-    let outcome = binder.bind_path(path, 0);
-    outcome.unwrap_or(DelegationOutcome::Failed(Failure::Lookups))
+    binder.bind_path(path, 0).unwrap_or_else(|Limit(failure)| DelegationOutcome::Failed(failure))
 }
 
 struct Binder<'a> {
@@ -20,22 +19,23 @@ struct Binder<'a> {
     lookups: usize,
 }
 
-/// More than a thousand lookups: the whole is failed, whatever else was found.
-struct TooMany;
+/// A limit was reached: the whole is failed, whatever else was found.
+struct Limit(Failure);
 
 impl Binder<'_> {
     /// A path is resolved, and what that gives is bound one level deeper.
-    fn bind_path(&mut self, path: &Path, depth: usize) -> Result<DelegationOutcome, TooMany> {
+    fn bind_path(&mut self, path: &Path, depth: usize) -> Result<DelegationOutcome, Limit> {
         if depth + 1 > 100 {
-            return Ok(DelegationOutcome::Failed(Failure::Depth));
+            return Err(Limit(Failure::Depth));
         }
         if self.lookups + 1 > 1000 {
-            return Err(TooMany);
+            return Err(Limit(Failure::Lookups));
         }
         self.lookups += 1;
         let tree = match lookup(self.dtab, path) {
             NameTree::Neg => match (self.namers)(path) {
                 AnswerState::Pending => return Ok(DelegationOutcome::Pending),
+                AnswerState::Refused(words) => return Err(Limit(Failure::Refused(words))),
                 AnswerState::Failed(words) => return Ok(DelegationOutcome::Failed(Failure::Namer(words))),
                 AnswerState::Ready(tree) => tree,
             },
@@ -45,7 +45,7 @@ impl Binder<'_> {
     }
 
     /// A node that is alone in its parent stands in its place.
-    fn bind_tree(&mut self, tree: &NameTree<Leaf>, depth: usize) -> Result<DelegationOutcome, TooMany> {
+    fn bind_tree(&mut self, tree: &NameTree<Leaf>, depth: usize) -> Result<DelegationOutcome, Limit> {
         match tree {
             NameTree::Neg => Ok(DelegationOutcome::Bound(NameTree::Neg)),
             NameTree::Fail => Ok(DelegationOutcome::Bound(NameTree::Fail)),
@@ -68,11 +68,7 @@ impl Binder<'_> {
         }
     }
 
-    fn bind_union(
-        &mut self,
-        branches: &[Weighted<Leaf>],
-        depth: usize,
-    ) -> Result<DelegationOutcome, TooMany> {
+    fn bind_union(&mut self, branches: &[Weighted<Leaf>], depth: usize) -> Result<DelegationOutcome, Limit> {
         let mut outcomes = Vec::new();
         for branch in branches {
             outcomes.push((branch.weight, self.bind_tree(&branch.tree, depth)?));

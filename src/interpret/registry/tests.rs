@@ -104,7 +104,7 @@ async fn the_number_of_answers_is_bounded() {
         answers.push(fake.ask(&handle, path(&n.to_string())).await.unwrap());
     }
     let mut refused = fake.ask(&handle, path("more")).await.unwrap();
-    assert_eq!(refused.look().state, AnswerState::Failed("too many names are watched".into()));
+    assert_eq!(refused.look().state, AnswerState::Refused("too many names are watched".into()));
     assert_eq!(fake.asked(), MAX_REGISTRY_ANSWERS);
     assert!(fake.ask(&handle, path("7")).await.is_some(), "what is kept is still given");
     assert_eq!(fake.asked(), MAX_REGISTRY_ANSWERS);

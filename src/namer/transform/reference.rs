@@ -39,7 +39,9 @@ impl ReferenceEndpoints {
         let current = self.answer.look();
         self.endpoints = match current.state {
             AnswerState::Pending => return Err(NameState::Pending),
-            AnswerState::Failed(reason) => return Err(NameState::Failed(reason)),
+            AnswerState::Failed(reason) | AnswerState::Refused(reason) => {
+                return Err(NameState::Failed(reason));
+            }
             AnswerState::Ready(NameTree::Leaf(Leaf::Bound(Bound {
                 target: Target::Endpoints(endpoints),
                 ..
