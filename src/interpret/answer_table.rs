@@ -21,8 +21,8 @@ pub const MAX_TABLE_ANSWERS: usize = 10_000;
 /// 1. [`begin`](AnswerTable::begin), then [`delegate()`];
 /// 2. [`take_used_answers`](AnswerTable::take_used_answers) gives the answers that the evaluation rests on. They are
 ///    kept together with the result: when one of them [`has_changed`](Answer::has_changed), the result is out of date;
-/// 3. [`missing`](AnswerTable::missing) lists the questions without an answer. Each is asked of control, and its answer
-///    is handed in by [`insert`](AnswerTable::insert); then the name is evaluated again. That is worth doing also when
+/// 3. [`missing`](AnswerTable::missing) lists the questions without an answer. They are asked of control together, and each
+///    answer is handed in by [`insert`](AnswerTable::insert); then the name is evaluated again. That is worth doing also when
 ///    the outcome is not pending: a union is bound as soon as one of its branches is.
 ///
 /// From time to time, [`prune`](AnswerTable::prune) drops the answers that no result rests on. A result that failed for
@@ -140,12 +140,14 @@ impl AnswerTable {
         None
     }
 
-    /// Asks control for all missing answers, one after the other.
+    /// Asks control for all missing answers at once.
     async fn ask_missing(&mut self) {
-        for question in self.missing() {
-            let answer = self.handle.ask(question.clone()).await;
-            let gone = || Answer::fixed(AnswerState::Failed("the namers have stopped".into()));
-            self.insert(question, &answer.unwrap_or_else(gone));
+        let questions = self.missing();
+        let gone =
+            || vec![Answer::fixed(AnswerState::Failed("the namers have stopped".into())); questions.len()];
+        let answers = self.handle.ask(questions.clone()).await.unwrap_or_else(gone);
+        for (question, answer) in questions.into_iter().zip(&answers) {
+            self.insert(question, answer);
         }
     }
 

@@ -138,6 +138,16 @@ impl Delegation {
         self.dtab.iter().nth(step.dentry?)
     }
 
+    /// Returns whether a namer that has not answered yet may still change where requests are to go: the outcome is
+    /// pending; or it rests on a union that has no endpoints without the branch that is pending, as `~ & <pending>` has.
+    ///
+    /// Finagle goes on with what is there, so that the first request for a name fails, or falls back, and the next does
+    /// not. A union of which one branch has endpoints, by a weight above zero, waits for no other.
+    pub fn is_unsettled(&self) -> bool {
+        let is_given_up = matches!(&self.outcome, DelegationOutcome::Failed(failure) if failure.is_bound());
+        !is_given_up && self.step.readiness().waits
+    }
+
     /// Returns the taken steps from the root to the first leaf with this bound id, in its printed form; empty when there
     /// is no such leaf.
     pub fn steps_to(&self, id: &str) -> Vec<&Step> {
@@ -146,6 +156,41 @@ impl Delegation {
             steps.reverse();
         }
         steps
+    }
+}
+
+/// The part of a step's result that says whether to wait for more.
+#[derive(Clone, Copy, Default)]
+struct StepReadiness {
+    /// A namer that counts has not answered.
+    waits: bool,
+    /// There is a leaf to send requests to.
+    leads: bool,
+}
+
+impl StepReadiness {
+    /// Returns the readiness of a node of which all parts count.
+    fn of_all(parts: impl Iterator<Item = Self>) -> Self {
+        parts.fold(Self::default(), |all, one| Self {
+            waits: all.waits || one.waits,
+            leads: all.leads || one.leads,
+        })
+    }
+
+    /// Returns the readiness of a union. A branch that leads somewhere only for want of an answer, as the fallback of a
+    /// pending name does, keeps it waiting.
+    fn of_union(branches: &[(f64, Step)]) -> Self {
+        let branches: Vec<_> = branches
+            .iter()
+            .map(|(weight, step)| {
+                let Self { waits, leads } = step.readiness();
+                Self { waits, leads: leads && *weight > 0.0 }
+            })
+            .collect();
+        let is_served = branches.iter().any(|branch| branch.leads && !branch.waits);
+        let is_misled = branches.iter().any(|branch| branch.leads && branch.waits);
+        let Self { waits, leads } = Self::of_all(branches.into_iter());
+        Self { waits: is_misled || (waits && !is_served), leads }
     }
 }
 
@@ -185,6 +230,22 @@ impl Step {
             // An unexplored step is not taken, so its outcome is never used.
             StepKind::Pending | StepKind::Unexplored => DelegationOutcome::Pending,
             StepKind::Failed(failure) => DelegationOutcome::Failed(failure.clone()),
+        }
+    }
+
+    /// Returns whether the outcome of the taken steps is there, and whether a namer may still change it.
+    fn readiness(&self) -> StepReadiness {
+        match &self.kind {
+            StepKind::Delegate(step) => step.readiness(),
+            StepKind::Alt(arms) => {
+                StepReadiness::of_all(arms.iter().filter(|arm| arm.taken).map(Self::readiness))
+            }
+            StepKind::Union(branches) => StepReadiness::of_union(branches),
+            StepKind::Leaf(_) => StepReadiness { waits: false, leads: true },
+            StepKind::Pending => StepReadiness { waits: true, leads: false },
+            StepKind::Neg | StepKind::Fail | StepKind::Empty | StepKind::Failed(_) | StepKind::Unexplored => {
+                StepReadiness::default()
+            }
         }
     }
 

@@ -133,13 +133,22 @@ impl NamerRegistry {
 }
 
 impl NamerHandle {
-    /// Returns the live answer to a question; [`AnswerState::Refused`] when too many are in use already.
+    /// Returns the live answer to each question, in the order of the questions; [`AnswerState::Refused`] when too many are
+    /// in use already. All are asked before the first answer is awaited.
     ///
     /// None when the registry has ended.
-    pub async fn ask(&self, question: Question) -> Option<Answer> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(RegistryRequest { question, reply }).await.ok()?;
-        answer.await.ok()
+    pub async fn ask(&self, questions: impl IntoIterator<Item = Question>) -> Option<Vec<Answer>> {
+        let mut replies = Vec::new();
+        for question in questions {
+            let (reply, answer) = oneshot::channel();
+            self.requests.send(RegistryRequest { question, reply }).await.ok()?;
+            replies.push(answer);
+        }
+        let mut answers = Vec::with_capacity(replies.len());
+        for reply in replies {
+            answers.push(reply.await.ok()?);
+        }
+        Some(answers)
     }
 }
 

@@ -268,7 +268,8 @@ impl Bindings {
             .map_err(|_| Error::BindingTimeout { timeout, name: path.to_string() })?
     }
 
-    /// Evaluates a name, again and again until no answer is missing or pending, under the present naming each time.
+    /// Evaluates a name, again and again until no answer is missing and none that counts is pending, under the present
+    /// naming each time.
     async fn settle(&self, overrides: &Dtab, path: &Path) -> Result<NameEvaluation, Error> {
         loop {
             let (delegation, mut used, missing, mut naming): (_, Vec<Answer>, _, _) = {
@@ -280,12 +281,14 @@ impl Bindings {
                 (delegation, answers.take_used_answers(), answers.missing(), state.naming.clone())
             };
             if !missing.is_empty() {
-                for question in missing {
-                    let answer = self.namer_handle.ask(question.clone()).await;
-                    let answer = answer.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
-                    self.state.borrow_mut().answers.insert(question, &answer);
-                }
-            } else if delegation.outcome == DelegationOutcome::Pending {
+                let answers = self.namer_handle.ask(missing.clone()).await;
+                let answers = answers.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
+                let table = &mut self.state.borrow_mut().answers;
+                missing
+                    .into_iter()
+                    .zip(&answers)
+                    .for_each(|(question, answer)| table.insert(question, answer));
+            } else if delegation.is_unsettled() {
                 // The namer that does not answer may be replaced meanwhile: the change must end the wait too.
                 tokio::select! {
                     () = any_changed(&mut used) => {}

@@ -36,7 +36,7 @@ fn path(elem: &str) -> Path {
 impl Fake {
     /// Asks for the answer for a path.
     async fn ask(self: &Arc<Self>, handle: &NamerHandle, rest: Path) -> Option<Answer> {
-        handle.ask(Question { number: 0, namer: self.clone(), rest }).await
+        handle.ask([Question { number: 0, namer: self.clone(), rest }]).await?.pop()
     }
 }
 
@@ -64,7 +64,7 @@ async fn namers_are_told_apart_by_their_numbers() {
     let (mut answers, other) = (Vec::new(), Arc::new(Fake::default()));
     for (number, namer) in [(0, &fake), (1, &other), (0, &fake)] {
         let question = Question { number, namer: namer.clone(), rest: path("web") };
-        answers.push(handle.ask(question).await.unwrap());
+        answers.extend(handle.ask([question]).await.unwrap());
     }
     assert_eq!((fake.asked(), other.asked()), (1, 1));
 }

@@ -171,6 +171,70 @@ async fn a_wait_for_a_namer_ends_when_the_namer_is_replaced() {
     assert_eq!(bind_across_change(other_dtab).await, "/#/all/x/a", "the id is the namer's own");
 }
 
+/// A scene with a second namer, under `/#/slow`, that does not answer by itself.
+fn scene_with_slow_namer() -> (Scene, Arc<Silent>) {
+    let (scene, slow) = (scene(), Arc::new(Silent::default()));
+    scene.naming.send_modify(|naming| {
+        let all: Arc<dyn Namer> = scene.namer.clone();
+        let namers: [(_, Arc<dyn Namer>); 2] = [("all", all), ("slow", slow.clone())];
+        let namers = namers.map(|(name, namer)| (Path::from_elems(["#", name]), namer));
+        naming.namers = naming.namers.replaced_by(namers.to_vec());
+    });
+    (scene, slow)
+}
+
+/// Returns the ids of the clients to which a binding leads.
+fn client_ids(binding: &Binding) -> Vec<String> {
+    binding.clients().map(|client| client.id().to_string()).collect()
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_name_waits_for_what_is_pending_unless_something_else_serves_it() {
+    for (overrides, seconds, expected) in [
+        ("/svc => /#/slow", 1, &["/#/all/slow"][..]),
+        // Finagle would go on with what is there: `~`, `!`, a failure, or the fallback behind them.
+        ("/svc => (~ & /#/slow) | /#/all/x", 1, &["/#/all/slow"]),
+        ("/svc => ~ & /#/slow", 1, &["/#/all/slow"]),
+        ("/svc => ! & /#/slow", 1, &["/#/all/slow"]),
+        ("/svc => /#/all/failed & /#/slow", 1, &["/#/all/slow"]),
+        ("/svc => 0 * $ & 1 * /#/slow", 1, &["/#/all/slow"]),
+        ("/svc => 0 * /#/all/x & 1 * /#/slow", 1, &["/#/all/x", "/#/all/slow"]),
+        ("/svc => ((~ & /#/slow) | /#/all/x) & /#/all/y", 1, &["/#/all/slow", "/#/all/y/a"]),
+        // One branch has endpoints.
+        ("/svc => 1 * /#/all/x & 9 * /#/slow", 0, &["/#/all/x/a"]),
+        ("/svc => /#/all/x | /#/slow", 0, &["/#/all/x/a"]),
+    ] {
+        let (scene, slow) = scene_with_slow_namer();
+        let began = Instant::now();
+        let answering = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let writers = slow.0.lock().unwrap();
+            writers.iter().for_each(|writer| writer.publish(endpoint(&Path::from_elems(["slow"]))));
+        };
+        let binding = async { (scene.bind("/svc/a", overrides).await, began.elapsed()) };
+        let ((binding, elapsed), ()) = tokio::join!(binding, answering);
+        assert_eq!(elapsed.as_secs(), seconds, "{overrides}");
+        let ids = client_ids(&binding);
+        assert!(
+            ids.iter().zip(expected).all(|(id, expected)| id.starts_with(expected)),
+            "{overrides}: {ids:?}"
+        );
+        assert_eq!(ids.len(), expected.len(), "{overrides}: {ids:?}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_name_that_is_still_pending_does_not_fall_back_at_the_time_limit() {
+    let (scene, _slow) = scene_with_slow_namer();
+    let overrides = scene.bindings.overrides(b"/svc => (~ & /#/slow) | /#/all/x", &OverrideLimits::default());
+    let mut name = PathBuf::default();
+    name.extend(&"/svc/a".parse().unwrap());
+    let began = Instant::now();
+    let late = scene.bindings.bind(&name, &overrides.unwrap()).await.unwrap_err();
+    assert!(matches!(late, Error::BindingTimeout { .. }), "{late}");
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+}
+
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn new_settings_reach_existing_clients() {
     let scene = scene();
