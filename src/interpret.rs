@@ -23,6 +23,7 @@ mod namer;
 mod registry;
 pub mod render;
 mod sampler;
+mod share;
 mod steered;
 mod transformer;
 mod unbound;
@@ -35,6 +36,7 @@ pub use self::delegation::{Delegation, DelegationOutcome, Failure, MAX_DEPTH, MA
 pub use self::namer::{Namer, Namers, Naming};
 pub use self::registry::{MAX_REGISTRY_ANSWERS, NamerHandle, NamerRegistry, Question};
 pub use self::sampler::Sampler;
+pub use self::share::{LostShare, lost_shares, percent};
 pub use self::steered::{SteeredLeaves, steered_leaves};
 pub use self::transformer::{TransformedNamer, Transformer};
 pub use self::unbound::unbound_override;

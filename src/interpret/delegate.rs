@@ -3,7 +3,7 @@
 //! A path is looked up in the dtab; when no entry matches, the namers are asked. Either gives a tree, and each path in
 //! it is looked up again. Alternates are tried in order; all branches of a union are resolved.
 
-use super::delegation::{MAX_EXPLORED, MAX_NESTING, MAX_STEPS, STEP_BYTES};
+use super::delegation::{MAX_EXPLORED, MAX_NESTING, MAX_STEPS, STEP_BYTES, Verdict};
 use super::{
     AnswerState, Bound, Delegation, DelegationOutcome, Failure, Leaf, MAX_DEPTH, MAX_LOOKUPS, Step, StepKind,
 };
@@ -87,17 +87,6 @@ struct Resolution<T> {
 
 /// An entry that matches: its position, the entry, and the rest of the path.
 type DentryMatch<'a> = (usize, &'a Dentry, Path);
-
-/// The part of an outcome that the walk needs: it decides whether the next alternate is tried.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Neg,
-    Fail,
-    /// Leaves, unions and `$`.
-    Bound,
-    /// Pending or failed.
-    Undecided,
-}
 
 impl<A: Answers + ?Sized> DelegationWalk<'_, A> {
     /// Looks up one path and resolves the tree that it stands for.
@@ -298,20 +287,6 @@ impl Resolution<Step> {
 
     fn into_kind(self) -> Resolution<StepKind> {
         Resolution::new(self.verdict, self.step.kind)
-    }
-}
-
-impl Verdict {
-    /// Returns the verdict of a union, given this verdict of its branches so far and that of one more branch.
-    ///
-    /// An undecided branch is ignored beside a decided one. `Neg` and `Fail` are dropped when they are not alone; a
-    /// union of which nothing is left is `Neg`.
-    const fn in_union_with(self, branch: Self) -> Self {
-        match (self, branch) {
-            (Self::Undecided, one) | (one, Self::Undecided) => one,
-            (Self::Bound, _) | (_, Self::Bound) => Self::Bound,
-            _ => Self::Neg,
-        }
     }
 }
 

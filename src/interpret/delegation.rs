@@ -93,6 +93,31 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// An outcome in short: it decides whether the next alternate is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Neg,
+    Fail,
+    /// Leaves, unions and `$`.
+    Bound,
+    /// Pending or failed.
+    Undecided,
+}
+
+impl Verdict {
+    /// Returns the verdict of a union, given this verdict of its branches so far and that of one more branch.
+    ///
+    /// An undecided branch is ignored beside a decided one. `Neg` and `Fail` are dropped when they are not alone; a
+    /// union of which nothing is left is `Neg`.
+    pub(super) const fn in_union_with(self, branch: Self) -> Self {
+        match (self, branch) {
+            (Self::Undecided, one) | (one, Self::Undecided) => one,
+            (Self::Bound, _) | (_, Self::Bound) => Self::Bound,
+            _ => Self::Neg,
+        }
+    }
+}
+
 /// One node of the trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -230,6 +255,24 @@ impl Step {
             // An unexplored step is not taken, so its outcome is never used.
             StepKind::Pending | StepKind::Unexplored => DelegationOutcome::Pending,
             StepKind::Failed(failure) => DelegationOutcome::Failed(failure.clone()),
+        }
+    }
+
+    /// Returns the outcome of the taken steps in short.
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.kind {
+            StepKind::Delegate(step) => step.verdict(),
+            StepKind::Alt(arms) => {
+                let mut taken = arms.iter().filter(|arm| arm.taken).map(Self::verdict);
+                taken.find(|verdict| *verdict != Verdict::Neg).unwrap_or(Verdict::Neg)
+            }
+            StepKind::Union(branches) => branches
+                .iter()
+                .fold(Verdict::Undecided, |verdict, (_, branch)| verdict.in_union_with(branch.verdict())),
+            StepKind::Leaf(_) | StepKind::Empty => Verdict::Bound,
+            StepKind::Neg => Verdict::Neg,
+            StepKind::Fail => Verdict::Fail,
+            StepKind::Pending | StepKind::Failed(_) | StepKind::Unexplored => Verdict::Undecided,
         }
     }
 

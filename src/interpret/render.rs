@@ -1,6 +1,9 @@
 //! Renders delegations: as a drawing for the terminal, and as Linkerd's JSON.
 
-use super::{Bound, Delegation, DelegationOutcome, Endpoint, EndpointSet, Failure, Step, StepKind, Target};
+use super::share::shares_left;
+use super::{
+    Bound, Delegation, DelegationOutcome, Endpoint, EndpointSet, Failure, Step, StepKind, Target, percent,
+};
 use crate::name::{Dentry, NameTree, Path};
 use std::fmt::{self, Write};
 
@@ -31,7 +34,8 @@ const DESTINATION: usize = 60;
 
 /// Draws a delegation as a tree, a line for each step, and a line for the outcome.
 ///
-/// Each step shows its path, the entry that led there (in brackets, counted from 1), and its result. Steps that are not
+/// Each step shows its path, the entry that led there (in brackets, counted from 1), and its result. A branch of a union
+/// shows its weight and, in percent, its share among the branches that are left. Steps that are not
 /// taken hang on dotted lines. Endpoints are those known at this moment.
 ///
 /// ```text
@@ -115,8 +119,11 @@ impl<W: Write> Drawing<'_, W> {
             }
             StepKind::Union(branches) => {
                 let last = branches.len().saturating_sub(1);
+                let shares = shares_left(branches).unwrap_or_default();
                 branches.iter().enumerate().try_for_each(|(at, (weight, branch))| {
-                    self.child(branch, &format!("{weight} * "), at == last)
+                    let share =
+                        shares.get(at).map_or_else(String::new, |share| format!(" ({} %)", percent(*share)));
+                    self.child(branch, &format!("{weight}{share} * "), at == last)
                 })
             }
             _ => Ok(()),

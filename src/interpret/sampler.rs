@@ -99,8 +99,8 @@ impl Sampler {
     }
 }
 
-/// Turns weights into shares for the alias table; they sum to about one.
-fn shares(weights: &[f64]) -> Vec<f64> {
+/// Turns the weights of a union into shares; they sum to about one.
+pub(super) fn shares(weights: &[f64]) -> Vec<f64> {
     let sum: f64 = weights.iter().sum();
     let equal = |count: usize| 1.0 / count as f64;
     let infinite = weights.iter().filter(|weight| weight.is_infinite()).count();

@@ -1,13 +1,14 @@
 //! The override entry that leads nowhere, although the delegation looked at it.
 
+use super::delegation::Verdict;
 use super::{Delegation, Step, StepKind};
 use crate::name::Dentry;
 
 /// Returns the first entry of an override that came to nothing as a whole, although it was looked at.
 ///
 /// The first `base_len` entries of the delegation's dtab are those of the base dtab; all others are the override's.
-/// Steps that are not taken do not count, and neither does an entry of which any alternate or branch is something other
-/// than `Neg`: a failure, `!` and `$` are answers.
+/// Steps that are not taken do not count. An entry came to nothing when binding goes on behind it: it is `Neg`. A failure,
+/// `!` and `$` are answers; but of two branches that are `~`, `!` or failed, and not both failed, nothing is left.
 pub fn unbound_override(delegation: &Delegation, base_len: usize) -> Option<&Dentry> {
     let step = unbound_step(&delegation.step, base_len, None)?;
     delegation.dentry(step)
@@ -20,7 +21,10 @@ fn unbound_step(step: &Step, base_len: usize, within: Option<usize>) -> Option<&
     if !step.taken {
         return None;
     }
-    if step.dentry != within && step.dentry.is_some_and(|position| position >= base_len) && is_neg(step) {
+    if step.dentry != within
+        && step.dentry.is_some_and(|position| position >= base_len)
+        && step.verdict() == Verdict::Neg
+    {
         return Some(step);
     }
     let below = |next| unbound_step(next, base_len, step.dentry);
@@ -29,17 +33,6 @@ fn unbound_step(step: &Step, base_len: usize, within: Option<usize>) -> Option<&
         StepKind::Alt(arms) => arms.iter().find_map(below),
         StepKind::Union(branches) => branches.iter().find_map(|(_, branch)| below(branch)),
         _ => None,
-    }
-}
-
-/// Returns whether a step and all that it leads to are `Neg`.
-fn is_neg(step: &Step) -> bool {
-    match &step.kind {
-        StepKind::Neg => true,
-        StepKind::Delegate(next) => is_neg(next),
-        StepKind::Alt(arms) => arms.iter().all(is_neg),
-        StepKind::Union(branches) => branches.iter().all(|(_, branch)| is_neg(branch)),
-        _ => false,
     }
 }
 
@@ -95,7 +88,13 @@ mod tests {
             ("/svc => /#/none & /#/up", None),
             ("/svc => /#/none | /#/nothing", Some("/svc=>/#/none | /#/nothing")),
             ("/svc => /#/none & /#/nothing", Some("/svc=>/#/none & /#/nothing")),
+            // Branches of which nothing is left.
+            ("/svc => ! & !", Some("/svc=>! & !")),
+            ("/svc => ! & /#/none", Some("/svc=>! & /#/none")),
+            ("/svc => /#/failed & ~", Some("/svc=>/#/failed & ~")),
             // These are answers.
+            ("/svc => /#/failed & /#/failed", None),
+            ("/svc => /#/failed & !", None),
             ("/svc => !", None),
             ("/svc => $", None),
             ("/svc => /#/pending", None),

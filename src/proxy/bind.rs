@@ -7,12 +7,15 @@ use super::error::Error;
 use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
 use crate::context::{OverrideLimits, Overrides, decode_overrides, list, write_limits_key};
 use crate::interpret::{
-    Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, NamerHandle, Naming, Sampler,
-    SteeredLeaves, Target, any_changed, delegate, steered_leaves, unbound_override,
+    Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, LostShare, NamerHandle, Naming,
+    Sampler, SteeredLeaves, Target, any_changed, delegate, lost_shares, percent, steered_leaves,
+    unbound_override,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
+use crate::telemetry::Gauge;
 use lru::LruCache;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -59,6 +62,10 @@ pub struct Binding {
     pub(crate) service: Box<str>,
     /// The override entry that was evaluated but did not bind: requests go elsewhere.
     pub(crate) unbound: Option<Box<str>>,
+    /// The override entries of which a share is lost, each after the share in percent.
+    pub(crate) lost: Option<Rc<str>>,
+    /// Its count among the names that lose a share by the base dtab alone, while it is cached.
+    _losing: Option<LosingName>,
     /// The answers on which the routes depend.
     answers: Vec<Answer>,
     /// The time of the last sweep before its last request.
@@ -69,6 +76,23 @@ pub struct Binding {
 struct NameEvaluation {
     delegation: Delegation,
     answers: Vec<Answer>,
+}
+
+/// A name of which the base dtab loses a share, counted until it is dropped.
+#[derive(Debug)]
+struct LosingName(Gauge);
+
+impl LosingName {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.add(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for LosingName {
+    fn drop(&mut self) {
+        self.0.add(-1);
+    }
 }
 
 /// The reason why a name has no routes.
@@ -92,6 +116,7 @@ pub struct Bindings {
     idle: Cell<Duration>,
     namer_handle: NamerHandle,
     endpoint_registry: Arc<EndpointRegistry>,
+    losing_names: Gauge,
     state: RefCell<BindingCache>,
 }
 
@@ -140,6 +165,7 @@ impl Bindings {
             idle: Cell::new(cache.idle),
             namer_handle,
             endpoint_registry: Arc::default(),
+            losing_names: Gauge::default(),
             state: RefCell::new(state),
         }
     }
@@ -166,6 +192,12 @@ impl Bindings {
     #[must_use]
     pub fn sharing(self, endpoint_registry: Arc<EndpointRegistry>) -> Self {
         Self { endpoint_registry, ..self }
+    }
+
+    /// Counts, in `losing_names`, the cached names of which the base dtab loses a share.
+    #[must_use]
+    pub fn counting(self, losing_names: Gauge) -> Self {
+        Self { losing_names, ..self }
     }
 
     /// Replaces the settings. Cache entries beyond the new bounds are dropped; clients keep their connections.
@@ -327,12 +359,16 @@ impl Bindings {
                     Routes::new(sampler, leaves)
                 }),
         };
+        let lost = lost_shares(&delegation, base);
+        let is_losing = overrides.dtab.is_empty() && !lost.is_empty();
         let unbound = unbound_override(&delegation, base);
         let unbound = unbound.map(|dentry| format!("{dentry:#}").into());
         Binding {
             routes,
             service: path.to_string().into(),
             unbound,
+            lost: lost_text(&delegation, &lost),
+            _losing: is_losing.then(|| LosingName::new(&self.losing_names)),
             answers,
             last_used: Cell::new(state.last_sweep),
         }
@@ -461,6 +497,21 @@ fn check_destinations(
          {allowed} only (`overrides.destinations`).",
     );
     Err(BindFailure::Refused(text.into()))
+}
+
+/// Returns the override entries of which a share is lost, each after the share in percent, separated by commas, which no
+/// entry holds.
+fn lost_text(delegation: &Delegation, lost: &[LostShare]) -> Option<Rc<str>> {
+    let mut by_entry = BTreeMap::new();
+    for lost in lost {
+        let Some(position) = lost.overriding else { continue };
+        *by_entry.entry(position).or_insert(0.0) += lost.share;
+    }
+    let entries = by_entry.iter().filter_map(|(position, share)| {
+        Some(format!("{} {:#}", percent(*share), delegation.dtab.iter().nth(*position)?))
+    });
+    let entries: Vec<_> = entries.collect();
+    (!entries.is_empty()).then(|| entries.join(", ").into())
 }
 
 /// Returns the error text for a request that drew an empty branch of the name tree.

@@ -23,6 +23,7 @@ pub(crate) struct Counters {
     /// The parts that were removed from requests, by kind.
     removed: [Counter; RemovalKind::ALL.len()],
     pub(crate) unbound_overrides: Counter,
+    pub(crate) lost_shares: Counter,
     pub(crate) unknown_host_overrides: Counter,
     pub(crate) unfinished_heads: Counter,
     pub(crate) reset_floods: Counter,
@@ -33,7 +34,7 @@ pub(crate) struct Counters {
 pub(crate) struct OpenConnection(Gauge);
 
 /// The help text of each series.
-const MEANINGS: [(&str, &str); 14] = [
+const MEANINGS: [(&str, &str); 15] = [
     ("connections", "Connections accepted and served"),
     ("open_connections", "Connections open now"),
     ("requests", "Requests whose head was read"),
@@ -64,6 +65,10 @@ const MEANINGS: [(&str, &str); 14] = [
     ),
     ("unbound_overrides", "Requests with an override entry that leads nowhere"),
     (
+        "lost_shares",
+        "Requests with an override entry of which a weighted branch leads nowhere, so that others take its share",
+    ),
+    (
         "unknown_host_overrides",
         "Requests whose overrides were dropped because their Host is not known, on a listener that trusts by its loopback \
          address",
@@ -92,6 +97,14 @@ impl<'a> ListenerLabels<'a> {
     pub(crate) fn pairs(self) -> [(&'static str, &'a str); 2] {
         [("router", self.router), ("server", self.server)]
     }
+}
+
+/// Makes one worker's cell of the names that lose a share by a router's own dtab.
+pub(crate) fn losing_names(registry: &Registry, router: &str) -> Gauge {
+    const MEANING: &str = "Names in use of which a weighted branch of the router's own dtab leads nowhere, so that others take \
+                           its share; each worker counts its own";
+    registry.describe("losing_names", MEANING);
+    registry.gauge("losing_names", &[("router", router)])
 }
 
 /// Makes the cell of a listener's refused connections. The acceptor counts them, not a worker.
@@ -125,6 +138,7 @@ impl Counters {
             dropped_overrides: counter("dropped_overrides"),
             removed: RemovalKind::ALL.map(removed),
             unbound_overrides: counter("unbound_overrides"),
+            lost_shares: counter("lost_shares"),
             unknown_host_overrides: counter("unknown_host_overrides"),
             unfinished_heads: counter("unfinished_heads"),
             reset_floods: counter("reset_floods"),

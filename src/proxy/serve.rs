@@ -101,7 +101,7 @@ impl Service {
                 };
                 Box::pin(diagnosis::add(&mut response, routing)).await?;
             }
-            self.answer(&mut response, grant, request.record.overrides());
+            self.answer(&mut response, grant, &request.record);
             Ok(response)
         });
         let mut response = within(limit, carried).await?;
@@ -122,7 +122,7 @@ impl Service {
     }
 
     /// Prepares a response for its caller.
-    fn answer(&self, response: &mut Response, grant: Grant, overrides: &OverrideFate) {
+    fn answer(&self, response: &mut Response, grant: Grant, record: &Record) {
         let answered = self.policy.answer(&mut response.head, grant);
         if response.framing == Framing::Tunnel {
             // Before the fields that follow: other responses are settled where they are written.
@@ -130,7 +130,7 @@ impl Service {
             response.head.settle_response(Framing::Tunnel, ResponseConnection::Tunnel { protocols });
         }
         if grant.is_trusted() {
-            tell_fate(&mut response.head, overrides);
+            tell_fate(&mut response.head, record);
         }
         if answered.blank_body && response.framing != Framing::Tunnel {
             response.discard_body();
@@ -171,6 +171,11 @@ impl Service {
 
     /// Notes what became of overrides that hold.
     fn note_bound(&self, record: &mut Record, binding: &Binding) {
+        if let Some(entries) = &binding.lost {
+            self.counters.lost_shares.increment();
+            tracing::debug!(name = %binding.service, %entries, "a share of an override is lost");
+            record.note_lost(entries);
+        }
         let Some(dentry) = &binding.unbound else { return record.note_overrides(OverrideFate::Bound) };
         self.counters.unbound_overrides.increment();
         tracing::debug!(name = %binding.service, %dentry, "an override leads nowhere");
@@ -204,8 +209,8 @@ impl Service {
         let grant = request.and_then(|request| request.grant);
         let trusted = grant.unwrap_or_else(|| self.policy.grant(peer)).is_trusted();
         let mut text = error.text(trusted);
-        let fate = request.map_or(&OverrideFate::Absent, |request| request.record.overrides());
-        if let (true, OverrideFate::Dropped(Some(reason))) = (trusted, fate) {
+        let record = request.map(|request| &request.record);
+        if let (true, Some(OverrideFate::Dropped(Some(reason)))) = (trusted, record.map(Record::overrides)) {
             // They may be the reason why the name leads nowhere.
             text.push_str("\n\nThe overrides were dropped: ");
             text.push_str(reason);
@@ -225,7 +230,9 @@ impl Service {
             if error.retryable() {
                 head.append(b"l5d-retryable", b"true");
             }
-            tell_fate(&mut head, fate);
+            if let Some(record) = record {
+                tell_fate(&mut head, record);
+            }
         }
         text.push('\n');
         let to_head = request.is_some_and(|request| request.head.method() == b"HEAD");
@@ -244,19 +251,24 @@ impl Service {
     }
 }
 
-/// Names the entry of an override that leads nowhere, or the reason why overrides were dropped: otherwise a request would
-/// go to production in silence.
-///
-/// What a router behind has told already is not told again: the same override leads nowhere at each hop.
-fn tell_fate(head: &mut Head, overrides: &OverrideFate) {
-    let (name, detail): (&[u8], &[u8]) = match overrides {
-        OverrideFate::Unbound(entry) => (b"l5d-dtab-unbound", entry.as_bytes()),
-        OverrideFate::Dropped(Some(reason)) => (b"l5d-dtab-dropped", reason.as_bytes()),
-        _ => return,
-    };
-    let is_told = |field: Field<'_>| field.name.eq_ignore_ascii_case(name) && field.value == detail;
+/// Names the entry of an override that leads nowhere, the shares that are lost, or the reason why overrides were dropped:
+/// otherwise a request would go to production in silence.
+fn tell_fate(head: &mut Head, record: &Record) {
+    match record.overrides() {
+        OverrideFate::Unbound(entry) => tell_once(head, b"l5d-dtab-unbound", entry),
+        OverrideFate::Dropped(Some(reason)) => tell_once(head, b"l5d-dtab-dropped", reason),
+        _ => {}
+    }
+    if let Some(entries) = record.lost() {
+        tell_once(head, b"l5d-dtab-lost", entries);
+    }
+}
+
+/// Adds a field. What a router behind has told already is not told again: the same override leads nowhere at each hop.
+fn tell_once(head: &mut Head, name: &[u8], value: &str) {
+    let is_told = |field: Field<'_>| field.name.eq_ignore_ascii_case(name) && field.value == value.as_bytes();
     if !head.fields().any(is_told) {
-        head.append(name, detail);
+        head.append(name, value.as_bytes());
     }
 }
 

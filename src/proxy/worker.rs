@@ -6,7 +6,7 @@ use super::downstream::{
     WorkerHandle, serve_connection,
 };
 use super::limits::{Counts, Permits};
-use super::metrics::{Counters, ListenerLabels, refused_connections};
+use super::metrics::{Counters, ListenerLabels, losing_names, refused_connections};
 use super::serve::Service;
 use super::upstream::{EndpointRegistry, ObjectPools};
 use super::wire::object_pool::ObjectPool;
@@ -205,9 +205,10 @@ fn make_routers(
     let mut counts = shared.counts.iter();
     let mut routers = Vec::new();
     for (router, settings) in shared.routers.iter().zip(settings) {
-        let bindings =
-            Bindings::new(settings.naming.clone(), &settings.bindings, shared.namer_handle.clone());
-        let bindings = Rc::new(bindings.sharing(Arc::clone(&shared.endpoint_registry)));
+        let bindings = Bindings::new(settings.naming.clone(), &settings.bindings, shared.namer_handle.clone());
+        let losing_names = losing_names(&shared.registry, &router.label);
+        let bindings = bindings.sharing(Arc::clone(&shared.endpoint_registry)).counting(losing_names);
+        let bindings = Rc::new(bindings);
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
         let listeners = listeners.map(|((listener, settings), counts)| {

@@ -179,6 +179,8 @@ async fn json_says_what_became_of_overrides() {
     trusted.get("a", &format!("l5d-dtab: {dentry}\r\n")).await.assert_status(200);
     trusted.get("a", "l5d-dtab: /svc/a => /nowhere\r\n").await.assert_status(200);
     trusted.get("b", "l5d-dtab: /svc/b => /svc/a\r\n").await.assert_status(502);
+    let split = format!("{dentry} & 3 * /nowhere");
+    trusted.get("a", &format!("l5d-dtab: {split}\r\n")).await.assert_status(200);
     trusted.get("a", "l5d-dtab: /a\r\n").await.assert_status(400);
     trusted.get("a", "baggage: dtab=/a;%\r\n").await.assert_status(400);
     stranger.get("a", &format!("l5d-dtab: {dentry}\r\n")).await.assert_status(200);
@@ -188,13 +190,17 @@ async fn json_says_what_became_of_overrides() {
 
     let objects = folder.objects();
     let of = |field| objects.iter().map(|object| object[field].as_str()).collect::<Vec<_>>();
-    let fates = ["bound", "unbound", "dropped", "refused", "refused", "dropped", "refused"].map(Some);
+    let fates =
+        ["bound", "unbound", "dropped", "bound", "refused", "refused", "dropped", "refused"].map(Some);
     assert_eq!(of("override")[1..], fates);
     assert_eq!(of("override")[0], None);
     let details = of("override_detail");
     assert_eq!(details[2], Some("/svc/a=>/nowhere"));
     assert!(details[3].is_some_and(|reason| reason.contains("`hosts: [b]`")), "{details:?}");
     assert_eq!([details[0], details[1], details[4], details[5], details[6]], [None; 5]);
+    let lost = of("override_lost");
+    assert_eq!(lost[4], Some(&*format!("75 /svc/a=>{} & 3*/nowhere", service.path())));
+    assert_eq!([&lost[..4], &lost[5..]].concat(), [None; 8]);
 }
 
 #[tokio::test(flavor = "local")]

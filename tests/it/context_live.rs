@@ -265,6 +265,40 @@ async fn an_override_that_leads_nowhere_is_seen() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_share_of_an_override_that_is_lost_is_told() {
+    let service = Service::saying("v2").await;
+    let dtab = format!("/v2 => {}; /split => 3 * /v2 & 1 * /dead; /svc/base => /split", service.path());
+    let app = TestApp::start(&with_servers(&dtab, &["", ", trust: nobody"])).await;
+    let mut client = app.client().await;
+    let table = [
+        ("/svc/world => 99 * /srv/world & 1 * /v2", Some("99 /svc/world=>99*/srv/world & /v2")),
+        ("/svc/world => 1 * ! & 2 * /v2", Some("33.33 /svc/world=>! & 2*/v2")),
+        ("/svc/world => 1 * /$/inet/x & 1 * /v2", Some("50 /svc/world=>/$/inet/x & /v2")),
+        ("/svc/world => /split", Some("25 /svc/world=>/split")),
+        ("/svc/world => 1 * /half & 1 * /v2; /half => 1 * ! & 1 * /v2", Some("25 /svc/world=>/half & /v2")),
+        ("/svc/world => 1 * /v2 & 0 * /srv/world", None),
+        ("/svc/world => /srv/world | /v2", None),
+    ];
+    let mut counted = 0;
+    for (entry, lost) in table {
+        let response = client.get("world", &format!("l5d-dtab: {entry}\r\n")).await;
+        assert_eq!(response.text(), "v2", "{entry}");
+        assert_eq!(response.field("l5d-dtab-lost"), lost, "{entry}");
+        counted += u64::from(lost.is_some());
+        assert_eq!(app.total("lost_shares", &[]), counted, "{entry}");
+    }
+    assert_eq!(app.total("losing_names", &[]), 0);
+    // By the router's own dtab.
+    assert_eq!(client.get("base", "").await.field("l5d-dtab-lost"), None);
+    assert_eq!((app.total("lost_shares", &[]), app.total("losing_names", &[])), (counted, 1));
+
+    let mut stranger = app.client_of("http", 1).await;
+    let response = stranger.get("base", "l5d-dtab: /svc/base => 9 * ! & 1 * /v2\r\n").await;
+    assert_eq!((response.text(), response.field("l5d-dtab-lost")), ("v2", None));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn an_endpoint_cannot_say_that_an_override_led_nowhere() {
     let upstream = Upstream::start().await;
     let app = TestApp::start(&one_router(&format!("/svc/* => {}", upstream.path()), ", trust: nobody")).await;

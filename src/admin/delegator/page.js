@@ -83,7 +83,7 @@ function below(node) {
   switch (node.type) {
     case "delegate": return [[node.delegate, ""]];
     case "alt": return node.alt.map((arm) => [arm, ""]);
-    case "union": return node.union.map(({ weight, tree }) => [tree, `${weight} ×`]);
+    case "union": return node.union.map(({ weight, percent, tree }) => [tree, percent === undefined ? `${weight} ×` : `${weight} (${percent} %) ×`]);
     default: return [];
   }
 }

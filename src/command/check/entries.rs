@@ -3,7 +3,10 @@
 //! The answers of namers are not known here, so an entry that a namer could make useful is no doubt.
 
 use crate::config::{Config, Finding, Warning};
-use crate::interpret::{AnswerState, Answers, Explore, Failure, Step, StepKind, delegate};
+use crate::interpret::{
+    AnswerState, Answers, Bound, Explore, Failure, Leaf, Step, StepKind, Target, delegate, lost_shares,
+    percent,
+};
 use crate::name::{Dentry, Dtab, Element, NameTree, Path, Prefix};
 use crate::namer;
 
@@ -28,7 +31,7 @@ pub(super) fn doubtful_entries(config: &Config) -> Vec<Finding> {
 }
 
 /// One entry, and the reason to doubt it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Doubt {
     /// Its position in the dtab.
     entry: usize,
@@ -37,7 +40,7 @@ struct Doubt {
 }
 
 /// A mistake that an entry may have.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum DoubtKind {
     /// A later entry decides for every name it matches.
     Shadowed { by: usize },
@@ -49,6 +52,8 @@ enum DoubtKind {
     NoNamer { path: Path, configured: Vec<Path> },
     /// It leads to a name under `/$` that nothing binds, for this reason.
     System { path: Path, reason: String },
+    /// A branch of it leads nowhere for sure, and others take its share.
+    Lost { percent: f64 },
     /// It leads back to itself.
     Loop { failure: Failure },
 }
@@ -61,6 +66,7 @@ impl Doubt {
             DoubtKind::Repeated { .. } => "repeated-entry",
             DoubtKind::Nowhere { .. } | DoubtKind::System { .. } => "dead-entry",
             DoubtKind::NoNamer { .. } => "no-namer",
+            DoubtKind::Lost { .. } => "lost-share",
             DoubtKind::Loop { .. } => "entry-loop",
         }
     }
@@ -90,6 +96,10 @@ impl Doubt {
                 )
             }
             DoubtKind::System { path, reason } => format!("`{entry}` leads to {path}: {reason}"),
+            DoubtKind::Lost { percent } => format!(
+                "`{entry}` loses {percent} %: a branch that leads nowhere or is `!` takes no part, and the branches beside it \
+                 take its share"
+            ),
             DoubtKind::Loop { failure } => format!("`{entry}` leads back to itself: {failure}"),
         }
     }
@@ -102,12 +112,13 @@ fn find_doubts(dtab: &Dtab, namers: &[Path]) -> Vec<Doubt> {
         find_shadow(&entries, at, dentry)
             .or_else(|| find_dead_end(&entries, namers, dentry))
             .or_else(|| find_loop(dtab, at, dentry))
+            .or_else(|| find_lost_share(dtab, at, dentry))
     };
     entries
         .iter()
         .enumerate()
         .filter_map(|(at, dentry)| {
-            Some(Doubt { entry: at, kind: kind(at, dentry)?, text: dentry.to_string() })
+            Some(Doubt { entry: at, kind: kind(at, dentry)?, text: format!("{dentry:#}") })
         })
         .collect()
 }
@@ -189,13 +200,36 @@ impl Answers for PendingAnswers {
     }
 }
 
-/// Reports an entry whose own prefix leads to it again, until a bound is reached.
-fn find_loop(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<DoubtKind> {
-    let path = Path::from_elems(dentry.prefix.elems().map(|elem| match elem {
+/// Answers of namers that bind every name, as far as the name does not say the opposite.
+struct BoundAnswers;
+
+impl Answers for BoundAnswers {
+    fn answer(&mut self, path: &Path) -> AnswerState {
+        let is_fail = path.take(2) == Path::from_elems(["$", "fail"]);
+        let bound = || Bound { id: path.clone(), residual: Path::empty(), target: Target::Status(200) };
+        AnswerState::Ready(if is_fail { NameTree::Fail } else { NameTree::Leaf(Leaf::Bound(bound())) })
+    }
+}
+
+/// Returns a path that an entry matches.
+fn matched_path(dentry: &Dentry) -> Path {
+    Path::from_elems(dentry.prefix.elems().map(|elem| match elem {
         Element::Label(label) => label,
         Element::Any => b"any",
-    }));
-    let delegation = delegate(dtab, &path, &mut PendingAnswers, Explore::All);
+    }))
+}
+
+/// Reports an entry with a branch that leads nowhere even when the namers bind every name.
+fn find_lost_share(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<DoubtKind> {
+    let delegation = delegate(dtab, &matched_path(dentry), &mut BoundAnswers, Explore::Deciding);
+    let lost = lost_shares(&delegation, dtab.len());
+    let share: f64 = lost.iter().filter(|lost| lost.dentry == Some(at)).map(|lost| lost.share).sum();
+    (share > 0.0).then(|| DoubtKind::Lost { percent: percent(share) })
+}
+
+/// Reports an entry whose own prefix leads to it again, until a bound is reached.
+fn find_loop(dtab: &Dtab, at: usize, dentry: &Dentry) -> Option<DoubtKind> {
+    let delegation = delegate(dtab, &matched_path(dentry), &mut PendingAnswers, Explore::All);
     let failure = find_bound_below(&delegation.step, at, 0)?;
     Some(DoubtKind::Loop { failure })
 }
@@ -280,6 +314,16 @@ mod tests {
                 "/a => /$/io.buoyant.http.status/999",
                 "`/a=>/$/io.buoyant.http.status/999` leads to /$/io.buoyant.http.status/999: `999` is no status, which is a \
                  number from 100 to 599",
+            ),
+            (
+                "/a => 99 * /#/io.l5d.fs/x & 1 * !",
+                "`/a=>99*/#/io.l5d.fs/x & !` loses 1 %: a branch that leads nowhere or is `!` takes no part, and the branches \
+                 beside it take its share",
+            ),
+            (
+                "/a => 3 * /#/io.l5d.fs/x & 1 * /b; /b => /$/fail",
+                "`/a=>3*/#/io.l5d.fs/x & /b` loses 25 %: a branch that leads nowhere or is `!` takes no part, and the branches \
+                 beside it take its share",
             ),
             ("/a => /a", "`/a=>/a` leads back to itself: Max recursion level: 100 reached in Namer lookup"),
         ];

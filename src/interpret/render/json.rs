@@ -1,6 +1,9 @@
 //! A delegation in the shape of Linkerd's `delegator.json`.
 
-use super::super::{AnswerTable, Bound, Delegation, DelegationOutcome, Endpoint, Step, StepKind, Target};
+use super::super::share::shares_left;
+use super::super::{
+    AnswerTable, Bound, Delegation, DelegationOutcome, Endpoint, Step, StepKind, Target, percent,
+};
 use super::outcome_text;
 use crate::name::{Dentry, Path};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -14,7 +17,8 @@ pub fn json(delegation: &Delegation) -> DelegationJson<'_> {
 
 /// A delegation as JSON: the answer of Linkerd 1.7.5 at `/delegator.json`, with the members in its order.
 ///
-/// Beyond Linkerd: each node has `taken`, and two types are added where Linkerd waits or does not end: `pending` and
+/// Beyond Linkerd: each node has `taken`; a branch of a union has, as `percent`, the share that it takes among the branches
+/// that are left, 0 when it is not; and two types are added where Linkerd waits or does not end: `pending` and
 /// `unexplored`. Endpoints are those known at this moment. An endpoint's `meta` has `nodeName`, `zone`
 /// and `endpoint_addr_weight` when they are known and not the default. A name that the router itself answers has its
 /// `status` in the `meta` of its address.
@@ -44,8 +48,9 @@ impl<'a> DelegationJson<'a> {
 impl Serialize for DelegationJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { dentries, step, outcome, answers } = self;
-        JsonNode { dentries, step, within: &step.path, outcome: *outcome, answers: *answers }
-            .serialize(serializer)
+        let (dentry, within) = (step.dentry, &step.path);
+        let root = JsonNode { dentries, step, dentry, within, outcome: *outcome, answers: *answers };
+        root.past_paths_of_namers().serialize(serializer)
     }
 }
 
@@ -53,6 +58,8 @@ impl Serialize for DelegationJson<'_> {
 struct JsonNode<'a> {
     dentries: &'a [&'a Dentry],
     step: &'a Step,
+    /// The position of the entry that led here, also through the tree of a namer.
+    dentry: Option<usize>,
     /// The path whose lookup led here.
     within: &'a Path,
     /// The outcome, at the root only.
@@ -63,8 +70,20 @@ struct JsonNode<'a> {
 
 impl<'a> JsonNode<'a> {
     /// Returns the node of a step below this one.
-    const fn below(&self, step: &'a Step) -> Self {
-        Self { step, within: &self.step.path, outcome: None, ..*self }
+    fn below(&self, step: &'a Step) -> Self {
+        let dentry = step.dentry.or(self.dentry);
+        let node = Self { step, dentry, within: &self.step.path, outcome: None, ..*self };
+        node.past_paths_of_namers()
+    }
+
+    /// Returns the node of the path with which a namer answers this one, if one does: in Linkerd it takes its place.
+    fn past_paths_of_namers(mut self) -> Self {
+        while let StepKind::Delegate(step) = &self.step.kind
+            && step.dentry.is_none()
+        {
+            self.step = step;
+        }
+        self
     }
 
     /// Returns the alternates. Nested alternates of the same path stand in the place of their group.
@@ -112,7 +131,7 @@ impl Serialize for JsonNode<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", self.kind())?;
         map.serialize_entry("path", &self.path())?;
-        if let Some(dentry) = self.step.dentry.and_then(|at| self.dentries.get(at)) {
+        if let Some(dentry) = self.dentry.and_then(|at| self.dentries.get(at)) {
             map.serialize_entry("dentry", &JsonDentry(dentry))?;
         }
         map.serialize_entry("taken", &self.step.taken)?;
@@ -123,8 +142,13 @@ impl Serialize for JsonNode<'_> {
             StepKind::Delegate(step) => map.serialize_entry("delegate", &self.below(step))?,
             StepKind::Alt(arms) => map.serialize_entry("alt", &self.alternates(arms))?,
             StepKind::Union(branches) => {
-                let branches: Vec<_> =
-                    branches.iter().map(|(weight, step)| JsonBranch(*weight, self.below(step))).collect();
+                let shares = shares_left(branches).unwrap_or_default();
+                let branches = branches.iter().enumerate().map(|(at, (weight, step))| JsonBranch {
+                    weight: *weight,
+                    share: shares.get(at).copied().map(percent),
+                    tree: self.below(step),
+                });
+                let branches: Vec<_> = branches.collect();
                 map.serialize_entry("union", &branches)?;
             }
             StepKind::Leaf(bound) => map.serialize_entry("bound", &JsonLeaf(bound))?,
@@ -139,13 +163,21 @@ impl Serialize for JsonNode<'_> {
 }
 
 /// One branch of a union.
-struct JsonBranch<'a>(f64, JsonNode<'a>);
+struct JsonBranch<'a> {
+    weight: f64,
+    /// The share that it takes in percent; None in a union of which no branch is left.
+    share: Option<f64>,
+    tree: JsonNode<'a>,
+}
 
 impl Serialize for JsonBranch<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("weight", &self.0)?;
-        map.serialize_entry("tree", &self.1)?;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("weight", &self.weight)?;
+        if let Some(share) = self.share {
+            map.serialize_entry("percent", &share)?;
+        }
+        map.serialize_entry("tree", &self.tree)?;
         map.end()
     }
 }

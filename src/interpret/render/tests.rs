@@ -22,6 +22,10 @@ impl Answers for Fake {
             ["#", "fs", count, ..] => leaf(3, endpoints(count.parse().unwrap_or(1))),
             ["$", "status", ..] => leaf(3, Target::Status(204)),
             ["$", "to", ..] => NameTree::Leaf(Leaf::Path(path.skip(2))),
+            ["$", "either"] => NameTree::Alt(vec![
+                NameTree::Leaf(Leaf::Path(Path::from_elems(["b"]))),
+                NameTree::Leaf(Leaf::Path(Path::from_elems(["$", "nil"]))),
+            ]),
             ["$", "fail", ..] => NameTree::Fail,
             ["$", "nil", ..] => NameTree::Empty,
             ["$", "pending", ..] => return AnswerState::Pending,
@@ -79,22 +83,22 @@ fn every_kind_of_step_is_drawn() {
         drawn(dtab, "/a", Colours::Without),
         "\
 /a  shared by:
-├── 0.3 * /#/fs/0  [E]  bound to /#/fs/0: no endpoints
-├── 1 * /#/fs/10  [E]  bound to /#/fs/10: 127.0.0.1:8081, 127.0.0.1:8082, 127.0.0.1:8083, 127.0.0.1:8084, \
+├── 0.3 (6.98 %) * /#/fs/0  [E]  bound to /#/fs/0: no endpoints
+├── 1 (23.26 %) * /#/fs/10  [E]  bound to /#/fs/10: 127.0.0.1:8081, 127.0.0.1:8082, 127.0.0.1:8083, 127.0.0.1:8084, \
 127.0.0.1:8085, 127.0.0.1:8086, 127.0.0.1:8087, 127.0.0.1:8088, 2 more
-├── 1 * !  [E]  fails on purpose
-├── 1 * ~  [E]  no such name
-├── 1 * $  [E]  no members
-├── 1 * /a  [E]  first of:
+├── 1 (0 %) * !  [E]  fails on purpose
+├── 1 (0 %) * ~  [E]  no such name
+├── 1 (23.26 %) * $  [E]  no members
+├── 1 (0 %) * /a  [E]  first of:
 │   ├── /x  [E]  no such name
 │   └── /$/fail  [E]  fails on purpose
-├── 1 * /$/nil  [E]  no members
-├── 1 * /$/to/b  [E]
+├── 1 (23.26 %) * /$/nil  [E]  no members
+├── 1 (0 %) * /$/to/b  [E]
 │   └── /b
 │       └── ~  [2: /b => ~]  no such name
-├── 1 * /$/status/204  [E]  bound to /$/status/204: an empty answer with status 204
-├── 1 * /$/pending  [E]  pending: a namer has not answered
-└── 1 * /$/failed  [E]  failed: it is\u{fffd}[2J down
+├── 1 (23.26 %) * /$/status/204  [E]  bound to /$/status/204: an empty answer with status 204
+├── 1 (0 %) * /$/pending  [E]  pending: a namer has not answered
+└── 1 (0 %) * /$/failed  [E]  failed: it is\u{fffd}[2J down
 outcome: 0.3*/#/fs/0 & /#/fs/10 & $ & $ & /$/status/204
 "
         .replace("[E]", "[1: /a => 0.3*/#/fs/0 & /#/fs/10 & ! & ~ & $ & (/x | /$/fail) & /$/nil...]")
@@ -171,6 +175,35 @@ fn json_has_linkerds_shape() {
 }
 
 #[test]
+fn a_path_of_a_namer_takes_the_place_of_its_node_in_json() {
+    let dentry = r#""dentry":{"prefix":"/a","dst":"/$/to/$/to/b"},"taken":true"#;
+    assert_eq!(
+        as_json("/a => /$/to/$/to/b; /b => $", "/a"),
+        [
+            r#"{"type":"delegate","path":"/a","taken":true,"delegate":"#,
+            &format!(r#"{{"type":"delegate","path":"/b",{dentry},"delegate":"#),
+            r#"{"type":"empty","path":"/b","dentry":{"prefix":"/b","dst":"$"},"taken":true}}}"#,
+        ]
+        .concat()
+    );
+    assert_eq!(as_json("", "/$/to/$/nil"), r#"{"type":"empty","path":"/$/nil","taken":true}"#);
+}
+
+#[test]
+fn nodes_in_the_tree_of_a_namer_have_the_entry_that_led_there_in_json() {
+    let value: Value = serde_json::from_str(&as_json("/a => /$/either", "/a")).unwrap();
+    let node = &value["delegate"];
+    assert_eq!((&node["type"], &node["path"]), (&"alt".into(), &"/$/either".into()), "{node}");
+    let dentry = serde_json::json!({"prefix": "/a", "dst": "/$/either"});
+    for node in [node, &node["alt"][0], &node["alt"][1]] {
+        assert_eq!(node["dentry"], dentry, "{node}");
+    }
+    let types: Vec<_> = (0..2).map(|at| node["alt"][at]["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["neg", "empty"]);
+    assert_eq!(node["alt"][0]["path"], "/b");
+}
+
+#[test]
 fn every_kind_of_step_is_json() {
     let table = [
         ("", "/a", r#"{"type":"neg","path":"/a","taken":true}"#),
@@ -195,9 +228,9 @@ fn every_kind_of_step_is_json() {
             "/a",
             concat!(
                 r#"{"type":"union","path":"/a","taken":true,"union":["#,
-                r#"{"weight":0.5,"tree":{"type":"empty","path":"/a","#,
+                r#"{"weight":0.5,"percent":33.33,"tree":{"type":"empty","path":"/a","#,
                 r#""dentry":{"prefix":"/a","dst":"0.5*$ & /$/status/204"},"taken":true}},"#,
-                r#"{"weight":1.0,"tree":{"type":"leaf","path":"/$/status/204","#,
+                r#"{"weight":1.0,"percent":66.67,"tree":{"type":"leaf","path":"/$/status/204","#,
                 r#""dentry":{"prefix":"/a","dst":"0.5*$ & /$/status/204"},"taken":true,"#,
                 r#""bound":{"addr":{"type":"bound","addrs":[],"meta":{"status":204}},"#,
                 r#""id":"/$/status/204","path":"/"}}}]}"#,

@@ -8,6 +8,7 @@ use crate::proxy::error::Error;
 use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use tokio::time::Instant;
 
 /// The record of one request, from its head to the last byte of its response.
@@ -27,6 +28,8 @@ pub(crate) struct Record {
     /// The address the request was last sent to, or was to be.
     endpoint: Option<SocketAddr>,
     overrides: OverrideFate,
+    /// The entries of the overrides of which a share is lost.
+    lost: Option<Rc<str>>,
     outcome: Outcome,
     /// Whether the caller got its response to the end, be it an error's.
     is_complete: bool,
@@ -99,6 +102,7 @@ impl Record {
             sent: Cell::new(0),
             endpoint: None,
             overrides: OverrideFate::Absent,
+            lost: None,
             outcome: Outcome::default(),
             is_complete: false,
             observer,
@@ -135,6 +139,11 @@ impl Record {
         &self.overrides
     }
 
+    /// Returns the entries of the overrides of which a share is lost, each after the share in percent.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
+    }
+
     /// Returns whether the caller got its response to the end, be it an error's.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_complete
@@ -161,6 +170,11 @@ impl Record {
         if self.overrides == OverrideFate::Absent {
             self.overrides = fate;
         }
+    }
+
+    /// Notes the entries of the overrides of which a share is lost.
+    pub(crate) fn note_lost(&mut self, entries: &Rc<str>) {
+        self.lost = Some(Rc::clone(entries));
     }
 
     /// Notes the endpoint to which the request is being sent; the last one counts.
@@ -224,14 +238,25 @@ impl Drop for Record {
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { began: _, status, length, sent, endpoint, overrides, outcome, is_complete, observer } =
-            self;
+        let Self {
+            began: _,
+            status,
+            length,
+            sent,
+            endpoint,
+            overrides,
+            lost,
+            outcome,
+            is_complete,
+            observer,
+        } = self;
         f.debug_struct("Record")
             .field("status", status)
             .field("length", length)
             .field("sent", sent)
             .field("endpoint", endpoint)
             .field("overrides", overrides)
+            .field("lost", lost)
             .field("outcome", outcome)
             .field("is_complete", is_complete)
             .field("is_observed", &observer.is_some())

@@ -58,6 +58,9 @@ impl fmt::Display for Routing<'_> {
             let detail = record.overrides().detail();
             writeln!(f, "overrides: {fate}{}{}", detail.map_or("", |_| ": "), detail.unwrap_or_default())?;
         }
+        if let Some(lost) = record.lost() {
+            writeln!(f, "lost: {lost}")?;
+        }
         writeln!(f, "dtab resolution:")?;
         match delegation {
             Ok(delegation) => {

@@ -59,6 +59,9 @@ impl JsonDraft {
         if let Some(detail) = record.overrides().detail() {
             self.bytes("override_detail", detail.as_bytes());
         }
+        if let Some(lost) = record.lost() {
+            self.bytes("override_lost", lost.as_bytes());
+        }
         self.field("status", &shown_status(record));
         self.field("bytes", &record.sent());
         // A double is exact to the microsecond for any time that a request can last.
