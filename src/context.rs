@@ -44,7 +44,7 @@ pub use self::error::{MAX_ERROR, encode_error, encode_grpc_message};
 pub use self::forwarded::{Forwarded, HostParameter, Labeler};
 pub use self::forwarding::ForwardedFrom;
 pub use self::grant::Grant;
-pub use self::hosts::{HostPattern, host_without_port};
+pub use self::hosts::{HostPattern, host_without_dot, host_without_port};
 pub use self::inject::{Glob, InjectCondition, InjectRule, Percent, PercentBy, Secret};
 pub use self::override_limits::{AddressRules, Destination, OverrideLimits, OverrideRules};
 pub use self::overrides::{OverrideError, OverrideSource, Overrides, decode_overrides};

@@ -1,8 +1,8 @@
 //! Names a request: head in, path out.
 //!
 //! The kinds and their names are Linkerd's. On purpose different: text from a client is taken as elements of bytes
-//! and never parsed as a dtab path, so it cannot be an error; empty segments are skipped; host names are lower-cased.
-//! Nothing is percent-decoded.
+//! and never parsed as a dtab path, so it cannot be an error; empty segments are skipped; host names are lower-cased, and a
+//! dot at their end is dropped. Nothing is percent-decoded.
 //!
 //! A head gets the same name by either protocol. An identifier that reads a header may name a pseudo-header of HTTP/2
 //! (RFC 9113 8.3.1) as well, which means the same for HTTP/1: `:authority` is `Host`, `:path` the target with its
@@ -18,9 +18,10 @@ pub use self::ingress::{FIRST_LIST, Ingress, Ingresses, LiveRules};
 
 use self::ingress::WorkerRules;
 
-use crate::context::RequestTarget;
+use crate::context::{RequestTarget, host_without_dot};
 use crate::message::{Head, KnownField, Version};
 use crate::name::{Path, PathBuf};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -150,7 +151,7 @@ impl Config {
     fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         match self {
             Self::HeaderToken(config) => {
-                name.push(value(head, &config.header)?);
+                name.push(&value(head, &config.header)?);
                 Ok(())
             }
             Self::Header(config) => {
@@ -175,7 +176,8 @@ impl Config {
 
 impl HeaderPath {
     fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
-        let target = RequestTarget::split(value(head, &self.header)?);
+        let value = value(head, &self.header)?;
+        let target = RequestTarget::split(&value);
         let found = push_elems(&target, self.segments.unwrap_or(usize::MAX), name);
         match self.segments {
             Some(segments) if found < segments => Err(Mismatch::Segments(segments)),
@@ -212,7 +214,7 @@ impl MethodAndHost {
                     head.get(KnownField::Host).filter(|host| !host.is_empty()).ok_or(Mismatch::Host)?;
                 name.push(b"1.1");
                 name.push(head.method());
-                name.push(host);
+                name.push(&host_without_dot(host));
             }
         }
         if self.http_uri_in_dst {
@@ -232,13 +234,16 @@ fn push_elems(target: &RequestTarget<'_>, most: usize, name: &mut PathBuf) -> us
     found
 }
 
-/// Returns the value of a pseudo-header, or the first value of a field; an empty value counts as absent.
-fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Mismatch<'c>> {
+/// Returns the value of a pseudo-header, or the first value of a field; an empty value counts as absent. A host has no dot
+/// at the end of its name.
+fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<Cow<'h, [u8]>, Mismatch<'c>> {
     let is = |name: &str| header.eq_ignore_ascii_case(name);
-    let found = if is("host") || is(":authority") {
+    if is("host") || is(":authority") {
         head.lower_host();
-        head.get(KnownField::Host)
-    } else if !header.starts_with(':') {
+        let host = head.get(KnownField::Host).filter(|host| !host.is_empty());
+        return host.map(host_without_dot).ok_or(Mismatch::Header(header));
+    }
+    let found = if !header.starts_with(':') {
         head.find(header.as_bytes())
     } else if is(":path") {
         Some(head.target())
@@ -247,7 +252,7 @@ fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<&'h [u8], Mismat
     } else {
         is(":scheme").then_some(b"http".as_slice())
     };
-    found.filter(|value| !value.is_empty()).ok_or(Mismatch::Header(header))
+    found.filter(|value| !value.is_empty()).map(Cow::Borrowed).ok_or(Mismatch::Header(header))
 }
 
 /// Returns whether a name is that of a pseudo-header that identifiers read, in any case.

@@ -4,6 +4,7 @@
 //! loopback. It cannot choose its `Host`: that is the name of the page.
 
 use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -54,12 +55,27 @@ impl Serialize for HostPattern {
 
 /// Returns the name or address in a `Host`, without its port and a dot at its end; an IPv6 address keeps its brackets.
 pub fn host_without_port(host: &[u8]) -> &[u8] {
+    let (name, _) = split_port(host);
+    name.strip_suffix(b".").unwrap_or(name)
+}
+
+/// Returns a `Host` without the dot at the end of its name, also before a port: the name with it is the same (RFC 3986
+/// 3.2.2). A name that is nothing but a dot keeps it. Only a dot before a port costs a copy.
+pub fn host_without_dot(host: &[u8]) -> Cow<'_, [u8]> {
+    match split_port(host) {
+        ([name @ .., b'.'], b"") if !name.is_empty() => name.into(),
+        ([name @ .., b'.'], port) if !name.is_empty() => [name, port].concat().into(),
+        _ => host.into(),
+    }
+}
+
+/// Splits a `Host` into its name or address, and its port with the colon, if it has one.
+fn split_port(host: &[u8]) -> (&[u8], &[u8]) {
     let end = match host {
         [b'[', ..] => memchr::memchr(b']', host).map(|at| at + 1),
         _ => memchr::memchr(b':', host),
     };
-    let host = end.and_then(|end| host.get(..end)).unwrap_or(host);
-    host.strip_suffix(b".").unwrap_or(host)
+    end.and_then(|end| host.split_at_checked(end)).unwrap_or((host, b""))
 }
 
 /// Returns whether a host without its port is an address, `localhost` or a name below that. No page that was taken from
@@ -126,6 +142,27 @@ mod tests {
             &long_name,
         ] {
             assert_eq!(HostPattern::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_dot_at_the_end_of_a_name_is_dropped() {
+        for (host, expected) in [
+            ("a.b.", "a.b"),
+            ("a.b.:80", "a.b:80"),
+            ("a.b.:", "a.b:"),
+            ("a.b", "a.b"),
+            ("a.b:80", "a.b:80"),
+            ("a..", "a."),
+            ("10.0.0.7.:80", "10.0.0.7:80"),
+            ("[::1]", "[::1]"),
+            ("[::1]:80", "[::1]:80"),
+            ("::1", "::1"),
+            (".", "."),
+            (".:80", ".:80"),
+            ("", ""),
+        ] {
+            assert_eq!(host_without_dot(host.as_bytes()).escape_ascii().to_string(), expected, "{host}");
         }
     }
 

@@ -15,7 +15,7 @@ pub use self::watch::{FIRST_LIST, Ingresses, LiveRules};
 
 use self::rule_table::RuleTable;
 use super::Mismatch;
-use crate::context::RequestTarget;
+use crate::context::{RequestTarget, host_without_port};
 use crate::message::{Head, KnownField};
 use crate::name::PathBuf;
 
@@ -23,7 +23,7 @@ impl WorkerRules {
     /// Appends the backend that the request's host and path lead to: `/<namespace>/<port>/<service>`.
     pub(super) fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'static>> {
         head.lower_host();
-        let host = without_port(head.get(KnownField::Host).unwrap_or_default());
+        let host = host_without_port(head.get(KnownField::Host).unwrap_or_default());
         let path = RequestTarget::split(head.target()).path;
         self.with_table(|table| match table.find(host, path) {
             Some(Some(backend)) => {
@@ -34,14 +34,6 @@ impl WorkerRules {
             None => Err(Mismatch::Rule),
         })
     }
-}
-
-/// Returns a host without its port; the colons of an IPv6 address stand in brackets (RFC 3986, 3.2.2).
-fn without_port(host: &[u8]) -> &[u8] {
-    let literal = host.starts_with(b"[").then(|| host.iter().position(|&byte| byte == b']')).flatten();
-    let from = literal.unwrap_or(0);
-    let port = host.iter().skip(from).position(|&byte| byte == b':');
-    port.and_then(|at| host.get(..from + at)).unwrap_or(host)
 }
 
 #[cfg(test)]

@@ -65,6 +65,10 @@ fn header_token_is_one_element() {
         (token("Host"), "GET / HTTP/1.1\nHost: hello", svc(["hello"])),
         (token("Host"), "GET / HTTP/1.1\nhost: WWW.Hello.World:8080", svc(["www.hello.world:8080"])),
         (token("hOST"), "GET / HTTP/1.1\nHost: Hello", svc(["hello"])),
+        (token("Host"), "GET / HTTP/1.1\nHost: Hello.World.", svc(["hello.world"])),
+        (token("Host"), "GET / HTTP/1.1\nHost: Hello.World.:8080", svc(["hello.world:8080"])),
+        (token(":authority"), "GET / HTTP/1.1\nHost: hello.:80", svc(["hello:80"])),
+        (token("My-Name"), "GET / HTTP/1.1\nMy-Name: hello.", svc(["hello."])),
         (token("Host"), "GET / HTTP/1.1\nHost: a/b//c", svc(["a/b//c"])),
         (token("Host"), "GET / HTTP/1.1\nHost:", absent("Host")),
         (token("Host"), "GET / HTTP/1.0", absent("Host")),
@@ -239,6 +243,8 @@ fn method_and_host_depends_on_the_version() {
     let missing = || Err("request missing hostname".to_owned());
     let table = [
         (false, "GET /a/b HTTP/1.1\nHost: Hello:80", svc(["1.1", "GET", "hello:80"])),
+        (false, "GET / HTTP/1.1\nHost: Hello.:80", svc(["1.1", "GET", "hello:80"])),
+        (true, "GET /a HTTP/1.1\nHost: hello.", svc(["1.1", "GET", "hello", "a"])),
         (false, "post / HTTP/1.1\nHost: hello", svc(["1.1", "post", "hello"])),
         (false, "GET /a HTTP/1.1\nHost:", missing()),
         (false, "GET /a HTTP/1.1\nA: b", missing()),

@@ -63,10 +63,11 @@ fn read_path(path: &Path) -> SystemLookup {
             let name = BoundName { id: id(path, 3), residual: text(&path.skip(3)) };
             return address(name, host, port, class == "fixedinet");
         }
-        ("inet", Some(port), _) if is_int(port) => {
+        ("inet" | "fixedinet", Some(port), _) if is_int(port) => {
             let name = BoundName { id: id(path, 2), residual: text(&path.skip(2)) };
             return address(name, "localhost", port, false);
         }
+        ("inet" | "fixedinet", ..) => AnswerState::Failed(without_port(path, &class).into()),
         ("fail", ..) => AnswerState::Ready(NameTree::Fail),
         ("nil", ..) => AnswerState::Ready(NameTree::Empty),
         ("io.buoyant.rinet", Some(port), Some(host)) => return port_and_host(path, port, host),
@@ -163,6 +164,19 @@ fn rewritten(path: &Path, utility: utility::UtilityNamer) -> AnswerState {
         Ok(Some(path)) => AnswerState::Ready(NameTree::Leaf(Leaf::Path(path))),
         Ok(None) => AnswerState::Ready(NameTree::Neg),
         Err(reason) => AnswerState::Failed(format!("{}: {reason}", id(path, path.len())).into()),
+    }
+}
+
+/// Returns what is missing in a path of `inet` or `fixedinet` that has no port in its place.
+fn without_port(path: &Path, class: &str) -> String {
+    let shown = id(path, path.len());
+    let mut elems = path.elems().skip(1).map(String::from_utf8_lossy);
+    match (elems.next(), elems.next()) {
+        (Some(_), Some(port)) => {
+            format!("{shown}: `{}` is not a port, from 1 to 65535", port.escape_debug())
+        }
+        (Some(_), None) => format!("{shown}: the port is missing, as in {shown}/8080"),
+        _ => format!("{shown}: the address is missing, as in /$/{class}/127.0.0.1/8080"),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The utility namers: pure functions from a path to a path, which goes through the dtab again.
 //!
 //! Their meaning is Linkerd's, fine print included; where Linkerd throws, they return the reason why they cannot
-//! answer.
+//! answer. A host with a dot at its end is the host without it, which in Linkerd is another.
 
+use crate::context::host_without_dot;
 use crate::name::Path;
 use std::borrow::Cow;
 
@@ -97,7 +98,7 @@ fn subdomain_of_pfx(elems: &[&str]) -> RewriteResult {
 
 fn domain_to_path(elems: &[&str]) -> RewriteResult {
     match elems {
-        [host, rest @ ..] if is_host(host) => path(&labels_reversed(host), rest),
+        [host, rest @ ..] if is_host(host) => path(&labels_reversed(&without_dot(host)), rest),
         _ => Ok(None),
     }
 }
@@ -105,7 +106,7 @@ fn domain_to_path(elems: &[&str]) -> RewriteResult {
 fn domain_to_path_pfx(elems: &[&str]) -> RewriteResult {
     match elems {
         [pfx, host, rest @ ..] if is_host(host) => {
-            path(&[&[*pfx], labels_reversed(host).as_slice()].concat(), rest)
+            path(&[&[*pfx], labels_reversed(&without_dot(host)).as_slice()].concat(), rest)
         }
         _ => Ok(None),
     }
@@ -150,7 +151,7 @@ fn is_host(text: &str) -> bool {
 
 /// Returns the part of `host`, without its port, before `.domain`; nothing when that is empty. The domain's own port is
 /// not dropped.
-fn subdomain<'a>(domain: &str, host: &'a str) -> Option<&'a str> {
+fn subdomain<'a>(domain: &'a str, host: &'a str) -> Option<&'a str> {
     if !is_host(domain) || !is_host(host) {
         return None;
     }
@@ -158,6 +159,7 @@ fn subdomain<'a>(domain: &str, host: &'a str) -> Option<&'a str> {
         Some((name, _)) if !name.is_empty() => name,
         _ => host,
     };
+    let [domain, host] = [domain, host].map(|host| host.strip_suffix('.').unwrap_or(host));
     host.strip_suffix(domain)?.strip_suffix('.').filter(|sub| !sub.is_empty())
 }
 
@@ -167,13 +169,22 @@ fn labels_reversed(host: &str) -> Vec<&str> {
     if host.is_empty() { Vec::new() } else { host.rsplit('.').collect() }
 }
 
-/// Splits a text into a host, of any text, and a port that is a DNS label in lower case. Colons at the end are dropped.
+/// Returns a host without the dot at the end of its name, also before a port.
+fn without_dot(host: &str) -> Cow<'_, str> {
+    match host_without_dot(host.as_bytes()) {
+        Cow::Borrowed(host) => String::from_utf8_lossy(host),
+        Cow::Owned(host) => String::from_utf8_lossy(&host).into_owned().into(),
+    }
+}
+
+/// Splits a text into a host, of any text, and a port that is a DNS label in lower case. Colons at the end are dropped, and
+/// so is a dot at the end of the host.
 fn host_and_port(text: &str) -> Option<(&str, &str)> {
     let (host, port) = text.trim_end_matches(':').split_once(':')?;
     let first = port.bytes().next()?;
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let label = port.len() <= 63 && legal(first) && port.bytes().all(|byte| legal(byte) || byte == b'-');
-    label.then_some((host, port))
+    label.then_some((host.strip_suffix('.').unwrap_or(host), port))
 }
 
 #[cfg(test)]

@@ -267,7 +267,10 @@ async fn an_override_that_leads_nowhere_is_seen() {
 #[tokio::test(flavor = "local")]
 async fn a_share_of_an_override_that_is_lost_is_told() {
     let service = Service::saying("v2").await;
-    let dtab = format!("/v2 => {}; /split => 3 * /v2 & 1 * /dead; /svc/base => /split", service.path());
+    let dtab = format!(
+        "/v2 => {}; /svc/world => /v2; /split => 3 * /v2 & 1 * /dead; /svc/base => /split",
+        service.path()
+    );
     let app = TestApp::start(&with_servers(&dtab, &["", ", trust: nobody"])).await;
     let mut client = app.client().await;
     let table = [

@@ -82,7 +82,13 @@ async fn names_follow_every_change() {
     until_says(&mut client, "v1").await;
     scene.api.put(to_v2());
     until_says(&mut client, "v2").await;
-    assert_eq!(client.get("WEB:8080", "").await.text(), "v2", "neither case nor port count");
+    for host in ["WEB:8080", "web.", "web.:8080"] {
+        assert_eq!(
+            client.get(host, "").await.text(),
+            "v2",
+            "neither case, port nor a dot at the end count: {host}"
+        );
+    }
     client.get("[::1]:80", "").await.assert_status(400);
 
     let mut of_others = to_v2();
@@ -116,6 +122,7 @@ async fn keys_choose_the_ingresses() {
     let app = TestApp::start(&scene.config(", namespace: default, ingressClassAnnotation: signpost")).await;
     let mut client = app.client().await;
     assert_eq!(client.get("web", "").await.text(), "v1");
+    assert_eq!(client.get("web.", "").await.text(), "v1");
     assert_eq!(client.get("elsewhere", "").await.text(), "v2", "the default backend");
     let requests = scene.api.requests();
     assert!(requests.iter().all(|target| target.contains("/namespaces/default/")), "{requests:?}");

@@ -1,6 +1,6 @@
 use super::ingress_rules::IngressRules;
 use super::rule_table::RuleTable;
-use super::without_port;
+use crate::context::host_without_port;
 use crate::kubernetes::WatchedObject as _;
 use crate::name::Path;
 use serde_json::{Value, json};
@@ -229,18 +229,19 @@ fn everything_may_be_absent_or_null() {
 }
 
 #[test]
-fn ports_of_hosts_do_not_count() {
+fn ports_of_hosts_and_dots_at_their_end_do_not_count() {
     for (host, expected) in [
         ("a.example", "a.example"),
         ("a.example:80", "a.example"),
         ("a.example:", "a.example"),
         ("[::1]", "[::1]"),
         ("[::1]:8080", "[::1]"),
-        ("[::1", "["),
+        ("a.example.", "a.example"),
+        ("a.example.:80", "a.example"),
         ("::1", ""),
         (":80", ""),
         ("", ""),
     ] {
-        assert_eq!(without_port(host.as_bytes()).escape_ascii().to_string(), expected, "{host}");
+        assert_eq!(host_without_port(host.as_bytes()).escape_ascii().to_string(), expected, "{host}");
     }
 }
