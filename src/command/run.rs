@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
 
 /// Starts the routers of a file and serves until it is told to stop.
 pub(super) fn run(file: &str) -> Exit {
@@ -131,7 +132,14 @@ async fn reload_on_change(file: &str, running: &mut RunningApp, mut hangup: Sign
 
 /// Takes over a changed file; one that is wrong changes nothing.
 async fn reload(file: &str, running: &mut RunningApp) {
-    let read = config::load(Path::new(file));
+    let path = PathBuf::from(file);
+    // A large dtab takes as long to parse as many names to answer.
+    let read = match spawn_blocking(move || config::load(&path)).await {
+        Ok(read) => read,
+        Err(error) => {
+            return tracing::error!(%error, "reading the configuration ended: this is a bug in the router");
+        }
+    };
     if let Ok(config) = &read {
         log_notes(config);
     }

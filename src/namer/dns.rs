@@ -53,12 +53,12 @@ impl Dns {
     fn of(resolver: Resolver, control: &Handle) -> Self {
         let resolver = Arc::new(resolver);
         let asked = Arc::clone(&resolver);
-        let hosts = DnsTable::new(control, move |name| {
+        let hosts = DnsTable::new(control, move |name, is_urgent| {
             let resolver = Arc::clone(&asked);
-            Box::pin(async move { resolver.addresses(&name).await })
+            Box::pin(async move { resolver.addresses(&name, is_urgent).await })
         });
         let asked = Arc::clone(&resolver);
-        let services = DnsTable::new(control, move |name| {
+        let services = DnsTable::new(control, move |name, _| {
             let resolver = Arc::clone(&asked);
             Box::pin(async move { resolver.services(&name).await })
         });

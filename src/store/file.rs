@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 /// A dtab in a file of its own.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -28,13 +29,20 @@ impl FileStoreConfig {
         text.parse().map_err(|error| Error::Parse { file: file.clone(), error: Box::new(error) })
     }
 
+    /// Reads the dtab on a thread for work that takes long: a large one takes as long to parse as many names to answer.
+    async fn read_beside(&self) -> Result<Dtab, Error> {
+        let store = self.clone();
+        let read = spawn_blocking(move || store.read()).await;
+        read.unwrap_or_else(|error| Err(Error::Io { file: self.dtab_file.clone(), source: error.into() }))
+    }
+
     /// Begins to watch the file; the first dtab must be a good one. The task that publishes changes runs on
     /// `control`.
     pub(super) async fn open(&self, mut publisher: Publisher, control: &Handle) -> Result<(), Error> {
         let watch = Watch::new(control);
         // The watch begins before the file is read, so that no change falls between the two.
         watch.watch_paths([self.dtab_file.clone()]).await;
-        publisher.accept(self.read()?);
+        publisher.accept(self.read_beside().await?);
         control.spawn(publish_changes(self.clone(), watch, publisher));
         Ok(())
     }
@@ -47,7 +55,7 @@ async fn publish_changes(fs: FileStoreConfig, mut watch: Watch, mut publisher: P
             () = watch.changed() => {}
             () = publisher.closed() => return,
         }
-        match fs.read() {
+        match fs.read_beside().await {
             Ok(dtab) => publisher.accept(dtab),
             Err(error) => publisher.reject(&error.to_string(), error_position(&error)),
         }

@@ -40,6 +40,33 @@ async fn next(stored: &mut watch::Receiver<StoredDtab>) -> String {
 }
 
 #[tokio::test]
+async fn a_file_is_read_beside_the_thread_that_waits_for_it() {
+    let (folder, config) = in_file("");
+    let Config::Fs(FileStoreConfig { dtab_file }) = &config else { panic!("a file") };
+    fs::remove_file(dtab_file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(dtab_file).status().unwrap();
+    assert!(made.success());
+    // The pipe is open for writing once it is read; then this thread must still get to say that the text may come.
+    let (opened, mut is_open) = tokio::sync::oneshot::channel();
+    let (go, may_write) = std::sync::mpsc::channel();
+    let dtab_file = dtab_file.clone();
+    let writer = std::thread::spawn(move || {
+        let mut pipe = fs::File::create(dtab_file).unwrap();
+        opened.send(()).unwrap();
+        let was_told = may_write.recv_timeout(Duration::from_secs(20)).is_ok();
+        std::io::Write::write_all(&mut pipe, b"/svc => /a").unwrap();
+        was_told
+    });
+    let stores = stores();
+    let telling = async { (&mut is_open).await.map(|()| go.send(())) };
+    let (store, told) = tokio::join!(stores.open(&config), telling);
+    told.unwrap().unwrap();
+    assert!(writer.join().unwrap(), "the thread goes on while the file is read");
+    assert_eq!(dtab(&store.unwrap().stored().borrow()), "/svc=>/a");
+    drop(folder);
+}
+
+#[tokio::test]
 async fn a_store_follows_its_file() {
     let (_folder, config) = in_file("# The first.\n/svc => /a;\n");
     let store = stores().open(&config).await.unwrap();

@@ -7,6 +7,7 @@
 use super::routes::{has_route, reachable};
 use super::server::{DnsServer, DnsServerHost};
 use super::table::DnsReply;
+use futures_util::future::select;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
@@ -18,7 +19,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
@@ -30,6 +31,9 @@ const MAX_QUERIES: usize = 32;
 
 /// How long one query may take, retries included: less than the binding of a name may take, so that its error is shown.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long the addresses of one family wait for the other where requests wait: RFC 8305 3 calls it the resolution delay.
+const OTHER_FAMILY_WAIT: Duration = Duration::from_millis(50);
 
 /// How long the configuration of the system is used before it is read again: networks come and go.
 const REREAD_INTERVAL: Duration = Duration::from_secs(10);
@@ -110,11 +114,14 @@ impl Resolver {
         Self::of(source, has_route)
     }
 
-    /// Makes a resolver that asks this client; for tests, which also decide which addresses have routes and have a
-    /// short timeout.
+    /// Makes a resolver that asks this client; for tests, which also decide how long a query takes and which addresses have
+    /// routes.
     #[cfg(test)]
-    pub(super) fn of_client(client: DnsClient, has_route: fn(IpAddr) -> bool) -> Self {
-        let query_timeout = Duration::from_secs(1);
+    pub(super) fn of_client(
+        client: DnsClient,
+        query_timeout: Duration,
+        has_route: fn(IpAddr) -> bool,
+    ) -> Self {
         Self { query_timeout, ..Self::of(ServerSource::Fixed(Arc::new(client)), has_route) }
     }
 
@@ -126,7 +133,9 @@ impl Resolver {
 
     /// Asks for the addresses of a host, A and AAAA: first the hosts file, then DNS under each name that the host may
     /// have. The first name with addresses decides.
-    pub(super) async fn addresses(&self, host: &str) -> DnsReply<IpAddr> {
+    ///
+    /// An urgent question, for which requests wait, is answered soon after one family has addresses.
+    pub(super) async fn addresses(&self, host: &str, is_urgent: bool) -> DnsReply<IpAddr> {
         let client = match self.client().await {
             Ok(client) => client,
             Err(reason) => return DnsReply::Failed(reason),
@@ -141,7 +150,7 @@ impl Resolver {
         let mut trouble = None;
         let mut life = Duration::MAX;
         for candidate in client.candidates(&name) {
-            match self.query_both_families(&client, &candidate).await {
+            match self.query_both_families(&client, &candidate, is_urgent).await {
                 QueryResult::Records(records, life) => {
                     let addresses = records.iter().filter_map(RData::ip_addr).collect();
                     return DnsReply::Records(reachable(addresses, self.has_route), life);
@@ -196,10 +205,17 @@ impl Resolver {
     }
 
     /// Asks for A and AAAA at one time. One family is enough; a host is missing only when both families are.
-    async fn query_both_families(&self, client: &DnsClient, name: &Name) -> QueryResult {
-        let (v4, v6) =
-            tokio::join!(self.query(client, name, RecordType::A), self.query(client, name, RecordType::AAAA));
-        match (v4, v6) {
+    async fn query_both_families(&self, client: &DnsClient, name: &Name, is_urgent: bool) -> QueryResult {
+        let v4 = pin!(self.query(client, name, RecordType::A));
+        let v6 = pin!(self.query(client, name, RecordType::AAAA));
+        let (first, second) = select(v4, v6).await.into_inner();
+        let second = match first {
+            QueryResult::Records(..) if is_urgent => timeout(OTHER_FAMILY_WAIT, second)
+                .await
+                .unwrap_or_else(|_| QueryResult::Silent("the other family was not waited for".to_owned())),
+            _ => second.await,
+        };
+        match (first, second) {
             (QueryResult::Records(mut records, life), QueryResult::Records(more, other_life)) => {
                 records.extend(more);
                 QueryResult::Records(records, life.min(other_life))
@@ -290,7 +306,7 @@ fn addresses_of_servers<'a>(
         for DnsServer { host, port } in servers {
             match host {
                 DnsServerHost::Address(ip) => found.push(SocketAddr::new(*ip, *port)),
-                DnsServerHost::Name(name) => match system.addresses(name).await {
+                DnsServerHost::Name(name) => match system.addresses(name, true).await {
                     DnsReply::Records(addresses, _) => {
                         found.extend(addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)));
                     }

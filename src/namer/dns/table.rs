@@ -63,6 +63,10 @@ pub(in crate::namer) enum DnsState<T> {
     Failed(Arc<str>),
 }
 
+/// A function that asks for a name; the second argument says whether the question is urgent, because nothing was known of
+/// the name yet.
+type AskFn<T> = dyn Fn(Arc<str>, bool) -> DnsReplyFuture<T> + Send + Sync;
+
 /// A future reply.
 type DnsReplyFuture<T> = Pin<Box<dyn Future<Output = DnsReply<T>> + Send>>;
 
@@ -71,7 +75,7 @@ pub(super) struct DnsTable<T>(Arc<DnsTableInner<T>>);
 
 /// The content of a table, which its clones and tasks share.
 struct DnsTableInner<T> {
-    ask: Box<dyn Fn(Arc<str>) -> DnsReplyFuture<T> + Send + Sync>,
+    ask: Box<AskFn<T>>,
     control: Handle,
     entries: Mutex<HashMap<DnsQuestion, watch::Sender<DnsState<T>>>>,
 }
@@ -83,10 +87,10 @@ impl<T> Clone for DnsTable<T> {
 }
 
 impl<T: Clone + Ord + Send + Sync + 'static> DnsTable<T> {
-    /// Makes an empty table that asks through `ask`, in tasks on `control`.
+    /// Makes an empty table that asks through `ask`, in tasks on `control`. The first question for a name is urgent.
     pub(super) fn new(
         control: &Handle,
-        ask: impl Fn(Arc<str>) -> DnsReplyFuture<T> + Send + Sync + 'static,
+        ask: impl Fn(Arc<str>, bool) -> DnsReplyFuture<T> + Send + Sync + 'static,
     ) -> Self {
         let entries = Mutex::default();
         Self(Arc::new(DnsTableInner { ask: Box::new(ask), control: control.clone(), entries }))
@@ -127,7 +131,8 @@ async fn refresh<T: Clone + Ord>(
     let mut failures = 0;
     loop {
         let step = async {
-            let reply = (table.ask)(Arc::clone(&question.name)).await;
+            let is_urgent = !matches!(&*sender.borrow(), DnsState::Found { .. });
+            let reply = (table.ask)(Arc::clone(&question.name), is_urgent).await;
             let pause = pause(&question, &reply, failures);
             failures = if matches!(reply, DnsReply::Failed(_)) { failures + 1 } else { 0 };
             update(&question.name, &sender, reply);

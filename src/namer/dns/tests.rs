@@ -20,6 +20,12 @@ use tokio::runtime::Handle;
 impl DnsServer {
     /// A resolver that asks this server alone, with a hosts file and search domains.
     fn resolver(&self, hosts_file: &str, search: &[&str], has_route: fn(IpAddr) -> bool) -> Resolver {
+        let client = self.client(hosts_file, search, Duration::from_millis(200));
+        Resolver::of_client(client, Duration::from_secs(1), has_route)
+    }
+
+    /// A client that asks this server alone, once and for so long.
+    fn client(&self, hosts_file: &str, search: &[&str], timeout: Duration) -> DnsClient {
         let mut hosts = Hosts::default();
         hosts.read_hosts_conf(hosts_file.as_bytes()).unwrap();
         let search = search.iter().map(|domain| Name::from_ascii(domain).unwrap()).collect();
@@ -28,8 +34,8 @@ impl DnsServer {
         let server = NameServerConfig::new(self.address().ip(), true, vec![udp, tcp]);
         let config = ResolverConfig::from_parts(None, search, vec![server]);
         let mut options = ResolverOpts::default();
-        (options.timeout, options.attempts) = (Duration::from_millis(200), 1);
-        Resolver::of_client(DnsClient::new(hosts, config, options), has_route)
+        (options.timeout, options.attempts) = (timeout, 1);
+        DnsClient::new(hosts, config, options)
     }
 }
 
@@ -80,7 +86,7 @@ fn scripted<T: Clone + Ord + Send + Sync + 'static>(
     replies: Arc<Mutex<HashMap<String, DnsReply<T>>>>,
     control: &Handle,
 ) -> DnsTable<T> {
-    DnsTable::new(control, move |name| {
+    DnsTable::new(control, move |name, _| {
         let reply = replies.lock().unwrap().get(&*name).cloned().unwrap_or(DnsReply::Missing(LIFE));
         Box::pin(async move { reply })
     })
@@ -99,7 +105,7 @@ fn show<T: Ord>(reply: DnsReply<T>, record: fn(&T) -> String) -> String {
 }
 
 async fn addresses(resolver: &Resolver, host: &str) -> String {
-    show(resolver.addresses(host).await, ToString::to_string)
+    show(resolver.addresses(host, false).await, ToString::to_string)
 }
 
 async fn services(resolver: &Resolver, service: &str) -> String {
@@ -170,6 +176,36 @@ async fn a_silent_server_is_a_failure() {
     let resolver = server.resolver("", &["search."], |_| true);
     let failed = addresses(&resolver, "silent.").await;
     assert!(failed.starts_with("failed: "), "{failed}");
+}
+
+#[tokio::test]
+async fn where_requests_wait_one_family_does_not_wait_for_the_other() {
+    let server = DnsServer::start().await;
+    let said = [
+        ("four. A", "20 10.0.0.1"),
+        ("four. AAAA", "silence"),
+        ("six. A", "silence"),
+        ("six. AAAA", "20 2001:db8::1"),
+        ("both. A", "30 10.0.0.1"),
+        ("both. AAAA", "20 2001:db8::1"),
+        ("none. AAAA", "silence"),
+    ];
+    said.iter().for_each(|(question, said)| server.says(question, said));
+    let long = Duration::from_secs(600);
+    let patient = Resolver::of_client(server.client("", &[], long), long, |_| true);
+    for (host, expected) in [
+        // They have to be asked for again soon.
+        ("four.", "10.0.0.1 0"),
+        ("six.", "2001:db8::1 0"),
+        ("both.", "10.0.0.1,2001:db8::1 20"),
+    ] {
+        let reply = tokio::time::timeout(Duration::from_secs(20), patient.addresses(host, true)).await;
+        assert_eq!(show(reply.expect("it does not wait"), ToString::to_string), expected, "{host}");
+    }
+    let resolver = server.resolver("", &[], |_| true);
+    assert_eq!(addresses(&resolver, "four.").await, "10.0.0.1 0", "no request waits");
+    let failed = show(resolver.addresses("none.", true).await, ToString::to_string);
+    assert!(failed.starts_with("failed: "), "one family that is not known is waited for: {failed}");
 }
 
 #[tokio::test]
@@ -266,6 +302,6 @@ async fn servers_by_name_are_looked_up_by_the_system() {
 async fn the_configuration_of_the_system_is_read() {
     // Whatever it says: this name is answered without servers (RFC 6761).
     let resolver = Resolver::of_system();
-    let reply = resolver.addresses("x.localhost.").await;
+    let reply = resolver.addresses("x.localhost.", true).await;
     assert!(!matches!(reply, DnsReply::Missing(_)), "{reply:?}");
 }

@@ -5,6 +5,7 @@ use crate::kubernetes::{GroupState, GroupView, WatchedObject};
 use crate::name::{Dtab, ParseError};
 use crate::store::publisher::Publisher;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 /// An object that can hold a dtab.
 pub(super) trait DtabSource: WatchedObject {
@@ -49,7 +50,7 @@ pub(super) async fn publish_changes<T: DtabSource>(
             GroupState::Pending => {}
             GroupState::Failed(reason) => publisher.fail(reason.clone()),
             GroupState::Ready(view) => {
-                let dtab = dtab_in(&config, view);
+                let dtab = dtab_beside(&config, view).await;
                 if let (Some(object), false) = (view.one(), view.stale) {
                     let entries = |dtab: &Option<Dtab>| dtab.as_ref().map_or(0, Dtab::len);
                     report(object, dtab.as_ref().map(entries));
@@ -75,6 +76,16 @@ pub(super) async fn publish_changes<T: DtabSource>(
             () = publisher.closed() => return,
         }
     }
+}
+
+/// Parses the dtab in a complete list, as [`dtab_in`] does, on a thread for work that takes long.
+async fn dtab_beside<T: DtabSource>(
+    config: &KubernetesStoreConfig,
+    view: &GroupView<T>,
+) -> Result<Option<Dtab>, DtabError> {
+    let (config, view) = (config.clone(), view.clone());
+    let parsed = spawn_blocking(move || dtab_in(&config, &view)).await;
+    parsed.unwrap_or_else(|error| Err(DtabError { text: error.to_string(), place: None }))
 }
 
 /// Returns the dtab of the object in a complete list; none if the object or its key is absent.

@@ -15,7 +15,7 @@ fn scripted(replies: &[DnsReply<u8>]) -> (DnsTable<u8>, Arc<Mutex<Vec<Instant>>>
     let replies = Mutex::new(VecDeque::from(replies.to_vec()));
     let asked = Arc::new(Mutex::new(Vec::new()));
     let times = Arc::clone(&asked);
-    let ask = move |_| -> super::DnsReplyFuture<u8> {
+    let ask = move |_, _| -> super::DnsReplyFuture<u8> {
         times.lock().unwrap().push(Instant::now());
         let mut replies = replies.lock().unwrap();
         let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
@@ -77,6 +77,25 @@ async fn what_is_known_changes_with_the_replies() {
         timeout(DAY, known.changed()).await.ok();
     }
     assert!(asked.lock().unwrap().len() > 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_is_urgent_until_there_are_records() {
+    let replies =
+        Mutex::new(VecDeque::from([DnsReply::Failed("away".into()), records(&[1], 5), records(&[1], 5)]));
+    let (sender, mut urgencies) = tokio::sync::mpsc::unbounded_channel();
+    let ask = move |_, is_urgent| -> super::DnsReplyFuture<u8> {
+        sender.send(is_urgent).unwrap();
+        let reply = replies.lock().unwrap().pop_front();
+        Box::pin(async move { reply.unwrap_or(DnsReply::Missing(Duration::ZERO)) })
+    };
+    let table = DnsTable::new(&Handle::current(), ask);
+    let _known = table.watch(question("web"));
+    let mut asked = Vec::new();
+    for _ in 0..5 {
+        asked.push(urgencies.recv().await.unwrap());
+    }
+    assert_eq!(asked, [true, true, false, false, true], "failed, then known twice, then missing");
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +173,7 @@ async fn equal_questions_share_an_answer_for_as_long_as_anybody_holds_it() {
 async fn an_unused_question_is_dropped() {
     let ended = Arc::new(());
     let asking = Arc::clone(&ended);
-    let table: DnsTable<u8> = DnsTable::new(&Handle::current(), move |_| {
+    let table: DnsTable<u8> = DnsTable::new(&Handle::current(), move |_, _| {
         let asking = Arc::clone(&asking);
         Box::pin(async move {
             let _asking = asking;
