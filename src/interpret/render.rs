@@ -56,6 +56,44 @@ pub fn draw(delegation: &Delegation, colours: Colours, out: &mut impl Write) -> 
     drawing.outcome(&delegation.outcome)
 }
 
+/// Returns the taken steps that lead to no endpoint, as lines of text: each path with the entry that led there and its
+/// result. More than `most` are left out.
+pub fn dead_ends(delegation: &Delegation, most: usize) -> Vec<String> {
+    let mut ends = Vec::new();
+    collect_ends(delegation, &delegation.step, most, &mut ends);
+    ends
+}
+
+/// Collects the ends at or below a step.
+fn collect_ends(delegation: &Delegation, step: &Step, most: usize, ends: &mut Vec<String>) {
+    if !step.taken || ends.len() >= most {
+        return;
+    }
+    match &step.kind {
+        StepKind::Delegate(next) => collect_ends(delegation, next, most, ends),
+        StepKind::Alt(arms) => arms.iter().for_each(|arm| collect_ends(delegation, arm, most, ends)),
+        StepKind::Union(branches) => {
+            branches.iter().for_each(|(_, branch)| collect_ends(delegation, branch, most, ends));
+        }
+        StepKind::Leaf(_) | StepKind::Unexplored => {}
+        kind => {
+            let path = symbol(step).map_or_else(|| step.path.to_string(), str::to_owned);
+            let entry = delegation.dentry(step).map(|entry| format!(" ({})", shown_entry(entry)));
+            let result = result(kind).map_or_else(String::new, |(_, result)| result);
+            ends.push(format!("{path}{}: {result}", entry.unwrap_or_default()));
+        }
+    }
+}
+
+/// Returns an entry as text, with a long destination cut.
+fn shown_entry(Dentry { prefix, dst }: &Dentry) -> String {
+    let mut dst = format!("{dst:#}");
+    if let Some((cut, _)) = dst.char_indices().nth(DESTINATION) {
+        dst.replace_range(cut.., "...");
+    }
+    format!("{prefix} => {dst}")
+}
+
 /// A drawing in progress.
 struct Drawing<'a, W> {
     dentries: Vec<&'a Dentry>,
@@ -150,14 +188,8 @@ impl<W: Write> Drawing<'_, W> {
     /// Adds the entry that led to a step.
     fn entry(&self, step: &Step, line: &mut String) -> fmt::Result {
         let found = step.dentry.and_then(|at| Some((at + 1, *self.dentries.get(at)?)));
-        let Some((number, Dentry { prefix, dst })) = found else {
-            return Ok(());
-        };
-        let mut dst = format!("{dst:#}");
-        if let Some((cut, _)) = dst.char_indices().nth(DESTINATION) {
-            dst.replace_range(cut.., "...");
-        }
-        write!(line, "  [{number}: {prefix} => {dst}]")
+        let Some((number, entry)) = found else { return Ok(()) };
+        write!(line, "  [{number}: {}]", shown_entry(entry))
     }
 
     /// Draws the line of the outcome.

@@ -6,6 +6,7 @@
 use super::error::Error;
 use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
 use crate::context::{OverrideLimits, Overrides, decode_overrides, list, write_limits_key};
+use crate::interpret::render::dead_ends;
 use crate::interpret::{
     Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, LostShare, NamerHandle, Naming,
     Sampler, SteeredLeaves, Target, any_changed, delegate, lost_shares, percent, steered_leaves,
@@ -341,10 +342,14 @@ impl Bindings {
             position.checked_sub(base).is_some_and(|position| overrides.is_limited(position))
         });
         let routes = match &delegation.outcome {
-            DelegationOutcome::Failed(failure) => Err(BindFailure::Failed(failure.to_string().into())),
+            DelegationOutcome::Failed(failure) => {
+                let text = format!("{failure}\n\nservice name: {path}\n{}", ends_text(&delegation));
+                Err(BindFailure::Failed(text.trim_end().into()))
+            }
             DelegationOutcome::Pending
             | DelegationOutcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
-                Err(BindFailure::Unroutable(unroutable_text(path, &state.base, &overrides.dtab).into()))
+                let text = unroutable_text(&delegation, &state.base, &overrides.dtab);
+                Err(BindFailure::Unroutable(text.into()))
             }
             DelegationOutcome::Bound(tree) => check_destinations(&steered, &delegation, overrides.limits())
                 .map(|()| {
@@ -522,9 +527,19 @@ fn empty_branch_text(service: &str) -> String {
 /// How many entries of each dtab an error shows.
 const MOST_SHOWN: usize = 50;
 
-/// Returns the text of Linkerd's "unable to route" error: the name and both dtabs.
-fn unroutable_text(path: &Path, base: &Dtab, overrides: &Dtab) -> String {
-    let mut text = format!("Unable to route request!\n\nservice name: {path}\nbase dtab:\n");
+/// How many steps at which a name ended an error shows.
+const MOST_ENDS: usize = 10;
+
+/// Returns the lines that say at which steps a name ended, and how.
+fn ends_text(delegation: &Delegation) -> String {
+    let ends = dead_ends(delegation, MOST_ENDS);
+    ends.iter().fold("ended at:\n".to_owned(), |text, end| text + "  " + end + "\n")
+}
+
+/// Returns the text of Linkerd's "unable to route" error, the name and both dtabs, with the steps at which it ended.
+fn unroutable_text(delegation: &Delegation, base: &Dtab, overrides: &Dtab) -> String {
+    let (path, ends) = (&delegation.step.path, ends_text(delegation));
+    let mut text = format!("Unable to route request!\n\nservice name: {path}\n{ends}base dtab:\n");
     for (title, dtab) in [("", base), ("override dtab:\n", overrides)] {
         text.push_str(title);
         for dentry in dtab.iter().take(MOST_SHOWN) {

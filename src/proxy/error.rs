@@ -216,6 +216,17 @@ impl Error {
         )
     }
 
+    /// Returns the text for one line of a log: without the dtabs, which may be long.
+    pub(crate) fn log_text(&self) -> String {
+        const MOST: usize = 1024;
+        let text = self.to_string();
+        let lines = text.lines().take_while(|line| *line != "base dtab:");
+        let lines: Vec<&str> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
+        let mut line = lines.join("; ");
+        line.truncate(line.floor_char_boundary(MOST));
+        line
+    }
+
     /// Returns the text for a caller that is not trusted. It reveals nothing about the router's inside.
     fn untrusted_text(&self) -> &'static str {
         match self.row() {
@@ -274,6 +285,14 @@ impl Fault for Error {
 mod tests {
     use super::*;
     use crate::context::{OverrideLimits, OverrideSource, decode_overrides};
+
+    #[test]
+    fn a_log_has_one_line_without_dtabs() {
+        let text = "Unable to route request!\n\nservice name: /svc/a\nended at:\n  /b: no such name\nbase dtab:\n  /x => /y";
+        let line = Error::Unroutable(text.to_owned()).log_text();
+        assert_eq!(line, "Unable to route request!; service name: /svc/a; ended at:; /b: no such name");
+        assert_eq!(Error::Naming("ä".repeat(1000)).log_text().len(), 1024);
+    }
 
     #[test]
     fn a_token_is_refused_in_full_to_every_caller() {

@@ -10,7 +10,7 @@ pub(crate) use self::attempt::{
     Attempt, Carrier, PendingAttempt, StreamSlot, UpstreamEndpoint, UpstreamStream,
 };
 pub(crate) use self::outcome::Outcome;
-pub(crate) use self::record::{Observer, OverrideFate, Record};
+pub(crate) use self::record::{Observer, OverrideFate, REQUEST_ID, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
 
 use super::error::Error;

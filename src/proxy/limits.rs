@@ -2,7 +2,7 @@
 
 use crate::message;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -71,6 +71,41 @@ pub(crate) struct Counts {
     pub(crate) requests: Arc<AtomicUsize>,
     /// Connections that are open.
     pub(crate) connections: Arc<AtomicUsize>,
+    /// The turns of its log lines about requests that were not carried.
+    pub(crate) log_turns: Arc<LogTurns>,
+}
+
+/// The turns of a listener's log lines, over all workers: one a second.
+#[derive(Debug)]
+pub(crate) struct LogTurns {
+    began: Instant,
+    /// The time of the next turn, in milliseconds since the beginning.
+    next: AtomicU64,
+    /// How many lines found no turn since the last one that did.
+    skipped: AtomicU64,
+}
+
+impl Default for LogTurns {
+    fn default() -> Self {
+        Self { began: Instant::now(), next: AtomicU64::new(0), skipped: AtomicU64::new(0) }
+    }
+}
+
+impl LogTurns {
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    /// Takes a turn, if it is time for one; returns how many lines were left out before it.
+    pub(crate) fn take(&self) -> Option<u64> {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (now, next) = (millis(self.began.elapsed()), self.next.load(Relaxed));
+        let after = now.saturating_add(millis(Self::PAUSE));
+        // Of several workers, one gets the turn.
+        if now >= next && self.next.compare_exchange(next, after, Relaxed, Relaxed).is_ok() {
+            return Some(self.skipped.swap(0, Relaxed));
+        }
+        self.skipped.fetch_add(1, Relaxed);
+        None
+    }
 }
 
 impl Permits {
@@ -139,5 +174,20 @@ impl Http2Settings {
     pub(crate) fn header_list(&self, heads: &message::HeadLimits) -> u32 {
         let bytes = heads.line.saturating_add(heads.fields_bytes);
         self.max_header_list.unwrap_or_else(|| bytes.try_into().unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_line_has_a_turn_once_a_second() {
+        let turns = LogTurns::default();
+        assert_eq!([turns.take(), turns.take(), turns.take()], [Some(0), None, None]);
+        tokio::time::advance(Duration::from_millis(999)).await;
+        assert_eq!(turns.take(), None);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!([turns.take(), turns.take()], [Some(3), None]);
     }
 }

@@ -5,22 +5,24 @@ mod diagnosis;
 use self::diagnosis::Routing;
 use super::bind::{Binding, Bindings};
 use super::error::Error;
-use super::exchange::{OverrideFate, Record, Request, Response, TimeLimit, within};
-use super::limits::{Limits, Permit, Permits};
+use super::exchange::{OverrideFate, REQUEST_ID, Record, Request, Response, TimeLimit, within};
+use super::limits::{Limits, LogTurns, Permit, Permits};
 use super::metrics::Counters;
 use super::upstream::{ObjectPools, Route};
 use super::wire::body::Body;
 use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
 use super::wire::trailer_filter::TrailerFilter;
 use crate::context::{
-    Context, Grant, Overrides, Peer, Policy, Refusal, encode_error, encode_grpc_message, host_without_port,
+    Context, Grant, Overrides, Peer, Policy, Refusal, Trace, encode_error, encode_grpc_message,
+    host_without_port,
 };
-use crate::fault::Fault as _;
+use crate::fault::{Blame, Fault as _};
 use crate::identify::Identifiers;
 use crate::message::{Field, Framing, Head, KnownField, ResponseConnection};
 use crate::name::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// One listener's requests on one worker, by the settings that hold now.
@@ -34,6 +36,9 @@ pub(crate) struct Service {
     pub(crate) counters: Counters,
     /// The filter for the trailers of untrusted requests.
     pub(crate) trailers: Rc<TrailerFilter>,
+    pub(crate) log_turns: Arc<LogTurns>,
+    /// The label of the listener.
+    pub(crate) server: Rc<str>,
     pub(crate) pools: ObjectPools,
     pub(crate) scratch: ObjectPool<Scratch>,
 }
@@ -68,6 +73,9 @@ impl Service {
         }
         entered?;
         request.record.note_trace(context.trace());
+        if grant.is_trusted() {
+            request.record.note_caller_id(&request.head);
+        }
         let is_last = is_last_stop(&mut request.head)?;
         let is_diagnosed = diagnosis::is_wanted(&request.head, grant);
         if is_last && !is_diagnosed {
@@ -225,6 +233,9 @@ impl Service {
             head.append(b"content-type", b"text/plain; charset=utf-8");
             head.append(b"content-length", (text.len() + 1).to_string().as_bytes());
         }
+        if let Some(request) = request.filter(|_| error.blame() != Blame::Caller) {
+            tell_request_id(&mut head, request, trusted);
+        }
         if trusted {
             head.append(b"l5d-err", &encode_error(&text));
             if error.retryable() {
@@ -244,10 +255,38 @@ impl Service {
         Response::new(head, framing, body)
     }
 
-    /// Counts a request that was not carried.
-    pub(crate) fn count_error(&self, error: &Error) {
+    /// Counts a request that was not carried. Says why in the log, at `info` unless the caller is at fault; at most once a
+    /// second for each listener.
+    pub(crate) fn count_error(&self, error: &Error, record: &Record) {
         self.counters.failed(error);
-        tracing::debug!(%error, "not carried");
+        let turn = if error.blame() == Blame::Caller { None } else { self.log_turns.take() };
+        match turn {
+            Some(skipped) => {
+                let (router, server) = (self.policy.router(), &*self.server);
+                let id = record.trace().map_or_else(Vec::new, request_id);
+                let request_id = String::from_utf8_lossy(&id);
+                let reason = error.log_text();
+                tracing::info!(router, server, %request_id, skipped, "a request was not carried: {reason}");
+            }
+            None => tracing::debug!(%error, "not carried"),
+        }
+    }
+}
+
+/// Returns the id by which a request is known in logs: that of its trace.
+fn request_id(trace: &Trace) -> Vec<u8> {
+    let mut id = Vec::new();
+    trace.encode_root(&mut id);
+    id
+}
+
+/// Tells the caller by which id its request is found in the log: its own, if it is trusted and gave one.
+fn tell_request_id(head: &mut Head, request: &Request, trusted: bool) {
+    let own = request.head.find(REQUEST_ID).filter(|own| trusted && !own.is_empty());
+    match (own, request.record.trace()) {
+        (Some(own), _) => head.append(REQUEST_ID, own),
+        (None, Some(trace)) => head.append(REQUEST_ID, &request_id(trace)),
+        (None, None) => {}
     }
 }
 

@@ -223,6 +223,8 @@ fn make_routers(
                 limits: settings.limits,
                 permits: request_permits(settings, counts),
                 counters,
+                log_turns: Arc::clone(&counts.log_turns),
+                server: listener.label.as_str().into(),
                 pools: ObjectPools::default(),
                 scratch: ObjectPool::default(),
             };

@@ -131,8 +131,9 @@ async fn json_says_where_a_request_went_and_why_it_did_not() {
     client.get("a", "User-Agent: x\"\x0c\r\n").await.assert_status(400);
     let mut client = app.client().await;
     client.get("a", "User-Agent: caf\u{e9}\"\r\n").await.assert_status(200);
-    client.get("dead", "").await.assert_status(502);
-    client.get("nowhere", "").await.assert_status(502);
+    let dead_response = client.get("dead", "").await;
+    dead_response.assert_status(502);
+    client.get("nowhere", "X-Request-Id: mine\r\n").await.assert_status(502);
     client.get("a", "l5d-dtab: /a\r\n").await.assert_status(400);
     let server = format!("127.0.0.1/{}", app.running().listeners()[0].address.port());
     let sent = service.take_requests();
@@ -160,7 +161,12 @@ async fn json_says_where_a_request_went_and_why_it_did_not() {
     assert!(said(0, "error").contains("malformed"), "{}", objects[0]);
     assert_eq!((said(2, "name"), said(2, "endpoint")), ("/svc/dead".to_owned(), dead.to_string()));
     assert!(said(2, "error").contains(&dead.to_string()), "{}", objects[2]);
+    assert_eq!(dead_response.field("x-request-id"), Some(&*said(2, "request_id")));
     assert!(said(3, "error").contains("/svc/nowhere"), "{}", objects[3]);
+    assert_eq!(
+        (said(3, "caller_request_id"), said(2, "caller_request_id")),
+        ("mine".to_owned(), String::new())
+    );
     assert_eq!((said(4, "name"), said(4, "client")), ("/svc/a".to_owned(), String::new()));
     assert!(said(4, "error").contains("l5d-dtab"), "{}", objects[4]);
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{
     Message, Names, Service, TestApp, Upstream, dead_address, ok, one_router, routing_to, time_flies, until,
+    with_servers,
 };
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -110,6 +111,37 @@ async fn a_name_that_leads_nowhere_is_shown_with_both_dtabs() {
         assert_eq!(l5d_err(&response).trim_end(), text.trim_end());
     }
     assert_eq!(app.total("router_faults", &[]), table.len() as u64);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_error_says_where_the_name_ended_or_by_which_id_it_is_found() {
+    let dtab = "/svc => /host; /host => /srv; /srv/failing => /$/inet/1.2.3.4";
+    let app = TestApp::start(&with_servers(dtab, &["", ", trust: nobody"])).await;
+    let is_id = |id: &str| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (mut trusted, mut stranger) = (app.client_of("http", 0).await, app.client_of("http", 1).await);
+    for (host, end) in [
+        ("web", "ended at:\n  /srv/web (/host => /srv): no such name\n"),
+        (
+            "failing",
+            "ended at:\n  /$/inet/1.2.3.4 (/srv/failing => /$/inet/1.2.3.4): failed: /$/inet/1.2.3.4: the port",
+        ),
+    ] {
+        let response = trusted.get(host, "x-request-id: my-own\r\n").await;
+        response.assert_status(502);
+        assert!(response.text().contains(end), "{}", response.text());
+        assert_eq!(response.field("x-request-id"), Some("my-own"));
+        assert!(trusted.get(host, "").await.field("x-request-id").is_some_and(is_id));
+
+        let response = stranger.get(host, "x-request-id: my-own\r\n").await;
+        response.assert_status(502);
+        assert!(!response.text().contains("srv"), "{}", response.text());
+        assert!(response.field("x-request-id").is_some_and(is_id), "{response:?}");
+    }
+    // Where the caller is at fault, it needs none.
+    let response = trusted.get("web", "l5d-dtab: /a\r\n").await;
+    response.assert_status(400);
+    assert_eq!(response.field("x-request-id"), None);
     app.stop().await;
 }
 

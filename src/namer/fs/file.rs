@@ -76,6 +76,12 @@ impl Content {
         })
     }
 
+    /// Returns why the file is not a name file, if it has bad lines and no good one: that is no file without endpoints.
+    pub(super) fn garbage(&self) -> Option<String> {
+        let BadLine { line, text, reason } = self.bad_lines.first().filter(|_| self.lines.is_empty())?;
+        Some(format!("no line of its file is an endpoint; line {line}, `{}`: {reason}", text.escape_debug()))
+    }
+
     /// Returns the endpoints of the lines, with the addresses of hosts in the place of their names, each with the port
     /// and the weight of its line. Of equal addresses the first counts.
     pub(super) fn endpoints(&self, known: impl Fn(&str) -> DnsState<IpAddr>) -> FileEndpoints {

@@ -225,7 +225,10 @@ impl NameFile {
     /// Updates the endpoints from the lines and from the addresses of the hosts in them.
     fn update_endpoints(&mut self, hosts: &HostSet) {
         let found = match &self.reading {
-            Reading::Content(content) => content.endpoints(|name| hosts.known(name)),
+            Reading::Content(content) => match content.garbage() {
+                Some(reason) => FileEndpoints { trouble: Some(reason.into()), ..FileEndpoints::default() },
+                None => content.endpoints(|name| hosts.known(name)),
+            },
             Reading::Missing => {
                 self.good = false;
                 FileEndpoints::default()

@@ -287,12 +287,32 @@ async fn a_bad_line_is_reported_and_the_good_ones_serve() {
         ]
     );
     assert_eq!((state.bad, state.endpoints, &state.unreadable), (2, 1, &None));
-    for text in ["", "# nothing\n", "10.0.0.256 80\n", "example.org 80\n"] {
+    for (text, expected) in [
+        ("", "neg"),
+        ("# nothing\n", "neg"),
+        ("example.org 80\n", "neg"),
+        // Without a good line it is no name file.
+        ("10.0.0.256 80\n", "/#/io.l5d.fs/web / 10.0.0.2:80 stale"),
+    ] {
+        folder.replace("web", "10.0.0.2 80");
+        web.becomes("/#/io.l5d.fs/web / 10.0.0.2:80").await;
         folder.replace("web", text);
-        web.becomes("neg").await;
+        web.becomes(expected).await;
         folder.replace("web", "10.0.0.2 80");
         web.becomes("/#/io.l5d.fs/web / 10.0.0.2:80").await;
     }
+}
+
+#[tokio::test]
+async fn a_file_of_garbage_says_so() {
+    let folder = Folder::new();
+    folder.write("web", "# Ours.\n<html>\n\x1b[2J\n");
+    let mut web = folder.ask("/web");
+    web.becomes("failed").await;
+    let AnswerState::Failed(reason) = web.0.look().state else { panic!("it failed") };
+    assert!(reason.starts_with("no line of its file is an endpoint; line 2, `<html>`: "), "{reason}");
+    folder.replace("web", "10.0.0.1 80\n<html>\n");
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80").await;
 }
 
 #[tokio::test]

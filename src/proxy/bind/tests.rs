@@ -318,7 +318,10 @@ async fn unused_names_are_dropped() {
 async fn a_failure_is_not_cached_for_long() {
     let scene = scene();
     let failed = scene.bind("/svc/failed", "").await;
-    assert_eq!(routed(&failed).unwrap_err(), "it is down");
+    assert_eq!(
+        routed(&failed).unwrap_err(),
+        "it is down\n\nservice name: /svc/failed\nended at:\n  /#/all/failed (/svc => /#/all): failed: it is down"
+    );
     assert!(
         Rc::ptr_eq(&failed, &scene.bind("/svc/failed", "").await),
         "many requests do not evaluate it many times"
@@ -339,6 +342,21 @@ async fn an_override_that_leads_nowhere_is_named() {
     ];
     for (overrides, unbound) in table {
         assert_eq!(scene.bind("/svc/a", overrides).await.unbound.as_deref(), unbound, "{overrides}");
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_error_says_at_which_steps_the_name_ended() {
+    let scene = scene();
+    for (name, overrides, expected) in [
+        ("/svc/gone", "/svc => ~", "\n  /none (/svc/gone => /none | ~): no such name\n  ~ (/svc/gone"),
+        ("/svc/a", "/svc => /x; /x => !", "\n  ! (/x => !): fails on purpose\nbase"),
+        ("/svc/a", "/svc => $", "\n  $ (/svc => $): no members\nbase"),
+        ("/nowhere", "", "\nended at:\n  /nowhere: no such name\nbase"),
+    ] {
+        scene.naming.send_modify(|naming| naming.dtab = "/svc/gone => /none | ~".parse().unwrap());
+        let text = routed(&*scene.bind(name, overrides).await).unwrap_err();
+        assert!(text.contains(expected), "{name} under {overrides}: {text}");
     }
 }
 

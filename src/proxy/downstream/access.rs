@@ -179,6 +179,12 @@ impl Observer for AccessLine {
         }
     }
 
+    fn numbered(&mut self, id: &[u8]) {
+        if let LineDraft::Json(draft) = &mut self.draft {
+            draft.bytes("caller_request_id", id);
+        }
+    }
+
     fn named(&mut self, name: &PathBuf) {
         if let LineDraft::Json(draft) = &mut self.draft {
             draft.bytes("name", name.to_path().to_string().as_bytes());

@@ -200,7 +200,7 @@ impl Http1Turn<'_> {
                 return Continuation::Close;
             }
             Err(error) => {
-                self.service.count_error(&error);
+                self.service.count_error(&error, &request.record);
                 request.record.fail(&error);
                 terms.keep_alive &= !error.ends_connection();
                 self.service.error_response(self.peer, &error, Some(request))
@@ -260,7 +260,7 @@ impl Http1Turn<'_> {
 
     /// Answers input that is not a request, or not a valid one.
     async fn refuse(&self, error: &Error, mut record: Record) -> Continuation {
-        self.service.count_error(error);
+        self.service.count_error(error, &record);
         record.fail(error);
         let terms = ResponseTerms {
             keep_alive: false,

@@ -93,7 +93,7 @@ impl Http2Turn {
             // The caller ended its own request early.
             Err(Error::RequestBody(_)) => return self.reply.reset(Reason::PROTOCOL_ERROR),
             Err(error) => {
-                self.service.count_error(&error);
+                self.service.count_error(&error, &request.record);
                 request.record.fail(&error);
                 if let Error::Reset { source, repeatable: false, .. } = &error
                     && let Some(reason) = refusal_code(source)

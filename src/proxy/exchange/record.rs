@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::time::Instant;
 
+/// The field by which a caller finds its request in a log.
+pub(crate) const REQUEST_ID: &[u8] = b"x-request-id";
+
 /// The record of one request, from its head to the last byte of its response.
 ///
 /// Every request has one, and it allocates nothing. A log that wants more, such as the name as text, is an
@@ -19,6 +22,8 @@ use tokio::time::Instant;
 pub(crate) struct Record {
     /// The time at which the head had come.
     began: Instant,
+    /// Its position in its trace, once it has entered.
+    trace: Option<Trace>,
     /// The status that the caller was sent; `None` before that.
     status: Option<u16>,
     /// The `Content-Length` of that response.
@@ -79,6 +84,9 @@ pub(crate) trait Observer {
     /// Notes the position of the request in its trace.
     fn traced(&mut self, trace: &Trace);
 
+    /// Notes the id that a trusted caller gave it.
+    fn numbered(&mut self, id: &[u8]);
+
     /// Notes the logical name.
     fn named(&mut self, name: &PathBuf);
 
@@ -97,6 +105,7 @@ impl Record {
     pub(crate) fn new(observer: Option<Box<dyn Observer>>) -> Self {
         Self {
             began: Instant::now(),
+            trace: None,
             status: None,
             length: None,
             sent: Cell::new(0),
@@ -112,6 +121,11 @@ impl Record {
     /// Returns when the request began.
     pub(crate) fn began(&self) -> Instant {
         self.began
+    }
+
+    /// Returns the position of the request in its trace, once it has entered.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// Returns the status that the caller was sent, if any was.
@@ -151,7 +165,17 @@ impl Record {
 
     /// Notes the position of the request in its trace.
     pub(crate) fn note_trace(&mut self, trace: &Trace) {
+        self.trace = Some(*trace);
         self.tell(|observer| observer.traced(trace));
+    }
+
+    /// Notes the id that a trusted caller gave its request. It is looked for only for an observer.
+    pub(crate) fn note_caller_id(&mut self, head: &Head) {
+        if let Some(observer) = &mut self.observer
+            && let Some(id) = head.find(REQUEST_ID)
+        {
+            observer.numbered(id);
+        }
     }
 
     /// Notes the logical name.
@@ -240,6 +264,7 @@ impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             began: _,
+            trace: _,
             status,
             length,
             sent,
@@ -275,6 +300,7 @@ mod tests {
 
     impl Observer for Ends {
         fn traced(&mut self, _: &Trace) {}
+        fn numbered(&mut self, _: &[u8]) {}
         fn named(&mut self, _: &PathBuf) {}
         fn bound(&mut self, _: &str) {}
         fn failed(&mut self, _: &Error) {}

@@ -7,6 +7,7 @@ struct Blank;
 
 impl Observer for Blank {
     fn traced(&mut self, _: &Trace) {}
+    fn numbered(&mut self, _: &[u8]) {}
     fn named(&mut self, _: &PathBuf) {}
     fn bound(&mut self, _: &str) {}
     fn failed(&mut self, _: &Error) {}
