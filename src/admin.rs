@@ -24,6 +24,7 @@ mod state;
 
 pub use self::server::serve;
 
+use crate::context::OverrideLimits;
 use crate::drain::{Stage, Stages};
 use crate::interpret::{NamerHandle, Namers, Naming};
 use crate::kubernetes::ApiClients;
@@ -69,6 +70,21 @@ pub struct RouterView {
     pub naming: watch::Receiver<Naming>,
     /// The store that holds more of its dtab, if there is one.
     pub store: Option<DtabStore>,
+    /// Its listeners.
+    pub listeners: Vec<ListenerView>,
+}
+
+/// One listener, as the admin server shows it.
+#[derive(Clone, Debug)]
+pub struct ListenerView {
+    /// Its label.
+    pub label: String,
+    /// Whether it trusts any caller to override.
+    pub trusts_anyone: bool,
+    /// The trust and its reason, in words: ``trusts nobody: `trust: nobody` is set``.
+    pub trust: String,
+    /// The limits on overrides.
+    pub limits: OverrideLimits,
 }
 
 /// The readiness of the routers for requests: not before their listeners serve, and not while they drain.

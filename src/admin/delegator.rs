@@ -4,6 +4,8 @@
 //! request, and comes after the router's own, live dtab, unless `baseDtab` takes its place. In Linkerd, `dtab` is the
 //! whole dtab, and a caller that asks about an override has to send a copy of all other entries with it.
 
+mod overriding;
+
 use super::query::Query;
 use super::response::{PageResponse, json, text};
 use super::{AdminState, RouterView};
@@ -50,6 +52,8 @@ struct DelegationParameters {
 #[derive(Debug)]
 struct DelegationQuery {
     path: Path,
+    /// The overrides as they were written.
+    written: String,
     dtab: Dtab,
     base: Option<Dtab>,
 }
@@ -122,9 +126,10 @@ async fn explain_name(
     let reading = tokio::task::spawn_blocking(move || parse(&parameters)).await;
     // An error is a panic of the blocking task, or the end of the runtime.
     let reading = reading.map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
-    let DelegationQuery { path, dtab, base } = reading?;
+    let DelegationQuery { path, written, dtab: own, base } = reading?;
     let naming = router.naming.borrow().clone();
-    let dtab = base.unwrap_or(naming.dtab).concat(&dtab);
+    let base = base.unwrap_or(naming.dtab);
+    let dtab = base.concat(&own);
     let mut answers = AnswerTable::new(namer_handle.clone(), naming.namers);
     let settled = timeout(WAIT, settle(&dtab, &path, Explore::All, &mut answers)).await;
     let delegation = settled.unwrap_or_else(|_| {
@@ -135,8 +140,11 @@ async fn explain_name(
         DelegationOutcome::Pending => StatusCode::SERVICE_UNAVAILABLE,
         DelegationOutcome::Bound(_) | DelegationOutcome::Failed(_) => StatusCode::OK,
     };
-    let shown = render::json(&delegation).with_outcome(&delegation).with_staleness(&answers);
-    Ok(json(status, &shown, false))
+    let mut tree = render::json(&delegation).with_outcome(&delegation).with_staleness(&answers);
+    if !own.is_empty() {
+        tree = tree.with_override(overriding::report(&delegation, base.len(), &written, router));
+    }
+    Ok(json(status, &tree, false))
 }
 
 /// Returns the router of a label; without one, the only router there is.
@@ -160,14 +168,15 @@ fn choose_router<'a>(
 fn parse(parameters: &DelegationParameters) -> Result<DelegationQuery, DelegationError> {
     let invalid = |what: &str, error: &ParseError| bad_request(&format!("Invalid {what}: {error}"));
     let dtab = |what, text: &str| text.parse().map_err(|error| invalid(what, &error));
-    let own = dtab("dtab", parameters.dtab.as_deref().unwrap_or_default())?;
+    let written = parameters.dtab.clone().unwrap_or_default();
+    let own = dtab("dtab", &written)?;
     let base = parameters.base_dtab.as_deref().map(|text| dtab("baseDtab", text)).transpose()?;
     let path = parameters
         .path
         .as_deref()
         .ok_or_else(|| bad_request("Invalid path: the parameter path is missing"))?;
     let path = path.parse().map_err(|error| invalid("path", &error))?;
-    Ok(DelegationQuery { path, dtab: own, base })
+    Ok(DelegationQuery { path, written, dtab: own, base })
 }
 
 /// Returns a refusal with 400.

@@ -2,7 +2,8 @@
 
 use super::naming::RouterNaming;
 use super::{Error, reload, settings};
-use crate::config::{Config, Router, Warning};
+use crate::config::{Config, Router, Server, Warning};
+use crate::context::Trust;
 use crate::context::token::{KeyFiles, OpenKeys};
 use crate::identify::{self, Ingresses};
 use crate::interpret::Namers;
@@ -218,8 +219,19 @@ fn router_views(
             prefix: router.dst_prefix.clone(),
             naming: base.naming(),
             store,
+            listeners: router.servers.iter().map(listener_view).collect(),
         });
     views.collect()
+}
+
+/// Returns a listener as the admin server shows it.
+fn listener_view(server: &Server) -> admin::ListenerView {
+    admin::ListenerView {
+        label: server.label.clone().unwrap_or_else(|| server.address().to_string()),
+        trusts_anyone: server.trust != Trust::Nobody,
+        trust: server.trust_reason.clone(),
+        limits: server.overrides.clone(),
+    }
 }
 
 impl ReloadMetrics {

@@ -1,7 +1,7 @@
 //! What the admin server shows of the running app.
 
 use crate::support::{
-    Message, Names, Service, TestApp, Wire, ok, one_router, read, routing_to, until, within,
+    Message, Names, Service, TestApp, Wire, ok, one_router, read, routing_to, until, with_servers, within,
 };
 use serde_json::json;
 
@@ -242,11 +242,12 @@ async fn the_delegator_answers_with_linkerds_tree() {
     let app = TestApp::start(&one_router(DTAB, "")).await;
     let expected = concat!(
         r#"{"type":"delegate","path":"/a/x","taken":true,"delegate":"#,
-        r#"{"type":"alt","path":"/b/x","dentry":{"prefix":"/a","dst":"/b"},"taken":true,"alt":["#,
-        r#"{"type":"leaf","path":"/$/inet/127.0.0.1/80/x","dentry":{"prefix":"/b","dst":"/$/inet/127.0.0.1/80"},"taken":true,"#,
+        r#"{"type":"alt","path":"/b/x","dentry":{"prefix":"/a","dst":"/b"},"entry":0,"taken":true,"alt":["#,
+        r#"{"type":"leaf","path":"/$/inet/127.0.0.1/80/x","dentry":{"prefix":"/b","dst":"/$/inet/127.0.0.1/80"},"#,
+        r#""entry":2,"taken":true,"#,
         r#""bound":{"addr":{"type":"bound","addrs":[{"ip":"127.0.0.1","port":80,"meta":{}}],"meta":{}},"#,
         r#""id":"/$/inet/127.0.0.1/80","path":"/x"}},"#,
-        r#"{"type":"neg","path":"~","dentry":{"prefix":"/b","dst":"~"},"taken":false}]},"#,
+        r#"{"type":"neg","path":"~","dentry":{"prefix":"/b","dst":"~"},"entry":1,"taken":false}]},"#,
         r#""outcome":"/$/inet/127.0.0.1/80/x"}"#,
     );
     let answer = get(&app, "/delegator.json?namespace=http&path=/a/x").await;
@@ -286,6 +287,48 @@ async fn the_delegator_adds_the_routers_dtab_unless_another_is_sent() {
     let shown = app.json("/routers.json").await;
     assert_eq!((&shown[0]["label"], &shown[0]["dstPrefix"]), (&json!("http"), &json!("/svc")));
     assert_eq!(shown[0]["dtab"][3], json!({ "prefix": "/svc", "dst": "/a" }));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_delegator_tells_what_became_of_an_override_and_who_follows_it() {
+    let servers = [
+        "",
+        ", label: strict, trust: nobody",
+        ", label: here, trust: everybody, overrides: {prefixes: [/b]}",
+        ", label: there, trust: everybody, overrides: {destinations: [\"/#/x/**\"]}",
+    ];
+    let app = TestApp::start(&with_servers(DTAB, &servers)).await;
+    let told = async |dtab: &str| {
+        let query =
+            format!("/delegator.json?path=/svc&dtab={}", dtab.replace('>', "%3E").replace('&', "%26"));
+        let told = app.json(&query).await["override"].clone();
+        let list = |name: &str| -> Vec<String> {
+            told[name].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        (told["baseEntries"].clone(), list("warnings"), list("listeners"))
+    };
+    let (base, warnings, listeners) = told("/a=>/$/inet/127.0.0.1/81;/x=>/y").await;
+    assert_eq!(
+        (base, &*warnings),
+        (json!(4), &["/x=>/y matched nothing on the way of this name".to_owned()][..])
+    );
+    assert!(listeners[0].contains(" follows it: it trusts everybody: no `trust` is set"), "{listeners:?}");
+    assert_eq!(listeners[1], "strict drops it: it trusts nobody: `trust: nobody` is set");
+    assert!(listeners[2].starts_with("here refuses it: ") && listeners[2].contains("/a"), "{listeners:?}");
+    assert!(
+        listeners[3].starts_with("there refuses it: overrides may not lead to /$/inet/127.0.0.1/81"),
+        "{listeners:?}"
+    );
+    let (_, warnings, listeners) = told("/b=>/nowhere").await;
+    assert_eq!(warnings, ["/b=>/nowhere leads nowhere: the name goes where the other entries lead"]);
+    assert!(listeners[2].starts_with("here follows it: it trusts everybody"), "{listeners:?}");
+    let (_, warnings, _) = told("/b=>3*/$/inet/127.0.0.1/81&1*!").await;
+    assert_eq!(
+        warnings,
+        ["/b=>3*/$/inet/127.0.0.1/81 & ! loses 25 %, which the branches that are left take"]
+    );
+    assert!(app.json("/delegator.json?path=/svc").await["override"].is_null());
     app.stop().await;
 }
 

@@ -7,6 +7,11 @@ const at = (id) => document.getElementById(id);
 const MOST_ENTRIES = 500;
 const MOST_ROWS = 500;
 const MOST_ADDRESSES = 20;
+// How often one path is drawn below itself, and how deep steps are drawn, before the rest is folded: it is a loop.
+const MOST_ROUNDS = 3;
+const MOST_DEPTH = 30;
+// How many names are tried for one that leads somewhere.
+const MOST_EXAMPLES = 12;
 
 let routers = [];
 let asking = null;
@@ -57,24 +62,32 @@ function age(path, namers) {
   return null;
 }
 
-// A step with the steps below it. Below a step that was not taken, no step was.
-function step(node, { base, namers }, before, aboveTaken) {
+// The entry that led to a step: its number in the dtab, as `signpost delegate` counts, and the entry.
+function entryOf(node, base) {
+  const parts = [" ", element("span", "soft", `${node.entry + 1}:`), " ", element("code", "entry", arrow(node.dentry))];
+  if (node.entry >= base) parts.push(" ", element("span", "own", "from the override"));
+  return parts;
+}
+
+// A step with the steps below it. Below a step that was not taken, no step was. `around` are the paths above; steps that
+// go round are folded once.
+function step(node, { base, namers, around = [] }, before, aboveTaken) {
   const line = element("div", "");
   if (before) line.append(element("span", "weight", before), " ");
   line.append(element("code", "path", node.path));
-  if (node.dentry) {
-    const entry = arrow(node.dentry);
-    line.append(" ", element("code", "entry", entry));
-    if (!base.has(entry)) line.append(" ", element("span", "own", "from the override"));
-  }
+  if (node.dentry) line.append(...entryOf(node, base));
   const said = result(node);
   if (said) line.append(" ", element("span", said[0], said[1]));
   const old = node.type === "delegate" ? null : age(node.path, namers);
   if (old) line.append(" ", element("span", old[0], old[1]));
   if (!node.taken && aboveTaken) line.append(" ", element("span", "soft", "(not taken)"));
   const item = element("li", node.taken ? "taken" : "skipped", line);
-  const children = below(node).map(([child, weight]) => step(child, { base, namers }, weight, node.taken));
-  if (children.length > 0) item.append(element("ul", "", ...children));
+  const isLoop = around !== null && (around.filter((path) => path === node.path).length >= MOST_ROUNDS || around.length >= MOST_DEPTH);
+  const inner = around === null || isLoop ? null : [...around, node.path];
+  const children = below(node).map(([child, weight]) => step(child, { base, namers, around: inner }, weight, node.taken));
+  if (children.length === 0) return item;
+  const list = element("ul", "", ...children);
+  item.append(isLoop ? element("details", "", element("summary", "soft", "again, and so on"), list) : list);
   return item;
 }
 
@@ -95,9 +108,18 @@ function showError(text) {
 
 function clear() {
   at("outcome").replaceChildren();
+  showList("warnings", []);
+  showList("listeners", []);
+  at("following").hidden = true;
   at("answer").replaceChildren();
   at("answer").hidden = true;
   showError("");
+}
+
+// Shows texts as a list, or hides the list when there are none.
+function showList(id, texts) {
+  at(id).replaceChildren(...texts.map((text) => element("li", "", text)));
+  at(id).hidden = texts.length === 0;
 }
 
 // "12 s", "3 min", "5 h".
@@ -154,12 +176,51 @@ function drawKnown(namers, watches) {
   if (shown.length === 0) at("states").textContent = "Nothing: no name is in use.";
 }
 
+const leads = (tree) => !/^([~!$] |pending|failed)/.test(tree.outcome);
+
 function draw(tree, namers) {
-  const base = new Set((chosen()?.dtab ?? []).map(arrow));
-  const leads = !/^([~!$]|pending|failed)/.test(tree.outcome);
-  at("outcome").replaceChildren("Leads to ", element("b", leads ? "good" : "bad", tree.outcome));
+  const base = tree.override?.baseEntries ?? Infinity;
+  at("outcome").replaceChildren("Leads to ", element("b", leads(tree) ? "good" : "bad", tree.outcome));
+  showList("warnings", tree.override?.warnings ?? []);
+  showList("listeners", tree.override?.listeners ?? []);
+  at("following").hidden = !tree.override;
   at("answer").replaceChildren(element("ul", "", step(tree, { base, namers }, "", true)));
   at("answer").hidden = false;
+}
+
+const delegate = (question, signal) =>
+  fetch("delegator.json", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(question),
+    signal,
+  });
+
+// Names that may lead somewhere: what the entries end in, behind the prefix, as identifiers make names of hosts.
+function examples({ dstPrefix, dtab }) {
+  const prefix = dstPrefix === "/" ? "" : dstPrefix;
+  const labels = new Set(dtab.map((entry) => entry.prefix.split("/").at(-1)).filter((label) => /^[a-z][\w.-]*$/i.test(label)));
+  return [...labels].flatMap((label) => [`${prefix}/1.1/GET/${label}`, `${prefix}/${label}`]).slice(-MOST_EXAMPLES);
+}
+
+// Puts a name that leads somewhere into the empty field, if one is found.
+async function showExample(router) {
+  at("path").placeholder = "";
+  for (const path of examples(router).reverse()) {
+    const response = await delegate({ namespace: router.label, path, dtab: "" }).catch(() => null);
+    if (chosen() !== router) return;
+    if (response?.ok && leads(await response.json())) {
+      at("path").placeholder = path;
+      return;
+    }
+  }
+}
+
+// The answer is that to another question now.
+function forget() {
+  asking?.abort();
+  asking = null;
+  clear();
 }
 
 async function ask() {
@@ -170,12 +231,7 @@ async function ask() {
   at("outcome").textContent = "Asking…";
   const question = { namespace: at("router").value, path: at("path").value, dtab: at("override").value };
   try {
-    const response = await fetch("delegator.json", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(question),
-      signal: mine.signal,
-    });
+    const response = await delegate(question, mine.signal);
     const isTree = response.headers.get("Content-Type") === "application/json";
     const answer = isTree ? await response.json() : await response.text();
     if (asking !== mine) return;
@@ -203,23 +259,24 @@ function showRouter() {
   }
   at("entries").replaceChildren(...entries);
   at("prefix").textContent = router.dstPrefix;
-  at("path").placeholder = `${router.dstPrefix === "/" ? "" : router.dstPrefix}/world`;
+  showExample(router);
 }
 
 // Takes over the values behind the #, and asks when they name a path.
 function follow() {
   const said = new URLSearchParams(location.hash.slice(1));
-  if (routers.some((router) => router.label === said.get("router"))) at("router").value = said.get("router");
+  const label = said.get("router");
+  const isKnown = routers.some((router) => router.label === label);
+  if (isKnown) at("router").value = label;
   at("path").value = said.get("path") ?? "";
   at("override").value = said.get("dtab") ?? "";
   if (said.has("known")) at("known").open = true;
   showRouter();
-  if (at("path").value) ask();
-  else {
-    asking?.abort();
-    asking = null;
-    clear();
-  }
+  if (label && !isKnown) {
+    forget();
+    showError(`There is no router ${label}: there are ${routers.map((router) => router.label).join(", ")}.`);
+  } else if (at("path").value) ask();
+  else forget();
 }
 
 function submit(event) {
@@ -234,6 +291,7 @@ function submit(event) {
 
 async function start() {
   at("question").addEventListener("submit", submit);
+  at("question").addEventListener("input", forget);
   at("router").addEventListener("change", showRouter);
   at("known").addEventListener("toggle", showKnown);
   addEventListener("hashchange", follow);

@@ -29,8 +29,13 @@ async fn ask(dtab: &str) -> (StatusCode, String) {
     let silent: Arc<dyn Namer> = Arc::new(Silent::default());
     let namers = Namers::new(vec![(Path::from_elems(["#"]), silent)]);
     let naming = watch::channel(Naming { dtab: dtab.parse().unwrap(), namers }).1;
-    let routers =
-        [RouterView { label: "http".into(), prefix: Path::from_elems(["svc"]), naming, store: None }];
+    let routers = [RouterView {
+        label: "http".into(),
+        prefix: Path::from_elems(["svc"]),
+        naming,
+        store: None,
+        listeners: Vec::new(),
+    }];
     let parameters = DelegationParameters { path: Some("/svc".into()), ..DelegationParameters::default() };
     let answer = explain_name(parameters, &routers, &namer_handle()).await.unwrap();
     let status = answer.status();
@@ -46,7 +51,7 @@ async fn a_name_that_is_pending_after_the_wait_is_shown_so_far() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     let expected = concat!(
         r##"{"type":"delegate","path":"/svc","taken":true,"delegate":{"type":"pending","path":"/#/slow","##,
-        r##""dentry":{"prefix":"/svc","dst":"/#/slow"},"taken":true},"##,
+        r##""dentry":{"prefix":"/svc","dst":"/#/slow"},"entry":0,"taken":true},"##,
         r##""outcome":"pending: a namer has not answered"}"##,
     );
     assert_eq!(tree, expected);

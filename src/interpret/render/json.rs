@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Returns a delegation in the shape of Linkerd 1's `delegator.json`, to be serialized.
 pub fn json(delegation: &Delegation) -> DelegationJson<'_> {
     let dentries = delegation.dtab.iter().collect();
-    DelegationJson { dentries, step: &delegation.step, outcome: None, answers: None }
+    DelegationJson { dentries, step: &delegation.step, outcome: None, answers: None, overriding: None }
 }
 
 /// A delegation as JSON: the answer of Linkerd 1.7.5 at `/delegator.json`, with the members in its order.
@@ -28,6 +28,19 @@ pub struct DelegationJson<'a> {
     step: &'a Step,
     outcome: Option<&'a DelegationOutcome>,
     answers: Option<&'a AnswerTable>,
+    overriding: Option<OverrideReport>,
+}
+
+/// The facts about an override that are told beside the tree of a delegation.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideReport {
+    /// How many entries of the dtab are the base's; all others are the override's.
+    pub base_entries: usize,
+    /// The reasons to doubt the override, in words.
+    pub warnings: Vec<String>,
+    /// Each listener, with whether it would follow the override, in words.
+    pub listeners: Vec<String>,
 }
 
 impl<'a> DelegationJson<'a> {
@@ -38,41 +51,44 @@ impl<'a> DelegationJson<'a> {
         self
     }
 
-    /// Adds one more member at the root, `outcome`: the outcome as one line of text for people.
+    /// Adds one more member at the root, `outcome`: the outcome as one line of text for people. Each node with a `dentry`
+    /// has its position in the dtab, `entry`, too: equal entries are told apart.
     pub const fn with_outcome(mut self, delegation: &'a Delegation) -> Self {
         self.outcome = Some(&delegation.outcome);
         self
+    }
+
+    /// Adds one more member at the root, `override`.
+    #[must_use]
+    pub fn with_override(self, report: OverrideReport) -> Self {
+        Self { overriding: Some(report), ..self }
     }
 }
 
 impl Serialize for DelegationJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { dentries, step, outcome, answers } = self;
-        let (dentry, within) = (step.dentry, &step.path);
-        let root = JsonNode { dentries, step, dentry, within, outcome: *outcome, answers: *answers };
+        let step = self.step;
+        let root = JsonNode { all: self, step, dentry: step.dentry, within: &step.path, is_root: true };
         root.past_paths_of_namers().serialize(serializer)
     }
 }
 
 /// One node of the JSON tree.
 struct JsonNode<'a> {
-    dentries: &'a [&'a Dentry],
+    all: &'a DelegationJson<'a>,
     step: &'a Step,
     /// The position of the entry that led here, also through the tree of a namer.
     dentry: Option<usize>,
     /// The path whose lookup led here.
     within: &'a Path,
-    /// The outcome, at the root only.
-    outcome: Option<&'a DelegationOutcome>,
-    /// The answers that the delegation rests on, if staleness is shown.
-    answers: Option<&'a AnswerTable>,
+    is_root: bool,
 }
 
 impl<'a> JsonNode<'a> {
     /// Returns the node of a step below this one.
     fn below(&self, step: &'a Step) -> Self {
         let dentry = step.dentry.or(self.dentry);
-        let node = Self { step, dentry, within: &self.step.path, outcome: None, ..*self };
+        let node = Self { all: self.all, step, dentry, within: &self.step.path, is_root: false };
         node.past_paths_of_namers()
     }
 
@@ -131,11 +147,14 @@ impl Serialize for JsonNode<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", self.kind())?;
         map.serialize_entry("path", &self.path())?;
-        if let Some(dentry) = self.dentry.and_then(|at| self.dentries.get(at)) {
+        if let Some((at, dentry)) = self.dentry.and_then(|at| Some((at, self.all.dentries.get(at)?))) {
             map.serialize_entry("dentry", &JsonDentry(dentry))?;
+            if self.all.outcome.is_some() {
+                map.serialize_entry("entry", &at)?;
+            }
         }
         map.serialize_entry("taken", &self.step.taken)?;
-        if let Some(since) = self.answers.and_then(|answers| answers.stale_since(&self.step.path)) {
+        if let Some(since) = self.all.answers.and_then(|answers| answers.stale_since(&self.step.path)) {
             map.serialize_entry("staleSeconds", &since.elapsed().as_secs_f64())?;
         }
         match &self.step.kind {
@@ -155,7 +174,10 @@ impl Serialize for JsonNode<'_> {
             StepKind::Failed(failure) => map.serialize_entry("message", &failure.to_string())?,
             StepKind::Neg | StepKind::Fail | StepKind::Empty | StepKind::Pending | StepKind::Unexplored => {}
         }
-        if let Some(outcome) = self.outcome {
+        if let (true, Some(report)) = (self.is_root, &self.all.overriding) {
+            map.serialize_entry("override", report)?;
+        }
+        if let (true, Some(outcome)) = (self.is_root, self.all.outcome) {
             map.serialize_entry("outcome", &outcome_text(outcome))?;
         }
         map.end()

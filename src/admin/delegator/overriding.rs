@@ -1,0 +1,77 @@
+//! The facts about an override that the page tells beside its tree: what it did not do, and which listeners follow it.
+
+use crate::admin::{ListenerView, RouterView};
+use crate::context::{OverrideSource, decode_overrides};
+use crate::interpret::render::OverrideReport;
+use crate::interpret::{Delegation, Step, StepKind, lost_shares, percent, steered_leaves, unbound_override};
+use std::collections::BTreeSet;
+
+/// Returns the report of an override, as it was written, whose entries follow `base_entries` others in the delegation's dtab.
+pub(super) fn report(
+    delegation: &Delegation,
+    base_entries: usize,
+    written: &str,
+    router: &RouterView,
+) -> OverrideReport {
+    let verdict = |listener| verdict(listener, written, delegation, base_entries);
+    OverrideReport {
+        base_entries,
+        warnings: warnings(delegation, base_entries),
+        listeners: router.listeners.iter().map(verdict).collect(),
+    }
+}
+
+/// Returns the reasons to doubt an override.
+fn warnings(delegation: &Delegation, base_entries: usize) -> Vec<String> {
+    let mut met = BTreeSet::new();
+    collect_entries(&delegation.step, &mut met);
+    let entries = delegation.dtab.iter().enumerate().skip(base_entries);
+    let unmatched = entries.filter(|(at, _)| !met.contains(at));
+    let mut warnings: Vec<String> =
+        unmatched.map(|(_, entry)| format!("{entry:#} matched nothing on the way of this name")).collect();
+    if let Some(entry) = unbound_override(delegation, base_entries) {
+        warnings.push(format!("{entry:#} leads nowhere: the name goes where the other entries lead"));
+    }
+    for lost in lost_shares(delegation, base_entries) {
+        if let Some(entry) = lost.overriding.and_then(|at| delegation.dtab.iter().nth(at)) {
+            let percent = percent(lost.share);
+            warnings.push(format!("{entry:#} loses {percent} %, which the branches that are left take"));
+        }
+    }
+    warnings
+}
+
+/// Collects the positions of the entries that were met, taken or not.
+fn collect_entries(step: &Step, met: &mut BTreeSet<usize>) {
+    met.extend(step.dentry);
+    match &step.kind {
+        StepKind::Delegate(next) => collect_entries(next, met),
+        StepKind::Alt(arms) => arms.iter().for_each(|arm| collect_entries(arm, met)),
+        StepKind::Union(branches) => branches.iter().for_each(|(_, branch)| collect_entries(branch, met)),
+        _ => {}
+    }
+}
+
+/// Says whether a listener would follow an override.
+fn verdict(
+    ListenerView { label, trusts_anyone, trust, limits }: &ListenerView,
+    written: &str,
+    delegation: &Delegation,
+    base_entries: usize,
+) -> String {
+    if !trusts_anyone {
+        return format!("{label} drops it: it {trust}");
+    }
+    let raw = [written.as_bytes(), &[OverrideSource::User.end()]].concat();
+    if let Err(error) = decode_overrides(&raw, limits) {
+        return format!("{label} refuses it: {error}");
+    }
+    let steered = steered_leaves(delegation, |position| position >= base_entries);
+    let refused = steered.keys().find(|(id, _)| !limits.allows_destination(id));
+    match refused {
+        Some((id, _)) => {
+            format!("{label} refuses it: overrides may not lead to {id} (`overrides.destinations`)")
+        }
+        None => format!("{label} follows it: it {trust}"),
+    }
+}
