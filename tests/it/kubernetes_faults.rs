@@ -234,8 +234,9 @@ async fn a_service_that_is_new_while_endpoints_are_refused_fails() {
     scene.api.put(service("default", "new", &[("http", 80)]));
     scene.api.put(slice("default", "new", "http", scene.v2.address()));
     soon(async || client.get("new", "").await.status() == 502).await;
-    let refused = client.get("new", "").await;
-    assert!(refused.text().contains("list and watch on resource `endpointslices`"), "{}", refused.text());
+    // Before that, the end of the watch is the reason.
+    let said = "list and watch on resource `endpointslices`";
+    soon(async || client.get("new", "").await.text().contains(said)).await;
     assert_eq!(client.get("idle", "").await.text(), "rest", "a fallback that works goes on");
     for (name, is_stale) in [("web", true), ("idle", true), ("new", false)] {
         let tree = app.json(&format!("/delegator.json?path=/%23/io.l5d.k8s/default/http/{name}")).await;
