@@ -67,7 +67,11 @@ fn read_path(path: &Path) -> SystemLookup {
             let name = BoundName { id: id(path, 2), residual: text(&path.skip(2)) };
             return address(name, "localhost", port, false);
         }
-        ("inet" | "fixedinet", ..) => AnswerState::Failed(without_port(path, &class).into()),
+        ("inet" | "fixedinet", ..) => {
+            let missing = || format!("the address is missing: write /$/{class}/HOST/PORT");
+            let reason = doubt(path).unwrap_or_else(missing);
+            AnswerState::Failed(format!("{}: {reason}", id(path, path.len())).into())
+        }
         ("fail", ..) => AnswerState::Ready(NameTree::Fail),
         ("nil", ..) => AnswerState::Ready(NameTree::Empty),
         ("io.buoyant.rinet", Some(port), Some(host)) => return port_and_host(path, port, host),
@@ -115,10 +119,10 @@ pub(super) fn doubt(path: &Path) -> Option<String> {
             Some(format!("the port is missing: write /$/{}/{first}/PORT", elems.first()?))
         }
         ["inet" | "fixedinet", first, port, ..] if !is_int(first) && !is_port(port) => {
-            Some(format!("`{port}` is no port, which is a number from 1 to 65535"))
+            Some(format!("`{}` is no port, which is a number from 1 to 65535", port.escape_debug()))
         }
-        ["inet", port] | ["io.buoyant.rinet", port, ..] if !is_port(port) => {
-            Some(format!("`{port}` is no port, which is a number from 1 to 65535"))
+        ["inet" | "fixedinet", port] | ["io.buoyant.rinet", port, ..] if !is_port(port) => {
+            Some(format!("`{}` is no port, which is a number from 1 to 65535", port.escape_debug()))
         }
         ["io.buoyant.http.status", code, ..] => (status(path, Some(code)) == NameTree::Neg)
             .then(|| format!("`{code}` is no status, which is a number from 100 to 599")),
@@ -164,19 +168,6 @@ fn rewritten(path: &Path, utility: utility::UtilityNamer) -> AnswerState {
         Ok(Some(path)) => AnswerState::Ready(NameTree::Leaf(Leaf::Path(path))),
         Ok(None) => AnswerState::Ready(NameTree::Neg),
         Err(reason) => AnswerState::Failed(format!("{}: {reason}", id(path, path.len())).into()),
-    }
-}
-
-/// Returns what is missing in a path of `inet` or `fixedinet` that has no port in its place.
-fn without_port(path: &Path, class: &str) -> String {
-    let shown = id(path, path.len());
-    let mut elems = path.elems().skip(1).map(String::from_utf8_lossy);
-    match (elems.next(), elems.next()) {
-        (Some(_), Some(port)) => {
-            format!("{shown}: `{}` is not a port, from 1 to 65535", port.escape_debug())
-        }
-        (Some(_), None) => format!("{shown}: the port is missing, as in {shown}/8080"),
-        _ => format!("{shown}: the address is missing, as in /$/{class}/127.0.0.1/8080"),
     }
 }
 

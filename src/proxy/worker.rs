@@ -205,7 +205,8 @@ fn make_routers(
     let mut counts = shared.counts.iter();
     let mut routers = Vec::new();
     for (router, settings) in shared.routers.iter().zip(settings) {
-        let bindings = Bindings::new(settings.naming.clone(), &settings.bindings, shared.namer_handle.clone());
+        let bindings =
+            Bindings::new(settings.naming.clone(), &settings.bindings, shared.namer_handle.clone());
         let losing_names = losing_names(&shared.registry, &router.label);
         let bindings = bindings.sharing(Arc::clone(&shared.endpoint_registry)).counting(losing_names);
         let bindings = Rc::new(bindings);
