@@ -3,21 +3,20 @@
 //! A hit borrows its key from the request, takes no lock and allocates nothing. A miss calls [`delegate`] over the
 //! answers that this worker has already. Only for an answer that it does not have yet, it asks the namer registry.
 
+mod texts;
+
+use self::texts::{check_destinations, empty_branch_text, ends_text, lost_text, unroutable_text};
 use super::error::Error;
 use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
-use crate::context::{OverrideLimits, Overrides, decode_overrides, list, write_limits_key};
-use crate::interpret::render::dead_ends;
+use crate::context::{OverrideLimits, Overrides, decode_overrides, write_limits_key};
 use crate::interpret::{
-    Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, LostShare, NamerHandle, Naming,
-    Sampler, SteeredLeaves, Target, any_changed, delegate, lost_shares, percent, steered_leaves,
-    unbound_override,
+    Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, NamerHandle, Naming, Sampler, Target,
+    any_changed, delegate, lost_shares, steered_leaves, unbound_override,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
 use crate::telemetry::Gauge;
 use lru::LruCache;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -352,6 +351,7 @@ impl Bindings {
                 Err(BindFailure::Unroutable(text.into()))
             }
             DelegationOutcome::Bound(tree) => check_destinations(&steered, &delegation, overrides.limits())
+                .map_err(|text| BindFailure::Refused(text.into()))
                 .map(|()| {
                     let sampler = Sampler::new(tree);
                     let route = |bound: &Bound| {
@@ -484,74 +484,6 @@ impl BindFailure {
             Self::Refused(text) => Error::OverrideRefused(text.clone().into()),
         }
     }
-}
-
-/// Checks that the limits of the overrides allow every leaf to which they lead: one that is not allowed refuses the whole.
-fn check_destinations(
-    steered: &SteeredLeaves<'_>,
-    delegation: &Delegation,
-    limits: &OverrideLimits,
-) -> Result<(), BindFailure> {
-    let refused = steered.iter().find(|((id, _), _)| !limits.allows_destination(id));
-    let Some(((id, _), position)) = refused else { return Ok(()) };
-    let dentry =
-        delegation.dtab.iter().nth(*position).map(|dentry| format!("{dentry:#}")).unwrap_or_default();
-    let allowed = list(limits.rules().destinations.iter().flatten());
-    let text = format!(
-        "The override entry {dentry} is refused: it leads to {id}, and this listener allows overrides to lead to \
-         {allowed} only (`overrides.destinations`).",
-    );
-    Err(BindFailure::Refused(text.into()))
-}
-
-/// Returns the override entries of which a share is lost, each after the share in percent, separated by commas, which no
-/// entry holds.
-fn lost_text(delegation: &Delegation, lost: &[LostShare]) -> Option<Rc<str>> {
-    let mut by_entry = BTreeMap::new();
-    for lost in lost {
-        let Some(position) = lost.overriding else { continue };
-        *by_entry.entry(position).or_insert(0.0) += lost.share;
-    }
-    let entries = by_entry.iter().filter_map(|(position, share)| {
-        Some(format!("{} {:#}", percent(*share), delegation.dtab.iter().nth(*position)?))
-    });
-    let entries: Vec<_> = entries.collect();
-    (!entries.is_empty()).then(|| entries.join(", ").into())
-}
-
-/// Returns the error text for a request that drew an empty branch of the name tree.
-fn empty_branch_text(service: &str) -> String {
-    format!("Unable to route request!\n\nservice name: {service}\nthe branch that was drawn is empty")
-}
-
-/// How many entries of each dtab an error shows.
-const MOST_SHOWN: usize = 50;
-
-/// How many steps at which a name ended an error shows.
-const MOST_ENDS: usize = 10;
-
-/// Returns the lines that say at which steps a name ended, and how.
-fn ends_text(delegation: &Delegation) -> String {
-    let ends = dead_ends(delegation, MOST_ENDS);
-    ends.iter().fold("ended at:\n".to_owned(), |text, end| text + "  " + end + "\n")
-}
-
-/// Returns the text of Linkerd's "unable to route" error, the name and both dtabs, with the steps at which it ended.
-fn unroutable_text(delegation: &Delegation, base: &Dtab, overrides: &Dtab) -> String {
-    let (path, ends) = (&delegation.step.path, ends_text(delegation));
-    let mut text = format!("Unable to route request!\n\nservice name: {path}\n{ends}base dtab:\n");
-    for (title, dtab) in [("", base), ("override dtab:\n", overrides)] {
-        text.push_str(title);
-        for dentry in dtab.iter().take(MOST_SHOWN) {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "  {} => {}", dentry.prefix, dentry.dst);
-        }
-        if dtab.len() > MOST_SHOWN {
-            let _ = writeln!(text, "  ... and {} more", dtab.len() - MOST_SHOWN);
-        }
-    }
-    text.truncate(text.trim_end().len());
-    text
 }
 
 /// Writes the key of a name under overrides. Equal keys mean equal names and overrides: the length of the name
