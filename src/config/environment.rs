@@ -5,6 +5,7 @@ use super::finding::{Finding, POD_ENVIRONMENT, Severity};
 use super::resolved::{Router, RouterPlaces};
 use crate::source::node::Place;
 use crate::{identify, kubernetes, namer, store};
+use std::fmt;
 
 /// The end of a message about something that only the pod has.
 const IN_THE_POD: &str =
@@ -24,7 +25,7 @@ impl Config {
         for (at, (namer, place)) in self.namers.iter().zip(&self.places.namers).enumerate() {
             let key = format!("namers[{at}]");
             for cause in namer.missing() {
-                search.add((*place, &key), cause.to_string(), cause.is_of_pod());
+                search.add((*place, &key), &cause, cause.is_of_pod());
             }
             search.transformers((*place, &key), &namer.transformers);
         }
@@ -57,12 +58,12 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Adds a finding.
-    fn add(&mut self, (place, key): Part<'_>, message: String, is_of_pod: bool) {
+    fn add(&mut self, (place, key): Part<'_>, error: &dyn fmt::Display, is_of_pod: bool) {
         let (weight, end) = match is_of_pod {
             true => ((Severity::Note, POD_ENVIRONMENT), IN_THE_POD),
             false => ((Severity::Error, "environment"), ""),
         };
-        self.found.push(Finding::new((self.file, place, key), weight, format!("{message}{end}")));
+        self.found.push(Finding::new((self.file, place, key), weight, format!("{error}{end}")));
     }
 
     /// Searches one router.
@@ -71,21 +72,21 @@ impl Search<'_> {
         let interpreter = (places.interpreter, &*key);
         if let Some(Err(error)) = router.interpreter.store.as_ref().map(store::Config::check) {
             let is_of_pod = matches!(&error, store::Error::Kubernetes { source, .. } if is_of_pod(source));
-            self.add(interpreter, error.to_string(), is_of_pod);
+            self.add(interpreter, &error, is_of_pod);
         }
         self.transformers(interpreter, &router.interpreter.transformers);
         let key = format!("{}.identifier", places.key);
         for error in router.identifiers.iter().filter_map(|identifier| identifier.check().err()) {
             let identify::Error { source, .. } = &error;
             let is_of_pod = is_of_pod(source);
-            self.add((places.identifier, &key), error.to_string(), is_of_pod);
+            self.add((places.identifier, &key), &error, is_of_pod);
         }
         for (at, (server, place)) in router.servers.iter().zip(&places.servers).enumerate() {
             let Some(Err(error)) = server.trust.signed().map(|trust| trust.signed.files.check()) else {
                 continue;
             };
             let key = format!("{}.servers[{at}].trust.signed", places.key);
-            self.add((*place, &key), error.to_string(), false);
+            self.add((*place, &key), &error, false);
         }
     }
 
@@ -93,7 +94,7 @@ impl Search<'_> {
     fn transformers(&mut self, part: Part<'_>, transformers: &[namer::TransformerConfig]) {
         for transformer in transformers {
             if let Err(cause) = transformer.check() {
-                self.add(part, cause.to_string(), cause.is_of_pod());
+                self.add(part, &cause, cause.is_of_pod());
             }
             if let Some(doubt) = transformer.doubt() {
                 let (place, key) = part;

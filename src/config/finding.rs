@@ -74,7 +74,7 @@ impl From<&node::Error> for Finding {
     fn from(error: &node::Error) -> Self {
         let place = (error.file.as_str(), error.place(), error.key.as_str());
         let finding = Self::new(place, (Severity::Error, error.code), error.message.clone());
-        Self { excerpt: error.excerpt.clone(), ..finding }
+        Self { excerpt: error.excerpt.to_string(), ..finding }
     }
 }
 

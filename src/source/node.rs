@@ -76,7 +76,7 @@ impl Document {
             key: key.to_owned(),
             code: "invalid-value",
             message: message.into(),
-            excerpt: excerpt.to_string(),
+            excerpt: excerpt.to_string().into(),
         }
     }
 

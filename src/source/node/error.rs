@@ -42,14 +42,14 @@ pub struct Error {
     /// The mistake, in one sentence or two.
     pub message: String,
     /// The line with a caret under the column; empty when the file as a whole is meant.
-    pub excerpt: String,
+    pub excerpt: Box<str>,
 }
 
 impl Error {
     /// Returns an error about a file as a whole: it cannot be read, or is too large.
     pub fn of_file(file: &str, message: impl Into<String>) -> Self {
         let Place { line, column } = Place::default();
-        let (key, excerpt) = (String::new(), String::new());
+        let (key, excerpt) = (String::new(), Box::default());
         let code = "invalid-file";
         Self { file: file.to_owned(), line, column, key, code, message: message.into(), excerpt }
     }
