@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn each_lost_share_has_its_percent_and_its_entries() {
         const BASE: &str = "/svc => /#/up; /split => 3 * /#/up/x & 1 * /dead; /dead => ~";
-        let table: [(&str, &[(f64, usize, Option<usize>)]); 18] = [
+        /// The percent, and the positions of both entries.
+        type Lost = (f64, usize, Option<usize>);
+        let table: [(&str, &[Lost]); 18] = [
             ("", &[]),
             ("/svc => 99 * /#/none & 1 * /#/up", &[(99.0, 3, Some(3))]),
             ("/svc => 99 * /#/failed & 1 * /#/up", &[(99.0, 3, Some(3))]),
