@@ -73,9 +73,9 @@ pub use self::downstream::{
     AccessFormat, AccessLog, ListenerConfig, ListenerSettings, RouterConfig, RouterSettings, SocketOptions,
     bind, pause_after,
 };
-pub use self::error::Error;
+pub use self::error::{Error, Exposure};
 pub use self::limits::{Http2Settings, Limits};
-pub use self::upstream::{ClientSettings, DialGuard, EndpointRegistry, Route};
+pub use self::upstream::{BudgetSettings, ClientSettings, DialGuard, EndpointRegistry, Route};
 pub use self::wire::WireProtocol;
 
 use self::downstream::{Acceptor, OpenAcceptor, WorkerHandle};

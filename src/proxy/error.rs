@@ -109,9 +109,8 @@ pub enum Error {
         address: SocketAddr,
         /// The error on the connection or stream.
         source: io::Error,
-        /// Whether the request may be sent again. The endpoint did not process it; or it is idempotent, without a body,
-        /// and met a connection that the endpoint may have closed while it was idle.
-        repeatable: bool,
+        /// Whether the endpoint may have executed the request.
+        exposure: Exposure,
     },
     /// The response is malformed.
     #[error("{address} answered with a malformed response: {reason}")]
@@ -127,6 +126,19 @@ pub enum Error {
         /// `timeoutMs`, or the time that was left until the caller's deadline.
         timeout: Duration,
     },
+}
+
+/// The exposure of a request whose connection or stream ended before the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// No endpoint can have executed it: not a byte of it was sent, or the endpoint says that it did not look at it (RFC
+    /// 9113 8.7).
+    Unseen,
+    /// An endpoint may have executed it, but it may be executed twice (RFC 9110 9.2.2), and has met the end of a
+    /// connection that was idle before.
+    Repeatable,
+    /// An endpoint may have executed it.
+    Seen,
 }
 
 impl From<identify::IdentifyError> for Error {
@@ -270,7 +282,7 @@ impl Fault for Error {
             Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => true,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => true,
             Self::Connecting { .. } => true,
-            Self::Reset { repeatable, .. } => *repeatable,
+            Self::Reset { exposure, .. } => *exposure == Exposure::Unseen,
             _ => false,
         }
     }
@@ -366,7 +378,7 @@ mod tests {
             Error::OwnSocket { address },
             Error::Connecting { address, source: source() },
             Error::ConnectTimeout { address, timeout },
-            Error::Reset { address, source: source(), repeatable: false },
+            Error::Reset { address, source: source(), exposure: Exposure::Seen },
             Error::BadResponse { address, reason: secret() },
             Error::Timeout { timeout },
             Error::OverrideRefused(secret()),

@@ -42,6 +42,8 @@ pub(crate) struct Request {
     pub(crate) head: Pooled<Head>,
     pub(crate) framing: Framing,
     pub(crate) body: Body,
+    /// Whether a part of the body was taken from it for an endpoint: the request cannot be sent again.
+    pub(crate) is_body_begun: bool,
     /// The caller, to which interim responses go.
     pub(crate) caller: Caller,
     /// Whether the caller understands them: HTTP/1.0 does not (RFC 9110 15.2).

@@ -10,12 +10,14 @@ mod http1;
 mod http2;
 mod http2_pool;
 mod pool;
+mod retry_budget;
 mod route;
 mod settings;
 
 pub(super) use self::client::{Client, ClientTarget, ObjectPools};
 pub use self::dial_guard::DialGuard;
 pub use self::endpoint::EndpointRegistry;
+pub use self::retry_budget::BudgetSettings;
 pub use self::route::Route;
 pub(super) use self::route::Routes;
 pub use self::settings::ClientSettings;

@@ -42,6 +42,7 @@ mod own_sockets;
 mod readme;
 mod reference;
 mod reloading;
+mod repeating;
 mod signing;
 mod snapshots;
 mod starting;

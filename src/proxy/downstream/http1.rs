@@ -185,6 +185,7 @@ impl Http1Turn<'_> {
             head,
             framing,
             body,
+            is_body_begun: false,
             time_limit: None,
             record,
         };

@@ -5,7 +5,7 @@ use super::open_streams::{OpenStream, StreamEnd};
 use super::tasks::TaskWork;
 use crate::context::Peer;
 use crate::message::{Framing, Head, ResponseConnection, request_framing};
-use crate::proxy::error::Error;
+use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
 use crate::proxy::serve::Service;
 use crate::proxy::wire::body::{Body, TransferError, carry};
@@ -95,7 +95,8 @@ impl Http2Turn {
             Err(error) => {
                 self.service.count_error(&error, &request.record);
                 request.record.fail(&error);
-                if let Error::Reset { source, repeatable: false, .. } = &error
+                if let Error::Reset { source, exposure, .. } = &error
+                    && (*exposure != Exposure::Unseen || request.is_body_begun)
                     && let Some(reason) = refusal_code(source)
                 {
                     return self.reply.reset(reason);
@@ -122,6 +123,7 @@ impl Http2Turn {
             head,
             framing: *framing.as_ref().unwrap_or(&Framing::None),
             body: if whole { Body::Empty } else { Body::Http2(Http2Reader::new(body, progress)) },
+            is_body_begun: false,
             caller: Caller::Http2(Rc::clone(&self.reply)),
             takes_interim: true,
             takes_trailers: value(http::header::TE) == Some(b"trailers"),

@@ -52,6 +52,7 @@ impl Outcome {
 mod tests {
     use super::*;
     use crate::context::Refusal;
+    use crate::proxy::error::Exposure;
     use std::io;
     use std::net::SocketAddr;
     use std::time::Duration;
@@ -64,7 +65,7 @@ mod tests {
         for (error, outcome) in [
             (Error::Connecting { address, source: broken() }, Outcome::Refused),
             (Error::ConnectTimeout { address, timeout }, Outcome::TimedOut),
-            (Error::Reset { address, source: broken(), repeatable: true }, Outcome::Reset),
+            (Error::Reset { address, source: broken(), exposure: Exposure::Seen }, Outcome::Reset),
             (Error::BadResponse { address, reason: String::new() }, Outcome::Reset),
             (Error::Timeout { timeout }, Outcome::TimedOut),
             (Error::RequestBody(broken()), Outcome::Abandoned),

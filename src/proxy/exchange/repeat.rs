@@ -6,8 +6,8 @@ use crate::message::{Framing, Head, ResponseConnection};
 /// How many interim responses (1xx) may come before the final one.
 pub(crate) const MOST_INTERIM: usize = 32;
 
-/// Returns whether a request may be sent again although an endpoint may have seen it: its method is idempotent (RFC 9110
-/// 9.2.2), and it has no body that is used up by now.
+/// Returns whether a request may be executed twice: its method is idempotent (RFC 9110 9.2.2), and it has no body that is
+/// used up by now.
 pub(crate) fn is_repeatable(request: &Request) -> bool {
     let idempotent =
         matches!(request.head.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");

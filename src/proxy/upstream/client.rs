@@ -5,12 +5,13 @@ use super::connect::connect;
 use super::endpoint::{EndpointRegistry, WorkerEndpoint};
 use super::http1::Http1Exchange;
 use super::http2;
+use super::retry_budget::RetryBudget;
 use super::settings::ClientSettings;
 use crate::context::OverrideLimits;
 use crate::interpret::EndpointSet;
 use crate::message::Head;
 use crate::name::Path;
-use crate::proxy::error::Error;
+use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{Outcome, Request, Response, is_repeatable};
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::buffer::Buffer;
@@ -28,6 +29,8 @@ use tokio::time::Instant;
 pub(crate) struct Client {
     id: Path,
     registry: Arc<EndpointRegistry>,
+    /// The budget of its repeats, over all workers.
+    budget: Arc<RetryBudget>,
     state: RefCell<ClientState>,
 }
 
@@ -59,10 +62,11 @@ impl Client {
         settings: Rc<ClientSettings>,
         registry: &Arc<EndpointRegistry>,
     ) -> Self {
+        let budget = registry.budget(bound.id, settings.requeue_budget);
         let state =
             ClientState { endpoints: bound.endpoints.clone(), balancer: Balancer::default(), settings };
         let client =
-            Self { id: bound.id.clone(), registry: Arc::clone(registry), state: RefCell::new(state) };
+            Self { id: bound.id.clone(), registry: Arc::clone(registry), budget, state: RefCell::new(state) };
         client.update_endpoints(&mut client.state.borrow_mut());
         client
     }
@@ -120,7 +124,7 @@ impl Client {
     }
 
     /// Sends a request to an endpoint. After a failed attempt, sends it again or to another endpoint, as long as
-    /// attempts are left and the request may be sent again.
+    /// attempts are left, the request may be sent again and the budget pays for it.
     ///
     /// `limits` are those of the override that leads to the client, if one does. An address that they deny is not
     /// dialled, nor is a connection to it used that other requests have opened.
@@ -135,7 +139,10 @@ impl Client {
         limits: Option<&OverrideLimits>,
     ) -> Result<Response, Error> {
         let left = self.state.borrow().settings.max_attempts;
-        let mut attempts = Attempts { pools, left, unreachable: Vec::new(), last_error: None };
+        let budget = &*self.budget;
+        budget.deposit(request.record.began());
+        let mut attempts =
+            Attempts { pools, budget, left, is_repeated: false, unreachable: Vec::new(), last_error: None };
         loop {
             let Some(endpoint) = self.pick(&attempts.unreachable) else {
                 return Err(attempts.last_error.unwrap_or_else(|| self.no_endpoints()));
@@ -146,7 +153,7 @@ impl Client {
             }
             match attempts.attempt(&endpoint, request).await {
                 Ok(response) => return Ok(response),
-                Err(error) => attempts.prepare_next(&endpoint, error)?,
+                Err(error) => attempts.prepare_next(&endpoint, request, error)?,
             }
         }
     }
@@ -165,8 +172,11 @@ impl Client {
 /// The attempts of one request.
 struct Attempts<'a> {
     pools: &'a ObjectPools,
+    budget: &'a RetryBudget,
     /// How many attempts are left.
     left: usize,
+    /// Whether it was sent again although an endpoint may have executed it.
+    is_repeated: bool,
     /// The endpoints to which no connection could be opened.
     unreachable: Vec<SocketAddr>,
     /// The error of the last attempt.
@@ -210,20 +220,36 @@ impl Attempts<'_> {
     }
 
     /// Prepares the next attempt after a failed one. Returns the error if there is to be no other.
-    fn prepare_next(&mut self, endpoint: &WorkerEndpoint, error: Error) -> Result<(), Error> {
-        let is_unreachable = match &error {
-            Error::Connecting { .. } | Error::ConnectTimeout { .. } => true,
-            Error::Reset { repeatable: true, .. } => false,
-            _ => return Err(error),
-        };
+    fn prepare_next(
+        &mut self,
+        endpoint: &WorkerEndpoint,
+        request: &Request,
+        error: Error,
+    ) -> Result<(), Error> {
         self.left = self.left.saturating_sub(1);
-        if self.left == 0 {
+        if self.left == 0 || !self.may_repeat(request, &error) {
             return Err(error);
         }
-        if is_unreachable {
-            self.unreachable.push(endpoint.address());
+        if !self.budget.withdraw(Instant::now()) {
+            tracing::debug!(%error, "not sent again: the budget of the client is used up");
+            return Err(error);
+        }
+        match &error {
+            Error::Reset { exposure, .. } => self.is_repeated |= *exposure == Exposure::Repeatable,
+            _ => self.unreachable.push(endpoint.address()),
         }
         self.last_error = Some(error);
         Ok(())
+    }
+
+    /// Returns whether the request may be sent again after this error. One that an endpoint may have executed is sent once
+    /// more at most.
+    fn may_repeat(&self, request: &Request, error: &Error) -> bool {
+        match error {
+            Error::Connecting { .. } | Error::ConnectTimeout { .. } => true,
+            Error::Reset { exposure: Exposure::Unseen, .. } => !request.is_body_begun,
+            Error::Reset { exposure: Exposure::Repeatable, .. } => !self.is_repeated,
+            _ => false,
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::connect::ConnectTarget;
 use super::dial_guard::DialGuard;
 use super::http2_pool::Http2Pool;
 use super::pool::Pool;
+use super::retry_budget::{BudgetSettings, RetryBudget};
 use super::settings::ClientSettings;
 use crate::interpret::{Endpoint, Hint};
 use crate::name::Path;
@@ -42,19 +43,20 @@ impl EndpointState {
     }
 }
 
-/// The registry of all clients' endpoints, with the state of each that the workers share.
+/// The registry of all clients' endpoints and budgets, with the state of each that the workers share.
 ///
-/// It is locked when a set of endpoints changes, and not for each request.
+/// It is locked when a client is made or its set of endpoints changes, and not for each request.
 #[derive(Debug, Default)]
 pub struct EndpointRegistry {
     states: Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>,
+    budgets: Mutex<HashMap<Path, Weak<RetryBudget>>>,
     guard: DialGuard,
 }
 
 impl EndpointRegistry {
     /// Makes an empty registry; the sockets of `guard` are not dialled, whosever endpoints they are.
     pub fn new(guard: DialGuard) -> Self {
-        Self { states: Mutex::default(), guard }
+        Self { states: Mutex::default(), budgets: Mutex::default(), guard }
     }
 
     /// Returns the endpoints that the workers use, by client: each client's set as of its last request.
@@ -80,6 +82,20 @@ impl EndpointRegistry {
         let state = Arc::new(EndpointState { guard: self.guard.clone(), ..EndpointState::default() });
         states.insert(key, Arc::downgrade(&state));
         state
+    }
+
+    /// Returns the budget of a client, which is made with these settings if no worker has the client yet.
+    pub(crate) fn budget(&self, client: &Path, settings: BudgetSettings) -> Arc<RetryBudget> {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(budget) = budgets.get(client).and_then(Weak::upgrade) {
+            return budget;
+        }
+        if budgets.len() == budgets.capacity() {
+            budgets.retain(|_, budget| budget.strong_count() > 0);
+        }
+        let budget = Arc::new(RetryBudget::new(settings));
+        budgets.insert(client.clone(), Arc::downgrade(&budget));
+        budget
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::message::{
     Framing, Head, HeadLimits, KnownField, RequestConnection, keeps_alive, response_framing,
 };
-use crate::proxy::error::Error;
+use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{
     Caller, Carrier, MOST_INTERIM, Request, Response, Upload, beside, is_repeatable, relay_interim,
 };
@@ -41,8 +41,9 @@ impl Http1Exchange<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Reset`] with `repeatable` means that the request may be sent again.
+    /// [`Error::Reset`] says whether the endpoint may have executed the request.
     pub(crate) async fn send(self, request: &mut Request) -> Result<Response, Error> {
+        let moved = self.connection.progress.moved();
         let mut upload = match self.send_head(request).await {
             Ok(upload) => upload,
             Err(SendFailure::Body(error)) => return Err(Error::RequestBody(error)),
@@ -50,11 +51,13 @@ impl Http1Exchange<'_> {
             Err(SendFailure::Endpoint(source)) if self.connection.with_input(<[u8]>::is_empty) => {
                 let read = self.connection.fill().await;
                 if !matches!(read, Ok(n) if n > 0) {
-                    return Err(self.reset(source, self.may_repeat(request)));
+                    let is_unseen = self.connection.progress.moved() == moved;
+                    let exposure = if is_unseen { Exposure::Unseen } else { self.exposure(request) };
+                    return Err(self.reset(source, exposure));
                 }
                 Upload::Refused
             }
-            Err(SendFailure::Endpoint(source)) => return Err(self.reset(source, false)),
+            Err(SendFailure::Endpoint(source)) => return Err(self.reset(source, Exposure::Seen)),
         };
         let (head, framing) = {
             let reading = pin!(self.read_head(request));
@@ -69,14 +72,14 @@ impl Http1Exchange<'_> {
         Ok(Response { upload, carrier, ..Response::new(head, framing, body) })
     }
 
-    /// Returns whether the request may be sent again when the connection turns out to be dead: the connection comes
-    /// from the pool, where the endpoint may have closed it, and the request is idempotent and has no body.
-    fn may_repeat(&self, request: &Request) -> bool {
-        self.reused && is_repeatable(request)
+    /// Returns how far a request came when its connection has ended without a byte of a response. A connection from the
+    /// pool was likely closed by the endpoint's idle timeout, which crossed the request.
+    fn exposure(&self, request: &Request) -> Exposure {
+        if self.reused && is_repeatable(request) { Exposure::Repeatable } else { Exposure::Seen }
     }
 
-    fn reset(&self, source: io::Error, repeatable: bool) -> Error {
-        Error::Reset { address: self.address, source, repeatable }
+    fn reset(&self, source: io::Error, exposure: Exposure) -> Error {
+        Error::Reset { address: self.address, source, exposure }
     }
 
     fn bad_response(&self, reason: &(impl ToString + ?Sized)) -> Error {
@@ -95,6 +98,7 @@ impl Http1Exchange<'_> {
         let mut outgoing =
             Http1Writer::new(Rc::clone(&self.connection), out, request.framing == Framing::Chunked);
         let part = request.body.next_at_hand().map_err(SendFailure::Body)?;
+        request.is_body_begun |= part.is_some();
         if let Some(part) = part {
             outgoing.piece(&part, false).await.map_err(SendFailure::Endpoint)?;
         }
@@ -108,6 +112,7 @@ impl Http1Exchange<'_> {
             return Ok(Upload::Done);
         }
         outgoing.flush().await.map_err(SendFailure::Endpoint)?;
+        request.is_body_begun = true;
         let mut body = std::mem::replace(&mut request.body, Body::Empty);
         let caller = request.caller.clone();
         Ok(Upload::Going(Box::pin(async move {
@@ -141,8 +146,9 @@ impl Http1Exchange<'_> {
                 ));
             }
             // An endpoint that answers 408 has timed out while its connection was idle, and has not seen this request.
-            if head.status() == 408 && self.may_repeat(request) && !keeps_alive(&head) {
-                return Err(self.reset(io::ErrorKind::ConnectionReset.into(), true));
+            let exposure = self.exposure(request);
+            if head.status() == 408 && exposure == Exposure::Repeatable && !keeps_alive(&head) {
+                return Err(self.reset(io::ErrorKind::ConnectionReset.into(), exposure));
             }
             return Ok((head, framing));
         }
@@ -165,9 +171,7 @@ impl Http1Exchange<'_> {
                     continue;
                 }
             };
-            // On a connection from the pool, an end before the first byte is likely the endpoint's idle timeout, which
-            // crossed our request.
-            return Err(self.reset(error, !*began && self.may_repeat(request)));
+            return Err(self.reset(error, if *began { Exposure::Seen } else { self.exposure(request) }));
         }
     }
 }

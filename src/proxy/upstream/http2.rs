@@ -1,9 +1,9 @@
 //! The endpoint's side of an exchange over HTTP/2, on one stream of a connection that many exchanges share.
 
 use super::endpoint::WorkerEndpoint;
-use super::http2_pool::NewStream;
+use super::http2_pool::{Http2Connection, NewStream};
 use crate::message::{Framing, Head, HeadLimits, response_framing};
-use crate::proxy::error::Error;
+use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{
     Carrier, MOST_INTERIM, Request, Response, Upload, UpstreamStream, beside, is_repeatable, relay_interim,
 };
@@ -25,22 +25,23 @@ use std::task::{Context, Poll};
 ///
 /// # Errors
 ///
-/// [`Error::Reset`] with `repeatable` means that the request may be sent again.
+/// [`Error::Reset`] says whether the endpoint may have executed the request.
 pub(crate) async fn send(
     endpoint: &WorkerEndpoint,
     request: &mut Request,
     heads: &ObjectPool<Head>,
 ) -> Result<Response, Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
-    let reset = |error: h2::Error, repeatable| Error::Reset { address, source: io_error(error), repeatable };
+    let reset = |error: h2::Error, exposure| Error::Reset { address, source: io_error(error), exposure };
     let http2_request = request.head.to_http2_request(request.takes_trailers)?;
     let connection = endpoint.http2().connection(endpoint.connect_target(&settings)).await?;
     let whole = request.body.is_done();
-    let NewStream { response, stream, slot, reused } =
-        connection.begin(http2_request, whole).map_err(|error| reset(error, true))?;
+    let NewStream { response, stream, slot, is_first_after_idle } =
+        connection.begin(http2_request, whole).map_err(|error| reset(error, Exposure::Unseen))?;
+    let answers = connection.answers();
     let stream = Rc::new(RefCell::new(stream));
     let upstream_stream = UpstreamStream::new(Rc::clone(&stream), request.caller.clone(), slot);
-    let response_heads = ResponseHeads { heads, limits: &settings.heads };
+    let response_heads = ResponseHeads { heads, limits: &settings.heads, connection: &connection };
     let mut upload = if whole { Upload::Done } else { begin_upload(request, stream) };
     let (parts, body) = {
         let reading = pin!(read_head(response, request, &response_heads));
@@ -48,9 +49,14 @@ pub(crate) async fn send(
         read.map_err(|failure| match failure {
             ResponseFailure::Stream(error) => {
                 // The end of a connection that was idle may cross a request, as over HTTP/1.
-                let crossed = reused && error.is_io() && is_repeatable(request);
-                let repeatable = whole && (crossed || is_unprocessed(&error));
-                reset(error, repeatable)
+                let may_have_crossed =
+                    is_first_after_idle && connection.answers() == answers && error.is_io();
+                let exposure = match is_unprocessed(&error) {
+                    true => Exposure::Unseen,
+                    false if may_have_crossed && is_repeatable(request) => Exposure::Repeatable,
+                    false => Exposure::Seen,
+                };
+                reset(error, exposure)
             }
             ResponseFailure::Interim => {
                 bad_response(address, format!("more than {MOST_INTERIM} interim responses"))
@@ -73,6 +79,7 @@ fn bad_response(address: SocketAddr, reason: String) -> Error {
 
 /// Begins to send the rest of a request's body.
 fn begin_upload(request: &mut Request, stream: SharedSendStream) -> Upload {
+    request.is_body_begun = true;
     let mut body = std::mem::replace(&mut request.body, Body::Empty);
     let caller = request.caller.clone();
     let mut outgoing = Http2Writer::new(stream, None);
@@ -103,10 +110,11 @@ fn take_body(head: &Head, body: RecvStream, request: &Request) -> Result<(Framin
 /// The defect of a 101 (RFC 9113 8.6).
 const SWITCHING: &str = "it switches protocols, which HTTP/2 does not allow";
 
-/// The pool of heads of a worker, and the bounds on the heads of responses.
+/// The pool of heads of a worker, the bounds on the heads of responses, and the connection on which they come.
 struct ResponseHeads<'a> {
     heads: &'a ObjectPool<Head>,
     limits: &'a HeadLimits,
+    connection: &'a Http2Connection,
 }
 
 /// The failure to get a final response.
@@ -126,7 +134,9 @@ async fn read_head(
     response_heads: &ResponseHeads<'_>,
 ) -> Result<http::Response<RecvStream>, ResponseFailure> {
     for _ in 0..=MOST_INTERIM {
-        match poll_fn(|cx| poll_head(&mut response, cx)).await.map_err(ResponseFailure::Stream)? {
+        let received = poll_fn(|cx| poll_head(&mut response, cx)).await.map_err(ResponseFailure::Stream)?;
+        response_heads.connection.note_answer();
+        match received {
             ReceivedHead::Final(response) => return Ok(response),
             ReceivedHead::Interim(interim) if interim.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(ResponseFailure::Switching);

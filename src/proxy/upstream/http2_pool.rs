@@ -60,6 +60,8 @@ pub(crate) struct Http2Connection {
     sender: SendRequest<Bytes>,
     /// Whether an exchange was begun on it before.
     used: Cell<bool>,
+    /// How many heads of responses have come on it, interim ones too.
+    answers: Cell<u64>,
     /// How many exchanges are under way.
     streams: Rc<Cell<usize>>,
     /// Whether the connection takes no more exchanges.
@@ -75,8 +77,8 @@ pub(crate) struct NewStream {
     pub(crate) response: ResponseFuture,
     pub(crate) stream: SendStream<Bytes>,
     pub(crate) slot: StreamSlot,
-    /// Whether its connection had carried an exchange before.
-    pub(crate) reused: bool,
+    /// Whether its connection had carried an exchange before, and none was under way when this one began.
+    pub(crate) is_first_after_idle: bool,
 }
 
 impl Http2Pool {
@@ -161,6 +163,7 @@ impl Http2Connection {
         Ok(Rc::new(Self {
             sender,
             used: Cell::new(false),
+            answers: Cell::new(0),
             streams: Rc::default(),
             ended,
             idle_since: Cell::new(None),
@@ -170,10 +173,21 @@ impl Http2Connection {
 
     /// Begins a stream with the head of a request. `whole` says that no body follows.
     pub(crate) fn begin(&self, request: http::Request<()>, whole: bool) -> Result<NewStream, h2::Error> {
-        let reused = self.used.replace(true);
+        let is_first_after_idle = self.used.replace(true) && self.streams.get() == 0;
         let (response, stream) = self.sender.clone().send_request(request, whole)?;
         self.idle_since.set(None);
-        Ok(NewStream { response, stream, slot: StreamSlot::take(&self.streams, &self.freed), reused })
+        let slot = StreamSlot::take(&self.streams, &self.freed);
+        Ok(NewStream { response, stream, slot, is_first_after_idle })
+    }
+
+    /// Counts the head of a response.
+    pub(crate) fn note_answer(&self) {
+        self.answers.set(self.answers.get() + 1);
+    }
+
+    /// Returns how many heads of responses have come on the connection.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.get()
     }
 
     /// Returns whether the connection still takes streams: it is open, and the endpoint has not sent a GOAWAY.

@@ -1,5 +1,6 @@
 //! The settings of a client: everything about its connections and attempts that a configuration may set.
 
+use super::retry_budget::BudgetSettings;
 use crate::message::HeadLimits;
 use crate::name::Path;
 use crate::proxy::limits::Http2Settings;
@@ -19,6 +20,8 @@ pub struct ClientSettings {
     /// How many attempts a request has at most: 4. Another one is made when no connection could be opened, or when the
     /// connection ended and the request may be sent again.
     pub max_attempts: usize,
+    /// How many of those further attempts the process makes.
+    pub requeue_budget: BudgetSettings,
     /// How long a connection may take to open: 3 s.
     pub connect_timeout: Duration,
     /// How long an endpoint's host may leave sent bytes unacknowledged, and how long it may be silent before it is
@@ -42,6 +45,7 @@ impl ClientSettings {
             heads,
             http2: Http2Settings::default(),
             max_attempts: 4,
+            requeue_budget: BudgetSettings::default(),
             connect_timeout: Duration::from_secs(3),
             keepalive: Duration::from_secs(30),
             max_idle_connections: 512,
