@@ -28,7 +28,7 @@ pub trait Fault: std::error::Error {
     /// Returns the party to blame.
     fn blame(&self) -> Blame;
 
-    /// Returns whether the request can be sent again without harm: no endpoint processed it, or it is idempotent.
+    /// Returns whether the request can be sent again without harm: no endpoint has seen it.
     fn retryable(&self) -> bool;
 
     /// Returns the status for the caller.

@@ -71,6 +71,7 @@ fn linkerd_names(series: &Series) -> Vec<String> {
         "router_faults" => with_sum("router"),
         "upstream_faults" => with_sum("upstream"),
         "failed_responses" => with_sum("response"),
+        "abandoned" | "stalled" => with_sum(series.name),
         "request_duration" => vec!["request_latency_ms".to_owned()],
         "responses" => {
             let class = series.labels.iter().find(|(key, _)| *key == "class");

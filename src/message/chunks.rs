@@ -168,6 +168,22 @@ impl Chunks {
         Ok(ChunkEvent::End { consumed: at })
     }
 
+    /// Returns whether the body is over in `input`, without decoding it: the same bytes are still to be decoded.
+    ///
+    /// # Errors
+    ///
+    /// As of [`decode`](Self::decode), for all of `input`.
+    pub fn check(&self, mut input: &[u8]) -> Result<bool, ChunkError> {
+        let mut ahead = self.clone();
+        loop {
+            match ahead.decode(input)? {
+                ChunkEvent::More { .. } => return Ok(false),
+                ChunkEvent::End { .. } => return Ok(true),
+                ChunkEvent::Data { skip, data } => input = &input[skip + data..],
+            }
+        }
+    }
+
     /// Returns the trailer lines that may be forwarded, each as it came, with its CRLF.
     ///
     /// Those that frame, route, authenticate or modify a message have been dropped (RFC 9110 6.5.1), and so

@@ -120,6 +120,14 @@ pub enum Error {
         /// The defect of the response.
         reason: String,
     },
+    /// The response broke off: its connection or stream ended before it was whole.
+    #[error("{address} broke off its response: {source}")]
+    BrokenResponse {
+        /// The endpoint's address.
+        address: SocketAddr,
+        /// The error on the connection or stream.
+        source: io::Error,
+    },
     /// The response did not begin within the request's time limit.
     #[error("Exceeded {timeout:?} while waiting for a response for the request")]
     Timeout {
@@ -206,8 +214,20 @@ impl Error {
             Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => {
                 StatusRow::Unavailable
             }
-            Self::Connecting { .. } | Self::Reset { .. } | Self::BadResponse { .. } => StatusRow::Upstream,
+            Self::Connecting { .. }
+            | Self::Reset { .. }
+            | Self::BadResponse { .. }
+            | Self::BrokenResponse { .. } => StatusRow::Upstream,
             Self::ConnectTimeout { .. } | Self::Timeout { .. } => StatusRow::TooLate,
+        }
+    }
+
+    /// Makes the error of a response whose body cannot be read to its end.
+    pub(crate) fn of_response_body(address: SocketAddr, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::InvalidData {
+            Self::BadResponse { address, reason: source.to_string() }
+        } else {
+            Self::BrokenResponse { address, source }
         }
     }
 
@@ -274,7 +294,11 @@ impl Error {
 
 impl Fault for Error {
     fn blame(&self) -> Blame {
-        self.row().columns().2
+        match self {
+            // No endpoint was asked.
+            Self::Refused(Refusal::DeadlinePassed) => Blame::Caller,
+            _ => self.row().columns().2,
+        }
     }
 
     fn retryable(&self) -> bool {
@@ -346,6 +370,7 @@ mod tests {
             Error::Timeout { .. } => 18,
             Error::OverrideRefused(_) => 19,
             Error::DeniedAddress { .. } => 20,
+            Error::BrokenResponse { .. } => 21,
         }
     }
 
@@ -383,6 +408,7 @@ mod tests {
             Error::Timeout { timeout },
             Error::OverrideRefused(secret()),
             Error::DeniedAddress { address },
+            Error::BrokenResponse { address, source: source() },
         ]
     }
 
@@ -391,7 +417,7 @@ mod tests {
         let errors = all();
         let mut places: Vec<usize> = errors.iter().map(place).collect();
         places.dedup();
-        assert_eq!(places, (0..=20).collect::<Vec<_>>(), "each variant is there");
+        assert_eq!(places, (0..=21).collect::<Vec<_>>(), "each variant is there");
         for error in &errors {
             let text = error.text(false);
             let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

@@ -15,15 +15,17 @@ pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
 
 use super::error::Error;
 use super::limits::Permit;
-use super::wire::body::{Body, TransferError};
+use super::wire::body::{Body, TransferError, carry};
 use super::wire::connection::Connection;
 use super::wire::http2;
 use super::wire::object_pool::{PoolItem, Pooled};
+use super::wire::sink::Sink;
 use super::wire::timer::after;
 use crate::context::Grant;
 use crate::message::{Framing, Head};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -163,12 +165,26 @@ impl Response {
         }
     }
 
-    /// Ends the exchange and its record with this outcome.
+    /// Carries the body to the caller, and the rest of the request's body to the endpoint beside it.
+    ///
+    /// # Errors
+    ///
+    /// Whose end came before that of the response.
+    pub(crate) async fn carry_body(&mut self, to: &mut impl Sink) -> Result<(), DeliveryFailure> {
+        let carrying = pin!(carry(&mut self.body, to));
+        match beside(&mut self.upload, carrying).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(TransferError::Source(error))) => Err(DeliveryFailure::Response(error)),
+            Ok(Err(TransferError::Sink(_))) => Err(DeliveryFailure::Caller),
+            Err(error) => Err(DeliveryFailure::Request(error)),
+        }
+    }
+
+    /// Ends the exchange with this outcome.
     ///
     /// After a complete exchange, the connection to the endpoint waits for another request.
-    pub(crate) fn end(self, record: &mut Record, outcome: Outcome) {
+    pub(crate) fn end(self, outcome: Outcome) {
         let is_complete = matches!(outcome, Outcome::Answered(_));
-        record.end(outcome, is_complete);
         let Some(mut attempt) = self.attempt else { return };
         attempt.end(outcome);
         if is_complete
@@ -181,6 +197,17 @@ impl Response {
     }
 }
 
+/// The failure to pass a response on to its end, by the part that ended early.
+#[derive(Debug)]
+pub(crate) enum DeliveryFailure {
+    /// The response could not be read.
+    Response(io::Error),
+    /// The request's body, which was still being sent, could not be read.
+    Request(io::Error),
+    /// The caller takes no more of the response.
+    Caller,
+}
+
 /// Drives `work` to its end, and the upload beside it.
 ///
 /// # Errors
@@ -189,7 +216,7 @@ impl Response {
 pub(crate) async fn beside<T>(
     upload: &mut Upload,
     mut work: Pin<&mut impl Future<Output = T>>,
-) -> Result<T, std::io::Error> {
+) -> io::Result<T> {
     poll_fn(|cx| {
         if let Upload::Going(sending) = upload
             && let Poll::Ready(sent) = sending.as_mut().poll(cx)

@@ -1,21 +1,58 @@
 //! The metrics of a listener, in cells of one worker: counting takes no lock and allocates nothing.
 
 use crate::context::{RemovalKind, Removals};
-use crate::fault::{Blame, Fault};
+use crate::fault::Blame;
 use crate::telemetry::{Counter, Durations, Gauge, Registry};
 use tokio::time::Instant;
+
+/// The end of a request for its listener. Each request has exactly one, so that their counts add up to `requests`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestOutcome {
+    /// It was routed, and its response with a status below 500 was passed on to its end.
+    Success,
+    /// It was routed, and its response with a status of 500 or above was passed on to its end.
+    FailedResponse,
+    /// It was not carried, or its response broke off, by this party's fault.
+    Fault(Blame),
+    /// Its caller went away before the end of the response, or of its own body; or the router was stopped by force.
+    Abandoned,
+    /// Its caller sent no bytes, or took none, for too long.
+    Stalled,
+}
+
+impl RequestOutcome {
+    /// Returns the outcome of a response with this status that was passed on to its end.
+    pub(crate) fn of_status(status: u16) -> Self {
+        if status < 500 { Self::Success } else { Self::FailedResponse }
+    }
+
+    /// Returns the word for it in a log.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::FailedResponse => "failed_response",
+            Self::Fault(Blame::Caller) => "caller_fault",
+            Self::Fault(Blame::Router) => "router_fault",
+            Self::Fault(Blame::Upstream) => "upstream_fault",
+            Self::Abandoned => "abandoned",
+            Self::Stalled => "stalled",
+        }
+    }
+}
 
 /// The metric cells of one listener on one worker.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
     connections: Counter,
     open_connections: Gauge,
-    pub(crate) requests: Counter,
+    requests: Counter,
     success: Counter,
     failed_responses: Counter,
     caller_faults: Counter,
     router_faults: Counter,
     upstream_faults: Counter,
+    abandoned: Counter,
+    stalled: Counter,
     /// Responses by the first digit of their status, from 1.
     responses: [Counter; 5],
     durations: Durations,
@@ -34,12 +71,12 @@ pub(crate) struct Counters {
 pub(crate) struct OpenConnection(Gauge);
 
 /// The help text of each series.
-const MEANINGS: [(&str, &str); 15] = [
+const MEANINGS: [(&str, &str); 17] = [
     ("connections", "Connections accepted and served"),
     ("open_connections", "Connections open now"),
-    ("requests", "Requests whose head was read"),
-    ("success", "Requests that were routed and answered with a status below 500"),
-    ("failed_responses", "Requests that were routed and answered with a status of 500 or above"),
+    ("requests", "Requests whose head was read, refused ones too"),
+    ("success", "Requests that were routed and answered to the end with a status below 500"),
+    ("failed_responses", "Requests that were routed and answered to the end with a status of 500 or above"),
     (
         "caller_faults",
         "Requests that failed by a fault of the caller: malformed, refused, or matched by no identifier",
@@ -50,8 +87,10 @@ const MEANINGS: [(&str, &str); 15] = [
     ),
     (
         "upstream_faults",
-        "Requests that failed by a fault of the endpoint: it refused, broke off, or was late",
+        "Requests that failed by a fault of the endpoint: it refused, broke off, was late, or its response was malformed",
     ),
+    ("abandoned", "Requests whose caller went away before they were answered to the end"),
+    ("stalled", "Requests that were given up because their caller neither sent nor took bytes for too long"),
     ("responses", "Responses by the class of their status, including those that the router made itself"),
     ("request_duration", "Time from the head of a request to the head of its response"),
     (
@@ -133,6 +172,8 @@ impl Counters {
             caller_faults: counter("caller_faults"),
             router_faults: counter("router_faults"),
             upstream_faults: counter("upstream_faults"),
+            abandoned: counter("abandoned"),
+            stalled: counter("stalled"),
             responses: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
             durations: registry.durations("request_duration", &labels),
             dropped_overrides: counter("dropped_overrides"),
@@ -168,18 +209,23 @@ impl Counters {
         self.removed[RemovalKind::Trailer as usize].clone()
     }
 
-    /// Counts a request that was routed and answered.
-    pub(crate) fn carried(&self, status: u16) {
-        if status < 500 { &self.success } else { &self.failed_responses }.increment();
+    /// Counts a request that begins.
+    pub(crate) fn begun(&self) {
+        self.requests.increment();
     }
 
-    /// Counts a request that was not carried.
-    pub(crate) fn failed(&self, error: &impl Fault) {
-        match error.blame() {
-            Blame::Caller => self.caller_faults.increment(),
-            Blame::Router => self.router_faults.increment(),
-            Blame::Upstream => self.upstream_faults.increment(),
+    /// Counts a request that has ended.
+    pub(crate) fn ended(&self, outcome: RequestOutcome) {
+        match outcome {
+            RequestOutcome::Success => &self.success,
+            RequestOutcome::FailedResponse => &self.failed_responses,
+            RequestOutcome::Fault(Blame::Caller) => &self.caller_faults,
+            RequestOutcome::Fault(Blame::Router) => &self.router_faults,
+            RequestOutcome::Fault(Blame::Upstream) => &self.upstream_faults,
+            RequestOutcome::Abandoned => &self.abandoned,
+            RequestOutcome::Stalled => &self.stalled,
         }
+        .increment();
     }
 
     /// Counts a response to a request whose head was complete at `began`.

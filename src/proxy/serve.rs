@@ -33,7 +33,7 @@ pub(crate) struct Service {
     pub(crate) bindings: Rc<Bindings>,
     pub(crate) limits: Limits,
     pub(crate) permits: Option<Permits>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Rc<Counters>,
     /// The filter for the trailers of untrusted requests.
     pub(crate) trailers: Rc<TrailerFilter>,
     pub(crate) log_turns: Arc<LogTurns>,
@@ -61,7 +61,6 @@ impl PoolItem for Scratch {
 impl Service {
     /// Carries one request to an endpoint and its response back.
     pub(crate) async fn serve(&self, peer: &Peer, request: &mut Request) -> Result<Response, Error> {
-        self.counters.requests.increment();
         let permit = self.permit()?;
         let mut scratch = self.scratch.take();
         let Scratch { context, name } = &mut *scratch;
@@ -113,7 +112,6 @@ impl Service {
             Ok(response)
         });
         let mut response = within(limit, carried).await?;
-        self.counters.carried(response.head.status());
         response.permit = permit;
         Ok(response)
     }
@@ -255,10 +253,9 @@ impl Service {
         Response::new(head, framing, body)
     }
 
-    /// Counts a request that was not carried. Says why in the log, at `info` unless the caller is at fault; at most once a
-    /// second for each listener.
-    pub(crate) fn count_error(&self, error: &Error, record: &Record) {
-        self.counters.failed(error);
+    /// Says in the log why a request was not carried, at `info` unless the caller is at fault; at most once a second for
+    /// each listener.
+    pub(crate) fn log_error(&self, error: &Error, record: &Record) {
         let turn = if error.blame() == Blame::Caller { None } else { self.log_turns.take() };
         match turn {
             Some(skipped) => {

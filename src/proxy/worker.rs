@@ -223,7 +223,7 @@ fn make_routers(
                 bindings: Rc::clone(&bindings),
                 limits: settings.limits,
                 permits: request_permits(settings, counts),
-                counters,
+                counters: Rc::new(counters),
                 log_turns: Arc::clone(&counts.log_turns),
                 server: listener.label.as_str().into(),
                 pools: ObjectPools::default(),

@@ -378,12 +378,15 @@ async fn get_http2(app: &TestApp, path: &str) -> Option<(u16, usize)> {
 
 #[tokio::test(flavor = "local")]
 async fn requests_over_http2_have_lines_too() {
+    const LONG: usize = 1 << 20;
     for (keys, is_json) in [("", false), (JSON, true)] {
         let folder = Folder::new();
         let service = Service::start(async |request| match request.first_line() {
-            "GET /cut HTTP/1.1" => {
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nbroken".to_owned()
-            }
+            // More than is looked at before the head is passed on: what is wrong is seen later.
+            "GET /cut HTTP/1.1" => format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{LONG:x}\r\n{}\r\nbroken",
+                "x".repeat(LONG)
+            ),
             _ => ok("hello"),
         })
         .await;
@@ -397,7 +400,11 @@ async fn requests_over_http2_have_lines_too() {
             let column = |name: &str| objects.iter().map(|object| object[name].clone()).collect::<Vec<_>>();
             assert_eq!(column("path"), ["/whole?b", "/cut"]);
             assert_eq!(column("complete"), [true, false]);
-            assert_eq!(column("bytes"), [5, 2]);
+            assert_eq!(column("bytes"), [5, LONG]);
+            assert_eq!(column("outcome"), ["success", "upstream_fault"]);
+            assert_eq!(objects[0].get("error"), None);
+            let error = objects[1]["error"].as_str().unwrap_or_default();
+            assert!(error.contains("a chunk's size is not a hexadecimal number"), "{error}");
             assert_eq!(column("version"), ["HTTP/2"; 2]);
             assert_eq!(column("authority"), ["a:80"; 2]);
             assert_eq!(column("endpoint"), vec![service.address().to_string(); 2]);

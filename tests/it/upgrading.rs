@@ -1,6 +1,6 @@
 //! `Upgrade`: a connection that becomes a tunnel, and those that do not.
 
-use crate::support::{TestApp, Upstream, Wire, ok, routing_to};
+use crate::support::{TestApp, Upstream, Wire, ok, routing_to, until};
 
 const WEBSOCKET: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                          Sec-WebSocket-Version: 13\r\n\r\n";
@@ -71,6 +71,12 @@ async fn a_broken_tunnel_is_broken_for_both() {
     client.head().await.assert_status(101);
     conn.reset();
     client.assert_gone().await;
+    // Its response is the switch, and that was passed on.
+    until("the end of the request", async || {
+        app.client().await;
+        app.total("success", &[]) == 1
+    })
+    .await;
     app.stop().await;
 }
 

@@ -8,9 +8,10 @@ use crate::message::{
     Framing, Head, KnownField, ResponseConnection, ResponseEnd, Version, keeps_alive, request_framing,
 };
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
+use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
+use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::serve::Service;
-use crate::proxy::wire::body::{Body, TransferError, carry};
+use crate::proxy::wire::body::Body;
 use crate::proxy::wire::connection::{Connection, PeerEnd, while_moving};
 use crate::proxy::wire::http1::{Http1Reader, Http1Writer};
 use crate::proxy::wire::object_pool::Pooled;
@@ -104,7 +105,7 @@ impl Http1Session {
             Err(error) => {
                 let line =
                     turn.access.map(|log| connection.with_input(|bytes| log.begin_malformed(bytes, peer)));
-                turn.refuse(&error, Record::new(line)).await
+                turn.refuse(&error, Record::new(&service.counters, line)).await
             }
         }
     }
@@ -160,7 +161,8 @@ struct ResponseTerms {
 impl Http1Turn<'_> {
     /// Serves one request whose head was read.
     async fn serve(&self, mut head: Pooled<Head>, opened: Instant, timer: &mut IdleTimer) -> Continuation {
-        let record = Record::new(self.access.map(|log| log.begin(&head, self.peer)));
+        let line = self.access.map(|log| log.begin(&head, self.peer));
+        let record = Record::new(&self.service.counters, line);
         let framing = match validate(&mut head) {
             Ok(framing) => framing,
             Err(error) => return self.refuse(&error, record).await,
@@ -189,8 +191,14 @@ impl Http1Turn<'_> {
             time_limit: None,
             record,
         };
-        let serving = pin!(self.answer(&mut request, terms));
-        self.unless_ended(timer, serving).await.unwrap_or(Continuation::Close)
+        let served = {
+            let serving = pin!(self.answer(&mut request, terms));
+            self.unless_ended(timer, serving).await
+        };
+        served.unwrap_or_else(|outcome| {
+            request.record.end(outcome);
+            Continuation::Close
+        })
     }
 
     /// Has a request served, and writes its response or error.
@@ -201,7 +209,7 @@ impl Http1Turn<'_> {
                 return Continuation::Close;
             }
             Err(error) => {
-                self.service.count_error(&error, &request.record);
+                self.service.log_error(&error, &request.record);
                 request.record.fail(&error);
                 terms.keep_alive &= !error.ends_connection();
                 self.service.error_response(self.peer, &error, Some(request))
@@ -211,12 +219,16 @@ impl Http1Turn<'_> {
         self.deliver(request, response, terms).await
     }
 
-    /// Drives `work` to its end; None when the caller goes away meanwhile, or stalls for too long.
+    /// Drives `work` to its end.
+    ///
+    /// # Errors
+    ///
+    /// The caller goes away meanwhile, or stalls for too long.
     async fn unless_ended<T>(
         &self,
         timer: &mut IdleTimer,
         mut work: Pin<&mut impl Future<Output = T>>,
-    ) -> Option<T> {
+    ) -> Result<T, RequestOutcome> {
         let connection = self.connection;
         let mut stall = StallTimer::new(&connection.progress, timer, self.service.limits.stalled);
         let work_or_end = poll_fn(|cx| {
@@ -224,16 +236,17 @@ impl Http1Turn<'_> {
                 return Poll::Ready(Ok(done));
             }
             if stall.poll_stalled(&connection.progress, timer, cx).is_ready() {
-                return Poll::Ready(Err(PeerEnd::Broken));
+                return Poll::Ready(Err(None));
             }
-            connection.poll_peer_end(cx).map(Err)
+            connection.poll_peer_end(cx).map(|end| Err(Some(end)))
         });
         match work_or_end.await {
-            Ok(done) => return Some(done),
-            Err(PeerEnd::Broken) => return None,
-            Err(PeerEnd::HalfClosed) => {}
+            Ok(done) => return Ok(done),
+            Err(None) => return Err(RequestOutcome::Stalled),
+            Err(Some(PeerEnd::Broken)) => return Err(RequestOutcome::Abandoned),
+            Err(Some(PeerEnd::HalfClosed)) => {}
         }
-        while_moving(connection, HALF_CLOSED, work).await
+        while_moving(connection, HALF_CLOSED, work).await.ok_or(RequestOutcome::Abandoned)
     }
 
     /// Writes a response, and discards a small request body that was not read because the router answered by itself.
@@ -261,7 +274,7 @@ impl Http1Turn<'_> {
 
     /// Answers input that is not a request, or not a valid one.
     async fn refuse(&self, error: &Error, mut record: Record) -> Continuation {
-        self.service.count_error(error, &record);
+        self.service.log_error(error, &record);
         record.fail(error);
         let terms = ResponseTerms {
             keep_alive: false,
@@ -303,28 +316,25 @@ impl Http1Turn<'_> {
         record.note_response(&response.head);
         let outgoing = Http1Writer::new(Rc::clone(self.connection), out, framing == Framing::Chunked)
             .with_trailers(terms.trailers);
-        let carried = {
-            let mut counted = CountingSink::new(outgoing, record);
-            let carrying = pin!(carry(&mut response.body, &mut counted));
-            beside(&mut response.upload, carrying).await
-        };
-        if !matches!(carried, Ok(Ok(()))) {
+        let carried = response.carry_body(&mut CountingSink::new(outgoing, record)).await;
+        if let Err(failure) = carried {
             if framing == Framing::Close {
                 self.connection.reset_on_close();
             }
-            if matches!(carried, Ok(Err(TransferError::Source(_)))) {
-                response.end(record, Outcome::Reset);
+            if let DeliveryFailure::Response(_) = failure {
+                response.end(Outcome::Reset);
             }
+            record.fail_delivery(failure);
             return Continuation::Close;
         }
+        record.complete();
         let outcome = Outcome::Answered(response.head.status());
-        record.end(outcome, true);
         if keep && matches!(response.upload, Upload::Going(_)) {
             // The endpoint has answered, and may still read the rest of the body.
             let _ = timeout(LINGER, response.upload.end()).await;
         }
         let uploaded = matches!(response.upload, Upload::Done);
-        response.end(record, outcome);
+        response.end(outcome);
         match (keep, uploaded) {
             (true, true) => Continuation::NextRequest,
             (false, true) if self.connection.with_input(<[u8]>::is_empty) => Continuation::Close,

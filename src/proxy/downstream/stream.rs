@@ -6,20 +6,24 @@ use super::tasks::TaskWork;
 use crate::context::Peer;
 use crate::message::{Framing, Head, ResponseConnection, request_framing};
 use crate::proxy::error::{Error, Exposure};
-use crate::proxy::exchange::{Caller, Outcome, Record, Request, Response, Upload, beside};
+use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
+use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::serve::Service;
-use crate::proxy::wire::body::{Body, TransferError, carry};
-use crate::proxy::wire::http2::{Http2Reader, Http2Writer, LINGER, ResponseSender, refusal_code, reset_code};
+use crate::proxy::wire::body::Body;
+use crate::proxy::wire::http2::{
+    Http2Reader, Http2Writer, LINGER, ResponseSender, io_error, refusal_code, reset_code,
+};
 use crate::proxy::wire::timer::{PeerProgress, StallTimer};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use http::header::{HeaderName, HeaderValue};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// How soon after it began a stream must be reset to count as premature.
 const PREMATURE: Duration = Duration::from_secs(1);
@@ -55,25 +59,44 @@ struct Http2Turn {
 impl Http2Turn {
     /// Serves the stream until it is answered, or the caller resets it or stalls.
     async fn serve(&self, request: http::Request<RecvStream>) -> StreamEnd {
-        let began = Instant::now();
+        let (mut request, valid) = self.take(request);
+        let began = request.record.began();
+        let ended = {
+            let serving = pin!(self.answer(&mut request, valid));
+            self.unless_ended(serving).await
+        };
+        let Err(outcome) = ended else { return StreamEnd::Answered };
+        if let Some(reason @ Reason::PROTOCOL_ERROR) = self.reply.given_up() {
+            // Its body is not as its head says, for which h2 has reset it.
+            request.record.fail(&Error::RequestBody(io_error(reason.into())));
+        }
+        request.record.end(outcome);
+        let is_premature = !self.reply.is_begun() && began.elapsed() < PREMATURE;
+        if is_premature { StreamEnd::Premature } else { StreamEnd::Reset }
+    }
+
+    /// Drives `work` to its end.
+    ///
+    /// # Errors
+    ///
+    /// The caller resets the stream meanwhile, or stalls for too long.
+    async fn unless_ended(&self, mut work: Pin<&mut impl Future<Output = ()>>) -> Result<(), RequestOutcome> {
         // Made when the stream waits for the caller for the first time: most streams never do.
         let mut stall = None;
-        let mut serving = pin!(self.answer(request));
         poll_fn(|cx| {
-            // Checked before the serving is polled, which would see only that a body has ended early.
+            // Checked before the work is polled, which would see only that a body has ended early.
             if self.reply.poll_given_up(cx).is_ready() {
-                let premature = !self.reply.is_begun() && began.elapsed() < PREMATURE;
-                return Poll::Ready(if premature { StreamEnd::Premature } else { StreamEnd::Reset });
+                return Poll::Ready(Err(RequestOutcome::Abandoned));
             }
-            if serving.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(StreamEnd::Answered);
+            if work.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
             }
             if stall.is_some() || self.progress.awaits_peer() {
                 let (stall, timer) =
                     stall.get_or_insert_with(|| StallTimer::now(self.service.limits.stalled));
                 if stall.poll_stalled(&self.progress, timer, cx).is_ready() {
                     self.reply.reset(Reason::CANCEL);
-                    return Poll::Ready(StreamEnd::Reset);
+                    return Poll::Ready(Err(RequestOutcome::Stalled));
                 }
             }
             Poll::Pending
@@ -82,10 +105,9 @@ impl Http2Turn {
     }
 
     /// Has a request served, and sends its response or error.
-    async fn answer(&self, request: http::Request<RecvStream>) {
-        let (mut request, valid) = self.take(request);
+    async fn answer(&self, request: &mut Request, valid: Result<(), Error>) {
         let served = match valid {
-            Ok(()) => self.service.serve(&self.peer, &mut request).await,
+            Ok(()) => self.service.serve(&self.peer, request).await,
             Err(error) => Err(error),
         };
         let response = match served {
@@ -93,7 +115,7 @@ impl Http2Turn {
             // The caller ended its own request early.
             Err(Error::RequestBody(_)) => return self.reply.reset(Reason::PROTOCOL_ERROR),
             Err(error) => {
-                self.service.count_error(&error, &request.record);
+                self.service.log_error(&error, &request.record);
                 request.record.fail(&error);
                 if let Error::Reset { source, exposure, .. } = &error
                     && (*exposure != Exposure::Unseen || request.is_body_begun)
@@ -101,24 +123,25 @@ impl Http2Turn {
                 {
                     return self.reply.reset(reason);
                 }
-                self.service.error_response(&self.peer, &error, Some(&request))
+                self.service.error_response(&self.peer, &error, Some(request))
             }
         };
         self.service.counters.answered(response.head.status(), request.record.began());
-        self.deliver(response, &mut request.record).await;
+        self.deliver(response, request).await;
     }
 
     /// Makes a request of the stream's head and body, and checks it.
     fn take(&self, request: http::Request<RecvStream>) -> (Request, Result<(), Error>) {
         let (parts, body) = request.into_parts();
-        let record = Record::new(self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer)));
+        let line = self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer));
+        let record = Record::new(&self.service.counters, line);
         let mut head = self.service.pools.heads.take();
         let whole = body.is_end_stream();
         let taken = self.take_head(&mut head, &parts);
         let framing = taken.and_then(|()| validate(&mut head, whole));
         // A body without a length may be a stream of messages, which may pause for any time: it has no stall timer.
         let progress = matches!(framing, Ok(Framing::Length(_))).then(|| Rc::clone(&self.progress));
-        let value = |name| parts.headers.get(name).map(http::HeaderValue::as_bytes);
+        let value = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
         let request = Request {
             head,
             framing: *framing.as_ref().unwrap_or(&Framing::None),
@@ -145,8 +168,8 @@ impl Http2Turn {
     }
 
     /// Sends a response with its body, and ends the exchange.
-    async fn deliver(&self, mut response: Response, record: &mut Record) {
-        let reply = &self.reply;
+    async fn deliver(&self, mut response: Response, request: &mut Request) {
+        let (reply, is_grpc, record) = (&self.reply, request.grpc, &mut request.record);
         response.head.settle_response(response.framing, ResponseConnection::Http2);
         record.note_response(&response.head);
         let whole = response.body.is_done();
@@ -155,29 +178,53 @@ impl Http2Turn {
         };
         if !whole {
             let outgoing = Http2Writer::new(stream, Some(Rc::clone(&self.progress)));
-            let carried = {
-                let mut counted = CountingSink::new(outgoing, record);
-                let carrying = pin!(carry(&mut response.body, &mut counted));
-                beside(&mut response.upload, carrying).await
-            };
-            match carried {
-                Ok(Ok(())) => {}
-                Ok(Err(TransferError::Source(error))) => {
-                    response.end(record, Outcome::Reset);
-                    return reply.reset(reset_code(&error).unwrap_or(Reason::INTERNAL_ERROR));
+            let carried = response.carry_body(&mut CountingSink::new(outgoing, record)).await;
+            if let Err(failure) = carried {
+                self.break_off(&failure, is_grpc);
+                if let DeliveryFailure::Response(_) = failure {
+                    response.end(Outcome::Reset);
                 }
-                Ok(Err(TransferError::Sink(_))) => return,
-                Err(_) => return reply.reset(Reason::CANCEL),
+                return record.fail_delivery(failure);
             }
         }
+        record.complete();
         let outcome = Outcome::Answered(response.head.status());
-        record.end(outcome, true);
         if matches!(response.upload, Upload::Going(_)) {
             // The endpoint has answered, and may still read the rest of the body.
             let _ = timeout(LINGER, response.upload.end()).await;
         }
-        response.end(record, outcome);
+        response.end(outcome);
     }
+
+    /// Ends a stream whose response has begun and cannot be passed on to its end: with the code of the endpoint, if it gave
+    /// one.
+    ///
+    /// A gRPC call whose endpoint is gone ends with the status that its client understands (grpc/grpc
+    /// `doc/statuscodes.md`, UNAVAILABLE): a reset without an endpoint's code would be an error inside the router.
+    fn break_off(&self, failure: &DeliveryFailure, is_grpc: bool) {
+        match failure {
+            DeliveryFailure::Response(error) => match reset_code(error) {
+                Some(code) => self.reply.reset(code),
+                None if is_grpc => self.reply.end_with(unavailable()),
+                None => self.reply.reset(Reason::INTERNAL_ERROR),
+            },
+            DeliveryFailure::Request(_) => self.reply.reset(Reason::CANCEL),
+            // Its end is what broke the response off.
+            DeliveryFailure::Caller => {}
+        }
+    }
+}
+
+/// Returns the trailers of a gRPC call whose endpoint is gone.
+fn unavailable() -> http::HeaderMap {
+    let fields = [
+        ("grpc-status", "14"),
+        ("grpc-message", "the connection to the service ended before its response was whole"),
+    ];
+    fields
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect()
 }
 
 /// Checks a head, `whole` if no body follows, and brings it into the form in which it is routed.
@@ -192,8 +239,13 @@ fn validate(head: &mut Head, whole: bool) -> Result<Framing, Error> {
     }
 }
 
-/// Returns whether a content type is that of gRPC: `application/grpc`, alone or with a format or parameters after it.
+/// Returns whether a content type is that of gRPC: `application/grpc` in any case, alone or with a format or parameters
+/// after it.
 fn is_grpc(content_type: &[u8]) -> bool {
-    let rest = content_type.strip_prefix(b"application/grpc");
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    const GRPC: &[u8] = b"application/grpc";
+    let (is_named, rest) = match content_type.split_at_checked(GRPC.len()) {
+        Some((name, rest)) => (name.eq_ignore_ascii_case(GRPC), rest),
+        None => return false,
+    };
+    is_named && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
 }

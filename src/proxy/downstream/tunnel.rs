@@ -1,6 +1,7 @@
 //! A tunnel: bytes both ways after a switch of protocols.
 
 use crate::proxy::exchange::{Carrier, Outcome, Record, Response};
+use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::wire::connection::{Connection, while_moving};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -33,9 +34,12 @@ pub(super) async fn tunnel(connection: &Rc<Connection>, response: Response, reco
     let (down, up) = (one_way(&upstream, connection, &ended), one_way(connection, &upstream, &ended));
     // When one direction fails, the other has no receiver left.
     let both = pin!(async { tokio::try_join!(down, up) });
-    if let Some(Ok(_)) = while_open(connection, &ended, both).await {
-        attempt.end(outcome);
-        record.end(outcome, true);
+    let carried = while_open(connection, &ended, both).await;
+    // The response is the switch, and it was passed on: what breaks behind it is of another protocol.
+    attempt.end(outcome);
+    match carried {
+        Some(Ok(_)) => record.complete(),
+        _ => record.end(RequestOutcome::Success),
     }
 }
 

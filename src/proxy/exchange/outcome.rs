@@ -25,7 +25,7 @@ impl Outcome {
     pub(crate) fn of(error: &Error) -> Self {
         match error {
             Error::Connecting { .. } => Self::Refused,
-            Error::Reset { .. } | Error::BadResponse { .. } => Self::Reset,
+            Error::Reset { .. } | Error::BadResponse { .. } | Error::BrokenResponse { .. } => Self::Reset,
             Error::ConnectTimeout { .. } | Error::Timeout { .. } => Self::TimedOut,
             // A body that breaks off is its caller's end.
             Error::RequestBody(_) => Self::Abandoned,
@@ -67,6 +67,7 @@ mod tests {
             (Error::ConnectTimeout { address, timeout }, Outcome::TimedOut),
             (Error::Reset { address, source: broken(), exposure: Exposure::Seen }, Outcome::Reset),
             (Error::BadResponse { address, reason: String::new() }, Outcome::Reset),
+            (Error::BrokenResponse { address, source: broken() }, Outcome::Reset),
             (Error::Timeout { timeout }, Outcome::TimedOut),
             (Error::RequestBody(broken()), Outcome::Abandoned),
             (Error::Connect, Outcome::NotSent),

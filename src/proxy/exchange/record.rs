@@ -1,12 +1,15 @@
 //! The record of a request: the facts that each step notes as it learns them.
 
-use super::outcome::Outcome;
+use super::DeliveryFailure;
 use crate::context::Trace;
+use crate::fault::Fault as _;
 use crate::message::{Head, KnownField};
 use crate::name::PathBuf;
 use crate::proxy::error::Error;
+use crate::proxy::metrics::{Counters, RequestOutcome};
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::time::Instant;
@@ -18,8 +21,10 @@ pub(crate) const REQUEST_ID: &[u8] = b"x-request-id";
 ///
 /// Every request has one, and it allocates nothing. A log that wants more, such as the name as text, is an
 /// [`Observer`] that copies it when it is noted. The drop of a record is the end of its request, so that no request is
-/// without an end, not even one whose task is cut off.
+/// without an end, not even one whose task is cut off. It is counted once when it begins, and once, by its outcome, when it
+/// ends.
 pub(crate) struct Record {
+    counters: Rc<Counters>,
     /// The time at which the head had come.
     began: Instant,
     /// Its position in its trace, once it has entered.
@@ -35,7 +40,9 @@ pub(crate) struct Record {
     overrides: OverrideFate,
     /// The entries of the overrides of which a share is lost.
     lost: Option<Rc<str>>,
-    outcome: Outcome,
+    /// The end of the request, once it is known; the first that is known stands.
+    outcome: Option<RequestOutcome>,
+    is_ended: bool,
     /// Whether the caller got its response to the end, be it an error's.
     is_complete: bool,
     observer: Option<Box<dyn Observer>>,
@@ -93,7 +100,7 @@ pub(crate) trait Observer {
     /// Notes the bound id to which the name led.
     fn bound(&mut self, client: &str);
 
-    /// Notes why the request was not carried.
+    /// Notes why the request was not carried, or its response broke off.
     fn failed(&mut self, error: &Error);
 
     /// Takes the whole record, at its end.
@@ -102,8 +109,10 @@ pub(crate) trait Observer {
 
 impl Record {
     /// Begins the record of a request whose head has come.
-    pub(crate) fn new(observer: Option<Box<dyn Observer>>) -> Self {
+    pub(crate) fn new(counters: &Rc<Counters>, observer: Option<Box<dyn Observer>>) -> Self {
+        counters.begun();
         Self {
+            counters: Rc::clone(counters),
             began: Instant::now(),
             trace: None,
             status: None,
@@ -112,7 +121,8 @@ impl Record {
             endpoint: None,
             overrides: OverrideFate::Absent,
             lost: None,
-            outcome: Outcome::default(),
+            outcome: None,
+            is_ended: false,
             is_complete: false,
             observer,
         }
@@ -156,6 +166,11 @@ impl Record {
     /// Returns the entries of the overrides of which a share is lost, each after the share in percent.
     pub(crate) fn lost(&self) -> Option<&str> {
         self.lost.as_deref()
+    }
+
+    /// Returns the end of the request. One whose end nobody has noted was abandoned.
+    pub(crate) fn outcome(&self) -> RequestOutcome {
+        self.outcome.unwrap_or(RequestOutcome::Abandoned)
     }
 
     /// Returns whether the caller got its response to the end, be it an error's.
@@ -221,27 +236,49 @@ impl Record {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 
-    /// Notes why the request was not carried; the answer that says so is still to be written.
+    /// Notes why the request was not carried, or why its response broke off. An answer that says so may still be written.
     pub(crate) fn fail(&mut self, error: &Error) {
-        self.outcome = Outcome::of(error);
+        self.outcome.get_or_insert(RequestOutcome::Fault(error.blame()));
         if error.is_about_overrides() {
             self.overrides = OverrideFate::Refused;
         }
         self.tell(|observer| observer.failed(error));
     }
 
-    /// Ends the record: with the outcome that is known already, or else with this one.
-    ///
-    /// `is_complete` says that the caller got all of its response.
-    pub(crate) fn end(&mut self, outcome: Outcome, is_complete: bool) {
-        if self.outcome == Outcome::Abandoned {
-            self.outcome = outcome;
+    /// Notes why the response could not be passed on to its end. A caller that ended its own request early, or takes no
+    /// more, has abandoned it.
+    pub(crate) fn fail_delivery(&mut self, failure: DeliveryFailure) {
+        match failure {
+            DeliveryFailure::Response(source) => {
+                if let Some(address) = self.endpoint {
+                    self.fail(&Error::of_response_body(address, source));
+                }
+            }
+            DeliveryFailure::Request(source) if source.kind() == io::ErrorKind::InvalidData => {
+                self.fail(&Error::RequestBody(source));
+            }
+            DeliveryFailure::Request(_) | DeliveryFailure::Caller => {}
         }
-        self.is_complete = is_complete;
+    }
+
+    /// Ends the record when its caller has got all of its response: with the outcome that is known already, or else with
+    /// that of the response's status.
+    pub(crate) fn complete(&mut self) {
+        self.is_complete = true;
+        self.end(RequestOutcome::of_status(self.status.unwrap_or_default()));
+    }
+
+    /// Ends the record: with the outcome that is known already, or else with this one.
+    pub(crate) fn end(&mut self, outcome: RequestOutcome) {
+        self.outcome.get_or_insert(outcome);
         self.close();
     }
 
     fn close(&mut self) {
+        if std::mem::replace(&mut self.is_ended, true) {
+            return;
+        }
+        self.counters.ended(self.outcome());
         if let Some(mut observer) = self.observer.take() {
             observer.ended(self);
         }
@@ -262,19 +299,8 @@ impl Drop for Record {
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            began: _,
-            trace: _,
-            status,
-            length,
-            sent,
-            endpoint,
-            overrides,
-            lost,
-            outcome,
-            is_complete,
-            observer,
-        } = self;
+        let Self { status, length, sent, endpoint, overrides, lost, outcome, is_complete, observer, .. } =
+            self;
         f.debug_struct("Record")
             .field("status", status)
             .field("length", length)
@@ -292,11 +318,11 @@ impl fmt::Debug for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Blame;
     use std::cell::RefCell;
-    use std::rc::Rc;
 
     /// An observer that writes down how records end.
-    struct Ends(Rc<RefCell<Vec<(Outcome, bool, u64)>>>);
+    struct Ends(Rc<RefCell<Vec<(RequestOutcome, bool, u64)>>>);
 
     impl Observer for Ends {
         fn traced(&mut self, _: &Trace) {}
@@ -306,28 +332,35 @@ mod tests {
         fn failed(&mut self, _: &Error) {}
 
         fn ended(&mut self, record: &Record) {
-            self.0.borrow_mut().push((record.outcome, record.is_complete(), record.sent()));
+            self.0.borrow_mut().push((record.outcome(), record.is_complete(), record.sent()));
         }
     }
 
     #[test]
     fn a_record_ends_once_and_its_first_outcome_stands() {
         let ends = Rc::new(RefCell::new(Vec::new()));
-        let record = || Record::new(Some(Box::new(Ends(Rc::clone(&ends)))));
+        let counters = Rc::<Counters>::default();
+        let record = || Record::new(&counters, Some(Box::new(Ends(Rc::clone(&ends)))));
         let mut answered = record();
+        answered.note_response(&Head::response(200));
         answered.add_sent(3);
-        answered.end(Outcome::Answered(200), true);
-        answered.end(Outcome::Reset, false);
+        answered.complete();
+        answered.end(RequestOutcome::Stalled);
         drop(answered);
         // An error is answered here, and its answer reaches the caller.
         let mut refused = record();
         refused.fail(&Error::Connect);
-        refused.end(Outcome::Answered(501), true);
+        refused.note_response(&Head::response(501));
+        refused.complete();
         drop(refused);
         drop(record());
         assert_eq!(
             *ends.borrow(),
-            [(Outcome::Answered(200), true, 3), (Outcome::NotSent, true, 0), (Outcome::Abandoned, false, 0)]
+            [
+                (RequestOutcome::Success, true, 3),
+                (RequestOutcome::Fault(Blame::Caller), true, 0),
+                (RequestOutcome::Abandoned, false, 0)
+            ]
         );
     }
 }

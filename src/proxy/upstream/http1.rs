@@ -67,7 +67,10 @@ impl Http1Exchange<'_> {
         let is_suspect = framing == Framing::Chunked && head.contains(KnownField::ContentLength);
         let reusable =
             keeps_alive(&head) && !is_suspect && !matches!(framing, Framing::Close | Framing::Tunnel);
-        let body = Body::Http1(Http1Reader::new(Rc::clone(&self.connection), framing));
+        let body = Http1Reader::new(Rc::clone(&self.connection), framing);
+        // Until the first byte of the response has gone out, it can still be a bad gateway.
+        body.check_at_hand().map_err(|error| Error::of_response_body(self.address, error))?;
+        let body = Body::Http1(body);
         let carrier = Some(Carrier::Http1 { connection: self.connection, reusable });
         Ok(Response { upload, carrier, ..Response::new(head, framing, body) })
     }

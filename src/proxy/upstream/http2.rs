@@ -18,7 +18,7 @@ use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// Sends a request on a stream and reads the head of its response. The returned response holds what is left of both
 /// bodies.
@@ -32,45 +32,49 @@ pub(crate) async fn send(
     heads: &ObjectPool<Head>,
 ) -> Result<Response, Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
-    let reset = |error: h2::Error, exposure| Error::Reset { address, source: io_error(error), exposure };
     let http2_request = request.head.to_http2_request(request.takes_trailers)?;
     let connection = endpoint.http2().connection(endpoint.connect_target(&settings)).await?;
     let whole = request.body.is_done();
     let NewStream { response, stream, slot, is_first_after_idle } =
-        connection.begin(http2_request, whole).map_err(|error| reset(error, Exposure::Unseen))?;
+        connection.begin(http2_request, whole).map_err(|error| reset(address, error, Exposure::Unseen))?;
     let answers = connection.answers();
     let stream = Rc::new(RefCell::new(stream));
+    let sending = Rc::clone(&stream);
     let upstream_stream = UpstreamStream::new(Rc::clone(&stream), request.caller.clone(), slot);
     let response_heads = ResponseHeads { heads, limits: &settings.heads, connection: &connection };
     let mut upload = if whole { Upload::Done } else { begin_upload(request, stream) };
     let (parts, body) = {
         let reading = pin!(read_head(response, request, &response_heads));
         let read = beside(&mut upload, reading).await.map_err(Error::RequestBody)?;
-        read.map_err(|failure| match failure {
-            ResponseFailure::Stream(error) => {
-                // The end of a connection that was idle may cross a request, as over HTTP/1.
-                let may_have_crossed =
-                    is_first_after_idle && connection.answers() == answers && error.is_io();
-                let exposure = match is_unprocessed(&error) {
-                    true => Exposure::Unseen,
-                    false if may_have_crossed && is_repeatable(request) => Exposure::Repeatable,
-                    false => Exposure::Seen,
-                };
-                reset(error, exposure)
-            }
-            ResponseFailure::Interim => {
-                bad_response(address, format!("more than {MOST_INTERIM} interim responses"))
-            }
-            ResponseFailure::Switching => bad_response(address, SWITCHING.to_owned()),
-        })?
-        .into_parts()
+        // The end of a connection that was idle may cross a request, as over HTTP/1.
+        let may_have_crossed =
+            is_first_after_idle && connection.answers() == answers && is_repeatable(request);
+        read.map_err(|failure| failure.into_error(address, may_have_crossed))?.into_parts()
     };
     let mut head = heads.take();
     head.take_http2_response(&parts, &settings.heads)
         .map_err(|error| bad_response(address, error.to_string()))?;
     let (framing, body) = take_body(&head, body, request).map_err(|reason| bad_response(address, reason))?;
+    if !body.is_done() {
+        // Until the first byte of the response has gone out, it can still be a bad gateway.
+        check_stream(&sending).map_err(|error| Error::of_response_body(address, io_error(error)))?;
+    }
     let carrier = Some(Carrier::Http2(Box::new(upstream_stream)));
     Ok(Response { upload, carrier, ..Response::new(head, framing, body) })
+}
+
+/// Checks that a stream whose response has begun has not ended in an error already. A reset without an error says that the
+/// rest of the request is not wanted (RFC 9113 8.1).
+fn check_stream(stream: &SharedSendStream) -> Result<(), h2::Error> {
+    match stream.borrow_mut().poll_reset(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(Reason::NO_ERROR)) | Poll::Pending => Ok(()),
+        Poll::Ready(Ok(reason)) => Err(reason.into()),
+        Poll::Ready(Err(error)) => Err(error),
+    }
+}
+
+fn reset(address: SocketAddr, error: h2::Error, exposure: Exposure) -> Error {
+    Error::Reset { address, source: io_error(error), exposure }
 }
 
 fn bad_response(address: SocketAddr, reason: String) -> Error {
@@ -125,6 +129,22 @@ enum ResponseFailure {
     Interim,
     /// The response was a 101: a caller over HTTP/1 would take the bytes that follow for another protocol.
     Switching,
+}
+
+impl ResponseFailure {
+    /// Makes the error of it. `may_have_crossed` says that the request may be executed twice, and that the end of a
+    /// connection that was idle before may have crossed it.
+    fn into_error(self, address: SocketAddr, may_have_crossed: bool) -> Error {
+        match self {
+            Self::Stream(error) if is_unprocessed(&error) => reset(address, error, Exposure::Unseen),
+            Self::Stream(error) if may_have_crossed && error.is_io() => {
+                reset(address, error, Exposure::Repeatable)
+            }
+            Self::Stream(error) => reset(address, error, Exposure::Seen),
+            Self::Interim => bad_response(address, format!("more than {MOST_INTERIM} interim responses")),
+            Self::Switching => bad_response(address, SWITCHING.to_owned()),
+        }
+    }
 }
 
 /// Waits for the final response. Interim responses are passed on to the caller.

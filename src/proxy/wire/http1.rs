@@ -5,9 +5,10 @@ use super::connection::{Connection, InputPiece};
 use super::object_pool::Pooled;
 use super::sink::{BodyPart, Sink, Trailers};
 use super::trailer_filter::TrailerFilter;
-use crate::message::{ChunkEvent, Chunks, Framing, trailer_lines};
+use crate::message::{ChunkError, ChunkEvent, Chunks, Framing, trailer_lines};
 use std::io::{self, Write as _};
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 /// A body that is being read.
 #[derive(Debug)]
@@ -93,6 +94,34 @@ impl Http1Reader {
         Ok(self.at_hand()?.map(|len| self.connection.take(len)))
     }
 
+    /// Checks all of the body that has come, and uses none of it up. When it is not whole, it looks once whether the
+    /// connection has more, or has ended.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::next`].
+    pub(crate) fn check_at_hand(&self) -> io::Result<()> {
+        if self.is_whole_at_hand()? {
+            return Ok(());
+        }
+        match self.connection.poll_fill(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Ok(_)) => self.is_whole_at_hand().map(drop),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Returns whether all of the body has come, as far as its framing tells.
+    fn is_whole_at_hand(&self) -> io::Result<bool> {
+        self.connection.with_input(|input| match &self.rest {
+            // The end of the connection ends the body, whenever it comes.
+            Remainder::Done(_) | Remainder::UntilClose => Ok(true),
+            Remainder::Length(left) => Ok(*left <= input.len() as u64),
+            Remainder::Chunked(rest) => rest.chunks.check(input).map_err(invalid),
+        })
+    }
+
     /// Returns the number of bytes of body at the front of the input, having used up the framing before them.
     fn at_hand(&mut self) -> io::Result<Option<usize>> {
         let here = self.connection.with_input(<[u8]>::len);
@@ -115,7 +144,7 @@ impl Http1Reader {
     fn chunk_at_hand(&mut self) -> io::Result<usize> {
         let Remainder::Chunked(rest) = &mut self.rest else { return Ok(0) };
         let found = self.connection.with_input(|bytes| rest.chunks.decode(bytes));
-        match found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+        match found.map_err(invalid)? {
             ChunkEvent::More { consumed } => {
                 self.connection.consume(consumed);
                 Ok(0)
@@ -135,6 +164,10 @@ impl Http1Reader {
             }
         }
     }
+}
+
+fn invalid(error: ChunkError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// The most bytes of a piece that are copied behind the bytes before it: up to there a copy costs less than several

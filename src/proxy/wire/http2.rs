@@ -103,6 +103,17 @@ impl ResponseSender {
         Ok(stream)
     }
 
+    /// Ends a stream whose body has begun with trailers. It is reset when that is not possible any more.
+    pub(crate) fn end_with(&self, trailers: HeaderMap) {
+        let sent = match &*self.stream.borrow() {
+            Some(stream) => stream.borrow_mut().send_trailers(trailers).is_ok(),
+            None => false,
+        };
+        if !sent {
+            self.reset(Reason::INTERNAL_ERROR);
+        }
+    }
+
     /// Resets the stream.
     pub(crate) fn reset(&self, reason: Reason) {
         match &*self.stream.borrow() {

@@ -67,6 +67,7 @@ impl JsonDraft {
         // A double is exact to the microsecond for any time that a request can last.
         self.field("duration_ms", &(record.began().elapsed().as_micros() as f64 / 1_000.0));
         self.field("complete", &record.is_complete());
+        self.field("outcome", record.outcome().word());
         self.0.extend_from_slice(b"}\n");
         std::mem::take(&mut self.0)
     }

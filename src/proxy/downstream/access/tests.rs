@@ -1,5 +1,5 @@
 use super::*;
-use crate::proxy::exchange::Outcome;
+use crate::proxy::metrics::Counters;
 use serde_json::Value;
 
 /// An observer that does nothing. The record reads a length only when it has an observer.
@@ -16,13 +16,13 @@ impl Observer for Blank {
 
 /// The record of a request that was answered with 200 and three of five bytes.
 fn answered() -> Record {
-    let mut record = Record::new(Some(Box::new(Blank)));
+    let mut record = Record::new(&Rc::<Counters>::default(), Some(Box::new(Blank)));
     let mut head = Head::new();
     head.set_status(200);
     head.set_content_length(5);
     record.note_response(&head);
     record.add_sent(3);
-    record.end(Outcome::Answered(200), true);
+    record.complete();
     record
 }
 
@@ -48,7 +48,7 @@ fn agent(value: &[u8]) -> RequestFacts<'_> {
 
 #[test]
 fn an_unknown_value_is_a_hyphen() {
-    let line = line(&RequestFacts::default(), &Record::new(None));
+    let line = line(&RequestFacts::default(), &Record::new(&Rc::<Counters>::default(), None));
     let (before, after) = (line.split(" [").next().unwrap(), line.split("] ").nth(1).unwrap());
     assert_eq!((before, after), ("- 10.0.0.1 - -", "\"- - -\" 499 - \"-\" \"-\"\n"));
 }
@@ -103,6 +103,7 @@ fn an_object_has_only_known_fields() {
         "time": null, "router": "in", "server": "127.0.0.1/80", "peer": "10.0.0.1:5000",
         "method": "GET", "authority": "a",
         "status": 200, "bytes": 3, "duration_ms": null, "complete": true,
+        "outcome": "success",
     });
     assert_eq!(object, expected);
 }
