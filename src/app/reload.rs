@@ -105,6 +105,7 @@ fn merge_router(
         servers,
         client: _,
         max_headers_kb: _,
+        max_response_headers: _,
         max_initial_line_kb: _,
         max_err_response_kb: _,
         access_log,
@@ -260,6 +261,7 @@ routers:
   bindingTimeoutMs: 7
   bindingCache: {paths: 8}
   maxHeadersKB: 16
+  maxResponseHeaders: 17
   servers:
   - {port: 0, label: first, maxConnections: 3, maxHeaders: 4, headersTimeoutMs: 5}
   - {port: 4140, trust: nobody, forwardedFrom: [], serverSession: {lifeTimeMs: 6}, socketOptions: {readTimeoutMs: 1}}

@@ -59,7 +59,7 @@ fn clients(router: &config::Router) -> ClientSettings {
         config::Protocol::Http => WireProtocol::Http1,
         config::Protocol::H2 => WireProtocol::Http2,
     };
-    let heads = heads(router, &router.client.http2, Limits::default().heads.fields);
+    let heads = heads(router, &router.client.http2, router.max_response_headers);
     ClientSettings { http2: http2(&router.client.http2), ..ClientSettings::new(protocol, heads) }
 }
 

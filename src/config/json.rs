@@ -180,6 +180,7 @@ routers:
   bindingTimeoutMs: 5
   bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3}
   maxHeadersKB: 1
+  maxResponseHeaders: 6
   maxInitialLineKB: 2
   maxErrResponseKB: 3
   httpAccessLog: logs/access.log

@@ -189,6 +189,8 @@ pub struct Router {
     /// `maxInitialLineKB`: the most KiB that a request line or status line may have; 4 by default, and always for `h2`.
     #[serde(rename = "maxInitialLineKB")]
     pub max_initial_line_kb: usize,
+    /// `maxResponseHeaders`: how many header fields a response may have; 100 by default. Not in Linkerd 1.
+    pub max_response_headers: usize,
     /// `maxErrResponseKB`: the most KiB of a body that this router writes for an error; 5120 by default, and always for
     /// `h2`.
     #[serde(rename = "maxErrResponseKB")]

@@ -73,6 +73,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         binding_cache: binding_cache(&mut reader),
         servers: servers.into_iter().map(|(server, _)| server).collect(),
         client: client(&mut reader, protocol),
+        max_response_headers: reader.number("maxResponseHeaders", 1..=server::MAX_HEADERS).unwrap_or(100),
         max_headers_kb,
         max_initial_line_kb,
         max_err_response_kb,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The most field lines that a head may be allowed to have.
-const MAX_HEADERS: u64 = 10_000;
+pub(super) const MAX_HEADERS: u64 = 10_000;
 
 /// How many requests a caller may have under way on one HTTP/2 connection by default. It is Linkerd's number: with a
 /// lower one, a caller of many long calls would stand still without an error.

@@ -90,6 +90,7 @@ routers:
   bindingTimeoutMs: 7
   bindingCache: {paths: 1, clients: 4, idleTtlSecs: 5}
   maxHeadersKB: 9
+  maxResponseHeaders: 3
   maxInitialLineKB: 10
   maxErrResponseKB: 11
   streamingEnabled: true
@@ -152,6 +153,7 @@ fn every_key_that_works_ends_in_its_field() {
     let cache = BindingCacheConfig { paths: 1, clients: 4, idle_ttl: Duration::from_secs(5) };
     assert_eq!(router.binding_cache, cache);
     assert_eq!((router.max_headers_kb, router.max_initial_line_kb, router.max_err_response_kb), (9, 10, 11));
+    assert_eq!(router.max_response_headers, 3);
     let [first, second] = router.servers.as_slice() else { panic!("two servers") };
     let options = SocketConfig {
         no_delay: false,
@@ -298,8 +300,8 @@ fn what_has_no_effect_warns_at_its_place() {
         (5, 9, "telemetry[0].kind"),
         (22, 5, "routers[0].identifier"),
         (28, 54, "routers[0].client.hostConnectionPool.maxWaiters"),
-        (35, 3, "routers[0].streamingEnabled"),
-        (47, 24, "routers[0].servers[0].socketOptions.reuseAddr"),
+        (36, 3, "routers[0].streamingEnabled"),
+        (48, 24, "routers[0].servers[0].socketOptions.reuseAddr"),
     ];
     assert_eq!(warnings, expected);
     let shown = "f.yaml:3:1: usage: `usage` has no effect: no usage data is sent";
@@ -315,7 +317,7 @@ fn places_are_those_of_the_file() {
     let [router] = routers.as_slice() else { panic!("one router") };
     assert_eq!((router.key.as_str(), router.router, router.label), ("routers[0]", at(12, 3), at(13, 10)));
     assert_eq!((router.dtab, &router.dentries), (at(15, 5), &vec![at(16, 5), at(18, 5), at(19, 5)]));
-    assert_eq!((&router.servers, &router.ports), (&vec![at(37, 5), at(48, 5)], &vec![at(38, 11), at(48, 5)]));
+    assert_eq!((&router.servers, &router.ports), (&vec![at(38, 5), at(49, 5)], &vec![at(39, 11), at(49, 5)]));
 }
 
 /// A reload keeps routers with the same settings, wherever they stand.

@@ -29,7 +29,7 @@ const TRAILER_FIELDS: usize = 64;
 ///
 /// It accepts the grammar of RFC 9112 7.1 and nothing else: a size of at most 16 hexadecimal digits below 2^63,
 /// CRLF at the end of every line, extensions without control bytes. Extensions mean nothing here and are
-/// dropped.
+/// dropped. A decoder [of a response](Self::of_response) also takes blanks behind a size.
 ///
 /// Framing is bounded as in Go's `net/http`: each chunk excuses 16 bytes of size line and twice its data. The
 /// framing beyond that adds up, and 16 KiB of it end the body. So neither long extensions nor many of them cost
@@ -37,6 +37,8 @@ const TRAILER_FIELDS: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct Chunks {
     state: ChunkState,
+    /// Whether a size line may end in blanks.
+    takes_blanks: bool,
     /// The digits of the size line that is being read.
     digits: u8,
     /// The size that is being read, then the number of data bytes still to come.
@@ -140,11 +142,19 @@ impl Chunks {
         Self::default()
     }
 
+    /// Returns a decoder at the beginning of a response's body. It takes blanks between a size and the end of its line, as
+    /// curl, browsers and nginx do: some servers pad sizes with them.
+    ///
+    /// No one can be misled by it: the chunks are written anew for the caller. A request with them stays refused.
+    pub fn of_response() -> Self {
+        Self { takes_blanks: true, ..Self::default() }
+    }
+
     /// Returns to the beginning of a body; keeps the memory.
     pub fn clear(&mut self) {
         let mut trailers = std::mem::take(&mut self.trailers);
         trailers.clear();
-        *self = Self { trailers, ..Self::default() };
+        *self = Self { trailers, takes_blanks: self.takes_blanks, ..Self::default() };
     }
 
     /// Decodes the front of `input`: framing up to the first data, the end, or the end of the input.
@@ -230,6 +240,7 @@ impl Chunks {
             (ChunkState::Size | ChunkState::Blank, b' ' | b'\t') => self.count(ChunkState::Blank),
             (ChunkState::Size | ChunkState::Blank, b';') => self.count(ChunkState::Extension),
             (ChunkState::Size | ChunkState::Extension, b'\r') => Ok(ChunkState::SizeLf),
+            (ChunkState::Blank, b'\r') if self.takes_blanks => Ok(ChunkState::SizeLf),
             (ChunkState::Size, b'\n') => Err(ChunkError::Line),
             (ChunkState::Size | ChunkState::Blank, _) => Err(ChunkError::Size),
             (ChunkState::Extension, _) if is_value_byte(byte) => self.count(ChunkState::Extension),

@@ -4,7 +4,7 @@ use crate::context::token::TokenRefusal;
 use crate::context::{OverrideError, Refusal};
 use crate::fault::{Blame, Fault, Status};
 use crate::identify;
-use crate::message::{FramingError, HeadError};
+use crate::message::{FramingError, HeadError, HeadLimits};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -220,6 +220,25 @@ impl Error {
             | Self::BrokenResponse { .. } => StatusRow::Upstream,
             Self::ConnectTimeout { .. } | Self::Timeout { .. } => StatusRow::TooLate,
         }
+    }
+
+    /// Makes the error of a response whose head is malformed, or beyond these limits: it names the key that raises one.
+    pub(crate) fn of_response_head(address: SocketAddr, error: HeadError, limits: &HeadLimits) -> Self {
+        let HeadLimits { line, fields_bytes, fields } = limits;
+        let reason = match error {
+            HeadError::LineTooLong => {
+                format!("its first line has more than {line} bytes (`maxInitialLineKB` of the router)")
+            }
+            HeadError::FieldsTooLong => format!(
+                "its header fields have more than {fields_bytes} bytes (`maxHeadersKB` of the router, or \
+                 `maxHeaderListBytes` of the `client` of an `h2` router)"
+            ),
+            HeadError::TooManyFields => {
+                format!("it has more than {fields} header fields (`maxResponseHeaders` of the router)")
+            }
+            other => other.to_string(),
+        };
+        Self::BadResponse { address, reason }
     }
 
     /// Makes the error of a response whose body cannot be read to its end.

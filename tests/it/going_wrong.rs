@@ -1,9 +1,9 @@
 //! Responses that go wrong: at once, or when a part of them was passed on.
 
 use crate::support::either::Speaks::{Http1, Http2};
-use crate::support::either::{Ask, Caller, Speaks, played};
-use crate::support::http2::{Frame, Frames, H2Conn, kind, write};
-use crate::support::{TestApp, Upstream};
+use crate::support::either::{Ask, Caller, Echo, Speaks, played, router};
+use crate::support::http2::{Call, Frame, Frames, H2Conn, H2Service, kind, write};
+use crate::support::{Service, TestApp, Upstream, speaking};
 use http::Response;
 
 const CALLERS: [Speaks; 2] = [Http1, Http2];
@@ -106,4 +106,68 @@ async fn a_response_that_goes_wrong_later_is_the_endpoints_fault() {
     drop(conn);
     wire.assert_gone().await;
     assert_faults(app, &upstream, 1).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn blanks_behind_the_size_of_a_chunk_are_read_in_responses_alone() {
+    let (app, upstream, _client) = played(Http1).await;
+    for speaks in CALLERS {
+        let mut caller = Caller::connect(&app, speaks).await;
+        let answering = async {
+            let mut conn = upstream.accept().await;
+            conn.request().await;
+            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+            conn.send(format!("{head}5 \r\nhello\r\n1\t  \r\n!\r\n0 \r\n\r\n")).await;
+        };
+        let (answer, ()) = tokio::join!(caller.get(&[]), answering);
+        assert_eq!((answer.status, answer.text()), (200, "hello!"), "{speaks:?}");
+    }
+    let mut wire = app.client().await;
+    let request =
+        "POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n";
+    wire.ask(request).await.assert_status(400);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_response_beyond_a_limit_names_the_key() {
+    let many = |count: usize| (0..count).map(|at| (format!("x-{at}"), "y".to_owned())).collect::<Vec<_>>();
+    let long = || vec![("x".to_owned(), "y".repeat(9 << 10))];
+    // The router's own fields do not count: the response has the length of its body beside these.
+    let table = [
+        ("", many(99), None),
+        ("", many(100), Some("more than 100 header fields (`maxResponseHeaders` of the router)")),
+        ("  maxResponseHeaders: 200\n", many(199), None),
+        ("  maxResponseHeaders: 2\n", many(2), Some("more than 2 header fields (`maxResponseHeaders`")),
+        ("", long(), Some("more than 8192 bytes (`maxHeadersKB` of the router")),
+    ];
+    for endpoint in CALLERS {
+        for (keys, fields, named) in &table {
+            let echo = answering_with(endpoint, fields.clone()).await;
+            let yaml = speaking(router(endpoint), &format!("/svc/* => {}", echo.path()), "");
+            let app = TestApp::start(&(yaml + keys)).await;
+            for speaks in CALLERS {
+                let answer = Caller::connect(&app, speaks).await.get(&[]).await;
+                assert_eq!(answer.status, if named.is_some() { 502 } else { 200 }, "{endpoint:?} {keys:?}");
+                let named = named.unwrap_or_default();
+                assert!(answer.text().contains(named), "{named}: {}", answer.text());
+            }
+            app.stop().await;
+        }
+    }
+}
+
+/// A service whose every response has these fields, and a length.
+async fn answering_with(speaks: Speaks, fields: Vec<(String, String)>) -> Echo {
+    if speaks == Http2 {
+        let answer = async move |call: Call| {
+            let response = Response::builder().header("content-length", "2");
+            let named = fields.iter().fold(response, |response, (name, value)| response.header(name, value));
+            call.answer(named.body("hi").expect("a response")).await;
+        };
+        return Echo::Http2(H2Service::start(answer).await);
+    }
+    let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{lines}\r\nhi");
+    Echo::Http1(Service::start(async move |_| response.clone()).await)
 }

@@ -25,6 +25,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("bindingTimeoutMs", Works),
             one("bindingCache", Works, "binding cache"),
             one("client", Works, "client"),
+            key("maxResponseHeaders", Works),
             one("service", Inside, "service"),
             key("originator", NoEffect("it only set a gauge")),
             key("announcers", NoEffect(NOT_ANNOUNCED)),

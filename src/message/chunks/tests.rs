@@ -182,3 +182,38 @@ fn chunks_are_written() {
     write_last_chunk(b"A: b\r\n", &mut out);
     assert_eq!(out, b"0\r\nA: b\r\n\r\n");
 }
+
+#[test]
+fn a_response_may_have_blanks_behind_a_size() {
+    let bodies: [&[u8]; 4] = [
+        b"2 \r\nhi\r\n0\r\n\r\n",
+        b"2\t \r\nhi\r\n0  \r\n\r\n",
+        b"2 ;a=b\r\nhi\r\n0\r\n\r\n",
+        b"2\r\nhi\r\n0 \r\nA: b\r\n\r\n",
+    ];
+    for body in bodies {
+        let name = body.escape_ascii();
+        assert_eq!(Chunks::of_response().check(body), Ok(true), "{name}");
+        let is_strict = body.contains(&b';');
+        assert_eq!(Chunks::new().check(body).is_ok(), is_strict, "{name}: a request");
+    }
+    for body in [&b"2 x\r\nhi\r\n"[..], b" 2\r\nhi\r\n", b"2 2\r\nhi\r\n", b"2 \nhi\r\n", b" \r\n"] {
+        assert!(Chunks::of_response().check(body).is_err(), "{}", body.escape_ascii());
+    }
+}
+
+#[test]
+fn a_check_uses_nothing_up() {
+    let mut chunks = Chunks::new();
+    assert_eq!(chunks.decode(b"5\r\nhe"), Ok(ChunkEvent::Data { skip: 3, data: 2 }));
+    for (rest, expected) in [
+        (&b"llo\r\n"[..], Ok(false)),
+        (b"llo\r\n0\r\n\r\n", Ok(true)),
+        (b"llo\r\n0\r\n\r\nmore", Ok(true)),
+        (b"llo!\r\n", Err(ChunkError::Line)),
+        (b"", Ok(false)),
+    ] {
+        assert_eq!(chunks.check(rest), expected, "{}", rest.escape_ascii());
+    }
+    assert_eq!(chunks.decode(b"llo\r\n0\r\n\r\n"), Ok(ChunkEvent::Data { skip: 0, data: 3 }));
+}

@@ -175,7 +175,7 @@ impl Http1Turn<'_> {
             expects_continue: head.contains(KnownField::Expect),
             trailers: is_new_version && head.takes_trailers(),
         };
-        let body = Body::Http1(Http1Reader::new(Rc::clone(self.connection), framing));
+        let body = Body::Http1(Http1Reader::of_request(Rc::clone(self.connection), framing));
         self.connection.set_body_wanted(!body.is_done());
         let mut request = Request {
             takes_interim: is_new_version,

@@ -67,7 +67,8 @@ impl Http1Exchange<'_> {
         let is_suspect = framing == Framing::Chunked && head.contains(KnownField::ContentLength);
         let reusable =
             keeps_alive(&head) && !is_suspect && !matches!(framing, Framing::Close | Framing::Tunnel);
-        let body = Http1Reader::new(Rc::clone(&self.connection), framing);
+        self.connection.set_doubtful(framing == Framing::None);
+        let body = Http1Reader::of_response(Rc::clone(&self.connection), framing);
         // Until the first byte of the response has gone out, it can still be a bad gateway.
         body.check_at_hand().map_err(|error| Error::of_response_body(self.address, error))?;
         let body = Body::Http1(body);
@@ -162,7 +163,8 @@ impl Http1Exchange<'_> {
     async fn read_one_head(&self, head: &mut Head, request: &Request, began: &mut bool) -> Result<(), Error> {
         loop {
             let parsed = self.connection.with_input(|bytes| head.parse_response(bytes, self.limits));
-            if let Some(length) = parsed.map_err(|error| self.bad_response(&error))? {
+            let parsed = parsed.map_err(|error| Error::of_response_head(self.address, error, self.limits))?;
+            if let Some(length) = parsed {
                 self.connection.consume(length);
                 return Ok(());
             }

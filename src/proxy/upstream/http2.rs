@@ -53,7 +53,7 @@ pub(crate) async fn send(
     };
     let mut head = heads.take();
     head.take_http2_response(&parts, &settings.heads)
-        .map_err(|error| bad_response(address, error.to_string()))?;
+        .map_err(|error| Error::of_response_head(address, error, &settings.heads))?;
     let (framing, body) = take_body(&head, body, request).map_err(|reason| bad_response(address, reason))?;
     if !body.is_done() {
         // Until the first byte of the response has gone out, it can still be a bad gateway.

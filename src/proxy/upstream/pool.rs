@@ -51,3 +51,35 @@ impl Pool {
         self.0.borrow_mut().retain_mut(is_kept);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::HeadLimits;
+    use crate::proxy::wire::WireProtocol;
+    use crate::proxy::wire::object_pool::ObjectPool;
+    use crate::proxy::wire::transport::Transport;
+    use std::io::Write as _;
+    use tokio::net::TcpStream;
+
+    /// Returns a connection whose peer has just sent bytes. The runtime has no turn before it is asked.
+    async fn spoken_to() -> (Rc<Connection>, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        far.write_all(b"a late body").unwrap();
+        (Connection::new(Transport::Plain(near), ObjectPool::default()), far)
+    }
+
+    #[tokio::test]
+    async fn a_connection_in_doubt_is_looked_at_before_it_is_used_again() {
+        let heads = HeadLimits { line: 1, fields_bytes: 1, fields: 1 };
+        let settings = ClientSettings::new(WireProtocol::Http1, heads);
+        for (is_doubtful, is_taken) in [(false, true), (true, false)] {
+            let (pool, (connection, _far)) = (Pool::default(), spoken_to().await);
+            connection.set_doubtful(is_doubtful);
+            pool.keep(connection, &settings);
+            assert_eq!(pool.take(true).is_some(), is_taken, "{is_doubtful}");
+        }
+    }
+}

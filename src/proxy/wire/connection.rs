@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     buffers: ObjectPool<Buffer>,
     ended: Cell<bool>,
     body_wanted: Cell<bool>,
+    /// Whether its last message had no body where its sender may still send one.
+    is_doubtful: Cell<bool>,
     pub(crate) progress: PeerProgress,
     /// Whether a write was begun and not finished: bytes written behind it would be read as a part of it.
     is_broken_off: Cell<bool>,
@@ -47,6 +49,7 @@ impl Connection {
             buffers,
             ended: Cell::new(false),
             body_wanted: Cell::new(false),
+            is_doubtful: Cell::new(false),
             progress: PeerProgress::default(),
             is_broken_off: Cell::new(false),
         })
@@ -135,10 +138,18 @@ impl Connection {
         }
     }
 
+    /// Sets whether the message that was read last has no body by its kind: the response to HEAD, a 204 or a 304. A peer
+    /// that sends one all the same sends it a moment later, where the next response is expected.
+    pub(crate) fn set_doubtful(&self, is_doubtful: bool) {
+        self.is_doubtful.set(is_doubtful);
+    }
+
     /// Returns whether the peer has closed the connection, or sent bytes unasked, while it was idle.
     ///
-    /// `ask_kernel` also finds out what the runtime has not been told yet, at the price of one system call.
+    /// `ask_kernel` also finds out what the runtime has not been told yet, at the price of one system call. The kernel is
+    /// always asked about a connection that is in doubt.
     pub(crate) fn is_stale(&self, ask_kernel: bool) -> bool {
+        let ask_kernel = ask_kernel || self.is_doubtful.get();
         self.input.borrow().is_some() || self.transport.borrow().is_stale(ask_kernel)
     }
 

@@ -36,12 +36,24 @@ struct ChunkedRemainder {
 }
 
 impl Http1Reader {
-    /// Makes the reader of the body that follows on `connection`; without a body, and in a tunnel, it has nothing to read.
-    pub(crate) fn new(connection: Rc<Connection>, framing: Framing) -> Self {
+    /// Makes the reader of the body of a request that follows on `connection`; without a body, it has nothing to read.
+    pub(crate) fn of_request(connection: Rc<Connection>, framing: Framing) -> Self {
+        Self::new(connection, framing, Chunks::new)
+    }
+
+    /// Makes the reader of the body of a response that follows on `connection`; without a body, and in a tunnel, it has
+    /// nothing to read.
+    pub(crate) fn of_response(connection: Rc<Connection>, framing: Framing) -> Self {
+        Self::new(connection, framing, Chunks::of_response)
+    }
+
+    fn new(connection: Rc<Connection>, framing: Framing, chunks: fn() -> Chunks) -> Self {
         let rest = match framing {
             Framing::None | Framing::Tunnel | Framing::Length(0) => Remainder::Done(None),
             Framing::Length(length) => Remainder::Length(length),
-            Framing::Chunked => Remainder::Chunked(Box::default()),
+            Framing::Chunked => {
+                Remainder::Chunked(Box::new(ChunkedRemainder { chunks: chunks(), filter: None }))
+            }
             Framing::Close => Remainder::UntilClose,
         };
         Self { connection, rest }

@@ -173,7 +173,7 @@ mod tests {
         let connecting = TcpStream::connect(listener.local_addr().unwrap());
         let (near, far) = tokio::join!(connecting, listener.accept());
         let connection = Connection::new(Transport::Plain(near.unwrap()), ObjectPool::<Buffer>::default());
-        (Body::Http1(Http1Reader::new(connection, Framing::Chunked)), far.unwrap().0)
+        (Body::Http1(Http1Reader::of_request(connection, Framing::Chunked)), far.unwrap().0)
     }
 
     /// Reads a body to its end; returns its content and its trailers.
