@@ -30,6 +30,8 @@ use std::sync::Arc;
 pub struct Identifiers {
     identifiers: Vec<WorkerIdentifier>,
     prefix: Path,
+    /// The names of the headers that they read.
+    headers: Vec<Box<str>>,
 }
 
 /// One identifier of a router, with the state it needs beside the request: [`Ingresses::identifiers`] returns them.
@@ -60,7 +62,13 @@ impl Identifiers {
         if identifiers.is_empty() {
             identifiers.push(WorkerIdentifier::Head(Config::default()));
         }
-        Self { identifiers, prefix: prefix.clone() }
+        let headers = identifiers.iter().filter_map(WorkerIdentifier::header).map(Box::from).collect();
+        Self { identifiers, prefix: prefix.clone(), headers }
+    }
+
+    /// Returns the names of the header fields that identifiers read.
+    pub fn headers(&self) -> &[Box<str>] {
+        &self.headers
     }
 
     /// Writes the request's name into `name`, which is cleared first.
@@ -103,6 +111,19 @@ pub enum IdentifyError {
 }
 
 impl WorkerIdentifier {
+    /// Returns the name of the header field, or pseudo-header, that it reads.
+    fn header(&self) -> Option<&str> {
+        match self {
+            Self::Head(Config::HeaderToken(config)) => Some(&config.header),
+            Self::Head(Config::Header(config)) => Some(&config.header),
+            Self::Head(Config::HeaderPath(config)) => Some(&config.header),
+            Self::Head(
+                Config::Path(_) | Config::MethodAndHost(_) | Config::Static(_) | Config::Ingress(_),
+            )
+            | Self::Ingress(_) => None,
+        }
+    }
+
     fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         match self {
             Self::Head(config) => config.identify(head, name),

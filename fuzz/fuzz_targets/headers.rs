@@ -100,6 +100,7 @@ fn from_a_trusted_caller(mut head: Head) {
         client: b"/$/inet/127.1/80",
         residual: None,
         overrides: overrides.printed(),
+        named_by: &[],
     };
     let _ = policy.leave(&peer, &mut head, &mut here, &names);
 

@@ -81,7 +81,8 @@ mod tests {
         assert_eq!(head.parse_request(text.as_bytes(), &LIMITS), Ok(Some(text.len())));
         let policy = Policy::new(config);
         assert_eq!(policy.enter(peer, &mut head, &mut context).1, Ok(()));
-        let names = UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"" };
+        let names =
+            UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"", named_by: &[] };
         let _ = policy.leave(peer, &mut head, &mut context, &names);
         let line = |name: &[u8], value: &[u8]| {
             format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))

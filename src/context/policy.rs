@@ -89,6 +89,9 @@ pub struct UpstreamNames<'a> {
     pub residual: Option<&'a [u8]>,
     /// [`Overrides::printed`](super::Overrides::printed); nothing is sent when it is empty.
     pub overrides: &'a [u8],
+    /// The names of the header fields by which the request may have been named: the next router reads them as well, so
+    /// `Connection` cannot remove them.
+    pub named_by: &'a [Box<str>],
 }
 
 /// The findings of [`Policy::answer`] about a response, for the proxy to act on.
@@ -290,7 +293,10 @@ impl Policy {
         context: &mut Context,
         names: &UpstreamNames<'_>,
     ) -> HopByHopFields {
-        let hop_by_hop = head.strip_hop_by_hop();
+        let hop_by_hop = head.strip_hop_by_hop_but(|name| {
+            let is_named_by = |field: &str| field.as_bytes().eq_ignore_ascii_case(name);
+            self.tenant_headers().contains(name) || names.named_by.iter().any(|field| is_named_by(field))
+        });
         head.append_element(KnownField::Via, via_entry(head.version()));
         head.append_known(KnownField::L5dDstService, names.service);
         self.name_client(head, names.client, names.residual);

@@ -19,7 +19,8 @@ fn carried<T: AsRef<str>>(trust: Trust, lines: &[T]) -> Vec<String> {
     let peer = Peer::new(([192, 0, 2, 43], 8080).into(), ([192, 0, 2, 1], 4140).into());
     let policy = Policy::new(Config { trust, ..Config::default() });
     assert_eq!(policy.enter(&peer, &mut head, &mut context).1, Ok(()), "{lines}");
-    let names = UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"" };
+    let names =
+        UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"", named_by: &[] };
     let _ = policy.leave(&peer, &mut head, &mut context, &names);
     let mut written = Vec::new();
     head.write(&mut written);

@@ -1,5 +1,6 @@
 //! The chunked transfer coding (RFC 9112 7.1).
 
+use super::field::is;
 use super::head::{is_token_byte, is_value_byte};
 use super::{Field, KnownField};
 use std::io::Write as _;
@@ -354,7 +355,7 @@ fn field(line: &[u8]) -> Option<Field<'_>> {
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     let well_formed =
         !name.is_empty() && name.iter().all(|&b| is_token_byte(b)) && value.iter().all(|&b| is_value_byte(b));
-    well_formed.then(|| Field { name, value: value.trim_ascii(), known: KnownField::of(name) })
+    well_formed.then(|| Field { name, value: value.trim_ascii(), known: KnownField::of_trailer(name) })
 }
 
 /// Returns whether a field may come behind a body (RFC 9110 6.5.1). None that the router knows by name may.
@@ -386,8 +387,7 @@ pub(super) fn may_trail(field: Field<'_>) -> bool {
         "vary",
         "www-authenticate",
     ];
-    field.known == KnownField::Other
-        && !NEVER.iter().any(|name| field.name.eq_ignore_ascii_case(name.as_bytes()))
+    field.known == KnownField::Other && !NEVER.iter().any(|name| is(field.name, name))
 }
 
 #[cfg(test)]

@@ -87,11 +87,11 @@ pub enum KnownField {
     L5dErr,
     /// `l5d-retryable`
     L5dRetryable,
-    /// Any other name that begins with `l5d-` or `l5d_`, thus also the names above spelt with underscores.
+    /// `l5d`, and any other name that begins with `l5d-` or `l5d_`, thus also the names above spelt with underscores.
     L5dOther,
     /// `Content-Length` or `Transfer-Encoding` with underscores: it frames nothing here, but may at the next hop.
     FramingLookalike,
-    /// `dtab-local` and every name that begins with `x-dtab-`, also spelt with underscores.
+    /// `dtab-local`, `x-dtab`, and every name that begins with `dtab-local-` or `x-dtab-`, also spelt with underscores.
     DtabLocal,
 }
 
@@ -105,7 +105,7 @@ impl KnownField {
                 Self::Other if is(name, "content-length") => Self::FramingLookalike,
                 known => known,
             },
-            b'd' if is(name, "dtab-local") => Self::DtabLocal,
+            b'd' if is(name, "dtab-local") || begins(name, "dtab-local-") => Self::DtabLocal,
             b'd' => one_of(name, &[Self::Date]),
             b'e' => one_of(name, &[Self::Expect]),
             b'f' => one_of(name, &[Self::Forwarded]),
@@ -116,6 +116,7 @@ impl KnownField {
                 Self::Other => Self::L5dOther,
                 known => known,
             },
+            b'l' if is(name, "l5d") => Self::L5dOther,
             b'm' => one_of(name, &[Self::MaxForwards]),
             b'o' if begins(name, "ot-baggage-") => Self::BaggageItem,
             b'p' => one_of(name, &PROXY),
@@ -127,12 +128,18 @@ impl KnownField {
             b'u' if begins(name, "uberctx-") => Self::BaggageItem,
             b'u' => one_of(name, &[Self::Upgrade]),
             b'v' => one_of(name, &[Self::Via]),
-            b'x' if begins(name, "x-dtab-") => Self::DtabLocal,
+            b'x' if is(name, "x-dtab") || begins(name, "x-dtab-") => Self::DtabLocal,
             b'x' if begins(name, "x-forwarded-") || ADDRESSES.iter().any(|field| is(name, field)) => {
                 Self::XForwarded
             }
             _ => Self::Other,
         }
+    }
+
+    /// Returns the known field of a trailer's name. An underscore counts as a hyphen in every name: a CGI gateway that
+    /// folds the two may read the trailers as fields.
+    pub(super) fn of_trailer(name: &[u8]) -> Self {
+        if name.contains(&b'_') { Self::of(&hyphenated(name)) } else { Self::of(name) }
     }
 
     /// Returns the name as the router writes it; empty for a variant that stands for several names.
@@ -277,8 +284,13 @@ fn begins(name: &[u8], prefix: &str) -> bool {
             .all(|(&byte, &wanted)| byte.to_ascii_lowercase() == wanted || (byte == b'_' && wanted == b'-'))
 }
 
+/// Returns a name with a hyphen in place of each underscore.
+fn hyphenated(name: &[u8]) -> Vec<u8> {
+    name.iter().map(|&byte| if byte == b'_' { b'-' } else { byte }).collect()
+}
+
 /// Returns whether `name` is `wanted` (lower-case); an underscore counts as a hyphen.
-fn is(name: &[u8], wanted: &str) -> bool {
+pub(super) fn is(name: &[u8], wanted: &str) -> bool {
     name.len() == wanted.len() && begins(name, wanted)
 }
 
@@ -360,11 +372,17 @@ mod tests {
             ("l5d-retryable", KnownField::L5dRetryable),
             ("l5d-", KnownField::L5dOther),
             ("l5d-anything", KnownField::L5dOther),
-            ("l5d", KnownField::Other),
+            ("l5d", KnownField::L5dOther),
+            ("L5D", KnownField::L5dOther),
             ("l5dx", KnownField::Other),
             ("Dtab-Local", KnownField::DtabLocal),
             ("Dtab_Local", KnownField::DtabLocal),
             ("dtab-locals", KnownField::Other),
+            ("dtab-local-x", KnownField::DtabLocal),
+            ("Dtab_Local_", KnownField::DtabLocal),
+            ("x-dtab", KnownField::DtabLocal),
+            ("X_Dtab", KnownField::DtabLocal),
+            ("x-dta", KnownField::Other),
             ("X-Dtab-01-A", KnownField::DtabLocal),
             ("x_dtab_01_b", KnownField::DtabLocal),
             ("x-dtab_", KnownField::DtabLocal),

@@ -21,6 +21,9 @@ pub enum Error {
     /// The method is CONNECT, which a router by names does not support.
     #[error("CONNECT is not supported: a tunnel has no name to route by")]
     Connect,
+    /// The method is TRACE, and the caller is not trusted: the response would show the fields that proxies add.
+    #[error("TRACE is for trusted callers")]
+    Trace,
     /// `Max-Forwards` is not a number.
     #[error("Invalid value for Max-Forwards header")]
     MaxForwards,
@@ -163,6 +166,7 @@ impl From<identify::IdentifyError> for Error {
 enum StatusRow {
     Malformed,
     Forbidden,
+    MethodNotAllowed,
     NotImplemented,
     LineTooLong,
     FieldsTooLarge,
@@ -179,6 +183,7 @@ impl StatusRow {
         match self {
             Self::Malformed => (400, 3, Blame::Caller),
             Self::Forbidden => (403, 7, Blame::Caller),
+            Self::MethodNotAllowed => (405, 12, Blame::Caller),
             Self::NotImplemented => (501, 12, Blame::Caller),
             Self::LineTooLong => (414, 8, Blame::Caller),
             Self::FieldsTooLarge => (431, 8, Blame::Caller),
@@ -198,6 +203,7 @@ impl Error {
             Self::Head(HeadError::FieldsTooLong | HeadError::TooManyFields) => StatusRow::FieldsTooLarge,
             Self::Framing(error) if error.status() == 501 => StatusRow::NotImplemented,
             Self::Connect => StatusRow::NotImplemented,
+            Self::Trace => StatusRow::MethodNotAllowed,
             Self::Refused(Refusal::DeadlinePassed) => StatusRow::TooLate,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => StatusRow::Unavailable,
             Self::Refused(Refusal::Token(_)) => StatusRow::Forbidden,
@@ -283,6 +289,7 @@ impl Error {
         match self.row() {
             StatusRow::Malformed => "the request is malformed or names no destination",
             StatusRow::Forbidden => "the request may not be carried to its destination",
+            StatusRow::MethodNotAllowed => "the method is not allowed",
             StatusRow::NotImplemented => "the request needs something that is not implemented",
             StatusRow::LineTooLong => "the request line is too long",
             StatusRow::FieldsTooLarge => "the request's header fields are too large",
@@ -390,6 +397,7 @@ mod tests {
             Error::OverrideRefused(_) => 19,
             Error::DeniedAddress { .. } => 20,
             Error::BrokenResponse { .. } => 21,
+            Error::Trace => 22,
         }
     }
 
@@ -428,6 +436,7 @@ mod tests {
             Error::OverrideRefused(secret()),
             Error::DeniedAddress { address },
             Error::BrokenResponse { address, source: source() },
+            Error::Trace,
         ]
     }
 
@@ -436,7 +445,7 @@ mod tests {
         let errors = all();
         let mut places: Vec<usize> = errors.iter().map(place).collect();
         places.dedup();
-        assert_eq!(places, (0..=21).collect::<Vec<_>>(), "each variant is there");
+        assert_eq!(places, (0..=22).collect::<Vec<_>>(), "each variant is there");
         for error in &errors {
             let text = error.text(false);
             let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

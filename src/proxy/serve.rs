@@ -13,8 +13,8 @@ use super::wire::body::Body;
 use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
 use super::wire::trailer_filter::TrailerFilter;
 use crate::context::{
-    Context, Grant, Overrides, Peer, Policy, Refusal, Trace, encode_error, encode_grpc_message,
-    host_without_port,
+    Context, Grant, Overrides, Peer, Policy, Refusal, Trace, UpstreamNames, encode_error,
+    encode_grpc_message, host_without_port,
 };
 use crate::fault::{Blame, Fault as _};
 use crate::identify::Identifiers;
@@ -75,6 +75,9 @@ impl Service {
         if grant.is_trusted() {
             request.record.note_caller_id(&request.head);
         }
+        if request.head.method() == b"TRACE" && !grant.is_trusted() {
+            return Err(Error::Trace);
+        }
         let is_last = is_last_stop(&mut request.head)?;
         let is_diagnosed = diagnosis::is_wanted(&request.head, grant);
         if is_last && !is_diagnosed {
@@ -92,7 +95,10 @@ impl Service {
             }
             let route = binding.draw()?;
             request.record.note_client(route.id());
-            let leaving = route.leaving(&binding.service, overrides.printed());
+            let leaving = UpstreamNames {
+                named_by: self.identifiers.headers(),
+                ..route.leaving(&binding.service, overrides.printed())
+            };
             let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
             request.upgrade = hop_by_hop.tunnel_protocols();
             let mut response = match &route.to {
@@ -134,6 +140,11 @@ impl Service {
             // Before the fields that follow: other responses are settled where they are written.
             let protocols = answered.hop_by_hop.upgrade.as_deref();
             response.head.settle_response(Framing::Tunnel, ResponseConnection::Tunnel { protocols });
+        }
+        if let (426, Some(protocols)) = (response.head.status(), &answered.hop_by_hop.upgrade) {
+            // It is what the response is about (RFC 9110 15.5.22).
+            response.head.append(b"connection", b"upgrade");
+            response.head.append(b"upgrade", protocols);
         }
         if grant.is_trusted() {
             tell_fate(&mut response.head, record);
@@ -229,6 +240,10 @@ impl Service {
         } else {
             head.set_status(error.status().http);
             head.append(b"content-type", b"text/plain; charset=utf-8");
+            if let Error::Trace = error {
+                // RFC 9110 15.5.6 wants it.
+                head.append(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            }
             head.append(b"content-length", (text.len() + 1).to_string().as_bytes());
         }
         if let Some(request) = request.filter(|_| error.blame() != Blame::Caller) {

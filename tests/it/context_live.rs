@@ -123,7 +123,7 @@ async fn deadlines_are_merged() {
 }
 
 /// Everything that an untrusted caller might try to steer by.
-const STEERING: [&str; 20] = [
+const STEERING: [&str; 23] = [
     "l5d-dtab: /svc => /$/fail",
     "L5D-DTAB: /svc => /$/fail",
     "l5d_dtab: /svc => /$/fail",
@@ -139,11 +139,14 @@ const STEERING: [&str; 20] = [
     "l5d-dst-client: /forged",
     "L5d-Ctx-Anything: 1",
     "l5d-: 1",
+    "L5d: 1",
     "dtab-local: /svc => /$/fail",
     "Dtab_Local: /svc => /$/fail",
     "X-Dtab-00-A: c3Zj",
     "x_dtab_00_b: c3Zj",
     "X-DTAB-: 1",
+    "X-Dtab: 1",
+    "dtab_local-x: 1",
 ];
 
 #[tokio::test(flavor = "local")]
@@ -152,7 +155,7 @@ async fn untrusted_callers_steer_by_no_spelling() {
     for untrusting in [", trust: nobody", ", clearContext: true", ", ip: 0.0.0.0"] {
         let app = TestApp::start(&one_router(&format!("/svc/* => {}", service.path()), untrusting)).await;
         let mut client = Wire::connect(([127, 0, 0, 1], app.address("http", 0).port()).into()).await;
-        let fields = STEERING.join("\r\n") + "\r\nbaggage: a=b\r\nX-Dtab: kept\r\nxl5d-dtab: kept\r\n";
+        let fields = STEERING.join("\r\n") + "\r\nbaggage: a=b\r\nx-dtabs: kept\r\nxl5d-dtab: kept\r\n";
         let request = forwarded(&mut client, &service, &fields).await;
         let names = request.field_names();
         let ours = ["l5d-ctx-trace", "l5d-dst-client", "l5d-dst-service", "l5d-reqid"];
@@ -160,7 +163,7 @@ async fn untrusted_callers_steer_by_no_spelling() {
             ["baggage", "host", "l5d-ctx-trace", "l5d-dst-client", "l5d-dst-service", "l5d-reqid", "via"];
         assert_eq!(
             names,
-            [&kept[..], &["x-dtab", "x-forwarded-for", "x-forwarded-proto", "xl5d-dtab"]].concat(),
+            [&kept[..], &["x-dtabs", "x-forwarded-for", "x-forwarded-proto", "xl5d-dtab"]].concat(),
             "{untrusting}"
         );
         for name in ours {
@@ -169,8 +172,8 @@ async fn untrusted_callers_steer_by_no_spelling() {
         assert_ne!(request.field("l5d-reqid"), Some("0000000000000001"));
         let dropped = app.total("dropped_overrides", &[]);
         assert_eq!(
-            dropped, 11,
-            "each line of l5d-dtab, l5d-ctx-dtab, dtab-local and x-dtab-*, in any spelling"
+            dropped, 13,
+            "each line of l5d-dtab, l5d-ctx-dtab, dtab-local and x-dtab, and of names behind those, in any spelling"
         );
         app.stop().await;
     }

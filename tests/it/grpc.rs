@@ -1,9 +1,12 @@
 //! gRPC through the router, with tonic on both ends.
 
+use crate::support::either::Speaks::{Http1, Http2};
+use crate::support::either::played;
 use crate::support::grpc::{self, GrpcClient, GrpcServer, Method, said};
-use crate::support::http2::H2Service;
+use crate::support::http2::{self, H2Conn, H2Service};
 use crate::support::{Names, TestApp, dead_address, speaking, time_flies, until};
-use http::Request;
+use h2::Reason;
+use http::{Request, Response};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tonic::Code;
 use tonic::codegen::tokio_stream::{self, StreamExt as _};
@@ -295,5 +298,75 @@ async fn an_answer_that_is_no_grpc_is_left_as_it_is() {
     let request = Request::post("http://web/a.B/C").header("content-type", "application/grpc");
     let answer = client.ask(request.body("").expect("it is one")).await;
     assert_eq!((answer.status(), answer.text(), answer.field("grpc-status")), (200, "not gRPC", None));
+    app.stop().await;
+}
+
+/// A call over HTTP/2 with this content type.
+fn call(content_type: &'static str) -> Request<()> {
+    Request::post("http://web/a/b").header("content-type", content_type).body(()).expect("a request")
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_call_whose_endpoint_is_gone_ends_with_unavailable() {
+    for endpoint in [Http1, Http2] {
+        let (app, upstream, mut client) = played(endpoint).await;
+        let mut exchange = client.begin(call("application/grpc+proto"), false).await;
+        let mut body;
+        if endpoint == Http1 {
+            let mut conn = upstream.accept().await;
+            conn.request().await;
+            conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n").await;
+            body = exchange.head().await.expect("a head comes").into_body();
+            assert_eq!(http2::piece(&mut body).await.expect("it goes on").expect("it is whole"), "hi");
+            drop(conn);
+        } else {
+            let mut conn = H2Conn::accept(&upstream).await;
+            let mut out = conn.call().await.begin(Response::new(()));
+            http2::write(&mut out, "hi", false).await.expect("the caller reads");
+            body = exchange.head().await.expect("a head comes").into_body();
+            assert_eq!(http2::piece(&mut body).await.expect("it goes on").expect("it is whole"), "hi");
+            drop(conn);
+        }
+        let (rest, trailers) = http2::read(&mut body).await.expect("the stream ends in order");
+        assert!(rest.is_empty());
+        assert_eq!(trailers["grpc-status"], "14", "{endpoint:?}");
+        assert!(!trailers["grpc-message"].is_empty());
+        assert_eq!((app.total("upstream_faults", &[]), app.total("success", &[])), (1, 0));
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_reset_of_a_call_passes_with_its_code() {
+    let (app, upstream, mut client) = played(Http2).await;
+    let mut exchange = client.begin(call("application/grpc"), false).await;
+    let mut conn = H2Conn::accept(&upstream).await;
+    let mut out = conn.call().await.begin(Response::new(()));
+    http2::write(&mut out, "hi", false).await.expect("the caller reads");
+    let mut body = exchange.head().await.expect("a head comes").into_body();
+    assert_eq!(http2::piece(&mut body).await.expect("it goes on").expect("it is whole"), "hi");
+    out.send_reset(Reason::ENHANCE_YOUR_CALM);
+    let error = http2::read(&mut body).await.expect_err("it is reset");
+    assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_content_type_is_grpcs_in_any_case() {
+    let app = TestApp::start(&speaking("h2", "", "")).await;
+    let mut client = app.h2_client().await;
+    for (content_type, is_grpc) in [
+        ("application/grpc", true),
+        ("Application/GRPC", true),
+        ("APPLICATION/grpc+Proto", true),
+        ("application/grpc; x=y", true),
+        ("application/grpc ;x=y", true),
+        ("application/grpc-web", false),
+        ("application/grp", false),
+    ] {
+        let answer = client.ask(call(content_type).map(|()| "")).await;
+        let expected = if is_grpc { (200, Some("14")) } else { (502, None) };
+        assert_eq!((answer.status(), answer.field("grpc-status")), expected, "{content_type}");
+    }
     app.stop().await;
 }

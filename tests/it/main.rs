@@ -28,6 +28,7 @@ mod http2_shared;
 mod in_step;
 mod ingress_live;
 mod injecting;
+mod judged_alike;
 mod kit;
 mod kubernetes_faults;
 mod kubernetes_live;

@@ -89,6 +89,8 @@ async fn an_upstream_may_refuse_to_switch() {
     conn.send("HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket2\r\nContent-Length: 2\r\n\r\nno").await;
     let response = client.response().await;
     assert_eq!((response.status(), response.text()), (426, "no"));
+    let said = (response.field("upgrade"), response.field("connection"));
+    assert_eq!(said, (Some("websocket2"), Some("upgrade")), "it says what is required");
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(conn.request().await.field("upgrade"), None);
     conn.send(ok("as before")).await;
@@ -119,7 +121,29 @@ async fn a_switch_without_an_upgrade_is_a_bad_response() {
 
 #[tokio::test(flavor = "local")]
 async fn http_is_not_tunnelled_past_the_checks() {
-    for protocols in ["h2c", "H2C", "HTTP/2.0", "TLS/1.2", "h2c, h2"] {
+    let forms = [
+        "h2c",
+        "H2C",
+        "HTTP/2.0",
+        "TLS/1.2",
+        "h2c, h2",
+        "http",
+        "HTTP",
+        "h2",
+        "tls",
+        "http/1.1",
+        "h2c/1",
+        "h2c-14",
+        "web socket",
+        "h2c;q=1",
+        "websocket/1/2",
+        "websocket h2c",
+        "/h2c",
+        "websocket/",
+        ", ,",
+        "\"h2c\"",
+    ];
+    for protocols in forms {
         let (app, upstream, mut client) = scene().await;
         client
             .send(format!(

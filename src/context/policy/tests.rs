@@ -281,6 +281,7 @@ fn a_request_leaves_with_what_the_router_says() {
         client: b"/#/io.l5d.fs/world-v2",
         residual: Some(b""),
         overrides: overrides.printed(),
+        named_by: &[],
     };
     let hop_by_hop = policy.leave(&peer(), &mut head, &mut context, &names);
     assert_eq!(hop_by_hop.upgrade, None);
@@ -314,8 +315,13 @@ fn a_strangers_request_leaves_with_nothing_but_what_the_router_says() {
     let mut head = request(&STEERING);
     let mut context = Context::new();
     policy.enter(&peer(), &mut head, &mut context).1.unwrap();
-    let names =
-        UpstreamNames { service: b"/svc/hello", client: b"/c", residual: Some(b"/r"), overrides: b"" };
+    let names = UpstreamNames {
+        service: b"/svc/hello",
+        client: b"/c",
+        residual: Some(b"/r"),
+        overrides: b"",
+        named_by: &[],
+    };
     policy.leave(&peer(), &mut head, &mut context, &names);
     let left: Vec<String> =
         head.fields().map(|field| String::from_utf8(field.name.to_vec()).unwrap()).collect();
@@ -342,7 +348,8 @@ fn forwarded_and_the_time_are_added_when_asked_for() {
         trust: Trust::Everybody,
         ..Config::default()
     });
-    let names = UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"" };
+    let names =
+        UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"", named_by: &[] };
     let mut context = Context::new();
     let mut head = request(&["Forwarded: for=_first"]);
     policy.enter(&peer(), &mut head, &mut context).1.unwrap();
@@ -364,7 +371,8 @@ fn forwarded_and_the_time_are_added_when_asked_for() {
 #[test]
 fn via_says_the_version_a_message_came_in() {
     let policy = policy(Trust::Nobody);
-    let names = UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"" };
+    let names =
+        UpstreamNames { service: b"/s", client: b"/c", residual: None, overrides: b"", named_by: &[] };
     for (version, entry) in
         [(Version::Http10, "1.0 signpost"), (Version::Http11, "1.1 signpost"), (Version::Http2, "2 signpost")]
     {

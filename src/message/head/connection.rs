@@ -6,7 +6,7 @@
 //! | request, to an endpoint | [`Head::strip_hop_by_hop`] | [`Head::write_request`] | [`Head::to_http2_request`] |
 //! | response, to a caller | [`Head::strip_hop_by_hop`] | [`Head::settle_response`] | [`Head::settle_response`] |
 
-use super::{Head, Span, Version};
+use super::{Head, Span, Version, is_token_byte};
 use crate::message::{Field, Framing, KnownField};
 
 /// How many connection options are looked at; the framing rules refuse a message with more.
@@ -47,11 +47,17 @@ impl Head {
     /// (RFC 9110 7.6.1, [`KnownField::is_hop_by_hop`]).
     ///
     /// `Connection` cannot remove the fields that decide where a message goes, where it ends and which caller it
-    /// comes from: `Host`, `baggage` and its like, `tracestate`, `Content-Length`, `Via`, `Max-Forwards`, `Forwarded` and
-    /// `X-Forwarded-*` stay.
+    /// comes from: `Host`, all that steers (`l5d-*`, `dtab-local`), `baggage` and its like, `tracestate`, `Content-Length`,
+    /// `Via`, `Max-Forwards`, `Forwarded` and `X-Forwarded-*` stay.
     /// Call it after the framing has been decided, before the version is changed, and before the router adds fields of its
     /// own, so that no peer can remove those either.
     pub fn strip_hop_by_hop(&mut self) -> HopByHopFields {
+        self.strip_hop_by_hop_but(|_| false)
+    }
+
+    /// Removes the fields that are about one connection only, as [`strip_hop_by_hop`](Self::strip_hop_by_hop) does, but
+    /// for those whose names `stays` accepts: `Connection` cannot remove them either.
+    pub fn strip_hop_by_hop_but(&mut self, stays: impl Fn(&[u8]) -> bool) -> HopByHopFields {
         if self.known & KnownField::HOP_BY_HOP == 0 {
             return HopByHopFields::default();
         }
@@ -63,18 +69,21 @@ impl Head {
         self.lines.retain(|line| {
             let field = line.field(bytes);
             let is_named = || named.iter().any(|option| option.of(bytes).eq_ignore_ascii_case(field.name));
-            !(field.known.is_hop_by_hop() || (is_named() && !outlives_connection(field)))
+            let is_removable = || !outlives_connection(field) && !stays(field.name);
+            let is_gone = field.known.is_hop_by_hop() || (is_named() && is_removable());
+            !is_gone
         });
         self.note_known();
         found
     }
 
     /// Returns the protocols of `Upgrade`, if the message may and does ask for one of them: RFC 9110 7.8 has the
-    /// field ignored in HTTP/1.0, and without `Connection: upgrade` it was not meant for this hop.
+    /// field ignored in HTTP/1.0, and without `Connection: upgrade` it was not meant for this hop. Of a 426 it is the
+    /// message (15.5.22), which many servers send without that option.
     fn upgrade(&self) -> Option<Box<[u8]>> {
         let asks = self.version == Version::Http11
             && self.contains(KnownField::Upgrade)
-            && self.has_connection_option(b"upgrade");
+            && (self.has_connection_option(b"upgrade") || self.status == 426);
         asks.then(|| self.get_all(KnownField::Upgrade).collect::<Vec<_>>().join(b", ".as_slice()).into())
     }
 
@@ -139,20 +148,12 @@ impl HopByHopFields {
     /// Returns the protocols that a request's upgrade may switch to; `None` without an upgrade, or without such a
     /// protocol.
     ///
-    /// Protocols that carry HTTP themselves are left out: their requests would pass through the tunnel without a
-    /// policy. RFC 9113 3.1 has retired `h2c` in `Upgrade` anyway.
+    /// Protocols that carry HTTP themselves (`http`, `h2`, `h2c`, `tls`, in any case and version) are left out: their
+    /// requests would pass through the tunnel without a policy. RFC 9113 3.1 has retired `h2c` in `Upgrade` anyway. So is
+    /// what is no protocol (RFC 9110 7.8): another server could read one of those in it.
     pub fn tunnel_protocols(&self) -> Option<Box<[u8]>> {
-        let carries_http = |protocol: &&[u8]| {
-            let name = protocol.to_ascii_lowercase();
-            [b"h2".as_slice(), b"http/", b"tls/"].iter().any(|prefix| name.starts_with(prefix))
-        };
-        let protocols: Vec<&[u8]> = self
-            .upgrade
-            .as_deref()?
-            .split(|&byte| byte == b',')
-            .map(<[u8]>::trim_ascii)
-            .filter(|protocol| !carries_http(protocol))
-            .collect();
+        let protocols: Vec<&[u8]> =
+            list(self.upgrade.as_deref()?).filter(|protocol| is_tunnel_protocol(protocol)).collect();
         (!protocols.is_empty()).then(|| protocols.join(b", ".as_slice()).into())
     }
 }
@@ -277,6 +278,19 @@ impl Head {
     }
 }
 
+/// Returns whether a protocol is `token ["/" token]`, and none that carries HTTP.
+fn is_tunnel_protocol(protocol: &[u8]) -> bool {
+    let is_token = |text: &[u8]| !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte));
+    let (name, version) = match memchr::memchr(b'/', protocol) {
+        Some(slash) => (&protocol[..slash], Some(&protocol[slash + 1..])),
+        None => (protocol, None),
+    };
+    let carries_http = [b"http".as_slice(), b"h2", b"tls"].iter().any(|carrier| {
+        name.get(..carrier.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(carrier))
+    });
+    is_token(name) && version.is_none_or(is_token) && !carries_http
+}
+
 /// Returns the elements of a comma-separated list, without blanks around them and without empty ones.
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
@@ -291,18 +305,19 @@ fn is_usual(option: &[u8]) -> bool {
 
 /// Returns whether `Connection` cannot remove a field.
 fn outlives_connection(field: Field<'_>) -> bool {
-    matches!(
-        field.known,
-        KnownField::Host
-            | KnownField::Baggage
-            | KnownField::BaggageItem
-            | KnownField::Tracestate
-            | KnownField::ContentLength
-            | KnownField::Via
-            | KnownField::MaxForwards
-            | KnownField::Forwarded
-            | KnownField::XForwarded
-    )
+    field.known.is_steering()
+        || matches!(
+            field.known,
+            KnownField::Host
+                | KnownField::Baggage
+                | KnownField::BaggageItem
+                | KnownField::Tracestate
+                | KnownField::ContentLength
+                | KnownField::Via
+                | KnownField::MaxForwards
+                | KnownField::Forwarded
+                | KnownField::XForwarded
+        )
 }
 
 #[cfg(test)]

@@ -228,7 +228,10 @@ fn to_name(name: &[u8]) -> Result<HeaderName, HeadError> {
 
 /// Removes from the trailers of HTTP/2 the fields that may not come behind a body from one hop to the next: those that
 /// carry context, for they come too late for a trust policy, those about the connection, and those that frame or route
-/// (RFC 9110 6.5.1). Every other field passes.
+/// (RFC 9110 6.5.1), in any spelling. Every other field passes.
+///
+/// Blanks around a value are removed, as they are over HTTP/1: a field with one is malformed (RFC 9113 8.2.1), and a peer
+/// may end the whole connection because of it.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     let passes = |known: KnownField| {
         let of_the_head = matches!(
@@ -241,15 +244,31 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
         );
         !(of_the_head || known.is_hop_by_hop() || known.carries_context())
     };
-    if trailers.keys().all(|name| passes(KnownField::of(name.as_str().as_bytes()))) {
+    for value in trailers.values_mut() {
+        trim(value);
+    }
+    let passes_by = |name: &HeaderName| passes(KnownField::of_trailer(name.as_str().as_bytes()));
+    if trailers.keys().all(passes_by) {
         return;
     }
     let kept: HeaderMap = trailers
         .iter()
-        .filter(|(name, _)| passes(KnownField::of(name.as_str().as_bytes())))
+        .filter(|(name, _)| passes_by(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     *trailers = kept;
+}
+
+/// Removes the blanks around a value.
+fn trim(value: &mut HeaderValue) {
+    let trimmed = value.as_bytes().trim_ascii();
+    if trimmed.len() < value.len()
+        // A part of a value is one.
+        && let Ok(mut trimmed) = HeaderValue::from_bytes(trimmed)
+    {
+        trimmed.set_sensitive(value.is_sensitive());
+        *value = trimmed;
+    }
 }
 
 /// Returns the trailers of an HTTP/2 message as lines of a chunked body: those that
@@ -258,7 +277,7 @@ pub fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
     let mut lines = Vec::new();
     for (name, value) in trailers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        if may_trail(Field { name, value, known: KnownField::of(name) }) {
+        if may_trail(Field { name, value, known: KnownField::of_trailer(name) }) {
             lines.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
         }
     }

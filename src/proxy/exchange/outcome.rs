@@ -32,6 +32,7 @@ impl Outcome {
             Error::Head(_)
             | Error::Framing(_)
             | Error::Connect
+            | Error::Trace
             | Error::MaxForwards
             | Error::Refused(_)
             | Error::Override(_)

@@ -55,6 +55,7 @@ impl Route {
             client: self.id.as_bytes(),
             residual: self.residual.as_deref().map(str::as_bytes),
             overrides,
+            named_by: &[],
         }
     }
 }

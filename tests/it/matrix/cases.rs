@@ -39,7 +39,7 @@ pub(super) const FORGED: &str = "forged";
 pub(super) const DEADLINE: &str = "1 9000000000000000000";
 
 /// Fields that count as a whole, and others whose names are near.
-const NAMES: [&str; 38] = [
+const NAMES: [&str; 41] = [
     "l5d-dtab",
     "l5d-ctx-dtab",
     "l5d-ctx-deadline",
@@ -55,6 +55,9 @@ const NAMES: [&str; 38] = [
     "dtab-local",
     "x-dtab-00-a",
     "x-dtab-01-b",
+    "l5d",
+    "x-dtab",
+    "dtab-local-x",
     "x-tenant",
     "forwarded",
     "x-forwarded-for",

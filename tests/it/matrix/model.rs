@@ -168,13 +168,16 @@ fn trails(way: Way, field: &Field) -> bool {
 fn outlives_connection(name: &str) -> bool {
     let (lower, plain) = (name.to_ascii_lowercase(), plain(name));
     ["baggage", "tracestate"].contains(&lower.as_str())
+        || is_context(&plain)
+        || plain == "x-tenant"
         || is_forwarding(name)
         || plain.starts_with("ot-baggage-")
         || plain.starts_with("uberctx-")
 }
 
 fn is_context(plain: &str) -> bool {
-    plain.starts_with("l5d-") || plain.starts_with("x-dtab-") || plain == "dtab-local"
+    let is_all_of = ["l5d", "x-dtab", "dtab-local"].contains(&plain);
+    is_all_of || ["l5d-", "x-dtab-", "dtab-local-"].iter().any(|prefix| plain.starts_with(prefix))
 }
 
 fn is_forwarding(name: &str) -> bool {

@@ -37,8 +37,10 @@ fn hop_by_hop_fields_are_removed() {
             "Host: a\r\nContent-Length: 1\r\nVia: b\r\nMax-Forwards: 1\r\nForwarded: for=c\r\n\
              X-Forwarded-For: c\r\n",
         ),
-        // A caller may remove its own override.
-        ("Connection: l5d-dtab, baggage\r\nl5d-dtab: a\r\nBaggage: b\r\n", "Baggage: b\r\n"),
+        (
+            "Connection: l5d-dtab, baggage, l5d-x, x-dtab-00-a\r\nl5d-dtab: a\r\nBaggage: b\r\nl5d-x: c\r\nx-dtab-00-a: d\r\n",
+            "l5d-dtab: a\r\nBaggage: b\r\nl5d-x: c\r\nx-dtab-00-a: d\r\n",
+        ),
         // An underscore is no hyphen.
         ("Keep_Alive: a\r\n", "Keep_Alive: a\r\n"),
     ];
