@@ -13,7 +13,7 @@ const LIMITS: HeadLimits = HeadLimits { line: 20_000, fields_bytes: 200_000, fie
 /// How many lines a block has at most: the members of baggage in them stay below its limits.
 const MOST_LINES: usize = 15;
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 22] = [
     "l5d-dtab",
     "l5d-ctx-dtab",
     "l5d-reqid",
@@ -29,6 +29,10 @@ const NAMES: [&str; 18] = [
     "b3",
     "x-dtab",
     "l5d",
+    "dtab-local-",
+    "dtab-locals",
+    "x-dtabs",
+    "l5dx",
     "dtab",
     "accept",
     "via",
@@ -174,6 +178,8 @@ fn expected(lines: &[(String, String)]) -> Vec<String> {
 /// Returns whether a field goes as a whole, by its name without case and underscores.
 fn is_whole(plain: &str) -> bool {
     let names = [
+        "l5d",
+        "x-dtab",
         "dtab-local",
         "x-tenant",
         "forwarded",
@@ -182,7 +188,7 @@ fn is_whole(plain: &str) -> bool {
         "x-cluster-client-ip",
         "true-client-ip",
     ];
-    ["l5d-", "x-dtab-", "x-forwarded-"].iter().any(|prefix| plain.starts_with(prefix))
+    ["l5d-", "x-dtab-", "dtab-local-", "x-forwarded-"].iter().any(|prefix| plain.starts_with(prefix))
         || names.contains(&plain)
 }
 
