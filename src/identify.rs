@@ -81,13 +81,13 @@ impl Identifiers {
     ///
     /// No identifier names the request. The error is that of the last one, as in Linkerd. An identifier that does not
     /// know its rules yet counts as the last one: those behind it could take a request that it may be about to name.
-    pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), IdentifyError> {
+    pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<NamedBy, IdentifyError> {
         let mut last = None;
         for identifier in &self.identifiers {
             name.clear();
             name.extend(&self.prefix);
             match identifier.identify(head, name) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(identifier.named_by()),
                 Err(missing @ Mismatch::Unknown(_)) => {
                     return Err(IdentifyError::NotYet(missing.to_string()));
                 }
@@ -97,6 +97,15 @@ impl Identifiers {
         // There is always an identifier, so there is always a reason.
         Err(IdentifyError::Unnamed(last.map(|missing| missing.to_string()).unwrap_or_default()))
     }
+}
+
+/// The part of a request by which it was named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NamedBy {
+    /// Its host, which a page in a browser cannot choose.
+    Host,
+    /// Its path, another header, or rules.
+    Other,
 }
 
 /// The reason why no identifier named a request.
@@ -111,6 +120,19 @@ pub enum IdentifyError {
 }
 
 impl WorkerIdentifier {
+    /// Returns the part of a request by which it names it.
+    fn named_by(&self) -> NamedBy {
+        match self {
+            Self::Head(Config::MethodAndHost(_)) => NamedBy::Host,
+            Self::Head(Config::HeaderToken(config))
+                if ["host", ":authority"].iter().any(|host| config.header.eq_ignore_ascii_case(host)) =>
+            {
+                NamedBy::Host
+            }
+            _ => NamedBy::Other,
+        }
+    }
+
     /// Returns the name of the header field, or pseudo-header, that it reads.
     fn header(&self) -> Option<&str> {
         match self {

@@ -4,7 +4,7 @@ use super::Range;
 use crate::name::{ParseError, Path, Prefix};
 use serde::{Serialize, Serializer};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -133,9 +133,29 @@ impl OverrideLimits {
     }
 
     /// Returns whether no connection may be used to this address for a leaf to which an entry leads.
+    ///
+    /// An address is denied as well when another one is reached by it: that of loopback by an unspecified one, and an IPv4
+    /// address by the IPv6 one that holds it.
     pub fn denies(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.rules().addresses.deny.iter().any(|range| range.contains(address))
+        let is_denied = |address| self.rules().addresses.deny.iter().any(|range| range.contains(address));
+        is_denied(address) || reached_by(address).is_some_and(is_denied)
+    }
+}
+
+/// Returns the other address that is reached by an address: `connect` to an unspecified one leads to loopback, and a
+/// gateway may take the IPv4 address out of an IPv6 one (NAT64, RFC 6052 2.1; 6to4, RFC 3056 2).
+fn reached_by(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) if address.is_unspecified() => Some(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(address) if address.is_unspecified() => Some(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => match address.octets() {
+            [0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] | [0x20, 0x02, a, b, c, d, ..] => {
+                Some(Ipv4Addr::new(a, b, c, d).into())
+            }
+            _ => None,
+        },
     }
 }
 
@@ -279,6 +299,9 @@ mod tests {
             ("::ffff:169.254.169.254", true),
             ("fe80::1", true),
             ("fd00:ec2::254", true),
+            ("64:ff9b::a9fe:a9fe", true),
+            ("2002:a9fe:a9fe::1", true),
+            ("64:ff9b::a00:1", false),
             ("fd00:ec2::253", false),
             ("127.0.0.1", false),
             ("10.0.0.1", false),
@@ -286,6 +309,17 @@ mod tests {
             assert_eq!(limits.denies(address.parse().unwrap()), denied, "{address}");
         }
         assert_eq!(OverrideRules::default().addresses.deny.len(), DENIED.len());
+    }
+
+    #[test]
+    fn loopback_is_reached_by_unspecified_addresses_too() {
+        let deny = ["127.0.0.0/8", "::1"].map(|range| range.parse().unwrap()).into();
+        let rules = OverrideRules { addresses: AddressRules { deny }, ..OverrideRules::default() };
+        let limits = OverrideLimits::new(rules);
+        for address in ["127.0.0.1", "0.0.0.0", "::", "::1", "::ffff:0.0.0.0", "64:ff9b::7f00:1"] {
+            assert!(limits.denies(address.parse().unwrap()), "{address}");
+        }
+        assert!(!limits.denies("10.0.0.1".parse().unwrap()));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use super::hosts::{host_without_port, is_address_or_localhost};
 use super::inject::InjectRule;
 use super::steering::SteeringNames;
 use super::token::{TokenKeys, TokenRefusal, TokenVerifier, take_claims};
-use super::untrusted::drop_steering;
+use super::untrusted::{drop_steering, names_tenant};
 use super::via::via_entry;
 use super::{
-    Context, Deadline, Forwarded, ForwardedFrom, HostPattern, OverrideLimits, OverrideSource, Peer, Tenancy,
-    TenantHeaders, Trace, Trust, count_own_via, count_via,
+    Context, Deadline, Forwarded, ForwardedFrom, HostPattern, OverrideLimits, OverrideSource, Peer,
+    RemovalKind, Tenancy, TenantHeaders, Trace, Trust, count_own_via, count_via,
 };
 use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
@@ -210,6 +210,10 @@ impl Policy {
         if grant.is_trusted() {
             self.take_overrides(head, context)?;
             context.from_caller = context.overrides.len();
+            // Asked for by the rule for browsers alone; before `inject`, which may write a tenant.
+            context.names_tenant = self.config.trust.is_by_loopback()
+                && self.names.may_be_in(head)
+                && names_tenant(head, &self.names);
             take_deadline(head, context);
             take_trace(head, context);
             for known in WRITTEN_HERE {
@@ -249,11 +253,16 @@ impl Policy {
                 continue;
             }
             rule.grant_dtab(context);
-            if let Some(tenant) = rule.tenant()
-                && !self.names.has_tenant(head)
-            {
-                self.names.set_tenant(head, tenant, &mut context.scratch);
-            }
+            self.inject_tenant(rule, head, context);
+        }
+    }
+
+    /// Gives a request the tenant of a rule, unless it has one.
+    fn inject_tenant(&self, rule: &InjectRule, head: &mut Head, context: &mut Context) {
+        if let Some(tenant) = rule.tenant()
+            && !self.names.has_tenant(head)
+        {
+            self.names.set_tenant(head, tenant, &mut context.scratch);
         }
     }
 
@@ -274,11 +283,16 @@ impl Policy {
         (!is_known).then_some(host)
     }
 
-    /// Drops the overrides of a trusted caller, and removes from the head what steers: the rest of the way, the request
-    /// is that of an untrusted one. Those that `inject` gave it stay.
-    pub fn drop_overrides(&self, head: &mut Head, context: &mut Context) {
+    /// Drops what a trusted caller steers by: its overrides, and its tenant. The rest of the way, the request is that of
+    /// an untrusted one. What `inject` gives it stays.
+    pub fn drop_overrides(&self, peer: &Peer, head: &mut Head, context: &mut Context) {
         context.overrides.drain(..std::mem::take(&mut context.from_caller));
         drop_steering(head, &self.names, context);
+        for rule in self.config.inject.iter().filter(|rule| rule.tenant().is_some()) {
+            if rule.when.holds(peer, head) {
+                self.inject_tenant(rule, head, context);
+            }
+        }
     }
 
     /// Prepares a request for its upstream, once per request.

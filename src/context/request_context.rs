@@ -11,6 +11,8 @@ pub struct Context {
     pub(super) overrides: Vec<u8>,
     /// How many bytes of these the caller sent; those that `inject` gave follow.
     pub(super) from_caller: usize,
+    /// Whether the caller named a tenant, on a listener that trusts by being on loopback.
+    pub(super) names_tenant: bool,
     pub(super) deadline: Option<Deadline>,
     pub(super) trace: Trace,
     pub(super) removals: Removals,
@@ -27,9 +29,11 @@ impl Context {
 
     /// Forgets the last request and keeps the memory.
     pub fn clear(&mut self) {
-        let Self { overrides, from_caller, deadline, trace, removals, call_depth, scratch } = self;
+        let Self { overrides, from_caller, names_tenant, deadline, trace, removals, call_depth, scratch } =
+            self;
         overrides.clear();
         *from_caller = 0;
+        *names_tenant = false;
         *deadline = None;
         *trace = Trace::default();
         *removals = Removals::default();
@@ -45,9 +49,10 @@ impl Context {
         &self.overrides
     }
 
-    /// Returns whether the caller sent overrides that it may send.
-    pub fn has_callers_overrides(&self) -> bool {
-        self.from_caller > 0
+    /// Returns whether the caller steers, as it may: it sent overrides, or, on a listener that trusts by being on loopback,
+    /// named a tenant.
+    pub fn is_steered_by_caller(&self) -> bool {
+        self.from_caller > 0 || self.names_tenant
     }
 
     /// Returns the time at which the caller stops waiting, if that is known.

@@ -74,6 +74,15 @@ impl SteeringNames {
         read_laxly(name, |name| self.parameter.contains(name, is_same_letter))
     }
 
+    /// Returns whether a request may name a tenant, by the kinds of fields that it has.
+    pub(super) fn may_be_in(&self, head: &Head) -> bool {
+        let lists =
+            [KnownField::Baggage, KnownField::BaggageAlias, KnownField::BaggageItem, KnownField::Tracestate];
+        lists.into_iter().any(|known| head.contains(known))
+            || self.has_parameter()
+            || !self.headers.is_empty()
+    }
+
     /// Returns whether a member of `baggage` names a tenant.
     pub(super) fn has_tenant(&self, head: &Head) -> bool {
         let names_tenant = |member| self.of_key(key(member)) == Some(Steering::Tenant);

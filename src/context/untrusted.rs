@@ -28,6 +28,16 @@ pub fn is_removed(name: &[u8], tenancy: &Tenancy) -> bool {
     steering_field(&field, &SteeringNames::new(tenancy)).is_some()
 }
 
+/// Returns whether anything of a request names a tenant, or holds a dtab in a list.
+pub(super) fn names_tenant(head: &Head, names: &SteeringNames) -> bool {
+    let in_field = |field: Field<'_>| match field.known {
+        KnownField::Other => names.headers().contains(field.name),
+        KnownField::BaggageItem => names.of_item(field.name).is_some(),
+        _ => false,
+    };
+    lists::have_steering(head, names) || query::has_tenant(head, names) || head.fields().any(in_field)
+}
+
 /// Returns the kind of a field that steers as a whole.
 fn steering_field(field: &Field<'_>, names: &SteeringNames) -> Option<RemovalKind> {
     match field.known {

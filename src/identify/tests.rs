@@ -31,7 +31,7 @@ fn name_of(configs: &[Config], head: &mut Head) -> Result<Path, String> {
     let identifiers = Identifiers::new(&identifiers, &path("/svc"));
     let mut name = PathBuf::default();
     name.push(b"left over");
-    identifiers.identify(head, &mut name).map(|()| name.to_path()).map_err(|error| error.to_string())
+    identifiers.identify(head, &mut name).map(|_| name.to_path()).map_err(|error| error.to_string())
 }
 
 fn svc<const N: usize>(elems: [&str; N]) -> Result<Path, String> {

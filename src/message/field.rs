@@ -61,6 +61,9 @@ pub enum KnownField {
     /// Every name that begins with `ot-baggage-` or `uberctx-`: a member of the baggage of OpenTracing or Jaeger, which
     /// have a field for each. Also spelt with underscores.
     BaggageItem,
+    /// `Correlation-Context` and `jaeger-baggage`: .NET and Jaeger's libraries read them as `baggage`, where that is absent
+    /// or beside it, and send it on as such. Also spelt with underscores.
+    BaggageAlias,
     /// `tracestate`
     Tracestate,
     /// `l5d-dtab`, spelt exactly so but for its case.
@@ -103,6 +106,7 @@ impl KnownField {
             b'b' => one_of(name, &[Self::Baggage]),
             b'c' => match one_of(name, &[Self::Connection, Self::ContentLength]) {
                 Self::Other if is(name, "content-length") => Self::FramingLookalike,
+                Self::Other if is(name, "correlation-context") => Self::BaggageAlias,
                 known => known,
             },
             b'd' if is(name, "dtab-local") || begins(name, "dtab-local-") => Self::DtabLocal,
@@ -110,6 +114,7 @@ impl KnownField {
             b'e' => one_of(name, &[Self::Expect]),
             b'f' => one_of(name, &[Self::Forwarded]),
             b'h' => one_of(name, &[Self::Host]),
+            b'j' if is(name, "jaeger-baggage") => Self::BaggageAlias,
             b'k' => one_of(name, &[Self::KeepAlive]),
             b'l' if begins(name, "l5d-") => match one_of(name, &L5D) {
                 Self::Other if is(name, "l5d-dtab-token") => Self::L5dDtabToken,
@@ -150,6 +155,7 @@ impl KnownField {
             | Self::DtabLocal
             | Self::FramingLookalike
             | Self::BaggageItem
+            | Self::BaggageAlias
             | Self::XForwarded => "",
             Self::Host => "Host",
             Self::Connection => "Connection",
@@ -190,7 +196,12 @@ impl KnownField {
         self.is_steering()
             || matches!(
                 self,
-                Self::Baggage | Self::BaggageItem | Self::Tracestate | Self::Forwarded | Self::XForwarded
+                Self::Baggage
+                    | Self::BaggageItem
+                    | Self::BaggageAlias
+                    | Self::Tracestate
+                    | Self::Forwarded
+                    | Self::XForwarded
             )
     }
 
@@ -342,6 +353,12 @@ mod tests {
             ("baggage", KnownField::Baggage),
             ("Baggage", KnownField::Baggage),
             ("bag_gage", KnownField::Other),
+            ("Correlation-Context", KnownField::BaggageAlias),
+            ("correlation_context", KnownField::BaggageAlias),
+            ("Jaeger-Baggage", KnownField::BaggageAlias),
+            ("jaeger_baggage", KnownField::BaggageAlias),
+            ("correlation-contexts", KnownField::Other),
+            ("jaeger-debug-id", KnownField::Other),
             ("ot-baggage-dtab", KnownField::BaggageItem),
             ("OT_Baggage_Dtab", KnownField::BaggageItem),
             ("ot-baggage", KnownField::Other),

@@ -340,6 +340,7 @@ impl Head {
             | KnownField::L5dOther
             | KnownField::DtabLocal
             | KnownField::BaggageItem
+            | KnownField::BaggageAlias
             | KnownField::XForwarded => self.remove_where(|field| field.name.eq_ignore_ascii_case(name)),
             known => self.remove(known),
         };

@@ -13,11 +13,11 @@ use super::wire::body::Body;
 use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
 use super::wire::trailer_filter::TrailerFilter;
 use crate::context::{
-    Context, Grant, Overrides, Peer, Policy, Refusal, Trace, UpstreamNames, encode_error,
-    encode_grpc_message, host_without_port,
+    Context, Grant, Peer, Policy, Refusal, Trace, UpstreamNames, encode_error, encode_grpc_message,
+    host_without_port,
 };
 use crate::fault::{Blame, Fault as _};
-use crate::identify::Identifiers;
+use crate::identify::{Identifiers, NamedBy};
 use crate::message::{Field, Framing, Head, KnownField, ResponseConnection};
 use crate::name::PathBuf;
 use std::pin::pin;
@@ -83,12 +83,16 @@ impl Service {
         if is_last && !is_diagnosed {
             return Ok(made_here(200, self.pools.heads.take()));
         }
-        self.identifiers.identify(&mut request.head, name)?;
+        let named_by = self.identifiers.identify(&mut request.head, name)?;
         request.record.note_name(name);
         request.time_limit = self.time_limit(context)?;
         let limit = request.time_limit;
         let carried = pin!(async {
-            let overrides = self.overrides(request, context, name).await?;
+            let limits = self.policy.override_limits();
+            let mut overrides = self.bindings.overrides(context.overrides(), limits)?;
+            if self.drop_doubtful(peer, request, (context, name, named_by)).await? {
+                overrides = self.bindings.overrides(context.overrides(), limits)?;
+            }
             let binding = self.bindings.bind(name, &overrides).await?;
             if !context.overrides().is_empty() {
                 self.note_bound(&mut request.record, &binding);
@@ -154,28 +158,30 @@ impl Service {
         }
     }
 
-    /// Returns the overrides of a request that hold; those that do not hold are dropped, with the reason in its record.
-    async fn overrides(
+    /// Drops what a request steers by if a page in a browser may have sent it, with the reason in its record. Returns
+    /// whether it did.
+    async fn drop_doubtful(
         &self,
+        peer: &Peer,
         request: &mut Request,
-        context: &mut Context,
-        name: &PathBuf,
-    ) -> Result<Rc<Overrides>, Error> {
-        let limits = self.policy.override_limits();
-        let overrides = self.bindings.overrides(context.overrides(), limits)?;
-        if !context.has_callers_overrides() {
-            return Ok(overrides);
+        (context, name, named_by): (&mut Context, &PathBuf, NamedBy),
+    ) -> Result<bool, Error> {
+        let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(false) };
+        if !context.is_steered_by_caller() {
+            return Ok(false);
         }
-        let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(overrides) };
-        let base = self.bindings.no_overrides();
-        if is_named_by(host, name) && self.bindings.bind(name, &base).await?.is_routable() {
-            return Ok(overrides);
+        let is_named_by_host = named_by == NamedBy::Host && is_element(host, name);
+        if is_named_by_host {
+            let base = self.bindings.no_overrides();
+            if self.bindings.bind(name, &base).await?.is_routable() {
+                return Ok(false);
+            }
         }
         self.counters.unknown_host_overrides.increment();
         request.record.note_overrides(OverrideFate::Dropped(Some(unknown_host_text(host).into())));
-        self.policy.drop_overrides(&mut request.head, context);
+        self.policy.drop_overrides(peer, &mut request.head, context);
         request.body.filter_trailers(&self.trailers);
-        self.bindings.overrides(context.overrides(), limits)
+        Ok(true)
     }
 
     /// Counts what was removed from a request, and notes the overrides of a caller that is not trusted.
@@ -323,9 +329,8 @@ fn tell_once(head: &mut Head, name: &[u8], value: &str) {
     }
 }
 
-/// Returns whether a host without its port is an element of a name: the request is named by it, and not by a path or
-/// header, which a page may choose.
-fn is_named_by(host: &[u8], name: &PathBuf) -> bool {
+/// Returns whether a host without its port is an element of a name.
+fn is_element(host: &[u8], name: &PathBuf) -> bool {
     name.elems().any(|element| host_without_port(element).eq_ignore_ascii_case(host))
 }
 

@@ -72,7 +72,7 @@ async fn a_name_that_is_not_of_the_host_shows_nothing() {
     for (caller, service) in [(Http1, Http1), (Http2, Http2), (Http1, Http2), (Http2, Http1)] {
         let (base, staged) = (Echo::start(service).await, Echo::start(service).await);
         let dtab = format!("/svc/world => {}", base.path());
-        let by_path = "identifier: {kind: io.l5d.path}\n  servers:";
+        let by_path = "identifier: {kind: io.l5d.header.path}\n  servers:";
         let yaml = |keys| speaking(router(service), &dtab, keys).replacen("servers:", by_path, 1);
         let dentry = format!("/svc/world => {}", staged.path());
         let baggage = format!("a=b,dtab={},c=d", dentry.replace('/', "%2F").replace(' ', "%20"));
@@ -83,22 +83,56 @@ async fn a_name_that_is_not_of_the_host_shows_nothing() {
             let app = TestApp::start(&yaml(keys)).await;
             let mut client = Caller::connect(&app, caller).await;
             for fields in fields {
-                let ask = Ask { method: "GET", target: "/world", fields, ..Ask::default() };
-                let seen: Seen = client.ask(&ask).await;
-                assert_eq!(seen.status, 200, "{keys}: {seen:?}");
-                assert_eq!(seen.field("l5d-dtab-dropped").is_none(), holds, "{keys}: {fields:?}");
-                if holds {
-                    staged.take_request();
-                } else {
-                    let arrived = base.take_request();
-                    assert_eq!(arrived.field("l5d-ctx-dtab"), None);
-                    let rest = fields.iter().find(|(name, _)| *name == "baggage").map(|_| "a=b,c=d");
-                    assert_eq!(arrived.field("baggage"), rest, "no later hop follows it either");
+                // A path may end in the host, too.
+                for target in ["/world", "/world/web"] {
+                    let ask = Ask { method: "GET", target, fields, ..Ask::default() };
+                    let seen: Seen = client.ask(&ask).await;
+                    assert_eq!(seen.status, 200, "{keys}: {seen:?}");
+                    assert_eq!(
+                        seen.field("l5d-dtab-dropped").is_none(),
+                        holds,
+                        "{keys}: {fields:?} {target}"
+                    );
+                    if holds {
+                        staged.take_request();
+                    } else {
+                        let arrived = base.take_request();
+                        assert_eq!(arrived.field("l5d-ctx-dtab"), None);
+                        let rest = fields.iter().find(|(name, _)| *name == "baggage").map(|_| "a=b,c=d");
+                        assert_eq!(arrived.field("baggage"), rest, "no later hop follows it either");
+                    }
                 }
             }
             app.stop().await;
         }
     }
+}
+
+/// A tenant steers behind the router: it is dropped without a dtab beside it, and that of the listener's rules stays.
+#[tokio::test(flavor = "local")]
+async fn a_page_names_no_tenant() {
+    let base = Service::saying("base").await;
+    let rule = ", inject: [{when: {header: {x-job: \"1\"}}, sandbox: job}]";
+    let yaml = one_router(&format!("/svc/world => {}", base.path()), rule);
+    let yaml = yaml.replacen("servers:", "identifier: {kind: io.l5d.path}\n  servers:", 1);
+    let app = TestApp::start(&yaml).await;
+    let mut client = app.client().await;
+    for (host, fields, arrived, dropped) in [
+        ("evil.example", "baggage: a=b,sd-sandbox=x\r\n", "a=b", true),
+        ("evil.example", "ot-baggage-sd-sandbox: x\r\nbaggage: a=b\r\n", "a=b", true),
+        ("evil.example", "baggage: a=b\r\n", "a=b", false),
+        ("evil.example", "x-job: 1\r\nbaggage: sd-sandbox=x\r\n", "sd-routing-key=job", true),
+        ("evil.example", "x-job: 1\r\nl5d-dtab: /a => /b\r\n", "sd-routing-key=job", true),
+        ("evil.example", "x-job: 1\r\n", "sd-routing-key=job", false),
+        ("localhost", "baggage: a=b,sd-sandbox=x\r\n", "a=b,sd-sandbox=x", false),
+    ] {
+        let answer = client.ask(format!("GET /world HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")).await;
+        assert_eq!(answer.field("l5d-dtab-dropped").is_some(), dropped, "{host} {fields}");
+        let request = base.take_requests().pop().expect("it is carried");
+        assert_eq!(request.all("baggage").join(" | "), arrived, "{host} {fields}");
+        assert_eq!(request.field("ot-baggage-sd-sandbox"), None);
+    }
+    app.stop().await;
 }
 
 /// The listener's own rules are no page's.

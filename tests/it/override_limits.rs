@@ -90,7 +90,7 @@ async fn denied_addresses_are_judged_where_they_are_used() {
     let app = TestApp::start(&yaml).await;
     let listener = app.first_address();
     assert_eq!(answer(listener, "").await.0, 200);
-    for host in ["127.0.0.1", "localhost", "127.1", "::ffff:127.0.0.1"] {
+    for host in ["127.0.0.1", "localhost", "127.1", "::ffff:127.0.0.1", "0.0.0.0", "0", "::ffff:0.0.0.0"] {
         let (status, text) = answer(listener, &format!("/svc => /$/inet/{host}/{port}")).await;
         assert_eq!(status, 403, "{host}: {text}");
         assert!(text.contains("overrides.addresses.deny"), "{text}");

@@ -5,14 +5,22 @@ use crate::context::steering::SteeringNames;
 use crate::context::{RemovalKind, Removals};
 use crate::message::{Head, KnownField};
 
-/// Removes from `baggage` the members that steer and those that are malformed, each as a whole. A list without such
-/// members stays as it is.
+/// Removes from `baggage`, and from the fields that are read as it, the members that steer and those that are malformed,
+/// each as a whole. A list without such members stays as it is.
 ///
 /// Another reader may take a malformed member for one that steers.
 pub(super) fn cut_baggage(head: &mut Head, names: &SteeringNames, removals: &mut Removals) {
+    for known in [KnownField::Baggage, KnownField::BaggageAlias] {
+        if head.contains(known) {
+            cut_list(known, head, names, removals);
+        }
+    }
+}
+
+/// Cuts one list, over all of its lines.
+fn cut_list(known: KnownField, head: &mut Head, names: &SteeringNames, removals: &mut Removals) {
     let mut is_cut = false;
-    for kind in head.get_all(KnownField::Baggage).flat_map(members).filter_map(|member| fault(member, names))
-    {
+    for kind in head.get_all(known).flat_map(members).filter_map(|member| fault(member, names)) {
         removals.add(kind);
         is_cut = true;
     }
@@ -20,11 +28,18 @@ pub(super) fn cut_baggage(head: &mut Head, names: &SteeringNames, removals: &mut
         return;
     }
     let mut room = ListRoom::default();
-    head.replace_values(KnownField::Baggage, |line| {
+    head.replace_values(known, |line| {
         let stays = |member: &&[u8]| fault(member, names).is_none();
         let kept: Vec<&[u8]> = members(line).filter(stays).filter(|member| room.take(member)).collect();
         (kept.len() < members(line).count()).then(|| kept.join(b",".as_slice()))
     });
+}
+
+/// Returns whether a member of one of the lists steers.
+pub(super) fn have_steering(head: &Head, names: &SteeringNames) -> bool {
+    let steers = |member| names.of_key(key(member)).is_some();
+    let lists = [KnownField::Baggage, KnownField::BaggageAlias, KnownField::Tracestate];
+    lists.into_iter().any(|known| head.get_all(known).flat_map(members).any(steers))
 }
 
 /// Returns why a member of `baggage` may not stay, if it may not.

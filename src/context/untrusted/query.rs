@@ -28,6 +28,12 @@ pub(super) fn cut_query(head: &mut Head, names: &SteeringNames, removals: &mut R
     removals.add_many(RemovalKind::Tenant, count);
 }
 
+/// Returns whether the query has the parameter that carries a tenant.
+pub(super) fn has_tenant(head: &Head, names: &SteeringNames) -> bool {
+    let query = RequestTarget::split(head.target()).query.filter(|_| names.has_parameter());
+    query.is_some_and(|query| parameters(query).any(|parameter| names.is_tenant_parameter(name(parameter))))
+}
+
 /// Returns the parameters of a query, each with the separator behind it. Some readers take `;` for one.
 fn parameters(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     query.split_inclusive(is_separator)

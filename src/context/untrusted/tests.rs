@@ -36,7 +36,7 @@ fn cut_target(target: &str) -> (String, u32) {
 
 #[test]
 fn members_that_steer_are_cut_out() {
-    let table: [(&[&str], &[&str], u32); 19] = [
+    let table: [(&[&str], &[&str], u32); 21] = [
         (&["baggage: dtab=/a=>/b"], &[], 1),
         (&["baggage: a=b,dtab=/a=>/b"], &["baggage: a=b"], 1),
         (&["baggage: dtab=/a=>/b,a=b"], &["baggage: a=b"], 1),
@@ -52,6 +52,17 @@ fn members_that_steer_are_cut_out() {
         // Spellings that a library may read as the key.
         (&["baggage: DTAB=a,d%74ab=b,%2564tab=c,+dtab=d,x=y"], &["baggage: x=y"], 4),
         (&["baggage: SD-Sandbox=a,sd%2drouting-key=b,x=y"], &["baggage: x=y"], 0),
+        // Fields that some libraries read as baggage.
+        (
+            &["Correlation-Context: dtab=%2Fa,x=y", "jaeger_baggage: sd-sandbox=a"],
+            &["Correlation-Context: x=y"],
+            1,
+        ),
+        (
+            &["correlation_context: dtab = /a=>/b", "Jaeger-Baggage: a=b, c=d"],
+            &["Jaeger-Baggage: a=b, c=d"],
+            1,
+        ),
         // Malformed members.
         (&["baggage: a=b c,d=e"], &["baggage: d=e"], 0),
         (&["baggage: a,b=\"c,d=e\",f=g;,h=i"], &["baggage: h=i"], 0),

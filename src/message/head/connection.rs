@@ -311,6 +311,7 @@ fn outlives_connection(field: Field<'_>) -> bool {
             KnownField::Host
                 | KnownField::Baggage
                 | KnownField::BaggageItem
+                | KnownField::BaggageAlias
                 | KnownField::Tracestate
                 | KnownField::ContentLength
                 | KnownField::Via

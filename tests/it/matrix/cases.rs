@@ -123,7 +123,7 @@ pub(super) fn all(entry: &Override) -> Vec<Part> {
     for (at, key) in KEYS.into_iter().enumerate() {
         let value = if key == "dtab" { entry.encoded.as_str() } else { "a%2Cb" };
         for key in key_spellings(key) {
-            for list in ["baggage", "tracestate"] {
+            for list in ["baggage", "tracestate", "correlation-context", "Jaeger_Baggage"] {
                 parts.extend(lists(&format!("{key}={value}"), at).map(|line| {
                     Part::Field(Field { name: list.to_owned(), value: line, padded: at.is_multiple_of(2) })
                 }));

@@ -129,7 +129,8 @@ fn untrusted(fields: &[Field]) -> (bool, Vec<String>, Vec<String>) {
             || item.is_some_and(|key| is_steering(&plain(&lax(key))))
             || (new_trace && (is(field, "tracestate") || is(field, "traceparent")));
         if !gone {
-            left.extend(if is(field, "baggage") { cut(field) } else { Some(field.line()) });
+            let is_baggage = is(field, "baggage") || is_read_as_baggage(&name);
+            left.extend(if is_baggage { cut(field) } else { Some(field.line()) });
         }
     }
     left.extend(anew());
@@ -161,18 +162,25 @@ fn trails(way: Way, field: &Field) -> bool {
     let of_heads = ["traceparent", "accept"].contains(&field.name.to_ascii_lowercase().as_str());
     let is_list = ["baggage", "tracestate"].contains(&field.name.to_ascii_lowercase().as_str());
     let is_item = name.starts_with("ot-baggage-") || name.starts_with("uberctx-");
-    let carries = is_context(&name) || is_forwarding(&field.name) || is_list || is_item;
+    let carries =
+        is_read_as_baggage(&name) || is_context(&name) || is_forwarding(&field.name) || is_list || is_item;
     !(carries || (of_heads && over_http1) || (!way.trusted && name == "x-tenant"))
 }
 
 fn outlives_connection(name: &str) -> bool {
     let (lower, plain) = (name.to_ascii_lowercase(), plain(name));
     ["baggage", "tracestate"].contains(&lower.as_str())
+        || is_read_as_baggage(&plain)
         || is_context(&plain)
         || plain == "x-tenant"
         || is_forwarding(name)
         || plain.starts_with("ot-baggage-")
         || plain.starts_with("uberctx-")
+}
+
+/// Whether some libraries read the field as baggage.
+fn is_read_as_baggage(plain: &str) -> bool {
+    ["correlation-context", "jaeger-baggage"].contains(&plain)
 }
 
 fn is_context(plain: &str) -> bool {
