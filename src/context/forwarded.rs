@@ -155,8 +155,25 @@ fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Returns whether a byte may stand in a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+pub(super) const fn is_token(byte: u8) -> bool {
+    // One bit for each byte of ASCII: this is asked for every byte of a list.
+    const TOKEN: u128 = {
+        let mut bits = 0;
+        let mut byte = 0;
+        while byte < 128 {
+            if (byte as u8).is_ascii_alphanumeric() {
+                bits |= 1 << byte;
+            }
+            byte += 1;
+        }
+        let mut others: &[u8] = b"!#$%&'*+-.^_`|~";
+        while let [first, rest @ ..] = others {
+            bits |= 1 << *first;
+            others = rest;
+        }
+        bits
+    };
+    byte.is_ascii() && TOKEN >> byte & 1 == 1
 }
 
 #[cfg(test)]

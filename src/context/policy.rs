@@ -10,8 +10,8 @@ use super::token::{TokenKeys, TokenRefusal, TokenVerifier, take_claims};
 use super::untrusted::{drop_steering, names_tenant};
 use super::via::via_entry;
 use super::{
-    Context, Deadline, Forwarded, ForwardedFrom, HostPattern, OverrideLimits, OverrideSource, Peer,
-    RemovalKind, Tenancy, TenantHeaders, Trace, Trust, count_own_via, count_via,
+    Context, Deadline, Forwarded, ForwardedFrom, HostPattern, OverrideLimits, OverrideSource, Peer, Tenancy,
+    TenantHeaders, Trace, Trust, count_own_via, count_via,
 };
 use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
