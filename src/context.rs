@@ -48,7 +48,6 @@ pub use self::hosts::{HostPattern, host_without_dot, host_without_port};
 pub use self::inject::{Glob, InjectCondition, InjectRule, Percent, PercentBy, Secret};
 pub use self::override_limits::{AddressRules, Destination, OverrideLimits, OverrideRules};
 pub use self::overrides::{OverrideError, OverrideSource, Overrides, decode_overrides};
-pub(crate) use self::overrides::{list, write_limits_key};
 pub use self::peer::Peer;
 pub use self::policy::{Config, Policy, Refusal, ResponseFindings, UpstreamNames};
 pub use self::removals::{RemovalKind, Removals};

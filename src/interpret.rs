@@ -25,6 +25,8 @@ pub mod render;
 mod sampler;
 mod share;
 mod steered;
+#[cfg(test)]
+mod test_answers;
 mod transformer;
 mod unbound;
 

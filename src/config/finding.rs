@@ -2,7 +2,7 @@
 
 use super::errors::Warning;
 use super::notes::Note;
-use crate::source::node::{self, Place};
+use crate::source::node::{self, Place, write_placed};
 use serde::Serialize;
 use std::fmt;
 
@@ -94,22 +94,12 @@ impl From<&Note> for Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if self.line > 0 {
-            write!(f, ":{}", self.place())?;
-        }
-        f.write_str(match self.severity {
+        let label = match self.severity {
             Severity::Error => "",
             Severity::Warning => ": warning",
             Severity::Note => ": note",
-        })?;
-        if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
-        }
-        write!(f, ": {}", self.message)?;
-        if !self.excerpt.is_empty() {
-            write!(f, "\n{}", self.excerpt)?;
-        }
-        Ok(())
+        };
+        let texts = [&*self.key, &*self.message, &*self.excerpt];
+        write_placed(f, (&self.file, self.place()), label, texts)
     }
 }

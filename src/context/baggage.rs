@@ -8,6 +8,7 @@
 //! behind them.
 
 use super::forwarded::is_token;
+use crate::message::{Head, KnownField};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::combinator::{all_consuming, map_opt, opt};
@@ -62,6 +63,16 @@ impl ListRoom {
         let (Some(members), Some(bytes)) = left else { return false };
         *self = Self { members, bytes };
         true
+    }
+
+    /// Removes from a list, over all of its lines, the members that may not stay and those for which there is no room,
+    /// each as a whole. A line that loses none stays as it came.
+    pub(super) fn retain(&mut self, head: &mut Head, known: KnownField, stays: impl Fn(&[u8]) -> bool) {
+        head.replace_values(known, |line| {
+            let stay = members(line).filter(|member| stays(member));
+            let kept: Vec<&[u8]> = stay.filter(|member| self.take(member)).collect();
+            (kept.len() < members(line).count()).then(|| kept.join(b",".as_slice()))
+        });
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// The limits that a listener sets to the overrides of its callers. They hold for trusted callers, and for the claims of
 /// tokens. Cheap to clone.
 ///
-/// They are a part of every key under which a decision about an override is cached ([`OverrideLimits::key`]), so that a
+/// They are a part of every key under which a decision about an override is cached ([`OverrideLimits::write_key`]), so that a
 /// listener never uses what was decided under the limits of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverrideLimits(Arc<KeyedRules>);
@@ -110,9 +110,20 @@ impl OverrideLimits {
         &self.0.rules
     }
 
-    /// Returns bytes that are equal for equal limits only; none for the default rules.
-    pub fn key(&self) -> &[u8] {
-        &self.0.key
+    /// Appends a key, after which another part of a key may follow: equal keys mean equal limits.
+    pub fn write_key(&self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.0.key.len().to_ne_bytes());
+        key.extend_from_slice(&self.0.key);
+    }
+
+    /// Returns the allowed prefixes in words, for an error.
+    pub fn allowed_prefixes(&self) -> String {
+        list(self.rules().prefixes.iter().flatten())
+    }
+
+    /// Returns the allowed destinations in words, for an error.
+    pub fn allowed_destinations(&self) -> String {
+        list(self.rules().destinations.iter().flatten())
     }
 
     /// Returns whether an entry may have this prefix: it must be at or below an allowed one.
@@ -141,6 +152,21 @@ impl OverrideLimits {
         let is_denied = |address| self.rules().addresses.deny.iter().any(|range| range.contains(address));
         is_denied(address) || reached_by(address).is_some_and(is_denied)
     }
+}
+
+/// How many values of a list in the configuration an error shows.
+const MOST_LISTED: usize = 10;
+
+/// Prints the values of a list, or as many of them as an error shows.
+fn list(values: impl Iterator<Item: fmt::Display>) -> String {
+    let mut values = values.map(|value| value.to_string());
+    let mut shown: Vec<String> = values.by_ref().take(MOST_LISTED).collect();
+    match values.count() {
+        0 if shown.is_empty() => return "nothing".to_owned(),
+        0 => {}
+        more => shown.push(format!("{more} more")),
+    }
+    shown.join(", ")
 }
 
 /// Returns the other address that is reached by an address: `connect` to an unspecified one leads to loopback, and a
@@ -322,6 +348,12 @@ mod tests {
         assert!(!limits.denies("10.0.0.1".parse().unwrap()));
     }
 
+    fn key(limits: &OverrideLimits) -> Vec<u8> {
+        let mut key = Vec::new();
+        limits.write_key(&mut key);
+        key
+    }
+
     #[test]
     fn keys_tell_limits_apart() {
         let other = OverrideRules { max_entries: 99, ..OverrideRules::default() };
@@ -337,9 +369,9 @@ mod tests {
             limits(&[], &["/a/**"]),
         ];
         for (at, one) in all.iter().enumerate() {
-            assert!(all.iter().skip(at + 1).all(|other| other.key() != one.key()), "{one:?}");
-            assert_eq!(OverrideLimits::new(one.rules().clone()).key(), one.key());
+            assert!(all.iter().skip(at + 1).all(|other| key(other) != key(one)), "{one:?}");
+            assert_eq!(key(&OverrideLimits::new(one.rules().clone())), key(one));
         }
-        assert_eq!(OverrideLimits::default().key(), b"");
+        assert_eq!(OverrideLimits::default().0.key.len(), 0);
     }
 }

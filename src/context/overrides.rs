@@ -48,6 +48,11 @@ impl OverrideSource {
         self as u8
     }
 
+    /// Returns its position among all sources.
+    const fn position(self) -> usize {
+        self as usize - Self::Baggage as usize
+    }
+
     /// Returns the source whose values end with this byte.
     fn of_end(end: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|source| source.end() == end)
@@ -74,7 +79,7 @@ impl fmt::Display for OverrideSource {
 impl Overrides {
     /// Returns how many entries came from a source.
     pub fn count(&self, source: OverrideSource) -> usize {
-        self.counts.get(usize::from(source.end() - 1)).copied().unwrap_or_default()
+        self.counts.get(source.position()).copied().unwrap_or_default()
     }
 
     /// Returns the source of the entry at a position of [`Overrides::dtab`].
@@ -107,16 +112,10 @@ impl Overrides {
     /// Appends a key of these overrides: equal keys mean equal entries from equal sources, under equal limits.
     pub fn write_key(&self, key: &mut Vec<u8>) {
         if !self.dtab.is_empty() {
-            write_limits_key(&self.limits, key);
+            self.limits.write_key(key);
             key.extend_from_slice(self.layers.as_bytes());
         }
     }
-}
-
-/// Appends the key of limits, after which another part of a key may follow.
-pub(crate) fn write_limits_key(limits: &OverrideLimits, key: &mut Vec<u8>) {
-    key.extend_from_slice(&limits.key().len().to_ne_bytes());
-    key.extend_from_slice(limits.key());
 }
 
 /// The reason why the overrides of a request are refused; its text is the body of the response.
@@ -154,6 +153,9 @@ pub enum OverrideError {
     },
 }
 
+/// The entries of a request, by their source and in the order of the sources.
+type Layers = [Dtab; OverrideSource::ALL.len()];
+
 /// Reads the override values of [`Context::overrides`](super::Context::overrides) under the limits of a listener.
 ///
 /// A value that is no dtab as a whole is read once more as a list: a proxy may have folded several lines into one
@@ -164,7 +166,7 @@ pub enum OverrideError {
 ///
 /// When a value is not a dtab, when there are too many entries, or when one has a prefix that is not allowed.
 pub fn decode_overrides(raw: &[u8], limits: &OverrideLimits) -> Result<Overrides, OverrideError> {
-    let mut layers: [Dtab; OverrideSource::ALL.len()] = Default::default();
+    let mut layers = Layers::default();
     for line in raw.split_inclusive(|&byte| OverrideSource::of_end(byte).is_some()) {
         let (source, value) = match line.split_last() {
             Some((&end, value)) => match OverrideSource::of_end(end) {
@@ -176,7 +178,7 @@ pub fn decode_overrides(raw: &[u8], limits: &OverrideLimits) -> Result<Overrides
         let decoded = (source == OverrideSource::Baggage).then(|| decode_value(value));
         let value = String::from_utf8_lossy(decoded.as_deref().unwrap_or(value));
         let dtab = read_value(source, &value, limits)?;
-        if let Some(layer) = layers.get_mut(usize::from(source.end() - 1)) {
+        if let Some(layer) = layers.get_mut(source.position()) {
             *layer = layer.concat(&dtab);
         }
         check_entries(&layers, limits)?;
@@ -195,15 +197,12 @@ pub fn decode_overrides(raw: &[u8], limits: &OverrideLimits) -> Result<Overrides
 }
 
 /// Returns the layers with their sources.
-fn by_source(layers: &[Dtab; OverrideSource::ALL.len()]) -> impl Iterator<Item = (OverrideSource, &Dtab)> {
+fn by_source(layers: &Layers) -> impl Iterator<Item = (OverrideSource, &Dtab)> {
     OverrideSource::ALL.into_iter().zip(layers)
 }
 
 /// Checks the number of the caller's entries.
-fn check_entries(
-    layers: &[Dtab; OverrideSource::ALL.len()],
-    limits: &OverrideLimits,
-) -> Result<(), OverrideError> {
+fn check_entries(layers: &Layers, limits: &OverrideLimits) -> Result<(), OverrideError> {
     let limit = limits.rules().max_entries;
     let callers = by_source(layers).filter(|(source, _)| source.is_callers());
     if callers.map(|(_, dtab)| dtab.len()).sum::<usize>() > limit {
@@ -213,14 +212,11 @@ fn check_entries(
 }
 
 /// Checks the prefixes of the caller's entries.
-fn check_prefixes(
-    layers: &[Dtab; OverrideSource::ALL.len()],
-    limits: &OverrideLimits,
-) -> Result<(), OverrideError> {
+fn check_prefixes(layers: &Layers, limits: &OverrideLimits) -> Result<(), OverrideError> {
     let refused = |dentry: &&Dentry| !limits.allows_prefix(&dentry.prefix);
     for (origin, dtab) in by_source(layers).filter(|(source, _)| source.is_callers()) {
         if let Some(dentry) = dtab.iter().find(refused) {
-            let allowed = list(limits.rules().prefixes.iter().flatten());
+            let allowed = limits.allowed_prefixes();
             return Err(OverrideError::Prefix { origin, dentry: format!("{dentry:#}"), allowed });
         }
     }
@@ -230,7 +226,7 @@ fn check_prefixes(
 /// Drops the injected entries that the router before has injected already, so that no header grows from hop to hop.
 ///
 /// Nothing else changes: an entry comes to the same as one that is tried before it.
-fn forget_injected_before(layers: &mut [Dtab; OverrideSource::ALL.len()]) {
+fn forget_injected_before(layers: &mut Layers) {
     let [_, injected, ctx, ..] = layers;
     if !injected.is_empty() {
         *injected =
@@ -239,28 +235,13 @@ fn forget_injected_before(layers: &mut [Dtab; OverrideSource::ALL.len()]) {
 }
 
 /// Prints the layers that have entries, each with the end byte of its source.
-fn print_layers(layers: &[Dtab; OverrideSource::ALL.len()]) -> String {
+fn print_layers(layers: &Layers) -> String {
     let mut printed = String::new();
     for (source, dtab) in by_source(layers).filter(|(_, dtab)| !dtab.is_empty()) {
         printed.push_str(&format!("{dtab:#}"));
         printed.push(char::from(source.end()));
     }
     printed
-}
-
-/// How many values of a list in the configuration an error shows.
-const MOST_LISTED: usize = 10;
-
-/// Prints the values of a list, or as many of them as an error shows.
-pub(crate) fn list(values: impl Iterator<Item: fmt::Display>) -> String {
-    let mut values = values.map(|value| value.to_string());
-    let mut shown: Vec<String> = values.by_ref().take(MOST_LISTED).collect();
-    match values.count() {
-        0 if shown.is_empty() => return "nothing".to_owned(),
-        0 => {}
-        more => shown.push(format!("{more} more")),
-    }
-    shown.join(", ")
 }
 
 /// Returns how many bytes the values have, without the bytes that end them.

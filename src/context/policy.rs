@@ -186,7 +186,7 @@ impl Policy {
     /// others stay as they came. With a `tracestate` in which a member steers, its whole trace is left behind. From the
     /// target the query parameter that names a tenant is removed.
     ///
-    /// What a peer says about the hops before it is replaced by its address, unless it may say so. That is asked of its
+    /// The word of a peer about the hops before it is replaced by its address, unless it may say so. That is asked of its
     /// address, and neither a token nor a grant changes anything in it.
     ///
     /// A token is taken out of every request. Its claims are added to a request whose caller may use one, trusted or
@@ -211,9 +211,7 @@ impl Policy {
             self.take_overrides(head, context)?;
             context.from_caller = context.overrides.len();
             // Asked for by the rule for browsers alone; before `inject`, which may write a tenant.
-            context.names_tenant = self.config.trust.is_by_loopback()
-                && self.names.may_be_in(head)
-                && names_tenant(head, &self.names);
+            context.names_tenant = self.config.trust.is_by_loopback() && names_tenant(head, &self.names);
             take_deadline(head, context);
             take_trace(head, context);
             for known in WRITTEN_HERE {
@@ -248,18 +246,21 @@ impl Policy {
     /// It is asked after what steers was removed from the request of an untrusted caller. A tenant is written unless the
     /// request has one: from a trusted caller, a token, or an earlier rule.
     fn inject(&self, peer: &Peer, head: &mut Head, context: &mut Context) {
-        for rule in &*self.config.inject {
-            if !rule.when.holds(peer, head) {
-                continue;
+        for (position, rule) in self.config.inject.iter().enumerate() {
+            if rule.when.holds(peer, head) {
+                rule.grant_dtab(context);
+                if context.tenant_rule.is_none() && rule.tenant().is_some() {
+                    context.tenant_rule = Some(position);
+                }
             }
-            rule.grant_dtab(context);
-            self.inject_tenant(rule, head, context);
         }
+        self.inject_tenant(head, context);
     }
 
-    /// Gives a request the tenant of a rule, unless it has one.
-    fn inject_tenant(&self, rule: &InjectRule, head: &mut Head, context: &mut Context) {
-        if let Some(tenant) = rule.tenant()
+    /// Writes the tenant that a rule of `inject` gives, unless the request has one.
+    fn inject_tenant(&self, head: &mut Head, context: &mut Context) {
+        let rule = context.tenant_rule.and_then(|position| self.config.inject.get(position));
+        if let Some(tenant) = rule.and_then(InjectRule::tenant)
             && !self.names.has_tenant(head)
         {
             self.names.set_tenant(head, tenant, &mut context.scratch);
@@ -285,14 +286,10 @@ impl Policy {
 
     /// Drops what a trusted caller steers by: its overrides, and its tenant. The rest of the way, the request is that of
     /// an untrusted one. What `inject` gives it stays.
-    pub fn drop_overrides(&self, peer: &Peer, head: &mut Head, context: &mut Context) {
+    pub fn drop_overrides(&self, head: &mut Head, context: &mut Context) {
         context.overrides.drain(..std::mem::take(&mut context.from_caller));
         drop_steering(head, &self.names, context);
-        for rule in self.config.inject.iter().filter(|rule| rule.tenant().is_some()) {
-            if rule.when.holds(peer, head) {
-                self.inject_tenant(rule, head, context);
-            }
-        }
+        self.inject_tenant(head, context);
     }
 
     /// Prepares a request for its upstream, once per request.

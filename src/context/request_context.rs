@@ -13,6 +13,8 @@ pub struct Context {
     pub(super) from_caller: usize,
     /// Whether the caller named a tenant, on a listener that trusts by being on loopback.
     pub(super) names_tenant: bool,
+    /// The position of the first rule of `inject` that gives the request a tenant, if it has none.
+    pub(super) tenant_rule: Option<usize>,
     pub(super) deadline: Option<Deadline>,
     pub(super) trace: Trace,
     pub(super) removals: Removals,
@@ -29,11 +31,21 @@ impl Context {
 
     /// Forgets the last request and keeps the memory.
     pub fn clear(&mut self) {
-        let Self { overrides, from_caller, names_tenant, deadline, trace, removals, call_depth, scratch } =
-            self;
+        let Self {
+            overrides,
+            from_caller,
+            names_tenant,
+            tenant_rule,
+            deadline,
+            trace,
+            removals,
+            call_depth,
+            scratch,
+        } = self;
         overrides.clear();
         *from_caller = 0;
         *names_tenant = false;
+        *tenant_rule = None;
         *deadline = None;
         *trace = Trace::default();
         *removals = Removals::default();

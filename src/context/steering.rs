@@ -74,19 +74,9 @@ impl SteeringNames {
         read_laxly(name, |name| self.parameter.contains(name, is_same_letter))
     }
 
-    /// Returns whether a request may name a tenant, by the kinds of fields that it has.
-    pub(super) fn may_be_in(&self, head: &Head) -> bool {
-        let lists =
-            [KnownField::Baggage, KnownField::BaggageAlias, KnownField::BaggageItem, KnownField::Tracestate];
-        lists.into_iter().any(|known| head.contains(known))
-            || self.has_parameter()
-            || !self.headers.is_empty()
-    }
-
     /// Returns whether a member of `baggage` names a tenant.
     pub(super) fn has_tenant(&self, head: &Head) -> bool {
-        let names_tenant = |member| self.of_key(key(member)) == Some(Steering::Tenant);
-        head.get_all(KnownField::Baggage).flat_map(members).any(names_tenant)
+        head.get_all(KnownField::Baggage).flat_map(members).any(|member| self.names_tenant(member))
     }
 
     /// Writes a tenant into `baggage`, in place of every member that names one; `value` is percent-encoded.
@@ -99,13 +89,12 @@ impl SteeringNames {
         }
         let mut room = ListRoom::default();
         room.take(scratch);
-        head.replace_values(KnownField::Baggage, |line| {
-            let names_tenant = |member: &&[u8]| self.of_key(key(member)) == Some(Steering::Tenant);
-            let others = members(line).filter(|member| !names_tenant(member));
-            let kept: Vec<&[u8]> = others.filter(|member| room.take(member)).collect();
-            (kept.len() < members(line).count()).then(|| kept.join(b",".as_slice()))
-        });
+        room.retain(head, KnownField::Baggage, |member| !self.names_tenant(member));
         head.append_known(KnownField::Baggage, scratch);
+    }
+
+    fn names_tenant(&self, member: &[u8]) -> bool {
+        self.of_key(key(member)) == Some(Steering::Tenant)
     }
 
     /// Returns whether any query parameter carries a tenant.

@@ -30,12 +30,15 @@ pub fn is_removed(name: &[u8], tenancy: &Tenancy) -> bool {
 
 /// Returns whether anything of a request names a tenant, or holds a dtab in a list.
 pub(super) fn names_tenant(head: &Head, names: &SteeringNames) -> bool {
-    let in_field = |field: Field<'_>| match field.known {
+    let is_field = |field: Field<'_>| match field.known {
         KnownField::Other => names.headers().contains(field.name),
         KnownField::BaggageItem => names.of_item(field.name).is_some(),
         _ => false,
     };
-    lists::have_steering(head, names) || query::has_tenant(head, names) || head.fields().any(in_field)
+    let may_be_field = head.contains(KnownField::BaggageItem) || !names.headers().is_empty();
+    lists::have_steering(head, names)
+        || query::has_tenant(head, names)
+        || (may_be_field && head.fields().any(is_field))
 }
 
 /// Returns the kind of a field that steers as a whole.

@@ -113,26 +113,9 @@ fn collect_union(branches: &[(f64, Step)], way: Way, lost: &mut Vec<LostShare>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interpret::{AnswerState, Answers, Bound, Explore, Leaf, Target, delegate};
-    use crate::name::{Dtab, NameTree, Path};
-
-    /// Binds every path under `/#/up`, has no answer yet under `/#/pending`, and fails under `/#/failed`.
-    struct TestAnswers;
-
-    impl Answers for TestAnswers {
-        fn answer(&mut self, path: &Path) -> AnswerState {
-            match &*path.take(2).to_string() {
-                "/#/up" => {
-                    let bound =
-                        Bound { id: path.clone(), residual: Path::empty(), target: Target::Status(200) };
-                    AnswerState::Ready(NameTree::Leaf(Leaf::Bound(bound)))
-                }
-                "/#/pending" => AnswerState::Pending,
-                "/#/failed" => AnswerState::Failed("it is down".into()),
-                _ => AnswerState::Ready(NameTree::Neg),
-            }
-        }
-    }
+    use crate::interpret::test_answers::TestAnswers;
+    use crate::interpret::{Explore, delegate};
+    use crate::name::Dtab;
 
     fn delegation(dtab: &Dtab) -> Delegation {
         delegate(dtab, &"/svc/a".parse().unwrap(), &mut TestAnswers, Explore::All)

@@ -50,25 +50,9 @@ fn collect<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interpret::{AnswerState, Answers, Bound, Explore, Leaf, Target, delegate};
-    use crate::name::{Dtab, NameTree};
-
-    /// Binds every path under `/#/up`, and leads `/#/alias` to `/svc/b`.
-    struct TestAnswers;
-
-    impl Answers for TestAnswers {
-        fn answer(&mut self, path: &Path) -> AnswerState {
-            AnswerState::Ready(match &*path.take(2).to_string() {
-                "/#/up" => {
-                    let bound =
-                        Bound { id: path.clone(), residual: Path::empty(), target: Target::Status(200) };
-                    NameTree::Leaf(Leaf::Bound(bound))
-                }
-                "/#/alias" => NameTree::Leaf(Leaf::Path("/svc/b".parse().unwrap())),
-                _ => NameTree::Neg,
-            })
-        }
-    }
+    use crate::interpret::test_answers::TestAnswers;
+    use crate::interpret::{Explore, delegate};
+    use crate::name::Dtab;
 
     /// Returns the steered leaves of `/svc/a` under an override over a base, each with the entry.
     fn steered(overrides: &str) -> Vec<String> {

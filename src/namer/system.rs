@@ -127,7 +127,7 @@ pub(super) fn doubt(path: &Path) -> Option<String> {
         ["io.buoyant.http.status", code, ..] => (status(path, Some(code)) == NameTree::Neg)
             .then(|| format!("`{code}` is no status, which is a number from 100 to 599")),
         [class, ..] if !CLASSES.contains(&class) && utility::utility(class).is_none() => {
-            let known: Vec<&str> = CLASSES.iter().copied().chain(utility::CLASSES).collect();
+            let known: Vec<&str> = CLASSES.into_iter().chain(utility::classes()).collect();
             Some(unknown_word("namer", class, &known))
         }
         _ => None,

@@ -13,35 +13,28 @@ pub(super) type RewriteResult = Result<Option<Path>, String>;
 /// A utility namer: a function of the elements that follow its class.
 pub(super) type UtilityNamer = fn(&[&str]) -> RewriteResult;
 
-/// The classes of the utility namers.
-pub(super) const CLASSES: [&str; 10] = [
-    "io.buoyant.http.anyMethod",
-    "io.buoyant.http.anyMethodPfx",
-    "io.buoyant.http.anyHost",
-    "io.buoyant.http.anyHostPfx",
-    "io.buoyant.http.subdomainOf",
-    "io.buoyant.http.subdomainOfPfx",
-    "io.buoyant.http.domainToPath",
-    "io.buoyant.http.domainToPathPfx",
-    "io.buoyant.hostportPfx",
-    "io.buoyant.porthostPfx",
+/// The utility namers, by their class.
+const UTILITIES: [(&str, UtilityNamer); 10] = [
+    ("io.buoyant.http.anyMethod", any_method),
+    ("io.buoyant.http.anyMethodPfx", any_method_pfx),
+    ("io.buoyant.http.anyHost", any_host),
+    ("io.buoyant.http.anyHostPfx", any_host_pfx),
+    ("io.buoyant.http.subdomainOf", subdomain_of),
+    ("io.buoyant.http.subdomainOfPfx", subdomain_of_pfx),
+    ("io.buoyant.http.domainToPath", domain_to_path),
+    ("io.buoyant.http.domainToPathPfx", domain_to_path_pfx),
+    ("io.buoyant.hostportPfx", hostport_pfx),
+    ("io.buoyant.porthostPfx", porthost_pfx),
 ];
+
+/// Returns the classes of the utility namers.
+pub(super) fn classes() -> impl Iterator<Item = &'static str> {
+    UTILITIES.into_iter().map(|(class, _)| class)
+}
 
 /// Returns the utility namer of a class.
 pub(super) fn utility(class: &str) -> Option<UtilityNamer> {
-    Some(match class {
-        "io.buoyant.http.anyMethod" => any_method,
-        "io.buoyant.http.anyMethodPfx" => any_method_pfx,
-        "io.buoyant.http.anyHost" => any_host,
-        "io.buoyant.http.anyHostPfx" => any_host_pfx,
-        "io.buoyant.http.subdomainOf" => subdomain_of,
-        "io.buoyant.http.subdomainOfPfx" => subdomain_of_pfx,
-        "io.buoyant.http.domainToPath" => domain_to_path,
-        "io.buoyant.http.domainToPathPfx" => domain_to_path_pfx,
-        "io.buoyant.hostportPfx" => hostport_pfx,
-        "io.buoyant.porthostPfx" => porthost_pfx,
-        _ => return None,
-    })
+    UTILITIES.into_iter().find(|(known, _)| *known == class).map(|(_, utility)| utility)
 }
 
 /// Applies a utility namer to the elements after its class. Elements are taken as UTF-8 text, as in Linkerd: other

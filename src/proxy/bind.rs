@@ -8,7 +8,7 @@ mod texts;
 use self::texts::{check_destinations, empty_branch_text, ends_text, lost_text, unroutable_text};
 use super::error::Error;
 use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
-use crate::context::{OverrideLimits, Overrides, decode_overrides, write_limits_key};
+use crate::context::{OverrideLimits, Overrides, decode_overrides};
 use crate::interpret::{
     Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, NamerHandle, Naming, Sampler, Target,
     any_changed, delegate, lost_shares, steered_leaves, unbound_override,
@@ -231,7 +231,7 @@ impl Bindings {
             return Ok(Rc::clone(&state.no_overrides));
         }
         state.key.clear();
-        write_limits_key(limits, &mut state.key);
+        limits.write_key(&mut state.key);
         state.key.extend_from_slice(raw);
         if let Some(cached) = state.overrides.get(state.key.as_slice()) {
             return Ok(Rc::clone(cached));

@@ -169,7 +169,7 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// Whose end came before that of the response.
+    /// One of the three ended before the response did.
     pub(crate) async fn carry_body(&mut self, to: &mut impl Sink) -> Result<(), DeliveryFailure> {
         let carrying = pin!(carry(&mut self.body, to));
         match beside(&mut self.upload, carrying).await {

@@ -84,13 +84,14 @@ impl Service {
             return Ok(made_here(200, self.pools.heads.take()));
         }
         let named_by = self.identifiers.identify(&mut request.head, name)?;
+        let by_host = (named_by == NamedBy::Host).then_some(&*name);
         request.record.note_name(name);
         request.time_limit = self.time_limit(context)?;
         let limit = request.time_limit;
         let carried = pin!(async {
             let limits = self.policy.override_limits();
             let mut overrides = self.bindings.overrides(context.overrides(), limits)?;
-            if self.drop_doubtful(peer, request, (context, name, named_by)).await? {
+            if self.drop_doubtful(request, context, by_host).await? {
                 overrides = self.bindings.overrides(context.overrides(), limits)?;
             }
             let binding = self.bindings.bind(name, &overrides).await?;
@@ -159,19 +160,18 @@ impl Service {
     }
 
     /// Drops what a request steers by if a page in a browser may have sent it, with the reason in its record. Returns
-    /// whether it did.
+    /// whether it did. `by_host` is the request's name, if it was named by its host.
     async fn drop_doubtful(
         &self,
-        peer: &Peer,
         request: &mut Request,
-        (context, name, named_by): (&mut Context, &PathBuf, NamedBy),
+        context: &mut Context,
+        by_host: Option<&PathBuf>,
     ) -> Result<bool, Error> {
-        let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(false) };
         if !context.is_steered_by_caller() {
             return Ok(false);
         }
-        let is_named_by_host = named_by == NamedBy::Host && is_element(host, name);
-        if is_named_by_host {
+        let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(false) };
+        if let Some(name) = by_host.filter(|name| is_element(host, name)) {
             let base = self.bindings.no_overrides();
             if self.bindings.bind(name, &base).await?.is_routable() {
                 return Ok(false);
@@ -179,7 +179,7 @@ impl Service {
         }
         self.counters.unknown_host_overrides.increment();
         request.record.note_overrides(OverrideFate::Dropped(Some(unknown_host_text(host).into())));
-        self.policy.drop_overrides(peer, &mut request.head, context);
+        self.policy.drop_overrides(&mut request.head, context);
         request.body.filter_trailers(&self.trailers);
         Ok(true)
     }

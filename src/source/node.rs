@@ -13,7 +13,7 @@ mod load;
 mod locate;
 mod suggestion;
 
-pub use self::error::{Error, Place};
+pub use self::error::{Error, Place, write_placed};
 pub use self::suggestion::unknown;
 
 use self::error::shown;

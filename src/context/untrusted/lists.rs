@@ -27,19 +27,14 @@ fn cut_list(known: KnownField, head: &mut Head, names: &SteeringNames, removals:
     if !is_cut {
         return;
     }
-    let mut room = ListRoom::default();
-    head.replace_values(known, |line| {
-        let stays = |member: &&[u8]| fault(member, names).is_none();
-        let kept: Vec<&[u8]> = members(line).filter(stays).filter(|member| room.take(member)).collect();
-        (kept.len() < members(line).count()).then(|| kept.join(b",".as_slice()))
-    });
+    ListRoom::default().retain(head, known, |member| fault(member, names).is_none());
 }
 
 /// Returns whether a member of one of the lists steers.
 pub(super) fn have_steering(head: &Head, names: &SteeringNames) -> bool {
     let steers = |member| names.of_key(key(member)).is_some();
-    let lists = [KnownField::Baggage, KnownField::BaggageAlias, KnownField::Tracestate];
-    lists.into_iter().any(|known| head.get_all(known).flat_map(members).any(steers))
+    let has_steering = |known| head.contains(known) && head.get_all(known).flat_map(members).any(steers);
+    [KnownField::Baggage, KnownField::BaggageAlias, KnownField::Tracestate].into_iter().any(has_steering)
 }
 
 /// Returns why a member of `baggage` may not stay, if it may not.
@@ -53,8 +48,8 @@ fn fault(member: &[u8], names: &SteeringNames) -> Option<RemovalKind> {
 /// Removes `tracestate` and `traceparent` when a member of `tracestate` steers, so that a new trace begins behind the
 /// router.
 ///
-/// Who changes `tracestate` has to change `traceparent` with it (W3C Trace Context, 3.5 and 4), and no span of the
-/// router's is there to take its place.
+/// A change of `tracestate` asks for one of `traceparent` (W3C Trace Context, 3.5 and 4), and no span of the router's is
+/// there to take its place.
 pub(super) fn drop_steering_trace(head: &mut Head, names: &SteeringNames, removals: &mut Removals) {
     let mut steers = false;
     for steering in

@@ -1,4 +1,4 @@
-use super::{rewrite, utility};
+use super::{classes, rewrite, utility};
 use crate::name::Path;
 
 /// An expected result: a path, Neg, or the failure.
@@ -114,7 +114,7 @@ fn other_classes_are_unknown() {
 #[test]
 fn any_bytes_are_answered() {
     let odd: [&[u8]; 8] = [b"\0", b"\xff\xfe", b"/", b":", b"...", b"..:..", b"::", b"A"];
-    for class in CLASSES {
+    for class in classes() {
         let utility = utility(class).unwrap();
         for first in odd {
             for second in odd {
@@ -125,16 +125,3 @@ fn any_bytes_are_answered() {
         }
     }
 }
-
-const CLASSES: [&str; 10] = [
-    "io.buoyant.http.anyMethod",
-    "io.buoyant.http.anyMethodPfx",
-    "io.buoyant.http.anyHost",
-    "io.buoyant.http.anyHostPfx",
-    "io.buoyant.http.subdomainOf",
-    "io.buoyant.http.subdomainOfPfx",
-    "io.buoyant.http.domainToPath",
-    "io.buoyant.http.domainToPathPfx",
-    "io.buoyant.hostportPfx",
-    "io.buoyant.porthostPfx",
-];

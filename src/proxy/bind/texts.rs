@@ -1,6 +1,6 @@
 //! The texts of a binding: why a name leads nowhere or must not, and which shares of it are lost.
 
-use crate::context::{OverrideLimits, list};
+use crate::context::OverrideLimits;
 use crate::interpret::render::dead_ends;
 use crate::interpret::{Delegation, LostShare, SteeredLeaves, percent};
 use crate::name::Dtab;
@@ -18,7 +18,7 @@ pub(super) fn check_destinations(
     let Some(((id, _), position)) = refused else { return Ok(()) };
     let dentry =
         delegation.dtab.iter().nth(*position).map(|dentry| format!("{dentry:#}")).unwrap_or_default();
-    let allowed = list(limits.rules().destinations.iter().flatten());
+    let allowed = limits.allowed_destinations();
     let text = format!(
         "The override entry {dentry} is refused: it leads to {id}, and this listener allows overrides to lead to \
          {allowed} only (`overrides.destinations`).",

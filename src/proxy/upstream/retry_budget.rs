@@ -137,18 +137,18 @@ mod tests {
 
     /// A step in the life of a budget.
     #[derive(Clone, Copy, Debug)]
-    enum Step {
+    enum BudgetStep {
         Deposit(u16),
         Withdraw(u16),
         /// So many windows pass.
         Wait(u8),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = BudgetStep> {
         prop_oneof![
-            (1..400_u16).prop_map(Step::Deposit),
-            (1..200_u16).prop_map(Step::Withdraw),
-            (0..15_u8).prop_map(Step::Wait),
+            (1..400_u16).prop_map(BudgetStep::Deposit),
+            (1..200_u16).prop_map(BudgetStep::Withdraw),
+            (0..15_u8).prop_map(BudgetStep::Wait),
         ]
     }
 
@@ -172,17 +172,17 @@ mod tests {
                 let reference = TpsBudget::new(ttl, min_per_second, share as f32);
                 for (at, step) in steps.iter().enumerate() {
                     match *step {
-                        Step::Deposit(count) => (0..count).for_each(|_| {
+                        BudgetStep::Deposit(count) => (0..count).for_each(|_| {
                             budget.deposit(Instant::now());
                             reference.deposit();
                         }),
-                        Step::Withdraw(count) => {
+                        BudgetStep::Withdraw(count) => {
                             for _ in 0..count {
                                 let paid = budget.withdraw(Instant::now());
                                 prop_assert_eq!(paid, reference.withdraw(), "step {} of {:?}", at, &steps);
                             }
                         }
-                        Step::Wait(windows) => tokio::time::advance(ttl / WINDOWS * u32::from(windows)).await,
+                        BudgetStep::Wait(windows) => tokio::time::advance(ttl / WINDOWS * u32::from(windows)).await,
                     }
                 }
                 Ok(())

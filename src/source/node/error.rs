@@ -68,19 +68,32 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if self.line > 0 {
-            write!(f, ":{}", self.place())?;
-        }
-        if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
-        }
-        write!(f, ": {}", self.message)?;
-        if !self.excerpt.is_empty() {
-            write!(f, "\n{}", self.excerpt)?;
-        }
-        Ok(())
+        let (place, texts) = (self.place(), [&*self.key, &*self.message, &*self.excerpt]);
+        write_placed(f, (&self.file, place), "", texts)
     }
+}
+
+/// Writes a message about a place in a file, in the form that all such messages have: `file:line:column: key: message`,
+/// then the line with a caret. The label, such as `: warning`, goes before the key.
+pub fn write_placed(
+    f: &mut fmt::Formatter<'_>,
+    (file, place): (&str, Place),
+    label: &str,
+    [key, message, excerpt]: [&str; 3],
+) -> fmt::Result {
+    f.write_str(file)?;
+    if place.line > 0 {
+        write!(f, ":{place}")?;
+    }
+    f.write_str(label)?;
+    if !key.is_empty() {
+        write!(f, ": {key}")?;
+    }
+    write!(f, ": {message}")?;
+    if !excerpt.is_empty() {
+        write!(f, "\n{excerpt}")?;
+    }
+    Ok(())
 }
 
 impl std::error::Error for Error {}
