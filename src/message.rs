@@ -71,6 +71,7 @@ pub use self::chunks::{
 };
 pub use self::field::{Field, KnownField};
 pub use self::framing::{Framing, FramingError, keeps_alive, request_framing, response_framing};
+pub(crate) use self::head::is_token_byte;
 pub use self::head::{
     Head, HeadError, HeadLimits, HopByHopFields, RequestConnection, ResponseConnection, ResponseEnd, Version,
     strip_trailers, trailer_fields, trailer_lines, validate_host,

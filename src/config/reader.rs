@@ -4,6 +4,7 @@ use super::errors::Report;
 use super::resolved::{Http2Config, SocketConfig};
 use super::schema;
 use crate::context::{Range, RangeError};
+use crate::message::is_token_byte;
 use crate::name::{ParseError, Path};
 use crate::source::node::Node;
 use serde::de::DeserializeOwned;
@@ -203,6 +204,5 @@ pub(super) fn describe(what: &str, error: &ParseError) -> String {
 
 /// Returns whether a text is a token (RFC 9110, 5.6.2).
 pub(super) fn is_field_name(text: &str) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_token)
+    !text.is_empty() && text.bytes().all(is_token_byte)
 }

@@ -1,6 +1,7 @@
 //! The `Forwarded` header.
 
 use super::Peer;
+use crate::message::is_token_byte;
 use serde::Serialize;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -124,7 +125,7 @@ fn push_random(random: &mut fastrand::Rng, out: &mut Vec<u8>) {
 /// Appends an obfuscated identifier (RFC 7239 section 6.3). A configured label may need quotes.
 fn push_label(label: &str, out: &mut Vec<u8>) {
     let label = label.strip_prefix('_').unwrap_or(label).as_bytes();
-    if label.iter().copied().all(is_token) {
+    if label.iter().copied().all(is_token_byte) {
         out.push(b'_');
         out.extend_from_slice(label);
     } else {
@@ -136,7 +137,7 @@ fn push_label(label: &str, out: &mut Vec<u8>) {
 
 /// Appends a value, quoted when it is not a token (RFC 9110 section 5.6): a host with a port is not.
 fn push_value(value: &[u8], out: &mut Vec<u8>) {
-    if value.iter().copied().all(is_token) {
+    if value.iter().copied().all(is_token_byte) {
         out.extend_from_slice(value);
     } else {
         out.push(b'"');
@@ -152,28 +153,6 @@ fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
         }
         out.push(byte);
     }
-}
-
-/// Returns whether a byte may stand in a token (RFC 9110 section 5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
-    // One bit for each byte of ASCII: this is asked for every byte of a list.
-    const TOKEN: u128 = {
-        let mut bits = 0;
-        let mut byte = 0;
-        while byte < 128 {
-            if (byte as u8).is_ascii_alphanumeric() {
-                bits |= 1 << byte;
-            }
-            byte += 1;
-        }
-        let mut others: &[u8] = b"!#$%&'*+-.^_`|~";
-        while let [first, rest @ ..] = others {
-            bits |= 1 << *first;
-            others = rest;
-        }
-        bits
-    };
-    byte.is_ascii() && TOKEN >> byte & 1 == 1
 }
 
 #[cfg(test)]

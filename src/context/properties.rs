@@ -1,6 +1,6 @@
 //! Properties of the decoders: each returns, whatever the bytes, and reads back the values that its encoder writes.
 
-use super::baggage::{decode_value, members, value};
+use super::baggage::{decode_value, grammatical_value, members, plain_value, value};
 use super::steering::SteeringNames;
 use super::{
     Deadline, OverrideLimits, OverrideSource, RequestTarget, Tenancy, Trace, count_own_via, count_via,
@@ -63,6 +63,7 @@ proptest! {
         prop_assert_eq!(value(member.as_bytes()), Some(encoded.as_bytes()));
         for member in members(&hostile) {
             prop_assert!(!member.contains(&b','));
+            prop_assert!(plain_value(member).is_none_or(|plain| grammatical_value(member) == Some(plain)));
             prop_assert!(value(member).is_none_or(|value| decode_value(value).len() <= value.len()));
         }
         let names = SteeringNames::new(&Tenancy::default());

@@ -167,7 +167,7 @@ fn is_same_in_name(got: u8, wanted: u8) -> bool {
 /// It is percent-decoded as often as possible. Bytes that are no visible ASCII do not count, and neither does `+`.
 /// Nothing is allocated for a name without any of that.
 fn read_laxly<T>(name: &[u8], read: impl Fn(&[u8]) -> T) -> T {
-    if name.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+')) {
+    if name.iter().fold(true, |all, byte| all & (byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+'))) {
         return read(name);
     }
     // A letter beyond ASCII may have the upper or lower case of one that is in it.

@@ -468,7 +468,7 @@ const TOKEN: [bool; 256] = {
 };
 
 /// Returns whether a byte may stand in a token: a method or a field name (RFC 9110 5.6.2).
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 

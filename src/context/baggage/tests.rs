@@ -90,3 +90,11 @@ fn the_room_is_for_whole_members() {
     assert!(!room.take(&[b'a'; 8193]) && room.take(&[b'a'; 8190]), "one that is too long takes nothing");
     assert!(!room.take(b"ab") && room.take(b"a") && !room.take(b""), "a comma takes a byte");
 }
+
+#[test]
+fn octets_are_those_of_the_standard() {
+    for byte in 0..=u8::MAX {
+        let allowed = byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
+        assert_eq!(is_octet(byte), allowed, "{:?}", char::from(byte));
+    }
+}
