@@ -54,7 +54,7 @@ pub use self::removals::{RemovalKind, Removals};
 pub use self::request_context::Context;
 pub use self::request_target::RequestTarget;
 pub use self::steering::TenantHeaders;
-pub use self::tenancy::Tenancy;
+pub use self::tenancy::{Tenancy, is_sandbox_key};
 pub use self::trace::Trace;
 pub use self::trust::{Range, RangeError, Requirement, SignedTrust, Trust};
 pub use self::untrusted::is_removed;

@@ -46,7 +46,7 @@
 //! | 2 | [`context`] | The context of a request: its peer, and header fields decoded, checked, removed, encoded again. | routing |
 //! | 2 | [`interpret`] | Turn a path and a dtab into a live tree of bound names, with its trace; owns the `Namer` and `Transformer` traits. | the namers there are; HTTP |
 //! | 3 | [`identify`] | Name a request: head in, path out. | the meaning of the path |
-//! | 3 | `sandbox` | To come: a tenant key adds dtab entries; the consumer of each message. | the route of a request |
+//! | 3 | [`sandbox`] | Named sets of dtab entries, which requests select by a key: their stores, their table, their limits. | the route of a request |
 //! | 3 | [`namer`] | Implementations of `Namer` and `Transformer`, and the one place that names them all. | dtabs, HTTP routing |
 //! | 3 | [`store`] | The stores of live dtabs: file, ConfigMap, custom resource. | their users |
 //! | 4 | [`proxy`] | Carry a request to an endpoint and back. | config files, concrete namers |
@@ -145,6 +145,8 @@ pub mod message;
 pub mod namer;
 #[cfg(feature = "router")]
 pub mod proxy;
+#[cfg(feature = "router")]
+pub mod sandbox;
 #[cfg(feature = "router")]
 pub mod store;
 #[cfg(feature = "router")]

@@ -1,7 +1,7 @@
 //! The limits on what a caller may override, whether a listener trusts it or not.
 
 use super::Range;
-use crate::name::{ParseError, Path, Prefix};
+use crate::name::{Element, ParseError, Path, Prefix};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -138,9 +138,7 @@ impl OverrideLimits {
     /// Returns whether an entry may lead to the leaf with this bound id. Transformers of the id, which the router's own
     /// configuration adds, make no difference.
     pub fn allows_destination(&self, id: &Path) -> bool {
-        let Some(allowed) = &self.rules().destinations else { return true };
-        let id = without_transformers(id);
-        allowed.iter().any(|destination| destination.matches(&id))
+        self.rules().destinations.as_ref().is_none_or(|allowed| Destination::any_matches(allowed, id))
     }
 
     /// Returns whether no connection may be used to this address for a leaf to which an entry leads.
@@ -196,6 +194,17 @@ fn without_transformers(id: &Path) -> Path {
 }
 
 impl Destination {
+    /// Returns the pattern of the ids at or below one.
+    pub fn below(id: &Path) -> Self {
+        Self { prefix: Prefix::from_elems(id.elems().map(Element::Label)), is_open: true }
+    }
+
+    /// Returns whether one of these patterns matches a bound id. Transformers of the id make no difference.
+    pub fn any_matches(patterns: &[Self], id: &Path) -> bool {
+        let id = without_transformers(id);
+        patterns.iter().any(|pattern| pattern.matches(&id))
+    }
+
     /// Returns whether the pattern matches a bound id.
     pub fn matches(&self, id: &Path) -> bool {
         self.prefix.residual(id).is_some_and(|rest| self.is_open || rest.is_empty())

@@ -34,3 +34,16 @@ impl Default for Tenancy {
         Self { keys: keys.map(str::to_owned).to_vec(), headers: Vec::new(), query_parameter: None }
     }
 }
+
+/// How many bytes a key of a sandbox may have, as a label of DNS.
+const MAX_KEY: usize = 63;
+
+/// Returns whether a text is the key of one sandbox: lower-case letters, digits, `-` and `.`, 63 bytes at most, with a
+/// letter or a digit at both ends.
+pub fn is_sandbox_key(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_end =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let is_inner = |byte: &u8| matches!(byte, b'-' | b'.') || is_end(Some(byte));
+    bytes.len() <= MAX_KEY && is_end(bytes.first()) && is_end(bytes.last()) && bytes.iter().all(is_inner)
+}

@@ -4,7 +4,7 @@ use super::refusal::TokenRefusal;
 use super::signed_overrides::SignedOverrides;
 use crate::context::baggage::encode_baggage_value;
 use crate::context::overrides::count_bytes;
-use crate::context::{Context, OverrideSource, Refusal};
+use crate::context::{Context, OverrideSource, Refusal, is_sandbox_key};
 use crate::name::Dtab;
 use serde::{Deserialize, Deserializer, de};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,9 +14,6 @@ const LEEWAY: u64 = 5;
 
 /// How many bytes the keys of a `sandbox` may have together: three times as many in `baggage`, which has 8192.
 const MAX_SANDBOX: usize = 1024;
-
-/// How many bytes a tenant key may have, as a label of DNS.
-const MAX_TENANT_KEY: usize = 63;
 
 /// The claims of a token as they are written; others are ignored. One that stands twice is an error.
 #[derive(Debug, Deserialize)]
@@ -140,20 +137,8 @@ impl Claims {
 }
 
 /// Returns whether a text is a tenant key, or several that are joined by `+`.
-///
-/// A key has lower-case letters, digits, `-` and `.`, 63 bytes at most, with a letter or a digit at both ends.
 pub fn is_tenant_key(text: &str) -> bool {
-    let is_end =
-        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let is_key = |key: &str| {
-        let bytes = key.as_bytes();
-        let is_inner = |byte: &u8| matches!(byte, b'-' | b'.') || is_end(Some(byte));
-        bytes.len() <= MAX_TENANT_KEY
-            && is_end(bytes.first())
-            && is_end(bytes.last())
-            && bytes.iter().all(is_inner)
-    };
-    text.len() <= MAX_SANDBOX && text.split('+').all(is_key)
+    text.len() <= MAX_SANDBOX && text.split('+').all(is_sandbox_key)
 }
 
 /// Returns a dtab in its exact form.

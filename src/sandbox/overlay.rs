@@ -1,0 +1,237 @@
+//! The sandboxes that the keys of one request select.
+
+use super::object::Sandbox;
+use super::table::{SandboxTable, TableEntry, Unknown};
+use crate::name::{Dentry, Dtab};
+use jiff::Timestamp;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// The separator of keys.
+pub const SEPARATOR: char = '+';
+
+/// How many bytes of a list that a caller is told may be given.
+const MOST_TOLD: usize = 1024;
+
+/// The sandboxes that the keys of one request select, and their entries.
+///
+/// The entries of a later key follow those of an earlier one, so that they win.
+#[derive(Debug, Default)]
+pub struct Overlay {
+    /// The sandboxes in use, each once.
+    sandboxes: Vec<Arc<Sandbox>>,
+    /// The entries of all of them, in their order.
+    dtab: Dtab,
+    /// The keys of the request that are known, joined by `+`.
+    keys: String,
+    /// The keys, and the missing members of groups, that no sandbox has.
+    unknown: Vec<String>,
+    /// The prefixes for which several sandboxes have entries that differ, each with their keys.
+    conflicts: Vec<String>,
+    /// The reason why a sandbox cannot be used.
+    refused: Option<String>,
+    /// The reason why an unknown key may exist.
+    unsettled: Option<Unknown>,
+    /// The earliest end of one of the sandboxes.
+    expires: Option<Timestamp>,
+}
+
+impl Overlay {
+    /// Finds the sandboxes of these keys, which are joined by `+`, as of `now`.
+    pub fn new(table: &SandboxTable, keys: &str, now: Timestamp) -> Self {
+        let mut overlay = Self::default();
+        for key in keys.split(SEPARATOR).filter(|key| !key.is_empty()) {
+            match table.get(key) {
+                Some(entry) if overlay.select(entry, now) => overlay.note_key(key),
+                _ => overlay.unknown.push(key.to_owned()),
+            }
+        }
+        if !overlay.unknown.is_empty() {
+            overlay.unsettled = table.unknown().cloned();
+        }
+        overlay.dtab = overlay.used().fold(Dtab::empty(), |all, (_, dtab)| all.concat(dtab));
+        overlay.conflicts = overlay.find_conflicts();
+        overlay
+    }
+
+    /// Adds the sandboxes of an object; returns whether it is in force.
+    fn select(&mut self, entry: &TableEntry, now: Timestamp) -> bool {
+        match entry {
+            TableEntry::Sandbox(sandbox) => self.add(sandbox, now),
+            TableEntry::Group(found) => {
+                if let Err(refusal) = &found.group.members {
+                    self.refuse(&format!("group {}", found.group.id), refusal);
+                }
+                self.unknown.extend(found.missing.iter().cloned());
+                for sandbox in &found.members {
+                    if !self.add(sandbox, now) {
+                        self.unknown.push(sandbox.id.name.to_string());
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    /// Adds a sandbox; returns whether it is still there.
+    fn add(&mut self, sandbox: &Arc<Sandbox>, now: Timestamp) -> bool {
+        if sandbox.is_expired(now) {
+            return false;
+        }
+        if self.sandboxes.iter().any(|known| known.version() == sandbox.version()) {
+            return true;
+        }
+        if let Err(refusal) = &sandbox.dtab {
+            self.refuse(&format!("sandbox {}", sandbox.id), refusal);
+        }
+        self.expires = self.expires.into_iter().chain(sandbox.expires).min();
+        self.sandboxes.push(Arc::clone(sandbox));
+        true
+    }
+
+    fn refuse(&mut self, what: &str, refusal: &super::Refusal) {
+        self.refused.get_or_insert_with(|| format!("The {what} is not accepted: {refusal}"));
+    }
+
+    fn note_key(&mut self, key: &str) {
+        if !self.keys.is_empty() {
+            self.keys.push(SEPARATOR);
+        }
+        self.keys.push_str(key);
+    }
+
+    /// Returns the sandboxes whose entries can be read, each with its entries.
+    fn used(&self) -> impl Iterator<Item = (&Arc<Sandbox>, &Dtab)> {
+        self.sandboxes.iter().filter_map(|sandbox| Some((sandbox, sandbox.dtab.as_ref().ok()?)))
+    }
+
+    /// Returns the prefixes for which several sandboxes have entries that differ. A prefix below another one is the same
+    /// name in this: both entries match what is below it.
+    fn find_conflicts(&self) -> Vec<String> {
+        let mut conflicts: Vec<String> = Vec::new();
+        let used: Vec<_> = self.used().collect();
+        for (at, (later, dtab)) in used.iter().enumerate() {
+            for (earlier, before) in used.iter().take(at) {
+                for conflict in
+                    before.iter().flat_map(|one| dtab.iter().filter_map(move |other| meet(one, other)))
+                {
+                    let text = format!("{conflict} {}{SEPARATOR}{}", earlier.key, later.key);
+                    if !conflicts.contains(&text) {
+                        conflicts.push(text);
+                    }
+                }
+            }
+        }
+        conflicts
+    }
+
+    /// Returns whether no sandbox is in force and nothing is to be told.
+    pub fn is_empty(&self) -> bool {
+        self.sandboxes.is_empty() && self.unknown.is_empty()
+    }
+
+    /// Returns the sandboxes in use, each once, in the order of their entries.
+    pub fn sandboxes(&self) -> &[Arc<Sandbox>] {
+        &self.sandboxes
+    }
+
+    /// Returns the entries of all of them, in their order.
+    pub const fn dtab(&self) -> &Dtab {
+        &self.dtab
+    }
+
+    /// Returns the sandbox that the entry at a position of [`Overlay::dtab`] is from.
+    pub fn sandbox_at(&self, position: usize) -> Option<&Arc<Sandbox>> {
+        let mut end = 0;
+        let mut used = self.used();
+        used.find_map(|(sandbox, dtab)| {
+            end += dtab.len();
+            (position < end).then_some(sandbox)
+        })
+    }
+
+    /// Returns the keys of the request that are known, joined by `+`.
+    pub fn keys(&self) -> &str {
+        &self.keys
+    }
+
+    /// Returns the keys that no sandbox has, and the missing members of groups, joined by `+`; none when there are none.
+    pub fn unknown(&self) -> Option<String> {
+        (!self.unknown.is_empty()).then(|| tell(&self.unknown, "+"))
+    }
+
+    /// Returns the prefixes for which several sandboxes have entries that differ, each with the keys of two; of them the
+    /// last wins. None when there are none.
+    pub fn conflicts(&self) -> Option<String> {
+        (!self.conflicts.is_empty()).then(|| tell(&self.conflicts, ", "))
+    }
+
+    /// Returns the reason why a sandbox in it cannot be used.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// Returns the reason why an unknown key may exist.
+    pub const fn unsettled(&self) -> Option<&Unknown> {
+        self.unsettled.as_ref()
+    }
+
+    /// Returns whether one of the sandboxes has ended at `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|at| now >= at)
+    }
+
+    /// Returns whether one of the sandboxes ends at some time.
+    pub const fn may_expire(&self) -> bool {
+        self.expires.is_some()
+    }
+
+    /// Returns whether a table gives the same for these keys.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let versions =
+            |overlay: &Self| overlay.sandboxes.iter().map(|sandbox| sandbox.version()).collect::<Vec<_>>();
+        (&self.keys, &self.unknown, &self.unsettled, &self.refused)
+            == (&other.keys, &other.unknown, &other.unsettled, &other.refused)
+            && versions(self) == versions(other)
+    }
+
+    /// Appends a key: equal keys mean equal entries of equal sandboxes, in equal versions.
+    pub fn write_key(&self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.sandboxes.len().to_ne_bytes());
+        for sandbox in &self.sandboxes {
+            key.extend_from_slice(&sandbox.version().to_ne_bytes());
+        }
+    }
+}
+
+/// Returns the narrower prefix of two entries that match the same names and lead elsewhere.
+fn meet(one: &Dentry, other: &Dentry) -> Option<String> {
+    if one.dst == other.dst && one.prefix == other.prefix {
+        None
+    } else if one.prefix.covers(&other.prefix) {
+        Some(other.prefix.to_string())
+    } else if other.prefix.covers(&one.prefix) {
+        Some(one.prefix.to_string())
+    } else {
+        None
+    }
+}
+
+/// Joins texts, as many of them as a caller is told.
+fn tell(texts: &[String], separator: &str) -> String {
+    let mut told = String::new();
+    for text in texts {
+        if told.len() + text.len() > MOST_TOLD {
+            let _ = write!(told, "{separator}...");
+            break;
+        }
+        if !told.is_empty() {
+            told.push_str(separator);
+        }
+        told.push_str(text);
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests;

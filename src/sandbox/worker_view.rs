@@ -1,0 +1,96 @@
+//! The sandboxes as one worker sees them.
+
+use super::overlay::Overlay;
+use super::table::SandboxTable;
+use jiff::Timestamp;
+use lru::LruCache;
+use std::cell::{Cell, RefCell};
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// How many lists of keys a worker remembers.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+
+/// The sandboxes as one worker sees them. It belongs to one thread.
+///
+/// A list of keys that is remembered costs one look at the state of the table and one look-up, and allocates nothing.
+#[derive(Debug)]
+pub struct WorkerSandboxes {
+    live: RefCell<watch::Receiver<Arc<SandboxTable>>>,
+    table: RefCell<Arc<SandboxTable>>,
+    overlays: RefCell<LruCache<Box<str>, RememberedOverlay>>,
+}
+
+/// An overlay, and the last table that it was compared with.
+#[derive(Debug)]
+struct RememberedOverlay {
+    overlay: Rc<Overlay>,
+    revision: Cell<u64>,
+}
+
+impl WorkerSandboxes {
+    /// Makes the view of a table and its changes.
+    pub fn new(mut live: watch::Receiver<Arc<SandboxTable>>) -> Self {
+        let table = Arc::clone(&live.borrow_and_update());
+        Self {
+            live: RefCell::new(live),
+            table: RefCell::new(table),
+            overlays: RefCell::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    /// Returns the sandboxes that these keys select now; the keys are joined by `+`.
+    pub fn overlay(&self, keys: &str) -> Rc<Overlay> {
+        self.refresh();
+        let table = self.table.borrow();
+        let mut overlays = self.overlays.borrow_mut();
+        if let Some(known) = overlays.get(keys)
+            && !(known.overlay.may_expire() && known.overlay.is_expired(Timestamp::now()))
+        {
+            if known.revision.get() == table.revision() {
+                return Rc::clone(&known.overlay);
+            }
+            if Overlay::new(&table, keys, Timestamp::now()).is_same(&known.overlay) {
+                known.revision.set(table.revision());
+                return Rc::clone(&known.overlay);
+            }
+        }
+        let overlay = Rc::new(Overlay::new(&table, keys, Timestamp::now()));
+        let revision = Cell::new(table.revision());
+        overlays.put(keys.into(), RememberedOverlay { overlay: Rc::clone(&overlay), revision });
+        overlay
+    }
+
+    /// Takes over the present table. It costs one atomic load when nothing has changed.
+    pub fn refresh(&self) {
+        let mut live = self.live.borrow_mut();
+        if live.has_changed().is_ok_and(|changed| changed) {
+            *self.table.borrow_mut() = Arc::clone(&live.borrow_and_update());
+        }
+    }
+
+    /// Returns the table that was last seen.
+    pub fn table(&self) -> Arc<SandboxTable> {
+        Arc::clone(&self.table.borrow())
+    }
+
+    /// Returns the number of the table that was last seen.
+    pub fn revision(&self) -> u64 {
+        self.table.borrow().revision()
+    }
+
+    /// Returns a receiver of the changes that come from now on.
+    pub fn changes(&self) -> watch::Receiver<Arc<SandboxTable>> {
+        self.refresh();
+        self.live.borrow().clone()
+    }
+}
+
+impl Default for WorkerSandboxes {
+    /// Returns a view without sandboxes, in which every key is unknown.
+    fn default() -> Self {
+        Self::new(watch::channel(Arc::default()).1)
+    }
+}
