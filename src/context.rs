@@ -28,6 +28,7 @@ mod properties;
 mod removals;
 mod request_context;
 mod request_target;
+mod sandbox_keys;
 mod steering;
 mod tenancy;
 pub mod token;

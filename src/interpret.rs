@@ -41,4 +41,4 @@ pub use self::sampler::Sampler;
 pub use self::share::{LostShare, lost_shares, percent};
 pub use self::steered::{SteeredLeaves, steered_leaves};
 pub use self::transformer::{TransformedNamer, Transformer};
-pub use self::unbound::unbound_override;
+pub use self::unbound::unbound_entry;

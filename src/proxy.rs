@@ -68,7 +68,7 @@ mod upstream;
 mod wire;
 mod worker;
 
-pub use self::bind::{Binding, BindingSettings, Bindings, CacheConfig};
+pub use self::bind::{Binding, BindingSettings, Bindings, CacheConfig, RequestDtab};
 pub use self::downstream::{
     AccessFormat, AccessLog, ListenerConfig, ListenerSettings, RouterConfig, RouterSettings, SocketOptions,
     bind, pause_after,

@@ -22,7 +22,7 @@ mod table;
 mod worker_view;
 
 pub use self::object::{Group, LabelMatch, Members, Refusal, Sandbox};
-pub use self::overlay::{Overlay, SEPARATOR};
+pub use self::overlay::{Overlay, SEPARATOR, UnknownKey};
 pub use self::rules::{MAX_TTL, NamespaceRoot, SandboxRules};
 pub use self::spec::{DEFAULT_TTL, GroupSpec, LabelPattern, ObjectId, SandboxSpec, Written, parse_ttl};
 pub use self::table::{FoundGroup, SandboxTable, StoreObjects, StoreState, TableEntry, Unknown};

@@ -8,7 +8,7 @@ use crate::proxy::{
     BindingSettings, CacheConfig, ClientSettings, Http2Settings, Limits, ListenerSettings, RouterSettings,
     SocketOptions, WireProtocol,
 };
-use crate::{config, context, message};
+use crate::{config, context, message, sandbox};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -38,6 +38,8 @@ fn router(
 ) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     RouterSettings {
+        sandboxes: watch::channel(Arc::default()).1,
+        unknown_key: sandbox::UnknownKey::default(),
         naming,
         prefix: router.dst_prefix.clone(),
         identifiers: ingresses.identifiers(&router.identifiers),

@@ -5,6 +5,7 @@ use super::forwarding::write_anew;
 use super::grant::Grant;
 use super::hosts::{host_without_port, is_address_or_localhost};
 use super::inject::InjectRule;
+use super::sandbox_keys::collect_keys;
 use super::steering::SteeringNames;
 use super::token::{TokenKeys, TokenRefusal, TokenVerifier, take_claims};
 use super::untrusted::{drop_steering, names_tenant};
@@ -126,6 +127,12 @@ pub enum Refusal {
         /// Its key.
         key: String,
     },
+    /// The request selects too many sandboxes: 400.
+    #[error("The request selects more than {limit} sandboxes. Name a group of them instead.")]
+    TooManySandboxes {
+        /// How many are allowed.
+        limit: usize,
+    },
     /// The request has passed too many proxies: 400.
     #[error(
         "Maximum number of calls ({limit}) has been exceeded. Please check for proxy loops: Via names {passed} proxies, \
@@ -224,10 +231,11 @@ impl Policy {
         if let Some(claims) = claims {
             claims.grant_dtab(context, self.config.overrides.rules().max_bytes)?;
             if let Some(tenant) = claims.tenant() {
-                self.names.set_tenant(head, tenant, &mut context.scratch);
+                self.set_tenant(head, tenant, context);
             }
         }
         self.inject(peer, head, context);
+        collect_keys(head, &self.names, context)?;
         context.call_depth = count_via(head.get_all(KnownField::Via));
         let (passed, limit) = (context.call_depth, self.config.max_call_depth);
         if passed > limit {
@@ -263,8 +271,14 @@ impl Policy {
         if let Some(tenant) = rule.and_then(InjectRule::tenant)
             && !self.names.has_tenant(head)
         {
-            self.names.set_tenant(head, tenant, &mut context.scratch);
+            self.set_tenant(head, tenant, context);
         }
+    }
+
+    /// Writes a tenant into `baggage`; `value` is percent-encoded.
+    fn set_tenant(&self, head: &mut Head, value: &str, context: &mut Context) {
+        self.names.set_tenant(head, value, &mut context.scratch);
+        context.has_tenant_member = true;
     }
 
     /// Returns the host of a request, without its port, if it does not show that its overrides may hold: a browser may
@@ -286,10 +300,16 @@ impl Policy {
 
     /// Drops what a trusted caller steers by: its overrides, and its tenant. The rest of the way, the request is that of
     /// an untrusted one. What `inject` gives it stays.
-    pub fn drop_overrides(&self, head: &mut Head, context: &mut Context) {
+    ///
+    /// # Errors
+    ///
+    /// It selects too many sandboxes by what is left.
+    pub fn drop_overrides(&self, head: &mut Head, context: &mut Context) -> Result<(), Refusal> {
         context.overrides.drain(..std::mem::take(&mut context.from_caller));
         drop_steering(head, &self.names, context);
+        context.has_tenant_member = false;
         self.inject_tenant(head, context);
+        collect_keys(head, &self.names, context)
     }
 
     /// Prepares a request for its upstream, once per request.
@@ -376,6 +396,7 @@ impl Policy {
             let is_dtab = key == DTAB.as_bytes();
             if is_dtab || self.names.is_tenant_key(key) {
                 let value = value(member).ok_or_else(|| malformed(key))?;
+                context.has_tenant_member |= !is_dtab;
                 take(if is_dtab { value } else { b"" }, OverrideSource::Baggage)?;
             }
         }

@@ -13,6 +13,10 @@ pub struct Context {
     pub(super) from_caller: usize,
     /// Whether the caller named a tenant, on a listener that trusts by being on loopback.
     pub(super) names_tenant: bool,
+    /// Whether a member of `baggage` names a tenant, spelt exactly.
+    pub(super) has_tenant_member: bool,
+    /// The keys of sandboxes, joined by `+`.
+    pub(super) sandbox_keys: String,
     /// The position of the first rule of `inject` that gives the request a tenant, if it has none.
     pub(super) tenant_rule: Option<usize>,
     pub(super) deadline: Option<Deadline>,
@@ -35,6 +39,8 @@ impl Context {
             overrides,
             from_caller,
             names_tenant,
+            has_tenant_member,
+            sandbox_keys,
             tenant_rule,
             deadline,
             trace,
@@ -45,6 +51,8 @@ impl Context {
         overrides.clear();
         *from_caller = 0;
         *names_tenant = false;
+        *has_tenant_member = false;
+        sandbox_keys.clear();
         *tenant_rule = None;
         *deadline = None;
         *trace = Trace::default();
@@ -59,6 +67,12 @@ impl Context {
     /// They are a cache key: equal bytes are equal overrides, and no bytes are no overrides.
     pub fn overrides(&self) -> &[u8] {
         &self.overrides
+    }
+
+    /// Returns the keys of sandboxes that the request selects, joined by `+`, each once, in the order of their precedence:
+    /// 16 at most. A value that is no key is among them, changed so that it is never found.
+    pub fn sandbox_keys(&self) -> &str {
+        &self.sandbox_keys
     }
 
     /// Returns whether the caller steers, as it may: it sent overrides, or, on a listener that trusts by being on loopback,

@@ -1,7 +1,7 @@
 //! The removal of everything that steers from the request of an untrusted caller.
 
 mod lists;
-mod query;
+pub(super) mod query;
 
 use super::steering::SteeringNames;
 use super::{Context, RemovalKind, Tenancy};

@@ -1,33 +1,32 @@
-//! The override entry that leads nowhere, although the delegation looked at it.
+//! The entry that leads nowhere, although the delegation looked at it.
 
 use super::delegation::Verdict;
 use super::{Delegation, Step, StepKind};
-use crate::name::Dentry;
+use std::ops::Range;
 
-/// Returns the first entry of an override that came to nothing as a whole, although it was looked at.
+/// Returns the position in the delegation's dtab of the first of some entries that came to nothing as a whole, although it
+/// was looked at. The entries are those at `positions`: of an override, or of a sandbox.
 ///
-/// The first `base_len` entries of the delegation's dtab are those of the base dtab; all others are the override's.
 /// Steps that are not taken do not count. An entry came to nothing when binding goes on behind it: it is `Neg`. A failure,
 /// `!` and `$` are answers; but of two branches that are `~`, `!` or failed, and not both failed, nothing is left.
-pub fn unbound_override(delegation: &Delegation, base_len: usize) -> Option<&Dentry> {
-    let step = unbound_step(&delegation.step, base_len, None)?;
-    delegation.dentry(step)
+pub fn unbound_entry(delegation: &Delegation, positions: Range<usize>) -> Option<usize> {
+    unbound_step(&delegation.step, &positions, None)?.dentry
 }
 
-/// Returns the first taken step below `step` that is the whole of an override entry and came to nothing.
+/// Returns the first taken step below `step` that is the whole of one of the entries and came to nothing.
 ///
 /// `within` is the entry that `step` is a part of: a part of an entry may come to nothing while the entry does not.
-fn unbound_step(step: &Step, base_len: usize, within: Option<usize>) -> Option<&Step> {
+fn unbound_step<'a>(step: &'a Step, positions: &Range<usize>, within: Option<usize>) -> Option<&'a Step> {
     if !step.taken {
         return None;
     }
     if step.dentry != within
-        && step.dentry.is_some_and(|position| position >= base_len)
+        && step.dentry.is_some_and(|position| positions.contains(&position))
         && step.verdict() == Verdict::Neg
     {
         return Some(step);
     }
-    let below = |next| unbound_step(next, base_len, step.dentry);
+    let below = |next| unbound_step(next, positions, step.dentry);
     match &step.kind {
         StepKind::Delegate(next) => below(next),
         StepKind::Alt(arms) => arms.iter().find_map(below),
@@ -48,7 +47,8 @@ mod tests {
         let (base, overrides): (Dtab, Dtab) = (base.parse().unwrap(), overrides.parse().unwrap());
         let dtab = base.concat(&overrides);
         let delegation = delegate(&dtab, &"/svc/a".parse().unwrap(), &mut TestAnswers, explore);
-        unbound_override(&delegation, base.len()).map(|dentry| format!("{dentry:#}"))
+        let position = unbound_entry(&delegation, base.len()..dtab.len())?;
+        dtab.iter().nth(position).map(|dentry| format!("{dentry:#}"))
     }
 
     #[test]

@@ -3,17 +3,24 @@
 //! A hit borrows its key from the request, takes no lock and allocates nothing. A miss calls [`delegate`] over the
 //! answers that this worker has already. Only for an answer that it does not have yet, it asks the namer registry.
 
+mod request_dtab;
 mod texts;
 
-use self::texts::{check_destinations, empty_branch_text, ends_text, lost_text, unroutable_text};
+pub use self::request_dtab::RequestDtab;
+
+use self::texts::{
+    check_destinations, check_sandboxes, empty_branch_text, ends_text, fallback_text, lost_text,
+    unroutable_text,
+};
 use super::error::Error;
 use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
-use crate::context::{OverrideLimits, Overrides, decode_overrides};
+use crate::context::{OverrideLimits, decode_overrides};
 use crate::interpret::{
     Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, NamerHandle, Naming, Sampler, Target,
-    any_changed, delegate, lost_shares, steered_leaves, unbound_override,
+    any_changed, delegate, lost_shares, steered_leaves, unbound_entry,
 };
 use crate::name::{Dtab, NameTree, Path, PathBuf};
+use crate::sandbox::{Overlay, WorkerSandboxes};
 use crate::telemetry::Gauge;
 use lru::LruCache;
 use std::cell::{Cell, RefCell};
@@ -62,10 +69,14 @@ pub struct Binding {
     pub(crate) service: Box<str>,
     /// The override entry that was evaluated but did not bind: requests go elsewhere.
     pub(crate) unbound: Option<Box<str>>,
+    /// The entry of a sandbox that was evaluated but did not bind, after the key of the sandbox.
+    pub(crate) fallback: Option<Rc<str>>,
     /// The override entries of which a share is lost, each after the share in percent.
     pub(crate) lost: Option<Rc<str>>,
     /// Its count among the names that lose a share by the base dtab alone, while it is cached.
     _losing: Option<LosingName>,
+    /// The entries under which it was bound.
+    dtab: Rc<RequestDtab>,
     /// The answers on which the routes depend.
     answers: Vec<Answer>,
     /// The time of the last sweep before its last request.
@@ -117,6 +128,7 @@ pub struct Bindings {
     namer_handle: NamerHandle,
     endpoint_registry: Arc<EndpointRegistry>,
     losing_names: Gauge,
+    sandboxes: Rc<WorkerSandboxes>,
     state: RefCell<BindingCache>,
 }
 
@@ -128,7 +140,7 @@ struct BindingCache {
     /// The base dtab that this worker has seen last in `naming`.
     base: Dtab,
     answers: AnswerTable,
-    overrides: LruCache<Box<[u8]>, Rc<Overrides>>,
+    dtabs: LruCache<Box<[u8]>, Rc<RequestDtab>>,
     names: LruCache<Box<[u8]>, Rc<Binding>>,
     clients: LruCache<Path, Rc<Client>>,
     settings: SettingsTable,
@@ -136,7 +148,10 @@ struct BindingCache {
     key: Vec<u8>,
     /// The time of the last sweep: a hit reads it instead of the clock.
     last_sweep: Instant,
-    no_overrides: Rc<Overrides>,
+    no_entries: Rc<RequestDtab>,
+    no_sandboxes: Rc<Overlay>,
+    /// The table of sandboxes that the cached bindings were last compared with.
+    table: u64,
 }
 
 impl Bindings {
@@ -152,13 +167,15 @@ impl Bindings {
             base: dtab,
             naming,
             answers: AnswerTable::new(namer_handle.clone(), namers),
-            overrides: LruCache::new(cache.names),
+            dtabs: LruCache::new(cache.names),
             names: LruCache::new(cache.names),
             clients: LruCache::new(cache.clients),
             settings: SettingsTable::new(clients),
             key: Vec::new(),
             last_sweep: Instant::now(),
-            no_overrides: Rc::default(),
+            no_entries: Rc::default(),
+            no_sandboxes: Rc::default(),
+            table: 0,
         };
         Self {
             timeout: Cell::new(timeout),
@@ -166,6 +183,7 @@ impl Bindings {
             namer_handle,
             endpoint_registry: Arc::default(),
             losing_names: Gauge::default(),
+            sandboxes: Rc::default(),
             state: RefCell::new(state),
         }
     }
@@ -179,7 +197,7 @@ impl Bindings {
             next.state.borrow_mut().clients.push(id.clone(), Rc::clone(client));
         }
         next.configure(settings);
-        next.sharing(Arc::clone(&self.endpoint_registry))
+        next.sharing(Arc::clone(&self.endpoint_registry)).with_sandboxes(&self.sandboxes)
     }
 
     /// Returns whether these are the bindings under a naming.
@@ -194,6 +212,17 @@ impl Bindings {
         Self { endpoint_registry, ..self }
     }
 
+    /// Drops what was bound under entries of sandboxes that change, as these see it.
+    #[must_use]
+    pub fn with_sandboxes(self, sandboxes: &Rc<WorkerSandboxes>) -> Self {
+        Self { sandboxes: Rc::clone(sandboxes), ..self }
+    }
+
+    /// Returns how long a name may take to be resolved.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.get()
+    }
+
     /// Counts, in `losing_names`, the cached names of which the base dtab loses a share.
     #[must_use]
     pub fn counting(self, losing_names: Gauge) -> Self {
@@ -206,7 +235,7 @@ impl Bindings {
         self.timeout.set(timeout);
         self.idle.set(cache.idle);
         let state = &mut *self.state.borrow_mut();
-        state.overrides.resize(cache.names);
+        state.dtabs.resize(cache.names);
         state.names.resize(cache.names);
         state.clients.resize(cache.clients);
         state.settings = SettingsTable::new(clients);
@@ -225,28 +254,46 @@ impl Bindings {
     /// # Errors
     ///
     /// The overrides are not dtabs, have too many entries, or have one whose prefix is not allowed.
-    pub fn overrides(&self, raw: &[u8], limits: &OverrideLimits) -> Result<Rc<Overrides>, Error> {
+    pub fn overrides(&self, raw: &[u8], limits: &OverrideLimits) -> Result<Rc<RequestDtab>, Error> {
+        let none = Rc::clone(&self.state.borrow().no_sandboxes);
+        self.request_dtab(&none, raw, limits)
+    }
+
+    /// Returns the entries that a request adds to the base dtab: those of its sandboxes, then its overrides, as
+    /// [`Bindings::overrides`] parses them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bindings::overrides`].
+    pub(crate) fn request_dtab(
+        &self,
+        overlay: &Rc<Overlay>,
+        raw: &[u8],
+        limits: &OverrideLimits,
+    ) -> Result<Rc<RequestDtab>, Error> {
         let state = &mut *self.state.borrow_mut();
-        if raw.is_empty() {
-            return Ok(Rc::clone(&state.no_overrides));
+        if overlay.sandboxes().is_empty() && raw.is_empty() {
+            return Ok(Rc::clone(&state.no_entries));
         }
+        state.forget_outdated(&self.sandboxes);
         state.key.clear();
+        overlay.write_key(&mut state.key);
         limits.write_key(&mut state.key);
         state.key.extend_from_slice(raw);
-        if let Some(cached) = state.overrides.get(state.key.as_slice()) {
+        if let Some(cached) = state.dtabs.get(state.key.as_slice()) {
             return Ok(Rc::clone(cached));
         }
-        let overrides = Rc::new(decode_overrides(raw, limits)?);
-        state.overrides.put(state.key.as_slice().into(), Rc::clone(&overrides));
-        Ok(overrides)
+        let dtab = Rc::new(RequestDtab::new(overlay, decode_overrides(raw, limits)?));
+        state.dtabs.put(state.key.as_slice().into(), Rc::clone(&dtab));
+        Ok(dtab)
     }
 
-    /// Returns overrides without entries.
-    pub(crate) fn no_overrides(&self) -> Rc<Overrides> {
-        Rc::clone(&self.state.borrow().no_overrides)
+    /// Returns the entries of a request that has none.
+    pub(crate) fn no_entries(&self) -> Rc<RequestDtab> {
+        Rc::clone(&self.state.borrow().no_entries)
     }
 
-    /// Returns the present binding of `name` under the base dtab and these overrides.
+    /// Returns the present binding of `name` under the base dtab and the entries of a request.
     ///
     /// A binding that is cached, or needs only answers that this worker has, is ready at the first poll. To wait for
     /// other answers, the future must be polled on a runtime with a timer.
@@ -255,18 +302,18 @@ impl Bindings {
     ///
     /// The name was not resolved in time, or the namer registry has stopped. A name that leads nowhere is not an error
     /// here: [`Binding::draw`] returns that error.
-    pub async fn bind(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
-        match self.cached(name, overrides) {
+    pub async fn bind(&self, name: &PathBuf, dtab: &Rc<RequestDtab>) -> Result<Rc<Binding>, Error> {
+        match self.cached(name, dtab) {
             Some(binding) => Ok(binding),
-            None => Box::pin(self.evaluate(name, overrides)).await,
+            None => Box::pin(self.evaluate(name, dtab)).await,
         }
     }
 
     /// Returns the cached binding of a name, unless an answer behind it has changed.
-    fn cached(&self, name: &PathBuf, overrides: &Overrides) -> Option<Rc<Binding>> {
+    fn cached(&self, name: &PathBuf, dtab: &RequestDtab) -> Option<Rc<Binding>> {
         let state = &mut *self.state.borrow_mut();
         state.apply_naming();
-        write_key(&mut state.key, name, overrides);
+        write_key(&mut state.key, name, dtab);
         let binding = state.names.get(state.key.as_slice())?;
         if binding.answers.iter().any(Answer::has_changed) {
             return None;
@@ -276,19 +323,19 @@ impl Bindings {
     }
 
     /// Evaluates a name and caches its binding.
-    async fn evaluate(&self, name: &PathBuf, overrides: &Overrides) -> Result<Rc<Binding>, Error> {
+    async fn evaluate(&self, name: &PathBuf, dtab: &Rc<RequestDtab>) -> Result<Rc<Binding>, Error> {
         let path = name.to_path();
-        let evaluation = self.settle_in_time(&overrides.dtab, &path).await?;
-        let binding = Rc::new(self.make_binding(&path, overrides, evaluation));
+        let evaluation = self.settle_in_time(dtab.dtab(), &path).await?;
+        let binding = Rc::new(self.make_binding(&path, dtab, evaluation));
         let state = &mut *self.state.borrow_mut();
-        write_key(&mut state.key, name, overrides);
+        write_key(&mut state.key, name, dtab);
         state.names.put(state.key.as_slice().into(), Rc::clone(&binding));
         Ok(binding)
     }
 
     /// Evaluates a name for a reader, and caches nothing.
-    pub(crate) async fn explain(&self, name: &PathBuf, overrides: &Overrides) -> Result<Delegation, Error> {
-        let evaluation = self.settle_in_time(&overrides.dtab, &name.to_path()).await?;
+    pub(crate) async fn explain(&self, name: &PathBuf, dtab: &RequestDtab) -> Result<Delegation, Error> {
+        let evaluation = self.settle_in_time(dtab.dtab(), &name.to_path()).await?;
         Ok(evaluation.delegation)
     }
 
@@ -333,12 +380,12 @@ impl Bindings {
     }
 
     /// Makes the binding of a name from its evaluation.
-    fn make_binding(&self, path: &Path, overrides: &Overrides, evaluation: NameEvaluation) -> Binding {
+    fn make_binding(&self, path: &Path, dtab: &Rc<RequestDtab>, evaluation: NameEvaluation) -> Binding {
         let NameEvaluation { delegation, answers } = evaluation;
         let state = &mut *self.state.borrow_mut();
         let base = state.base.len();
         let steered = steered_leaves(&delegation, |position| {
-            position.checked_sub(base).is_some_and(|position| overrides.is_limited(position))
+            position.checked_sub(base).is_some_and(|position| dtab.is_limited(position))
         });
         let routes = match &delegation.outcome {
             DelegationOutcome::Failed(failure) => {
@@ -347,17 +394,18 @@ impl Bindings {
             }
             DelegationOutcome::Pending
             | DelegationOutcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
-                let text = unroutable_text(&delegation, &state.base, &overrides.dtab);
+                let text = unroutable_text(&delegation, &state.base, dtab.dtab());
                 Err(BindFailure::Unroutable(text.into()))
             }
-            DelegationOutcome::Bound(tree) => check_destinations(&steered, &delegation, overrides.limits())
+            DelegationOutcome::Bound(tree) => check_destinations(&steered, &delegation, dtab.limits())
+                .and_then(|()| check_sandboxes(&delegation, base, dtab))
                 .map_err(|text| BindFailure::Refused(text.into()))
                 .map(|()| {
                     let sampler = Sampler::new(tree);
                     let route = |bound: &Bound| {
                         let limits = steered
                             .contains_key(&(&bound.id, &bound.residual))
-                            .then(|| overrides.limits().clone());
+                            .then(|| dtab.limits().clone());
                         self.make_route(state, bound, limits)
                     };
                     let leaves = sampler.leaves().iter().map(route).collect();
@@ -365,13 +413,17 @@ impl Bindings {
                 }),
         };
         let lost = lost_shares(&delegation, base);
-        let is_losing = overrides.dtab.is_empty() && !lost.is_empty();
-        let unbound = unbound_override(&delegation, base);
-        let unbound = unbound.map(|dentry| format!("{dentry:#}").into());
+        let is_losing = dtab.dtab().is_empty() && !lost.is_empty();
+        let overrides = base + dtab.sandbox_entries();
+        let unbound = unbound_entry(&delegation, overrides..delegation.dtab.len());
+        let unbound = unbound.and_then(|position| delegation.dtab.iter().nth(position));
+        let fallback = unbound_entry(&delegation, base..overrides);
         Binding {
             routes,
             service: path.to_string().into(),
-            unbound,
+            unbound: unbound.map(|dentry| format!("{dentry:#}").into()),
+            fallback: fallback.and_then(|position| fallback_text(&delegation, base, position, dtab)),
+            dtab: Rc::clone(dtab),
             lost: lost_text(&delegation, &lost),
             _losing: is_losing.then(|| LosingName::new(&self.losing_names)),
             answers,
@@ -405,21 +457,15 @@ impl Bindings {
         let state = &mut *self.state.borrow_mut();
         // Needed also without requests: it ends the watches of namers that were removed.
         state.apply_naming();
+        self.sandboxes.refresh();
+        state.forget_outdated(&self.sandboxes);
         state.last_sweep = now;
         // A failure because a bound was reached does not end by itself: the name has to be evaluated again.
         let is_expired = |binding: &Binding| {
             matches!(binding.routes, Err(BindFailure::Failed(_)))
                 || now.saturating_duration_since(binding.last_used.get()) >= self.idle.get()
         };
-        let names: Vec<_> = state
-            .names
-            .iter()
-            .filter(|(_, binding)| is_expired(binding))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in names {
-            state.names.pop(&name);
-        }
+        drop_where(&mut state.names, |binding| is_expired(binding));
         // A client that is no longer cached may still be used by bindings.
         for (_, binding) in &state.names {
             binding.clients().for_each(|client| client.sweep(now));
@@ -450,6 +496,28 @@ impl BindingCache {
             self.answers.replace_namers(&namers);
             self.names.clear();
         }
+    }
+
+    /// Drops what was parsed and bound under sandboxes that have changed or are gone, and nothing else.
+    ///
+    /// It compares two numbers when the table is the same as before.
+    fn forget_outdated(&mut self, sandboxes: &WorkerSandboxes) {
+        if self.table == sandboxes.revision() {
+            return;
+        }
+        let table = sandboxes.table();
+        self.table = table.revision();
+        drop_where(&mut self.dtabs, |dtab| !dtab.is_current(&table));
+        drop_where(&mut self.names, |binding| !binding.dtab.is_current(&table));
+    }
+}
+
+/// Drops the entries of a cache whose value meets a condition.
+fn drop_where<V>(cache: &mut LruCache<Box<[u8]>, V>, is_dropped: impl Fn(&V) -> bool) {
+    let dropped: Vec<_> =
+        cache.iter().filter(|(_, value)| is_dropped(value)).map(|(key, _)| key.clone()).collect();
+    for key in dropped {
+        cache.pop(&key);
     }
 }
 
@@ -486,14 +554,14 @@ impl BindFailure {
     }
 }
 
-/// Writes the key of a name under overrides. Equal keys mean equal names and overrides: the length of the name
+/// Writes the key of a name under the entries of a request. Equal keys mean equal names and entries: the length of the name
 /// separates the two parts.
-fn write_key(key: &mut Vec<u8>, name: &PathBuf, overrides: &Overrides) {
+fn write_key(key: &mut Vec<u8>, name: &PathBuf, dtab: &RequestDtab) {
     key.clear();
     let name = name.as_encoded();
     key.extend_from_slice(&name.len().to_ne_bytes());
     key.extend_from_slice(name);
-    overrides.write_key(key);
+    dtab.write_key(key);
 }
 
 #[cfg(test)]

@@ -49,6 +49,25 @@ pub enum Error {
         /// The endpoint's address.
         address: SocketAddr,
     },
+    /// A sandbox that the request selects cannot be used.
+    #[error("{0}")]
+    SandboxRefused(String),
+    /// No sandbox has a key of the request, and the configuration refuses such requests.
+    #[error(
+        "No sandbox has the key {keys}: it was deleted, has expired, or is written otherwise (`sandboxes.unknownKey: refuse`)."
+    )]
+    SandboxUnknown {
+        /// The keys, joined by `+`.
+        keys: String,
+    },
+    /// It is not known whether a sandbox has a key of the request.
+    #[error("It is not known whether there is a sandbox {keys}: {reason}")]
+    SandboxesUnknown {
+        /// The keys, joined by `+`.
+        keys: String,
+        /// The reason.
+        reason: String,
+    },
     /// No identifier names the request.
     #[error("Unknown destination: {reason}")]
     Unidentified {
@@ -166,6 +185,7 @@ impl From<identify::IdentifyError> for Error {
 enum StatusRow {
     Malformed,
     Forbidden,
+    NotFound,
     MethodNotAllowed,
     NotImplemented,
     LineTooLong,
@@ -183,6 +203,7 @@ impl StatusRow {
         match self {
             Self::Malformed => (400, 3, Blame::Caller),
             Self::Forbidden => (403, 7, Blame::Caller),
+            Self::NotFound => (404, 5, Blame::Caller),
             Self::MethodNotAllowed => (405, 12, Blame::Caller),
             Self::NotImplemented => (501, 12, Blame::Caller),
             Self::LineTooLong => (414, 8, Blame::Caller),
@@ -215,11 +236,13 @@ impl Error {
             Self::Refused(_) | Self::Override(_) | Self::Unidentified { .. } | Self::MaxForwards => {
                 StatusRow::Malformed
             }
-            Self::Unroutable(_) => StatusRow::Unroutable,
+            Self::Unroutable(_) | Self::SandboxRefused(_) => StatusRow::Unroutable,
+            Self::SandboxUnknown { .. } => StatusRow::NotFound,
             Self::Naming(_) => StatusRow::Naming,
-            Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => {
-                StatusRow::Unavailable
-            }
+            Self::NotIdentifiedYet { .. }
+            | Self::SandboxesUnknown { .. }
+            | Self::BindingTimeout { .. }
+            | Self::Busy { .. } => StatusRow::Unavailable,
             Self::Connecting { .. }
             | Self::Reset { .. }
             | Self::BadResponse { .. }
@@ -289,6 +312,7 @@ impl Error {
         match self.row() {
             StatusRow::Malformed => "the request is malformed or names no destination",
             StatusRow::Forbidden => "the request may not be carried to its destination",
+            StatusRow::NotFound => "there is no such destination",
             StatusRow::MethodNotAllowed => "the method is not allowed",
             StatusRow::NotImplemented => "the request needs something that is not implemented",
             StatusRow::LineTooLong => "the request line is too long",
@@ -329,7 +353,10 @@ impl Fault for Error {
 
     fn retryable(&self) -> bool {
         match self {
-            Self::NotIdentifiedYet { .. } | Self::BindingTimeout { .. } | Self::Busy { .. } => true,
+            Self::NotIdentifiedYet { .. }
+            | Self::SandboxesUnknown { .. }
+            | Self::BindingTimeout { .. }
+            | Self::Busy { .. } => true,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => true,
             Self::Connecting { .. } => true,
             Self::Reset { exposure, .. } => *exposure == Exposure::Unseen,
@@ -398,6 +425,9 @@ mod tests {
             Error::DeniedAddress { .. } => 20,
             Error::BrokenResponse { .. } => 21,
             Error::Trace => 22,
+            Error::SandboxRefused(_) => 23,
+            Error::SandboxUnknown { .. } => 24,
+            Error::SandboxesUnknown { .. } => 25,
         }
     }
 
@@ -437,6 +467,9 @@ mod tests {
             Error::DeniedAddress { address },
             Error::BrokenResponse { address, source: source() },
             Error::Trace,
+            Error::SandboxRefused(secret()),
+            Error::SandboxUnknown { keys: secret() },
+            Error::SandboxesUnknown { keys: secret(), reason: secret() },
         ]
     }
 
@@ -445,7 +478,7 @@ mod tests {
         let errors = all();
         let mut places: Vec<usize> = errors.iter().map(place).collect();
         places.dedup();
-        assert_eq!(places, (0..=22).collect::<Vec<_>>(), "each variant is there");
+        assert_eq!(places, (0..=25).collect::<Vec<_>>(), "each variant is there");
         for error in &errors {
             let text = error.text(false);
             let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

@@ -62,8 +62,18 @@ pub(crate) struct Counters {
     pub(crate) unbound_overrides: Counter,
     pub(crate) lost_shares: Counter,
     pub(crate) unknown_host_overrides: Counter,
+    pub(crate) sandboxes: SandboxCounters,
     pub(crate) unfinished_heads: Counter,
     pub(crate) reset_floods: Counter,
+}
+
+/// The counters of requests that select sandboxes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SandboxCounters {
+    pub(crate) selected: Counter,
+    pub(crate) unknown: Counter,
+    pub(crate) conflicts: Counter,
+    pub(crate) fallbacks: Counter,
 }
 
 /// An open connection. Its drop takes it off the gauge.
@@ -114,6 +124,17 @@ const MEANINGS: [(&str, &str); 17] = [
     ),
 ];
 
+/// The help texts of series about sandboxes.
+const SANDBOXES: [(&str, &str); 4] = [
+    ("sandbox_requests", "Requests with a key of a sandbox or group in use"),
+    ("sandbox_unknown_keys", "Requests with a key that no sandbox has, or that has ended"),
+    ("sandbox_conflicts", "Requests whose sandboxes have different entries for one name"),
+    (
+        "sandbox_fallbacks",
+        "Requests that went to the baseline because the entry of a sandbox for their name leads nowhere",
+    ),
+];
+
 /// The help texts of series about connections that were refused, or ended without a request.
 const UNFINISHED: [(&str, &str); 3] = [
     ("refused_connections", "Connections closed at once because the listener had reached its limit"),
@@ -154,7 +175,7 @@ pub(crate) fn refused_connections(registry: &Registry, labels: ListenerLabels<'_
 impl Counters {
     /// Makes the cells of one listener on one worker.
     pub(crate) fn new(registry: &Registry, labels: ListenerLabels<'_>) -> Self {
-        for (name, meaning) in MEANINGS.into_iter().chain(UNFINISHED) {
+        for (name, meaning) in MEANINGS.into_iter().chain(SANDBOXES).chain(UNFINISHED) {
             registry.describe(name, meaning);
         }
         let labels = labels.pairs();
@@ -181,6 +202,12 @@ impl Counters {
             unbound_overrides: counter("unbound_overrides"),
             lost_shares: counter("lost_shares"),
             unknown_host_overrides: counter("unknown_host_overrides"),
+            sandboxes: SandboxCounters {
+                selected: counter("sandbox_requests"),
+                unknown: counter("sandbox_unknown_keys"),
+                conflicts: counter("sandbox_conflicts"),
+                fallbacks: counter("sandbox_fallbacks"),
+            },
             unfinished_heads: counter("unfinished_heads"),
             reset_floods: counter("reset_floods"),
         }

@@ -1,6 +1,7 @@
 //! The life of a request: each step needs the results of those before it.
 
 mod diagnosis;
+mod sandboxes;
 
 use self::diagnosis::Routing;
 use super::bind::{Binding, Bindings};
@@ -20,6 +21,7 @@ use crate::fault::{Blame, Fault as _};
 use crate::identify::{Identifiers, NamedBy};
 use crate::message::{Field, Framing, Head, KnownField, ResponseConnection};
 use crate::name::PathBuf;
+use crate::sandbox::{Overlay, UnknownKey, WorkerSandboxes};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +33,10 @@ pub(crate) struct Service {
     pub(crate) policy: Policy,
     pub(crate) identifiers: Rc<Identifiers>,
     pub(crate) bindings: Rc<Bindings>,
+    pub(crate) sandboxes: Rc<WorkerSandboxes>,
+    /// The overlay of requests that select no sandbox.
+    pub(crate) no_sandboxes: Rc<Overlay>,
+    pub(crate) unknown_key: UnknownKey,
     pub(crate) limits: Limits,
     pub(crate) permits: Option<Permits>,
     pub(crate) counters: Rc<Counters>,
@@ -90,19 +96,18 @@ impl Service {
         let limit = request.time_limit;
         let carried = pin!(async {
             let limits = self.policy.override_limits();
-            let mut overrides = self.bindings.overrides(context.overrides(), limits)?;
-            if self.drop_doubtful(request, context, by_host).await? {
-                overrides = self.bindings.overrides(context.overrides(), limits)?;
-            }
-            let binding = self.bindings.bind(name, &overrides).await?;
-            if !context.overrides().is_empty() {
-                self.note_bound(&mut request.record, &binding);
+            self.drop_doubtful(request, context, by_host).await?;
+            let overlay = self.select_sandboxes(&mut request.record, context).await?;
+            let dtab = self.bindings.request_dtab(&overlay, context.overrides(), limits)?;
+            let binding = self.bindings.bind(name, &dtab).await?;
+            if !dtab.dtab().is_empty() {
+                self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());
             }
             let route = binding.draw()?;
             request.record.note_client(route.id());
             let leaving = UpstreamNames {
                 named_by: self.identifiers.headers(),
-                ..route.leaving(&binding.service, overrides.printed())
+                ..route.leaving(&binding.service, dtab.overrides().printed())
             };
             let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
             request.upgrade = hop_by_hop.tunnel_protocols();
@@ -113,7 +118,7 @@ impl Service {
             };
             if is_diagnosed {
                 let routing = {
-                    let delegation = &Box::pin(self.bindings.explain(name, &overrides)).await;
+                    let delegation = &Box::pin(self.bindings.explain(name, &dtab)).await;
                     let (router, record) = (self.policy.router(), &request.record);
                     Routing { router, service: &binding.service, route, record, delegation }.to_string()
                 };
@@ -159,29 +164,28 @@ impl Service {
         }
     }
 
-    /// Drops what a request steers by if a page in a browser may have sent it, with the reason in its record. Returns
-    /// whether it did. `by_host` is the request's name, if it was named by its host.
+    /// Drops what a request steers by if a page in a browser may have sent it, with the reason in its record. `by_host` is the request's name, if it was named by its host.
     async fn drop_doubtful(
         &self,
         request: &mut Request,
         context: &mut Context,
         by_host: Option<&PathBuf>,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         if !context.is_steered_by_caller() {
-            return Ok(false);
+            return Ok(());
         }
-        let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(false) };
+        let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(()) };
         if let Some(name) = by_host.filter(|name| is_element(host, name)) {
-            let base = self.bindings.no_overrides();
+            let base = self.bindings.no_entries();
             if self.bindings.bind(name, &base).await?.is_routable() {
-                return Ok(false);
+                return Ok(());
             }
         }
         self.counters.unknown_host_overrides.increment();
         request.record.note_overrides(OverrideFate::Dropped(Some(unknown_host_text(host).into())));
-        self.policy.drop_overrides(&mut request.head, context);
+        self.policy.drop_overrides(&mut request.head, context)?;
         request.body.filter_trailers(&self.trailers);
-        Ok(true)
+        Ok(())
     }
 
     /// Counts what was removed from a request, and notes the overrides of a caller that is not trusted.
@@ -192,12 +196,19 @@ impl Service {
         }
     }
 
-    /// Notes what became of overrides that hold.
-    fn note_bound(&self, record: &mut Record, binding: &Binding) {
+    /// Notes what became of the entries of sandboxes, and of overrides if the request has any.
+    fn note_bound(&self, record: &mut Record, binding: &Binding, is_overridden: bool) {
+        if let Some(entry) = &binding.fallback {
+            self.counters.sandboxes.fallbacks.increment();
+            record.note_fallback(entry);
+        }
         if let Some(entries) = &binding.lost {
             self.counters.lost_shares.increment();
             tracing::debug!(name = %binding.service, %entries, "a share of an override is lost");
             record.note_lost(entries);
+        }
+        if !is_overridden {
+            return;
         }
         let Some(dentry) = &binding.unbound else { return record.note_overrides(OverrideFate::Bound) };
         self.counters.unbound_overrides.increment();
@@ -308,7 +319,8 @@ fn tell_request_id(head: &mut Head, request: &Request, trusted: bool) {
     }
 }
 
-/// Names the entry of an override that leads nowhere, the shares that are lost, or the reason why overrides were dropped:
+/// Names the entry of an override that leads nowhere, the shares that are lost, the reason why overrides were dropped, and
+/// the sandboxes with what came of them:
 /// otherwise a request would go to production in silence.
 fn tell_fate(head: &mut Head, record: &Record) {
     match record.overrides() {
@@ -318,6 +330,20 @@ fn tell_fate(head: &mut Head, record: &Record) {
     }
     if let Some(entries) = record.lost() {
         tell_once(head, b"l5d-dtab-lost", entries);
+    }
+    if let Some(overlay) = record.sandboxes() {
+        let keys = Some(overlay.keys()).filter(|keys| !keys.is_empty());
+        let told = [
+            (b"l5d-sandbox".as_slice(), keys),
+            (b"l5d-sandbox-unknown", overlay.unknown()),
+            (b"l5d-sandbox-conflict", overlay.conflicts()),
+            (b"l5d-sandbox-fallback", record.fallback()),
+        ];
+        for (name, value) in told {
+            if let Some(value) = value {
+                tell_once(head, name, value);
+            }
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::context::Policy;
 use crate::drain::{Guard, Stage};
 use crate::identify::Identifiers;
 use crate::interpret::NamerHandle;
+use crate::sandbox::WorkerSandboxes;
 use crate::telemetry::Registry;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -123,6 +124,7 @@ impl Worker {
 /// One router on one worker.
 struct WorkerRouter {
     bindings: Rc<Bindings>,
+    sandboxes: Rc<WorkerSandboxes>,
     /// Each listener with its counts over all workers.
     listeners: Vec<(Rc<Listener>, Counts)>,
 }
@@ -135,6 +137,8 @@ impl WorkerRouter {
         } else {
             self.bindings = Rc::new(self.bindings.followed_by(settings.naming.clone(), &settings.bindings));
         }
+        self.sandboxes.follow(&settings.sandboxes);
+        let unknown_key = settings.unknown_key;
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         for ((listener, counts), settings) in self.listeners.iter().zip(&settings.listeners) {
             listener.change(settings.http2, |service| {
@@ -142,6 +146,7 @@ impl WorkerRouter {
                 service.trailers = trailer_filter(&service.policy, &service.counters);
                 service.identifiers = Rc::clone(&identifiers);
                 service.bindings = Rc::clone(&self.bindings);
+                service.unknown_key = unknown_key;
                 service.limits = settings.limits;
                 service.permits = request_permits(settings, counts);
             });
@@ -209,7 +214,9 @@ fn make_routers(
             Bindings::new(settings.naming.clone(), &settings.bindings, shared.namer_handle.clone());
         let losing_names = losing_names(&shared.registry, &router.label);
         let bindings = bindings.sharing(Arc::clone(&shared.endpoint_registry)).counting(losing_names);
-        let bindings = Rc::new(bindings);
+        let sandboxes = Rc::new(WorkerSandboxes::new(settings.sandboxes.clone()));
+        let bindings = Rc::new(bindings.with_sandboxes(&sandboxes));
+        let unknown_key = settings.unknown_key;
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         let listeners = router.listeners.iter().zip(&settings.listeners).zip(counts.by_ref());
         let listeners = listeners.map(|((listener, settings), counts)| {
@@ -221,6 +228,9 @@ fn make_routers(
                 policy,
                 identifiers: Rc::clone(&identifiers),
                 bindings: Rc::clone(&bindings),
+                sandboxes: Rc::clone(&sandboxes),
+                no_sandboxes: Rc::default(),
+                unknown_key,
                 limits: settings.limits,
                 permits: request_permits(settings, counts),
                 counters: Rc::new(counters),
@@ -234,7 +244,7 @@ fn make_routers(
             let listener = Listener::new(service, settings.http2, shutdown).with_access_log(access);
             (Rc::new(listener), counts.clone())
         });
-        routers.push(WorkerRouter { listeners: listeners.collect(), bindings });
+        routers.push(WorkerRouter { listeners: listeners.collect(), bindings, sandboxes });
     }
     routers
 }

@@ -4,6 +4,7 @@ use super::object::Sandbox;
 use super::table::{SandboxTable, TableEntry, Unknown};
 use crate::name::{Dentry, Dtab};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,6 +13,17 @@ pub const SEPARATOR: char = '+';
 
 /// How many bytes of a list that a caller is told may be given.
 const MOST_TOLD: usize = 1024;
+
+/// The treatment of requests whose key no sandbox has: `sandboxes.unknownKey`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownKey {
+    /// They go to the baseline, and a trusted caller is told.
+    #[default]
+    Baseline,
+    /// They are refused: 404.
+    Refuse,
+}
 
 /// The sandboxes that the keys of one request select, and their entries.
 ///
@@ -26,8 +38,10 @@ pub struct Overlay {
     keys: String,
     /// The keys, and the missing members of groups, that no sandbox has.
     unknown: Vec<String>,
-    /// The prefixes for which several sandboxes have entries that differ, each with their keys.
-    conflicts: Vec<String>,
+    /// The same, as the caller is told.
+    unknown_text: Option<Box<str>>,
+    /// The prefixes for which several sandboxes have entries that differ, each with their keys, as the caller is told.
+    conflict_text: Option<Box<str>>,
     /// The reason why a sandbox cannot be used.
     refused: Option<String>,
     /// The reason why an unknown key may exist.
@@ -50,7 +64,8 @@ impl Overlay {
             overlay.unsettled = table.unknown().cloned();
         }
         overlay.dtab = overlay.used().fold(Dtab::empty(), |all, (_, dtab)| all.concat(dtab));
-        overlay.conflicts = overlay.find_conflicts();
+        overlay.unknown_text = tell(&overlay.unknown, "+");
+        overlay.conflict_text = tell(&overlay.find_conflicts(), ", ");
         overlay
     }
 
@@ -156,14 +171,14 @@ impl Overlay {
     }
 
     /// Returns the keys that no sandbox has, and the missing members of groups, joined by `+`; none when there are none.
-    pub fn unknown(&self) -> Option<String> {
-        (!self.unknown.is_empty()).then(|| tell(&self.unknown, "+"))
+    pub fn unknown(&self) -> Option<&str> {
+        self.unknown_text.as_deref()
     }
 
     /// Returns the prefixes for which several sandboxes have entries that differ, each with the keys of two; of them the
     /// last wins. None when there are none.
-    pub fn conflicts(&self) -> Option<String> {
-        (!self.conflicts.is_empty()).then(|| tell(&self.conflicts, ", "))
+    pub fn conflicts(&self) -> Option<&str> {
+        self.conflict_text.as_deref()
     }
 
     /// Returns the reason why a sandbox in it cannot be used.
@@ -217,8 +232,11 @@ fn meet(one: &Dentry, other: &Dentry) -> Option<String> {
     }
 }
 
-/// Joins texts, as many of them as a caller is told.
-fn tell(texts: &[String], separator: &str) -> String {
+/// Joins texts, as many of them as a caller is told; none when there are none.
+fn tell(texts: &[String], separator: &str) -> Option<Box<str>> {
+    if texts.is_empty() {
+        return None;
+    }
     let mut told = String::new();
     for text in texts {
         if told.len() + text.len() > MOST_TOLD {
@@ -230,7 +248,7 @@ fn tell(texts: &[String], separator: &str) -> String {
         }
         told.push_str(text);
     }
-    told
+    Some(told.into())
 }
 
 #[cfg(test)]

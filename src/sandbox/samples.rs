@@ -36,3 +36,20 @@ pub(crate) fn store<'a>(
     let sandboxes = sandboxes.into_iter().cloned().collect();
     StoreState::Ready(Arc::new(StoreObjects { sandboxes, groups: groups.into_iter().cloned().collect() }))
 }
+
+/// Returns a sandbox that was just made, under rules.
+pub(crate) fn sandbox_under(
+    rules: &SandboxRules,
+    namespace: Option<&str>,
+    name: &str,
+    dtab: &str,
+) -> Arc<Sandbox> {
+    let written = Written {
+        id: ObjectId { namespace: namespace.map(Into::into), name: name.into() },
+        labels: [].into(),
+        created: Some(Timestamp::now()),
+        expires: None,
+        spec: SandboxSpec { dtab: dtab.to_owned(), ..SandboxSpec::default() },
+    };
+    Arc::new(Sandbox::new(&written, rules))
+}

@@ -149,6 +149,14 @@ impl SandboxTable {
         self.entries.get(key)
     }
 
+    /// Returns whether a sandbox is in use in this version.
+    pub fn has(&self, sandbox: &Sandbox) -> bool {
+        match self.entries.get(&sandbox.key) {
+            Some(TableEntry::Sandbox(known)) => known.version() == sandbox.version(),
+            _ => false,
+        }
+    }
+
     /// Returns all objects that have their keys, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &TableEntry> {
         self.entries.values()

@@ -71,6 +71,15 @@ impl WorkerSandboxes {
         }
     }
 
+    /// Follows another table from now on, unless it is the same.
+    pub fn follow(&self, live: &watch::Receiver<Arc<SandboxTable>>) {
+        if !self.live.borrow().same_channel(live) {
+            let mut live = live.clone();
+            *self.table.borrow_mut() = Arc::clone(&live.borrow_and_update());
+            *self.live.borrow_mut() = live;
+        }
+    }
+
     /// Returns the table that was last seen.
     pub fn table(&self) -> Arc<SandboxTable> {
         Arc::clone(&self.table.borrow())
@@ -81,9 +90,8 @@ impl WorkerSandboxes {
         self.table.borrow().revision()
     }
 
-    /// Returns a receiver of the changes that come from now on.
+    /// Returns a receiver of the changes after the table that was last seen.
     pub fn changes(&self) -> watch::Receiver<Arc<SandboxTable>> {
-        self.refresh();
         self.live.borrow().clone()
     }
 }

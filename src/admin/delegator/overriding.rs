@@ -3,7 +3,7 @@
 use crate::admin::{ListenerView, RouterView};
 use crate::context::{OverrideSource, decode_overrides};
 use crate::interpret::render::OverrideReport;
-use crate::interpret::{Delegation, Step, StepKind, lost_shares, percent, steered_leaves, unbound_override};
+use crate::interpret::{Delegation, Step, StepKind, lost_shares, percent, steered_leaves, unbound_entry};
 use std::collections::BTreeSet;
 
 /// Returns the report of an override, as it was written, whose entries follow `base_entries` others in the delegation's dtab.
@@ -29,7 +29,8 @@ fn warnings(delegation: &Delegation, base_entries: usize) -> Vec<String> {
     let unmatched = entries.filter(|(at, _)| !met.contains(at));
     let mut warnings: Vec<String> =
         unmatched.map(|(_, entry)| format!("{entry:#} matched nothing on the way of this name")).collect();
-    if let Some(entry) = unbound_override(delegation, base_entries) {
+    let unbound = unbound_entry(delegation, base_entries..delegation.dtab.len());
+    if let Some(entry) = unbound.and_then(|position| delegation.dtab.iter().nth(position)) {
         warnings.push(format!("{entry:#} leads nowhere: the name goes where the other entries lead"));
     }
     for lost in lost_shares(delegation, base_entries) {

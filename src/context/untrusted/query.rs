@@ -34,6 +34,21 @@ pub(super) fn has_tenant(head: &Head, names: &SteeringNames) -> bool {
     query.is_some_and(|query| parameters(query).any(|parameter| names.is_tenant_parameter(name(parameter))))
 }
 
+/// Returns the values of the parameter that carries a tenant, still percent-encoded.
+pub(in crate::context) fn tenant_values<'a>(
+    head: &'a Head,
+    names: &SteeringNames,
+) -> impl Iterator<Item = &'a [u8]> {
+    let query = if names.has_parameter() { RequestTarget::split(head.target()).query } else { None };
+    let named =
+        query.into_iter().flat_map(parameters).filter(|parameter| names.is_tenant_parameter(name(parameter)));
+    named.map(|parameter| {
+        let end = parameter.iter().position(is_separator).unwrap_or(parameter.len());
+        let value = parameter.iter().position(|byte| *byte == b'=').map_or(end, |at| at + 1);
+        parameter.get(value..end).unwrap_or_default()
+    })
+}
+
 /// Returns the parameters of a query, each with the separator behind it. Some readers take `;` for one.
 fn parameters(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     query.split_inclusive(is_separator)

@@ -1,8 +1,9 @@
 //! The texts of a binding: why a name leads nowhere or must not, and which shares of it are lost.
 
+use super::RequestDtab;
 use crate::context::OverrideLimits;
 use crate::interpret::render::dead_ends;
-use crate::interpret::{Delegation, LostShare, SteeredLeaves, percent};
+use crate::interpret::{Delegation, LostShare, SteeredLeaves, percent, steered_leaves};
 use crate::name::Dtab;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,6 +25,45 @@ pub(super) fn check_destinations(
          {allowed} only (`overrides.destinations`).",
     );
     Err(text)
+}
+
+/// Checks that each sandbox allows every leaf to which its entries lead: one that is not allowed refuses the whole. `base` is
+/// the number of entries before those of the request.
+pub(super) fn check_sandboxes(
+    delegation: &Delegation,
+    base: usize,
+    dtab: &RequestDtab,
+) -> Result<(), String> {
+    for sandbox in dtab.sandboxes() {
+        let is_its = |position: usize| {
+            let sandbox_at = position.checked_sub(base).and_then(|position| dtab.sandbox_at(position));
+            sandbox_at.is_some_and(|other| other.version() == sandbox.version())
+        };
+        let steered = steered_leaves(delegation, is_its);
+        let Some((id, _)) = steered.into_keys().find(|(id, _)| !sandbox.allows_destination(id)) else {
+            continue;
+        };
+        let allowed = sandbox.allowed_destinations();
+        return Err(format!(
+            "The sandbox {} is refused: it leads to {id}, and its entries may lead to {} only \
+             (`sandboxes.overrides.destinations`).",
+            sandbox.id,
+            if allowed.is_empty() { "no namer of this router" } else { &allowed },
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the entry of a sandbox that leads nowhere, after the key of the sandbox.
+pub(super) fn fallback_text(
+    delegation: &Delegation,
+    base: usize,
+    position: usize,
+    dtab: &RequestDtab,
+) -> Option<Rc<str>> {
+    let sandbox = dtab.sandbox_at(position.checked_sub(base)?)?;
+    let dentry = delegation.dtab.iter().nth(position)?;
+    Some(format!("{} {dentry:#}", sandbox.key).into())
 }
 
 /// Returns the override entries of which a share is lost, each after the share in percent, separated by commas, which no

@@ -7,6 +7,8 @@ use crate::interpret::Naming;
 use crate::name::Path;
 use crate::proxy::bind::BindingSettings;
 use crate::proxy::limits::{Http2Settings, Limits};
+use crate::sandbox::{SandboxTable, UnknownKey};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// The configuration of one router, which does not change while it runs.
@@ -42,6 +44,10 @@ pub struct RouterSettings {
     pub identifiers: Vec<identify::Identifier>,
     /// The settings for binding names, and for the cache of bindings.
     pub bindings: BindingSettings,
+    /// All sandboxes, live.
+    pub sandboxes: watch::Receiver<Arc<SandboxTable>>,
+    /// The treatment of requests whose key no sandbox has.
+    pub unknown_key: UnknownKey,
     /// The settings of each listener, in the order of [`RouterConfig::listeners`].
     pub listeners: Vec<ListenerSettings>,
 }

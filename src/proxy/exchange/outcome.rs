@@ -38,6 +38,9 @@ impl Outcome {
             | Error::Override(_)
             | Error::OverrideRefused(_)
             | Error::DeniedAddress { .. }
+            | Error::SandboxRefused(_)
+            | Error::SandboxUnknown { .. }
+            | Error::SandboxesUnknown { .. }
             | Error::Unidentified { .. }
             | Error::NotIdentifiedYet { .. }
             | Error::Unroutable(_)

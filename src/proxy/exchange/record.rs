@@ -7,6 +7,7 @@ use crate::message::{Head, KnownField};
 use crate::name::PathBuf;
 use crate::proxy::error::Error;
 use crate::proxy::metrics::{Counters, RequestOutcome};
+use crate::sandbox::Overlay;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -40,6 +41,10 @@ pub(crate) struct Record {
     overrides: OverrideFate,
     /// The entries of the overrides of which a share is lost.
     lost: Option<Rc<str>>,
+    /// The sandboxes that it selects.
+    sandboxes: Option<Rc<Overlay>>,
+    /// The entry of a sandbox that leads nowhere, after the key of the sandbox.
+    fallback: Option<Rc<str>>,
     /// The end of the request, once it is known; the first that is known stands.
     outcome: Option<RequestOutcome>,
     is_ended: bool,
@@ -121,6 +126,8 @@ impl Record {
             endpoint: None,
             overrides: OverrideFate::Absent,
             lost: None,
+            sandboxes: None,
+            fallback: None,
             outcome: None,
             is_ended: false,
             is_complete: false,
@@ -166,6 +173,16 @@ impl Record {
     /// Returns the entries of the overrides of which a share is lost, each after the share in percent.
     pub(crate) fn lost(&self) -> Option<&str> {
         self.lost.as_deref()
+    }
+
+    /// Returns the sandboxes that the request selects.
+    pub(crate) fn sandboxes(&self) -> Option<&Overlay> {
+        self.sandboxes.as_deref()
+    }
+
+    /// Returns the entry of a sandbox that leads nowhere, after the key of the sandbox.
+    pub(crate) fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
     }
 
     /// Returns the end of the request. One whose end nobody has noted was abandoned.
@@ -214,6 +231,16 @@ impl Record {
     /// Notes the entries of the overrides of which a share is lost.
     pub(crate) fn note_lost(&mut self, entries: &Rc<str>) {
         self.lost = Some(Rc::clone(entries));
+    }
+
+    /// Notes the sandboxes that the request selects.
+    pub(crate) fn note_sandboxes(&mut self, overlay: &Rc<Overlay>) {
+        self.sandboxes = Some(Rc::clone(overlay));
+    }
+
+    /// Notes the entry of a sandbox that leads nowhere.
+    pub(crate) fn note_fallback(&mut self, entry: &Rc<str>) {
+        self.fallback = Some(Rc::clone(entry));
     }
 
     /// Notes the endpoint to which the request is being sent; the last one counts.

@@ -45,11 +45,8 @@ fn entries_follow_each_other_in_the_order_of_the_keys() {
 fn the_caller_is_told_what_came_of_its_keys() {
     let told = |keys: &str| {
         let overlay = overlay(keys);
-        (
-            overlay.keys().to_owned(),
-            overlay.unknown().unwrap_or_default(),
-            overlay.conflicts().unwrap_or_default(),
-        )
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        (overlay.keys().to_owned(), text(overlay.unknown()), text(overlay.conflicts()))
     };
     let table = [
         ("a", "a", "", ""),
@@ -91,7 +88,7 @@ fn a_sandbox_ends_by_the_clock() {
     assert_eq!(Overlay::new(&table, "a", at(end - 1)).keys(), "a");
     assert!(!overlay("a").is_expired(at(end - 1)) && overlay("a").is_expired(at(end)));
     let ended = Overlay::new(&table, "a+part", at(end));
-    assert_eq!((ended.keys(), ended.unknown().as_deref()), ("part", Some("a+c+a")));
+    assert_eq!((ended.keys(), ended.unknown()), ("part", Some("a+c+a")));
     assert!(ended.dtab().is_empty());
 }
 
@@ -106,7 +103,8 @@ fn an_unknown_key_may_exist_while_a_store_is_silent() {
 #[test]
 fn lists_that_are_told_are_bounded() {
     let keys: Vec<String> = (0..1000).map(|n| format!("key-{n}")).collect();
-    let told = overlay(&keys.join("+")).unknown().unwrap();
+    let overlay = overlay(&keys.join("+"));
+    let told = overlay.unknown().unwrap();
     assert!(told.len() < MOST_TOLD + 10 && told.ends_with("+..."), "{told}");
 }
 

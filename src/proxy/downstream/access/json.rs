@@ -53,6 +53,16 @@ impl JsonDraft {
         if let Some(endpoint) = record.endpoint() {
             self.field("endpoint", &endpoint);
         }
+        if let Some(overlay) = record.sandboxes() {
+            for (name, value) in [("sandbox", Some(overlay.keys())), ("sandbox_unknown", overlay.unknown())] {
+                if let Some(value) = value.filter(|value| !value.is_empty()) {
+                    self.bytes(name, value.as_bytes());
+                }
+            }
+        }
+        if let Some(entry) = record.fallback() {
+            self.bytes("sandbox_fallback", entry.as_bytes());
+        }
         if let Some(fate) = record.overrides().word() {
             self.field("override", fate);
         }
