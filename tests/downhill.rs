@@ -46,7 +46,7 @@ const LIBRARY: House = House {
         &[ROOT],
         &[PROGRAM],
     ],
-    to_come: &["sandbox"],
+    to_come: &[],
 };
 
 /// The modules of the proxy.
