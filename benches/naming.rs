@@ -174,6 +174,7 @@ fn signed() -> (Trust, TokenKeys, Vec<u8>) {
         jti: TokenRequest::new_id().expect("there are random numbers"),
         dtab: Some(OVERRIDE.to_owned()),
         sandbox: None,
+        path: None,
     };
     let signing = SigningKey::read(key.private.as_bytes()).expect("it is a key");
     let token = signing.sign(&claims).expect("it signs");

@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// The tenant key that the token grants; several are joined by +
     #[arg(long, value_name = "KEY")]
     sandbox: Option<String>,
+    /// The path of URLs at or below which it is good; one in a query needs it
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
     /// The time until it expires, such as 90s, 30m, 8h or 1d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_time)]
     expires_in: u64,
@@ -81,6 +84,9 @@ fn claims(arguments: &Arguments) -> Result<TokenRequest, String> {
              letter or digit at both ends; several keys are joined by `+`"
         ));
     }
+    if arguments.path.as_ref().is_some_and(|path| !path.starts_with('/') || path.contains(['?', '#', ' '])) {
+        return Err("--path: the path of a URL begins with `/`, and has no query".to_owned());
+    }
     if arguments.not_before.is_some_and(|begins| begins >= arguments.expires_in) {
         return Err("--not-before: the token would expire before it becomes valid".to_owned());
     }
@@ -92,6 +98,7 @@ fn claims(arguments: &Arguments) -> Result<TokenRequest, String> {
         jti: TokenRequest::new_id().ok_or("no jti can be made: the system has no random numbers")?,
         dtab: arguments.dtab.clone(),
         sandbox: arguments.sandbox.clone(),
+        path: arguments.path.clone(),
     })
 }
 

@@ -163,6 +163,12 @@ impl Policy {
         Self { names: SteeringNames::new(&config.tenancy), config, verifier }
     }
 
+    /// Returns the settings, to make another policy of them.
+    #[cfg(test)]
+    pub(super) fn into_config(self) -> Config {
+        self.config
+    }
+
     /// Returns the label of the router.
     pub fn router(&self) -> &str {
         &self.config.router
@@ -213,7 +219,7 @@ impl Policy {
         if !self.config.forwarded_from.includes(peer, &self.config.trust) {
             write_anew(head, peer, context);
         }
-        let claims = take_claims(self.verifier.as_deref(), peer, grant, head)?;
+        let claims = take_claims(self.verifier.as_deref(), &self.names, peer, grant, head)?;
         if grant.is_trusted() {
             self.take_overrides(head, context)?;
             context.from_caller = context.overrides.len();

@@ -11,9 +11,13 @@
 //!    tokens that were verified.
 //! 5. `signing_key` makes keys and tokens, for the command line.
 //!
+//! A token may stand in the query of a URL as well, in place of a tenant key: for callers that can set no header, such as
+//! webhooks. Such a token needs the claim `path`, and `in_text` keeps it out of logs.
+//!
 //! Absent: encrypted tokens, RSA, keys from URLs, and issuers and subjects, which nothing here asks for.
 
 mod claims;
+mod in_text;
 mod key_set;
 mod open_keys;
 mod public_key;
@@ -26,12 +30,14 @@ mod token_cache;
 mod verifier;
 
 pub use self::claims::is_tenant_key;
+pub use self::in_text::hide_tokens;
 pub use self::key_set::KeyFault;
 pub use self::open_keys::{KeyError, OpenKeys, TokenKeys};
 pub use self::refusal::TokenRefusal;
 pub use self::signed_overrides::{KeyFiles, MAX_KEY_FILES, SignedOverrides};
 pub use self::signing_key::{GeneratedKey, KeyKind, SigningKey, TokenRequest};
 
+pub(super) use self::in_text::is_token_like;
 pub(super) use self::verifier::{TokenVerifier, take_claims};
 
 /// How many bytes a token may have. The overrides of a request have 8 KiB, and base64 makes four bytes of three.

@@ -132,6 +132,7 @@ async fn a_verified_token_allocates_nothing() {
         jti: TokenRequest::new_id().unwrap(),
         dtab: Some("/svc/world => /#/any/world-v2".to_owned()),
         sandbox: Some("pr-17".to_owned()),
+        path: None,
     };
     let token = SigningKey::read(key.private.as_bytes()).unwrap().sign(&claims).unwrap();
     let request = format!("GET / HTTP/1.1\r\nHost: world\r\nl5d-dtab-token: {token}\r\n\r\n").into_bytes();

@@ -2,7 +2,7 @@
 
 use super::refusal::TokenRefusal;
 use super::signed_overrides::SignedOverrides;
-use crate::context::baggage::encode_baggage_value;
+use crate::context::baggage::{decode_value, encode_baggage_value};
 use crate::context::overrides::count_bytes;
 use crate::context::{Context, OverrideSource, Refusal, is_sandbox_key};
 use crate::name::Dtab;
@@ -24,6 +24,7 @@ pub(super) struct RawClaims {
     jti: Option<String>,
     dtab: Option<String>,
     sandbox: Option<String>,
+    path: Option<String>,
 }
 
 /// A time in seconds since 1970. The fraction that it may have (RFC 7519, 2) is dropped.
@@ -67,6 +68,8 @@ pub(in crate::context) struct Claims {
     dtab: String,
     /// The tenant key, as a value of baggage; empty without one.
     sandbox: String,
+    /// The path of a URL at or below which it is good; everywhere, if it is empty.
+    path: String,
 }
 
 impl Claims {
@@ -92,6 +95,7 @@ impl Claims {
             begins: raw.nbf.map_or(0, |NumericDate(begins)| begins),
             dtab: raw.dtab.as_deref().map_or(Ok(String::new()), print_dtab)?,
             sandbox: raw.sandbox.as_deref().map_or(Ok(String::new()), encode_sandbox)?,
+            path: raw.path.as_deref().map_or(Ok(String::new()), check_prefix)?,
         };
         claims.check_time(now)?;
         let limit = rules.max_lifetime;
@@ -115,7 +119,22 @@ impl Claims {
 
     /// Returns how many bytes the texts have.
     pub(super) fn len(&self) -> usize {
-        self.dtab.len() + self.sandbox.len()
+        self.dtab.len() + self.sandbox.len() + self.path.len()
+    }
+
+    /// Checks that the token is good for the path of a request; `in_query` says that it came in the query.
+    ///
+    /// A URL is shown, stored and sent on more easily than a header field: a token in it is good for one place, and its
+    /// dtab counts nothing.
+    pub(super) fn check_path(&self, path: &[u8], in_query: bool) -> Result<(), TokenRefusal> {
+        if in_query && (self.path.is_empty() || self.sandbox.is_empty() || !self.dtab.is_empty()) {
+            return Err(TokenRefusal::NotForQueries);
+        }
+        if self.path.is_empty() || is_below(path, self.path.as_bytes()) {
+            Ok(())
+        } else {
+            Err(TokenRefusal::Path)
+        }
     }
 
     /// Grants the dtab to a request, as a layer of its overrides. `limit` is that of all overrides in bytes.
@@ -157,6 +176,36 @@ fn encode_sandbox(text: &str) -> Result<String, TokenRefusal> {
     } else {
         Err(TokenRefusal::MalformedSandbox)
     }
+}
+
+/// Returns the path of a claim without a `/` at its end.
+fn check_prefix(path: &str) -> Result<String, TokenRefusal> {
+    let prefix = path.trim_end_matches('/');
+    if path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
+    {
+        // At or below the root is everywhere, but it was said.
+        Ok(if prefix.is_empty() { "/".to_owned() } else { prefix.to_owned() })
+    } else {
+        Err(TokenRefusal::MalformedPath)
+    }
+}
+
+/// Returns whether the path of a request is at or below another one. One with dot segments or empty ones is not, for an
+/// endpoint may read them as another path (RFC 3986 5.2.4).
+fn is_below(path: &[u8], prefix: &[u8]) -> bool {
+    let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
+    let Some(rest) = path.strip_prefix(prefix) else { return false };
+    let path = decode_value(path);
+    let mut segments = path.split(|byte| matches!(byte, b'/' | b'\\')).skip(1).peekable();
+    let is_doubtful = std::iter::from_fn(|| {
+        let segment = segments.next()?;
+        // The last one may be empty: `/a/`.
+        let is_empty = segment.is_empty() && segments.peek().is_some();
+        Some(is_empty || matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b"..")))
+    })
+    .any(|is_doubtful| is_doubtful);
+    (rest.is_empty() || rest.starts_with(b"/")) && !is_doubtful
 }
 
 /// Returns the whole seconds since 1970; a clock before that is at 0.

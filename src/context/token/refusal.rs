@@ -28,7 +28,7 @@ pub enum TokenRefusal {
     /// A claim has the wrong type, or stands there twice.
     #[error(
         "A claim of the token in l5d-dtab-token has the wrong type, or stands there twice: `exp` and `nbf` are numbers \
-         of seconds, `aud` is a text or a list of texts, `jti`, `dtab` and `sandbox` are texts."
+         of seconds, `aud` is a text or a list of texts, `jti`, `dtab`, `sandbox` and `path` are texts."
     )]
     MalformedClaims,
     /// It has no `exp`.
@@ -75,6 +75,17 @@ pub enum TokenRefusal {
          `.`, 63 at most, with a letter or digit at both ends; several keys are joined by `+`."
     )]
     MalformedSandbox,
+    /// Its `path` is not a path.
+    #[error("The claim `path` of the token is not the path of a URL: it begins with `/`, and has no query.")]
+    MalformedPath,
+    /// The request is not at or below its `path`.
+    #[error("The token is good for another path: its `path` is not this one, or above it.")]
+    Path,
+    /// It came in a query, and lacks `path` or `sandbox`, or has a dtab.
+    #[error(
+        "A token in a query needs the claims `sandbox` and `path`, and may have no `dtab`: `signpost sandbox url` signs one."
+    )]
+    NotForQueries,
     /// As many tokens were verified in this second as the worker verifies for strangers.
     #[error("Too many new tokens were presented in the last second: try again.")]
     Busy,

@@ -88,6 +88,9 @@ pub struct TokenRequest {
     /// The tenant key that it grants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<String>,
+    /// The path at or below which it is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 impl TokenRequest {

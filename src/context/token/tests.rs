@@ -88,6 +88,7 @@ fn each_kind_of_key_signs_tokens_that_are_good() {
             jti: TokenRequest::new_id().unwrap(),
             dtab: Some("/a => /b".into()),
             sandbox: Some("pr-17+a".into()),
+            path: None,
         };
         let signed = SigningKey::read(made.private.as_bytes()).unwrap().sign(&request).unwrap();
         let mut sets = vec![jwks(made.jwks.as_ref().unwrap_or(&made.private)).unwrap()];

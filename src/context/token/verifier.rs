@@ -6,7 +6,9 @@ use super::key_set::{KeySet, VerifyingKey};
 use super::open_keys::TokenKeys;
 use super::refusal::TokenRefusal;
 use super::token_cache::TokenCache;
-use crate::context::{Grant, Peer, SignedTrust};
+use crate::context::steering::SteeringNames;
+use crate::context::untrusted::query;
+use crate::context::{Grant, Peer, RequestTarget, SignedTrust};
 use crate::message::{Head, KnownField};
 use jsonwebtoken::errors::ErrorKind;
 use std::cell::RefCell;
@@ -19,24 +21,32 @@ use tokio::time::Instant;
 /// How many signatures a worker verifies per second for the strangers of a listener: some 50 ms of its time.
 const MAX_VERIFICATIONS: u32 = 500;
 
-/// Takes the token out of a request, and returns its claims if the listener accepts tokens; without a verifier it is
-/// removed unread.
+/// Takes the token out of a request, from its field or its query, and returns its claims if the listener accepts tokens;
+/// without a verifier it is removed unread.
 pub(in crate::context) fn take_claims(
     verifier: Option<&TokenVerifier>,
+    names: &SteeringNames,
     peer: &Peer,
     grant: Grant,
     head: &mut Head,
 ) -> Result<Option<Rc<Claims>>, TokenRefusal> {
-    if !head.contains(KnownField::L5dDtabToken) {
+    let in_query = query::take_tokens(head, names);
+    if !head.contains(KnownField::L5dDtabToken) && in_query.is_empty() {
         return Ok(None);
     }
     let verified = verifier.map(|verifier| {
         if !verifier.trust.accepts_token_from(peer.remote) {
             return Err(TokenRefusal::Address);
         }
-        let mut tokens = head.get_all(KnownField::L5dDtabToken);
+        let in_query = in_query.iter().map(|token| (token.as_slice(), true));
+        let fields = head.get_all(KnownField::L5dDtabToken).map(|token| (token, false));
+        let mut tokens = fields.chain(in_query);
         match (tokens.next(), tokens.next()) {
-            (Some(token), None) => verifier.verify(token, grant.is_trusted(), SystemTime::now()),
+            (Some((token, in_query)), None) => {
+                let claims = verifier.verify(token, grant.is_trusted(), SystemTime::now())?;
+                claims.check_path(RequestTarget::split(head.target()).path, in_query)?;
+                Ok(claims)
+            }
             _ => Err(TokenRefusal::Several),
         }
     });

@@ -1,31 +1,47 @@
 //! The query parameter that carries a tenant, cut out of a request's target.
 
 use crate::context::steering::SteeringNames;
+use crate::context::token::is_token_like;
 use crate::context::{RemovalKind, Removals, RequestTarget};
 use crate::message::Head;
 
 /// Removes every occurrence of the parameter that carries a tenant. The others stay as they came; a `?` with nothing
 /// left behind it goes too.
 pub(super) fn cut_query(head: &mut Head, names: &SteeringNames, removals: &mut Removals) {
-    if !names.has_parameter() {
-        return;
+    if names.has_parameter() {
+        let count = cut_parameters(head, |parameter| names.is_tenant_parameter(name(parameter)));
+        removals.add_many(RemovalKind::Tenant, count);
     }
-    let RequestTarget { path, query: Some(query) } = RequestTarget::split(head.target()) else { return };
-    let carries_tenant = |parameter: &&[u8]| names.is_tenant_parameter(name(parameter));
-    let count = parameters(query).filter(carries_tenant).count();
+}
+
+/// Takes the tokens out of the query that stand in place of a tenant.
+pub(in crate::context) fn take_tokens(head: &mut Head, names: &SteeringNames) -> Vec<Vec<u8>> {
+    let tokens = tenant_values(head, names).filter(|value| is_token_like(value));
+    let tokens: Vec<Vec<u8>> = tokens.map(<[u8]>::to_vec).collect();
+    if !tokens.is_empty() {
+        cut_parameters(head, |parameter| {
+            names.is_tenant_parameter(name(parameter)) && is_token_like(parameter_value(parameter))
+        });
+    }
+    tokens
+}
+
+/// Cuts parameters out of the query; returns how many.
+fn cut_parameters(head: &mut Head, is_cut: impl Fn(&[u8]) -> bool) -> usize {
+    let RequestTarget { path, query: Some(query) } = RequestTarget::split(head.target()) else { return 0 };
+    let count = parameters(query).filter(|parameter| is_cut(parameter)).count();
     if count == 0 {
-        return;
+        return 0;
     }
-    let mut left =
-        parameters(query).filter(|parameter| !carries_tenant(parameter)).collect::<Vec<_>>().concat();
-    if parameters(query).last().is_some_and(|last| carries_tenant(&last) && !ends(last)) {
+    let mut left = parameters(query).filter(|parameter| !is_cut(parameter)).collect::<Vec<_>>().concat();
+    if parameters(query).last().is_some_and(|last| is_cut(last) && !ends(last)) {
         // Its separator stands before it.
         left.pop();
     }
     let separator: &[u8] = if left.is_empty() { b"" } else { b"?" };
     let target = [path, separator, &left].concat();
     head.set_target(&target);
-    removals.add_many(RemovalKind::Tenant, count);
+    count
 }
 
 /// Returns whether the query has the parameter that carries a tenant.
@@ -42,11 +58,14 @@ pub(in crate::context) fn tenant_values<'a>(
     let query = if names.has_parameter() { RequestTarget::split(head.target()).query } else { None };
     let named =
         query.into_iter().flat_map(parameters).filter(|parameter| names.is_tenant_parameter(name(parameter)));
-    named.map(|parameter| {
-        let end = parameter.iter().position(is_separator).unwrap_or(parameter.len());
-        let value = parameter.iter().position(|byte| *byte == b'=').map_or(end, |at| at + 1);
-        parameter.get(value..end).unwrap_or_default()
-    })
+    named.map(parameter_value)
+}
+
+/// Returns the value of a parameter, still percent-encoded.
+fn parameter_value(parameter: &[u8]) -> &[u8] {
+    let end = parameter.iter().position(is_separator).unwrap_or(parameter.len());
+    let value = parameter.iter().position(|byte| *byte == b'=').map_or(end, |at| at + 1);
+    parameter.get(value..end).unwrap_or_default()
 }
 
 /// Returns the parameters of a query, each with the separator behind it. Some readers take `;` for one.

@@ -12,6 +12,7 @@
 mod json;
 mod linkerd;
 
+use crate::context::token::hide_tokens;
 use crate::context::{Peer, Trace};
 use crate::message::{Head, KnownField, Version};
 use crate::name::PathBuf;
@@ -158,6 +159,9 @@ impl AccessLogger {
     }
 
     fn begin_line(self: &Rc<Self>, facts: &RequestFacts<'_>, peer: &Peer) -> Box<dyn Observer> {
+        // A URL may hold a token, which is good for whoever reads the log.
+        let (target, referer) = (facts.target.map(hide_tokens), facts.referer.map(hide_tokens));
+        let facts = &RequestFacts { target: target.as_deref(), referer: referer.as_deref(), ..*facts };
         let draft = match self.log.format {
             AccessFormat::Linkerd => LineDraft::Linkerd(linkerd::LinkerdDraft::begin(facts, peer)),
             AccessFormat::Json => LineDraft::Json(json::JsonDraft::begin(

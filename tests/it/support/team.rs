@@ -47,6 +47,7 @@ impl Team {
             jti: TokenRequest::new_id().expect("there are random numbers"),
             dtab: Some(dtab.to_owned()),
             sandbox: sandbox.map(str::to_owned),
+            path: None,
         };
         let key = SigningKey::read(self.key.private.as_bytes()).expect("it is a key");
         key.sign(&claims).expect("it signs")

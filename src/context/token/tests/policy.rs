@@ -157,3 +157,90 @@ fn a_sandbox_is_written_into_baggage_in_place_of_any_other() {
         }
     }
 }
+
+/// A token with these claims beside `exp` and `aud`, good at the time of the system.
+fn signed_claims(more: serde_json::Value) -> String {
+    let exp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 60;
+    let mut claims = json!({"exp": exp, "aud": "edge"});
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    String::from_utf8(team_token(HEADER, &claims.to_string())).unwrap()
+}
+
+/// Enters a stranger's request for a target, on a listener that reads tokens from the parameter `sandbox` if it has keys.
+/// Returns the target and the keys of sandboxes that are left.
+fn enter_target(rules: Rules, target: &str, lines: &str) -> Result<(String, String), Refusal> {
+    let mut config = policy(rules).into_config();
+    config.tenancy.query_parameter = Some("sandbox".to_owned());
+    let policy = Policy::new(config);
+    let text = format!("GET {target} HTTP/1.1\r\nHost: hello\r\n{lines}\r\n");
+    let mut head = Head::new();
+    assert_eq!(head.parse_request(text.as_bytes(), &LIMITS).unwrap(), Some(text.len()));
+    let mut context = Context::new();
+    let peer = Peer::new(STRANGER.parse().unwrap(), "192.0.2.9:4140".parse().unwrap());
+    let (_, entered) = policy.enter(&peer, &mut head, &mut context);
+    let left = String::from_utf8(head.target().to_vec()).unwrap();
+    assert!(!left.contains("eyJ"), "{left}");
+    entered.map(|()| (left, context.sandbox_keys().to_owned()))
+}
+
+#[test]
+fn a_token_in_a_query_selects_a_sandbox_at_one_place() {
+    let good = signed_claims(json!({"sandbox": "pr-7", "path": "/hooks/pay"}));
+    let with = |token: &str, target: &str| target.replace("TOKEN", token);
+    for (target, left) in [
+        ("/hooks/pay?sandbox=TOKEN", "/hooks/pay"),
+        ("/hooks/pay/?a=1&sandbox=TOKEN&b=2", "/hooks/pay/?a=1&b=2"),
+        ("/hooks/pay/x?sandbox=TOKEN;b=2", "/hooks/pay/x?b=2"),
+        // A stranger's own key beside it is nothing.
+        ("/hooks/pay?sandbox=other&sandbox=TOKEN", "/hooks/pay"),
+    ] {
+        let entered = enter_target(Rules::Signed, &with(&good, target), "");
+        assert_eq!(entered, Ok((left.to_owned(), "pr-7".to_owned())), "{target}");
+        let unread = enter_target(Rules::Nobody, &with(&good, target), "");
+        assert_eq!(unread, Ok((left.to_owned(), String::new())), "{target}");
+    }
+    for target in [
+        "/?sandbox=TOKEN",
+        "/hooks?sandbox=TOKEN",
+        "/hooks/payments?sandbox=TOKEN",
+        "/hooks/pay/../admin?sandbox=TOKEN",
+        "/hooks/pay/%2e%2E/admin?sandbox=TOKEN",
+        "/hooks/pay/..;x/admin?sandbox=TOKEN",
+        "/hooks/pay//admin?sandbox=TOKEN",
+        "/hooks/pay/%2e%2e%5cadmin?sandbox=TOKEN",
+    ] {
+        let refused = enter_target(Rules::Signed, &with(&good, target), "").unwrap_err();
+        assert_eq!(refused, Refusal::Token(TokenRefusal::Path), "{target}");
+    }
+}
+
+#[test]
+fn a_token_in_a_query_grants_a_sandbox_alone() {
+    let enter = |claims: serde_json::Value, lines: &str| {
+        enter_target(Rules::Signed, &format!("/a?sandbox={}", signed_claims(claims)), lines)
+    };
+    for claims in [
+        json!({"sandbox": "pr-7"}),
+        json!({"dtab": "/a=>/b", "path": "/a"}),
+        json!({"dtab": "/a=>/b", "sandbox": "pr-7", "path": "/a"}),
+    ] {
+        assert_eq!(enter(claims, ""), Err(Refusal::Token(TokenRefusal::NotForQueries)));
+    }
+    for path in ["", "a", "/a?b", "/a#b", "/a b"] {
+        let refused = enter(json!({"sandbox": "pr-7", "path": path}), "");
+        assert_eq!(refused, Err(Refusal::Token(TokenRefusal::MalformedPath)), "{path}");
+    }
+    let all = json!({"sandbox": "pr-7", "path": "/"});
+    assert_eq!(enter(all.clone(), ""), Ok(("/a".to_owned(), "pr-7".to_owned())));
+    let line = format!("l5d-dtab-token: {}\r\n", signed_claims(json!({"sandbox": "pr-8"})));
+    assert_eq!(enter(all, &line), Err(Refusal::Token(TokenRefusal::Several)));
+}
+
+#[test]
+fn a_token_in_a_field_keeps_to_its_path_as_well() {
+    let line = |path: &str| {
+        format!("l5d-dtab-token: {}\r\n", signed_claims(json!({"sandbox": "pr-7", "path": path})))
+    };
+    assert_eq!(enter_target(Rules::Signed, "/a/b", &line("/a")), Ok(("/a/b".to_owned(), "pr-7".to_owned())));
+    assert_eq!(enter_target(Rules::Signed, "/b", &line("/a")), Err(Refusal::Token(TokenRefusal::Path)));
+}
