@@ -122,13 +122,16 @@ pub fn encode_baggage_value(value: &[u8]) -> String {
 
 /// Percent-decodes a value; a `%` without two hexadecimal digits behind it stands for itself.
 pub(super) fn decode_value(value: &[u8]) -> Vec<u8> {
-    let room = || Vec::with_capacity(value.len());
-    let mut bytes = fold_many0(alt((escaped, be_u8)), room, |mut decoded, byte| {
-        decoded.push(byte);
-        decoded
-    });
+    let mut decoded = Vec::with_capacity(value.len());
+    decode_onto(value, &mut decoded);
+    decoded
+}
+
+/// Appends a value, percent-decoded as [`decode_value`] does.
+pub(super) fn decode_onto(value: &[u8], out: &mut Vec<u8>) {
+    let mut bytes = fold_many0(alt((escaped, be_u8)), || (), |(), byte| out.push(byte));
     // Every byte is read, as one that stands for itself if need be.
-    bytes.parse(value).map_or_else(|_| Vec::new(), |(_, decoded)| decoded)
+    let _ = bytes.parse(value);
 }
 
 /// Percent-decodes a key as often as there is something to decode: the bytes behind a `%` may be encoded themselves.

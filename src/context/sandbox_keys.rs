@@ -3,7 +3,7 @@
 //! A listener reads them behind its rule of trust: what a stranger sent is gone by then, and what a token or a rule of
 //! `inject` gave stands in `baggage`. They travel as they came.
 
-use super::baggage::{decode_value, key, members, value};
+use super::baggage::{decode_onto, key, members, value};
 use super::steering::{Steering, SteeringNames};
 use super::untrusted::query;
 use super::{Context, Refusal, is_sandbox_key};
@@ -19,12 +19,12 @@ const MOST_TOLD: usize = 63;
 /// the configured headers, the query parameter. Each key counts once, where it comes first.
 pub(super) fn collect_keys(head: &Head, names: &SteeringNames, context: &mut Context) -> Result<(), Refusal> {
     let is_member = context.has_tenant_member;
-    let keys = &mut context.sandbox_keys;
-    keys.clear();
+    let mut keys = KeyList { keys: &mut context.sandbox_keys, decoded: &mut context.scratch };
+    keys.keys.clear();
     let is_tenant = |member: &&[u8]| names.is_tenant_key(key(member));
     if is_member {
         for member in head.get_all(KnownField::Baggage).flat_map(members).filter(is_tenant) {
-            add_value(value(member).unwrap_or_default(), keys)?;
+            keys.add_value(value(member).unwrap_or_default())?;
         }
     }
     if head.contains(KnownField::BaggageItem) {
@@ -33,37 +33,58 @@ pub(super) fn collect_keys(head: &Head, names: &SteeringNames, context: &mut Con
             .filter(|field| field.known == KnownField::BaggageItem)
             .filter_map(|field| (names.of_item(field.name) == Some(Steering::Tenant)).then_some(field.value))
         {
-            add_value(value, keys)?;
+            keys.add_value(value)?;
         }
     }
     if head.contains(KnownField::Tracestate) {
         for member in head.get_all(KnownField::Tracestate).flat_map(members).filter(is_tenant) {
             let value = member.split(|byte| *byte == b'=').nth(1).unwrap_or_default();
-            add_value(value, keys)?;
+            keys.add_value(value)?;
         }
     }
     if !names.headers().is_empty() {
         for field in head.fields().filter(|field| names.headers().contains(field.name)) {
-            add_value(field.value, keys)?;
+            keys.add_value(field.value)?;
         }
     }
     // In a query, `+` stands for a blank as well: either of them separates keys, and so does a `+` that is encoded.
-    query::tenant_values(head, names).try_for_each(|value| add_value(value, keys))
+    query::tenant_values(head, names).try_for_each(|value| keys.add_value(value))
 }
 
-/// Adds the keys of one value, which may be percent-encoded.
-fn add_value(value: &[u8], keys: &mut String) -> Result<(), Refusal> {
-    let decoded;
-    let value = if memchr::memchr(b'%', value).is_some() {
-        decoded = decode_value(value);
-        &decoded
-    } else {
-        value
-    };
-    // A proxy may have folded several lines into one with commas (RFC 9110 section 5.3).
-    let pieces =
-        value.split(|byte| matches!(byte, b'+' | b' ' | b'\t' | b',')).filter(|piece| !piece.is_empty());
-    pieces.map(as_key).try_for_each(|key| add_key(&key, keys))
+/// The keys of one request while they are collected.
+struct KeyList<'a> {
+    keys: &'a mut String,
+    /// The room in which a value is decoded.
+    decoded: &'a mut Vec<u8>,
+}
+
+impl KeyList<'_> {
+    /// Adds the keys of one value, which may be percent-encoded.
+    fn add_value(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        self.decoded.clear();
+        decode_onto(value, self.decoded);
+        // A proxy may have folded several lines into one with commas (RFC 9110 section 5.3).
+        let pieces = self.decoded.split(|byte| matches!(byte, b'+' | b' ' | b'\t' | b','));
+        for piece in pieces.filter(|piece| !piece.is_empty()) {
+            add_key(&as_key(piece), self.keys)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds a key, unless it is there already.
+fn add_key(key: &str, keys: &mut String) -> Result<(), Refusal> {
+    if keys.split('+').any(|known| known == key) {
+        return Ok(());
+    }
+    if keys.split('+').count() >= MAX_KEYS {
+        return Err(Refusal::TooManySandboxes { limit: MAX_KEYS });
+    }
+    if !keys.is_empty() {
+        keys.push('+');
+    }
+    keys.push_str(key);
+    Ok(())
 }
 
 /// Returns a key, or as much of any other bytes as the caller may be told.
@@ -78,20 +99,6 @@ fn as_key(piece: &[u8]) -> std::borrow::Cow<'_, str> {
             if is_sandbox_key(&shown) { (shown + "...").into() } else { shown.into() }
         }
     }
-}
-
-fn add_key(key: &str, keys: &mut String) -> Result<(), Refusal> {
-    if keys.split('+').any(|known| known == key) {
-        return Ok(());
-    }
-    if keys.split('+').count() >= MAX_KEYS {
-        return Err(Refusal::TooManySandboxes { limit: MAX_KEYS });
-    }
-    if !keys.is_empty() {
-        keys.push('+');
-    }
-    keys.push_str(key);
-    Ok(())
 }
 
 #[cfg(test)]

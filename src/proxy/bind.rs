@@ -265,7 +265,7 @@ impl Bindings {
     /// # Errors
     ///
     /// Those of [`Bindings::overrides`].
-    pub(crate) fn request_dtab(
+    pub fn request_dtab(
         &self,
         overlay: &Rc<Overlay>,
         raw: &[u8],

@@ -5,6 +5,7 @@
 
 use crate::support::{TestApp, one_router};
 use allocation_counter::measure;
+use jiff::Timestamp;
 use signpost::context::token::{
     GeneratedKey, KeyFiles, KeyKind, SignedOverrides, SigningKey, TokenKeys, TokenRequest,
 };
@@ -16,9 +17,14 @@ use signpost::interpret::{
 use signpost::message::Head;
 use signpost::name::{NameTree, Path, PathBuf};
 use signpost::proxy::{BindingSettings, Bindings, CacheConfig, ClientSettings, Limits, WireProtocol};
+use signpost::sandbox::{
+    ObjectId, Sandbox, SandboxRules, SandboxSpec, SandboxTable, StoreObjects, StoreState, WorkerSandboxes,
+    Written,
+};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{self, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,6 +37,24 @@ const OVERRIDING: &[u8] =
 
 const BAGGAGE: &[u8] = b"GET /a/path HTTP/1.1\r\nHost: world\r\n\
     baggage: a=1,b=2,c=3,d=4,dtab=%2Fsvc%2Fworld=>%2F%23%2Fany%2Fworld-v3,e=5;f\r\n\r\n";
+
+const SANDBOXED: &[u8] = b"GET /a/path HTTP/1.1\r\nHost: world\r\n\
+    baggage: a=1,sd-routing-key=pr-7%2Bpr-8,c=3\r\nl5d-dtab: /svc/other => /#/any/other\r\n\r\n";
+
+/// Returns a view of two sandboxes, of which one ends some day.
+fn sandboxes() -> WorkerSandboxes {
+    let sandbox = |name: &str, ttl: Option<&str>| {
+        let dtab = format!("/svc/world => /#/any/{name}");
+        let spec = SandboxSpec { dtab, ttl: ttl.map(str::to_owned), ..SandboxSpec::default() };
+        let id = ObjectId { namespace: None, name: name.into() };
+        let created = Some(Timestamp::now());
+        let written = Written { id, labels: [].into(), created, expires: None, spec };
+        Arc::new(Sandbox::new(&written, &SandboxRules::default()))
+    };
+    let sandboxes = vec![sandbox("pr-7", None), sandbox("pr-8", Some("1h"))];
+    let store = StoreState::Ready(Arc::new(StoreObjects { sandboxes, groups: Vec::new() }));
+    WorkerSandboxes::new(watch::channel(Arc::new(SandboxTable::new([&store], Timestamp::now()))).1)
+}
 
 /// Binds every name to one endpoint.
 struct OneEndpoint;
@@ -50,6 +74,7 @@ struct RequestNaming {
     policy: Policy,
     identifiers: Identifiers,
     bindings: Bindings,
+    sandboxes: Rc<WorkerSandboxes>,
     peer: Peer,
     head: Head,
     context: Context,
@@ -67,10 +92,12 @@ impl RequestNaming {
             BindingSettings { timeout: Duration::from_secs(10), cache: CacheConfig::default(), clients };
         let peer = SocketAddr::from(([127, 0, 0, 1], 4140));
         let config = context::Config { trust: Trust::Everybody, ..context::Config::default() };
+        let sandboxes = Rc::new(sandboxes());
         let this = Self {
             policy: Policy::new(config),
             identifiers: Identifiers::new(&[], &"/svc".parse().unwrap()),
-            bindings: Bindings::new(watch::channel(naming).1, &settings, handle),
+            bindings: Bindings::new(watch::channel(naming).1, &settings, handle).with_sandboxes(&sandboxes),
+            sandboxes,
             peer: Peer::new(peer, peer),
             head: Head::new(),
             context: Context::new(),
@@ -81,13 +108,14 @@ impl RequestNaming {
 
     /// Names a request, from the bytes of its head to the route; returns the length of the route's id.
     async fn name(&mut self, request: &[u8]) -> usize {
-        let Self { policy, identifiers, bindings, peer, head, context, name } = self;
+        let Self { policy, identifiers, bindings, sandboxes, peer, head, context, name } = self;
         head.clear();
         assert_eq!(head.parse_request(request, &Limits::default().heads), Ok(Some(request.len())));
         policy.enter(peer, head, context).1.expect("it may enter");
         identifiers.identify(head, name).expect("it has a host");
-        let overrides = bindings.overrides(context.overrides(), policy.override_limits());
-        let binding = bindings.bind(name, &overrides.expect("it is a dtab")).await.expect("it is bound");
+        let overlay = sandboxes.overlay(context.sandbox_keys());
+        let dtab = bindings.request_dtab(&overlay, context.overrides(), policy.override_limits());
+        let binding = bindings.bind(name, &dtab.expect("it is a dtab")).await.expect("it is bound");
         binding.draw().expect("it has a leaf").id().len()
     }
 }
@@ -96,7 +124,7 @@ impl RequestNaming {
 async fn naming_a_cached_request_allocates_nothing() {
     let (mut naming, registry) = RequestNaming::new();
     tokio::spawn(registry.run());
-    for request in [PLAIN, OVERRIDING, BAGGAGE] {
+    for request in [PLAIN, OVERRIDING, BAGGAGE, SANDBOXED] {
         let first = naming.name(request).await;
         let mut again = 0;
         let counted = measure(|| {
@@ -109,6 +137,8 @@ async fn naming_a_cached_request_allocates_nothing() {
             }
         });
         assert_eq!(again, first);
+        let id = if request == SANDBOXED { "/#/any/pr-8".len() } else { first };
+        assert_eq!(again, id, "the later sandbox wins");
         assert_eq!(counted.count_total, 0, "{}", request.escape_ascii());
     }
     // The counter counts: a name that was never seen is put together and remembered.
