@@ -49,8 +49,7 @@ pub use self::resolved::{
 
 use self::errors::Report;
 use crate::source::node::{self, Document, Place};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 /// Reads a configuration from a text. `name` is the file's name in errors.
@@ -72,44 +71,8 @@ pub fn read(name: &str, text: &str) -> Result<Config, Errors> {
 pub fn load(path: &Path) -> Result<Config, Errors> {
     let stdin = path.as_os_str() == "-";
     let name = if stdin { "<stdin>".to_owned() } else { path.display().to_string() };
-    let bytes = if stdin { read_bounded(io::stdin().lock()) } else { open(path).and_then(read_bounded) };
-    let bytes = bytes.map_err(|error| Errors::from(node::Error::of_file(&name, describe(&error))))?;
-    let text = String::from_utf8(bytes).map_err(|error| Errors::from(not_utf8_error(&name, &error)))?;
-    resolve(&name, &text, Path::is_dir)
-}
-
-/// Opens a file that is not a directory.
-fn open(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
-}
-
-/// Reads up to one byte more than a text may have, so that a text that is too long is known by its length.
-fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader.take(node::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Describes why a file cannot be read.
-fn describe(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::IsADirectory => "this is a directory, not a file".to_owned(),
-        io::ErrorKind::PermissionDenied => "this file may not be read (permission denied)".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    }
-}
-
-/// Returns the error at the first byte of a file that is not UTF-8.
-fn not_utf8_error(name: &str, error: &std::string::FromUtf8Error) -> node::Error {
-    let valid = error.utf8_error().valid_up_to();
-    let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let mut refused = node::Error::of_file(name, "this byte is not UTF-8, and a configuration is");
-    (refused.line, refused.column) = (line, column);
-    refused
+    let text = if stdin { node::read_text(&name, io::stdin().lock()) } else { node::read_file(path) };
+    resolve(&name, &text.map_err(Errors::from)?, Path::is_dir)
 }
 
 /// Reads a text and resolves it; `is_directory` checks the directories of names.

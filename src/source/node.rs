@@ -9,11 +9,13 @@
 //! from top to bottom, and Linkerd 1's never had them.
 
 mod error;
+mod file;
 mod load;
 mod locate;
 mod suggestion;
 
 pub use self::error::{Error, Place, write_placed};
+pub use self::file::{read_file, read_text};
 pub use self::suggestion::unknown;
 
 use self::error::shown;
@@ -48,10 +50,18 @@ impl Document {
     /// The text is not YAML or JSON, is not a mapping, has a key twice, an anchor, a tag or a second document, or
     /// reaches [`MAX_BYTES`] or [`MAX_INDENT`].
     pub fn read(file: &str, text: &str) -> Result<Self, Error> {
-        load::read(file, text)
+        load::read(file, text, load::Top::Mapping)
     }
 
-    /// Returns the mapping at the top.
+    /// Reads a text that may also be a list at its top.
+    ///
+    /// # Errors
+    /// Those of [`Document::read`], but for a list.
+    pub fn read_list(file: &str, text: &str) -> Result<Self, Error> {
+        load::read(file, text, load::Top::List)
+    }
+
+    /// Returns the mapping at the top, or the list.
     pub fn root(&self) -> Node<'_> {
         // The parser marks an empty text at its end.
         let empty = self.root.as_mapping().is_some_and(|mapping| mapping.is_empty());

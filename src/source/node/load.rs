@@ -4,8 +4,17 @@ use marked_yaml::loader::{DuplicateKeyInner, LoadError, LoaderOptions, parse_yam
 use marked_yaml::types::MarkedMappingNode;
 use marked_yaml::{Marker, Span};
 
+/// The value that a text may be as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Top {
+    /// A mapping.
+    Mapping,
+    /// A list, or a mapping.
+    List,
+}
+
 /// Reads a text into a document.
-pub(super) fn read(file: &str, text: &str) -> Result<Document, Error> {
+pub(super) fn read(file: &str, text: &str, top: Top) -> Result<Document, Error> {
     if text.len() > MAX_BYTES {
         return Err(Error::of_file(file, format!("longer than {MAX_BYTES} bytes")));
     }
@@ -16,14 +25,26 @@ pub(super) fn read(file: &str, text: &str) -> Result<Document, Error> {
     let mut document = Document { file: file.to_owned(), ascii: text.is_ascii(), text, lines, root };
     check_characters(&document)?;
     check_depth(&document)?;
-    let options = LoaderOptions::default().error_on_duplicate_keys(true);
-    match parse_yaml_with_options(0, &document.text, options) {
+    match parse(&document.text, top, true) {
         Ok(root) => document.root = root,
-        Err(LoadError::DuplicateKey(keys)) => return Err(duplicate(document, &keys)),
-        Err(error) => return Err(translate(&document, &error)),
+        Err(LoadError::DuplicateKey(keys)) => return Err(duplicate(document, &keys, top)),
+        Err(error) => return Err(translate(&document, &error, top)),
     }
     check_end(&document)?;
     Ok(document)
+}
+
+/// Parses a text. A key that stands twice is an error, or the last one counts.
+fn parse(text: &str, top: Top, refuse_duplicates: bool) -> Result<marked_yaml::Node, LoadError> {
+    let options = || LoaderOptions::default().error_on_duplicate_keys(refuse_duplicates);
+    let parsed = parse_yaml_with_options(0, text, options());
+    match (&parsed, top) {
+        // The parser reads one of the two, and an empty text as a mapping.
+        (Err(LoadError::TopLevelMustBeMapping(_)), Top::List) => {
+            parse_yaml_with_options(0, text, options().toplevel_sequence())
+        }
+        _ => parsed,
+    }
 }
 
 /// Returns the byte offset of each line's beginning; a line ends with LF, CR LF or CR (YAML 1.2, 5.4).
@@ -57,8 +78,8 @@ fn check_depth(document: &Document) -> Result<(), Error> {
 fn check_end(document: &Document) -> Result<(), Error> {
     let Some(end) = document.root.span().end() else { return Ok(()) };
     let mut place = Place { line: end.line(), column: end.column() };
-    // The end of a mapping in braces is its closing brace.
-    if document.from(place).starts_with('}') {
+    // The end of a mapping in braces is its closing brace, and that of a list in brackets its bracket.
+    if document.from(place).starts_with(['}', ']']) {
         place.column += 1;
     }
     let lines = (place.line..=document.lines.len()).map(|number| {
@@ -77,12 +98,12 @@ fn check_end(document: &Document) -> Result<(), Error> {
 }
 
 /// Returns the error about a key that stands twice, with both places.
-fn duplicate(mut document: Document, keys: &DuplicateKeyInner) -> Error {
+fn duplicate(mut document: Document, keys: &DuplicateKeyInner, top: Top) -> Error {
     let [first, second] = [&keys.prev_key, &keys.key].map(|key| Place::of(key.span()));
     let name = keys.key.as_str();
     let message = format!("the key `{}` stands here a second time; the first is at {first}", shown(name));
     // The parser gave up and did not name the mapping; when the last of two keys may win, it reads on and finds it.
-    if let Ok(root) = parse_yaml_with_options(0, &document.text, LoaderOptions::default()) {
+    if let Ok(root) = parse(&document.text, top, false) {
         document.root = root;
     }
     let path = path_of(&document.root(), [first, second]).unwrap_or_else(|| name.to_owned());
@@ -100,11 +121,15 @@ fn path_of(node: &Node<'_>, places: [Place; 2]) -> Option<String> {
 }
 
 /// Puts the parser's error into words that help.
-fn translate(document: &Document, error: &LoadError) -> Error {
+fn translate(document: &Document, error: &LoadError, top: Top) -> Error {
     let (place, message) = match error {
         LoadError::TopLevelMustBeMapping(mark) | LoadError::TopLevelMustBeSequence(mark) => (
             place(mark),
-            "a configuration begins with keys such as `routers:`; this is something else".into(),
+            match top {
+                Top::Mapping => "a configuration begins with keys such as `routers:`; this is something else",
+                Top::List => "this is neither a list (`- name: a`) nor a mapping (`key: value`)",
+            }
+            .into(),
         ),
         LoadError::UnexpectedAnchor(mark) => (
             before(document, mark, '&'),

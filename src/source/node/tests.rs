@@ -247,3 +247,33 @@ fn deserializing_keeps_places() {
         read("number: 1\nflag: ~\naddress: ::1\nother: 5").root().deserialize(&keys).expect("three");
     assert_eq!((three.number, three.flag, three.address.is_loopback()), (1, false, true));
 }
+
+#[test]
+fn a_list_may_be_the_whole_text_where_it_is_asked_for() {
+    let read = |text: &str| Document::read_list("f", text);
+    for (text, places) in [
+        ("[]", vec![]),
+        ("# nothing\n[\n]\n# more\n", vec![]),
+        ("- a: 1\n- {b: 2}\n# end\n", vec![(1, 3), (2, 3)]),
+        ("---\n- a\n-\n  b: c\n", vec![(2, 3), (4, 3)]),
+        ("[a, {b: c}]\n", vec![(1, 2), (1, 5)]),
+    ] {
+        let document = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let list = document.root().list().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let found: Vec<_> = list.iter().map(|node| (node.place().line, node.place().column)).collect();
+        assert_eq!(found, places, "{text}");
+        assert!(list.iter().zip(0..).all(|(node, at)| node.key() == format!("[{at}]")), "{text}");
+        assert!(Document::read("f", text).is_err(), "{text}");
+    }
+    assert!(read("items: []").unwrap().root().is_mapping() && read("").unwrap().root().is_mapping());
+    for (text, expected) in [
+        ("a", "f:1:1: this is neither a list (`- name: a`) nor a mapping"),
+        ("[] x", "f:1:4: the configuration has ended"),
+        ("- a: 1\n  a: 2\n", "f:2:3: [0].a: the key `a` stands here a second time"),
+        ("- a\nb: c\n", "f:2:1: not YAML"),
+        ("- a\n---\n- b\n", "f:2:1: the configuration has ended"),
+    ] {
+        let error = read(text).map(drop).expect_err(text).to_string();
+        assert!(error.starts_with(expected), "{text}: {error}");
+    }
+}
