@@ -14,7 +14,7 @@ use crate::drain::{self, Drain, Stage};
 use crate::interpret::NamerRegistry;
 use crate::proxy::{AccessLog, DialGuard, ListenerConfig, Proxy, ProxyParts, RouterConfig, SocketOptions};
 use crate::telemetry::{Logs, Registry};
-use crate::{admin, config, context, identify, namer, proxy, store};
+use crate::{admin, config, context, identify, namer, proxy, sandbox, store};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -68,6 +68,9 @@ pub enum Error {
     /// An identifier does not lead to an API server.
     #[error(transparent)]
     Identifier(#[from] identify::Error),
+    /// The sandboxes cannot be used.
+    #[error(transparent)]
+    Sandboxes(#[from] sandbox::Error),
     /// A file of keys cannot be used.
     #[error(transparent)]
     Keys(#[from] context::token::KeyError),
@@ -144,7 +147,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, a store, an identifier or a file of keys cannot be used, a listener cannot be bound, an
+    /// A namer cannot be made, a store, an identifier, the sandboxes or a file of keys cannot be used, a listener cannot be bound, an
     /// access log cannot be opened, or a thread cannot be started.
     pub async fn start(config: Config, threads: Threads) -> Result<RunningApp, Error> {
         let control = Handle::current();
@@ -222,8 +225,8 @@ impl RunningApp {
     ///
     /// # Errors
     ///
-    /// The configuration is wrong, a namer cannot be made, or a stored dtab or an identifier cannot be used. Then
-    /// everything stays as it is.
+    /// The configuration is wrong, a namer cannot be made, or a stored dtab, an identifier or the sandboxes cannot be
+    /// used. Then everything stays as it is.
     pub async fn reload(&mut self, read: Result<Config, Errors>) -> Result<Vec<Warning>, Error> {
         self.live.reload(read.map_err(Error::from)).await
     }

@@ -44,7 +44,7 @@ pub use self::finding::{Finding, Severity};
 pub use self::notes::Note;
 pub use self::resolved::{
     AccessLogConfig, Admin, BindingCacheConfig, ClientConfig, Config, Http2Config, InterpreterConfig, Places,
-    Protocol, Router, RouterPlaces, Server, SessionConfig, SocketConfig,
+    Protocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig, Server, SessionConfig, SocketConfig,
 };
 
 use self::errors::Report;
@@ -85,11 +85,16 @@ fn resolve(name: &str, text: &str, is_directory: fn(&Path) -> bool) -> Result<Co
     let (workers, workers_place) = process::workers(&root, &mut report);
     let (routers, router_places) = router::routers(&root, &mut report);
     let (namers, namer_places) = naming::namers(&root, is_directory, &mut report);
-    let sandboxes = sandboxes::sandboxes(&root, &mut report);
-    let places =
-        Places { admin: admin_place, workers: workers_place, routers: router_places, namers: namer_places };
+    let (sandboxes, sandbox_places) = sandboxes::sandboxes(&root, &routers, &mut report);
+    let places = Places {
+        admin: admin_place,
+        workers: workers_place,
+        routers: router_places,
+        namers: namer_places,
+        sandboxes: sandbox_places,
+    };
     cross_checks::check(&document, &admin, &routers, &places, &mut report);
-    cross_checks::check_identifiers(&routers, &sandboxes, &places, &mut report);
+    cross_checks::check_identifiers(&routers, &sandboxes.tenancy, &places, &mut report);
     let warnings = report.finish()?;
     Ok(Config { file: name.to_owned(), admin, workers, routers, namers, sandboxes, places, warnings })
 }

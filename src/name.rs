@@ -26,6 +26,8 @@ mod exact;
 mod layout;
 mod parse;
 mod path;
+#[cfg(feature = "router")]
+mod placed;
 mod prefix;
 mod print;
 mod tree;
@@ -34,6 +36,8 @@ pub use self::dtab::{Dentry, Dtab};
 pub use self::layout::format;
 pub use self::parse::{ParseError, comments, dentries};
 pub use self::path::{Path, PathBuf};
+#[cfg(feature = "router")]
+pub use self::placed::{FOLDED_COMMENT, dtab_in_file, folded_comment};
 pub use self::prefix::{Element, Prefix};
 pub use self::tree::{NameTree, Weighted};
 

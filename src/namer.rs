@@ -373,6 +373,13 @@ impl Config {
         client.into_iter().chain(namespace).collect()
     }
 
+    /// Returns the beginning of its bound ids, if they belong to namespaces of Kubernetes, and the namespace of all of
+    /// them; without one the next element is the namespace. None as well when the environment does not have it.
+    pub fn namespaces(&self) -> Option<(Path, Option<Arc<str>>)> {
+        let Kind::Kubernetes(kubernetes) = &self.kind else { return None };
+        Some((self.full_prefix(), kubernetes.namespace().ok()?))
+    }
+
     /// Returns the prefix with its leading `/#`.
     fn full_prefix(&self) -> Path {
         Path::from_elems([b"#"]).concat(&self.prefix)

@@ -12,7 +12,13 @@
 //! | unknown, or of a sandbox that has ended | goes to the baseline, or fails, as the configuration says |
 //! | unknown, and a store has not given its first list | waits |
 
+mod config;
+mod embedded;
+mod error;
+mod file;
+mod item;
 mod object;
+mod open;
 mod overlay;
 mod rules;
 #[cfg(test)]
@@ -21,7 +27,13 @@ mod spec;
 mod table;
 mod worker_view;
 
+pub use self::config::{Config, MAX_NAMESPACES, SandboxLimits};
+pub use self::embedded::{MAX_ITEMS, ReadItems};
+pub use self::error::{Error, Errors};
+pub use self::file::read_items;
+pub use self::item::Item;
 pub use self::object::{Group, LabelMatch, Members, Refusal, Sandbox};
+pub use self::open::Sandboxes;
 pub use self::overlay::{Overlay, SEPARATOR, UnknownKey};
 pub use self::rules::{MAX_TTL, NamespaceRoot, SandboxRules};
 pub use self::spec::{DEFAULT_TTL, GroupSpec, LabelPattern, ObjectId, SandboxSpec, Written, parse_ttl};

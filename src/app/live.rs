@@ -1,6 +1,7 @@
 //! The parts of the app that a reload may change while it runs.
 
 use super::naming::RouterNaming;
+use super::settings::SharedParts;
 use super::{Error, reload, settings};
 use crate::config::{Config, Router, Server, Warning};
 use crate::context::Trust;
@@ -9,6 +10,7 @@ use crate::identify::{self, Ingresses};
 use crate::interpret::Namers;
 use crate::kubernetes::ApiClients;
 use crate::proxy::RouterSettings;
+use crate::sandbox::Sandboxes;
 use crate::store::{DtabStore, DtabStores};
 use crate::telemetry::{Counter, Gauge, Registry};
 use crate::{admin, namer};
@@ -25,6 +27,7 @@ pub(super) struct LiveConfig {
     stores: DtabStores,
     ingresses: Ingresses,
     keys: OpenKeys,
+    sandboxes: Sandboxes,
     /// In the order of the routers.
     bases: Vec<RouterNaming>,
     settings: watch::Sender<Vec<RouterSettings>>,
@@ -50,12 +53,12 @@ struct ReloadMetrics {
 }
 
 impl LiveConfig {
-    /// Makes the namers, and opens the stores and the files of keys.
+    /// Makes the namers, and opens the stores, the sandboxes and the files of keys.
     ///
     /// # Errors
     ///
-    /// A namer cannot be made, a store has no good dtab, an identifier does not lead to an API server, or a file holds
-    /// no usable key.
+    /// A namer cannot be made, a store has no good dtab, an identifier does not lead to an API server, the file of
+    /// sandboxes is wrong, or a file holds no usable key.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
         let clients = ApiClients::default();
         let namers = namer::build(&config.namers, config.interpreters(), &clients, registry, control)?;
@@ -69,13 +72,16 @@ impl LiveConfig {
             .collect();
         let ingresses = Ingresses::new(&clients, registry, control).rebuild(identifiers(&config)).await?;
         let keys = OpenKeys::new(registry, control).reopen(key_files(&config)).await?;
+        let sandboxes = Sandboxes::new(&clients, registry, control);
+        let sandboxes = sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?;
+        let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes };
         let channels = AdminChannels {
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(router_views(&config, &bases, opened)),
             namers: watch::Sender::new(namers.namers().clone()),
         };
         Ok(Self {
-            settings: watch::Sender::new(settings::routers(&config, &bases, &ingresses, &keys)),
+            settings: watch::Sender::new(settings::routers(&config, &bases, &parts)),
             reloads: ReloadMetrics::new(registry),
             config,
             clients,
@@ -83,6 +89,7 @@ impl LiveConfig {
             stores,
             ingresses,
             keys,
+            sandboxes,
             bases,
             channels,
         })
@@ -127,8 +134,8 @@ impl LiveConfig {
     ///
     /// # Errors
     ///
-    /// It is wrong, a namer cannot be made, a store has no good dtab, an identifier does not lead to an API server, or a
-    /// file holds no usable key.
+    /// It is wrong, a namer cannot be made, a store has no good dtab, an identifier does not lead to an API server, the file
+    /// of sandboxes is wrong, or a file holds no usable key.
     /// Nothing has changed then.
     pub(super) async fn reload(&mut self, read: Result<Config, Error>) -> Result<Vec<Warning>, Error> {
         let taken = match read {
@@ -147,10 +154,12 @@ impl LiveConfig {
         let opened = open_stores(&self.stores, &config.routers).await?;
         let ingresses = self.ingresses.rebuild(identifiers(&config)).await?;
         let keys = self.keys.reopen(key_files(&config)).await?;
+        let sandboxes =
+            self.sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?;
         let routers = self.config.routers.iter().zip(&config.routers).zip(&opened);
-        let same_tenancy = self.config.sandboxes == config.sandboxes;
+        let same_sandboxes = self.config.sandboxes == config.sandboxes;
         for (base, ((before, router), store)) in self.bases.iter_mut().zip(routers) {
-            if same_tenancy && differs_in_naming_alone(before, router) {
+            if same_sandboxes && differs_in_naming_alone(before, router) {
                 let namers = namers.namers_behind(&router.interpreter.transformers);
                 base.change(router, store.as_ref().map(DtabStore::stored), &namers);
             } else {
@@ -158,11 +167,13 @@ impl LiveConfig {
                 *base = router_naming(router, store.as_ref(), &namers, &Handle::current());
             }
         }
-        self.settings.send_replace(settings::routers(&config, &self.bases, &ingresses, &keys));
+        let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes };
+        self.settings.send_replace(settings::routers(&config, &self.bases, &parts));
         self.channels.config.send_replace(config.to_json());
         self.channels.routers.send_replace(router_views(&config, &self.bases, opened));
         self.channels.namers.send_replace(namers.namers().clone());
         (self.config, self.namers, self.ingresses, self.keys) = (config, namers, ingresses, keys);
+        self.sandboxes = sandboxes;
         Ok(left)
     }
 }

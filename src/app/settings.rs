@@ -8,41 +8,42 @@ use crate::proxy::{
     BindingSettings, CacheConfig, ClientSettings, Http2Settings, Limits, ListenerSettings, RouterSettings,
     SocketOptions, WireProtocol,
 };
-use crate::{config, context, message, sandbox};
+use crate::sandbox::Sandboxes;
+use crate::{config, context, message};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// The parts of the app, beside naming, that the settings of all routers share.
+pub(super) struct SharedParts<'a> {
+    pub(super) ingresses: &'a Ingresses,
+    pub(super) keys: &'a OpenKeys,
+    pub(super) sandboxes: &'a Sandboxes,
+}
 
 /// Returns the settings of the routers that a reload may change while they run, in their order.
 pub(super) fn routers(
     config: &config::Config,
     namings: &[RouterNaming],
-    ingresses: &Ingresses,
-    keys: &OpenKeys,
+    parts: &SharedParts<'_>,
 ) -> Vec<RouterSettings> {
-    let parts = ListenerParts { tenancy: &config.sandboxes, keys };
     let routers = config.routers.iter().zip(namings);
-    routers.map(|(one, naming)| router(one, naming.naming(), (ingresses, &parts))).collect()
-}
-
-/// The parts of a listener's settings that all routers share.
-struct ListenerParts<'a> {
-    tenancy: &'a context::Tenancy,
-    keys: &'a OpenKeys,
+    routers.map(|(one, naming)| router((config, one), naming.naming(), parts)).collect()
 }
 
 fn router(
-    router: &config::Router,
+    (config, router): (&config::Config, &config::Router),
     naming: watch::Receiver<Naming>,
-    (ingresses, parts): (&Ingresses, &ListenerParts<'_>),
+    parts: &SharedParts<'_>,
 ) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+    let listener_parts = (&config.sandboxes.tenancy, parts.keys);
     RouterSettings {
-        sandboxes: watch::channel(Arc::default()).1,
-        unknown_key: sandbox::UnknownKey::default(),
+        sandboxes: parts.sandboxes.table(),
+        unknown_key: config.sandboxes.objects.unknown_key,
         naming,
         prefix: router.dst_prefix.clone(),
-        identifiers: ingresses.identifiers(&router.identifiers),
+        identifiers: parts.ingresses.identifiers(&router.identifiers),
         bindings: BindingSettings {
             timeout: router.binding_timeout,
             cache: CacheConfig {
@@ -52,7 +53,7 @@ fn router(
             },
             clients: clients(router),
         },
-        listeners: router.servers.iter().map(|server| listener(router, server, parts)).collect(),
+        listeners: router.servers.iter().map(|server| listener(router, server, listener_parts)).collect(),
     }
 }
 
@@ -76,11 +77,15 @@ fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) ->
     }
 }
 
-fn listener(router: &config::Router, server: &config::Server, parts: &ListenerParts<'_>) -> ListenerSettings {
+fn listener(
+    router: &config::Router,
+    server: &config::Server,
+    (tenancy, keys): (&context::Tenancy, &OpenKeys),
+) -> ListenerSettings {
     let policy = context::Config {
         trust: server.trust.clone(),
-        tenancy: parts.tenancy.clone(),
-        token_keys: server.trust.signed().and_then(|trust| parts.keys.keys(&trust.signed.files)),
+        tenancy: tenancy.clone(),
+        token_keys: server.trust.signed().and_then(|trust| keys.keys(&trust.signed.files)),
         overrides: server.overrides.clone(),
         inject: Arc::clone(&server.inject),
         hosts: server.hosts.clone(),

@@ -1,9 +1,9 @@
 //! Reads the rules by which a listener gives overrides to requests that do not carry them.
 
-use super::reader::{Reader, describe, is_field_name};
+use super::reader::{Reader, is_field_name};
 use crate::context::token::is_tenant_key;
 use crate::context::{Glob, InjectCondition, InjectRule, Percent, PercentBy, Secret};
-use crate::name::{Dtab, ParseError};
+use crate::name::{Dtab, dtab_in_file};
 use crate::source::node::Node;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,11 +40,8 @@ fn rule(reader: &mut Reader<'_, '_>) -> Option<InjectRule> {
 /// Reads `dtab`.
 fn dtab(reader: &mut Reader<'_, '_>) -> Option<Dtab> {
     let node = reader.get("dtab")?;
-    let text = reader.text("dtab")?;
-    let dtab = text
-        .parse::<Dtab>()
-        .map_err(|error: ParseError| node.error_inside(error.offset, describe("dtab", &error)));
-    reader.report().check(dtab)
+    let dentries = reader.report().check(dtab_in_file(&node))?;
+    Some(dentries.into_iter().map(|(_, dentry)| dentry).collect())
 }
 
 /// Reads `sandbox`.

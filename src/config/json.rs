@@ -114,7 +114,31 @@ admin:
   shutdownDelayMs: 2000
   shutdownGraceMs: 3000
   socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
-sandboxes: {keys: [tenant, Sd-Sandbox], headers: [x-tenant], queryParameter: t}
+sandboxes:
+  keys: [tenant, Sd-Sandbox]
+  headers: [x-tenant]
+  queryParameter: t
+  host: localhost
+  port: 8003
+  snapshot: kept
+  router: file
+  overrides: {prefixes: [/svc, /host/*], destinations: ["/#/io.l5d.fs/**"]}
+  maxTtl: 30d
+  unknownKey: refuse
+  file: sandboxes.yaml
+  items:
+  - name: v2
+    key: world-v2
+    dtab: /svc/world => /#/io.l5d.fs/v2
+    labels: {branch: feature-v2}
+    owner: anna
+    ttl: 7d
+    createdAt: 2026-01-31T09:00:00Z
+    values: {queue: v2}
+  - {name: v3, dtab: "", expiresAt: "2026-01-31T09:00:00Z"}
+  - {name: both, key: all-of-them, all: [v2, v3]}
+  - {name: some, any: [v2]}
+  - {name: branch, label: {key: branch, value: feature-*}}
 namers:
 - {kind: io.l5d.fs, rootDir: names}
 - {kind: io.l5d.fs, rootDir: /names, prefix: /two/parts}

@@ -1,6 +1,6 @@
 //! Reads identifiers, interpreters and namers.
 
-mod kubernetes;
+pub(super) mod kubernetes;
 mod transformers;
 
 use super::errors::Report;

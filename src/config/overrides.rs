@@ -1,7 +1,7 @@
 //! Reads the limits that a listener sets to overrides.
 
 use super::errors::Report;
-use super::reader::{MAX_INT, Reader, describe};
+use super::reader::{MAX_INT, Reader};
 use crate::context::{AddressRules, OverrideLimits, OverrideRules};
 use crate::name::ParseError;
 use std::str::FromStr;
@@ -32,7 +32,7 @@ fn addresses(overrides: &mut Reader<'_, '_>) -> AddressRules {
 }
 
 /// Reads a list of texts that the parser of names reads.
-fn names<T: FromStr<Err = ParseError>>(
+pub(super) fn names<T: FromStr<Err = ParseError>>(
     reader: &mut Reader<'_, '_>,
     key: &str,
     what: &'static str,
@@ -41,8 +41,6 @@ fn names<T: FromStr<Err = ParseError>>(
     let nodes = reader.report().check(list.list())?;
     Some(reader.report().each(&nodes, |node, report: &mut Report| {
         let text = report.check(node.text())?;
-        let read = text.parse();
-        report
-            .check(read.map_err(|error: ParseError| node.error_inside(error.offset, describe(what, &error))))
+        report.check(text.parse().map_err(|error: ParseError| error.in_file(what, node)))
     }))
 }

@@ -5,7 +5,7 @@ use super::resolved::{Http2Config, SocketConfig};
 use super::schema;
 use crate::context::{Range, RangeError};
 use crate::message::is_token_byte;
-use crate::name::{ParseError, Path};
+use crate::name::Path;
 use crate::source::node::Node;
 use serde::de::DeserializeOwned;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -84,9 +84,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     pub(super) fn path(&mut self, key: &str) -> Option<Path> {
         let node = self.get(key)?;
         let text = self.text(key)?;
-        let path =
-            Path::from_str(text).map_err(|error| node.error_inside(error.offset, describe("path", &error)));
-        self.report.check(path)
+        self.report.check(Path::from_str(text).map_err(|error| error.in_file("path", &node)))
     }
 
     /// Reads `true` or `false`.
@@ -195,12 +193,6 @@ impl<'a, 'r> Reader<'a, 'r> {
 
 /// The texts that [`is_field_name`] accepts, in words.
 pub(super) const FIELD_NAME: &str = "the name of a header";
-
-/// Describes the error of a name's parser without its excerpt: the line of the file is shown instead.
-pub(super) fn describe(what: &str, error: &ParseError) -> String {
-    let text = error.to_string();
-    format!("not a {what}: {}", text.lines().next().unwrap_or_default())
-}
 
 /// Returns whether a text is a token (RFC 9110, 5.6.2).
 pub(super) fn is_field_name(text: &str) -> bool {

@@ -7,7 +7,7 @@ use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
 use crate::telemetry::LogTarget;
-use crate::{identify, namer, store};
+use crate::{identify, namer, sandbox, store};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub struct Config {
     pub routers: Vec<Router>,
     /// The namers, in the order of the file: a later one is asked first.
     pub namers: Vec<namer::Config>,
-    /// `sandboxes`: the names by which requests carry a tenant.
-    pub sandboxes: Tenancy,
+    /// `sandboxes`.
+    pub sandboxes: SandboxesConfig,
     /// The places of these in the file.
     #[serde(skip)]
     pub places: Places,
@@ -57,6 +57,30 @@ pub struct Places {
     pub routers: Vec<RouterPlaces>,
     /// The namers, in the order of [`Config::namers`].
     pub namers: Vec<Place>,
+    /// The parts of `sandboxes`.
+    pub sandboxes: SandboxPlaces,
+}
+
+/// The places of the parts of `sandboxes` in the file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SandboxPlaces {
+    /// All of it; 0:0 when the file does not mention it.
+    pub whole: Place,
+    /// `file`; the place of the whole when it is absent.
+    pub file: Place,
+    /// The items, in their order.
+    pub items: Vec<Place>,
+}
+
+/// `sandboxes`: how requests choose sandboxes, where these are stored, and their limits.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct SandboxesConfig {
+    /// The names by which requests carry the key of a sandbox.
+    #[serde(flatten)]
+    pub tenancy: Tenancy,
+    /// The stores, and the limits.
+    #[serde(flatten)]
+    pub objects: sandbox::Config,
 }
 
 /// The places of the parts of a router in the file.

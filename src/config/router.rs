@@ -3,12 +3,12 @@
 use super::access_log::access_log;
 use super::errors::Report;
 use super::naming;
-use super::reader::{MAX_INT, Reader, describe};
+use super::reader::{MAX_INT, Reader};
 use super::resolved::{BindingCacheConfig, ClientConfig, Protocol, Router, RouterPlaces};
 use super::schema;
 use super::server;
-use crate::name::{self, Dtab, ParseError, Path};
-use crate::source::node::{Error, Node, Place};
+use crate::name::{self, Dtab, Path};
+use crate::source::node::{Node, Place};
 use std::time::Duration;
 
 /// The most KiB that a head or an error body may be allowed to have: 1 GiB, so that a number of bytes cannot overflow.
@@ -102,41 +102,11 @@ fn client(router: &mut Reader<'_, '_>, protocol: Protocol) -> ClientConfig {
 
 /// Reads a dtab, and the place where each of its entries begins.
 fn dtab(node: &Node<'_>, report: &mut Report) -> Option<(Dtab, Vec<Place>)> {
-    let text = report.check(node.text())?;
-    warn_of_comment(node, text, report);
-    let entries = name::dentries(text).map_err(|error| dtab_error(node, text, &error));
-    let (starts, dentries): (Vec<_>, Vec<_>) =
-        report.check(entries)?.map(|(span, dentry)| (span.start, dentry)).unzip();
-    Some((dentries.into_iter().collect(), node.inside_all(starts).collect()))
-}
-
-/// Makes the error about a dtab. Where YAML has folded its lines into one, the file tells where they ended.
-fn dtab_error(node: &Node<'_>, text: &str, error: &ParseError) -> Error {
-    let mut message = describe("dtab", error);
-    let before = text.get(..error.offset).unwrap_or_default().trim_end();
-    let is_folded_line = || {
-        let last = before.char_indices().next_back().map_or(0, |(at, _)| at);
-        !before.is_empty() && node.inside(last).line < node.inside(error.offset).line
-    };
-    let may_end_entry = error.expected.iter().any(|word| word == "';'") && error.found.is_some();
-    if may_end_entry && !error.lacks_semicolon && is_folded_line() {
-        message = format!("{message} ({})", ParseError::LACKS_SEMICOLON);
+    if let Some(place) = name::folded_comment(node) {
+        report.warn_of("folded-comment", (place, node.key()), name::FOLDED_COMMENT.to_owned());
     }
-    node.error_inside(error.offset, message)
-}
-
-/// Warns of a comment that takes in the lines after it, because YAML has folded all lines of the dtab into one.
-fn warn_of_comment(node: &Node<'_>, text: &str, report: &mut Report) {
-    let mut comments = name::comments(text);
-    let Some(comment) = comments.find(|comment| {
-        let last = text.get(comment.clone()).unwrap_or_default().trim_end().len().saturating_sub(1);
-        node.inside(comment.start).line < node.inside(comment.start + last).line
-    }) else {
-        return;
-    };
-    let message = "this comment ends the dtab: YAML folds its lines into one, and the lines below are part of the comment. \
-                   Write `dtab: |`, which keeps them apart";
-    report.warn_of("folded-comment", (node.inside(comment.start), node.key()), message.to_owned());
+    let (starts, dentries): (Vec<_>, Vec<_>) = report.check(name::dtab_in_file(node))?.into_iter().unzip();
+    Some((dentries.into_iter().collect(), node.inside_all(starts).collect()))
 }
 
 /// Reads `bindingCache`.

@@ -1,17 +1,72 @@
-//! Reads `sandboxes`: the names by which requests carry a tenant.
+//! Reads `sandboxes`: the names by which requests carry a key, the stores of sandboxes, and their limits.
 
 use super::errors::Report;
+use super::naming::kubernetes::client;
+use super::overrides;
 use super::reader::{FIELD_NAME, Reader, is_field_name};
+use super::resolved::{Config, Router, SandboxPlaces, SandboxesConfig};
 use super::schema;
 use crate::context::Tenancy;
 use crate::message::KnownField;
+use crate::namer;
+use crate::sandbox::{self, NamespaceRoot, ReadItems, SandboxLimits, SandboxRules, UnknownKey, parse_ttl};
 use crate::source::node::{Error, Node};
+use std::time::Duration;
 
-/// Reads `sandboxes`.
-pub(super) fn sandboxes(root: &Node<'_>, report: &mut Report) -> Tenancy {
+/// The section of `sandboxes`.
+const SECTIONS: &[&str] = &["sandboxes"];
+
+impl Config {
+    /// Returns the limits on sandboxes, under these namers.
+    pub fn sandbox_rules(&self) -> SandboxRules {
+        self.sandboxes.objects.rules(self.namespace_roots())
+    }
+
+    /// Returns the places of namespaces of Kubernetes among the bound ids of the namers.
+    pub fn namespace_roots(&self) -> Vec<NamespaceRoot> {
+        let roots = self.namers.iter().filter_map(namer::Config::namespaces);
+        roots.map(|(prefix, namespace)| NamespaceRoot { prefix, namespace }).collect()
+    }
+}
+
+/// Reads `sandboxes`: a mapping, or a list of items alone.
+pub(super) fn sandboxes(
+    root: &Node<'_>,
+    routers: &[Router],
+    report: &mut Report,
+) -> (SandboxesConfig, SandboxPlaces) {
+    let mut config = SandboxesConfig::default();
+    let mut places = SandboxPlaces::default();
+    let Some(node) = Reader::new(root, &[schema::TOP], report).get("sandboxes") else { return (config, places) };
+    places.whole = node.place();
+    if node.is_list() {
+        items(&node, &mut config.objects, &mut places, report);
+        return (config, places);
+    }
+    if !node.is_mapping() {
+        report.error(node.unexpected("a mapping (`key: value`), or a list of sandboxes"));
+        return (config, places);
+    }
+    let mut reader = Reader::new(&node, SECTIONS, report);
+    config.tenancy = tenancy(&mut reader);
+    let objects = &mut config.objects;
+    objects.client = client(&mut reader, "host", "port");
+    objects.router = router(&mut reader, routers);
+    objects.overrides = limits(&mut reader);
+    objects.max_ttl = max_ttl(&mut reader).unwrap_or(objects.max_ttl);
+    let words = [("baseline", UnknownKey::Baseline), ("refuse", UnknownKey::Refuse)];
+    objects.unknown_key = reader.one_of("unknownKey", &words).unwrap_or_default();
+    objects.file = reader.non_empty("file").map(Into::into);
+    places.file = super::place_or(reader.get("file").as_ref(), places.whole);
+    if let Some(list) = reader.get("items") {
+        items(&list, objects, &mut places, reader.report());
+    }
+    (config, places)
+}
+
+/// Reads the names by which requests carry a key.
+fn tenancy(reader: &mut Reader<'_, '_>) -> Tenancy {
     let mut tenancy = Tenancy::default();
-    let Some(node) = Reader::new(root, &[schema::TOP], report).get("sandboxes") else { return tenancy };
-    let mut reader = Reader::new(&node, &["sandboxes"], report);
     if let Some(node) = reader.get("keys") {
         tenancy.keys = names(&node, tenancy_key, reader.report());
         if node.list().is_ok_and(|list| list.is_empty()) {
@@ -29,6 +84,54 @@ pub(super) fn sandboxes(root: &Node<'_>, report: &mut Report) -> Tenancy {
         reader.report().check(name)
     });
     tenancy
+}
+
+/// Reads items, under the limits that were read before.
+fn items(
+    list: &Node<'_>,
+    config: &mut sandbox::Config,
+    places: &mut SandboxPlaces,
+    report: &mut Report,
+) {
+    let mut read = ReadItems::default();
+    read.read(list, &config.rules(Vec::new()));
+    let (items, item_places) = read.items.into_iter().unzip();
+    (config.items, places.items) = (items, item_places);
+    read.errors.into_iter().for_each(|error| report.error(error));
+    for (place, key, message) in read.warnings {
+        report.warn_of("folded-comment", (place, &key), message.to_owned());
+    }
+}
+
+/// Reads `router`: the label of a router of the file.
+fn router(reader: &mut Reader<'_, '_>, routers: &[Router]) -> Option<String> {
+    let label = reader.text("router")?;
+    // Without a router that could be read, another error says so.
+    if !routers.is_empty() && !routers.iter().any(|router| router.label == label) {
+        let node = reader.get("router")?;
+        let labels: Vec<_> = routers.iter().map(|router| format!("`{}`", router.label)).collect();
+        reader.report().error(node.unexpected(&format!("the label of a router of this file ({})", labels.join(", "))));
+        return None;
+    }
+    Some(label.to_owned())
+}
+
+/// Reads `overrides`.
+fn limits(reader: &mut Reader<'_, '_>) -> SandboxLimits {
+    let Some(node) = reader.get("overrides") else { return SandboxLimits::default() };
+    let mut reader = Reader::new(&node, &["sandbox overrides"], reader.report());
+    SandboxLimits {
+        prefixes: overrides::names(&mut reader, "prefixes", "prefix"),
+        destinations: overrides::names(&mut reader, "destinations", "pattern of bound ids"),
+    }
+}
+
+/// Reads `maxTtl`.
+fn max_ttl(reader: &mut Reader<'_, '_>) -> Option<Duration> {
+    let node = reader.get("maxTtl")?;
+    let text = reader.text("maxTtl")?;
+    let read = parse_ttl(text).map_err(|_| node.unexpected("a time in words, such as `90m`, `24h` or `7d`"));
+    reader.report().check(read)
 }
 
 /// Reads a list of names, each by `read`.

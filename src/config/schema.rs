@@ -43,7 +43,7 @@ pub(crate) enum Contents {
     List(&'static str),
     /// A mapping of this section, or a list of such.
     OneOrList(&'static str),
-    /// A scalar, or a mapping of this section.
+    /// A mapping of this section, or something that validation does not descend into.
     ValueOrOne(&'static str),
 }
 
@@ -88,6 +88,11 @@ const fn key(name: &'static str, support: Support) -> SchemaRow {
 /// Makes the row of a key with a mapping.
 const fn one(name: &'static str, support: Support, section: &'static str) -> SchemaRow {
     SchemaRow { name, support, contents: Contents::One(section) }
+}
+
+/// Makes the row of a key with a mapping, or with a value that validation does not descend into.
+const fn value_or_one(name: &'static str, support: Support, section: &'static str) -> SchemaRow {
+    SchemaRow { name, support, contents: Contents::ValueOrOne(section) }
 }
 
 /// Makes the row of a key with a list of mappings.
@@ -170,6 +175,7 @@ const IDENTIFIER_PORT: &str = "the identifier port";
 const PER_CLIENT: &str = "settings per client";
 const PER_SERVICE: &str = "settings per service";
 const RETRIES: &str = "the settings of retries";
+const SANDBOX_OBJECTS: &str = "sandboxes in Kubernetes";
 const TIMEOUTS: &str = "timeouts per attempt and per service";
 const TLS: &str = "TLS";
 const TRACES: &str = "traces";

@@ -305,8 +305,9 @@ fn what_has_no_effect_warns_at_its_place() {
 
 #[test]
 fn places_are_those_of_the_file() {
-    let Places { admin, workers, routers, namers } = config(EVERYTHING).places;
+    let Places { admin, workers, routers, namers, sandboxes } = config(EVERYTHING).places;
     let at = |line, column| Place { line, column };
+    assert_eq!(sandboxes, SandboxPlaces::default(), "the file does not mention them");
     assert_eq!(workers, at(2, 1), "the beginning, for the file does not say");
     assert_eq!((admin, namers), (at(2, 28), vec![at(7, 3), at(8, 3), at(9, 3), at(10, 3)]));
     let [router] = routers.as_slice() else { panic!("one router") };

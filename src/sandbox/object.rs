@@ -233,7 +233,10 @@ fn read_dtab(key: &str, text: &str, rules: &SandboxRules) -> Result<Dtab, Refusa
 }
 
 /// Returns the end of a sandbox: the one that is written, or else its creation and its lifetime.
-fn expiry(written: &Written<SandboxSpec>, rules: &SandboxRules) -> Result<Option<Timestamp>, Refusal> {
+pub(super) fn expiry(
+    written: &Written<SandboxSpec>,
+    rules: &SandboxRules,
+) -> Result<Option<Timestamp>, Refusal> {
     let Written { id, created, expires, spec, .. } = written;
     let ttl = spec.ttl.as_deref().map(parse_ttl).transpose().map_err(Refusal::Ttl)?;
     // A file is a part of the configuration: its items stay for as long as it says so.

@@ -92,7 +92,7 @@ pub(super) fn ingress(reader: &mut Reader<'_, '_>) -> Ingress {
 
 /// Reads how the API server is reached, and where its last good answers are kept. `host` and `port` are the names of
 /// the keys for one that is reached over plain HTTP.
-pub(super) fn client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Config {
+pub(in crate::config) fn client(reader: &mut Reader<'_, '_>, host: &str, port: &str) -> Config {
     let snapshot = reader.non_empty("snapshot").map(Into::into);
     Config { access: access(reader, host, port), snapshot }
 }

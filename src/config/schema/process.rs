@@ -1,7 +1,9 @@
 //! The file as a whole, the admin server, the names of tenants, telemeters.
 
 use super::Support::{Inside, NoEffect, NotYet, Works};
-use super::{ADMIN_RULES, IDENTIFIER_PORT, Section, TLS, TRACES, key, kinds, list, one, section};
+use super::{
+    ADMIN_RULES, IDENTIFIER_PORT, SANDBOX_OBJECTS, Section, TLS, TRACES, key, kinds, list, one, section, value_or_one,
+};
 
 const NO_REPORT: &str = "no usage data is sent";
 const ALWAYS_THERE: &str =
@@ -18,7 +20,7 @@ pub(super) const SECTIONS: &[Section] = &[
             list("namers", Works, "namer"),
             list("telemetry", Inside, "telemeter"),
             one("admin", Works, "admin"),
-            one("sandboxes", Works, "sandboxes"),
+            value_or_one("sandboxes", Works, "sandboxes"),
             // Not in Linkerd 1, which had `admin.workerThreads` for the admin server alone.
             key("workers", Works),
             key("usage", NoEffect(NO_REPORT)),
@@ -43,7 +45,24 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
         ],
     ),
-    section("sandboxes", &[key("keys", Works), key("headers", Works), key("queryParameter", Works)]),
+    section(
+        "sandboxes",
+        &[
+            key("keys", Works),
+            key("headers", Works),
+            key("queryParameter", Works),
+            key("namespaces", NotYet(SANDBOX_OBJECTS)),
+            key("router", Works),
+            one("overrides", Works, "sandbox overrides"),
+            key("maxTtl", Works),
+            key("unknownKey", Works),
+            key("file", Works),
+            // Lists of items are read by the module of sandboxes, for the file beside the configuration too.
+            key("items", Works),
+        ],
+    )
+    .with(&["kubernetes client"]),
+    section("sandbox overrides", &[key("prefixes", Works), key("destinations", Works)]),
     kinds("telemeter", &[]),
     section(
         "telemeter kind",

@@ -1,7 +1,9 @@
 //! Routers, their servers, identifiers and binding caches.
 
 use super::Support::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
-use super::{Contents, NOTHING, SchemaRow, Section, TLS, TRACES, key, kinds, list, one, section};
+use super::{
+    Contents, NOTHING, SchemaRow, Section, TLS, TRACES, key, kinds, list, one, section, value_or_one,
+};
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
 const STREAMED: &str = "bodies are always streamed, whatever their length";
@@ -109,7 +111,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("port", Works),
             key("ip", Works),
             key("label", Works),
-            SchemaRow { name: "trust", support: Works, contents: Contents::ValueOrOne("trust") },
+            value_or_one("trust", Works, "trust"),
             key("clearContext", Works),
             one("overrides", Works, "overrides"),
             list("inject", Works, "inject rule"),
@@ -210,7 +212,7 @@ pub(super) const SECTIONS: &[Section] = &[
         "inject share",
         &[
             key("share", Works),
-            SchemaRow { name: "by", support: Works, contents: Contents::ValueOrOne("inject caller") },
+            value_or_one("by", Works, "inject caller"),
             key("secret", Works),
         ],
     ),

@@ -113,8 +113,8 @@ fn notes_say_what_each_listener_trusts() {
 #[test]
 fn the_names_of_tenants_are_read_and_checked() {
     let with = |sandboxes: &str| format!("sandboxes: {sandboxes}\n{}", router(""));
-    assert_eq!(config(&router("")).sandboxes, Tenancy::default());
-    assert_eq!(config(&with("{}")).sandboxes, Tenancy::default());
+    assert_eq!(config(&router("")).sandboxes.tenancy, Tenancy::default());
+    assert_eq!(config(&with("{}")).sandboxes.tenancy, Tenancy::default());
     let own =
         config(&with("{keys: [tenant, sd-sandbox], headers: [X-Tenant, x_space], queryParameter: my.t}"));
     let expected = Tenancy {
@@ -122,9 +122,9 @@ fn the_names_of_tenants_are_read_and_checked() {
         headers: vec!["X-Tenant".into(), "x_space".into()],
         query_parameter: Some("my.t".into()),
     };
-    assert_eq!((own.sandboxes.first_key(), &own.sandboxes), (Some("tenant"), &expected));
+    assert_eq!((own.sandboxes.tenancy.first_key(), &own.sandboxes.tenancy), (Some("tenant"), &expected));
     let many = |count: usize| (0..count).map(|at| format!("k{at}")).collect::<Vec<_>>().join(",");
-    assert_eq!(config(&with(&format!("{{keys: [{}]}}", many(16)))).sandboxes.keys.len(), 16);
+    assert_eq!(config(&with(&format!("{{keys: [{}]}}", many(16)))).sandboxes.tenancy.keys.len(), 16);
     for (sandboxes, expected) in [
         ("{keys: []}", "f.yaml:1:19: sandboxes.keys: this list is empty"),
         ("{keys: tenant}", "f.yaml:1:19: sandboxes.keys: expected a list"),
