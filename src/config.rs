@@ -33,6 +33,7 @@ mod process;
 mod reader;
 mod resolved;
 mod router;
+mod sandbox_notes;
 mod sandboxes;
 mod schema;
 mod server;

@@ -154,8 +154,7 @@ impl LiveConfig {
         let opened = open_stores(&self.stores, &config.routers).await?;
         let ingresses = self.ingresses.rebuild(identifiers(&config)).await?;
         let keys = self.keys.reopen(key_files(&config)).await?;
-        let sandboxes =
-            self.sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?;
+        let sandboxes = self.sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?;
         let routers = self.config.routers.iter().zip(&config.routers).zip(&opened);
         let same_sandboxes = self.config.sandboxes == config.sandboxes;
         for (base, ((before, router), store)) in self.bases.iter_mut().zip(routers) {

@@ -89,6 +89,7 @@ fn findings(config: &Config) -> Vec<Finding> {
         findings.extend(namer_error(config));
     }
     findings.extend(environment);
+    findings.extend(config.sandbox_notes());
     findings.extend(config.warnings.iter().chain(&config.masquerade_warnings()).map(Finding::from));
     findings.extend(entries::doubtful_entries(config));
     findings.sort_by_key(|finding| (finding.severity != Severity::Note, finding.place()));

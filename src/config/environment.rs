@@ -4,7 +4,7 @@ use super::Config;
 use super::finding::{Finding, POD_ENVIRONMENT, Severity};
 use super::resolved::{Router, RouterPlaces};
 use crate::source::node::Place;
-use crate::{identify, kubernetes, namer, store};
+use crate::{identify, kubernetes, namer, sandbox, store};
 use std::fmt;
 
 /// The end of a message about something that only the pod has.
@@ -32,6 +32,7 @@ impl Config {
         for (router, places) in self.routers.iter().zip(&self.places.routers) {
             search.router(router, places);
         }
+        search.sandboxes(self);
         search.found
     }
 }
@@ -87,6 +88,27 @@ impl Search<'_> {
             };
             let key = format!("{}.servers[{at}].trust.signed", places.key);
             self.add((*place, &key), &error, false);
+        }
+    }
+
+    /// Searches the stores of sandboxes.
+    fn sandboxes(&mut self, config: &Config) {
+        let (objects, places) = (&config.sandboxes.objects, &config.places.sandboxes);
+        if !objects.namespaces.is_empty()
+            && let Err(error) = objects.client.check()
+        {
+            self.add((places.whole, "sandboxes"), &error, is_of_pod(&error));
+        }
+        let Some(file) = &objects.file else { return };
+        match sandbox::read_items(file, &objects.items, &config.sandbox_rules()) {
+            Ok(read) => {
+                let file = file.display().to_string();
+                self.found.extend(read.warnings.into_iter().map(|(place, key, message)| {
+                    let weight = (Severity::Warning, "folded-comment");
+                    Finding::new((&file, place, &key), weight, message.to_owned())
+                }));
+            }
+            Err(errors) => self.found.extend(errors.iter().map(Finding::from)),
         }
     }
 

@@ -37,7 +37,9 @@ pub(super) fn sandboxes(
 ) -> (SandboxesConfig, SandboxPlaces) {
     let mut config = SandboxesConfig::default();
     let mut places = SandboxPlaces::default();
-    let Some(node) = Reader::new(root, &[schema::TOP], report).get("sandboxes") else { return (config, places) };
+    let Some(node) = Reader::new(root, &[schema::TOP], report).get("sandboxes") else {
+        return (config, places);
+    };
     places.whole = node.place();
     if node.is_list() {
         items(&node, &mut config.objects, &mut places, report);
@@ -87,12 +89,7 @@ fn tenancy(reader: &mut Reader<'_, '_>) -> Tenancy {
 }
 
 /// Reads items, under the limits that were read before.
-fn items(
-    list: &Node<'_>,
-    config: &mut sandbox::Config,
-    places: &mut SandboxPlaces,
-    report: &mut Report,
-) {
+fn items(list: &Node<'_>, config: &mut sandbox::Config, places: &mut SandboxPlaces, report: &mut Report) {
     let mut read = ReadItems::default();
     read.read(list, &config.rules(Vec::new()));
     let (items, item_places) = read.items.into_iter().unzip();
@@ -110,7 +107,9 @@ fn router(reader: &mut Reader<'_, '_>, routers: &[Router]) -> Option<String> {
     if !routers.is_empty() && !routers.iter().any(|router| router.label == label) {
         let node = reader.get("router")?;
         let labels: Vec<_> = routers.iter().map(|router| format!("`{}`", router.label)).collect();
-        reader.report().error(node.unexpected(&format!("the label of a router of this file ({})", labels.join(", "))));
+        reader
+            .report()
+            .error(node.unexpected(&format!("the label of a router of this file ({})", labels.join(", "))));
         return None;
     }
     Some(label.to_owned())

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod kubernetes;
+mod sandboxes;
 mod trust;
 
 fn config(text: &str) -> Config {

@@ -54,7 +54,8 @@ impl ReadItems {
     /// Makes the beginning of a list that has other names and other keys than these items of the configuration.
     pub(super) fn beside(items: &[Item]) -> Self {
         let taken = items.iter().flat_map(|item| {
-            [(Unique::Name, item.name()), (Unique::Key, item.key())].map(|(kind, text)| (kind, text.to_owned()))
+            [(Unique::Name, item.name()), (Unique::Key, item.key())]
+                .map(|(kind, text)| (kind, text.to_owned()))
         });
         let taken = taken.map(|text| (text, "in the configuration (`sandboxes.items`)".to_owned())).collect();
         Self { taken, ..Self::default() }
@@ -133,15 +134,17 @@ impl<'a> ItemReader<'a, '_> {
             self.read.errors.push(node.unexpected(KEY));
             return None;
         }
-        self.take(&node, kind, text);
-        Some(text.to_owned())
+        self.take(&node, kind, text).then(|| text.to_owned())
     }
 
-    /// Takes a name or a key for the item.
-    fn take(&mut self, node: &Node<'_>, kind: Unique, text: &str) {
+    /// Takes a name or a key for the item; returns whether it was free.
+    fn take(&mut self, node: &Node<'_>, kind: Unique, text: &str) -> bool {
         let place = format!("at {}:{}", node.document().file(), node.place());
         match self.read.taken.get(&(kind, text.to_owned())) {
-            None => drop(self.read.taken.insert((kind, text.to_owned()), place)),
+            None => {
+                self.read.taken.insert((kind, text.to_owned()), place);
+                true
+            }
             Some(first) => {
                 let message = match kind {
                     Unique::Name => format!("the name `{text}` is taken {first}: give this one another"),
@@ -150,6 +153,7 @@ impl<'a> ItemReader<'a, '_> {
                     }
                 };
                 self.read.errors.push(node.error(message));
+                false
             }
         }
     }

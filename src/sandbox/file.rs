@@ -8,7 +8,7 @@ use super::spec::{GroupSpec, SandboxSpec, Written};
 use super::table::{StoreObjects, StoreState};
 use super::{Error, Errors};
 use crate::files::Watch;
-use crate::source::node::{self, Document, Place};
+use crate::source::node::{self, Document};
 use crate::telemetry::Gauge;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-/// The items of a file: a list, or a mapping with the list under `items`.
-///
-/// They must have other names and other keys than `beside`, the items of the configuration.
+/// Reads the items of a file: a list, or a mapping with the list under `items`. They must have other names and other
+/// keys than `beside`, the items of the configuration.
 ///
 /// # Errors
 ///
 /// The file cannot be read, or something in it is wrong: all errors, each with its place.
-pub fn read_items(
-    file: &Path,
-    beside: &[Item],
-    rules: &SandboxRules,
-) -> Result<(Vec<(Item, Place)>, Vec<(Place, String, &'static str)>), Errors> {
+pub fn read_items(file: &Path, beside: &[Item], rules: &SandboxRules) -> Result<ReadItems, Errors> {
     let name = file.display().to_string();
     if matches!(file.try_exists(), Ok(false)) {
         let advice = format!(
@@ -37,16 +32,20 @@ pub fn read_items(
         return Err(Errors(vec![node::Error::of_file(&name, advice)]));
     }
     let text = node::read_file(file).map_err(|error| Errors(vec![error]))?;
-    read_text(&name, &text, beside, rules)
+    read_items_text(&name, &text, beside, rules)
 }
 
-/// Reads the text of such a file.
-fn read_text(
+/// Reads the text of such a file, whose name is `name` in errors.
+///
+/// # Errors
+///
+/// Something in it is wrong: all errors, each with its place.
+pub fn read_items_text(
     name: &str,
     text: &str,
     beside: &[Item],
     rules: &SandboxRules,
-) -> Result<(Vec<(Item, Place)>, Vec<(Place, String, &'static str)>), Errors> {
+) -> Result<ReadItems, Errors> {
     let document = Document::read_list(name, text).map_err(|error| Errors(vec![error]))?;
     let root = document.root();
     let mut read = ReadItems::beside(beside);
@@ -55,16 +54,13 @@ fn read_text(
     } else {
         let entries = root.mapping().unwrap_or_default();
         read.errors.extend(
-            entries
-                .iter()
-                .filter(|entry| entry.name != "items")
-                .map(|entry| entry.unknown(&["items"])),
+            entries.iter().filter(|entry| entry.name != "items").map(|entry| entry.unknown(&["items"])),
         );
         if let Some(list) = root.get("items") {
             read.read(&list, rules);
         }
     }
-    if read.errors.is_empty() { Ok((read.items, read.warnings)) } else { Err(Errors(read.errors)) }
+    if read.errors.is_empty() { Ok(read) } else { Err(Errors(read.errors)) }
 }
 
 /// The embedded store as it is configured.
@@ -116,7 +112,8 @@ impl JudgedItems {
     /// Returns whether these are the same objects in the same order.
     fn is_same(&self, other: &Self) -> bool {
         let [one, other] = [&self.objects, &other.objects];
-        let sandboxes = one.sandboxes.iter().zip(&other.sandboxes).all(|(one, other)| Arc::ptr_eq(one, other));
+        let sandboxes =
+            one.sandboxes.iter().zip(&other.sandboxes).all(|(one, other)| Arc::ptr_eq(one, other));
         let groups = one.groups.iter().zip(&other.groups).all(|(one, other)| Arc::ptr_eq(one, other));
         let counts = |objects: &StoreObjects| (objects.sandboxes.len(), objects.groups.len());
         counts(one) == counts(other) && sandboxes && groups
@@ -200,11 +197,11 @@ async fn read_beside(
     let read = move || {
         let of_file = match &config.file {
             Some(file) => {
-                let (items, warnings) = read_items(file, &config.items, &rules)?;
-                for (place, key, warning) in warnings {
+                let read = read_items(file, &config.items, &rules)?;
+                for (place, key, warning) in read.warnings {
                     tracing::warn!("{}:{place}: {key}: {warning}", file.display());
                 }
-                items
+                read.items
             }
             None => Vec::new(),
         };

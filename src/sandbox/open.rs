@@ -175,9 +175,10 @@ fn count_refused(states: &[StoreState], table: &SandboxTable, now: Timestamp) ->
             !sandbox.is_expired(now)
                 && (sandbox.dtab.is_err() || table.key_taken(&sandbox.id, &sandbox.key).is_some())
         });
-        let groups = objects.groups.iter().filter(|group| {
-            group.members.is_err() || table.key_taken(&group.id, &group.key).is_some()
-        });
+        let groups = objects
+            .groups
+            .iter()
+            .filter(|group| group.members.is_err() || table.key_taken(&group.id, &group.key).is_some());
         sandboxes.count() + groups.count()
     });
     refused.sum()
@@ -216,7 +217,10 @@ impl SandboxMetrics {
     fn new(registry: &Registry) -> Self {
         for (name, meaning) in [
             (KNOWN, "Sandboxes that requests can select"),
-            (REFUSED, "Sandboxes and groups that are not accepted: their entries are wrong, or their key is taken"),
+            (
+                REFUSED,
+                "Sandboxes and groups that are not accepted: their entries are wrong, or their key is taken",
+            ),
             (REJECTED, "Files of sandboxes that are wrong now, so that the last good ones are in use"),
         ] {
             registry.describe(name, meaning);

@@ -68,6 +68,14 @@ pub enum StoreState {
 }
 
 impl TableEntry {
+    /// Returns the key that the object has.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Sandbox(sandbox) => &sandbox.key,
+            Self::Group(found) => &found.group.key,
+        }
+    }
+
     /// Returns the identity of the object.
     pub fn id(&self) -> &ObjectId {
         match self {

@@ -46,6 +46,8 @@ mod readme;
 mod reference;
 mod reloading;
 mod repeating;
+mod sandbox_command;
+mod sandboxes_config;
 mod signing;
 mod snapshots;
 mod starting;

@@ -2,7 +2,8 @@
 
 use super::Support::{Inside, NoEffect, NotYet, Works};
 use super::{
-    ADMIN_RULES, IDENTIFIER_PORT, SANDBOX_OBJECTS, Section, TLS, TRACES, key, kinds, list, one, section, value_or_one,
+    ADMIN_RULES, IDENTIFIER_PORT, SANDBOX_OBJECTS, Section, TLS, TRACES, key, kinds, list, one, section,
+    value_or_one,
 };
 
 const NO_REPORT: &str = "no usage data is sent";

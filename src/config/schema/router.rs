@@ -210,11 +210,7 @@ pub(super) const SECTIONS: &[Section] = &[
     ),
     section(
         "inject share",
-        &[
-            key("share", Works),
-            value_or_one("by", Works, "inject caller"),
-            key("secret", Works),
-        ],
+        &[key("share", Works), value_or_one("by", Works, "inject caller"), key("secret", Works)],
     ),
     section("inject caller", &[key("cookie", Works)]),
     section("trust", &[key("from", Works), one("signed", Works, "signed overrides"), key("require", Works)]),
