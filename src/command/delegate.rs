@@ -3,16 +3,19 @@
 use super::Exit;
 use super::run::{fail, refuse, run_control};
 use crate::config::{self, Config, Router};
-use crate::interpret::render::{Colours, draw, json};
+use crate::interpret::render::{Colours, draw_with_origins, json};
 use crate::interpret::{
     AnswerTable, Delegation, DelegationOutcome, Explore, NamerRegistry, delegate, settle,
 };
 use crate::kubernetes::ApiClients;
 use crate::name::{Dtab, NameTree, Path};
 use crate::namer;
+use crate::sandbox::{Overlay, SandboxTable, Sandboxes, TableEntry, Unknown};
 use crate::store::{DtabStores, StoredDtab};
 use crate::telemetry::Registry;
+use jiff::Timestamp;
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -22,9 +25,11 @@ use tokio::time::timeout;
 #[command(after_help = "Examples:
   signpost delegate linkerd.yaml /svc/world
   signpost delegate linkerd.yaml /svc/world -d '/host/world => /srv/world-v2'
+  signpost delegate linkerd.yaml /svc/world --sandbox anna-world
   signpost delegate linkerd.yaml /http/1.1/GET/world --router outgoing --json
 
-Branches that the decision depends on are drawn with solid lines; those that an earlier one made needless are marked.")]
+Branches that the decision depends on are drawn with solid lines; those that an earlier one made needless are marked. An
+entry of a sandbox has its name: [4, sandbox anna-world: /host/world => /srv/world-anna].")]
 pub(super) struct Arguments {
     /// The configuration file, or - for standard input
     file: String,
@@ -33,6 +38,9 @@ pub(super) struct Arguments {
     /// Overrides, as the request's `l5d-dtab` header would hold them
     #[arg(short, long, value_name = "DTAB", default_value = "")]
     dtab: String,
+    /// The keys of sandboxes and groups of the configuration, as a request would carry them: a+b
+    #[arg(short, long, value_name = "KEYS", default_value = "")]
+    sandbox: String,
     /// The label of the router, where the file has several
     #[arg(short, long, value_name = "LABEL")]
     router: Option<String>,
@@ -68,12 +76,71 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             Ok(stored) => stored,
             Err(text) => return fail(&text),
         };
-        let dtab = stored.concat(&router.dtab).concat(&dtab);
+        let overlay = match overlay(&config, &arguments.sandbox, wait).await {
+            Ok(overlay) => overlay,
+            Err(text) => return fail(&text),
+        };
+        let base = stored.concat(&router.dtab);
+        let origins = origins(&overlay, base.len());
+        let dtab = base.concat(overlay.dtab()).concat(&dtab);
         match explain(&config, router, &dtab, &path, wait).await {
-            Ok(delegation) => show(&delegation, arguments.json),
+            Ok(delegation) => show(&delegation, &origins, arguments.json),
             Err(error) => fail(&error),
         }
     })
+}
+
+/// Returns the sandboxes that these keys select, once they are known.
+async fn overlay(config: &Config, keys: &str, wait: Duration) -> Result<Overlay, String> {
+    if keys.is_empty() {
+        return Ok(Overlay::default());
+    }
+    let control = Handle::current();
+    let none = Sandboxes::new(&ApiClients::default(), &Registry::default(), &control);
+    let opened = none.reopen(&config.sandboxes.objects, config.namespace_roots()).await;
+    let opened = opened.map_err(|error| error.to_string())?;
+    let mut table = opened.table();
+    // Without the list of some store, the keys that are known are as good.
+    let _ = timeout(wait, table.wait_for(|table| table.unknown() != Some(&Unknown::Pending))).await;
+    let table = Arc::clone(&table.borrow());
+    let overlay = Overlay::new(&table, keys, Timestamp::now());
+    if let Some(unknown) = overlay.unknown() {
+        let reason = match overlay.unsettled() {
+            None => known_keys(&table),
+            Some(Unknown::Pending) => format!("not all are known after {} s", wait.as_secs()),
+            Some(Unknown::Failed(reason)) => format!("not all are known: {reason}"),
+        };
+        return Err(format!("no sandbox has the key {unknown}, or it has ended ({reason})"));
+    }
+    if let Some(reason) = overlay.refused() {
+        return Err(reason.to_owned());
+    }
+    if let Some(conflicts) = overlay.conflicts() {
+        eprintln!(
+            "signpost: the sandboxes have different entries for the same names, and the later one wins: {conflicts}"
+        );
+    }
+    Ok(overlay)
+}
+
+/// Returns the keys of a table in words, for an error.
+fn known_keys(table: &SandboxTable) -> String {
+    const SHOWN: usize = 20;
+    let mut keys: Vec<&str> = table.entries().map(TableEntry::key).collect();
+    keys.sort_unstable();
+    match (keys.len(), keys.get(..SHOWN)) {
+        (0, _) => "the configuration has none".to_owned(),
+        (count, Some(shown)) if count > SHOWN => {
+            format!("there are {}, and {} more", shown.join(", "), count - SHOWN)
+        }
+        _ => format!("there are {}", keys.join(", ")),
+    }
+}
+
+/// Returns the origins of the entries of a dtab, in which those of the sandboxes follow so many others.
+fn origins(overlay: &Overlay, before: usize) -> Vec<Option<String>> {
+    let of_sandbox = |at| overlay.sandbox_at(at).map(|sandbox| format!("sandbox {}", sandbox.id));
+    std::iter::repeat_n(None, before).chain((0..overlay.dtab().len()).map(of_sandbox)).collect()
 }
 
 /// Returns the router of a label; without one, the only router there is.
@@ -124,9 +191,9 @@ async fn explain(
 }
 
 /// Prints a delegation, and returns whether it leads anywhere.
-fn show(delegation: &Delegation, as_json: bool) -> Exit {
+fn show(delegation: &Delegation, origins: &[Option<String>], as_json: bool) -> Exit {
     if as_json {
-        match serde_json::to_string_pretty(&json(delegation)) {
+        match serde_json::to_string_pretty(&json(delegation).with_origins(origins)) {
             Ok(text) => println!("{text}"),
             Err(error) => return fail(&error),
         }
@@ -134,7 +201,7 @@ fn show(delegation: &Delegation, as_json: bool) -> Exit {
         let colours = if std::io::stdout().is_terminal() { Colours::Ansi } else { Colours::Without };
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ = draw(delegation, colours, &mut text);
+        let _ = draw_with_origins(delegation, origins, colours, &mut text);
         print!("{text}");
     }
     match &delegation.outcome {

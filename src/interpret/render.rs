@@ -50,8 +50,22 @@ const DESTINATION: usize = 60;
 ///
 /// Fails when `out` does.
 pub fn draw(delegation: &Delegation, colours: Colours, out: &mut impl Write) -> fmt::Result {
+    draw_with_origins(delegation, &[], colours, out)
+}
+
+/// Does the same, and names the origin of the entries that have one, in the order of the dtab: `[4, sandbox v2: /a => /b]`.
+///
+/// # Errors
+///
+/// Fails when `out` does.
+pub fn draw_with_origins(
+    delegation: &Delegation,
+    origins: &[Option<String>],
+    colours: Colours,
+    out: &mut impl Write,
+) -> fmt::Result {
     let dentries = delegation.dtab.iter().collect();
-    let mut drawing = Drawing { dentries, colours, indent: String::new(), around: Vec::new(), out };
+    let mut drawing = Drawing { dentries, origins, colours, indent: String::new(), around: Vec::new(), out };
     drawing.step(&delegation.step, "")?;
     drawing.outcome(&delegation.outcome)
 }
@@ -97,6 +111,7 @@ fn shown_entry(Dentry { prefix, dst }: &Dentry) -> String {
 /// A drawing in progress.
 struct Drawing<'a, W> {
     dentries: Vec<&'a Dentry>,
+    origins: &'a [Option<String>],
     colours: Colours,
     /// The text at the left of the lines below the present step.
     indent: String,
@@ -189,7 +204,9 @@ impl<W: Write> Drawing<'_, W> {
     fn entry(&self, step: &Step, line: &mut String) -> fmt::Result {
         let found = step.dentry.and_then(|at| Some((at + 1, *self.dentries.get(at)?)));
         let Some((number, entry)) = found else { return Ok(()) };
-        write!(line, "  [{number}: {}]", shown_entry(entry))
+        let origin = step.dentry.and_then(|at| self.origins.get(at)?.as_deref());
+        let origin = origin.map_or_else(String::new, |origin| format!(", {origin}"));
+        write!(line, "  [{number}{origin}: {}]", shown_entry(entry))
     }
 
     /// Draws the line of the outcome.

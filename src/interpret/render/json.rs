@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 /// Returns a delegation in the shape of Linkerd 1's `delegator.json`, to be serialized.
 pub fn json(delegation: &Delegation) -> DelegationJson<'_> {
     let dentries = delegation.dtab.iter().collect();
-    DelegationJson { dentries, step: &delegation.step, outcome: None, answers: None, overriding: None }
+    let step = &delegation.step;
+    DelegationJson { dentries, origins: &[], step, outcome: None, answers: None, overriding: None }
 }
 
 /// A delegation as JSON: the answer of Linkerd 1.7.5 at `/delegator.json`, with the members in its order.
@@ -25,6 +26,7 @@ pub fn json(delegation: &Delegation) -> DelegationJson<'_> {
 #[derive(Debug)]
 pub struct DelegationJson<'a> {
     dentries: Vec<&'a Dentry>,
+    origins: &'a [Option<String>],
     step: &'a Step,
     outcome: Option<&'a DelegationOutcome>,
     answers: Option<&'a AnswerTable>,
@@ -48,6 +50,12 @@ impl<'a> DelegationJson<'a> {
     /// is the last good one. `answers` are those that the delegation rests on.
     pub const fn with_staleness(mut self, answers: &'a AnswerTable) -> Self {
         self.answers = Some(answers);
+        self
+    }
+
+    /// Adds the member `origin` to each node with a `dentry` that has one, in words. They stand in the order of the dtab.
+    pub const fn with_origins(mut self, origins: &'a [Option<String>]) -> Self {
+        self.origins = origins;
         self
     }
 
@@ -151,6 +159,9 @@ impl Serialize for JsonNode<'_> {
             map.serialize_entry("dentry", &JsonDentry(dentry))?;
             if self.all.outcome.is_some() {
                 map.serialize_entry("entry", &at)?;
+            }
+            if let Some(Some(origin)) = self.all.origins.get(at) {
+                map.serialize_entry("origin", origin)?;
             }
         }
         map.serialize_entry("taken", &self.step.taken)?;
