@@ -1,4 +1,4 @@
-//! The subcommands, one file each: `run check delegate fmt demo probe keys sign`.
+//! The subcommands, one file each: `run check delegate fmt demo probe keys sign sandbox`.
 
 mod check;
 mod delegate;
@@ -7,6 +7,7 @@ mod fmt;
 mod keys;
 mod probe;
 mod run;
+mod sandbox;
 mod sign;
 
 use crate::source::node::unknown;
@@ -23,6 +24,8 @@ enum Exit {
     Failed,
     /// The name leads nowhere.
     Nowhere,
+    /// There is no such sandbox, or it was not ready in time.
+    NotReady,
 }
 
 impl From<Exit> for ExitCode {
@@ -31,7 +34,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => Self::SUCCESS,
             Exit::Failed => Self::from(1),
             // 2 is a command line that cannot be read.
-            Exit::Nowhere => Self::from(3),
+            Exit::Nowhere | Exit::NotReady => Self::from(3),
         }
     }
 }
@@ -54,7 +57,8 @@ Exit codes:
   1  a file, a key, a dtab or a path is wrong, the router cannot start, `fmt --check` found something to format, or `probe`
      got no 200
   2  the command line, or SIGNPOST_LOG, cannot be read
-  3  delegate: the name leads nowhere, failed, or was not resolved in time
+  3  delegate: the name leads nowhere, failed, or was not resolved in time; sandbox: there is none, or it was not ready in
+     time
 
 SIGNPOST_LOG sets the level of the log on standard error: off, error, warn, info (the default), debug, trace; or that
 of a module, `module=level`; or several of both, with commas between them."
@@ -86,6 +90,8 @@ enum Command {
     Keys(keys::Arguments),
     /// Sign a token that grants dtab entries, or a sandbox, to whoever presents it
     Sign(sign::Arguments),
+    /// Make, show and remove sandboxes, and print the request that selects one
+    Sandbox(sandbox::Arguments),
 }
 
 /// A configuration file.
@@ -118,6 +124,7 @@ impl Arguments {
             (Some(Command::Probe(arguments)), _) => probe::run(&arguments),
             (Some(Command::Keys(arguments)), _) => keys::run(&arguments),
             (Some(Command::Sign(arguments)), _) => sign::run(&arguments),
+            (Some(Command::Sandbox(arguments)), _) => sandbox::run(&arguments),
             // clap requires a file where there is no command.
             (None, None) => Exit::Failed,
         };

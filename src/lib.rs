@@ -53,7 +53,7 @@
 //! | 5 | [`admin`] | Show the state, which it gets as values. | how to change routing |
 //! | 6 | [`config`] | Read, check and split the configuration file. | the running of the parts |
 //! | 7 | [`app`] | The only place that knows every part: build all, bind all, run. | argv |
-//! | 8 | [`command`] | `run`, `check`, `delegate`, `fmt`, `demo`, `probe`, `keys` and `sign`, one file each. | |
+//! | 8 | [`command`] | `run`, `check`, `delegate`, `fmt`, `demo`, `probe`, `keys`, `sign` and `sandbox`, one file each. | |
 //!
 //! The consumer owns the trait: [`interpret::Namer`] and [`interpret::Transformer`] live with the interpreter,
 //! [`namer`] implements them, and only [`app`] sees both. Each module owns its configuration, its metrics and its

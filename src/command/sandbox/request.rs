@@ -1,0 +1,127 @@
+//! `signpost sandbox url` and `signpost sandbox curl`: print the request that selects a sandbox.
+
+use super::{Failure, sandboxes_config};
+use crate::context::token::is_tenant_key;
+use std::path::PathBuf;
+
+/// The command line of `signpost sandbox url`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  signpost sandbox url --config linkerd.yaml anna-world http://localhost:4140/
+  signpost sandbox url --parameter sandbox anna-world+anna-users https://shop.example/cart
+
+The listener must trust its callers: a stranger's query parameter is removed.")]
+pub(super) struct UrlArguments {
+    /// The key of the sandbox, or several joined by +
+    key: String,
+    /// The URL to which it is added
+    #[arg(default_value = "http://localhost:4140/")]
+    url: String,
+    /// The configuration of the router, for `sandboxes.queryParameter`
+    #[arg(long, value_name = "FILE", required_unless_present = "parameter")]
+    config: Option<PathBuf>,
+    /// The name of the query parameter
+    #[arg(long, value_name = "NAME")]
+    parameter: Option<String>,
+}
+
+/// The command line of `signpost sandbox curl`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  signpost sandbox curl anna-world
+  signpost sandbox curl --config linkerd.yaml --host world anna-world http://localhost:4140/
+  sh -c \"$(signpost sandbox curl --host world anna-world)\"")]
+pub(super) struct CurlArguments {
+    /// The key of the sandbox, or several joined by +
+    key: String,
+    /// The URL to ask
+    #[arg(default_value = "http://localhost:4140/")]
+    url: String,
+    /// The host that the request is for, where it is another than that of the URL
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// The configuration of the router, for the first of `sandboxes.keys`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Prints the URL.
+pub(super) fn url(arguments: &UrlArguments) -> Result<(), Failure> {
+    check_key(&arguments.key)?;
+    let config = sandboxes_config(arguments.config.as_ref())?;
+    let parameter = arguments.parameter.clone().or(config.tenancy.query_parameter).ok_or_else(|| {
+        "the configuration has no `sandboxes.queryParameter`: add it, or use `signpost sandbox curl`"
+            .to_owned()
+    })?;
+    println!("{}", with_parameter(&arguments.url, &parameter, &arguments.key));
+    Ok(())
+}
+
+/// Adds a query parameter to an URL, before its fragment.
+fn with_parameter(url: &str, parameter: &str, key: &str) -> String {
+    let (url, fragment) = url.find('#').map_or((url, ""), |at| url.split_at(at));
+    let separator = match url.split_once('?') {
+        None => "?",
+        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    let value: String = form_urlencoded::byte_serialize(key.as_bytes()).collect();
+    format!("{url}{separator}{parameter}={value}{fragment}")
+}
+
+/// Prints the curl command.
+pub(super) fn curl(arguments: &CurlArguments) -> Result<(), Failure> {
+    check_key(&arguments.key)?;
+    let config = sandboxes_config(arguments.config.as_ref())?;
+    let member = config.tenancy.first_key().unwrap_or_default();
+    let mut command = format!("curl --header {}", quoted(&format!("baggage: {member}={}", arguments.key)));
+    if let Some(host) = &arguments.host {
+        command.push_str(&format!(" --header {}", quoted(&format!("Host: {host}"))));
+    }
+    println!("{command} {}", quoted(&arguments.url));
+    Ok(())
+}
+
+fn check_key(key: &str) -> Result<(), Failure> {
+    if is_tenant_key(key) {
+        return Ok(());
+    }
+    Err(Failure::Wrong(format!(
+        "`{key}` is no key: it has lower-case letters, digits, `-` and `.`, 63 at most, with a letter or a digit at both ends; \
+         several are joined by `+`"
+    )))
+}
+
+/// Returns a text as one word of a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+=".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_added_to_the_query() {
+        for (url, expected) in [
+            ("http://a/", "http://a/?s=x%2By"),
+            ("http://a/?", "http://a/?s=x%2By"),
+            ("http://a/?b=c#d?e", "http://a/?b=c&s=x%2By#d?e"),
+            ("http://a/#", "http://a/?s=x%2By#"),
+        ] {
+            assert_eq!(with_parameter(url, "s", "x+y"), expected);
+        }
+    }
+
+    #[test]
+    fn words_of_a_shell_are_quoted() {
+        assert_eq!(quoted("http://a/?b=c"), "'http://a/?b=c'");
+        assert_eq!(quoted("http://a/b"), "http://a/b");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+    }
+}
