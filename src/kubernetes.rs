@@ -19,6 +19,8 @@ mod backoff;
 mod client;
 mod config;
 mod decoded_object;
+#[cfg(test)]
+pub(crate) mod definition;
 mod failure;
 mod metrics;
 mod object_store;

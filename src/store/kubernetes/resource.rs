@@ -94,55 +94,14 @@ impl DtabSource for SignpostDtab {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::definition::{assert_complete, assert_named, columns, definition, schema};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use k8s_openapi::{Resource as _, jiff};
-    use serde_json::{Value, json};
-
-    /// Reads the definition; its scalars are read as texts.
-    fn definition() -> Value {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kubernetes/crd.yaml");
-        let text = std::fs::read_to_string(file).unwrap();
-        marked_yaml::from_yaml(0, &text).unwrap()
-    }
-
-    /// Compares a schema with a value of every field: both name the same fields, of the same types.
-    fn assert_described(schema: &Value, value: &Value, at: &str) {
-        let kind = match value {
-            Value::Object(fields) => {
-                let described = schema["properties"].as_object().expect(at);
-                let named =
-                    |names: &serde_json::Map<String, Value>| names.keys().cloned().collect::<Vec<_>>();
-                assert_eq!(named(described), named(fields), "{at}");
-                for (name, field) in fields {
-                    assert_described(&schema["properties"][name], field, &format!("{at}.{name}"));
-                }
-                "object"
-            }
-            Value::Array(items) => {
-                items.iter().for_each(|item| assert_described(&schema["items"], item, &format!("{at}[]")));
-                "array"
-            }
-            Value::String(_) => "string",
-            Value::Number(_) => "integer",
-            Value::Bool(_) | Value::Null => panic!("{at}: there is no such field"),
-        };
-        assert_eq!(schema["type"], kind, "{at}");
-        assert!(schema["description"].is_string() || at == "Dtab.metadata", "{at} has no description");
-    }
+    use k8s_openapi::jiff;
+    use serde_json::json;
 
     #[test]
     fn the_definition_names_the_resource() {
-        let definition = definition();
-        let spec = &definition["spec"];
-        let (group, plural) = (DtabResource::GROUP, DtabResource::URL_PATH_SEGMENT);
-        assert_eq!(definition["metadata"]["name"], format!("{plural}.{group}"));
-        assert_eq!((&spec["group"], &spec["scope"]), (&json!(group), &json!("Namespaced")));
-        assert_eq!(spec["names"]["kind"], DtabResource::KIND);
-        assert_eq!(spec["names"]["plural"], plural);
-        let versions = spec["versions"].as_array().unwrap();
-        assert_eq!(versions.len(), 1);
-        assert_eq!(versions[0]["name"], DtabResource::VERSION);
-        assert!(versions[0]["subresources"]["status"].is_object(), "the status is written by itself");
+        assert_named::<DtabResource>(&definition("crd.yaml", "Dtab"));
     }
 
     #[test]
@@ -160,31 +119,16 @@ mod tests {
             DtabStatus { observed_generation: Some(1), entries: Some(2), conditions: vec![condition] };
         let (metadata, spec) = (ObjectMeta::default(), DtabSpec { dtab: text() });
         let full = DtabResource { metadata, spec, status: Some(status) };
-        let mut value = serde_json::to_value(full).unwrap();
-        value["apiVersion"] = DtabResource::API_VERSION.into();
-        value["kind"] = DtabResource::KIND.into();
-        let schema = &definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-        // The API server describes metadata itself.
-        assert_eq!(schema["properties"]["metadata"], json!({ "type": "object" }));
-        let mut schema = schema.clone();
-        schema["properties"]["metadata"]["properties"] = json!({});
-        assert_described(&schema, &value, "Dtab");
-        assert_eq!(schema["required"], json!(["spec"]));
-        assert_eq!(schema["properties"]["spec"]["required"], json!(["dtab"]));
+        let definition = definition("crd.yaml", "Dtab");
+        assert_complete::<DtabResource>(&definition, serde_json::to_value(full).unwrap());
+        assert_eq!(schema(&definition)["properties"]["spec"]["required"], json!(["dtab"]));
     }
 
     #[test]
     fn columns_show_what_is_there() {
-        let columns = definition()["spec"]["versions"][0]["additionalPrinterColumns"].clone();
-        let shown: Vec<_> = columns
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|column| (column["name"].as_str().unwrap(), column["jsonPath"].as_str().unwrap()))
-            .collect();
         let accepted = |field: &str| format!(".status.conditions[?(@.type==\"{ACCEPTED}\")].{field}");
         assert_eq!(
-            shown,
+            columns(&definition("crd.yaml", "Dtab")),
             [
                 ("Accepted", &*accepted("status")),
                 ("Entries", ".status.entries"),
