@@ -17,6 +17,7 @@ mod embedded;
 mod error;
 mod file;
 mod item;
+pub mod kubernetes;
 mod object;
 mod open;
 mod overlay;

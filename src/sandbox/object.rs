@@ -176,6 +176,15 @@ impl Sandbox {
         printed.collect::<Vec<_>>().join(", ")
     }
 
+    /// Returns whether another version of it says the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let Self { id, key, created, expires, owner, labels, values, dtab, destinations, version: _ } = self;
+        (id, key, created, expires, owner)
+            == (&other.id, &other.key, &other.created, &other.expires, &other.owner)
+            && (labels, values, dtab) == (&other.labels, &other.values, &other.dtab)
+            && destinations == &other.destinations
+    }
+
     /// Returns whether it has ended at `now`.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|at| now >= at)
