@@ -19,6 +19,7 @@ mod pages;
 mod query;
 mod response;
 mod routed;
+mod sandboxes;
 mod server;
 mod state;
 
@@ -30,6 +31,7 @@ use crate::interpret::{NamerHandle, Namers, Naming};
 use crate::kubernetes::ApiClients;
 use crate::name::Path;
 use crate::proxy::EndpointRegistry;
+use crate::sandbox::SandboxTable;
 use crate::store::DtabStore;
 use crate::telemetry::Registry;
 use std::sync::Arc;
@@ -68,6 +70,8 @@ pub struct RouterView {
     pub prefix: Path,
     /// The dtab and namers that apply to a request without overrides, live.
     pub naming: watch::Receiver<Naming>,
+    /// All sandboxes, live.
+    pub sandboxes: watch::Receiver<Arc<SandboxTable>>,
     /// The store that holds more of its dtab, if there is one.
     pub store: Option<DtabStore>,
     /// Its listeners.

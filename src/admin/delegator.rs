@@ -11,9 +11,11 @@ use super::response::{PageResponse, json, text};
 use super::{AdminState, RouterView};
 use crate::interpret::{AnswerTable, DelegationOutcome, Explore, NamerHandle, delegate, render, settle};
 use crate::name::{Dtab, ParseError, Path};
+use crate::sandbox::Overlay;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode, header};
+use jiff::Timestamp;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -42,6 +44,8 @@ struct DelegationParameters {
     namespace: Option<String>,
     /// The name to resolve.
     path: Option<String>,
+    /// The keys of sandboxes that a request would carry, joined by `+`.
+    sandbox: Option<String>,
     /// The overrides that a request would carry.
     dtab: Option<String>,
     /// The dtab that takes the place of the router's own.
@@ -52,6 +56,7 @@ struct DelegationParameters {
 #[derive(Debug)]
 struct DelegationQuery {
     path: Path,
+    sandbox: String,
     /// The overrides as they were written.
     written: String,
     dtab: Dtab,
@@ -74,6 +79,7 @@ fn query_parameters(request: &Request<Incoming>) -> DelegationParameters {
     DelegationParameters {
         namespace: get("namespace"),
         path: get("path"),
+        sandbox: get("sandbox"),
         dtab: get("dtab"),
         base_dtab: get("baseDtab"),
     }
@@ -126,10 +132,12 @@ async fn explain_name(
     let reading = tokio::task::spawn_blocking(move || parse(&parameters)).await;
     // An error is a panic of the blocking task, or the end of the runtime.
     let reading = reading.map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
-    let DelegationQuery { path, written, dtab: own, base } = reading?;
+    let DelegationQuery { path, sandbox, written, dtab: own, base } = reading?;
     let naming = router.naming.borrow().clone();
     let base = base.unwrap_or(naming.dtab);
-    let dtab = base.concat(&own);
+    let overlay = Overlay::new(&router.sandboxes.borrow(), &sandbox, Timestamp::now());
+    let under = base.concat(overlay.dtab());
+    let dtab = under.concat(&own);
     let mut answers = AnswerTable::new(namer_handle.clone(), naming.namers);
     let settled = timeout(WAIT, settle(&dtab, &path, Explore::All, &mut answers)).await;
     let delegation = settled.unwrap_or_else(|_| {
@@ -141,8 +149,11 @@ async fn explain_name(
         DelegationOutcome::Bound(_) | DelegationOutcome::Failed(_) => StatusCode::OK,
     };
     let mut tree = render::json(&delegation).with_outcome(&delegation).with_staleness(&answers);
-    if !own.is_empty() {
-        tree = tree.with_override(overriding::report(&delegation, base.len(), &written, router));
+    let origins = overlay.origins(base.len());
+    if !own.is_empty() || !overlay.is_empty() {
+        let mut report = overriding::report(&delegation, under.len(), &written, router);
+        report.warnings.splice(0..0, overriding::sandbox_warnings(&overlay, &delegation, base.len()));
+        tree = tree.with_override(report).with_origins(&origins);
     }
     Ok(json(status, &tree, false))
 }
@@ -168,6 +179,7 @@ fn choose_router<'a>(
 fn parse(parameters: &DelegationParameters) -> Result<DelegationQuery, DelegationError> {
     let invalid = |what: &str, error: &ParseError| bad_request(&format!("Invalid {what}: {error}"));
     let dtab = |what, text: &str| text.parse().map_err(|error| invalid(what, &error));
+    let sandbox = parameters.sandbox.clone().unwrap_or_default();
     let written = parameters.dtab.clone().unwrap_or_default();
     let own = dtab("dtab", &written)?;
     let base = parameters.base_dtab.as_deref().map(|text| dtab("baseDtab", text)).transpose()?;
@@ -176,7 +188,7 @@ fn parse(parameters: &DelegationParameters) -> Result<DelegationQuery, Delegatio
         .as_deref()
         .ok_or_else(|| bad_request("Invalid path: the parameter path is missing"))?;
     let path = path.parse().map_err(|error| invalid("path", &error))?;
-    Ok(DelegationQuery { path, written, dtab: own, base })
+    Ok(DelegationQuery { path, sandbox, written, dtab: own, base })
 }
 
 /// Returns a refusal with 400.

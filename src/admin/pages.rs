@@ -3,11 +3,12 @@
 use super::metrics::{metrics_json, openmetrics};
 use super::query::Query;
 use super::response::{HTML, PageResponse, json, respond, text};
-use super::{AdminState, delegator, origin, routed, state};
+use super::{AdminState, delegator, origin, routed, sandboxes, state};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// A page of the admin server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ enum AdminPage {
     InterpreterState,
     ClientState,
     Routers,
+    Sandboxes,
     Delegator,
     /// A text that never changes, after its media type.
     Asset(&'static str, &'static str),
@@ -66,8 +68,9 @@ const PAGES: &[PageRow] = &[
         "/delegator.json",
         AdminPage::Delegator,
         GET_POST,
-        "the same for programs; takes namespace=, path=, dtab=, baseDtab=",
+        "the same for programs; takes namespace=, path=, sandbox=, dtab=, baseDtab=",
     ),
+    row("/sandboxes.json", AdminPage::Sandboxes, GET, "sandboxes and groups, and their entries; takes key="),
     row("/routers.json", AdminPage::Routers, GET, "each router's label, prefix and dtab"),
     row("/admin/ping", AdminPage::Ping, GET, "answers while the process is alive"),
     row("/admin/live", AdminPage::Live, GET, "the same, for a liveness probe"),
@@ -152,6 +155,11 @@ pub(super) async fn answer(request: Request<Incoming>, state: &AdminState) -> Pa
         AdminPage::InterpreterState => state::interpreter_state(&state.routers.borrow(), variable),
         AdminPage::ClientState => state::client_state(&state.endpoint_registry),
         AdminPage::Routers => state::routers(&state.routers.borrow()),
+        AdminPage::Sandboxes => {
+            // Every router has the same ones.
+            let table = state.routers.borrow().first().map(|router| Arc::clone(&router.sandboxes.borrow()));
+            sandboxes::list(&table.unwrap_or_default(), Query::of(request.uri()))
+        }
         AdminPage::Delegator => delegator::explain(request, state).await,
         AdminPage::Asset(media_type, content) => respond(StatusCode::OK, media_type, content),
     }

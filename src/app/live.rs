@@ -77,7 +77,7 @@ impl LiveConfig {
         let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes };
         let channels = AdminChannels {
             config: watch::Sender::new(config.to_json()),
-            routers: watch::Sender::new(router_views(&config, &bases, opened)),
+            routers: watch::Sender::new(router_views(&config, &bases, &sandboxes, opened)),
             namers: watch::Sender::new(namers.namers().clone()),
         };
         Ok(Self {
@@ -169,7 +169,7 @@ impl LiveConfig {
         let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes };
         self.settings.send_replace(settings::routers(&config, &self.bases, &parts));
         self.channels.config.send_replace(config.to_json());
-        self.channels.routers.send_replace(router_views(&config, &self.bases, opened));
+        self.channels.routers.send_replace(router_views(&config, &self.bases, &sandboxes, opened));
         self.channels.namers.send_replace(namers.namers().clone());
         (self.config, self.namers, self.ingresses, self.keys) = (config, namers, ingresses, keys);
         self.sandboxes = sandboxes;
@@ -221,6 +221,7 @@ async fn open_stores(stores: &DtabStores, routers: &[Router]) -> Result<Vec<Opti
 fn router_views(
     config: &Config,
     bases: &[RouterNaming],
+    sandboxes: &Sandboxes,
     stores: Vec<Option<DtabStore>>,
 ) -> Vec<admin::RouterView> {
     let views =
@@ -228,6 +229,7 @@ fn router_views(
             label: router.label.clone(),
             prefix: router.dst_prefix.clone(),
             naming: base.naming(),
+            sandboxes: sandboxes.table(),
             store,
             listeners: router.servers.iter().map(listener_view).collect(),
         });

@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             Err(text) => return fail(&text),
         };
         let base = stored.concat(&router.dtab);
-        let origins = origins(&overlay, base.len());
+        let origins = overlay.origins(base.len());
         let dtab = base.concat(overlay.dtab()).concat(&dtab);
         match explain(&config, router, &dtab, &path, wait).await {
             Ok(delegation) => show(&delegation, &origins, arguments.json),
@@ -135,12 +135,6 @@ fn known_keys(table: &SandboxTable) -> String {
         }
         _ => format!("there are {}", keys.join(", ")),
     }
-}
-
-/// Returns the origins of the entries of a dtab, in which those of the sandboxes follow so many others.
-fn origins(overlay: &Overlay, before: usize) -> Vec<Option<String>> {
-    let of_sandbox = |at| overlay.sandbox_at(at).map(|sandbox| format!("sandbox {}", sandbox.id));
-    std::iter::repeat_n(None, before).chain((0..overlay.dtab().len()).map(of_sandbox)).collect()
 }
 
 /// Returns the router of a label; without one, the only router there is.

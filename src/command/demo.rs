@@ -178,6 +178,9 @@ One request asks for world-v2, two hops away:
 So does one whose callers pass on baggage, as OpenTelemetry does, and nothing of this router's:
   curl -H 'Host: www.hello.world' -H 'baggage: dtab=%2Fhost%2Fworld%3D%3E%2Fsrv%2Fworld-v2' localhost:{ingress}
 
+And one that has the key of a sandbox in its baggage (pr-7 is in the demo's configuration):
+  curl -H 'Host: www.hello.world' -H 'baggage: sd-routing-key=pr-7' localhost:{ingress}
+
 A typo is pointed at:
   curl -H 'Host: www.hello.world' -H 'l5d-dtab: /host/world = /srv/world-v2;' localhost:{ingress}
 

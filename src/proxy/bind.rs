@@ -9,8 +9,7 @@ mod texts;
 pub use self::request_dtab::RequestDtab;
 
 use self::texts::{
-    check_destinations, check_sandboxes, empty_branch_text, ends_text, fallback_text, lost_text,
-    unroutable_text,
+    check_destinations, empty_branch_text, ends_text, fallback_text, lost_text, unroutable_text,
 };
 use super::error::Error;
 use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
@@ -398,7 +397,7 @@ impl Bindings {
                 Err(BindFailure::Unroutable(text.into()))
             }
             DelegationOutcome::Bound(tree) => check_destinations(&steered, &delegation, dtab.limits())
-                .and_then(|()| check_sandboxes(&delegation, base, dtab))
+                .and_then(|()| dtab.overlay().check_destinations(&delegation, base))
                 .map_err(|text| BindFailure::Refused(text.into()))
                 .map(|()| {
                     let sampler = Sampler::new(tree);

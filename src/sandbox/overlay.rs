@@ -2,10 +2,12 @@
 
 use super::object::Sandbox;
 use super::table::{SandboxTable, TableEntry, Unknown};
+use crate::interpret::{Delegation, steered_leaves};
 use crate::name::{Dentry, Dtab};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use std::iter;
 use std::sync::Arc;
 
 /// The separator of keys.
@@ -189,6 +191,40 @@ impl Overlay {
     /// Returns the reason why an unknown key may exist.
     pub const fn unsettled(&self) -> Option<&Unknown> {
         self.unsettled.as_ref()
+    }
+
+    /// Returns the origins of the entries of a dtab in words, in which those of the sandboxes follow so many others; the entries
+    /// after them have none.
+    pub fn origins(&self, before: usize) -> Vec<Option<String>> {
+        let of_sandbox = |at| self.sandbox_at(at).map(|sandbox| format!("sandbox {}", sandbox.id));
+        iter::repeat_n(None, before).chain((0..self.dtab.len()).map(of_sandbox)).collect()
+    }
+
+    /// Checks that each sandbox allows every leaf of a delegation to which its entries lead, which follow `base` others in the
+    /// delegation's dtab.
+    ///
+    /// # Errors
+    ///
+    /// The first leaf that is not allowed, in words.
+    pub fn check_destinations(&self, delegation: &Delegation, base: usize) -> Result<(), String> {
+        for sandbox in &self.sandboxes {
+            let is_its = |position: usize| {
+                let of = position.checked_sub(base).and_then(|position| self.sandbox_at(position));
+                of.is_some_and(|other| other.version() == sandbox.version())
+            };
+            let steered = steered_leaves(delegation, is_its);
+            let Some((id, _)) = steered.into_keys().find(|(id, _)| !sandbox.allows_destination(id)) else {
+                continue;
+            };
+            let allowed = sandbox.allowed_destinations();
+            return Err(format!(
+                "The sandbox {} is refused: it leads to {id}, and its entries may lead to {} only \
+                 (`sandboxes.overrides.destinations`).",
+                sandbox.id,
+                if allowed.is_empty() { "no namer of this router" } else { &allowed },
+            ));
+        }
+        Ok(())
     }
 
     /// Returns whether one of the sandboxes has ended at `now`.

@@ -165,6 +165,7 @@ async fn the_demo_works_as_printed() {
         (200, vec!["Hello (127.0.0.1:", world, ")!!"]),
         (200, vec!["Hello (127.0.0.1:", earth, ")!!"]),
         (200, vec!["Hello (127.0.0.1:", earth, ")!!"]),
+        (200, vec!["Hello (127.0.0.1:", earth, ")!!"]),
         (400, vec!["/host/world = /srv/world-v2;", "^"]),
         (200, vec!["Hello (127.0.0.1:", world]),
         (200, vec!["Hello (127.0.0.1:", "[204 No Content]"]),

@@ -47,6 +47,7 @@ mod reference;
 mod reloading;
 mod repeating;
 mod sandbox_command;
+mod sandbox_requests;
 mod sandboxes_config;
 mod signing;
 mod snapshots;

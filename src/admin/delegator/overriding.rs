@@ -4,6 +4,7 @@ use crate::admin::{ListenerView, RouterView};
 use crate::context::{OverrideSource, decode_overrides};
 use crate::interpret::render::OverrideReport;
 use crate::interpret::{Delegation, Step, StepKind, lost_shares, percent, steered_leaves, unbound_entry};
+use crate::sandbox::Overlay;
 use std::collections::BTreeSet;
 
 /// Returns the report of an override, as it was written, whose entries follow `base_entries` others in the delegation's dtab.
@@ -38,6 +39,27 @@ fn warnings(delegation: &Delegation, base_entries: usize) -> Vec<String> {
             let percent = percent(lost.share);
             warnings.push(format!("{entry:#} loses {percent} %, which the branches that are left take"));
         }
+    }
+    warnings
+}
+
+/// Returns what a caller would be told of the sandboxes, whose entries follow `base` others in the delegation's dtab.
+pub(super) fn sandbox_warnings(overlay: &Overlay, delegation: &Delegation, base: usize) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(unknown) = overlay.unknown() {
+        warnings.push(match overlay.unsettled() {
+            None => format!("no sandbox has the key {unknown}, or it has ended"),
+            Some(_) => format!("it is not known yet whether there is a sandbox {unknown}"),
+        });
+    }
+    warnings.extend(overlay.refused().map(str::to_owned));
+    if let Some(conflicts) = overlay.conflicts() {
+        warnings.push(format!("the sandboxes differ, and the last one wins: {conflicts}"));
+    }
+    warnings.extend(overlay.check_destinations(delegation, base).err());
+    let unbound = unbound_entry(delegation, base..base + overlay.dtab().len());
+    if let Some(entry) = unbound.and_then(|position| delegation.dtab.iter().nth(position)) {
+        warnings.push(format!("{entry:#} of a sandbox leads nowhere: the baseline answers"));
     }
     warnings
 }

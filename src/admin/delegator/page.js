@@ -12,6 +12,9 @@ const MOST_ROUNDS = 3;
 const MOST_DEPTH = 30;
 // How many names are tried for one that leads somewhere.
 const MOST_EXAMPLES = 12;
+// How many keys and entries of sandboxes are shown.
+const MOST_KEYS = 16;
+const MOST_CHANGES = 50;
 
 let routers = [];
 let asking = null;
@@ -65,7 +68,8 @@ function age(path, namers) {
 // The entry that led to a step: its number in the dtab, as `signpost delegate` counts, and the entry.
 function entryOf(node, base) {
   const parts = [" ", element("span", "soft", `${node.entry + 1}:`), " ", element("code", "entry", arrow(node.dentry))];
-  if (node.entry >= base) parts.push(" ", element("span", "own", "from the override"));
+  if (node.origin) parts.push(" ", element("span", "own", `from the ${node.origin}`));
+  else if (node.entry >= base) parts.push(" ", element("span", "own", "from the override"));
   return parts;
 }
 
@@ -111,6 +115,9 @@ function clear() {
   showList("warnings", []);
   showList("listeners", []);
   at("following").hidden = true;
+  showList("changes", []);
+  at("changed").hidden = true;
+  at("keep").hidden = true;
   at("answer").replaceChildren();
   at("answer").hidden = true;
   showError("");
@@ -184,8 +191,71 @@ function draw(tree, namers) {
   showList("warnings", tree.override?.warnings ?? []);
   showList("listeners", tree.override?.listeners ?? []);
   at("following").hidden = !tree.override;
+  showKeeping();
   at("answer").replaceChildren(element("ul", "", step(tree, { base, namers }, "", true)));
   at("answer").hidden = false;
+}
+
+// Indents each line of a text.
+const indented = (text, blanks) => text.trim().split("\n").map((line) => blanks + line.trim()).join("\n");
+
+// Shows the override that was tried as a sandbox, to be copied.
+function showKeeping() {
+  const dtab = at("override").value;
+  at("keep").hidden = dtab.trim() === "";
+  at("manifest").textContent = `apiVersion: signpost.dev/v1alpha1
+kind: Sandbox
+metadata:
+  name: my-branch
+spec:
+  ttl: 8h
+  dtab: |
+${indented(dtab, "    ")}
+`;
+  at("item").textContent = `- name: my-branch
+  dtab: |
+${indented(dtab, "    ")}
+`;
+}
+
+// Shows the names that the sandboxes of these keys change, and where each of them leads.
+async function showChanges(router, keys, isWanted) {
+  const found = await Promise.all(
+    keys.split("+").filter(Boolean).slice(0, MOST_KEYS).map((key) => asked(`sandboxes.json?key=${encodeURIComponent(key)}`)),
+  );
+  const entries = found.flatMap(({ sandboxes }) => sandboxes.flatMap(({ dtab }) => dtab));
+  const lines = await Promise.all(entries.slice(0, MOST_CHANGES).map((entry) => change(router, keys, entry)));
+  if (!isWanted()) return;
+  if (entries.length > MOST_CHANGES) lines.push(element("li", "soft", `${entries.length - MOST_CHANGES} more`));
+  at("changes").replaceChildren(...lines);
+  at("changes").hidden = false;
+  at("changed").hidden = lines.length === 0;
+}
+
+// The line of one entry: it is not ready while its name leads nowhere, or elsewhere than it says.
+async function change(router, keys, entry) {
+  const line = element("li", "", element("code", "entry", arrow(entry)), " ");
+  if (entry.prefix.includes("*")) {
+    line.append(element("span", "soft", "stands for many names: try one of them"));
+    return line;
+  }
+  const response = await delegate({ namespace: router, path: entry.prefix, sandbox: keys, dtab: "" }).catch(() => null);
+  const tree = response?.headers.get("Content-Type") === "application/json" ? await response.json() : null;
+  const isReady = tree && leads(tree) && !tree.override?.warnings.some((warning) => /leads nowhere|is refused/.test(warning));
+  const said = tree ? tree.outcome : "the router does not answer";
+  line.append(element("span", isReady ? "good" : "bad", `${isReady ? "ready" : "not ready"}: ${said}`));
+  return line;
+}
+
+// Offers the keys of the sandboxes that there are.
+async function showSandboxes() {
+  const { sandboxes } = await asked("sandboxes.json").catch(() => ({ sandboxes: [] }));
+  const option = ({ key, id, owner }) => {
+    const made = element("option", "", owner ? `${id}, ${owner}` : id);
+    made.value = key;
+    return made;
+  };
+  at("sandboxes").replaceChildren(...sandboxes.map(option));
 }
 
 const delegate = (question, signal) =>
@@ -229,7 +299,7 @@ async function ask() {
   asking = mine;
   clear();
   at("outcome").textContent = "Asking…";
-  const question = { namespace: at("router").value, path: at("path").value, dtab: at("override").value };
+  const question = { namespace: at("router").value, path: at("path").value, sandbox: at("sandbox").value.trim(), dtab: at("override").value };
   try {
     const response = await delegate(question, mine.signal);
     const isTree = response.headers.get("Content-Type") === "application/json";
@@ -242,6 +312,7 @@ async function ask() {
       if (asking !== mine) return;
       draw(answer, namers);
       showKnown();
+      if (question.sandbox) await showChanges(question.namespace, question.sandbox, () => asking === mine);
     } else showError(answer.trimEnd());
   } catch (error) {
     if (asking !== mine) return;
@@ -269,6 +340,7 @@ function follow() {
   const isKnown = routers.some((router) => router.label === label);
   if (isKnown) at("router").value = label;
   at("path").value = said.get("path") ?? "";
+  at("sandbox").value = said.get("sandbox") ?? "";
   at("override").value = said.get("dtab") ?? "";
   if (said.has("known")) at("known").open = true;
   showRouter();
@@ -282,6 +354,7 @@ function follow() {
 function submit(event) {
   event.preventDefault();
   const said = new URLSearchParams({ router: at("router").value, path: at("path").value });
+  if (at("sandbox").value) said.set("sandbox", at("sandbox").value.trim());
   if (at("override").value) said.set("dtab", at("override").value);
   if (at("known").open) said.set("known", "");
   const hash = `#${said}`;
@@ -301,6 +374,7 @@ async function start() {
     showError(`The router does not answer: ${error.message}`);
     return;
   }
+  showSandboxes();
   at("router").replaceChildren(...routers.map(({ label }) => element("option", "", label)));
   follow();
 }

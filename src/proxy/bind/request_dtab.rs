@@ -31,6 +31,11 @@ impl RequestDtab {
         &self.overrides
     }
 
+    /// Returns the sandboxes with their entries.
+    pub(super) fn overlay(&self) -> &Overlay {
+        &self.overlay
+    }
+
     /// Returns how many of the entries are those of sandboxes, which come first.
     pub(super) fn sandbox_entries(&self) -> usize {
         self.overlay.dtab().len()

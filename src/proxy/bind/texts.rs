@@ -3,7 +3,7 @@
 use super::RequestDtab;
 use crate::context::OverrideLimits;
 use crate::interpret::render::dead_ends;
-use crate::interpret::{Delegation, LostShare, SteeredLeaves, percent, steered_leaves};
+use crate::interpret::{Delegation, LostShare, SteeredLeaves, percent};
 use crate::name::Dtab;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,33 +25,6 @@ pub(super) fn check_destinations(
          {allowed} only (`overrides.destinations`).",
     );
     Err(text)
-}
-
-/// Checks that each sandbox allows every leaf to which its entries lead: one that is not allowed refuses the whole. `base` is
-/// the number of entries before those of the request.
-pub(super) fn check_sandboxes(
-    delegation: &Delegation,
-    base: usize,
-    dtab: &RequestDtab,
-) -> Result<(), String> {
-    for sandbox in dtab.sandboxes() {
-        let is_its = |position: usize| {
-            let sandbox_at = position.checked_sub(base).and_then(|position| dtab.sandbox_at(position));
-            sandbox_at.is_some_and(|other| other.version() == sandbox.version())
-        };
-        let steered = steered_leaves(delegation, is_its);
-        let Some((id, _)) = steered.into_keys().find(|(id, _)| !sandbox.allows_destination(id)) else {
-            continue;
-        };
-        let allowed = sandbox.allowed_destinations();
-        return Err(format!(
-            "The sandbox {} is refused: it leads to {id}, and its entries may lead to {} only \
-             (`sandboxes.overrides.destinations`).",
-            sandbox.id,
-            if allowed.is_empty() { "no namer of this router" } else { &allowed },
-        ));
-    }
-    Ok(())
 }
 
 /// Returns the entry of a sandbox that leads nowhere, after the key of the sandbox.
