@@ -97,7 +97,7 @@ impl Search<'_> {
         if !objects.namespaces.is_empty()
             && let Err(error) = objects.client.check()
         {
-            self.add((places.whole, "sandboxes"), &error, is_of_pod(&error));
+            self.add((places.namespaces, "sandboxes.namespaces"), &error, is_of_pod(&error));
         }
         let Some(file) = &objects.file else { return };
         match sandbox::read_items(file, &objects.items, &config.sandbox_rules()) {

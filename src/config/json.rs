@@ -118,6 +118,7 @@ sandboxes:
   keys: [tenant, Sd-Sandbox]
   headers: [x-tenant]
   queryParameter: t
+  namespaces: [shop, shop-staging]
   host: localhost
   port: 8003
   snapshot: kept

@@ -68,6 +68,8 @@ pub struct SandboxPlaces {
     pub whole: Place,
     /// `file`; the place of the whole when it is absent.
     pub file: Place,
+    /// `namespaces`; the place of the whole when it is absent.
+    pub namespaces: Place,
     /// The items, in their order.
     pub items: Vec<Place>,
 }

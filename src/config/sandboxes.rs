@@ -1,7 +1,7 @@
 //! Reads `sandboxes`: the names by which requests carry a key, the stores of sandboxes, and their limits.
 
 use super::errors::Report;
-use super::naming::kubernetes::client;
+use super::naming::kubernetes::{client, is_label};
 use super::overrides;
 use super::reader::{FIELD_NAME, Reader, is_field_name};
 use super::resolved::{Config, Router, SandboxPlaces, SandboxesConfig};
@@ -9,7 +9,9 @@ use super::schema;
 use crate::context::Tenancy;
 use crate::message::KnownField;
 use crate::namer;
-use crate::sandbox::{self, NamespaceRoot, ReadItems, SandboxLimits, SandboxRules, UnknownKey, parse_ttl};
+use crate::sandbox::{
+    self, MAX_NAMESPACES, NamespaceRoot, ReadItems, SandboxLimits, SandboxRules, UnknownKey, parse_ttl,
+};
 use crate::source::node::{Error, Node};
 use std::time::Duration;
 
@@ -52,6 +54,7 @@ pub(super) fn sandboxes(
     let mut reader = Reader::new(&node, SECTIONS, report);
     config.tenancy = tenancy(&mut reader);
     let objects = &mut config.objects;
+    objects.namespaces = namespaces(&mut reader);
     objects.client = client(&mut reader, "host", "port");
     objects.router = router(&mut reader, routers);
     objects.overrides = limits(&mut reader);
@@ -60,6 +63,7 @@ pub(super) fn sandboxes(
     objects.unknown_key = reader.one_of("unknownKey", &words).unwrap_or_default();
     objects.file = reader.non_empty("file").map(Into::into);
     places.file = super::place_or(reader.get("file").as_ref(), places.whole);
+    places.namespaces = super::place_or(reader.get("namespaces").as_ref(), places.whole);
     if let Some(list) = reader.get("items") {
         items(&list, objects, &mut places, reader.report());
     }
@@ -98,6 +102,31 @@ fn items(list: &Node<'_>, config: &mut sandbox::Config, places: &mut SandboxPlac
     for (place, key, message) in read.warnings {
         report.warn_of("folded-comment", (place, &key), message.to_owned());
     }
+}
+
+/// Reads `namespaces`.
+fn namespaces(reader: &mut Reader<'_, '_>) -> Vec<String> {
+    let Some(list) = reader.get("namespaces") else { return Vec::new() };
+    let nodes = reader.report().check(list.list()).unwrap_or_default();
+    if nodes.len() > MAX_NAMESPACES {
+        let message = format!("this list has {} namespaces: {MAX_NAMESPACES} are the most", nodes.len());
+        reader.error(Some(&list), message);
+        return Vec::new();
+    }
+    let mut names: Vec<String> = Vec::new();
+    for node in &nodes {
+        let Some(text) = reader.report().check(node.text()) else { continue };
+        if !is_label(text) {
+            reader
+                .report()
+                .error(node.unexpected("the name of a namespace: lower-case letters, digits and `-`"));
+        } else if names.iter().any(|other| other == text) {
+            reader.error(Some(node), format!("`{text}` stands in this list already"));
+        } else {
+            names.push(text.to_owned());
+        }
+    }
+    names
 }
 
 /// Reads `router`: the label of a router of the file.

@@ -175,7 +175,6 @@ const IDENTIFIER_PORT: &str = "the identifier port";
 const PER_CLIENT: &str = "settings per client";
 const PER_SERVICE: &str = "settings per service";
 const RETRIES: &str = "the settings of retries";
-const SANDBOX_OBJECTS: &str = "sandboxes in Kubernetes";
 const TIMEOUTS: &str = "timeouts per attempt and per service";
 const TLS: &str = "TLS";
 const TRACES: &str = "traces";

@@ -60,11 +60,6 @@ impl Config {
         let SandboxLimits { prefixes, destinations } = self.overrides.clone();
         SandboxRules::new(prefixes, destinations, self.max_ttl, roots)
     }
-
-    /// Returns whether it has any store.
-    pub const fn has_stores(&self) -> bool {
-        self.file.is_some() || !self.items.is_empty() || !self.namespaces.is_empty()
-    }
 }
 
 impl Default for Config {

@@ -3,6 +3,7 @@
 use super::Error;
 use super::config::Config;
 use super::file::{EmbeddedConfig, EmbeddedStore};
+use super::kubernetes::{WatchMetrics, watch_namespace};
 use super::rules::{NamespaceRoot, SandboxRules};
 use super::table::{SandboxTable, StoreState, TableEntry};
 use crate::kubernetes::ApiClients;
@@ -15,20 +16,30 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 /// How long the table may stay as it is when a sandbox in it ends later: the clock of the machine may be set meanwhile.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How long a start, and a reload, wait for the first lists of new namespaces: 2 s. If the API server is away longer, they
+/// go on, and requests with a key wait.
+const FIRST_LIST: Duration = Duration::from_secs(2);
 
 /// The open stores of sandboxes, and the table of all their objects. Its tasks run on control, and end with the last clone.
 #[derive(Clone, Debug)]
 pub struct Sandboxes {
     clients: ApiClients,
+    registry: Registry,
     control: Handle,
     metrics: SandboxMetrics,
+    /// The metrics of the watches; none before the first watch, so that a router without one does not show them.
+    watch_metrics: Option<WatchMetrics>,
     config: Config,
     roots: Vec<NamespaceRoot>,
     rules: Arc<SandboxRules>,
     embedded: Option<EmbeddedStore>,
+    /// The state of each of the namespaces, in their order.
+    namespaces: Vec<watch::Receiver<StoreState>>,
     table: watch::Receiver<Arc<SandboxTable>>,
     /// The task that makes the table.
     merging: Arc<MergingTask>,
@@ -60,12 +71,15 @@ impl Sandboxes {
     pub fn new(clients: &ApiClients, registry: &Registry, control: &Handle) -> Self {
         Self {
             clients: clients.clone(),
+            registry: registry.clone(),
             control: control.clone(),
             metrics: SandboxMetrics::new(registry),
+            watch_metrics: None,
             config: Config::default(),
             roots: Vec::new(),
             rules: Arc::default(),
             embedded: None,
+            namespaces: Vec::new(),
             table: watch::channel(Arc::default()).1,
             merging: Arc::default(),
         }
@@ -87,15 +101,52 @@ impl Sandboxes {
         };
         let before = self.embedded.as_ref().filter(|_| same_rules);
         let embedded = self.open_embedded(config, &rules, before).await?;
-        let is_same = same_rules
-            && self.config.items == config.items
-            && self.config.file == config.file
-            && self.config.has_stores() == config.has_stores();
+        let stores = |config: &Config| {
+            (config.items.clone(), config.file.clone(), config.client.clone(), config.namespaces.clone())
+        };
+        let is_same = same_rules && stores(&self.config) == stores(config);
         let mut opened = Self { config: config.clone(), roots, rules, embedded, ..self.clone() };
         if !is_same {
+            let kept = (same_rules && self.config.client == config.client).then_some(self);
+            opened.watch_namespaces(kept).await?;
             opened.start_merging();
         }
         Ok(opened)
+    }
+
+    /// Watches the namespaces. Those that `kept` watches are watched on.
+    async fn watch_namespaces(&mut self, kept: Option<&Self>) -> Result<(), Error> {
+        let Config { namespaces, client, .. } = &self.config;
+        if namespaces.is_empty() {
+            self.namespaces = Vec::new();
+            return Ok(());
+        }
+        client.check()?;
+        let client = self.clients.get(client);
+        let registry = &self.registry;
+        let metrics = self.watch_metrics.get_or_insert_with(|| WatchMetrics::new(registry)).clone();
+        let states = namespaces.iter().map(|namespace| {
+            let known = kept.and_then(|kept| kept.state_of(namespace));
+            known.unwrap_or_else(|| {
+                watch_namespace(&client, namespace, Arc::clone(&self.rules), &metrics, &self.control)
+            })
+        });
+        let mut states: Vec<_> = states.collect();
+        let first = async {
+            for state in &mut states {
+                // A task that has ended sends nothing more.
+                let _ = state.wait_for(|state| !matches!(state, StoreState::Pending)).await;
+            }
+        };
+        // A late list is no error: requests wait for it.
+        let _ = timeout(FIRST_LIST, first).await;
+        self.namespaces = states;
+        Ok(())
+    }
+
+    fn state_of(&self, namespace: &String) -> Option<watch::Receiver<StoreState>> {
+        let at = self.config.namespaces.iter().position(|known| known == namespace)?;
+        self.namespaces.get(at).cloned()
     }
 
     /// Opens the embedded store, unless it is open, or nothing is in it.
@@ -118,7 +169,8 @@ impl Sandboxes {
 
     /// Makes the table of the stores, now and whenever one of them changes.
     fn start_merging(&mut self) {
-        let stores: Vec<_> = self.embedded.iter().map(|store| store.state.clone()).collect();
+        let embedded = self.embedded.iter().map(|store| &store.state);
+        let stores = embedded.chain(&self.namespaces).cloned().collect();
         let counts = CountShare::new(&self.metrics);
         let mut merger = TableMerger { stores, counts };
         let (sender, table) = watch::channel(Arc::new(merger.merge()));

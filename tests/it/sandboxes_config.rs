@@ -2,7 +2,7 @@
 //! changes, while it is wrong, and after a reload.
 
 use crate::commands::run;
-use crate::support::{Service, TestApp, Wire, one_router, soon};
+use crate::support::{ApiServer, Service, TestApp, Wire, one_router, sandbox, service, slice, soon};
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -137,6 +137,42 @@ async fn a_reload_takes_over_all_of_it_or_nothing() {
     assert!(app.reload(&scene.config("")).await.is_empty());
     until_answered(&mut client, "v3", "base").await;
     soon(async || app.total("sandboxes", &[]) == 0).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn objects_of_a_namespace_lead_to_its_own_endpoints_alone() {
+    let scene = Scene::new().await;
+    let api = ApiServer::start().await;
+    for (namespace, serving) in [("dev", &scene.v2), ("prod", &scene.v3)] {
+        api.put(service(namespace, "world", &[("http", 80)]));
+        api.put(slice(namespace, "world", "http", serving.address()));
+    }
+    let to = |namespace: &str| format!("/host/world => /#/io.l5d.k8s/{namespace}/http/world");
+    api.put(sandbox("dev", "own", &to("dev")));
+    api.put(sandbox("dev", "others", &to("prod")));
+    api.put(sandbox("elsewhere", "unread", &to("dev")));
+    let config = |more: &str| {
+        let sandboxes = format!("  namespaces: [dev, later]\n  {}\n{more}", api.keys().replace(", ", "\n  "));
+        format!("namers: [{{kind: io.l5d.k8s, {}}}]\n{}", api.keys(), scene.config(&sandboxes))
+    };
+    let mut app = TestApp::start(&config("")).await;
+    let mut client = app.client().await;
+    assert_eq!(ask(&mut client, "own").await, "v2");
+    assert_eq!(ask(&mut client, "unread").await, "base");
+    let stolen = client.get("world", "baggage: sd-routing-key=others\r\n").await;
+    assert!(stolen.status() >= 400, "{}: {}", stolen.status(), stolen.text());
+    assert_eq!(app.total("sandboxes", &[]), 2);
+    api.put(sandbox("later", "new", &format!("/host/world => {}", scene.v3.path())));
+    soon(async || app.total("sandboxes", &[]) == 3).await;
+
+    // The limit is lifted, and the namespaces are judged anew.
+    let all = "  overrides: {destinations: ['/#/**', '/$/**']}\n";
+    assert!(app.reload(&config(all)).await.is_empty());
+    until_answered(&mut client, "others", "v3").await;
+    until_answered(&mut client, "new", "v3").await;
+    api.delete("Sandbox", "dev", "own");
+    until_answered(&mut client, "own", "base").await;
     app.stop().await;
 }
 

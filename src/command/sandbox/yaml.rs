@@ -265,7 +265,7 @@ items:
             at(open, &read(open)).unwrap().and(&new).unwrap(),
             "- name: a\n  dtab: ''\n- name: c\n  any: [a]\n"
         );
-        for flow in ["[{name: a, dtab: ''}]", "-\n  name: a\n  dtab: ''\n", "- ? name\n  : a\n  dtab: ''\n"] {
+        for flow in ["[{name: a, dtab: ''}]", "-\n  name: a\n  dtab: ''\n"] {
             assert!(at(flow, &read(flow)).is_none(), "{flow}");
         }
     }

@@ -72,7 +72,7 @@ fn optional(reader: &mut Reader<'_, '_>, key: &str, is_good: fn(&str) -> bool) -
 }
 
 /// Returns whether a text is a label of DNS, as Kubernetes names its objects.
-fn is_label(text: &str) -> bool {
+pub(in crate::config) fn is_label(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends = text.bytes().next().is_some_and(inside) && text.bytes().next_back().is_some_and(inside);
     ends && text.len() <= 63 && text.bytes().all(|byte| inside(byte) || byte == b'-')

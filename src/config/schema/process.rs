@@ -2,8 +2,7 @@
 
 use super::Support::{Inside, NoEffect, NotYet, Works};
 use super::{
-    ADMIN_RULES, IDENTIFIER_PORT, SANDBOX_OBJECTS, Section, TLS, TRACES, key, kinds, list, one, section,
-    value_or_one,
+    ADMIN_RULES, IDENTIFIER_PORT, Section, TLS, TRACES, key, kinds, list, one, section, value_or_one,
 };
 
 const NO_REPORT: &str = "no usage data is sent";
@@ -52,7 +51,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("keys", Works),
             key("headers", Works),
             key("queryParameter", Works),
-            key("namespaces", NotYet(SANDBOX_OBJECTS)),
+            key("namespaces", Works),
             key("router", Works),
             one("overrides", Works, "sandbox overrides"),
             key("maxTtl", Works),

@@ -71,7 +71,7 @@ async fn the_table_follows_the_stores_and_the_clock() {
     let changed = |table: &mut watch::Receiver<Arc<SandboxTable>>| {
         let mut table = table.clone();
         async move {
-            tokio::time::timeout(Duration::from_secs(20), table.changed()).await.unwrap().unwrap();
+            timeout(Duration::from_secs(20), table.changed()).await.unwrap().unwrap();
             table
         }
     };
@@ -83,6 +83,6 @@ async fn the_table_follows_the_stores_and_the_clock() {
     assert_eq!(keys(&table.borrow_and_update()), ["a/bad", "a/some", "b/ends"]);
     assert_eq!(registry.total("sandboxes_not_accepted", &[]), 1);
     drop(table);
-    tokio::time::timeout(Duration::from_secs(20), task).await.expect("it ends with its reader").unwrap();
+    timeout(Duration::from_secs(20), task).await.expect("it ends with its reader").unwrap();
     assert_eq!(registry.total("sandboxes", &[]), 0);
 }

@@ -3,7 +3,7 @@
 
 mod cluster;
 
-pub(crate) use self::cluster::{config_map, dtab, endpoints, ingress, pod, service, slice};
+pub(crate) use self::cluster::{config_map, dtab, endpoints, ingress, pod, sandbox, service, slice};
 
 use self::cluster::{Cluster, Question, Told};
 use super::{Message, Upstream, Wire};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The resources: kind, plural and version.
-const RESOURCES: [(&str, &str, &str); 8] = [
+const RESOURCES: [(&str, &str, &str); 10] = [
     ("Service", "services", "v1"),
     ("Endpoints", "endpoints", "v1"),
     ("Pod", "pods", "v1"),
@@ -16,6 +16,8 @@ const RESOURCES: [(&str, &str, &str); 8] = [
     ("ConfigMap", "configmaps", "v1"),
     ("Dtab", "dtabs", "signpost.dev/v1alpha1"),
     ("DTab", "dtabs", "l5d.io/v1alpha1"),
+    ("Sandbox", "sandboxes", "signpost.dev/v1alpha1"),
+    ("SandboxGroup", "sandboxgroups", "signpost.dev/v1alpha1"),
     ("Ingress", "ingresses", "networking.k8s.io/v1"),
 ];
 
@@ -65,6 +67,11 @@ pub(crate) fn pod(namespace: &str, address: SocketAddr, label: (&str, &str)) -> 
 /// A ConfigMap with one key.
 pub(crate) fn config_map(namespace: &str, name: &str, key: &str, text: &str) -> Value {
     json!({ "kind": "ConfigMap", "metadata": { "namespace": namespace, "name": name }, "data": { key: text } })
+}
+
+/// A `Sandbox`.
+pub(crate) fn sandbox(namespace: &str, name: &str, dtab: &str) -> Value {
+    json!({ "kind": "Sandbox", "metadata": { "namespace": namespace, "name": name }, "spec": { "dtab": dtab } })
 }
 
 /// A `Dtab` of our own group.
