@@ -13,7 +13,7 @@
 //! With a [folder for snapshots](Config::snapshot) the last good answers outlive the process: a start without the API
 //! server serves them, stale from the beginning, until there is a list.
 //!
-//! It writes little: the status of an object, and events.
+//! It writes little: the status of an object, events, a lease; and it deletes an object that has not changed.
 
 mod backoff;
 mod client;

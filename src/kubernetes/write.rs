@@ -1,9 +1,9 @@
-//! Writes to the API server: the status of an object, and events.
+//! Writes to the API server: the status of an object, events, leases, and deletions.
 
 use super::client::ApiClient;
 use super::failure::{ApiFailure, FailureKind};
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,18 +82,83 @@ impl ApiClient {
         .await
     }
 
+    /// Returns an object; none if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached within 30 s, or refuses.
+    pub async fn get<K: WritableResource>(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<K>, WriteError> {
+        self.write(("get", &K::plural(&()), &K::group(&())), namespace, async |api| {
+            Api::<K>::get_opt(&api, name).await
+        })
+        .await
+    }
+
+    /// Replaces an object, if it still has the `resourceVersion` that `object` has.
+    ///
+    /// # Errors
+    ///
+    /// The object has changed, or the server cannot be reached within 30 s, or refuses.
+    pub async fn replace<K: WritableResource + Serialize>(
+        &self,
+        namespace: &str,
+        name: &str,
+        object: &K,
+    ) -> Result<(), WriteError> {
+        let params = PostParams { field_manager: Some(OWNER.to_owned()), ..PostParams::default() };
+        self.write(("update", &K::plural(&()), &K::group(&())), namespace, async |api| {
+            Api::<K>::replace(&api, name, &params, object).await.map(drop)
+        })
+        .await
+    }
+
+    /// Deletes an object, if it is still this one, in this version.
+    ///
+    /// # Errors
+    ///
+    /// The object has changed, or the server cannot be reached within 30 s, or refuses.
+    pub async fn delete<K: WritableResource>(
+        &self,
+        namespace: &str,
+        name: &str,
+        (uid, resource_version): (Option<String>, Option<String>),
+    ) -> Result<(), WriteError> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid, resource_version }),
+            ..DeleteParams::default()
+        };
+        self.write(("delete", &K::plural(&()), &K::group(&())), namespace, async |api| {
+            Api::<K>::delete(&api, name, &params).await.map(drop)
+        })
+        .await
+    }
+
+    /// Returns the namespace of the credentials: that of the pod, or that of the kubeconfig's context; `default` otherwise.
+    ///
+    /// # Errors
+    ///
+    /// There are no credentials.
+    pub async fn default_namespace(&self) -> Result<String, WriteError> {
+        let client = self.connect().await.map_err(|error| WriteError::Forbidden(error.to_string()))?;
+        Ok(client.kube.default_namespace().to_owned())
+    }
+
     /// Writes by `write`, and explains a failure. `right` is the verb, the resource and the group of the right that
     /// is needed.
-    async fn write<K: WritableResource>(
+    async fn write<K: WritableResource, A>(
         &self,
         right: (&str, &str, &str),
         namespace: &str,
-        write: impl AsyncFnOnce(Api<K>) -> kube::Result<()>,
-    ) -> Result<(), WriteError> {
+        write: impl AsyncFnOnce(Api<K>) -> kube::Result<A>,
+    ) -> Result<A, WriteError> {
         let client = self.connect().await.map_err(|error| WriteError::Forbidden(error.to_string()))?;
         let api = Api::namespaced(client.kube.clone(), namespace);
         let failure = match timeout(ANSWER, write(api)).await {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(kube::Error::Api(status))) => {
                 let (verb, resource, group) = right;
                 let text = format!("{} {}: {}", status.code, status.reason, status.message);
