@@ -8,10 +8,10 @@ mod judged;
 mod resource;
 mod watched;
 
+pub use self::judged::{Judgeable, JudgedGroups, JudgedSandboxes};
 pub use self::resource::{ACCEPTED, GroupResource, GroupStatus, READY, SandboxResource, SandboxStatus};
 pub use self::watched::{WatchedGroup, WatchedSandbox};
 
-use self::judged::{JudgedGroups, JudgedSandboxes};
 use super::rules::SandboxRules;
 use super::table::{StoreObjects, StoreState};
 use crate::kubernetes::{ApiClient, GroupState, Metrics, Watches};
@@ -32,6 +32,16 @@ impl WatchMetrics {
     pub fn new(registry: &Registry) -> Self {
         let of = |resource| Metrics::new(registry, resource);
         Self { sandboxes: of("sandboxes"), groups: of("sandboxgroups") }
+    }
+
+    /// Returns the metrics of the watches of sandboxes.
+    pub const fn sandboxes(&self) -> &Metrics {
+        &self.sandboxes
+    }
+
+    /// Returns the metrics of the watches of groups.
+    pub const fn groups(&self) -> &Metrics {
+        &self.groups
     }
 }
 

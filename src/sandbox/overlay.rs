@@ -124,7 +124,7 @@ impl Overlay {
 
     /// Returns the prefixes for which several sandboxes have entries that differ. A prefix below another one is the same
     /// name in this: both entries match what is below it.
-    fn find_conflicts(&self) -> Vec<String> {
+    pub fn find_conflicts(&self) -> Vec<String> {
         let mut conflicts: Vec<String> = Vec::new();
         let used: Vec<_> = self.used().collect();
         for (at, (later, dtab)) in used.iter().enumerate() {

@@ -180,10 +180,28 @@ impl SandboxTable {
         self.next_expiry
     }
 
-    /// Returns why an object with this key is not in use because of another one, if that is so.
+    /// Returns why an object with this key is not in use because of another one, if that is so. A sandbox and a group may
+    /// have one name: [`SandboxTable::sandbox_key_taken`] and [`SandboxTable::group_key_taken`] know the difference.
     pub fn key_taken(&self, id: &ObjectId, key: &Arc<str>) -> Option<Refusal> {
-        let holder = self.entries.get(key)?.id();
-        (holder != id).then(|| Refusal::KeyTaken { key: Arc::clone(key), holder: holder.clone() })
+        self.key_taken_unless(key, |holder| holder.id() == id)
+    }
+
+    /// Returns why a sandbox is not in use because of another object with its key, if that is so.
+    pub fn sandbox_key_taken(&self, sandbox: &Sandbox) -> Option<Refusal> {
+        let is_own = |holder: &TableEntry| matches!(holder, TableEntry::Sandbox(own) if own.id == sandbox.id);
+        self.key_taken_unless(&sandbox.key, is_own)
+    }
+
+    /// Returns why a group is not in use because of another object with its key, if that is so.
+    pub fn group_key_taken(&self, group: &Group) -> Option<Refusal> {
+        let is_own =
+            |holder: &TableEntry| matches!(holder, TableEntry::Group(own) if own.group.id == group.id);
+        self.key_taken_unless(&group.key, is_own)
+    }
+
+    fn key_taken_unless(&self, key: &Arc<str>, is_own: impl Fn(&TableEntry) -> bool) -> Option<Refusal> {
+        let holder = self.entries.get(key).filter(|holder| !is_own(holder))?;
+        Some(Refusal::KeyTaken { key: Arc::clone(key), holder: holder.id().clone() })
     }
 }
 

@@ -1,50 +1,64 @@
 //! The judged objects of a watch, each beside the object that it was made of: what has not changed is not judged again.
 
-use super::watched::{Judgeable, WatchedGroup, WatchedSandbox};
-use crate::sandbox::{Group, Sandbox, SandboxRules};
+use crate::sandbox::{Group, GroupSpec, Sandbox, SandboxRules, SandboxSpec, Written};
 use std::sync::Arc;
 
-/// The sandboxes of a watch.
-#[derive(Debug)]
-pub(super) struct JudgedSandboxes {
-    rules: Arc<SandboxRules>,
-    judged: Judged<WatchedSandbox, Sandbox>,
+/// An object of a watch that can be judged.
+pub trait Judgeable {
+    /// The part that its owner writes.
+    type Spec;
+
+    /// Returns its name, by which the objects of a watch are ordered.
+    fn name(&self) -> &str;
+
+    /// Returns the object as it was written.
+    fn written(&self) -> Written<Self::Spec>;
 }
 
-/// The groups of a watch.
-#[derive(Debug, Default)]
-pub(super) struct JudgedGroups(Judged<WatchedGroup, Group>);
+/// The sandboxes of a watch, judged.
+#[derive(Debug)]
+pub struct JudgedSandboxes<T> {
+    rules: Arc<SandboxRules>,
+    judged: Judged<T, Sandbox>,
+}
+
+/// The groups of a watch, judged.
+#[derive(Debug)]
+pub struct JudgedGroups<T>(Judged<T, Group>);
 
 /// Judged objects, in the order of the names of those that they were made of.
 #[derive(Debug)]
 struct Judged<T, J>(Vec<(Arc<T>, Arc<J>)>);
 
-impl<T, J> Default for Judged<T, J> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl JudgedSandboxes {
-    pub(super) fn new(rules: Arc<SandboxRules>) -> Self {
-        Self { rules, judged: Judged::default() }
+impl<T: Judgeable<Spec = SandboxSpec>> JudgedSandboxes<T> {
+    /// Makes an empty list of sandboxes, which are judged under these rules.
+    pub const fn new(rules: Arc<SandboxRules>) -> Self {
+        Self { rules, judged: Judged(Vec::new()) }
     }
 
-    /// Takes the present objects, in the order of their names, and returns all of them judged.
-    pub(super) fn update(&mut self, objects: &[Arc<WatchedSandbox>]) -> Vec<Arc<Sandbox>> {
+    /// Takes the present objects, in the order of their names, and returns all of them judged, in this order.
+    ///
+    /// A sandbox stays the same value, in the same version, for as long as it says the same: also when the controller
+    /// has written the end that was known already.
+    pub fn update(&mut self, objects: &[Arc<T>]) -> Vec<Arc<Sandbox>> {
         let rules = &self.rules;
         self.judged.update(objects, |object, before| {
             let sandbox = Sandbox::new(&object.written(), rules);
-            // The controller has written the end that was known already: bindings stay.
             before.filter(|before| before.is_same(&sandbox)).map_or_else(|| Arc::new(sandbox), Arc::clone)
         })
     }
 }
 
-impl JudgedGroups {
-    /// Takes the present objects, in the order of their names, and returns all of them judged.
-    pub(super) fn update(&mut self, objects: &[Arc<WatchedGroup>]) -> Vec<Arc<Group>> {
+impl<T: Judgeable<Spec = GroupSpec>> JudgedGroups<T> {
+    /// Takes the present objects, in the order of their names, and returns all of them judged, in this order.
+    pub fn update(&mut self, objects: &[Arc<T>]) -> Vec<Arc<Group>> {
         self.0.update(objects, |object, _| Arc::new(Group::new(&object.written())))
+    }
+}
+
+impl<T> Default for JudgedGroups<T> {
+    fn default() -> Self {
+        Self(Judged(Vec::new()))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `examples/kubernetes/sandbox-crds.yaml` defines them for the API server, with the same fields.
 
-use crate::sandbox::{GroupSpec, SandboxSpec};
+use crate::sandbox::{GroupSpec, ObjectId, SandboxSpec, Written};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -73,6 +73,33 @@ pub const ACCEPTED: &str = "Accepted";
 
 /// The condition that tells whether every destination of the object has endpoints.
 pub const READY: &str = "Ready";
+
+impl SandboxResource {
+    /// Returns the object as it was written, with the end in its status.
+    pub fn written(&self) -> Written<SandboxSpec> {
+        let expires = self.status.as_ref().and_then(|status| status.expires_at);
+        written(&self.metadata, self.spec.clone(), expires)
+    }
+}
+
+impl GroupResource {
+    /// Returns the object as it was written.
+    pub fn written(&self) -> Written<GroupSpec> {
+        written(&self.metadata, self.spec.clone(), None)
+    }
+}
+
+fn written<S>(metadata: &ObjectMeta, spec: S, expires: Option<Timestamp>) -> Written<S> {
+    let namespace = Some(metadata.namespace.as_deref().unwrap_or_default().into());
+    let name = metadata.name.as_deref().unwrap_or_default().into();
+    Written {
+        id: ObjectId { namespace, name },
+        labels: metadata.labels.clone().unwrap_or_default(),
+        created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+        expires,
+        spec,
+    }
+}
 
 /// Implements the traits by which clients know a resource of the group `signpost.dev`.
 macro_rules! resource {

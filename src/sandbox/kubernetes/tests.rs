@@ -24,7 +24,10 @@ fn ready<T>(objects: &[Arc<T>]) -> GroupState<T> {
     GroupState::Ready(GroupView { objects: objects.into(), ..GroupView::default() })
 }
 
-fn judge(judged: &mut JudgedSandboxes, objects: &[Arc<WatchedSandbox>]) -> Vec<(String, u64)> {
+fn judge(
+    judged: &mut JudgedSandboxes<WatchedSandbox>,
+    objects: &[Arc<WatchedSandbox>],
+) -> Vec<(String, u64)> {
     let version = |sandbox: &Arc<Sandbox>| (sandbox.id.to_string(), sandbox.version());
     judged.update(objects).iter().map(version).collect()
 }

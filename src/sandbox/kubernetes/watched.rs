@@ -1,11 +1,11 @@
 //! The parts of both resources that a router keeps: enough to judge them, and nothing that the controller writes but the
 //! end, so that a written status changes nothing.
 
+use super::judged::Judgeable;
 use super::resource::{GroupResource, SandboxResource};
 use crate::kubernetes::WatchedObject;
 use crate::sandbox::{GroupSpec, ObjectId, SandboxSpec, Written};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,28 +29,10 @@ struct WatchedParts<S> {
     spec: S,
 }
 
-/// An object of a store that can be judged.
-pub(super) trait Judgeable {
-    /// The part that its owner writes.
-    type Spec;
-
-    /// Returns its name, by which the objects of a watch are ordered.
-    fn name(&self) -> &str;
-
-    /// Returns the object as it was written.
-    fn written(&self) -> Written<Self::Spec>;
-}
-
 impl<S> WatchedParts<S> {
-    fn new(metadata: ObjectMeta, spec: S, expires: Option<Timestamp>) -> Self {
-        Self {
-            namespace: metadata.namespace.unwrap_or_default().into(),
-            name: metadata.name.unwrap_or_default().into(),
-            created: metadata.creation_timestamp.map(|time| time.0),
-            expires,
-            labels: metadata.labels.unwrap_or_default(),
-            spec,
-        }
+    fn new(Written { id, labels, created, expires, spec }: Written<S>) -> Self {
+        let namespace = id.namespace.unwrap_or_else(|| "".into());
+        Self { namespace, name: id.name, created, expires, labels, spec }
     }
 }
 
@@ -70,17 +52,17 @@ impl<S: Clone> WatchedParts<S> {
 impl WatchedObject for WatchedSandbox {
     type ApiObject = SandboxResource;
 
-    fn from_api(SandboxResource { metadata, spec, status }: Self::ApiObject) -> Self {
-        Self(WatchedParts::new(metadata, spec, status.and_then(|status| status.expires_at)))
+    fn from_api(object: Self::ApiObject) -> Self {
+        Self(WatchedParts::new(object.written()))
     }
 }
 
 impl WatchedObject for WatchedGroup {
     type ApiObject = GroupResource;
 
-    fn from_api(GroupResource { metadata, spec, status: _ }: Self::ApiObject) -> Self {
+    fn from_api(object: Self::ApiObject) -> Self {
         // Its labels say nothing to a router.
-        Self(WatchedParts::new(ObjectMeta { labels: None, ..metadata }, spec, None))
+        Self(WatchedParts::new(Written { labels: BTreeMap::new(), ..object.written() }))
     }
 }
 

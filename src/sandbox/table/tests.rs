@@ -84,6 +84,10 @@ fn groups_consist_of_sandboxes_of_their_namespace() {
     assert_eq!(members("branch"), "a/one a/two - ", "samples have the label branch: feature-<name>");
     assert_eq!(members("some"), " - ", "it has two keys, of which one is allowed");
     assert!(matches!(table.get("one"), Some(TableEntry::Sandbox(_))));
+    // It has the name of that sandbox, too.
+    assert!(table.sandbox_key_taken(&sandboxes[0]).is_none());
+    assert_eq!(table.group_key_taken(&groups[5]).unwrap().reason(), "KeyTaken");
+    assert!(table.group_key_taken(&groups[0]).is_none());
 }
 
 #[test]
