@@ -1,24 +1,27 @@
 //! `signpost sandbox`: makes, shows and removes sandboxes, and prints the request that selects one.
 
+mod cluster;
 mod create;
 mod file;
 mod request;
 mod stored;
 mod yaml;
 
-use self::file::{Change, ItemFile};
+use self::cluster::ClusterStore;
+use self::file::ItemFile;
 use self::stored::{ItemState, StoredItem, table};
 use super::Exit;
 use super::run::{fail, refuse, run_control};
 use crate::config::{self, SandboxesConfig};
 use crate::sandbox::SandboxRules;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How often `wait` looks again.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(250);
 
 /// The command line of `signpost sandbox`.
 #[derive(Debug, Args)]
@@ -26,13 +29,16 @@ const POLL: Duration = Duration::from_millis(100);
     arg_required_else_help = true,
     after_help = "Examples:
   signpost sandbox create --file sandboxes.yaml --name anna-world --entry '/host/world => /srv/world-anna'
-  signpost sandbox wait --file sandboxes.yaml anna-world
-  signpost sandbox curl anna-world http://localhost:4140/ --host world
-  signpost sandbox delete --file sandboxes.yaml anna-world
+  signpost sandbox create --namespace shop --name pr-17 --entry '/host/world => /#/io.l5d.k8s/shop/http/world-pr-17'
+  signpost sandbox wait --namespace shop pr-17 --timeout 120
+  signpost sandbox curl --host world pr-17 http://localhost:4140/
+  signpost sandbox delete --namespace shop pr-17 --ignore-not-found
+
+With --file, sandboxes are items of a file that the router reads; otherwise objects of Kubernetes, through the kubeconfig.
 
 Exit codes:
   0  done
-  1  failed: something that was written is wrong, or a file cannot be read or written
+  1  failed: something that was written is wrong, or a file or the API server cannot be read or written
   2  the command line cannot be read
   3  no such sandbox, or it was not ready in time"
 )]
@@ -59,15 +65,30 @@ enum SandboxCommand {
     Curl(request::CurlArguments),
 }
 
-/// The store of sandboxes.
+/// The store of sandboxes: a file, or a namespace of Kubernetes.
 #[derive(Debug, Args)]
 struct StoreArguments {
-    /// The file that `sandboxes.file` of the router names; `create` makes it
-    #[arg(long, value_name = "FILE")]
-    file: PathBuf,
-    /// The configuration of the router, for its limits on sandboxes (`sandboxes.maxTtl`, `sandboxes.overrides`)
-    #[arg(long, value_name = "FILE")]
+    /// The file that `sandboxes.file` of the router names, which `create` makes; without it, sandboxes are objects of Kubernetes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kubeconfig", "context", "namespace"])]
+    file: Option<PathBuf>,
+    /// With --file: the configuration of the router, for its limits on sandboxes (`sandboxes.maxTtl`, `sandboxes.overrides`)
+    #[arg(long, value_name = "FILE", requires = "file")]
     config: Option<PathBuf>,
+    /// The kubeconfig; that of `kubectl` unless given
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig; its current one unless given
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// The namespace; that of the context unless given
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+/// An open store.
+enum Store {
+    File(ItemFile),
+    Cluster(ClusterStore),
 }
 
 #[derive(Debug, Args)]
@@ -116,14 +137,14 @@ struct DeleteArguments {
 }
 
 /// The reason why a subcommand does not do what it was asked to.
-enum Failure {
+enum CommandError {
     /// Something is wrong: exit code 1.
     Wrong(String),
     /// There is no such sandbox, or it is not ready: exit code 3.
     NotReady(String),
 }
 
-impl From<String> for Failure {
+impl From<String> for CommandError {
     fn from(text: String) -> Self {
         Self::Wrong(text)
     }
@@ -131,25 +152,26 @@ impl From<String> for Failure {
 
 /// Runs the subcommand.
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let done = match &arguments.command {
-        SandboxCommand::Create(arguments) => create::run(arguments),
-        SandboxCommand::List(arguments) => list(arguments),
-        SandboxCommand::Get(arguments) => get(arguments),
-        SandboxCommand::Wait(arguments) => return run_control(wait(arguments)),
-        SandboxCommand::Delete(arguments) => delete(arguments),
-        SandboxCommand::Url(arguments) => request::url(arguments),
-        SandboxCommand::Curl(arguments) => request::curl(arguments),
-    };
-    finish(done)
+    run_control(async {
+        finish(match &arguments.command {
+            SandboxCommand::Create(arguments) => create::run(arguments).await,
+            SandboxCommand::List(arguments) => list(arguments).await,
+            SandboxCommand::Get(arguments) => get(arguments).await,
+            SandboxCommand::Wait(arguments) => wait(arguments).await,
+            SandboxCommand::Delete(arguments) => delete(arguments).await,
+            SandboxCommand::Url(arguments) => request::url(arguments),
+            SandboxCommand::Curl(arguments) => request::curl(arguments),
+        })
+    })
 }
 
-fn finish(done: Result<(), Failure>) -> Exit {
+fn finish(done: Result<(), CommandError>) -> Exit {
     match done {
         Ok(()) => Exit::Done,
         // Errors of a file have their place, and stand as they are.
-        Err(Failure::Wrong(text)) if text.contains('\n') => refuse(&text),
-        Err(Failure::Wrong(text)) => fail(&text),
-        Err(Failure::NotReady(text)) => {
+        Err(CommandError::Wrong(text)) if text.contains('\n') => refuse(&text),
+        Err(CommandError::Wrong(text)) => fail(&text),
+        Err(CommandError::NotReady(text)) => {
             fail(&text);
             Exit::NotReady
         }
@@ -157,114 +179,133 @@ fn finish(done: Result<(), Failure>) -> Exit {
 }
 
 impl StoreArguments {
-    fn open(&self) -> Result<ItemFile, Failure> {
+    async fn open(&self) -> Result<Store, CommandError> {
+        let Some(file) = &self.file else {
+            let Self { kubeconfig, context, namespace, .. } = self;
+            let cluster = ClusterStore::open(kubeconfig.clone(), context.clone(), namespace.clone()).await?;
+            return Ok(Store::Cluster(cluster));
+        };
         let rules = match &self.config {
             Some(file) => {
-                let config = config::load(file).map_err(|errors| Failure::Wrong(errors.to_string()))?;
+                let config = config::load(file).map_err(|errors| CommandError::Wrong(errors.to_string()))?;
                 config.sandbox_rules()
             }
             None => SandboxRules::default(),
         };
-        Ok(ItemFile::new(&self.file, rules))
+        Ok(Store::File(ItemFile::new(file, rules)))
+    }
+}
+
+impl Store {
+    async fn items(&self) -> Result<Vec<StoredItem>, CommandError> {
+        Ok(match self {
+            Self::File(file) => file.items()?,
+            Self::Cluster(cluster) => cluster.items().await?,
+        })
     }
 
-    fn find(&self, name: &str) -> Result<(ItemFile, Option<StoredItem>), Failure> {
-        let file = self.open()?;
-        let found = file.items()?.into_iter().find(|stored| stored.item.name() == name);
-        Ok((file, found))
+    /// Returns the item of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or the store cannot be read.
+    async fn get(&self, name: &str) -> Result<StoredItem, CommandError> {
+        let found = match self {
+            Self::File(file) => file.items()?.into_iter().find(|stored| stored.item.name() == name),
+            Self::Cluster(cluster) => cluster.find(name).await?.map(|object| object.stored(Timestamp::now())),
+        };
+        found.ok_or_else(|| self.missing(name))
+    }
+
+    /// Removes the item of this name; returns whether it was there.
+    async fn delete(&self, name: &str) -> Result<bool, CommandError> {
+        Ok(match self {
+            Self::File(file) => file.delete(name)?,
+            Self::Cluster(cluster) => cluster.delete(name).await?,
+        })
     }
 
     /// Returns the error that there is no such item.
-    fn missing(&self, name: &str) -> Failure {
-        Failure::NotReady(format!("{}: there is no sandbox {name}", self.file.display()))
+    fn missing(&self, name: &str) -> CommandError {
+        let place = match self {
+            Self::File(file) => file.place(),
+            Self::Cluster(cluster) => cluster.place(),
+        };
+        CommandError::NotReady(format!("{place}: there is no sandbox {name}"))
     }
 }
 
 /// Reads `sandboxes` of a configuration; the defaults without one.
-fn sandboxes_config(file: Option<&PathBuf>) -> Result<SandboxesConfig, Failure> {
+fn sandboxes_config(file: Option<&PathBuf>) -> Result<SandboxesConfig, CommandError> {
     let Some(file) = file else { return Ok(SandboxesConfig::default()) };
-    let config = config::load(file).map_err(|errors| Failure::Wrong(errors.to_string()))?;
+    let config = config::load(file).map_err(|errors| CommandError::Wrong(errors.to_string()))?;
     Ok(config.sandboxes)
 }
 
-fn list(arguments: &ListArguments) -> Result<(), Failure> {
-    let file = arguments.store.open()?;
-    let items = file.items()?;
+async fn list(arguments: &ListArguments) -> Result<(), CommandError> {
+    let items = arguments.store.open().await?.items().await?;
     if arguments.json {
         return print_json(&items);
     }
-    show(&file, items);
+    show(&items);
     Ok(())
 }
 
-fn get(arguments: &GetArguments) -> Result<(), Failure> {
-    let (file, found) = arguments.store.find(&arguments.name)?;
-    let stored = found.ok_or_else(|| arguments.store.missing(&arguments.name))?;
+async fn get(arguments: &GetArguments) -> Result<(), CommandError> {
+    let stored = arguments.store.open().await?.get(&arguments.name).await?;
     if arguments.json {
         return print_json(&stored);
     }
-    show(&file, vec![stored]);
+    show(&[stored]);
     Ok(())
 }
 
 /// Prints items as a table, and below it the reasons why some are of no use.
-fn show(file: &ItemFile, items: Vec<StoredItem>) {
-    let items: Vec<_> = items
-        .into_iter()
-        .map(|stored| {
-            let end = file.end(&stored.item);
-            (stored, end)
-        })
-        .collect();
-    print!("{}", table(&items));
-    for (stored, _) in &items {
-        if let ItemState::Refused(reason) = &stored.state {
+fn show(items: &[StoredItem]) {
+    print!("{}", table(items));
+    for stored in items.iter().filter(|stored| stored.state != ItemState::Ended) {
+        if let Some(reason) = stored.state.reason() {
             println!("{}: {reason}", stored.item.name());
         }
     }
 }
 
-fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Wrong(error.to_string()))?;
+fn print_json<T: serde::Serialize>(value: &T) -> Result<(), CommandError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| CommandError::Wrong(error.to_string()))?;
     println!("{text}");
     Ok(())
 }
 
 /// Waits until the item is ready.
-async fn wait(arguments: &WaitArguments) -> Exit {
+async fn wait(arguments: &WaitArguments) -> Result<(), CommandError> {
+    let name = &arguments.name;
+    let store = arguments.store.open().await?;
     let end = Instant::now() + Duration::from_secs(arguments.timeout);
     loop {
-        let reason = match arguments.store.find(&arguments.name) {
-            Ok((_, Some(stored))) => match stored.state.reason() {
+        let reason = match store.get(name).await {
+            Ok(stored) => match stored.state.reason() {
                 None => {
-                    println!("{} is ready", arguments.name);
-                    return Exit::Done;
+                    println!("{name} is ready");
+                    return Ok(());
                 }
-                Some(reason) => format!("{} is not ready: {reason}", arguments.name),
+                Some(reason) => format!("{name} is not ready: {reason}"),
             },
-            Ok((_, None)) => {
-                format!("{}: there is no sandbox {}", arguments.store.file.display(), arguments.name)
-            }
-            Err(Failure::Wrong(text) | Failure::NotReady(text)) => text,
+            Err(CommandError::Wrong(text) | CommandError::NotReady(text)) => text,
         };
         if Instant::now() >= end {
-            return finish(Err(Failure::NotReady(format!("after {} s: {reason}", arguments.timeout))));
+            return Err(CommandError::NotReady(format!("after {} s: {reason}", arguments.timeout)));
         }
         sleep(POLL).await;
     }
 }
 
-fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
-    let file = arguments.store.open()?;
+async fn delete(arguments: &DeleteArguments) -> Result<(), CommandError> {
+    let store = arguments.store.open().await?;
     let name = &arguments.name;
-    let was_there = file.change(|items| {
-        let is_there = items.iter().any(|stored| stored.item.name() == name);
-        Ok((is_there.then(|| Change::Remove(name.clone())), is_there))
-    })?;
-    match (was_there, arguments.ignore_not_found) {
+    match (store.delete(name).await?, arguments.ignore_not_found) {
         (true, _) => println!("{name}: deleted"),
         (false, true) => println!("{name}: there is none"),
-        (false, false) => return Err(arguments.store.missing(name)),
+        (false, false) => return Err(store.missing(name)),
     }
     Ok(())
 }

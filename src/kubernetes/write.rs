@@ -3,7 +3,7 @@
 use super::client::ApiClient;
 use super::failure::{ApiFailure, FailureKind};
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -94,6 +94,18 @@ impl ApiClient {
     ) -> Result<Option<K>, WriteError> {
         self.write(("get", &K::plural(&()), &K::group(&())), namespace, async |api| {
             Api::<K>::get_opt(&api, name).await
+        })
+        .await
+    }
+
+    /// Returns the objects of a namespace.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached within 30 s, or refuses.
+    pub async fn list<K: WritableResource>(&self, namespace: &str) -> Result<Vec<K>, WriteError> {
+        self.write(("list", &K::plural(&()), &K::group(&())), namespace, async |api| {
+            Api::<K>::list(&api, &ListParams::default()).await.map(|list| list.items)
         })
         .await
     }

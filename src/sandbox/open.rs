@@ -224,13 +224,12 @@ fn count_refused(states: &[StoreState], table: &SandboxTable, now: Timestamp) ->
     });
     let refused = ready.map(|objects| {
         let sandboxes = objects.sandboxes.iter().filter(|sandbox| {
-            !sandbox.is_expired(now)
-                && (sandbox.dtab.is_err() || table.key_taken(&sandbox.id, &sandbox.key).is_some())
+            !sandbox.is_expired(now) && (sandbox.dtab.is_err() || table.sandbox_key_taken(sandbox).is_some())
         });
         let groups = objects
             .groups
             .iter()
-            .filter(|group| group.members.is_err() || table.key_taken(&group.id, &group.key).is_some());
+            .filter(|group| group.members.is_err() || table.group_key_taken(group).is_some());
         sandboxes.count() + groups.count()
     });
     refused.sum()

@@ -15,6 +15,7 @@ mod load;
 mod manifests;
 mod network;
 mod router;
+mod sandbox_command;
 mod scenarios;
 mod stored;
 mod way;

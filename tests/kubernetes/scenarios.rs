@@ -13,6 +13,7 @@ use super::cluster::{Cluster, until};
 use super::gate::Gate;
 use super::manifests::manifests;
 use super::router::{Router, by_path};
+use super::sandbox_command::sandbox_command;
 use super::stored::stored_dtabs;
 use super::way::Way;
 use std::future::Future;
@@ -50,6 +51,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("daemon_set_and_local_node", |cluster| Box::pin(nodes::daemon_set_and_local_node(cluster))),
     ("ingress", |cluster| Box::pin(ingress::ingress(cluster))),
     ("manifests", |cluster| Box::pin(manifests(cluster))),
+    ("sandbox_command", |cluster| Box::pin(sandbox_command(cluster))),
     ("stored_dtabs", |cluster| Box::pin(stored_dtabs(cluster))),
     ("start_without_the_api_server", |cluster| Box::pin(snapshots::start_without_the_api_server(cluster))),
     ("rights_revoked_and_restored", |cluster| Box::pin(rights::rights_revoked_and_restored(cluster))),

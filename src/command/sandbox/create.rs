@@ -2,7 +2,7 @@
 
 use super::file::{Change, ItemFile};
 use super::stored::{ItemState, StoredItem};
-use super::{Failure, StoreArguments};
+use super::{CommandError, Store, StoreArguments};
 use crate::context::is_sandbox_key;
 use crate::name::{Dentry, Dtab};
 use crate::sandbox::{
@@ -12,17 +12,17 @@ use crate::source::node;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The command line of `signpost sandbox create`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   signpost sandbox create --file sandboxes.yaml --name anna-world --entry '/host/world => /srv/world-anna' --ttl 8h
   signpost sandbox create --file sandboxes.yaml --name anna --dtab '/host/world => /srv/w; /host/users => /srv/u'
-  signpost sandbox create --file sandboxes.yaml --from sandbox.yaml
+  signpost sandbox create --namespace shop --from sandbox.yaml
 
 The file of --from has sandboxes and groups as `sandboxes.items` of the configuration has them. One without an end gets 24 h,
-from now on; the same again leaves the end as it is, but for a sandbox that has ended.")]
+from now on; the same again leaves the end as it is, but for a sandbox that has ended, which is made anew.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
@@ -63,20 +63,24 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// Makes the sandboxes.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let file = arguments.store.open()?;
+pub(super) async fn run(arguments: &Arguments) -> Result<(), CommandError> {
+    let store = arguments.store.open().await?;
     let wanted = match &arguments.from {
         Some(from) => read_from(from)?,
         None => vec![arguments.item()?],
     };
     for item in wanted {
-        println!("{}", put(&file, item)?);
+        let told = match &store {
+            Store::File(file) => put(file, item)?,
+            Store::Cluster(cluster) => cluster.put(&item).await?,
+        };
+        println!("{told}");
     }
     Ok(())
 }
 
 /// Reads the items of a file, or of standard input.
-fn read_from(from: &PathBuf) -> Result<Vec<Item>, Failure> {
+fn read_from(from: &Path) -> Result<Vec<Item>, CommandError> {
     // The store judges them, under the limits of the configuration.
     let rules = SandboxRules::default();
     let read = if from.as_os_str() == "-" {
@@ -91,11 +95,11 @@ fn read_from(from: &PathBuf) -> Result<Vec<Item>, Failure> {
 
 impl Arguments {
     /// Returns the sandbox of the options.
-    fn item(&self) -> Result<Item, Failure> {
+    fn item(&self) -> Result<Item, CommandError> {
         let name = self.name.as_deref().unwrap_or_default();
         for (option, text) in [("--name", Some(name)), ("--key", self.key.as_deref())] {
             if let Some(text) = text.filter(|text| !is_sandbox_key(text)) {
-                return Err(Failure::Wrong(format!(
+                return Err(CommandError::Wrong(format!(
                     "{option}: `{text}` has other characters than lower-case letters, digits, `-` and `.`, more than 63, or \
                      no letter or digit at an end"
                 )));
@@ -118,11 +122,11 @@ impl Arguments {
     }
 
     /// Returns the text of the entries.
-    fn entries(&self) -> Result<String, Failure> {
+    fn entries(&self) -> Result<String, CommandError> {
         if let Some(dtab) = &self.dtab {
             return match dtab.parse::<Dtab>() {
                 Ok(_) => Ok(dtab.clone()),
-                Err(error) => Err(Failure::Wrong(format!("--dtab: {error}"))),
+                Err(error) => Err(CommandError::Wrong(format!("--dtab: {error}"))),
             };
         }
         let mut text = String::new();
@@ -144,7 +148,7 @@ fn user() -> Option<String> {
 }
 
 /// Puts an item into the store; returns the line that says what has changed.
-fn put(file: &ItemFile, item: Item) -> Result<String, Failure> {
+fn put(file: &ItemFile, item: Item) -> Result<String, CommandError> {
     let now = Timestamp::now();
     let name = item.name().to_owned();
     let done = file.change(|items| {
@@ -164,11 +168,11 @@ fn put(file: &ItemFile, item: Item) -> Result<String, Failure> {
         }
         let end = file.end(&wanted).map_or_else(String::new, |end| format!(", ends at {end}"));
         Ok(match before {
-            None => (Some(Change::Put(wanted)), format!("{name}: created{end}")),
+            None => (Some(Change::Put(Box::new(wanted))), format!("{name}: created{end}")),
             Some(before) if before.item == wanted => (None, format!("{name}: unchanged{end}")),
             Some(before) => {
-                let changes = changes(&before.item, &wanted);
-                (Some(Change::Put(wanted)), format!("{name}: updated ({changes}){end}"))
+                let changes = changed_keys(&before.item, &wanted).join(", ");
+                (Some(Change::Put(Box::new(wanted))), format!("{name}: updated ({changes}){end}"))
             }
         })
     });
@@ -194,16 +198,16 @@ fn with_end(item: Item, before: Option<&StoredItem>, now: Timestamp) -> Item {
     Item::Sandbox(written)
 }
 
-/// Returns the keys in which two items differ, in words.
-fn changes(before: &Item, after: &Item) -> String {
-    let keys = |item| match serde_json::to_value(item) {
+/// Returns the keys in which two values differ.
+pub(super) fn changed_keys<S: serde::Serialize>(before: &S, after: &S) -> Vec<String> {
+    let keys = |value| match serde_json::to_value(value) {
         Ok(serde_json::Value::Object(keys)) => keys,
         _ => serde_json::Map::new(),
     };
     let (before, after) = (keys(before), keys(after));
     let changed = before.keys().filter(|key| before.get(*key) != after.get(*key));
     let new = after.keys().filter(|key| !before.contains_key(*key));
-    let mut changed: Vec<_> = changed.chain(new).map(String::as_str).collect();
+    let mut changed: Vec<_> = changed.chain(new).cloned().collect();
     changed.sort_unstable();
-    changed.join(", ")
+    changed
 }

@@ -17,7 +17,7 @@ pub(super) struct ItemFile {
 }
 
 /// The content of the file.
-struct Content {
+struct ItemFileContent {
     text: String,
     items: Vec<(Item, Place)>,
 }
@@ -25,7 +25,7 @@ struct Content {
 /// A change of the file.
 pub(super) enum Change {
     /// Adds an item, or puts it in the place of the one with its name.
-    Put(Item),
+    Put(Box<Item>),
     /// Removes the item with this name.
     Remove(String),
 }
@@ -39,8 +39,8 @@ impl ItemFile {
     pub(super) fn items(&self) -> Result<Vec<StoredItem>, String> {
         let now = Timestamp::now();
         let items = self.read()?.items.into_iter().map(|(item, _)| {
-            let state = self.state(&item, now);
-            StoredItem { namespace: None, item, state }
+            let (state, end) = (self.state(&item, now), self.end(&item));
+            StoredItem { namespace: None, item, state, end }
         });
         Ok(items.collect())
     }
@@ -66,9 +66,22 @@ impl ItemFile {
         Ok(result)
     }
 
+    /// Returns the place in words.
+    pub(super) fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Removes the item of this name; returns whether it was there.
+    pub(super) fn delete(&self, name: &str) -> Result<bool, String> {
+        self.change(|items| {
+            let is_there = items.iter().any(|stored| stored.item.name() == name);
+            Ok((is_there.then(|| Change::Remove(name.to_owned())), is_there))
+        })
+    }
+
     /// Returns the text of the file after a change.
     fn changed(&self, change: Change) -> Result<String, String> {
-        let Content { text, items } = self.read()?;
+        let ItemFileContent { text, items } = self.read()?;
         let edited = ItemText::new(&text, items.iter().map(|(_, place)| *place));
         let mut wanted: Vec<_> = items.into_iter().map(|(item, _)| item).collect();
         let at = |name: &str| wanted.iter().position(|item| item.name() == name);
@@ -76,12 +89,12 @@ impl ItemFile {
             Change::Put(item) => match at(item.name()) {
                 Some(at) => {
                     let edit = edited.and_then(|text| text.with(at, &item));
-                    wanted.splice(at..=at, [item]);
+                    wanted.splice(at..=at, [*item]);
                     edit
                 }
                 None => {
                     let edit = edited.and_then(|text| text.and(&item));
-                    wanted.push(item);
+                    wanted.push(*item);
                     edit
                 }
             },
@@ -115,14 +128,14 @@ impl ItemFile {
     }
 
     /// Reads the file; one that is not there is empty.
-    fn read(&self) -> Result<Content, String> {
+    fn read(&self) -> Result<ItemFileContent, String> {
         if matches!(self.path.try_exists(), Ok(false)) {
-            return Ok(Content { text: String::new(), items: Vec::new() });
+            return Ok(ItemFileContent { text: String::new(), items: Vec::new() });
         }
         let text = node::read_file(&self.path).map_err(|error| error.to_string())?;
         let name = self.path.display().to_string();
         let read = read_items_text(&name, &text, &[], &self.rules).map_err(|errors| errors.to_string())?;
-        Ok(Content { text, items: read.items })
+        Ok(ItemFileContent { text, items: read.items })
     }
 
     /// Puts a text in the place of the file at once, so that no reader sees a half of it.

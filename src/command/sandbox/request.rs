@@ -1,6 +1,6 @@
 //! `signpost sandbox url` and `signpost sandbox curl`: print the request that selects a sandbox.
 
-use super::{Failure, sandboxes_config};
+use super::{CommandError, sandboxes_config};
 use crate::context::token::is_tenant_key;
 use std::path::PathBuf;
 
@@ -46,7 +46,7 @@ pub(super) struct CurlArguments {
 }
 
 /// Prints the URL.
-pub(super) fn url(arguments: &UrlArguments) -> Result<(), Failure> {
+pub(super) fn url(arguments: &UrlArguments) -> Result<(), CommandError> {
     check_key(&arguments.key)?;
     let config = sandboxes_config(arguments.config.as_ref())?;
     let parameter = arguments.parameter.clone().or(config.tenancy.query_parameter).ok_or_else(|| {
@@ -70,7 +70,7 @@ fn with_parameter(url: &str, parameter: &str, key: &str) -> String {
 }
 
 /// Prints the curl command.
-pub(super) fn curl(arguments: &CurlArguments) -> Result<(), Failure> {
+pub(super) fn curl(arguments: &CurlArguments) -> Result<(), CommandError> {
     check_key(&arguments.key)?;
     let config = sandboxes_config(arguments.config.as_ref())?;
     let member = config.tenancy.first_key().unwrap_or_default();
@@ -82,11 +82,11 @@ pub(super) fn curl(arguments: &CurlArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_key(key: &str) -> Result<(), Failure> {
+fn check_key(key: &str) -> Result<(), CommandError> {
     if is_tenant_key(key) {
         return Ok(());
     }
-    Err(Failure::Wrong(format!(
+    Err(CommandError::Wrong(format!(
         "`{key}` is no key: it has lower-case letters, digits, `-` and `.`, 63 at most, with a letter or a digit at both ends; \
          several are joined by `+`"
     )))

@@ -11,6 +11,8 @@ pub(super) struct StoredItem {
     pub(super) namespace: Option<String>,
     pub(super) item: Item,
     pub(super) state: ItemState,
+    /// The end of a sandbox that has one.
+    pub(super) end: Option<Timestamp>,
 }
 
 /// The state of an item.
@@ -22,6 +24,8 @@ pub(super) enum ItemState {
     Ended,
     /// It is not accepted, for this reason.
     Refused(String),
+    /// It is not ready yet, for this reason.
+    Waiting(String),
 }
 
 impl ItemState {
@@ -31,6 +35,7 @@ impl ItemState {
             Self::Ready => "Ready",
             Self::Ended => "Ended",
             Self::Refused(_) => "Refused",
+            Self::Waiting(_) => "NotReady",
         }
     }
 
@@ -39,13 +44,14 @@ impl ItemState {
         match self {
             Self::Ready => None,
             Self::Ended => Some("it has ended"),
-            Self::Refused(reason) => Some(reason),
+            Self::Refused(reason) | Self::Waiting(reason) => Some(reason),
         }
     }
 }
 
 impl Serialize for StoredItem {
-    /// Writes the keys of the item as they are written, and `namespace`, `state` and `reason`.
+    /// Writes the keys of the item as they are written, and `namespace`, `state`, `reason` and its end as
+    /// `expiresAt`.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let item = serde_json::to_value(&self.item).map_err(serde::ser::Error::custom)?;
         let mut keys = match item {
@@ -56,6 +62,9 @@ impl Serialize for StoredItem {
             keys.insert("namespace".to_owned(), namespace.as_str().into());
         }
         keys.insert("state".to_owned(), self.state.word().into());
+        if let (Some(end), false) = (self.end, keys.contains_key("expiresAt")) {
+            keys.insert("expiresAt".to_owned(), end.to_string().into());
+        }
         if let Some(reason) = self.state.reason() {
             keys.insert("reason".to_owned(), reason.into());
         }
@@ -64,9 +73,9 @@ impl Serialize for StoredItem {
 }
 
 /// Returns items as a table, a line for each below the line of the columns.
-pub(super) fn table(items: &[(StoredItem, Option<Timestamp>)]) -> String {
+pub(super) fn table(items: &[StoredItem]) -> String {
     let mut rows = vec![["NAME", "KEY", "OWNER", "STATE", "ENDS", "CONTENTS"].map(str::to_owned)];
-    for (stored, end) in items {
+    for stored in items {
         let (owner, contents) = match &stored.item {
             Item::Sandbox(Written { spec, .. }) => {
                 let dtab = spec.dtab.parse::<crate::name::Dtab>().map_or(0, |dtab| dtab.len());
@@ -89,7 +98,7 @@ pub(super) fn table(items: &[(StoredItem, Option<Timestamp>)]) -> String {
             Some(namespace) => format!("{namespace}/{}", stored.item.name()),
             None => stored.item.name().to_owned(),
         };
-        let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
+        let end = stored.end.map_or_else(|| "-".to_owned(), |end| end.to_string());
         rows.push([
             name,
             stored.item.key().to_owned(),
