@@ -30,7 +30,7 @@ mod worker_view;
 
 pub use self::config::{Config, MAX_NAMESPACES, SandboxLimits};
 pub use self::embedded::{MAX_ITEMS, ReadItems};
-pub use self::error::{Error, Errors};
+pub use self::error::{Error, ItemErrors};
 pub use self::file::{read_items, read_items_text};
 pub use self::item::Item;
 pub use self::object::{Group, LabelMatch, Members, Refusal, Sandbox};

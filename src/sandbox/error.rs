@@ -9,7 +9,7 @@ use std::fmt;
 pub enum Error {
     /// The file has no good content.
     #[error(transparent)]
-    File(Errors),
+    File(ItemErrors),
     /// The configuration does not lead to an API server.
     #[error("sandboxes: {0}")]
     Kubernetes(#[from] kubernetes::Error),
@@ -19,16 +19,16 @@ pub enum Error {
 ///
 /// Display prints each with its line and a caret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errors(pub(super) Vec<node::Error>);
+pub struct ItemErrors(pub(super) Vec<node::Error>);
 
-impl Errors {
+impl ItemErrors {
     /// Returns the errors, the first in the file first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &node::Error> {
         self.0.iter()
     }
 }
 
-impl fmt::Display for Errors {
+impl fmt::Display for ItemErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, error) in self.0.iter().enumerate() {
             let end = if at == 0 { "" } else { "\n" };
@@ -38,4 +38,4 @@ impl fmt::Display for Errors {
     }
 }
 
-impl std::error::Error for Errors {}
+impl std::error::Error for ItemErrors {}

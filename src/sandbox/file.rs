@@ -6,7 +6,7 @@ use super::object::{Group, Sandbox};
 use super::rules::SandboxRules;
 use super::spec::{GroupSpec, SandboxSpec, Written};
 use super::table::{StoreObjects, StoreState};
-use super::{Error, Errors};
+use super::{Error, ItemErrors};
 use crate::files::Watch;
 use crate::source::node::{self, Document};
 use crate::telemetry::Gauge;
@@ -23,15 +23,15 @@ use tokio::task::spawn_blocking;
 /// # Errors
 ///
 /// The file cannot be read, or something in it is wrong: all errors, each with its place.
-pub fn read_items(file: &Path, beside: &[Item], rules: &SandboxRules) -> Result<ReadItems, Errors> {
+pub fn read_items(file: &Path, beside: &[Item], rules: &SandboxRules) -> Result<ReadItems, ItemErrors> {
     let name = file.display().to_string();
     if matches!(file.try_exists(), Ok(false)) {
         let advice = format!(
             "there is no such file. Make the first sandbox with `signpost sandbox create --file {name}`, or write `[]` into it"
         );
-        return Err(Errors(vec![node::Error::of_file(&name, advice)]));
+        return Err(ItemErrors(vec![node::Error::of_file(&name, advice)]));
     }
-    let text = node::read_file(file).map_err(|error| Errors(vec![error]))?;
+    let text = node::read_file(file).map_err(|error| ItemErrors(vec![error]))?;
     read_items_text(&name, &text, beside, rules)
 }
 
@@ -45,8 +45,8 @@ pub fn read_items_text(
     text: &str,
     beside: &[Item],
     rules: &SandboxRules,
-) -> Result<ReadItems, Errors> {
-    let document = Document::read_list(name, text).map_err(|error| Errors(vec![error]))?;
+) -> Result<ReadItems, ItemErrors> {
+    let document = Document::read_list(name, text).map_err(|error| ItemErrors(vec![error]))?;
     let root = document.root();
     let mut read = ReadItems::beside(beside);
     if root.is_list() {
@@ -60,7 +60,7 @@ pub fn read_items_text(
             read.read(&list, rules);
         }
     }
-    if read.errors.is_empty() { Ok(read) } else { Err(Errors(read.errors)) }
+    if read.errors.is_empty() { Ok(read) } else { Err(ItemErrors(read.errors)) }
 }
 
 /// The embedded store as it is configured.
@@ -74,13 +74,13 @@ pub(super) struct EmbeddedConfig {
 
 /// The items of the store, judged.
 #[derive(Debug, Default)]
-pub(super) struct JudgedItems {
+pub(super) struct ItemObjects {
     sandboxes: HashMap<Arc<str>, (Written<SandboxSpec>, Arc<Sandbox>)>,
     groups: HashMap<Arc<str>, (Written<GroupSpec>, Arc<Group>)>,
     objects: Arc<StoreObjects>,
 }
 
-impl JudgedItems {
+impl ItemObjects {
     /// Judges items. Those that were judged before stay the same objects, so that bindings that use them stay too.
     fn new<'a>(items: impl Iterator<Item = &'a Item>, rules: &SandboxRules, before: &Self) -> Self {
         let mut judged = Self::default();
@@ -125,7 +125,7 @@ impl JudgedItems {
 pub(super) struct EmbeddedStore {
     config: Arc<EmbeddedConfig>,
     rules: Arc<SandboxRules>,
-    judged: Arc<Mutex<Arc<JudgedItems>>>,
+    judged: Arc<Mutex<Arc<ItemObjects>>>,
     pub(super) state: watch::Receiver<StoreState>,
 }
 
@@ -156,7 +156,7 @@ impl EmbeddedStore {
                 config: Arc::clone(&store.config),
                 rules: Arc::clone(&store.rules),
                 judged: Arc::clone(&store.judged),
-                rejection: Rejection { gauge: rejected.clone(), text: None },
+                rejection: FileRejection { gauge: rejected.clone(), text: None },
             };
             control.spawn(follower.follow(watch, sender));
         }
@@ -168,7 +168,7 @@ impl EmbeddedStore {
         *self.config == *config
     }
 
-    fn judged(&self) -> Arc<JudgedItems> {
+    fn judged(&self) -> Arc<ItemObjects> {
         lock(&self.judged)
     }
 
@@ -176,7 +176,7 @@ impl EmbeddedStore {
         StoreState::Ready(Arc::clone(&self.judged().objects))
     }
 
-    async fn read(&self) -> Result<(), Errors> {
+    async fn read(&self) -> Result<(), ItemErrors> {
         let (config, rules) = (Arc::clone(&self.config), Arc::clone(&self.rules));
         let judged = read_beside(config, rules, self.judged()).await?;
         *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(judged);
@@ -184,7 +184,7 @@ impl EmbeddedStore {
     }
 }
 
-fn lock(judged: &Mutex<Arc<JudgedItems>>) -> Arc<JudgedItems> {
+fn lock(judged: &Mutex<Arc<ItemObjects>>) -> Arc<ItemObjects> {
     Arc::clone(&judged.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -192,8 +192,8 @@ fn lock(judged: &Mutex<Arc<JudgedItems>>) -> Arc<JudgedItems> {
 async fn read_beside(
     config: Arc<EmbeddedConfig>,
     rules: Arc<SandboxRules>,
-    before: Arc<JudgedItems>,
-) -> Result<JudgedItems, Errors> {
+    before: Arc<ItemObjects>,
+) -> Result<ItemObjects, ItemErrors> {
     let read = move || {
         let of_file = match &config.file {
             Some(file) => {
@@ -206,10 +206,10 @@ async fn read_beside(
             None => Vec::new(),
         };
         let items = config.items.iter().chain(of_file.iter().map(|(item, _)| item));
-        Ok(JudgedItems::new(items, &rules, &before))
+        Ok(ItemObjects::new(items, &rules, &before))
     };
     let failed = |error: tokio::task::JoinError| {
-        Err(Errors(vec![node::Error::of_file("sandboxes", format!("reading ended: {error}"))]))
+        Err(ItemErrors(vec![node::Error::of_file("sandboxes", format!("reading ended: {error}"))]))
     };
     spawn_blocking(read).await.unwrap_or_else(failed)
 }
@@ -218,8 +218,8 @@ async fn read_beside(
 struct FileFollower {
     config: Arc<EmbeddedConfig>,
     rules: Arc<SandboxRules>,
-    judged: Arc<Mutex<Arc<JudgedItems>>>,
-    rejection: Rejection,
+    judged: Arc<Mutex<Arc<ItemObjects>>>,
+    rejection: FileRejection,
 }
 
 impl FileFollower {
@@ -252,13 +252,13 @@ impl FileFollower {
 }
 
 /// The error of the file, while the last good content is in use.
-struct Rejection {
+struct FileRejection {
     /// Counts the files with an error.
     gauge: Gauge,
     text: Option<String>,
 }
 
-impl Rejection {
+impl FileRejection {
     /// Records an error; it is logged once.
     fn set(&mut self, text: String) {
         if self.text.as_ref() == Some(&text) {
@@ -278,7 +278,7 @@ impl Rejection {
     }
 }
 
-impl Drop for Rejection {
+impl Drop for FileRejection {
     fn drop(&mut self) {
         self.clear();
     }
