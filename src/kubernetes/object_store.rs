@@ -71,7 +71,7 @@ struct ObjectEntry<T> {
     good: Option<Arc<T>>,
     /// The reason why it cannot be read now.
     unreadable: Option<Arc<str>>,
-    /// The time when it was first seen; none if that was before the process began.
+    /// The time when it, or the newest of its members, was first seen; none if that was before the process began.
     seen: Option<Instant>,
 }
 
@@ -121,7 +121,14 @@ impl<T: WatchedObject> Objects<T> {
         }
         if let Some(group) = &group {
             let (good, unreadable) = match object.0 {
-                Ok(object) => (Some(reuse_equal(T::from_api(object), old)), None),
+                Ok(object) => {
+                    let new = T::from_api(object);
+                    // Equal objects, as most of a list are, need no second look.
+                    if old.as_deref().is_some_and(|old| new != *old && new.has_grown_since(old)) {
+                        seen = Some(Instant::now());
+                    }
+                    (Some(reuse_equal(new, old)), None)
+                }
                 Err(error) => (old, Some(error.error.into())),
             };
             let entry = ObjectEntry { good, unreadable, seen };

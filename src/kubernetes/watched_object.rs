@@ -22,6 +22,13 @@ pub trait WatchedObject: PartialEq + Serialize + DeserializeOwned + Send + Sync 
 
     /// Takes the part to store from the whole object.
     fn from_api(object: Self::ApiObject) -> Self;
+
+    /// Returns whether it has a member that it did not have as `old`, such as a pod of a slice. An object without members
+    /// never has.
+    fn has_grown_since(&self, old: &Self) -> bool {
+        let _ = old;
+        false
+    }
 }
 
 /// The state of a group of objects, as a watch knows it.
@@ -46,7 +53,8 @@ pub struct GroupView<T> {
     pub stale: bool,
     /// The time of the snapshot that the objects are from; none if this process has listed them itself.
     pub before: Option<Timestamp>,
-    /// The time when the newest of the objects was first seen; none if all of them were known before the process began.
+    /// The time when the newest of the objects and of their members was first seen; none if all of them were known before
+    /// the process began.
     pub newest: Option<Instant>,
     /// The reason why the objects are only the last good ones, and since when.
     pub lost: Option<Lost>,
@@ -83,9 +91,15 @@ impl<T> GroupView<T> {
     /// Returns the reason why nothing can be known of this group, which belongs to an object that was first seen at
     /// `newest`: the server could not be asked since then.
     pub fn unknown_since(&self, newest: Option<Instant>) -> Option<&Lost> {
+        self.lost_before(newest).filter(|_| self.objects.is_empty())
+    }
+
+    /// Returns the reason why this group may lack what belongs to something that was first seen at `newest`: the server
+    /// could not be asked since then.
+    pub fn lost_before(&self, newest: Option<Instant>) -> Option<&Lost> {
         let lost = self.lost.as_ref()?;
         let is_newer = newest.is_some_and(|seen| lost.since.is_none_or(|since| seen > since));
-        (is_newer && self.objects.is_empty()).then_some(lost)
+        is_newer.then_some(lost)
     }
 
     /// Returns the only object of a group that has at most one, such as the group of a name.

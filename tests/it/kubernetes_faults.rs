@@ -2,7 +2,7 @@
 //! then.
 
 use crate::support::{
-    ApiServer, Service, Streams, TestApp, Wire, one_router, service, slice, soon, time_flies,
+    ApiServer, Service, Streams, TestApp, Wire, one_router, pod, service, slice, soon, time_flies,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -246,6 +246,47 @@ async fn a_service_that_is_new_while_endpoints_are_refused_fails() {
     scene.api.behave(|manners| manners.refuses_resource = None);
     soon(async || client.get("new", "").await.status() == 200).await;
     assert_eq!(client.get("new", "").await.text(), "v2", "it never falls back");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_pod_that_is_new_while_pods_are_refused_fails_names_that_need_its_label() {
+    let scene = Scene::new().await;
+    scene.api.put(pod("default", scene.v1.address(), ("version", "v1")));
+    let dtab = format!("/svc => /#/io.l5d.k8s/default/http/web | {}", scene.rest.path());
+    let namer = scene.api.namer("io.l5d.k8s", ", labelSelector: version");
+    let app = TestApp::start(&(one_router(&dtab, "") + &namer)).await;
+    let mut client = app.client().await;
+    for (name, text) in [("v1", "v1"), ("v2", "rest")] {
+        assert_eq!(client.get(name, "").await.text(), text, "{name}");
+    }
+    scene.api.behave(|manners| manners.refuses_resource = Some("pods"));
+    scene.api.cut();
+    let stale = |resource| app.total("kubernetes_stale_watches", &[("resource", resource)]);
+    soon(async || stale("pods") == 1 && stale("endpointslices") == 0 && stale("services") == 0).await;
+    // A pod that was there before is not new when it can take requests again: a fallback that works goes on.
+    let mut waiting = slice("default", "web", "http", scene.v1.address());
+    waiting["endpoints"][0]["conditions"]["ready"] = false.into();
+    scene.api.put(waiting);
+    soon(async || client.get("v1", "").await.text() == "rest").await;
+    scene.add(&scene.v1);
+    soon(async || client.get("v1", "").await.text() == "v1").await;
+    assert_eq!(client.get("v2", "").await.text(), "rest");
+
+    scene.api.put(pod("default", scene.v2.address(), ("version", "v2")));
+    scene.add(&scene.v2);
+    // Whether the name was asked for before does not matter.
+    for name in ["v2", "v3"] {
+        soon(async || client.get(name, "").await.status() == 502).await;
+        let said = "list and watch on resource `pods`";
+        soon(async || client.get(name, "").await.text().contains(said)).await;
+    }
+    assert_eq!(client.get("v1", "").await.text(), "v1");
+    scene.api.behave(|manners| manners.refuses_resource = None);
+    for (name, text) in [("v2", "v2"), ("v3", "rest")] {
+        soon(async || client.get(name, "").await.status() == 200).await;
+        assert_eq!(client.get(name, "").await.text(), text, "it never falls back");
+    }
     app.stop().await;
 }
 

@@ -65,7 +65,8 @@ pub(super) async fn publish_endpoints<T: Slices>(
             let pods = chosen.as_ref().and_then(|(.., pods)| pods.before());
             let before = [services.before(), slices.before(), pods].into_iter().flatten().min();
             let external = service.external_state(&services);
-            let state = external.unwrap_or_else(|| state(&service.name.port, &services, &slices, chosen));
+            let state =
+                external.unwrap_or_else(|| state(&service.name.port, &services, &slices, chosen.as_ref()));
             (state, before)
         };
         publisher.publish(state, before);
@@ -112,7 +113,7 @@ fn state<T: Slices>(
     port: &Port,
     services: &GroupState<KubernetesService>,
     slices: &GroupState<T>,
-    chosen: Option<PodSelection<'_>>,
+    chosen: Option<&PodSelection<'_>>,
 ) -> NameState {
     let (services, slices) = match (complete(services), complete(slices)) {
         (Ok(services), Ok(slices)) => (services, slices),
@@ -121,29 +122,33 @@ fn state<T: Slices>(
     };
     let mut stale = services.stale || slices.stale;
     let Some(service) = services.one() else { return absent(services.unreadable.as_ref(), stale) };
-    let of_pods = match chosen {
+    let pods = match chosen {
         // The service itself has the label: so do all of its endpoints.
         Some((key, value, _)) if service.has_label(key, value) => None,
         None => None,
-        Some((_, _, pods)) => match complete(&pods) {
-            Ok(view) => {
-                stale |= view.stale;
-                Some(view.objects.iter().map(|pod| pod.0.to_string()).collect::<HashSet<_>>())
-            }
+        Some((_, _, pods)) => match complete(pods) {
+            Ok(view) => Some(view),
             Err(state) => return state,
         },
     };
+    stale |= pods.is_some_and(|pods| pods.stale);
+    let names = pods.map(|pods| pods.objects.iter().map(|pod| &*pod.0).collect::<HashSet<&str>>());
     let wanted =
-        |pod: Option<&str>| of_pods.as_ref().is_none_or(|pods| pod.is_some_and(|pod| pods.contains(pod)));
+        |pod: Option<&str>| names.as_ref().is_none_or(|names| pod.is_some_and(|pod| names.contains(pod)));
     let set = resolve(service, port, slices.objects.iter().flat_map(|slice| slice.slices()), wanted);
-    match slices.unknown_since(services.newest) {
-        _ if !set.is_empty() => NameState::Endpoints { set, stale },
-        // It came after the last list of endpoints: that there are none is not known, and must not fall back.
-        Some(Lost { reason, .. }) => NameState::Failed(
-            format!("the endpoints of a service that is new are not known: {reason}").into(),
-        ),
-        None => absent(slices.unreadable.as_ref(), stale),
+    if !set.is_empty() {
+        return NameState::Endpoints { set, stale };
     }
+    // What came after the last list of what belongs to it: that there is nothing is not known, and must not fall back.
+    let unknown =
+        |what: &str, Lost { reason, .. }: &Lost| NameState::Failed(format!("{what}: {reason}").into());
+    if let Some(lost) = slices.unknown_since(services.newest) {
+        return unknown("the endpoints of a service that is new are not known", lost);
+    }
+    if let Some(lost) = pods.and_then(|pods| pods.lost_before(slices.newest)) {
+        return unknown("the labels of a pod that is new are not known", lost);
+    }
+    absent(slices.unreadable.as_ref(), stale)
 }
 
 /// Returns the state of a name that was not found: Neg, unless an object cannot be read that may hold it. That must not

@@ -7,6 +7,7 @@ use crate::kubernetes::WatchedObject;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,6 +17,9 @@ pub(super) struct Slice {
     /// The TCP ports; there may be none, as those of a headless service without ports.
     pub(super) ports: Box<[SlicePort]>,
     pub(super) backends: Box<[SliceBackend]>,
+    /// The names of the pods that cannot take a request now: one that can take it again is not new.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    waiting: Box<[Box<str>]>,
 }
 
 /// A port, with its number at the pods.
@@ -79,14 +83,38 @@ impl WatchedObject for Slice {
         let port = |port: discovery::EndpointPort| {
             SlicePort::new(port.name, port.port?, port.protocol.as_deref(), port.app_protocol.as_deref())
         };
-        Self {
-            ports: slice.ports.unwrap_or_default().into_iter().filter_map(port).collect(),
-            backends: slice.endpoints.into_iter().filter_map(backend).collect(),
+        let ports = slice.ports.unwrap_or_default().into_iter().filter_map(port).collect();
+        let (mut backends, mut waiting) = (Vec::new(), Vec::new());
+        for mut endpoint in slice.endpoints {
+            let pod = endpoint.target_ref.take().and_then(pod);
+            match backend(endpoint) {
+                Some(backend) => backends.push(SliceBackend { pod, ..backend }),
+                None => waiting.extend(pod),
+            }
         }
+        Self { ports, backends: backends.into(), waiting: waiting.into() }
+    }
+
+    fn has_grown_since(&self, old: &Self) -> bool {
+        has_new_pod(self.pods(), old.pods())
     }
 }
 
-/// Keeps an endpoint, if it can take a request.
+impl Slice {
+    /// Returns the names of all its pods, also of those that cannot take a request now.
+    fn pods(&self) -> impl Iterator<Item = &str> {
+        let usable = self.backends.iter().filter_map(|backend| backend.pod.as_deref());
+        usable.chain(self.waiting.iter().map(AsRef::as_ref))
+    }
+}
+
+/// Returns whether there is a pod that is not among the old ones.
+fn has_new_pod<'a>(mut pods: impl Iterator<Item = &'a str>, old: impl Iterator<Item = &'a str>) -> bool {
+    let old: HashSet<&str> = old.collect();
+    pods.any(|pod| !old.contains(pod))
+}
+
+/// Keeps an endpoint without the name of its pod, if it can take a request.
 fn backend(endpoint: discovery::Endpoint) -> Option<SliceBackend> {
     let conditions = endpoint.conditions.unwrap_or_default();
     // An unknown condition counts as ready, and a ready endpoint serves.
@@ -104,7 +132,7 @@ fn backend(endpoint: discovery::Endpoint) -> Option<SliceBackend> {
         condition,
         node: endpoint.node_name.map(intern),
         zone: endpoint.zone.map(intern),
-        pod: endpoint.target_ref.and_then(pod),
+        pod: None,
     })
 }
 
@@ -129,11 +157,17 @@ impl WatchedObject for Subsets {
                 pod: address.target_ref.and_then(pod),
             })
         };
+        let waiting = |address: core::EndpointAddress| address.target_ref.and_then(pod);
         let slice = |subset: core::EndpointSubset| Slice {
             ports: subset.ports.unwrap_or_default().into_iter().filter_map(port).collect(),
             backends: subset.addresses.unwrap_or_default().into_iter().filter_map(backend).collect(),
+            waiting: subset.not_ready_addresses.unwrap_or_default().into_iter().filter_map(waiting).collect(),
         };
         Self(endpoints.subsets.unwrap_or_default().into_iter().map(slice).collect())
+    }
+
+    fn has_grown_since(&self, old: &Self) -> bool {
+        has_new_pod(self.0.iter().flat_map(Slice::pods), old.0.iter().flat_map(Slice::pods))
     }
 }
 

@@ -1,5 +1,5 @@
 use super::state;
-use crate::kubernetes::{GroupState, GroupView, WatchedObject as _};
+use crate::kubernetes::{GroupState, GroupView, Lost, WatchedObject as _};
 use crate::namer::kubernetes::pod::Pod;
 use crate::namer::kubernetes::service::KubernetesService;
 use crate::namer::kubernetes::service_name::Port;
@@ -7,6 +7,8 @@ use crate::namer::kubernetes::slice::Slice;
 use crate::namer::publisher::NameState;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 fn found<T>(objects: Vec<T>, unreadable: Option<&str>, stale: bool) -> GroupState<T> {
     let objects = objects.into_iter().map(Arc::new).collect();
@@ -89,7 +91,38 @@ fn what_a_label_chooses() {
     ];
     for (value, pods, expected) in cases {
         let (services, slices) = (found(vec![service()], None, false), found(vec![slice()], None, false));
-        let said = state(&Port::Name("http".into()), &services, &slices, Some(("version", value, pods)));
+        let said = state(&Port::Name("http".into()), &services, &slices, Some(&("version", value, pods)));
         assert_eq!(short(said), expected, "{value}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_new_pod_leaves_unknown() {
+    let began = Instant::now();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let (before, now) = (Some(began), Some(Instant::now()));
+    let lost = |since| Some(Lost { since, reason: "403".into() });
+    let failed = "failed: the labels of a pod that is new are not known: 403";
+    let cases = [
+        // The time when the newest pod of the slices was first seen, the time since when pods cannot be asked for, and what
+        // the label chooses then.
+        (before, None, "c", "neg"),
+        (before, lost(now), "c", "neg stale"),
+        (now, lost(before), "c", failed),
+        (now, lost(before), "b", "10.0.0.2 stale"),
+        (now, lost(None), "c", failed),
+        (None, lost(None), "c", "neg stale"),
+    ];
+    for (newest, lost, pod, expected) in cases {
+        let case = format!("{newest:?} {lost:?} {pod}");
+        let services = found(vec![service()], None, false);
+        let GroupState::Ready(slices) = found(vec![slice()], None, false) else { unreachable!() };
+        let GroupState::Ready(pods) = found(vec![Pod(pod.into())], None, lost.is_some()) else {
+            unreachable!()
+        };
+        let slices = GroupState::Ready(GroupView { newest, ..slices });
+        let pods = GroupState::Ready(GroupView { lost, ..pods });
+        let said = state(&Port::Number(80), &services, &slices, Some(&("version", "v2", pods)));
+        assert_eq!(short(said), expected, "{case}");
     }
 }

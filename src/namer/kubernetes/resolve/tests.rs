@@ -209,3 +209,33 @@ fn pods_are_chosen_by_name() {
     let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
     assert_eq!(addresses, ["10.0.0.1:1"]);
 }
+
+#[test]
+fn slices_grow_by_pods_that_they_did_not_have() {
+    let pod = |name: &str, ready: bool| {
+        json!({
+            "addresses": ["10.0.0.1"], "conditions": { "ready": ready }, "targetRef": { "kind": "Pod", "name": name },
+        })
+    };
+    let of = |pods: &[Value]| kept::<Slice>(slice(json!([{ "name": "http", "port": 1 }]), json!(pods)));
+    let before = of(&[pod("a", true), pod("b", false)]);
+    for (pods, grown) in [
+        (vec![pod("b", true)], false),
+        (vec![pod("a", false), pod("b", true)], false),
+        (vec![], false),
+        (vec![json!({ "addresses": ["10.0.0.3"] })], false),
+        (vec![pod("a", true), pod("c", false)], true),
+    ] {
+        assert_eq!(of(&pods).has_grown_since(&before), grown, "{pods:?}");
+    }
+
+    let address = |name: &str| json!([{ "ip": "10.0.0.1", "targetRef": { "kind": "Pod", "name": name } }]);
+    let of = |subsets: Value| kept::<Subsets>(json!({ "subsets": subsets }));
+    let before = of(json!([{ "addresses": address("a") }, { "notReadyAddresses": address("b") }]));
+    for (subsets, grown) in [
+        (json!([{ "addresses": address("b") }]), false),
+        (json!([{ "notReadyAddresses": address("c") }]), true),
+    ] {
+        assert_eq!(of(subsets.clone()).has_grown_since(&before), grown, "{subsets}");
+    }
+}
