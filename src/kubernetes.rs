@@ -13,7 +13,8 @@
 //! With a [folder for snapshots](Config::snapshot) the last good answers outlive the process: a start without the API
 //! server serves them, stale from the beginning, until there is a list.
 //!
-//! It writes little: the status of an object, events, a lease; and it deletes an object that has not changed.
+//! It reads once what does not change, and writes little: the status of an object, events, a lease; and it deletes an object that
+//! has not changed.
 
 mod backoff;
 mod client;
@@ -25,6 +26,7 @@ mod failure;
 mod metrics;
 mod object_store;
 mod progress;
+mod read;
 mod resource_watch;
 mod save;
 mod scope;
@@ -38,6 +40,7 @@ pub use self::client::{ApiClient, ApiClients};
 pub use self::config::{Access, Config, Error};
 pub use self::metrics::Metrics;
 pub use self::progress::seconds_since;
+pub use self::read::ReadableResource;
 pub use self::scope::{MAX_WATCHES, Scope, Selector};
 pub use self::watched_object::{GroupState, GroupView, Lost, WatchedObject};
 pub use self::watches::{IDLE, Watches};

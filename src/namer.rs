@@ -20,7 +20,7 @@ mod tests;
 pub use self::fs::{BadLine, FileState, FsNamer};
 pub use self::kubernetes::{EndpointSource, EndpointsApi, Kubernetes};
 pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
-pub use self::transform::{DaemonSet, TransformerConfig};
+pub use self::transform::{DaemonSet, Doubt, TransformerConfig};
 
 use self::address::is_host_name;
 use self::dns::{Dns, DnsServer, EXPECTED_SERVER};
@@ -28,7 +28,7 @@ use self::kubernetes::{Clusters, KubernetesNamer};
 use self::rewrite::RewriteNamer;
 use self::srv::SrvNamer;
 use self::system::SystemNamer;
-use self::transform::RunningTransformer;
+use self::transform::{OwnPod, RunningTransformer};
 use crate::interpret::{Namer, Namers};
 use crate::kubernetes::ApiClients;
 use crate::name::Path;
@@ -217,6 +217,7 @@ pub struct NamerSet {
     interpreters: Vec<Interpreter>,
     dns: Dns,
     clusters: Clusters,
+    own_pod: Arc<OwnPod>,
     control: Handle,
 }
 
@@ -248,8 +249,10 @@ pub fn build<'a>(
     let dns = Dns::of_system(control);
     let system = Arc::new(SystemNamer::new(dns.clone(), control));
     let clusters = Clusters::new(clients, registry);
+    let own_pod = Arc::new(OwnPod::new(clients, control));
     let (entries, namers, control) = (Vec::new(), Namers::default(), control.clone());
-    let built = NamerSet { entries, system, namers, interpreters: Vec::new(), dns, clusters, control };
+    let built =
+        NamerSet { entries, system, namers, interpreters: Vec::new(), dns, clusters, own_pod, control };
     built.rebuild(configs, interpreters)
 }
 
@@ -280,6 +283,7 @@ impl NamerSet {
         configs: &[Config],
         interpreters: impl IntoIterator<Item = &'a [TransformerConfig]>,
     ) -> Result<Self, Error> {
+        self.own_pod.set_servers(configs.iter().filter_map(Config::server));
         let mut before = self.entries.clone();
         let mut entries = Vec::new();
         for (at, config) in configs.iter().enumerate() {
@@ -378,6 +382,14 @@ impl Config {
     pub fn namespaces(&self) -> Option<(Path, Option<Arc<str>>)> {
         let Kind::Kubernetes(kubernetes) = &self.kind else { return None };
         Some((self.full_prefix(), kubernetes.namespace().ok()?))
+    }
+
+    /// Returns the API server that it asks, if it asks one.
+    pub const fn server(&self) -> Option<&crate::kubernetes::Config> {
+        match &self.kind {
+            Kind::Kubernetes(kubernetes) => Some(&kubernetes.client),
+            _ => None,
+        }
     }
 
     /// Returns the prefix with its leading `/#`.

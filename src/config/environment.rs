@@ -21,7 +21,8 @@ impl Config {
     /// Something that only the pod has in which the process will run (a variable of the environment, a kubeconfig) is a
     /// note, for the file may be checked elsewhere; the start fails with it ([`Finding::fails_start`]).
     pub fn environment_findings(&self) -> Vec<Finding> {
-        let mut search = Search { file: &self.file, found: Vec::new() };
+        let asks = self.namers.iter().any(|namer| namer.server().is_some());
+        let mut search = Search { file: &self.file, asks, found: Vec::new() };
         for (at, (namer, place)) in self.namers.iter().zip(&self.places.namers).enumerate() {
             let key = format!("namers[{at}]");
             for cause in namer.missing() {
@@ -54,6 +55,8 @@ impl Config {
 /// One search.
 struct Search<'a> {
     file: &'a str,
+    /// Whether a namer has an API server to ask.
+    asks: bool,
     found: Vec<Finding>,
 }
 
@@ -115,12 +118,15 @@ impl Search<'_> {
     /// Searches transformers.
     fn transformers(&mut self, part: Part<'_>, transformers: &[namer::TransformerConfig]) {
         for transformer in transformers {
-            if let Err(cause) = transformer.check() {
+            if let Err(cause) = transformer.check(self.asks) {
                 self.add(part, &cause, cause.is_of_pod());
             }
-            if let Some(doubt) = transformer.doubt() {
+            if let Some(doubt) = transformer.doubt(self.asks) {
+                let (weight, doubt) = match doubt {
+                    namer::Doubt::Asked(doubt) => ((Severity::Note, "node-by-api"), doubt),
+                    namer::Doubt::Guessed(doubt) => ((Severity::Warning, "node-by-network"), doubt),
+                };
                 let (place, key) = part;
-                let weight = (Severity::Warning, "node-by-network");
                 self.found.push(Finding::new((self.file, place, key), weight, doubt));
             }
         }

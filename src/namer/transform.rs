@@ -3,12 +3,16 @@
 mod addresses;
 mod config;
 mod own_node;
+mod own_pod;
 mod reference;
 mod replacement;
 
 pub use self::config::{DaemonSet, TransformerConfig};
+pub use self::own_node::Doubt;
+pub(super) use self::own_pod::OwnPod;
 
 use self::addresses::{AddressTransformer, EndpointChange, on_port};
+use self::own_node::{OwnNode, beside_pod};
 use self::reference::ReferenceName;
 use self::replacement::{FixedNamer, PrefixTransformer, Replacement};
 use super::kubernetes::{EndpointSource, EndpointsApi, Kubernetes};
@@ -64,10 +68,19 @@ impl NamerSet {
                 addresses(&[&port.to_string()], None, Arc::new(move |all, _| on_port(all, port)))
             }
             TransformerConfig::LocalNode { env_var } => {
-                let node = TransformerConfig::own_node(env_var)?;
-                let label = node.to_string().replace('/', "+");
-                let is_here = move |one: &Endpoint| node.has(one);
-                addresses(&[&label], None, Arc::new(move |all, _| addresses::retained(all, &is_here)))
+                match TransformerConfig::own_node(env_var, self.own_pod.has_server())? {
+                    OwnNode::Named(name) => {
+                        let label = name.clone();
+                        let is_here = move |one: &Endpoint| one.node.as_deref() == Some(&*name);
+                        addresses(&[&label], None, Arc::new(move |all, _| addresses::retained(all, &is_here)))
+                    }
+                    OwnNode::OfPod(address) => {
+                        let address = &*address.to_string();
+                        let namer = Arc::clone(&self.own_pod) as Arc<dyn Namer>;
+                        let reference = ReferenceName::new(namer, Path::from_elems([address]));
+                        addresses(&[address], Some(reference), Arc::new(beside_pod))
+                    }
+                }
             }
             TransformerConfig::DaemonSet(config) => {
                 let DaemonSet { namespace, port, service, .. } = config;

@@ -1,7 +1,6 @@
 //! `signpost check`: what it finds, and in which form.
 
-use crate::commands::{run, signpost};
-use crate::support::Names;
+use crate::support::{Names, run, signpost};
 use signpost::config;
 use std::fs;
 
@@ -79,13 +78,32 @@ fn the_environment_says_which_node_this_is() {
     assert!(code == 1 && stderr.contains(expected), "{stderr}");
     let (code, stdout, _) = run_with(&["check", "--strict", file], &[("NODE_NAME", "node-1")]);
     assert!(code == 0 && !stdout.contains("localnode"), "{stdout}");
-    let (code, stdout, _) = run_with(&["check", file], &[("POD_IP", "10.244.1.7")]);
-    assert!(
-        code == 0 && stdout.contains("endpoints of 10.244.1.0/24 count as those of this node"),
-        "{stdout}"
-    );
-    let (code, _, stderr) = run_with(&["check", "--strict", file], &[("POD_IP", "10.244.1.7")]);
+    // What the API server will tell is not for `check` to say.
+    for (pod, counts) in
+        [("10.244.1.7", "endpoints of 10.244.1.0/24 count"), ("fd00::7", "no endpoint counts")]
+    {
+        let (code, stdout, stderr) = run_with(&["check", "--strict", file], &[("POD_IP", pod)]);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+        let note = format!(
+            "{file}:32:5: note: routers[1].interpreter: io.l5d.k8s.localnode: `NODE_NAME` is not there"
+        );
+        assert!(stdout.contains(&note) && stdout.contains(counts), "{stdout}");
+    }
+
+    // No namer has an API server to ask.
+    let names = Names::new();
+    let file = &*format!("{}/config.yaml", names.path());
+    let transformers = "interpreter: {transformers: [{kind: io.l5d.k8s.localnode}]}";
+    let yaml = format!("routers:\n- protocol: http\n  {transformers}\n  servers: [{{port: 0}}]\n");
+    fs::write(file, yaml).expect("the folder is there");
+    let variables = [("POD_IP", "10.244.1.7")];
+    let (code, stdout, _) = run_with(&["check", file], &variables);
+    let counts = "endpoints of 10.244.1.0/24 count as those of this node, by `POD_IP`";
+    assert!(code == 0 && stdout.contains(counts), "{stdout}");
+    let (code, _, stderr) = run_with(&["check", "--strict", file], &variables);
     assert!(code == 1 && stderr.contains("10.244.1.0/24"), "{stderr}");
+    let (code, _, stderr) = run_with(&["run", file], &[("POD_IP", "fd00::7")]);
+    assert!(code == 1 && stderr.contains("holds no node"), "{stderr}");
 }
 
 /// All that only a pod has is named in one go, with its place.

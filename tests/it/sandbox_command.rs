@@ -1,7 +1,6 @@
 //! `signpost sandbox` with a file, and `signpost delegate --sandbox`.
 
-use crate::commands::run;
-use crate::support::{Service, TestApp, one_router, soon};
+use crate::support::{Service, TestApp, one_router, run, soon};
 use serde_json::Value;
 use std::fs;
 use tempfile::TempDir;

@@ -1,8 +1,7 @@
 //! Sandboxes in the configuration, and in the file beside it: which request they serve at the start, while the file
 //! changes, while it is wrong, and after a reload.
 
-use crate::commands::run;
-use crate::support::{ApiServer, Service, TestApp, Wire, one_router, sandbox, service, slice, soon};
+use crate::support::{ApiServer, Service, TestApp, Wire, one_router, run, sandbox, service, slice, soon};
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;

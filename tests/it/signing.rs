@@ -1,7 +1,6 @@
 //! The commands that make keys and sign tokens, as a shell sees them.
 
-use crate::commands::run;
-use crate::support::{TestApp, one_router};
+use crate::support::{TestApp, one_router, run};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

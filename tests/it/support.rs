@@ -11,6 +11,7 @@ pub(crate) mod http2;
 mod kubernetes;
 mod message;
 mod names;
+mod process;
 mod team;
 mod upstream;
 mod wire;
@@ -22,6 +23,7 @@ pub(crate) use self::kubernetes::{
 };
 pub(crate) use self::message::Message;
 pub(crate) use self::names::{Names, dead_address};
+pub(crate) use self::process::{Serving, address, run, signpost};
 pub(crate) use self::team::Team;
 pub(crate) use self::upstream::{Service, Upstream, ok};
 pub(crate) use self::wire::{Wire, Writer};

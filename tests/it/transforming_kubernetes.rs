@@ -1,7 +1,10 @@
 //! Transformers that know nodes, under a running app: pods and daemon sets that come, go and move.
 
-use crate::support::{ApiServer, Service, TestApp, Wire, one_router, service, slice, until};
+use crate::support::{
+    ApiServer, Names, Service, Serving, TestApp, Wire, address, one_router, service, signpost, slice, until,
+};
 use serde_json::{Value, json};
+use std::fs;
 use std::net::SocketAddr;
 
 /// The variable that cargo sets for every test, and the node that it stands for here.
@@ -58,6 +61,101 @@ async fn pods_of_this_node_alone_are_asked() {
     api.put(ending);
     until_answered(&mut client, "two").await;
     app.stop().await;
+}
+
+/// A cluster with a pod of `web` on `node-1` and one elsewhere, both in the network of the router's own pod.
+async fn beside_own_pod() -> (ApiServer, [Service; 3]) {
+    let services =
+        [Service::saying("one").await, Service::saying("two").await, Service::saying("rest").await];
+    let api = ApiServer::start().await;
+    api.put(service("default", "web", &[("http", 80)]));
+    api.put(on("node-1", "web", "http", services[0].address()));
+    api.put(on("elsewhere", "web", "http", services[1].address()));
+    (api, services)
+}
+
+/// The address of the router's own pod, which is in the namespace `mesh`.
+const OWN_POD: &str = "127.0.0.9";
+
+/// Starts the binary as if in that pod, and connects to it.
+async fn in_own_pod(api: &ApiServer, rest: &Service, names: &Names) -> (Serving, Wire) {
+    let file = format!("{}/config.yaml", names.path());
+    fs::write(&file, config(api, rest, "{kind: io.l5d.k8s.localnode}")).expect("the folder is there");
+    let mut command = signpost(&["run", &file]);
+    command.env_remove("NODE_NAME").envs([("POD_IP", OWN_POD), ("POD_NAMESPACE", "mesh")]);
+    let mut serving = Serving::start_command(command);
+    let lines = serving.until(" admin address=").await;
+    let client = Wire::connect(address(&lines, " serving ")).await;
+    (serving, client)
+}
+
+/// Who answers several requests.
+async fn answering(client: &mut Wire) -> Vec<String> {
+    let mut answers = Vec::new();
+    for _ in 0..16 {
+        answers.push(client.get("web", "").await.text().to_owned());
+    }
+    answers.sort();
+    answers.dedup();
+    answers
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_node_of_the_own_pod_is_asked_for() {
+    for by_slice in [false, true] {
+        let (api, [one, _two, rest]) = beside_own_pod().await;
+        if by_slice {
+            // Rights on pods are not needed where a service has the pod.
+            api.behave(|manners| manners.refuses_resource = Some("pods"));
+            let mut own = on("node-1", "l5d", "incoming", one.address());
+            own["metadata"]["namespace"] = "mesh".into();
+            own["endpoints"][0]["addresses"] = json!([OWN_POD]);
+            api.put(own);
+        } else {
+            // A pod that is over may have had the address before.
+            for (name, phase, node) in [("a", "Succeeded", "elsewhere"), ("b", "Running", "node-1")] {
+                api.put(json!({
+                    "kind": "Pod", "metadata": { "namespace": "mesh", "name": name },
+                    "spec": { "nodeName": node }, "status": { "podIP": OWN_POD, "phase": phase },
+                }));
+            }
+        }
+        let names = Names::new();
+        let (serving, mut client) = in_own_pod(&api, &rest, &names).await;
+        assert_eq!(answering(&mut client).await, ["one"], "by slice: {by_slice}");
+        let id = format!("/%/io.l5d.k8s.localnode/{OWN_POD}/#/io.l5d.k8s/default/http/web");
+        assert_eq!(one.take_requests()[0].field("l5d-dst-client"), Some(id.as_str()));
+        let asked: Vec<_> =
+            api.requests().into_iter().filter(|target| target.contains("/namespaces/mesh/")).collect();
+        assert_eq!(asked.len(), 1 + usize::from(by_slice), "{asked:?}");
+        assert!(asked[0].contains("fieldSelector=status.podIP%3D127.0.0.9"), "{asked:?}");
+        assert_eq!(serving.end("TERM").await, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_network_of_the_own_pod_stands_for_a_node_that_is_not_told() {
+    let (api, [_one, _two, rest]) = beside_own_pod().await;
+    api.behave(|manners| manners.refuses_resource = Some("pods"));
+    let names = Names::new();
+    let (mut serving, mut client) = in_own_pod(&api, &rest, &names).await;
+    assert_eq!(answering(&mut client).await, ["one", "two"]);
+    let lines = serving.until("does not tell the node of this pod").await;
+    let line = lines.last().expect("the line itself");
+    for part in
+        ["WARN", "endpoints of 127.0.0.0/24 count", "on resource `pods`", "no endpoint has the address"]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    // It is asked again.
+    api.put(json!({
+        "kind": "Pod", "metadata": { "namespace": "mesh", "name": "own" },
+        "spec": { "nodeName": "node-1" }, "status": { "podIP": OWN_POD, "phase": "Running" },
+    }));
+    api.behave(|manners| manners.refuses_resource = None);
+    serving.until("tells the node of this pod").await;
+    until("the node counts", async || answering(&mut client).await == ["one"]).await;
+    assert_eq!(serving.end("TERM").await, Some(0));
 }
 
 /// The transformer that sends to the daemon set `l5d`.

@@ -1,6 +1,6 @@
 //! The configuration of transformers.
 
-use super::own_node::OwnNode;
+use super::own_node::{Doubt, OwnNode};
 use crate::interpret::{AnswerState, Leaf};
 use crate::kubernetes::Config;
 use crate::name::{NameTree, Path};
@@ -34,7 +34,8 @@ pub enum TransformerConfig {
     #[serde(rename = "io.l5d.k8s.localnode", rename_all = "camelCase")]
     LocalNode {
         /// The variable of the environment that holds the node's name; [`TransformerConfig::NODE_NAME`] by default. Where
-        /// that is not there, the network of `POD_IP` stands for the node.
+        /// that is not there, the API server is asked for the node of the pod at `POD_IP`. Its network stands for the node
+        /// where the API server does not tell, or no namer has one.
         env_var: String,
     },
     /// `io.l5d.k8s.daemonset`: sends to the pods of a daemon set on the nodes where endpoints are.
@@ -116,28 +117,30 @@ impl TransformerConfig {
         }
     }
 
-    /// Returns the node that the process runs on, by this variable.
-    pub(super) fn own_node(env_var: &str) -> Result<OwnNode, Cause> {
-        OwnNode::find(env_var, env_var == Self::NODE_NAME)
+    /// Returns the node that the process runs on, by this variable. With `asks`, a namer has an API server to ask.
+    pub(super) fn own_node(env_var: &str, asks: bool) -> Result<OwnNode, Cause> {
+        OwnNode::find(env_var, env_var == Self::NODE_NAME, asks)
     }
 
-    /// Checks that the environment has what the transformer needs. Asks no server.
+    /// Checks that the environment has what the transformer needs. Asks no server, but with `asks` a namer has one that
+    /// the process will ask.
     ///
     /// # Errors
     ///
     /// No variable tells the node, or the kubeconfig does not lead to an API server.
-    pub fn check(&self) -> Result<(), Cause> {
+    pub fn check(&self, asks: bool) -> Result<(), Cause> {
         match self {
-            Self::LocalNode { env_var } => Self::own_node(env_var).map(drop),
+            Self::LocalNode { env_var } => Self::own_node(env_var, asks).map(drop),
             Self::DaemonSet(daemon_set) => daemon_set.client.check().map_err(Cause::Kubernetes),
             _ => Ok(()),
         }
     }
 
-    /// Returns what is doubtful about what the environment tells, if anything is.
-    pub fn doubt(&self) -> Option<String> {
+    /// Returns what is doubtful about what the environment tells, if anything is. With `asks`, a namer has an API server
+    /// to ask.
+    pub fn doubt(&self, asks: bool) -> Option<Doubt> {
         match self {
-            Self::LocalNode { env_var } => Self::own_node(env_var).ok()?.doubt(),
+            Self::LocalNode { env_var } => Self::own_node(env_var, asks).ok()?.doubt(asks),
             _ => None,
         }
     }

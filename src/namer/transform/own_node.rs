@@ -1,9 +1,9 @@
 //! The node that the process runs on, as the environment tells it.
 
+use super::addresses::retained;
 use crate::interpret::Endpoint;
 use crate::namer::Cause;
 use std::env;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The variable that holds the address of the pod, as Linkerd 1's manifests set it.
@@ -14,71 +14,88 @@ const POD_IP: &str = "POD_IP";
 pub(super) enum OwnNode {
     /// Its name.
     Named(String),
-    /// The first 24 bits of the address of a pod on it: in many clusters those of all pods of the node, and of no others.
-    Network(Ipv4Addr),
+    /// The node of the pod with this address. The API server knows its name.
+    OfPod(IpAddr),
 }
 
 impl OwnNode {
-    /// Finds the node by a variable that holds its name. Where the usual one is not there, `POD_IP` takes its place: the
-    /// first 24 bits of an IPv4 address are the node's, as in Linkerd.
+    /// Finds the node by a variable that holds its name. Where the usual one is not there, `POD_IP` takes its place. With
+    /// `asks`, an API server can be asked for the node of that pod; without one the address must tell its
+    /// [network](network_of).
     ///
     /// # Errors
     ///
     /// Neither variable is there, or the name is none.
-    pub(super) fn find(name: &str, is_usual: bool) -> Result<Self, Cause> {
+    pub(super) fn find(name: &str, is_usual: bool, asks: bool) -> Result<Self, Cause> {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
         Self::from_values(variable(name), is_usual.then(|| variable(POD_IP)).flatten())
+            .filter(|node| asks || !matches!(node, Self::OfPod(address) if network_of(*address).is_none()))
             .ok_or_else(|| Cause::NodeName(name.to_owned()))
     }
 
     /// Finds the node by the values of both variables.
     fn from_values(name: Option<String>, pod: Option<String>) -> Option<Self> {
-        let network = || match pod?.trim().parse().ok()? {
-            IpAddr::V4(address) => Some(Self::Network(Ipv4Addr::from_bits(address.to_bits() & !0xff))),
-            // Networks of nodes have other lengths there.
-            IpAddr::V6(_) => None,
-        };
         match name {
             Some(name) => node_name(&name).map(|name| Self::Named(name.to_owned())),
-            None => network(),
+            None => pod?.trim().parse().ok().map(Self::OfPod),
         }
     }
 
-    /// Returns whether an endpoint is on this node.
-    pub(super) fn has(&self, endpoint: &Endpoint) -> bool {
-        match (self, endpoint.address.ip().to_canonical()) {
-            (Self::Named(name), _) => endpoint.node.as_deref() == Some(name),
-            (Self::Network(network), IpAddr::V4(address)) => address.to_bits() & !0xff == network.to_bits(),
-            (Self::Network(_), IpAddr::V6(_)) => false,
-        }
+    /// Returns what is doubtful about it, if anything is. With `asks`, an API server is asked for it.
+    pub(super) fn doubt(&self, asks: bool) -> Option<Doubt> {
+        let &Self::OfPod(address) = self else { return None };
+        let network = network_of(address);
+        let counts = network
+            .map_or("no endpoint counts".to_owned(), |network| format!("endpoints of {network}/24 count"));
+        let set = "set `NODE_NAME` from `spec.nodeName` in the pod's manifest";
+        Some(if asks {
+            Doubt::Asked(format!(
+                "io.l5d.k8s.localnode: `NODE_NAME` is not there, so the API server is asked for the node of the pod at \
+                 `{POD_IP}`. While it does not tell, {counts} as those of this node, and the log warns: {set}"
+            ))
+        } else {
+            Doubt::Guessed(format!(
+                "io.l5d.k8s.localnode: `NODE_NAME` is not there, so {counts} as those of this node, by `{POD_IP}`. \
+                 That is wrong where nodes have networks of another length: {set}"
+            ))
+        })
     }
+}
 
-    /// Returns what is doubtful about it, if anything is.
-    pub(super) fn doubt(&self) -> Option<String> {
-        let Self::Network(_) = self else { return None };
-        Some(format!(
-            "io.l5d.k8s.localnode: `NODE_NAME` is not there, so endpoints of {self} count as those of this node, by `{POD_IP}`. \
-             That is wrong where nodes have networks of another length: set `NODE_NAME` from `spec.nodeName` in the pod's manifest"
-        ))
+/// A doubt about the node that the process runs on, for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Doubt {
+    /// The API server is asked for it, and may not tell.
+    Asked(String),
+    /// It is guessed from an address.
+    Guessed(String),
+}
+
+/// Returns the first 24 bits of the address of a pod: in many clusters those of all pods of its node, and of no others, as
+/// Linkerd assumes. `None` for an IPv6 address, where networks of nodes have other lengths.
+pub(super) fn network_of(address: IpAddr) -> Option<Ipv4Addr> {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Some(Ipv4Addr::from_bits(address.to_bits() & !0xff)),
+        IpAddr::V6(_) => None,
     }
+}
+
+/// Returns the endpoints on the node of a pod: by the name of the node where it is known, else by the pod's network.
+pub(super) fn beside_pod(endpoints: &[Endpoint], pod: &[Endpoint]) -> Vec<Endpoint> {
+    let Some(pod) = pod.first() else { return Vec::new() };
+    let network = network_of(pod.address.ip());
+    retained(endpoints, |endpoint| match &pod.node {
+        Some(node) => endpoint.node.as_ref() == Some(node),
+        None => network.is_some() && network_of(endpoint.address.ip()) == network,
+    })
 }
 
 /// Reads the value of a variable as the name of a node, without the blanks or the line end around it; `None` when it
 /// cannot be one.
-fn node_name(value: &str) -> Option<&str> {
+pub(super) fn node_name(value: &str) -> Option<&str> {
     let name = value.trim();
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     ((1..=253).contains(&name.len()) && name.bytes().all(inside)).then_some(name)
-}
-
-impl fmt::Display for OwnNode {
-    /// Writes the name, or the network.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(name) => f.write_str(name),
-            Self::Network(network) => write!(f, "{network}/24"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -92,13 +109,17 @@ mod tests {
         for (name, pod, found) in [
             ("node-1", "10.244.1.7", Some("node-1")),
             ("node-1\n", "", Some("node-1")),
-            ("", "10.244.1.7", Some("10.244.1.0/24")),
-            ("", "fd00::7", None),
+            ("", " 10.244.1.7\n", Some("10.244.1.7")),
+            ("", "fd00::7", Some("fd00::7")),
             ("", "none", None),
             ("", "", None),
         ] {
             let node = OwnNode::from_values(text(name), text(pod));
-            assert_eq!(node.map(|node| node.to_string()).as_deref(), found, "{name:?} {pod:?}");
+            let node = node.map(|node| match node {
+                OwnNode::Named(name) => name,
+                OwnNode::OfPod(address) => address.to_string(),
+            });
+            assert_eq!(node.as_deref(), found, "{name:?} {pod:?}");
         }
     }
 
@@ -120,8 +141,10 @@ mod tests {
 
     #[test]
     fn endpoints_are_told_apart_by_name_or_by_network() {
-        let named = OwnNode::Named("node-1".to_owned());
-        let network = OwnNode::Network(Ipv4Addr::new(10, 244, 1, 0));
+        let own = |node: Option<&str>| {
+            let address = "10.244.1.7:0".parse().expect("an address");
+            [Endpoint { node: node.map(Into::into), ..Endpoint::at(address) }]
+        };
         for (address, node, by_name, by_network) in [
             ("10.244.1.255:80", Some("node-1"), true, true),
             ("10.244.2.1:80", Some("node-1"), true, false),
@@ -131,13 +154,31 @@ mod tests {
         ] {
             let address: SocketAddr = address.parse().expect("an address");
             let endpoint = Endpoint { node: node.map(Into::into), ..Endpoint::at(address) };
-            assert_eq!((named.has(&endpoint), network.has(&endpoint)), (by_name, by_network), "{address}");
+            let all = [endpoint];
+            let left = [Some("node-1"), None].map(|node| beside_pod(&all, &own(node)).len() == 1);
+            assert_eq!(left, [by_name, by_network], "{address}");
+            assert!(beside_pod(&all, &[]).is_empty(), "{address}");
         }
-        assert!(named.doubt().is_none());
-        assert!(
-            network
-                .doubt()
-                .is_some_and(|doubt| doubt.contains("10.244.1.0/24") && doubt.contains("NODE_NAME"))
-        );
+    }
+
+    #[test]
+    fn a_node_that_only_the_api_server_knows_is_doubtful() {
+        let named = OwnNode::Named("node-1".to_owned());
+        let of_pod = |address: &str| OwnNode::OfPod(address.parse().expect("an address"));
+        for (node, asks, words) in [
+            (&named, false, &[][..]),
+            (&of_pod("10.244.1.7"), false, &["so endpoints of 10.244.1.0/24 count", "NODE_NAME"]),
+            (&of_pod("10.244.1.7"), true, &["is asked", "endpoints of 10.244.1.0/24 count", "NODE_NAME"]),
+            (&of_pod("fd00::7"), true, &["is asked", "no endpoint counts"]),
+        ] {
+            match node.doubt(asks) {
+                None => assert!(words.is_empty(), "{node:?}"),
+                Some(Doubt::Asked(text) | Doubt::Guessed(text)) => {
+                    assert!(!words.is_empty() && words.iter().all(|word| text.contains(word)), "{text}");
+                }
+            }
+        }
+        assert!(matches!(of_pod("10.244.1.7").doubt(true), Some(Doubt::Asked(_))));
+        assert!(matches!(of_pod("10.244.1.7").doubt(false), Some(Doubt::Guessed(_))));
     }
 }

@@ -137,11 +137,11 @@ impl Question {
         let metadata = &object["metadata"];
         let here = self.namespace.as_ref().is_none_or(|namespace| metadata["namespace"] == **namespace);
         let label = self.parameters.get("labelSelector").is_none_or(|key| !metadata["labels"][key].is_null());
-        let name = self
-            .parameters
-            .get("fieldSelector")
-            .is_none_or(|selector| metadata["name"].as_str() == selector.strip_prefix("metadata.name="));
-        plural(object) == self.plural && object["apiVersion"] == *self.version && here && label && name
+        let field = self.parameters.get("fieldSelector").is_none_or(|selector| {
+            let (field, value) = selector.split_once('=').expect("a selector has a value");
+            object.pointer(&format!("/{}", field.replace('.', "/"))).is_some_and(|found| *found == *value)
+        });
+        plural(object) == self.plural && object["apiVersion"] == *self.version && here && label && field
     }
 }
 
