@@ -1,12 +1,15 @@
 //! Requests that are not carried: the answers that callers get.
 
 use crate::support::{
-    Message, Names, Service, TestApp, Upstream, dead_address, ok, one_router, routing_to, time_flies, until,
-    with_servers,
+    Message, Names, Service, Serving, TestApp, Upstream, Wire, address, dead_address, ok, one_router,
+    routing_to, time_flies, until, with_servers,
 };
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// Undoes the encoding of `l5d-err`.
 fn l5d_err(response: &Message) -> String {
@@ -143,6 +146,58 @@ async fn an_error_says_where_the_name_ended_or_by_which_id_it_is_found() {
     response.assert_status(400);
     assert_eq!(response.field("x-request-id"), None);
     app.stop().await;
+}
+
+/// The log is that of a process: tests in one process share theirs.
+#[tokio::test(flavor = "local")]
+async fn the_log_says_why_a_request_was_not_carried_once_a_second_for_each_listener() {
+    let names = Names::new();
+    let file = format!("{}/config.yaml", names.path());
+    fs::write(&file, with_servers("/svc => /nowhere", &["", ", trust: nobody"]))
+        .expect("the folder is there");
+    let mut serving = Serving::start(&["run", &file]);
+    let lines = serving.until(" admin address=").await;
+    let servers: Vec<SocketAddr> = lines
+        .iter()
+        .filter(|line| line.contains(" serving "))
+        .map(|line| address(std::slice::from_ref(line), " serving "))
+        .collect();
+    let mut clients = Vec::new();
+    for server in &servers {
+        clients.push(Wire::connect(*server).await);
+    }
+    let is_of = |line: &str, server: &SocketAddr, host: &str, response: &Message| {
+        let id = response.field("x-request-id").expect("it has one");
+        let parts =
+            ["INFO", "router=\"http\"", &format!("127.0.0.1/{}", server.port()), id, &format!("/svc/{host}")];
+        parts.iter().all(|part| line.contains(part))
+    };
+    const SAID: &str = "a request was not carried: ";
+
+    // A caller that is at fault is not worth a line.
+    clients[0].get("wrong", "l5d-dtab: /a\r\n").await.assert_status(400);
+    let began = Instant::now();
+    for (at, server) in servers.iter().enumerate() {
+        let response = clients[at].get("first", "").await;
+        let lines = serving.until(SAID).await;
+        assert_eq!(lines.iter().filter(|line| line.contains(SAID)).count(), 1, "{lines:#?}");
+        let line = lines.last().expect("the line itself");
+        assert!(is_of(line, server, "first", &response) && line.contains("skipped=0"), "{line} {response:?}");
+    }
+    // Those of the next second are only counted.
+    let lines = {
+        let mut saying = pin!(serving.until(SAID));
+        loop {
+            tokio::select! {
+                lines = &mut saying => break lines,
+                response = clients[0].get("later", "") => response.assert_status(502),
+            }
+        }
+    };
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    let line = lines.last().expect("the line itself");
+    assert!(line.contains("/svc/later") && !line.contains("skipped=0"), "{line}");
+    assert_eq!(serving.end("TERM").await, Some(0));
 }
 
 #[tokio::test(flavor = "local")]

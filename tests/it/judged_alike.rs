@@ -1,9 +1,9 @@
 //! One table for requests over HTTP/1 and HTTP/2: what a caller may send does not depend on how it is sent.
 
 use crate::support::either::Speaks::{self, Http1, Http2};
-use crate::support::either::{Ask, Caller, Echo, Seen, scene};
+use crate::support::either::{Ask, Caller, Echo, Seen, router, scene};
 use crate::support::http2::Frame;
-use crate::support::{TestApp, one_router};
+use crate::support::{TestApp, one_router, with_servers};
 
 /// What a caller speaks, and what the endpoint speaks.
 const WAYS: [(Speaks, Speaks); 4] = [(Http1, Http1), (Http1, Http2), (Http2, Http1), (Http2, Http2)];
@@ -88,6 +88,61 @@ async fn a_stranger_does_not_trace() {
         }
         assert_eq!((echo.connections(), app.total("caller_faults", &[])), (0, 3));
         drop(caller);
+        app.stop().await;
+    }
+}
+
+/// An app with a listener that trusts its callers and one that trusts nobody, and a caller of each.
+async fn trusted_and_stranger(dtab: &str, way: (Speaks, Speaks)) -> (TestApp, Caller, Caller) {
+    let label = router(way.1);
+    let yaml =
+        with_servers(dtab, &["", ", trust: nobody"]).replace("protocol: http", &format!("protocol: {label}"));
+    let app = TestApp::start(&yaml).await;
+    let trusted = Caller::connect_to(app.address(label, 0), way.0).await;
+    let stranger = Caller::connect_to(app.address(label, 1), way.0).await;
+    (app, trusted, stranger)
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_share_that_is_lost_is_told_to_a_trusted_caller() {
+    for way in WAYS {
+        let echo = Echo::start(way.1).await;
+        let dtab = format!("/echo => {}; /svc/web => /echo", echo.path());
+        let (app, mut trusted, mut stranger) = trusted_and_stranger(&dtab, way).await;
+        for (entry, lost) in [
+            ("/svc/web => 1 * ! & 2 * /echo", Some("33.33 /svc/web=>! & 2*/echo")),
+            ("/svc/web => 99 * /srv/web & 1 * /echo", Some("99 /svc/web=>99*/srv/web & /echo")),
+            ("/svc/web => /srv/web | /echo", None),
+        ] {
+            let told = trusted.get(&[("l5d-dtab", entry)]).await;
+            assert_eq!((told.status, told.field("l5d-dtab-lost")), (200, lost), "{way:?} {entry}");
+            let told = stranger.get(&[("l5d-dtab", entry)]).await;
+            assert_eq!((told.status, told.field("l5d-dtab-lost")), (200, None), "{way:?} {entry}");
+        }
+        assert_eq!(app.total("lost_shares", &[]), 2, "{way:?}");
+        drop((trusted, stranger));
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_error_carries_the_id_by_which_it_is_found() {
+    let is_made = |id: Option<&str>| {
+        id.is_some_and(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    for way in WAYS {
+        let (app, mut trusted, mut stranger) = trusted_and_stranger("/svc => /nowhere", way).await;
+        let own: &[_] = &[("x-request-id", "my-own")];
+        let told = trusted.get(own).await;
+        assert_eq!((told.status, told.field("x-request-id")), (502, Some("my-own")), "{way:?}");
+        assert!(told.text().contains("ended at:\n  /nowhere/web"), "{way:?}: {}", told.text());
+        let made = trusted.get(&[]).await;
+        assert!(is_made(made.field("x-request-id")), "{way:?}: {made:?}");
+        let told = stranger.get(own).await;
+        assert_eq!(told.status, 502, "{way:?}");
+        assert!(is_made(told.field("x-request-id")), "{way:?}: {told:?}");
+        assert!(!told.text().contains("nowhere"), "{way:?}: {}", told.text());
+        drop((trusted, stranger));
         app.stop().await;
     }
 }

@@ -4,6 +4,7 @@ use super::http2::{Call, H2Client, H2Service, fields, write};
 use super::{Message, Service, TestApp, Upstream, Wire, speaking};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
+use std::net::SocketAddr;
 
 /// A protocol of one side of the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +84,14 @@ pub(crate) enum Echo {
 impl Caller {
     /// Connects to the app's first listener.
     pub(crate) async fn connect(app: &TestApp, speaks: Speaks) -> Self {
+        Self::connect_to(app.first_address(), speaks).await
+    }
+
+    /// Connects to a listener.
+    pub(crate) async fn connect_to(address: SocketAddr, speaks: Speaks) -> Self {
         match speaks {
-            Http1 => Self::Http1(app.client().await),
-            Http2 => Self::Http2(app.h2_client().await),
+            Http1 => Self::Http1(Wire::connect(address).await),
+            Http2 => Self::Http2(H2Client::connect(address).await),
         }
     }
 
