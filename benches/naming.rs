@@ -3,6 +3,7 @@
 //! `benches/README.md` says what the figures mean and which aims they have.
 
 use criterion::{BenchmarkId, Criterion};
+use mimalloc::MiMalloc;
 use signpost::context::token::{
     GeneratedKey, KeyFiles, KeyKind, SignedOverrides, SigningKey, TokenKeys, TokenRequest,
 };
@@ -27,6 +28,10 @@ use std::task::{self, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+
+/// The allocator of the binary: what is measured is what ships.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The override of the staging story, and a usual dtab.
 const OVERRIDE: &str = "/host/world => /srv/world-v2;";

@@ -28,9 +28,14 @@ use self::child::{Child, Core, Error};
 use self::cost::{CASES, Subject};
 use self::exchange::Protocol;
 use self::load::Load;
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
+
+/// The allocator of the binary: what is measured is what ships.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The longest the whole run may take before it is given up: a bench that hangs says so.
 const PATIENCE: Duration = Duration::from_secs(900);
