@@ -24,6 +24,8 @@ pub(super) enum FailureKind {
     Forbidden,
     /// The server no longer has the version to go on from: 410. A new list helps at once.
     Expired,
+    /// The server does not have the resource, because it is not defined: 404.
+    NotDefined,
     /// The server does not understand the request: 400 and similar statuses.
     NotUnderstood,
     /// The server answered with any other error.
@@ -70,7 +72,7 @@ impl ApiFailure {
         let (kind, advice) = match status.code {
             401 => (FailureKind::Forbidden, "; the credentials are read again".to_owned()),
             403 => (FailureKind::Forbidden, format!("; {}", missing_right::<K>(namespace))),
-            404 => (FailureKind::NotUnderstood, unknown_resource::<K>()),
+            404 => (FailureKind::NotDefined, unknown_resource::<K>()),
             410 => (FailureKind::Expired, String::new()),
             // Too many requests: the server asks for fewer.
             429 => (FailureKind::Refused, String::new()),
@@ -136,7 +138,7 @@ mod tests {
             (400, FailureKind::NotUnderstood),
             (401, FailureKind::Forbidden),
             (403, FailureKind::Forbidden),
-            (404, FailureKind::NotUnderstood),
+            (404, FailureKind::NotDefined),
             (410, FailureKind::Expired),
             (422, FailureKind::NotUnderstood),
             (429, FailureKind::Refused),

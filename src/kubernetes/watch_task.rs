@@ -344,7 +344,10 @@ impl<T: WatchedObject> WatchTask<T> {
         let what = self.watched.description();
         let keeps_objects = inner.store.is_complete();
         inner.progress.failed(&what, failure, keeps_objects);
-        let for_good = matches!(failure.kind, FailureKind::Forbidden | FailureKind::NotUnderstood);
+        let for_good = matches!(
+            failure.kind,
+            FailureKind::Forbidden | FailureKind::NotDefined | FailureKind::NotUnderstood
+        );
         inner.store.mark_lost(&format!("{what}: {}", failure.text).into(), for_good);
         inner.update_gauges();
         drop(inner);
