@@ -4,11 +4,11 @@
 //! exist; without a right, or before the resources are defined, it has failed, with the reason, and asks again every few
 //! seconds at most. While the API server cannot be reached the last good objects stay.
 
-mod judged;
+mod judgements;
 mod resource;
 mod watched;
 
-pub use self::judged::{Judgeable, JudgedGroups, JudgedSandboxes};
+pub use self::judgements::{GroupJudgements, Judgeable, SandboxJudgements};
 pub use self::resource::{ACCEPTED, GroupResource, GroupStatus, READY, SandboxResource, SandboxStatus};
 pub use self::watched::{WatchedGroup, WatchedSandbox};
 
@@ -70,7 +70,7 @@ async fn publish(
     rules: Arc<SandboxRules>,
     store: watch::Sender<StoreState>,
 ) {
-    let mut judged = (JudgedSandboxes::new(rules), JudgedGroups::default());
+    let mut judged = (SandboxJudgements::new(rules), GroupJudgements::default());
     loop {
         let state = {
             let (sandboxes, groups) = (sandboxes.borrow_and_update(), groups.borrow_and_update());

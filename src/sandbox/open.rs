@@ -179,6 +179,11 @@ impl Sandboxes {
         self.merging = Arc::new(MergingTask(Some(task.abort_handle())));
     }
 
+    /// Returns the state of the embedded store, now and whenever it changes, if there is one.
+    pub fn embedded(&self) -> Option<watch::Receiver<StoreState>> {
+        self.embedded.as_ref().map(|store| store.state.clone())
+    }
+
     /// Returns the table, now and whenever it changes.
     pub fn table(&self) -> watch::Receiver<Arc<SandboxTable>> {
         self.table.clone()

@@ -114,6 +114,8 @@ impl SandboxTable {
                 StoreState::Failed(reason) => table.unknown = Some(Unknown::Failed(Arc::clone(reason))),
                 StoreState::Ready(objects) => {
                     groups.extend(&objects.groups);
+                    // Growing step by step would move thousands of entries several times for each change.
+                    table.entries.reserve(objects.sandboxes.len());
                     for sandbox in objects.sandboxes.iter().filter(|sandbox| !sandbox.is_expired(now)) {
                         table.next_expiry = table.next_expiry.into_iter().chain(sandbox.expires).min();
                         table.insert(&sandbox.key, TableEntry::Sandbox(Arc::clone(sandbox)));

@@ -25,7 +25,7 @@ fn ready<T>(objects: &[Arc<T>]) -> GroupState<T> {
 }
 
 fn judge(
-    judged: &mut JudgedSandboxes<WatchedSandbox>,
+    judged: &mut SandboxJudgements<WatchedSandbox>,
     objects: &[Arc<WatchedSandbox>],
 ) -> Vec<(String, u64)> {
     let version = |sandbox: &Arc<Sandbox>| (sandbox.id.to_string(), sandbox.version());
@@ -34,7 +34,7 @@ fn judge(
 
 #[test]
 fn what_has_not_changed_is_not_judged_again() {
-    let mut judged = JudgedSandboxes::new(Arc::default());
+    let mut judged = SandboxJudgements::new(Arc::default());
     let dtab = |text: &str| json!({ "dtab": text });
     let [a, b, d] = ["a", "b", "d"].map(|name| sandbox(name, &dtab("/a => /b"), &Value::Null));
     let first = judge(&mut judged, &[a.clone(), b.clone(), d.clone()]);
@@ -71,7 +71,7 @@ fn a_written_status_changes_nothing() {
 #[test]
 fn ends_are_those_of_the_owner_or_of_the_controller() {
     let end = |spec: &Value, status: &Value| {
-        let mut judged = JudgedSandboxes::new(Arc::default());
+        let mut judged = SandboxJudgements::new(Arc::default());
         let sandbox = judged.update(&[sandbox("a", spec, status)]).remove(0);
         sandbox.expires.map_or_else(|| sandbox.dtab.clone().unwrap_err().to_string(), |at| at.to_string())
     };

@@ -1,7 +1,7 @@
 //! The parts of both resources that a router keeps: enough to judge them, and nothing that the controller writes but the
 //! end, so that a written status changes nothing.
 
-use super::judged::Judgeable;
+use super::judgements::Judgeable;
 use super::resource::{GroupResource, SandboxResource};
 use crate::kubernetes::WatchedObject;
 use crate::sandbox::{GroupSpec, ObjectId, SandboxSpec, Written};

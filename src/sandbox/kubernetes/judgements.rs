@@ -17,23 +17,23 @@ pub trait Judgeable {
 
 /// The sandboxes of a watch, judged.
 #[derive(Debug)]
-pub struct JudgedSandboxes<T> {
+pub struct SandboxJudgements<T> {
     rules: Arc<SandboxRules>,
-    judged: Judged<T, Sandbox>,
+    judged: Judgements<T, Sandbox>,
 }
 
 /// The groups of a watch, judged.
 #[derive(Debug)]
-pub struct JudgedGroups<T>(Judged<T, Group>);
+pub struct GroupJudgements<T>(Judgements<T, Group>);
 
-/// Judged objects, in the order of the names of those that they were made of.
+/// The judged objects of a watch, in the order of the names of those that they were made of.
 #[derive(Debug)]
-struct Judged<T, J>(Vec<(Arc<T>, Arc<J>)>);
+struct Judgements<T, J>(Vec<(Arc<T>, Arc<J>)>);
 
-impl<T: Judgeable<Spec = SandboxSpec>> JudgedSandboxes<T> {
+impl<T: Judgeable<Spec = SandboxSpec>> SandboxJudgements<T> {
     /// Makes an empty list of sandboxes, which are judged under these rules.
     pub const fn new(rules: Arc<SandboxRules>) -> Self {
-        Self { rules, judged: Judged(Vec::new()) }
+        Self { rules, judged: Judgements(Vec::new()) }
     }
 
     /// Takes the present objects, in the order of their names, and returns all of them judged, in this order.
@@ -49,20 +49,20 @@ impl<T: Judgeable<Spec = SandboxSpec>> JudgedSandboxes<T> {
     }
 }
 
-impl<T: Judgeable<Spec = GroupSpec>> JudgedGroups<T> {
+impl<T: Judgeable<Spec = GroupSpec>> GroupJudgements<T> {
     /// Takes the present objects, in the order of their names, and returns all of them judged, in this order.
     pub fn update(&mut self, objects: &[Arc<T>]) -> Vec<Arc<Group>> {
         self.0.update(objects, |object, _| Arc::new(Group::new(&object.written())))
     }
 }
 
-impl<T> Default for JudgedGroups<T> {
+impl<T> Default for GroupJudgements<T> {
     fn default() -> Self {
-        Self(Judged(Vec::new()))
+        Self(Judgements(Vec::new()))
     }
 }
 
-impl<T: Judgeable, J> Judged<T, J> {
+impl<T: Judgeable, J> Judgements<T, J> {
     /// Judges each object that is not the same as before; `judge` is given the object's former judgement.
     fn update(&mut self, objects: &[Arc<T>], judge: impl Fn(&T, Option<&Arc<J>>) -> Arc<J>) -> Vec<Arc<J>> {
         let mut before = std::mem::take(&mut self.0).into_iter().peekable();
