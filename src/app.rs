@@ -1,10 +1,13 @@
 //! Builds all parts, binds all listeners, and runs them: the only module that knows every part.
 
+mod controller;
 mod live;
 mod naming;
 mod reload;
 mod settings;
 mod workers;
+
+pub use self::controller::Controller;
 
 use self::live::LiveConfig;
 use self::workers::Workers;
@@ -93,6 +96,19 @@ pub enum Error {
         what: String,
         /// The error of the system.
         source: io::Error,
+    },
+    /// The controller has nothing to look after.
+    #[error(
+        "the controller has nothing to do: name the namespaces of sandboxes in `sandboxes: {{namespaces: [..]}}`"
+    )]
+    NothingToControl,
+    /// The controller does not know under which router it should ask destinations.
+    #[error(
+        "the file has several routers: say in `sandboxes: {{router: ..}}` under which one a sandbox has to be ready ({labels})"
+    )]
+    ControllerRouter {
+        /// The labels of the routers.
+        labels: String,
     },
     /// A thread cannot be started.
     #[error("a worker cannot be started: {0}")]

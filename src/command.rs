@@ -1,6 +1,7 @@
-//! The subcommands, one file each: `run check delegate fmt demo probe keys sign sandbox`.
+//! The subcommands, one file each: `run controller check delegate fmt demo probe keys sign sandbox`.
 
 mod check;
+mod controller;
 mod delegate;
 mod demo;
 mod fmt;
@@ -75,6 +76,8 @@ pub struct Arguments {
 enum Command {
     /// Start the routers of a configuration file, and read it again when it changes, and on SIGHUP
     Run(ConfigFile),
+    /// Look after the sandboxes of a cluster: write their status, and delete those that have ended
+    Controller(controller::Arguments),
     /// Check a configuration file as the start does, but for free ports; also show the callers that each listener
     /// trusts, and dtab entries that cannot work
     Check(check::Arguments),
@@ -117,6 +120,7 @@ impl Arguments {
     pub fn run(self) -> ExitCode {
         let exit = match (self.command, self.file) {
             (Some(Command::Run(ConfigFile { file })), _) | (None, Some(file)) => run::run(&file),
+            (Some(Command::Controller(arguments)), _) => controller::run(&arguments),
             (Some(Command::Check(arguments)), _) => check::run(&arguments),
             (Some(Command::Delegate(arguments)), _) => delegate::run(&arguments),
             (Some(Command::Fmt(arguments)), _) => fmt::run(&arguments),

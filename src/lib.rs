@@ -50,10 +50,11 @@
 //! | 3 | [`namer`] | Implementations of `Namer` and `Transformer`, and the one place that names them all. | dtabs, HTTP routing |
 //! | 3 | [`store`] | The stores of live dtabs: file, ConfigMap, custom resource. | their users |
 //! | 4 | [`proxy`] | Carry a request to an endpoint and back. | config files, concrete namers |
+//! | 4 | [`controller`] | Write what a cluster is told of its sandboxes: verdicts, ends, deletions; one elected process. | the route of a request; config files, concrete namers |
 //! | 5 | [`admin`] | Show the state, which it gets as values. | how to change routing |
 //! | 6 | [`config`] | Read, check and split the configuration file. | the running of the parts |
 //! | 7 | [`app`] | The only place that knows every part: build all, bind all, run. | argv |
-//! | 8 | [`command`] | `run`, `check`, `delegate`, `fmt`, `demo`, `probe`, `keys`, `sign` and `sandbox`, one file each. | |
+//! | 8 | [`command`] | `run`, `controller`, `check`, `delegate`, `fmt`, `demo`, `probe`, `keys`, `sign` and `sandbox`, one file each. | |
 //!
 //! The consumer owns the trait: [`interpret::Namer`] and [`interpret::Transformer`] live with the interpreter,
 //! [`namer`] implements them, and only [`app`] sees both. Each module owns its configuration, its metrics and its
@@ -125,6 +126,8 @@ pub mod command;
 pub mod config;
 #[cfg(feature = "router")]
 pub mod context;
+#[cfg(feature = "router")]
+pub mod controller;
 #[cfg(feature = "router")]
 pub mod drain;
 #[cfg(feature = "router")]

@@ -38,7 +38,7 @@ const LIBRARY: House = House {
         &["name", "message"],
         &["kubernetes", "context", "interpret"],
         &["identify", "sandbox", "namer", "store"],
-        &["proxy"],
+        &["proxy", "controller"],
         &["admin"],
         &["config"],
         &["app"],

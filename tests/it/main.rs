@@ -11,6 +11,7 @@ mod checking;
 mod commands;
 mod config;
 mod context_live;
+mod controller_command;
 mod delegate_properties;
 mod diagnosis;
 mod dns_live;
