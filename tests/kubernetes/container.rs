@@ -105,6 +105,7 @@ impl Container {
     ) -> kube::Result<Self> {
         let pod_spec = pod.spec.clone().expect("a pod has a specification");
         let [spec] = &pod_spec.containers[..] else { panic!("{}: one container", pod.name_any()) };
+        let spec = &with_own_loopback(spec.clone(), address);
         let root = host.folder.join(pod.name_any());
         lay_out(&root);
         let namespace = pod.namespace().expect("pods have namespaces");
@@ -216,6 +217,23 @@ impl Container {
             Some(other) => panic!("this kubelet does not know the probe {other:?}"),
         }
     }
+}
+
+/// Gives a container whose arguments name the loopback of its pod an address of that for itself: each pod has a loopback of
+/// its own, and here all share one.
+fn with_own_loopback(mut spec: core::Container, address: IpAddr) -> core::Container {
+    const LOOPBACK: &str = "127.0.0.1:";
+    let IpAddr::V4(address) = address else { return spec };
+    let [.., high, low] = address.octets();
+    let own = format!("127.1.{high}.{low}:");
+    if spec.args.iter().flatten().any(|argument| argument.contains(LOOPBACK)) {
+        let probes = [&mut spec.readiness_probe, &mut spec.liveness_probe].into_iter().flatten();
+        let commands = probes.filter_map(|probe| probe.exec.as_mut()?.command.as_mut());
+        for text in commands.chain(spec.args.as_mut()).flatten() {
+            *text = text.replace(LOOPBACK, &own);
+        }
+    }
+    spec
 }
 
 /// Makes the folders of a container's file system.

@@ -29,9 +29,10 @@ pub(crate) const ETCD: &str = "http://127.0.0.1:2379";
 const API_PORT: u16 = 6443;
 const FORGETFUL_PORT: u16 = 6444;
 
-/// The administrator's token, and the router's.
+/// The administrator's token, the router's, and that of the controller of sandboxes.
 pub(crate) const ADMIN: &str = "admin-token";
 pub(crate) const ROUTER: &str = "router-token";
+pub(crate) const CONTROLLER: &str = "controller-token";
 
 /// The running control plane; its end is theirs.
 #[derive(Debug)]
@@ -113,9 +114,11 @@ impl ControlPlane {
         let key = Command::new(binary).arg("key").output().expect("the control plane can be run");
         assert!(key.status.success(), "no key was made: {}", String::from_utf8_lossy(&key.stderr));
         fs::write(folder.join("sa.key"), key.stdout).expect("there is room for files");
-        let tokens = format!("{ADMIN},admin,admin,system:masters\n{ROUTER},router,router\n");
+        let tokens = format!(
+            "{ADMIN},admin,admin,system:masters\n{ROUTER},router,router\n{CONTROLLER},controller,controller\n"
+        );
         fs::write(folder.join("tokens.csv"), tokens).expect("there is room for files");
-        for (user, token) in [("admin", ADMIN), ("router", ROUTER)] {
+        for (user, token) in [("admin", ADMIN), ("router", ROUTER), ("controller", CONTROLLER)] {
             fs::write(folder.join(format!("{user}.kubeconfig")), kubeconfig_of(&folder, token))
                 .expect("there is room for files");
         }

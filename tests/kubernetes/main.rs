@@ -16,6 +16,7 @@ mod manifests;
 mod network;
 mod router;
 mod sandbox_command;
+mod sandboxes;
 mod scenarios;
 mod stored;
 mod way;

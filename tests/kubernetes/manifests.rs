@@ -64,6 +64,13 @@ pub(crate) async fn manifests(cluster: &Cluster) {
     let from_outside = shell.run(staged).await;
     assert!(is_said_by("world", from_outside.trim_end()), "{from_outside}");
 
+    let sandbox = shell.run(block("sandbox")).await;
+    let answer = sandbox.lines().last().unwrap_or_default();
+    assert!(
+        sandbox.contains("sandbox.signpost.dev/pr-7 condition met") && is_said_by("earth", answer),
+        "{sandbox}"
+    );
+
     rights(&shell).await;
     rollout(&shell).await;
     change(&shell).await;
@@ -87,13 +94,26 @@ async fn rights(shell: &Shell) {
     let ingresses = ("ingresses.networking.k8s.io", "[]", READ);
     let events = ("events", "[]", "[create]");
     let dtab = ("dtabs.signpost.dev", "[node-router]", READ);
+    let sandboxes = [("sandboxgroups.signpost.dev", "[]", READ), ("sandboxes.signpost.dev", "[]", READ)];
     let status = ("dtabs.signpost.dev/status", "[node-router]", "[patch]");
+    let controlled = [
+        ("sandboxgroups.signpost.dev", "[]", READ),
+        ("sandboxes.signpost.dev", "[]", "[get list watch delete]"),
+        ("sandboxgroups.signpost.dev/status", "[]", "[patch]"),
+        ("sandboxes.signpost.dev/status", "[]", "[patch]"),
+        events,
+    ];
+    let lease = ("leases.coordination.k8s.io", "[signpost-controller]", "[get update]");
+    let leases = ("leases.coordination.k8s.io", "[]", "[create]");
     for (router, namespace, mut expected) in [
         ("ingress-router", "hello", [&names[..], &[ingresses]].concat()),
         ("ingress-router", "signpost", [&names[..], &[ingresses]].concat()),
-        ("node-router", "hello", names.to_vec()),
+        ("node-router", "hello", [&names[..], &sandboxes].concat()),
         ("node-router", "signpost", vec![dtab, status, events]),
         ("node-router", "default", vec![]),
+        ("controller", "hello", [&names[..], &controlled].concat()),
+        ("controller", "signpost", vec![dtab, lease, leases]),
+        ("controller", "default", vec![]),
     ] {
         let list = format!(
             "kubectl --token \"$(kubectl --namespace signpost create token {router})\" auth can-i --list --namespace {namespace}"

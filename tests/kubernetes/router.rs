@@ -52,11 +52,22 @@ impl Router {
         admin: SocketAddr,
         environment: &[(&str, &str)],
     ) -> Self {
+        Self::run_as(&["run"], (folder, name), yaml, admin, environment).await
+    }
+
+    /// Starts a subcommand of it that has an admin server; the file comes after these arguments.
+    pub(crate) async fn run_as(
+        arguments: &[&str],
+        (folder, name): (&Path, &str),
+        yaml: &str,
+        admin: SocketAddr,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let (file, log) = (folder.join(format!("{name}.yaml")), folder.join(format!("{name}.log")));
         std::fs::write(&file, yaml).expect("there is room for files");
         let output = std::fs::File::create(&log).expect("there is room for files");
         let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
-        command.arg("run").arg(&file).stdin(Stdio::null()).stderr(output);
+        command.args(arguments).arg(&file).stdin(Stdio::null()).stderr(output);
         command.envs(environment.iter().copied());
         let mut router = Self { child: command.spawn().expect("the router can be run"), log, admin };
         let began = Instant::now();

@@ -14,6 +14,7 @@ use super::gate::Gate;
 use super::manifests::manifests;
 use super::router::{Router, by_path};
 use super::sandbox_command::sandbox_command;
+use super::sandboxes::sandboxes;
 use super::stored::stored_dtabs;
 use super::way::Way;
 use std::future::Future;
@@ -53,6 +54,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("manifests", |cluster| Box::pin(manifests(cluster))),
     ("sandbox_command", |cluster| Box::pin(sandbox_command(cluster))),
     ("stored_dtabs", |cluster| Box::pin(stored_dtabs(cluster))),
+    ("sandboxes", |cluster| Box::pin(sandboxes(cluster))),
     ("start_without_the_api_server", |cluster| Box::pin(snapshots::start_without_the_api_server(cluster))),
     ("rights_revoked_and_restored", |cluster| Box::pin(rights::rights_revoked_and_restored(cluster))),
     ("history_that_is_gone", |cluster| Box::pin(history::history_that_is_gone(cluster))),
