@@ -79,6 +79,7 @@ impl Controller {
             label: router.label.clone(),
             prefix: router.dst_prefix.clone(),
             naming: naming.naming(),
+            sandboxes: embedded.table(),
             store: store.clone(),
             listeners: Vec::new(),
         };

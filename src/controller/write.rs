@@ -74,15 +74,12 @@ impl Writer {
     }
 
     /// Writes the status of an object, and an event for each condition that is another than before.
-    pub(super) async fn write_status<K: WritableResource>(
+    pub(super) async fn write_status<K: WritableResource + k8s_openapi::Resource>(
         &mut self,
         metadata: &ObjectMeta,
         before: &[Condition],
         (status, now): (&impl Serialize, &[Condition]),
-    ) -> WriteOutcome
-    where
-        K: k8s_openapi::Resource,
-    {
+    ) -> WriteOutcome {
         let (namespace, name) = names(metadata);
         let patch = json!({
             "apiVersion": K::API_VERSION,
@@ -103,10 +100,10 @@ impl Writer {
     }
 
     /// Deletes an object that has ended, if it is still the one that was read.
-    pub(super) async fn delete<K: WritableResource>(&mut self, metadata: &ObjectMeta) -> WriteOutcome
-    where
-        K: k8s_openapi::Resource,
-    {
+    pub(super) async fn delete<K: WritableResource + k8s_openapi::Resource>(
+        &mut self,
+        metadata: &ObjectMeta,
+    ) -> WriteOutcome {
         let (namespace, name) = names(metadata);
         let version = (metadata.uid.clone(), metadata.resource_version.clone());
         let client = self.client.clone();
