@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
@@ -66,7 +66,11 @@ impl Drop for ReadinessTask {
 
 /// The pace of all questions together.
 #[derive(Debug)]
-struct Pace(Mutex<Interval>);
+struct Pace {
+    ticks: Mutex<Interval>,
+    /// The one sandbox that is asked again though nothing has changed: thousands of them do not hold up one that is new.
+    repeating: Arc<Mutex<()>>,
+}
 
 /// The work of one task.
 struct DestinationProbe {
@@ -87,7 +91,8 @@ impl ReadinessTable {
     ) -> Self {
         let mut ticks = interval(Duration::from_secs(1) / PER_SECOND);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (pace, changed) = (Arc::new(Pace(Mutex::new(ticks))), Arc::default());
+        let (pace, changed) =
+            (Arc::new(Pace { ticks: Mutex::new(ticks), repeating: Arc::default() }), Arc::default());
         Self { naming, handle, control, metrics, pace, changed, tasks: HashMap::new() }
     }
 
@@ -143,7 +148,13 @@ impl ReadinessTable {
 impl Pace {
     /// Waits for a turn; turns are given in the order in which they are asked for.
     async fn turn(&self) {
-        self.0.lock().await.tick().await;
+        self.ticks.lock().await.tick().await;
+    }
+
+    /// Waits until [`PERIOD`] has passed, and until no other sandbox is about to be asked again for that reason.
+    async fn repeat(&self) -> OwnedMutexGuard<()> {
+        sleep(PERIOD).await;
+        Arc::clone(&self.repeating).lock_owned().await
     }
 }
 
@@ -151,6 +162,7 @@ impl DestinationProbe {
     /// Asks each destination, and again whenever an answer or the naming has changed, or [`PERIOD`] has passed.
     async fn run(&mut self, publish: impl Fn(SandboxReadiness)) {
         let destinations = destinations(&self.sandbox);
+        let mut repeating = None;
         loop {
             let naming = self.naming.borrow_and_update().clone();
             self.answers.replace_namers(&naming.namers);
@@ -162,6 +174,7 @@ impl DestinationProbe {
             let (mut troubles, mut used) = (Vec::new(), Vec::new());
             for (destination, entry) in &destinations {
                 self.pace.turn().await;
+                drop(repeating.take());
                 self.metrics.asked.increment();
                 let settled =
                     timeout(ANSWER, settle(&dtab, destination, Explore::Deciding, &mut self.answers)).await;
@@ -174,6 +187,7 @@ impl DestinationProbe {
                     troubles.push((reason, format!("{destination} {text}, in the entry {entry:#}")));
                 }
             }
+            drop(repeating.take());
             self.answers.prune();
             publish(summary(&troubles, destinations.len()));
             let any_answer = async {
@@ -182,11 +196,11 @@ impl DestinationProbe {
                 }
                 any_changed(&mut used).await;
             };
-            tokio::select! {
-                () = any_answer => {}
-                Ok(()) = self.naming.changed() => {}
-                () = sleep(PERIOD) => {}
-            }
+            repeating = tokio::select! {
+                () = any_answer => None,
+                Ok(()) = self.naming.changed() => None,
+                repeating = self.pace.repeat() => Some(repeating),
+            };
         }
     }
 }

@@ -103,6 +103,15 @@ async fn questions_keep_the_pace() {
     assert!(took >= Duration::from_millis(1_900) && took < Duration::from_millis(2_500), "{took:?}");
     assert_eq!(asked(), 100);
     // Nothing changes, and each is asked again after a minute.
-    sleep(PERIOD + Duration::from_secs(2)).await;
+    sleep(PERIOD + Duration::from_secs(5)).await;
     assert_eq!(asked(), 200);
+    // One that is new is asked at once, though all others are due.
+    sleep(PERIOD - Duration::from_secs(5)).await;
+    let new = sandbox(Some("ns"), "new", 10, "/svc/a => /srv/new");
+    let began = Instant::now();
+    table.follow(many.iter().chain([&new]));
+    while table.get(&new) == SandboxReadiness::Unknown {
+        table.changed().await;
+    }
+    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
 }
