@@ -108,7 +108,7 @@ async fn changed_config(file: &Path, watch: &mut Watch) -> config::Config {
             Ok(Ok(config)) => return config,
             Ok(Err(errors)) => tracing::warn!("the last good configuration stays in use: {errors}"),
             Err(error) => {
-                tracing::error!(%error, "reading the configuration ended: this is a bug in the controller")
+                tracing::error!(%error, "reading the configuration ended: this is a bug in the controller");
             }
         }
     }

@@ -69,8 +69,9 @@ impl Writer {
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let is_blocked = self.blocked.get(namespace).is_some_and(|until| Instant::now() < *until);
         let uid = metadata.uid.as_deref().unwrap_or_default();
-        let is_written = self.written.get(uid).map(String::as_str) == metadata.resource_version.as_deref();
-        !is_blocked && !(is_written && metadata.resource_version.is_some())
+        let is_written =
+            self.written.get(uid).is_some_and(|version| Some(version) == metadata.resource_version.as_ref());
+        !is_blocked && !is_written
     }
 
     /// Writes the status of an object, and an event for each condition that is another than before.
