@@ -23,6 +23,8 @@ impl Shell {
             .args(["sandbox", first, "--namespace", NAMESPACE, "--kubeconfig"])
             .arg(&self.kubeconfig)
             .args(rest)
+            // Connecting is told at the usual level.
+            .env("SIGNPOST_LOG", "warn")
             .output()
             .expect("the binary is there");
         let text = |bytes| String::from_utf8(bytes).expect("it writes text");

@@ -6,29 +6,28 @@ use crate::sandbox::{GroupSpec, ObjectId, SandboxSpec, Written};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A `Sandbox`, as the API server sends it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct SandboxResource {
     /// Its name, its labels, its version.
     pub metadata: ObjectMeta,
     /// The part that its owner writes.
     pub spec: SandboxSpec,
     /// The part that the controller writes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<SandboxStatus>,
 }
 
 /// A `SandboxGroup`, as the API server sends it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct GroupResource {
     /// Its name, its version.
     pub metadata: ObjectMeta,
     /// The part that its owner writes.
     pub spec: GroupSpec,
     /// The part that the controller writes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<GroupStatus>,
 }
 
@@ -111,6 +110,20 @@ macro_rules! resource {
             const VERSION: &'static str = "v1alpha1";
             const URL_PATH_SEGMENT: &'static str = $plural;
             type Scope = NamespaceResourceScope;
+        }
+
+        impl Serialize for $resource {
+            /// Writes the object as the API server takes it: with its kind, which it leaves out in lists.
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let Self { metadata, spec, status } = self;
+                let mut keys = serializer.serialize_map(None)?;
+                keys.serialize_entry("apiVersion", <Self as k8s_openapi::Resource>::API_VERSION)?;
+                keys.serialize_entry("kind", <Self as k8s_openapi::Resource>::KIND)?;
+                keys.serialize_entry("metadata", metadata)?;
+                keys.serialize_entry("spec", spec)?;
+                status.iter().try_for_each(|status| keys.serialize_entry("status", status))?;
+                keys.end()
+            }
         }
 
         impl k8s_openapi::Metadata for $resource {
