@@ -25,25 +25,25 @@ The token is printed, and nothing else; its `jti`, by which `revoked` refuses it
 pub(super) struct Arguments {
     /// The file of the private key, as `signpost keys` writes it
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    pub(super) key: PathBuf,
     /// A router that accepts the token: its label, unless `audience` in its file says otherwise; may be repeated
     #[arg(long, value_name = "AUDIENCE", required = true)]
-    audience: Vec<String>,
+    pub(super) audience: Vec<String>,
     /// The dtab entries that the token grants
     #[arg(long, required_unless_present = "sandbox")]
-    dtab: Option<String>,
+    pub(super) dtab: Option<String>,
     /// The tenant key that the token grants; several are joined by +
     #[arg(long, value_name = "KEY")]
-    sandbox: Option<String>,
+    pub(super) sandbox: Option<String>,
     /// The path of URLs at or below which it is good; one in a query needs it
     #[arg(long, value_name = "PATH")]
-    path: Option<String>,
+    pub(super) path: Option<String>,
     /// The time until it expires, such as 90s, 30m, 8h or 1d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_time)]
-    expires_in: u64,
+    pub(super) expires_in: u64,
     /// The time until it becomes valid
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    not_before: Option<u64>,
+    pub(super) not_before: Option<u64>,
 }
 
 /// Signs a token and prints it.
@@ -57,7 +57,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-fn sign(arguments: &Arguments) -> Result<String, String> {
+/// Signs a token; its `jti` is told on standard error.
+pub(super) fn sign(arguments: &Arguments) -> Result<String, String> {
     let claims = claims(arguments)?;
     let file = &arguments.key;
     let key = read_private(file).map_err(|error| format!("{}: cannot be read: {error}", file.display()))?;
@@ -117,7 +118,7 @@ fn read_private(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a time in words, such as `90s` or `1h 30m`; returns the seconds.
-fn parse_time(text: &str) -> Result<u64, String> {
+pub(super) fn parse_time(text: &str) -> Result<u64, String> {
     // The library's times have no days: here one is 24 hours.
     let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()?.checked_mul(86_400));
     let time = days.map(SignedDuration::from_secs).or_else(|| text.parse().ok());

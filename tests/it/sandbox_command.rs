@@ -1,6 +1,6 @@
 //! `signpost sandbox` with a file, and `signpost delegate --sandbox`.
 
-use crate::support::{Service, TestApp, one_router, run, soon};
+use crate::support::{Service, TestApp, Wire, one_router, run, soon};
 use serde_json::Value;
 use std::fs;
 use tempfile::TempDir;
@@ -196,5 +196,43 @@ async fn a_running_router_follows_the_command() {
 
     assert_eq!(scene.run(&["delete", "anna"]).0, 0);
     soon(async || client.get("world", "baggage: tenant=anna\r\n").await.text() == "base").await;
+    app.stop().await;
+}
+
+/// A stranger, such as a webhook's sender, may use the URL with a token, at its path alone.
+#[tokio::test(flavor = "local")]
+async fn an_url_with_a_token_is_for_strangers() {
+    let scene = Scene::new();
+    let [base, hook] = [Service::saying("base").await, Service::saying("hook").await];
+    let [key, public] =
+        ["team.key", "team.pem"].map(|name| scene.folder.path().join(name).display().to_string());
+    let (code, pem, stderr) = run(&["keys", "--private", &key], "");
+    assert_eq!(code, 0, "{stderr}");
+    fs::write(&public, pem).expect("there is room");
+    let router = one_router(
+        &format!("/svc => /host; /host/world => {}", base.path()),
+        &format!(", trust: {{signed: {{keys: ['{public}'], audience: [edge]}}}}"),
+    );
+    let item = format!("{{name: pr-17, dtab: '/host/world => {}'}}", hook.path());
+    let config = format!("sandboxes: {{queryParameter: s, items: [{item}]}}\n{router}");
+    let app = TestApp::start(&config).await;
+    let mut client = app.client().await;
+    let url = |more: &[&str]| {
+        let (code, stdout, stderr) = run(
+            &[&["sandbox", "url", "--parameter", "s", "pr-17", "http://world/hooks/paid"], more].concat(),
+            "",
+        );
+        assert_eq!(code, 0, "{stderr}");
+        stdout.trim_end().strip_prefix("http://world/hooks/paid?").expect("the query follows").to_owned()
+    };
+    let ask = async |client: &mut Wire, path: &str, query: &str| {
+        let request = format!("GET {path}?{query} HTTP/1.1\r\nHost: world\r\n\r\n");
+        client.ask(request).await.text().to_owned()
+    };
+    let token = url(&["--key-file", &key, "--audience", "edge"]);
+    assert_eq!(ask(&mut client, "/hooks/paid", &token).await, "hook");
+    assert_eq!(ask(&mut client, "/hooks/paid/late", &token).await, "hook");
+    assert_ne!(ask(&mut client, "/hooks", &token).await, "hook");
+    assert_eq!(ask(&mut client, "/hooks/paid", &url(&[])).await, "base", "a key is a stranger's");
     app.stop().await;
 }

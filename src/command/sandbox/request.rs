@@ -1,6 +1,7 @@
 //! `signpost sandbox url` and `signpost sandbox curl`: print the request that selects a sandbox.
 
 use super::{CommandError, sandboxes_config};
+use crate::command::sign;
 use crate::context::token::is_tenant_key;
 use std::path::PathBuf;
 
@@ -9,8 +10,10 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   signpost sandbox url --config linkerd.yaml anna-world http://localhost:4140/
   signpost sandbox url --parameter sandbox anna-world+anna-users https://shop.example/cart
+  signpost sandbox url --config edge.yaml --key-file team.key --audience edge pr-17 https://shop.example/hooks/paid
 
-The listener must trust its callers: a stranger's query parameter is removed.")]
+A key counts where the listener trusts its callers: a stranger's is removed. A token counts where the listener has `trust.signed`, at
+or below the path of the URL, until it expires: for a webhook, whose sender can set no header. Whoever has the URL can use it.")]
 pub(super) struct UrlArguments {
     /// The key of the sandbox, or several joined by +
     key: String,
@@ -23,6 +26,18 @@ pub(super) struct UrlArguments {
     /// The name of the query parameter
     #[arg(long, value_name = "NAME")]
     parameter: Option<String>,
+    /// The file of a private key, as `signpost keys` writes it: a token takes the place of the key
+    #[arg(long, value_name = "FILE", requires = "audience")]
+    key_file: Option<PathBuf>,
+    /// A router that accepts the token: its label, unless `audience` in its file says otherwise; may be repeated
+    #[arg(long, value_name = "AUDIENCE", requires = "key_file")]
+    audience: Vec<String>,
+    /// The path at or below which the token is good; that of the URL unless given
+    #[arg(long, value_name = "PATH", requires = "key_file")]
+    path: Option<String>,
+    /// The time until the token expires, such as 90s, 30m, 8h or 1d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = sign::parse_time)]
+    expires_in: u64,
 }
 
 /// The command line of `signpost sandbox curl`.
@@ -53,8 +68,27 @@ pub(super) fn url(arguments: &UrlArguments) -> Result<(), CommandError> {
         "the configuration has no `sandboxes.queryParameter`: add it, or use `signpost sandbox curl`"
             .to_owned()
     })?;
-    println!("{}", with_parameter(&arguments.url, &parameter, &arguments.key));
+    let value = match &arguments.key_file {
+        Some(file) => sign::sign(&sign::Arguments {
+            key: file.clone(),
+            audience: arguments.audience.clone(),
+            dtab: None,
+            sandbox: Some(arguments.key.clone()),
+            path: Some(arguments.path.clone().unwrap_or_else(|| path_of(&arguments.url))),
+            expires_in: arguments.expires_in,
+            not_before: None,
+        })?,
+        None => arguments.key.clone(),
+    };
+    println!("{}", with_parameter(&arguments.url, &parameter, &value));
     Ok(())
+}
+
+/// Returns the path of an URL.
+fn path_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/").to_owned()
 }
 
 /// Adds a query parameter to an URL, before its fragment.
@@ -115,6 +149,19 @@ mod tests {
             ("http://a/#", "http://a/?s=x%2By#"),
         ] {
             assert_eq!(with_parameter(url, "s", "x+y"), expected);
+        }
+    }
+
+    #[test]
+    fn a_token_is_good_at_the_path_of_the_url() {
+        for (url, path) in [
+            ("http://a", "/"),
+            ("http://a?b=/c", "/"),
+            ("https://a:1/b/c?d#e", "/b/c"),
+            ("http://a/#/b", "/"),
+            ("a/b", "/b"),
+        ] {
+            assert_eq!(path_of(url), path, "{url}");
         }
     }
 
