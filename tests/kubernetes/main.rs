@@ -14,6 +14,7 @@ mod kubelet;
 mod load;
 mod manifests;
 mod network;
+mod pipeline;
 mod router;
 mod sandbox_command;
 mod sandboxes;

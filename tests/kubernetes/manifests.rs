@@ -185,15 +185,16 @@ fn is_said_by(world: &str, line: &str) -> bool {
 }
 
 /// A shell at the desk of a user outside the cluster.
-struct Shell {
+pub(crate) struct Shell {
     control_plane: PathBuf,
-    folder: PathBuf,
+    /// The folder of its own commands.
+    pub(crate) folder: PathBuf,
     kubeconfig: PathBuf,
     curl: String,
 }
 
 impl Shell {
-    async fn new(cluster: &Cluster) -> Self {
+    pub(crate) async fn new(cluster: &Cluster) -> Self {
         let control_plane = cluster.control_plane.lock().await;
         let folder = control_plane.folder().join("desk");
         fs::create_dir_all(&folder).expect("there is room for files");
@@ -211,7 +212,7 @@ impl Shell {
     }
 
     /// Runs a script that must succeed, without a warning; returns what it says.
-    async fn run(&self, script: &str) -> String {
+    pub(crate) async fn run(&self, script: &str) -> String {
         let path = std::env::var("PATH").expect("there is a path");
         let mut command = Command::new("timeout");
         command.args(["300", "bash", "-euo", "pipefail", "-c", script]).stdin(Stdio::null());

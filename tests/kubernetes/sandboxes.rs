@@ -3,6 +3,7 @@
 
 use super::cluster::{Cluster, until};
 use super::load::Client;
+use super::pipeline::pipeline;
 use super::router::{Router, admin_at, rest};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -54,6 +55,7 @@ pub(crate) async fn sandboxes(cluster: &Cluster) {
     until("the first controller leads", SOON, async || leads(&first).await).await;
     let second = controller(&folder, &controller_config, CONTROLLERS[1]).await;
     routed_and_ready(cluster).await;
+    pipeline(cluster, NAMESPACE, LISTENS).await;
     verdicts(cluster).await;
     groups(cluster).await;
     ends(cluster).await;
