@@ -175,6 +175,8 @@ impl Service {
             return Ok(());
         }
         let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(()) };
+        // A mistake in them is told before they are dropped.
+        self.bindings.overrides(context.overrides(), self.policy.override_limits())?;
         if let Some(name) = by_host.filter(|name| is_element(host, name)) {
             let base = self.bindings.no_entries();
             if self.bindings.bind(name, &base).await?.is_routable() {
