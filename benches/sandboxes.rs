@@ -151,6 +151,7 @@ fn until_routed() {
     let start = Instant::now();
     for turn in 0..CHANGES {
         let due = Duration::from_secs(1) / PER_SECOND * u32::try_from(turn).expect("a few");
+        #[expect(clippy::disallowed_methods, reason = "changes come at a steady pace, by the clock")]
         std::thread::sleep(due.saturating_sub(start.elapsed()));
         let (number, version) = (turn * 7 % COUNT, format!("changed{turn}"));
         let object = sandbox(number, &version);

@@ -20,7 +20,7 @@ mod tests;
 pub use self::fs::{BadLine, FileState, FsNamer};
 pub use self::kubernetes::{EndpointSource, EndpointsApi, Kubernetes};
 pub use self::pattern::{Captures, PathMatcher, PatternError, Template};
-pub use self::transform::{DaemonSet, Doubt, TransformerConfig};
+pub use self::transform::{DaemonSet, NodeDoubt, TransformerConfig};
 
 use self::address::is_host_name;
 use self::dns::{Dns, DnsServer, EXPECTED_SERVER};

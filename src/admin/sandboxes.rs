@@ -3,7 +3,7 @@
 use super::query::Query;
 use super::response::{PageResponse, json};
 use crate::name::Dtab;
-use crate::sandbox::{FoundGroup, Sandbox, SandboxTable, TableEntry, Unknown};
+use crate::sandbox::{GroupMembership, Sandbox, SandboxTable, TableEntry, Unknown};
 use hyper::StatusCode;
 use serde_json::{Value, json as value};
 
@@ -52,13 +52,10 @@ fn show_sandbox(sandbox: &Sandbox) -> Value {
     })
 }
 
-fn show_group(FoundGroup { group, members, missing }: &FoundGroup) -> Value {
+fn show_group(GroupMembership { group, members, missing }: &GroupMembership) -> Value {
     let names: Vec<&str> = members.iter().map(|member| &*member.id.name).collect();
-    let dtab: Vec<Value> = members
-        .iter()
-        .filter_map(|member| member.dtab.as_ref().ok())
-        .flat_map(|dtab| show_entries(dtab))
-        .collect();
+    let dtab: Vec<Value> =
+        members.iter().filter_map(|member| member.dtab.as_ref().ok()).flat_map(show_entries).collect();
     value!({
         "key": &*group.key,
         "kind": "group",

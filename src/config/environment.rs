@@ -123,8 +123,8 @@ impl Search<'_> {
             }
             if let Some(doubt) = transformer.doubt(self.asks) {
                 let (weight, doubt) = match doubt {
-                    namer::Doubt::Asked(doubt) => ((Severity::Note, "node-by-api"), doubt),
-                    namer::Doubt::Guessed(doubt) => ((Severity::Warning, "node-by-network"), doubt),
+                    namer::NodeDoubt::Asked(doubt) => ((Severity::Note, "node-by-api"), doubt),
+                    namer::NodeDoubt::Guessed(doubt) => ((Severity::Warning, "node-by-network"), doubt),
                 };
                 let (place, key) = part;
                 self.found.push(Finding::new((self.file, place, key), weight, doubt));

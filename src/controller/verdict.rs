@@ -4,7 +4,9 @@ use super::readiness::SandboxReadiness;
 use crate::sandbox::kubernetes::{
     ACCEPTED, GroupResource, GroupStatus, READY, SandboxResource, SandboxStatus,
 };
-use crate::sandbox::{FoundGroup, Group, Members, Overlay, Refusal, Sandbox, SandboxTable, TableEntry};
+use crate::sandbox::{
+    Group, GroupMembership, Members, Overlay, Sandbox, SandboxRefusal, SandboxTable, TableEntry,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -32,7 +34,7 @@ impl Statement {
         Self { holds: holds.into(), reason: reason.to_owned(), message }
     }
 
-    fn refused(refusal: &Refusal) -> Self {
+    fn refused(refusal: &SandboxRefusal) -> Self {
         Self::new(false, refusal.reason(), refusal.to_string())
     }
 
@@ -152,7 +154,10 @@ pub(super) fn group_status(
 }
 
 /// Returns whether all members of a group are there and ready. None if that is not known yet.
-fn group_ready(found: &FoundGroup, readiness: impl Fn(&Sandbox) -> SandboxReadiness) -> Option<Statement> {
+fn group_ready(
+    found: &GroupMembership,
+    readiness: impl Fn(&Sandbox) -> SandboxReadiness,
+) -> Option<Statement> {
     if !found.missing.is_empty() {
         let message = format!("no accepted sandbox is called {}", found.missing.join(", "));
         return Some(Statement::new(false, "MemberMissing", message));

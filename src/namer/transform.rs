@@ -8,7 +8,7 @@ mod reference;
 mod replacement;
 
 pub use self::config::{DaemonSet, TransformerConfig};
-pub use self::own_node::Doubt;
+pub use self::own_node::NodeDoubt;
 pub(super) use self::own_pod::OwnPod;
 
 use self::addresses::{AddressTransformer, EndpointChange, on_port};

@@ -3,7 +3,7 @@
 use super::item::Item;
 use super::object::expiry;
 use super::rules::SandboxRules;
-use super::spec::{GroupSpec, LabelPattern, ObjectId, SandboxSpec, Written};
+use super::spec::{GroupSpec, LabelPattern, SandboxId, SandboxSpec, Written};
 use crate::context::is_sandbox_key;
 use crate::name::{FOLDED_COMMENT, dtab_in_file, folded_comment};
 use crate::source::node::{Error, Node, Place};
@@ -113,7 +113,7 @@ impl<'a> ItemReader<'a, '_> {
                 self.take(&node, Unique::Key, name);
             }
         }
-        let id = ObjectId { namespace: None, name: name?.into() };
+        let id = SandboxId { namespace: None, name: name?.into() };
         let item = if is_group { self.group(id, key, &chosen) } else { self.sandbox(id, key) };
         item.filter(|_| errors == self.read.errors.len())
     }
@@ -159,7 +159,7 @@ impl<'a> ItemReader<'a, '_> {
     }
 
     /// Reads a sandbox.
-    fn sandbox(&mut self, id: ObjectId, key: Option<String>) -> Option<Item> {
+    fn sandbox(&mut self, id: SandboxId, key: Option<String>) -> Option<Item> {
         let dtab = self.dtab();
         let owner = self.text("owner");
         let (ttl, expires_at) = (self.text("ttl"), self.time("expiresAt"));
@@ -221,7 +221,7 @@ impl<'a> ItemReader<'a, '_> {
     }
 
     /// Reads a group.
-    fn group(&mut self, id: ObjectId, key: Option<String>, chosen: &[&str]) -> Option<Item> {
+    fn group(&mut self, id: SandboxId, key: Option<String>, chosen: &[&str]) -> Option<Item> {
         if let [first, second, ..] = chosen {
             self.error(&format!("`{first}` and `{second}` both choose the members: write one of the two"));
         }

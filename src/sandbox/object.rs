@@ -1,7 +1,7 @@
 //! A sandbox and a group, each judged by itself.
 
 use super::rules::SandboxRules;
-use super::spec::{DEFAULT_TTL, GroupSpec, LabelPattern, ObjectId, SandboxSpec, Written, parse_ttl};
+use super::spec::{DEFAULT_TTL, GroupSpec, LabelPattern, SandboxId, SandboxSpec, Written, parse_ttl};
 use crate::context::{Destination, is_sandbox_key};
 use crate::name::{Dtab, Path};
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +14,7 @@ use wildmatch::WildMatch;
 #[derive(Debug)]
 pub struct Sandbox {
     /// Its identity.
-    pub id: ObjectId,
+    pub id: SandboxId,
     /// The key by which requests select it.
     pub key: Arc<str>,
     /// The time when it was made, if that is known.
@@ -28,7 +28,7 @@ pub struct Sandbox {
     /// Pairs of any meaning.
     pub values: BTreeMap<String, String>,
     /// Its entries, or the reason why they cannot be used.
-    pub dtab: Result<Dtab, Refusal>,
+    pub dtab: Result<Dtab, SandboxRefusal>,
     /// The bound ids to which its entries may lead; all, if there is no list.
     destinations: Option<Arc<[Destination]>>,
     /// A number that no other sandbox in this process has, nor any other version of this one.
@@ -39,13 +39,13 @@ pub struct Sandbox {
 #[derive(Debug)]
 pub struct Group {
     /// Its identity.
-    pub id: ObjectId,
+    pub id: SandboxId,
     /// The key by which requests select it.
     pub key: Arc<str>,
     /// The time when it was made, if that is known.
     pub created: Option<Timestamp>,
     /// Its members, or the reason why they are not known.
-    pub members: Result<Members, Refusal>,
+    pub members: Result<Members, SandboxRefusal>,
 }
 
 /// The members of a group, all of them in its own namespace.
@@ -68,7 +68,7 @@ pub struct LabelMatch {
 
 /// The reason why a sandbox or group is not accepted; its text is for the owner.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum SandboxRefusal {
     /// The entries are not a dtab. The text has the place and a caret.
     #[error("line {line}, column {column} of its dtab: {text}")]
     Dtab {
@@ -103,7 +103,7 @@ pub enum Refusal {
         /// The key.
         key: Arc<str>,
         /// The object that has it.
-        holder: ObjectId,
+        holder: SandboxId,
     },
     /// `ttl` is malformed.
     #[error("{0}")]
@@ -121,7 +121,7 @@ pub enum Refusal {
     Members,
 }
 
-impl Refusal {
+impl SandboxRefusal {
     /// Returns the reason in one word, as conditions of Kubernetes have it.
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -202,12 +202,12 @@ impl Group {
 }
 
 impl Members {
-    fn new(spec: &GroupSpec) -> Result<Self, Refusal> {
+    fn new(spec: &GroupSpec) -> Result<Self, SandboxRefusal> {
         match (&spec.all, &spec.any, &spec.label) {
             (Some(all), None, None) => Ok(Self::All(all.clone())),
             (None, Some(any), None) => Ok(Self::Any(any.clone())),
             (None, None, Some(label)) => Ok(Self::Label(LabelMatch::new(label))),
-            _ => Err(Refusal::Members),
+            _ => Err(SandboxRefusal::Members),
         }
     }
 }
@@ -223,20 +223,23 @@ impl LabelMatch {
     }
 }
 
-fn check_key(key: &str) -> Result<(), Refusal> {
-    if is_sandbox_key(key) { Ok(()) } else { Err(Refusal::Key { key: key.to_owned() }) }
+fn check_key(key: &str) -> Result<(), SandboxRefusal> {
+    if is_sandbox_key(key) { Ok(()) } else { Err(SandboxRefusal::Key { key: key.to_owned() }) }
 }
 
 /// Reads the entries.
-fn read_dtab(key: &str, text: &str, rules: &SandboxRules) -> Result<Dtab, Refusal> {
+fn read_dtab(key: &str, text: &str, rules: &SandboxRules) -> Result<Dtab, SandboxRefusal> {
     check_key(key)?;
-    let dtab: Dtab = text.parse().map_err(|error: crate::name::ParseError| Refusal::Dtab {
+    let dtab: Dtab = text.parse().map_err(|error: crate::name::ParseError| SandboxRefusal::Dtab {
         line: error.line,
         column: error.column,
         text: error.to_string(),
     })?;
     if let Some(dentry) = dtab.iter().find(|dentry| !rules.allows_prefix(&dentry.prefix)) {
-        return Err(Refusal::Prefix { dentry: format!("{dentry:#}"), allowed: rules.allowed_prefixes() });
+        return Err(SandboxRefusal::Prefix {
+            dentry: format!("{dentry:#}"),
+            allowed: rules.allowed_prefixes(),
+        });
     }
     Ok(dtab)
 }
@@ -245,9 +248,9 @@ fn read_dtab(key: &str, text: &str, rules: &SandboxRules) -> Result<Dtab, Refusa
 pub(super) fn expiry(
     written: &Written<SandboxSpec>,
     rules: &SandboxRules,
-) -> Result<Option<Timestamp>, Refusal> {
+) -> Result<Option<Timestamp>, SandboxRefusal> {
     let Written { id, created, expires, spec, .. } = written;
-    let ttl = spec.ttl.as_deref().map(parse_ttl).transpose().map_err(Refusal::Ttl)?;
+    let ttl = spec.ttl.as_deref().map(parse_ttl).transpose().map_err(SandboxRefusal::Ttl)?;
     // A file is a part of the configuration: its items stay for as long as it says so.
     let ttl = ttl.or_else(|| id.namespace.is_some().then_some(DEFAULT_TTL));
     let end = spec.expires_at.or(*expires);
@@ -263,7 +266,7 @@ pub(super) fn expiry(
     let allowed = SignedDuration::try_from(rules.max_ttl).unwrap_or(SignedDuration::MAX);
     if asked > allowed {
         let (asked, allowed) = (format!("{asked:#}"), format!("{allowed:#}"));
-        return Err(Refusal::TtlTooLong { asked, allowed });
+        return Err(SandboxRefusal::TtlTooLong { asked, allowed });
     }
     Ok(Some(end))
 }

@@ -106,7 +106,7 @@ impl Overlay {
         true
     }
 
-    fn refuse(&mut self, what: &str, refusal: &super::Refusal) {
+    fn refuse(&mut self, what: &str, refusal: &super::SandboxRefusal) {
         self.refused.get_or_insert_with(|| format!("The {what} is not accepted: {refusal}"));
     }
 

@@ -1,7 +1,7 @@
 //! Sandboxes and groups for tests.
 
 use super::{
-    Group, GroupSpec, ObjectId, Sandbox, SandboxRules, SandboxSpec, StoreObjects, StoreState, Written,
+    Group, GroupSpec, Sandbox, SandboxId, SandboxRules, SandboxSpec, StoreObjects, StoreState, Written,
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Returns a sandbox, made at a second, with the label `branch: feature-<name>`.
 pub(crate) fn sandbox(namespace: Option<&str>, name: &str, created: i64, dtab: &str) -> Arc<Sandbox> {
     let written = Written {
-        id: ObjectId { namespace: namespace.map(Into::into), name: name.into() },
+        id: SandboxId { namespace: namespace.map(Into::into), name: name.into() },
         labels: [("branch".to_owned(), format!("feature-{name}"))].into(),
         created: Some(Timestamp::from_second(created).unwrap()),
         expires: None,
@@ -23,7 +23,7 @@ pub(crate) fn sandbox(namespace: Option<&str>, name: &str, created: i64, dtab: &
 
 /// Returns a group.
 pub(crate) fn group(namespace: &str, name: &str, spec: GroupSpec) -> Arc<Group> {
-    let id = ObjectId { namespace: Some(namespace.into()), name: name.into() };
+    let id = SandboxId { namespace: Some(namespace.into()), name: name.into() };
     let created = Some(Timestamp::from_second(600).unwrap());
     Arc::new(Group::new(&Written { id, labels: [].into(), created, expires: None, spec }))
 }
@@ -45,7 +45,7 @@ pub(crate) fn sandbox_under(
     dtab: &str,
 ) -> Arc<Sandbox> {
     let written = Written {
-        id: ObjectId { namespace: namespace.map(Into::into), name: name.into() },
+        id: SandboxId { namespace: namespace.map(Into::into), name: name.into() },
         labels: [].into(),
         created: Some(Timestamp::now()),
         expires: None,

@@ -12,7 +12,7 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The identity of a sandbox or group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectId {
+pub struct SandboxId {
     /// The namespace in Kubernetes; none in the embedded store.
     pub namespace: Option<Arc<str>>,
     /// The name, unique in its namespace among sandboxes, and among groups.
@@ -23,7 +23,7 @@ pub struct ObjectId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written<S> {
     /// Its identity.
-    pub id: ObjectId,
+    pub id: SandboxId,
     /// Its labels, by which a group may choose it.
     pub labels: BTreeMap<String, String>,
     /// The time when it was made; none in the embedded store unless it is written there. Of two objects with one key, the
@@ -98,7 +98,7 @@ pub fn parse_ttl(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err(unexpected()) } else { Ok(duration) }
 }
 
-impl fmt::Display for ObjectId {
+impl fmt::Display for SandboxId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
             Some(namespace) => write!(f, "{namespace}/{}", self.name),

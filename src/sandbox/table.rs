@@ -1,7 +1,7 @@
 //! The table of all sandboxes and groups, by their keys.
 
-use super::object::{Group, Members, Refusal, Sandbox};
-use super::spec::ObjectId;
+use super::object::{Group, Members, Sandbox, SandboxRefusal};
+use super::spec::SandboxId;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ pub enum TableEntry {
     /// A sandbox.
     Sandbox(Arc<Sandbox>),
     /// A group, with its members.
-    Group(Arc<FoundGroup>),
+    Group(Arc<GroupMembership>),
 }
 
 /// A group with the sandboxes that it consists of.
 #[derive(Debug)]
-pub struct FoundGroup {
+pub struct GroupMembership {
     /// The group.
     pub group: Arc<Group>,
     /// Its members, of which a later one wins.
@@ -77,7 +77,7 @@ impl TableEntry {
     }
 
     /// Returns the identity of the object.
-    pub fn id(&self) -> &ObjectId {
+    pub fn id(&self) -> &SandboxId {
         match self {
             Self::Sandbox(sandbox) => &sandbox.id,
             Self::Group(found) => &found.group.id,
@@ -184,26 +184,30 @@ impl SandboxTable {
 
     /// Returns why an object with this key is not in use because of another one, if that is so. A sandbox and a group may
     /// have one name: [`SandboxTable::sandbox_key_taken`] and [`SandboxTable::group_key_taken`] know the difference.
-    pub fn key_taken(&self, id: &ObjectId, key: &Arc<str>) -> Option<Refusal> {
+    pub fn key_taken(&self, id: &SandboxId, key: &Arc<str>) -> Option<SandboxRefusal> {
         self.key_taken_unless(key, |holder| holder.id() == id)
     }
 
     /// Returns why a sandbox is not in use because of another object with its key, if that is so.
-    pub fn sandbox_key_taken(&self, sandbox: &Sandbox) -> Option<Refusal> {
+    pub fn sandbox_key_taken(&self, sandbox: &Sandbox) -> Option<SandboxRefusal> {
         let is_own = |holder: &TableEntry| matches!(holder, TableEntry::Sandbox(own) if own.id == sandbox.id);
         self.key_taken_unless(&sandbox.key, is_own)
     }
 
     /// Returns why a group is not in use because of another object with its key, if that is so.
-    pub fn group_key_taken(&self, group: &Group) -> Option<Refusal> {
+    pub fn group_key_taken(&self, group: &Group) -> Option<SandboxRefusal> {
         let is_own =
             |holder: &TableEntry| matches!(holder, TableEntry::Group(own) if own.group.id == group.id);
         self.key_taken_unless(&group.key, is_own)
     }
 
-    fn key_taken_unless(&self, key: &Arc<str>, is_own: impl Fn(&TableEntry) -> bool) -> Option<Refusal> {
+    fn key_taken_unless(
+        &self,
+        key: &Arc<str>,
+        is_own: impl Fn(&TableEntry) -> bool,
+    ) -> Option<SandboxRefusal> {
         let holder = self.entries.get(key).filter(|holder| !is_own(holder))?;
-        Some(Refusal::KeyTaken { key: Arc::clone(key), holder: holder.id().clone() })
+        Some(SandboxRefusal::KeyTaken { key: Arc::clone(key), holder: holder.id().clone() })
     }
 }
 
@@ -215,7 +219,7 @@ impl Default for SandboxTable {
 }
 
 /// The sandboxes that are in use, by their names.
-struct SandboxNames<'a>(HashMap<&'a ObjectId, &'a Arc<Sandbox>>);
+struct SandboxNames<'a>(HashMap<&'a SandboxId, &'a Arc<Sandbox>>);
 
 impl<'a> SandboxNames<'a> {
     fn new(entries: impl Iterator<Item = &'a TableEntry>) -> Self {
@@ -227,10 +231,10 @@ impl<'a> SandboxNames<'a> {
     }
 
     /// Returns a group with its members.
-    fn find_members(&self, group: &Arc<Group>) -> FoundGroup {
+    fn find_members(&self, group: &Arc<Group>) -> GroupMembership {
         let (mut members, mut missing) = (Vec::new(), Vec::new());
         let named = |name: &String| {
-            let id = ObjectId { namespace: group.id.namespace.clone(), name: name.as_str().into() };
+            let id = SandboxId { namespace: group.id.namespace.clone(), name: name.as_str().into() };
             self.0.get(&id).map(|sandbox| Arc::clone(sandbox))
         };
         match &group.members {
@@ -251,7 +255,7 @@ impl<'a> SandboxNames<'a> {
                 members.sort_by(|one, other| one.id.cmp(&other.id));
             }
         }
-        FoundGroup { group: Arc::clone(group), members, missing }
+        GroupMembership { group: Arc::clone(group), members, missing }
     }
 }
 

@@ -18,7 +18,7 @@ use signpost::message::Head;
 use signpost::name::{NameTree, Path, PathBuf};
 use signpost::proxy::{BindingSettings, Bindings, CacheConfig, ClientSettings, Limits, WireProtocol};
 use signpost::sandbox::{
-    ObjectId, Sandbox, SandboxRules, SandboxSpec, SandboxTable, StoreObjects, StoreState, WorkerSandboxes,
+    Sandbox, SandboxId, SandboxRules, SandboxSpec, SandboxTable, StoreObjects, StoreState, WorkerSandboxes,
     Written,
 };
 use std::io::{Read as _, Write as _};
@@ -46,7 +46,7 @@ fn sandboxes() -> WorkerSandboxes {
     let sandbox = |name: &str, ttl: Option<&str>| {
         let dtab = format!("/svc/world => /#/any/{name}");
         let spec = SandboxSpec { dtab, ttl: ttl.map(str::to_owned), ..SandboxSpec::default() };
-        let id = ObjectId { namespace: None, name: name.into() };
+        let id = SandboxId { namespace: None, name: name.into() };
         let created = Some(Timestamp::now());
         let written = Written { id, labels: [].into(), created, expires: None, spec };
         Arc::new(Sandbox::new(&written, &SandboxRules::default()))

@@ -3,7 +3,7 @@
 use super::stored::{ItemState, StoredItem};
 use crate::kubernetes::{Access, ApiClient, ApiClients, Config, WriteError};
 use crate::sandbox::kubernetes::{ACCEPTED, GroupResource, READY, SandboxResource};
-use crate::sandbox::{DEFAULT_TTL, GroupSpec, Item, ObjectId, SandboxSpec, Written, parse_ttl};
+use crate::sandbox::{DEFAULT_TTL, GroupSpec, Item, SandboxId, SandboxSpec, Written, parse_ttl};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use std::collections::BTreeMap;
@@ -168,7 +168,7 @@ impl ClusterStore {
         Ok(format!("updated ({changed})"))
     }
 
-    fn metadata(&self, id: &ObjectId, labels: &BTreeMap<String, String>) -> ObjectMeta {
+    fn metadata(&self, id: &SandboxId, labels: &BTreeMap<String, String>) -> ObjectMeta {
         ObjectMeta {
             name: Some(id.name.to_string()),
             namespace: Some(self.namespace.clone()),
@@ -227,7 +227,7 @@ impl Object {
         let is_judged = observed.is_some() && observed == self.metadata().generation;
         let state = if is_judged { judged(conditions) } else { ItemState::Waiting(UNJUDGED.to_owned()) };
         let ObjectMeta { namespace, name, labels, creation_timestamp, .. } = self.metadata().clone();
-        let id = ObjectId { namespace: None, name: name.unwrap_or_default().into() };
+        let id = SandboxId { namespace: None, name: name.unwrap_or_default().into() };
         let (created, labels) = (creation_timestamp.map(|time| time.0), labels.unwrap_or_default());
         let (item, end) = match self {
             Self::Sandbox(sandbox) => {

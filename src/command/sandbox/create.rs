@@ -6,7 +6,7 @@ use super::{CommandError, Store, StoreArguments};
 use crate::context::is_sandbox_key;
 use crate::name::{Dentry, Dtab};
 use crate::sandbox::{
-    DEFAULT_TTL, Item, ObjectId, SandboxRules, SandboxSpec, Written, parse_ttl, read_items, read_items_text,
+    DEFAULT_TTL, Item, SandboxId, SandboxRules, SandboxSpec, Written, parse_ttl, read_items, read_items_text,
 };
 use crate::source::node;
 use jiff::{SignedDuration, Timestamp};
@@ -116,7 +116,7 @@ impl Arguments {
             expires_at: None,
             values: self.value.iter().cloned().collect(),
         };
-        let id = ObjectId { namespace: None, name: name.into() };
+        let id = SandboxId { namespace: None, name: name.into() };
         let labels: BTreeMap<_, _> = self.label.iter().cloned().collect();
         Ok(Item::Sandbox(Written { id, labels, created: None, expires: None, spec }))
     }

@@ -158,7 +158,7 @@ impl ItemFile {
 
     /// Judges an item as a router does.
     pub(super) fn state(&self, item: &Item, now: Timestamp) -> ItemState {
-        let refusal: Option<sandbox::Refusal> = match item {
+        let refusal: Option<sandbox::SandboxRefusal> = match item {
             Item::Sandbox(written) => {
                 let sandbox = Sandbox::new(written, &self.rules);
                 if sandbox.is_expired(now) {

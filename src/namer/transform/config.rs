@@ -1,6 +1,6 @@
 //! The configuration of transformers.
 
-use super::own_node::{Doubt, OwnNode};
+use super::own_node::{NodeDoubt, OwnNode};
 use crate::interpret::{AnswerState, Leaf};
 use crate::kubernetes::Config;
 use crate::name::{NameTree, Path};
@@ -138,7 +138,7 @@ impl TransformerConfig {
 
     /// Returns what is doubtful about what the environment tells, if anything is. With `asks`, a namer has an API server
     /// to ask.
-    pub fn doubt(&self, asks: bool) -> Option<Doubt> {
+    pub fn doubt(&self, asks: bool) -> Option<NodeDoubt> {
         match self {
             Self::LocalNode { env_var } => Self::own_node(env_var, asks).ok()?.doubt(asks),
             _ => None,

@@ -42,19 +42,19 @@ impl OwnNode {
     }
 
     /// Returns what is doubtful about it, if anything is. With `asks`, an API server is asked for it.
-    pub(super) fn doubt(&self, asks: bool) -> Option<Doubt> {
+    pub(super) fn doubt(&self, asks: bool) -> Option<NodeDoubt> {
         let &Self::OfPod(address) = self else { return None };
         let network = network_of(address);
         let counts = network
             .map_or("no endpoint counts".to_owned(), |network| format!("endpoints of {network}/24 count"));
         let set = "set `NODE_NAME` from `spec.nodeName` in the pod's manifest";
         Some(if asks {
-            Doubt::Asked(format!(
+            NodeDoubt::Asked(format!(
                 "io.l5d.k8s.localnode: `NODE_NAME` is not there, so the API server is asked for the node of the pod at \
                  `{POD_IP}`. While it does not tell, {counts} as those of this node, and the log warns: {set}"
             ))
         } else {
-            Doubt::Guessed(format!(
+            NodeDoubt::Guessed(format!(
                 "io.l5d.k8s.localnode: `NODE_NAME` is not there, so {counts} as those of this node, by `{POD_IP}`. \
                  That is wrong where nodes have networks of another length: {set}"
             ))
@@ -64,7 +64,7 @@ impl OwnNode {
 
 /// A doubt about the node that the process runs on, for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Doubt {
+pub enum NodeDoubt {
     /// The API server is asked for it, and may not tell.
     Asked(String),
     /// It is guessed from an address.
@@ -173,12 +173,12 @@ mod tests {
         ] {
             match node.doubt(asks) {
                 None => assert!(words.is_empty(), "{node:?}"),
-                Some(Doubt::Asked(text) | Doubt::Guessed(text)) => {
+                Some(NodeDoubt::Asked(text) | NodeDoubt::Guessed(text)) => {
                     assert!(!words.is_empty() && words.iter().all(|word| text.contains(word)), "{text}");
                 }
             }
         }
-        assert!(matches!(of_pod("10.244.1.7").doubt(true), Some(Doubt::Asked(_))));
-        assert!(matches!(of_pod("10.244.1.7").doubt(false), Some(Doubt::Guessed(_))));
+        assert!(matches!(of_pod("10.244.1.7").doubt(true), Some(NodeDoubt::Asked(_))));
+        assert!(matches!(of_pod("10.244.1.7").doubt(false), Some(NodeDoubt::Guessed(_))));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `examples/kubernetes/sandbox-crds.yaml` defines them for the API server, with the same fields.
 
-use crate::sandbox::{GroupSpec, ObjectId, SandboxSpec, Written};
+use crate::sandbox::{GroupSpec, SandboxId, SandboxSpec, Written};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -92,7 +92,7 @@ fn written<S>(metadata: &ObjectMeta, spec: S, expires: Option<Timestamp>) -> Wri
     let namespace = Some(metadata.namespace.as_deref().unwrap_or_default().into());
     let name = metadata.name.as_deref().unwrap_or_default().into();
     Written {
-        id: ObjectId { namespace, name },
+        id: SandboxId { namespace, name },
         labels: metadata.labels.clone().unwrap_or_default(),
         created: metadata.creation_timestamp.as_ref().map(|time| time.0),
         expires,

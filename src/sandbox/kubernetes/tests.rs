@@ -37,12 +37,12 @@ fn what_has_not_changed_is_not_judged_again() {
     let mut judged = SandboxJudgements::new(Arc::default());
     let dtab = |text: &str| json!({ "dtab": text });
     let [a, b, d] = ["a", "b", "d"].map(|name| sandbox(name, &dtab("/a => /b"), &Value::Null));
-    let first = judge(&mut judged, &[a.clone(), b.clone(), d.clone()]);
+    let first = judge(&mut judged, &[a.clone(), b, d.clone()]);
     assert_eq!(first.iter().map(|(id, _)| &**id).collect::<Vec<_>>(), ["ns/a", "ns/b", "ns/d"]);
 
     let c = sandbox("c", &dtab("/c => /d"), &Value::Null);
     let changed = sandbox("b", &dtab("/a => /c"), &Value::Null);
-    let second = judge(&mut judged, &[a.clone(), changed.clone(), c.clone(), d.clone()]);
+    let second = judge(&mut judged, &[a, changed, c.clone(), d.clone()]);
     assert_eq!((&second[0], &second[3]), (&first[0], &first[2]));
     assert_ne!(second[1], first[1]);
 

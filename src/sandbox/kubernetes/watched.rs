@@ -4,7 +4,7 @@
 use super::judgements::Judgeable;
 use super::resource::{GroupResource, SandboxResource};
 use crate::kubernetes::WatchedObject;
-use crate::sandbox::{GroupSpec, ObjectId, SandboxSpec, Written};
+use crate::sandbox::{GroupSpec, SandboxId, SandboxSpec, Written};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ impl<S: Clone> WatchedParts<S> {
     fn written(&self) -> Written<S> {
         let (namespace, name) = (Some(Arc::clone(&self.namespace)), Arc::clone(&self.name));
         Written {
-            id: ObjectId { namespace, name },
+            id: SandboxId { namespace, name },
             labels: self.labels.clone(),
             created: self.created,
             expires: self.expires,

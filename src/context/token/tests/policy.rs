@@ -159,7 +159,7 @@ fn a_sandbox_is_written_into_baggage_in_place_of_any_other() {
 }
 
 /// A token with these claims beside `exp` and `aud`, good at the time of the system.
-fn signed_claims(more: serde_json::Value) -> String {
+fn signed_claims(more: &serde_json::Value) -> String {
     let exp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 60;
     let mut claims = json!({"exp": exp, "aud": "edge"});
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -185,7 +185,7 @@ fn enter_target(rules: Rules, target: &str, lines: &str) -> Result<(String, Stri
 
 #[test]
 fn a_token_in_a_query_selects_a_sandbox_at_one_place() {
-    let good = signed_claims(json!({"sandbox": "pr-7", "path": "/hooks/pay"}));
+    let good = signed_claims(&json!({"sandbox": "pr-7", "path": "/hooks/pay"}));
     let with = |token: &str, target: &str| target.replace("TOKEN", token);
     for (target, left) in [
         ("/hooks/pay?sandbox=TOKEN", "/hooks/pay"),
@@ -216,7 +216,7 @@ fn a_token_in_a_query_selects_a_sandbox_at_one_place() {
 
 #[test]
 fn a_token_in_a_query_grants_a_sandbox_alone() {
-    let enter = |claims: serde_json::Value, lines: &str| {
+    let enter = |claims: &serde_json::Value, lines: &str| {
         enter_target(Rules::Signed, &format!("/a?sandbox={}", signed_claims(claims)), lines)
     };
     for claims in [
@@ -224,22 +224,22 @@ fn a_token_in_a_query_grants_a_sandbox_alone() {
         json!({"dtab": "/a=>/b", "path": "/a"}),
         json!({"dtab": "/a=>/b", "sandbox": "pr-7", "path": "/a"}),
     ] {
-        assert_eq!(enter(claims, ""), Err(Refusal::Token(TokenRefusal::NotForQueries)));
+        assert_eq!(enter(&claims, ""), Err(Refusal::Token(TokenRefusal::NotForQueries)));
     }
     for path in ["", "a", "/a?b", "/a#b", "/a b"] {
-        let refused = enter(json!({"sandbox": "pr-7", "path": path}), "");
+        let refused = enter(&json!({"sandbox": "pr-7", "path": path}), "");
         assert_eq!(refused, Err(Refusal::Token(TokenRefusal::MalformedPath)), "{path}");
     }
     let all = json!({"sandbox": "pr-7", "path": "/"});
-    assert_eq!(enter(all.clone(), ""), Ok(("/a".to_owned(), "pr-7".to_owned())));
-    let line = format!("l5d-dtab-token: {}\r\n", signed_claims(json!({"sandbox": "pr-8"})));
-    assert_eq!(enter(all, &line), Err(Refusal::Token(TokenRefusal::Several)));
+    assert_eq!(enter(&all, ""), Ok(("/a".to_owned(), "pr-7".to_owned())));
+    let line = format!("l5d-dtab-token: {}\r\n", signed_claims(&json!({"sandbox": "pr-8"})));
+    assert_eq!(enter(&all, &line), Err(Refusal::Token(TokenRefusal::Several)));
 }
 
 #[test]
 fn a_token_in_a_field_keeps_to_its_path_as_well() {
     let line = |path: &str| {
-        format!("l5d-dtab-token: {}\r\n", signed_claims(json!({"sandbox": "pr-7", "path": path})))
+        format!("l5d-dtab-token: {}\r\n", signed_claims(&json!({"sandbox": "pr-7", "path": path})))
     };
     assert_eq!(enter_target(Rules::Signed, "/a/b", &line("/a")), Ok(("/a/b".to_owned(), "pr-7".to_owned())));
     assert_eq!(enter_target(Rules::Signed, "/b", &line("/a")), Err(Refusal::Token(TokenRefusal::Path)));
