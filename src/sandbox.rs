@@ -33,7 +33,7 @@ pub use self::embedded::{MAX_ITEMS, ReadItems};
 pub use self::error::{Error, ItemErrors};
 pub use self::file::{read_items, read_items_text};
 pub use self::item::Item;
-pub use self::object::{Group, LabelMatch, Members, Sandbox, SandboxRefusal};
+pub use self::object::{Group, LabelMatch, MAX_MEMBERS, Members, Sandbox, SandboxRefusal};
 pub use self::open::Sandboxes;
 pub use self::overlay::{Overlay, SEPARATOR, UnknownKey};
 pub use self::rules::{MAX_TTL, NamespaceRoot, SandboxRules};

@@ -129,15 +129,18 @@ pub(super) fn group_status(
 ) -> GroupStatus {
     let generation = resource.metadata.generation;
     let known = resource.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let accepted = match (&group.members, table.group_key_taken(group)) {
+    // Only the table knows how many sandboxes a label chooses.
+    let held = match table.get(&group.key) {
+        Some(TableEntry::Group(found)) if found.group.id == group.id => Some(found),
+        _ => None,
+    };
+    let members = held.map_or(&group.members, |found| &found.group.members);
+    let accepted = match (members, table.group_key_taken(group)) {
         (Err(refusal), _) => Statement::refused(refusal),
         (Ok(_), Some(taken)) => Statement::refused(&taken),
         (Ok(_), None) => selected_by(&group.key),
     };
-    let found = match table.get(&group.key) {
-        Some(TableEntry::Group(found)) if accepted.holds == Some(true) => Some(found),
-        _ => None,
-    };
+    let found = held.filter(|_| accepted.holds == Some(true));
     let ready = match found {
         None => Some(Statement::new(false, "NotAccepted", "it is not accepted")),
         Some(found) => group_ready(found, readiness),

@@ -35,8 +35,11 @@ pub struct Sandbox {
     version: u64,
 }
 
+/// How many sandboxes a group may have.
+pub const MAX_MEMBERS: usize = 64;
+
 /// A group of sandboxes, which has a key of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Group {
     /// Its identity.
     pub id: SandboxId,
@@ -116,6 +119,12 @@ pub enum SandboxRefusal {
         /// The longest lifetime.
         allowed: String,
     },
+    /// A group has too many members: each of its requests would be bound under the entries of all of them.
+    #[error("it has {count} sandboxes, and {MAX_MEMBERS} are the most: choose fewer")]
+    TooManyMembers {
+        /// How many it has.
+        count: usize,
+    },
     /// A group has none of its three keys, or several.
     #[error("write one of `all`, `any` and `label`")]
     Members,
@@ -131,6 +140,7 @@ impl SandboxRefusal {
             Self::KeyTaken { .. } => "KeyTaken",
             Self::Ttl(_) => "InvalidTtl",
             Self::TtlTooLong { .. } => "TtlTooLong",
+            Self::TooManyMembers { .. } => "TooManyMembers",
             Self::Members => "InvalidMembers",
         }
     }
@@ -203,6 +213,10 @@ impl Group {
 
 impl Members {
     fn new(spec: &GroupSpec) -> Result<Self, SandboxRefusal> {
+        let names = spec.all.as_ref().or(spec.any.as_ref());
+        if let Some(count) = names.map(Vec::len).filter(|count| *count > MAX_MEMBERS) {
+            return Err(SandboxRefusal::TooManyMembers { count });
+        }
         match (&spec.all, &spec.any, &spec.label) {
             (Some(all), None, None) => Ok(Self::All(all.clone())),
             (None, Some(any), None) => Ok(Self::Any(any.clone())),

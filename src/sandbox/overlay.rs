@@ -16,6 +16,9 @@ pub const SEPARATOR: char = '+';
 /// How many bytes of a list that a caller is told may be given.
 const MOST_TOLD: usize = 1024;
 
+/// How many pairs of entries are compared for conflicts.
+const MOST_COMPARED: usize = 20_000;
+
 /// The treatment of requests whose key no sandbox has: `sandboxes.unknownKey`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -124,11 +127,18 @@ impl Overlay {
 
     /// Returns the prefixes for which several sandboxes have entries that differ. A prefix below another one is the same
     /// name in this: both entries match what is below it.
+    ///
+    /// It stops after [`MOST_COMPARED`] pairs of entries: a group may have many sandboxes of many entries.
     pub fn find_conflicts(&self) -> Vec<String> {
         let mut conflicts: Vec<String> = Vec::new();
         let used: Vec<_> = self.used().collect();
+        let mut left = MOST_COMPARED;
         for (at, (later, dtab)) in used.iter().enumerate() {
             for (earlier, before) in used.iter().take(at) {
+                left = match left.checked_sub(before.len() * dtab.len()) {
+                    Some(left) => left,
+                    None => return conflicts,
+                };
                 for conflict in
                     before.iter().flat_map(|one| dtab.iter().filter_map(move |other| meet(one, other)))
                 {

@@ -1,6 +1,6 @@
 //! The table of all sandboxes and groups, by their keys.
 
-use super::object::{Group, Members, Sandbox, SandboxRefusal};
+use super::object::{Group, MAX_MEMBERS, Members, Sandbox, SandboxRefusal};
 use super::spec::SandboxId;
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -252,6 +252,11 @@ impl<'a> SandboxNames<'a> {
                 let own = |sandbox: &&Arc<Sandbox>| sandbox.id.namespace == group.id.namespace;
                 let all = self.0.values().copied().filter(own).filter(|sandbox| label.matches(sandbox));
                 members.extend(all.map(Arc::clone));
+                if members.len() > MAX_MEMBERS {
+                    let refusal = SandboxRefusal::TooManyMembers { count: members.len() };
+                    let group = Arc::new(Group { members: Err(refusal), ..Group::clone(group) });
+                    return GroupMembership { group, members: Vec::new(), missing };
+                }
                 members.sort_by(|one, other| one.id.cmp(&other.id));
             }
         }

@@ -100,3 +100,22 @@ fn a_store_that_has_not_answered_leaves_keys_unknown() {
     assert_eq!(table.unknown(), Some(&Unknown::Failed("forbidden".into())));
     assert_eq!(holders(&table), ["v2: a/v2"]);
 }
+
+#[test]
+fn a_group_of_too_many_sandboxes_is_refused() {
+    let label = LabelPattern { key: "branch".to_owned(), value: "*".to_owned() };
+    let group = group("a", "all", GroupSpec { label: Some(label), ..GroupSpec::default() });
+    let sandboxes: Vec<_> =
+        (0..=MAX_MEMBERS).map(|n| sandbox(Some("a"), &format!("n{n}"), 500, "")).collect();
+    let members = |count: usize| {
+        let table = SandboxTable::new([&store(&sandboxes[..count], [&group])], now());
+        match table.get("all") {
+            Some(TableEntry::Group(found)) => {
+                found.group.members.as_ref().map(|_| found.members.len()).map_err(Clone::clone)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(members(MAX_MEMBERS), Ok(MAX_MEMBERS));
+    assert_eq!(members(MAX_MEMBERS + 1), Err(SandboxRefusal::TooManyMembers { count: MAX_MEMBERS + 1 }));
+}
