@@ -4,9 +4,12 @@ use super::cluster::until;
 use super::container::Host;
 use super::etcd;
 use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -190,8 +193,11 @@ impl ControlPlane {
     /// own backoff is over.
     pub(crate) async fn ready(&mut self) {
         self.says_ready().await;
-        let slices = Api::<EndpointSlice>::all(self.client("admin").await);
-        until("the API server streams a list", PATIENCE, async || streams_a_list(&slices).await).await;
+        let client = self.client("admin").await;
+        // Each resource has a cache of its own.
+        until_listed::<EndpointSlice>(&client).await;
+        until_listed::<Service>(&client).await;
+        until_listed::<Pod>(&client).await;
     }
 
     async fn says_ready(&mut self) {
@@ -252,11 +258,23 @@ async fn is_ready(config: kube::Config) -> bool {
     client.request_text(request).await.is_ok()
 }
 
+/// A resource of which a list is awaited.
+trait Listed: kube::Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static {}
+
+impl<K: kube::Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static> Listed for K {}
+
+/// Waits until the API server streams a list of a resource to its end.
+async fn until_listed<K: Listed>(client: &kube::Client) {
+    let objects = Api::<K>::all(client.clone());
+    let what = format!("the API server streams a list of {}", K::plural(&()));
+    until(&what, PATIENCE, async || streams_a_list(&objects).await).await;
+}
+
 /// Whether a list is streamed to its end: its server then knows that its cache is as new as etcd.
-async fn streams_a_list(slices: &Api<EndpointSlice>) -> bool {
+async fn streams_a_list<K: Listed>(objects: &Api<K>) -> bool {
     let params = WatchParams { send_initial_events: true, ..WatchParams::default() }.timeout(2);
     let listing = async {
-        let mut events = slices.watch(&params, "").await.ok()?.boxed();
+        let mut events = objects.watch(&params, "").await.ok()?.boxed();
         while let Some(Ok(event)) = events.next().await {
             if matches!(event, WatchEvent::Bookmark(_)) {
                 return Some(());
