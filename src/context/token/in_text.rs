@@ -6,10 +6,15 @@ use std::borrow::Cow;
 /// The text that a log shows in place of a token.
 const HIDDEN: &[u8] = b"(token)";
 
+/// The first bytes of a token: `{"` in base64url, with which the JSON of its header begins. The name of a file with a hash
+/// in it has three parts as well, and may be as long.
+const BEGINNING: &[u8] = b"eyJ";
+
 /// Returns whether a text can only be a token where the key of a sandbox may stand: three parts joined by dots, longer
 /// than any key.
 pub(in crate::context) fn is_token_like(text: &[u8]) -> bool {
     text.len() > 63
+        && text.starts_with(BEGINNING)
         && text.iter().filter(|byte| **byte == b'.').count() == 2
         && text.iter().copied().all(is_of_token)
         && std::str::from_utf8(text).is_ok_and(|text| !is_sandbox_key(text))
@@ -54,6 +59,11 @@ mod tests {
             ("/hook?sandbox=TOKEN&x=1", "/hook?sandbox=(token)&x=1"),
             ("https://host.example/TOKEN;a?b=TOKEN#c", "https://host.example/(token);a?b=(token)#c"),
             ("TOKEN", "(token)"),
+            // The name of a file with a hash in it, as bundlers write it.
+            (
+                "/app.0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.js",
+                "/app.0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.js",
+            ),
             // An address in four parts, however long.
             ("/TOKEN.d", "/TOKEN.d"),
         ] {
