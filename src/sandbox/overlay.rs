@@ -128,7 +128,7 @@ impl Overlay {
     /// Returns the prefixes for which several sandboxes have entries that differ. A prefix below another one is the same
     /// name in this: both entries match what is below it.
     ///
-    /// It stops after [`MOST_COMPARED`] pairs of entries: a group may have many sandboxes of many entries.
+    /// It stops after 20,000 pairs of entries: a group may have many sandboxes of many entries.
     pub fn find_conflicts(&self) -> Vec<String> {
         let mut conflicts: Vec<String> = Vec::new();
         let used: Vec<_> = self.used().collect();
