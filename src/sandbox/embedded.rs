@@ -1,7 +1,7 @@
 //! Reads the items of the embedded store from a configuration text: every error has its place.
 
 use super::item::Item;
-use super::object::expiry;
+use super::object::{MAX_MEMBERS, SandboxRefusal, expiry};
 use super::rules::SandboxRules;
 use super::spec::{GroupSpec, LabelPattern, SandboxId, SandboxSpec, Written};
 use crate::context::is_sandbox_key;
@@ -237,6 +237,10 @@ impl<'a> ItemReader<'a, '_> {
         let nodes = self.check(node.list())?;
         if nodes.is_empty() {
             self.read.errors.push(node.error("this list is empty: name the sandboxes of the group"));
+        }
+        if nodes.len() > MAX_MEMBERS {
+            let refusal = SandboxRefusal::TooManyMembers { count: nodes.len() };
+            self.read.errors.push(node.error(refusal.to_string()));
         }
         let mut names = Vec::new();
         for node in &nodes {

@@ -1,6 +1,6 @@
 //! The limits on what sandboxes may override.
 
-use crate::context::Destination;
+use crate::context::{Destination, OverrideLimits, OverrideRules};
 use crate::name::{Path, Prefix};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ pub const MAX_TTL: Duration = Duration::from_secs(168 * 60 * 60);
 #[derive(Debug)]
 pub struct SandboxRules {
     /// `sandboxes.overrides.prefixes`: an entry's prefix must be at or below one of these, if the key is there.
-    prefixes: Option<Vec<Prefix>>,
+    limits: OverrideLimits,
     /// `sandboxes.overrides.destinations`: a leaf to which an entry leads must have a bound id that one of these matches,
     /// if the key is there; without it, entries of a sandbox in a cluster lead to endpoints of its own namespace alone.
     destinations: Option<Arc<[Destination]>>,
@@ -43,18 +43,18 @@ impl SandboxRules {
         roots: Vec<NamespaceRoot>,
     ) -> Self {
         let destinations = destinations.map(Into::into);
-        Self { prefixes, destinations, max_ttl, roots, by_namespace: Mutex::default() }
+        let limits = OverrideLimits::new(OverrideRules { prefixes, ..OverrideRules::default() });
+        Self { limits, destinations, max_ttl, roots, by_namespace: Mutex::default() }
     }
 
     /// Returns whether an entry may have this prefix.
     pub(super) fn allows_prefix(&self, prefix: &Prefix) -> bool {
-        self.prefixes.as_ref().is_none_or(|allowed| allowed.iter().any(|above| above.covers(prefix)))
+        self.limits.allows_prefix(prefix)
     }
 
     /// Returns the allowed prefixes in words, for an error.
     pub(super) fn allowed_prefixes(&self) -> String {
-        let printed = self.prefixes.iter().flatten().map(ToString::to_string);
-        printed.collect::<Vec<_>>().join(", ")
+        self.limits.allowed_prefixes()
     }
 
     /// Returns the destinations of the sandboxes in a namespace, or of those in the embedded store.

@@ -4,7 +4,7 @@ use super::overlay::Overlay;
 use super::table::SandboxTable;
 use jiff::Timestamp;
 use lru::LruCache;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct WorkerSandboxes {
 #[derive(Debug)]
 struct RememberedOverlay {
     overlay: Rc<Overlay>,
-    revision: Cell<u64>,
+    revision: u64,
 }
 
 impl WorkerSandboxes {
@@ -46,21 +46,26 @@ impl WorkerSandboxes {
         self.refresh();
         let table = self.table.borrow();
         let mut overlays = self.overlays.borrow_mut();
-        if let Some(known) = overlays.get(keys)
-            && !(known.overlay.may_expire() && known.overlay.is_expired(Timestamp::now()))
+        let known = overlays.get_mut(keys);
+        if let Some(RememberedOverlay { overlay, revision }) = &known
+            && *revision == table.revision()
+            && !(overlay.may_expire() && overlay.is_expired(Timestamp::now()))
         {
-            if known.revision.get() == table.revision() {
-                return Rc::clone(&known.overlay);
+            return Rc::clone(overlay);
+        }
+        let (found, revision) = (Overlay::new(&table, keys, Timestamp::now()), table.revision());
+        match known {
+            // The sandboxes of these keys are as they were: what was bound under them stays.
+            Some(known) if known.overlay.is_same(&found) => {
+                known.revision = revision;
+                Rc::clone(&known.overlay)
             }
-            if Overlay::new(&table, keys, Timestamp::now()).is_same(&known.overlay) {
-                known.revision.set(table.revision());
-                return Rc::clone(&known.overlay);
+            _ => {
+                let overlay = Rc::new(found);
+                overlays.put(keys.into(), RememberedOverlay { overlay: Rc::clone(&overlay), revision });
+                overlay
             }
         }
-        let overlay = Rc::new(Overlay::new(&table, keys, Timestamp::now()));
-        let revision = Cell::new(table.revision());
-        overlays.put(keys.into(), RememberedOverlay { overlay: Rc::clone(&overlay), revision });
-        overlay
     }
 
     /// Takes over the present table. It costs one atomic load when nothing has changed.

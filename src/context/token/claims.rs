@@ -2,7 +2,7 @@
 
 use super::refusal::TokenRefusal;
 use super::signed_overrides::SignedOverrides;
-use crate::context::baggage::{decode_value, encode_baggage_value};
+use crate::context::baggage::{encode_baggage_value, fully_decoded};
 use crate::context::overrides::count_bytes;
 use crate::context::{Context, OverrideSource, Refusal, is_sandbox_key};
 use crate::name::Dtab;
@@ -196,7 +196,7 @@ fn check_prefix(path: &str) -> Result<String, TokenRefusal> {
 fn is_below(path: &[u8], prefix: &[u8]) -> bool {
     let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
     let Some(rest) = path.strip_prefix(prefix) else { return false };
-    let path = decode_value(path);
+    let path = fully_decoded(path);
     let mut segments = path.split(|byte| matches!(byte, b'/' | b'\\')).skip(1).peekable();
     let is_doubtful = std::iter::from_fn(|| {
         let segment = segments.next()?;

@@ -152,3 +152,14 @@ fn a_comment_that_takes_in_the_entries_below_it_is_told() {
     assert_eq!((place.line, place.column, key.as_str()), (3, 5, "[0].dtab"));
     assert!(message.contains("this comment ends the dtab"));
 }
+
+#[test]
+fn a_group_of_too_many_sandboxes_is_an_error() {
+    let names = vec!["b"; 65].join(", ");
+    let errors: Vec<_> =
+        read(&format!("- {{name: a, any: [{names}]}}")).errors.iter().map(ToString::to_string).collect();
+    assert!(
+        errors.len() == 1 && errors[0].contains("[0].any: it has 65 sandboxes, and 64 are the most"),
+        "{errors:?}"
+    );
+}

@@ -208,6 +208,7 @@ fn a_token_in_a_query_selects_a_sandbox_at_one_place() {
         "/hooks/pay/..;x/admin?sandbox=TOKEN",
         "/hooks/pay//admin?sandbox=TOKEN",
         "/hooks/pay/%2e%2e%5cadmin?sandbox=TOKEN",
+        "/hooks/pay/%252e%252e/admin?sandbox=TOKEN",
     ] {
         let refused = enter_target(Rules::Signed, &with(&good, target), "").unwrap_err();
         assert_eq!(refused, Refusal::Token(TokenRefusal::Path), "{target}");
