@@ -22,6 +22,7 @@ mod config;
 mod decoded_object;
 #[cfg(test)]
 pub(crate) mod definition;
+mod event;
 mod failure;
 mod metrics;
 mod object_store;
@@ -38,6 +39,7 @@ mod write;
 
 pub use self::client::{ApiClient, ApiClients};
 pub use self::config::{Access, Config, Error};
+pub use self::event::{EventText, event_about};
 pub use self::metrics::Metrics;
 pub use self::progress::seconds_since;
 pub use self::read::ReadableResource;

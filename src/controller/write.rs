@@ -3,10 +3,8 @@
 
 use super::metrics::Metrics;
 use super::verdict;
-use crate::kubernetes::{ApiClient, WritableResource, WriteError};
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use crate::kubernetes::{ApiClient, EventText, WritableResource, WriteError, event_about};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::HashMap;
@@ -166,31 +164,8 @@ impl Writer {
             return;
         }
         let (namespace, name) = names(metadata);
-        let now = || Some(Time(Timestamp::now()));
-        let event = Event {
-            metadata: ObjectMeta {
-                generate_name: Some(format!("{name}.")),
-                namespace: Some(namespace.to_owned()),
-                ..ObjectMeta::default()
-            },
-            involved_object: ObjectReference {
-                api_version: Some(K::API_VERSION.to_owned()),
-                kind: Some(K::KIND.to_owned()),
-                namespace: Some(namespace.to_owned()),
-                name: Some(name.to_owned()),
-                uid: metadata.uid.clone(),
-                resource_version: metadata.resource_version.clone(),
-                field_path: None,
-            },
-            type_: Some(kind.to_owned()),
-            reason: Some(reason.to_owned()),
-            message: Some(message.chars().take(MOST_TOLD).collect()),
-            count: Some(1),
-            first_timestamp: now(),
-            last_timestamp: now(),
-            source: Some(EventSource { component: Some("signpost-controller".to_owned()), host: None }),
-            ..Event::default()
-        };
+        let text = EventText { kind, reason, message, field: None, component: "signpost-controller" };
+        let event = event_about::<K>(metadata, text);
         match timeout(ANSWER, self.client.create(namespace, &event)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!("{namespace}/{name}: no event is written: {error}"),
@@ -202,9 +177,6 @@ impl Writer {
         self.leading.borrow().is_some_and(|until| Instant::now() < until)
     }
 }
-
-/// How many characters of a message an event may have: the API server allows 1,024 bytes.
-const MOST_TOLD: usize = 250;
 
 /// Returns the namespace and the name of an object.
 fn names(metadata: &ObjectMeta) -> (&str, &str) {

@@ -8,9 +8,9 @@
 use super::config::KubernetesStoreConfig;
 use super::publish::DtabError;
 use super::resource::{ACCEPTED, DtabResource, DtabStatus, SignpostDtab};
-use crate::kubernetes::{ApiClient, WriteError};
+use crate::kubernetes::{ApiClient, EventText, WriteError, event_about};
 use k8s_openapi::Resource as _;
-use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -83,32 +83,22 @@ impl DtabReport {
 
     /// Returns the event that tells the error, if there is one.
     fn event(&self, KubernetesStoreConfig { namespace, name, .. }: &KubernetesStoreConfig) -> Option<Event> {
-        let now = || Some(Time(Timestamp::now()));
-        let message = self.error.as_ref()?;
-        Some(Event {
-            metadata: ObjectMeta {
-                generate_name: Some(format!("{name}.")),
-                namespace: Some(namespace.clone()),
-                ..ObjectMeta::default()
-            },
-            involved_object: ObjectReference {
-                api_version: Some(DtabResource::API_VERSION.to_owned()),
-                kind: Some(DtabResource::KIND.to_owned()),
-                namespace: Some(namespace.clone()),
-                name: Some(name.clone()),
-                uid: self.uid.clone(),
-                resource_version: self.resource_version.clone(),
-                field_path: Some("spec.dtab".to_owned()),
-            },
-            type_: Some("Warning".to_owned()),
-            reason: Some("Rejected".to_owned()),
-            message: Some(format!("{message}; the last good dtab stays in use")),
-            count: Some(1),
-            first_timestamp: now(),
-            last_timestamp: now(),
-            source: Some(EventSource { component: Some("signpost".to_owned()), host: None }),
-            ..Event::default()
-        })
+        let message = format!("{}; the last good dtab stays in use", self.error.as_ref()?);
+        let object = ObjectMeta {
+            namespace: Some(namespace.clone()),
+            name: Some(name.clone()),
+            uid: self.uid.clone(),
+            resource_version: self.resource_version.clone(),
+            ..ObjectMeta::default()
+        };
+        let text = EventText {
+            kind: "Warning",
+            reason: "Rejected",
+            message: &message,
+            field: Some("spec.dtab"),
+            component: "signpost",
+        };
+        Some(event_about::<DtabResource>(&object, text))
     }
 }
 
