@@ -1,10 +1,10 @@
 //! `signpost sandbox` with a real API server: what it makes, changes, shows and removes there, and its exit codes.
 
-use super::cluster::{Cluster, until};
+use super::cluster::Cluster;
+use super::sandboxes::define;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 const NAMESPACE: &str = "sandbox-command";
 const OBJECTS: &str = "/apis/signpost.dev/v1alpha1/namespaces/sandbox-command";
@@ -133,27 +133,4 @@ async fn say(cluster: &Cluster, generation: i64, ready: &str, reason: &str) {
 async fn get(cluster: &Cluster, target: &str) -> Value {
     let request = http::Request::get(format!("{OBJECTS}/{target}")).body(Vec::new()).expect("a request");
     cluster.client.request(request).await.expect("it is there")
-}
-
-/// Defines both resources, and waits until they are served.
-async fn define(cluster: &Cluster) {
-    let definitions = include_str!("../../examples/kubernetes/sandbox-crds.yaml");
-    for (definition, plural) in definitions.split("\n---\n").zip(["sandboxes", "sandboxgroups"]) {
-        let target = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-        let request =
-            http::Request::patch(format!("{target}/{plural}.signpost.dev?fieldManager=test&force=true"))
-                .header("content-type", "application/apply-patch+yaml")
-                .body(definition.as_bytes().to_vec())
-                .expect("a request");
-        cluster.client.request::<Value>(request).await.expect("it is defined");
-    }
-    until("both are served", Duration::from_secs(30), async || {
-        let served = async |plural: &str| {
-            let request =
-                http::Request::get(format!("{OBJECTS}/{plural}")).body(Vec::new()).expect("a request");
-            cluster.client.request::<Value>(request).await.is_ok()
-        };
-        served("sandboxes").await && served("sandboxgroups").await
-    })
-    .await;
 }

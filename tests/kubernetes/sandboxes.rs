@@ -332,8 +332,8 @@ async fn undefine(cluster: &Cluster) {
     }
 }
 
-/// Defines both resources, as the README says.
-async fn define(cluster: &Cluster) {
+/// Defines both resources, as the README says, and waits until they are served.
+pub(crate) async fn define(cluster: &Cluster) {
     let definitions = include_str!("../../examples/kubernetes/sandbox-crds.yaml");
     for (definition, plural) in definitions.split("\n---\n").zip(["sandboxes", "sandboxgroups"]) {
         let request =
