@@ -1,6 +1,6 @@
 //! The system's watches of directories, and the reports of changes in them.
 
-use super::path_walk::{DirectoryIdentity, walk};
+use super::path_walk::{DirectoryIdentity, EntryCache, walk};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::hash_map::Entry;
@@ -120,6 +120,8 @@ pub(super) struct DirectoryWatches {
     watcher: Option<Box<dyn Watcher + Send>>,
     /// The paths, each with the number of times it was added.
     paths: HashMap<PathBuf, usize>,
+    /// How many paths were removed since all were walked.
+    removed: usize,
     /// The watched directories.
     watched: HashMap<PathBuf, DirectoryIdentity>,
     /// The reason why changes are not reported, if they are not; it is logged when it changes.
@@ -150,6 +152,7 @@ impl DirectoryWatches {
             subscriber,
             watcher: None,
             paths: HashMap::new(),
+            removed: 0,
             watched: HashMap::new(),
             failure: None,
         }
@@ -172,20 +175,25 @@ impl DirectoryWatches {
     }
 
     /// Removes paths; returns whether changes are reported.
+    ///
+    /// The watches that are no longer needed are ended when as many paths have been removed as are left: so a path that
+    /// goes costs the same however many there are.
     pub(super) fn remove_paths(&mut self, paths: &[PathBuf]) -> bool {
         for path in paths {
             if let Some(times) = self.paths.get_mut(path) {
                 *times -= 1;
                 if *times == 0 {
                     self.paths.remove(path);
+                    self.removed += 1;
                 }
             }
         }
-        self.renew()
+        if self.removed < self.paths.len() { self.failure.is_none() } else { self.renew() }
     }
 
     /// Walks all paths again and watches the directories that they pass now; returns whether changes are reported.
     pub(super) fn renew(&mut self) -> bool {
+        self.removed = 0;
         let reported = self.attempt(Self::replace);
         self.report(reported)
     }
@@ -302,7 +310,8 @@ impl DirectoryWatches {
 /// Walks paths; returns the directories to watch for them.
 fn directories<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> HashMap<PathBuf, DirectoryInterest> {
     let mut directories = HashMap::new();
-    for step in paths.flat_map(|path| walk(path)) {
+    let mut cache = EntryCache::default();
+    for step in paths.flat_map(|path| walk(path, &mut cache)) {
         let directory = directories.entry(step.directory).or_insert_with(|| DirectoryInterest {
             identity: step.identity,
             entries: HashSet::new(),

@@ -1,5 +1,6 @@
 //! The walk along a path, link by link.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -31,14 +32,43 @@ impl DirectoryIdentity {
     }
 }
 
+/// The entries that were looked up in walks that follow each other at once. Most paths share their directories: each is
+/// looked up once.
+#[derive(Debug, Default)]
+pub(super) struct EntryCache(HashMap<PathBuf, EntryKind>);
+
+/// The kind of an entry of a directory.
+#[derive(Clone, Copy, Debug)]
+enum EntryKind {
+    Link,
+    Directory(DirectoryIdentity),
+    /// It is another file, or missing.
+    Other,
+}
+
+impl EntryCache {
+    fn kind(&mut self, entry: &Path) -> EntryKind {
+        if let Some(kind) = self.0.get(entry) {
+            return *kind;
+        }
+        let kind = match fs::symlink_metadata(entry) {
+            Ok(metadata) if metadata.is_symlink() => EntryKind::Link,
+            Ok(metadata) if metadata.is_dir() => EntryKind::Directory(DirectoryIdentity::of(&metadata)),
+            _ => EntryKind::Other,
+        };
+        self.0.insert(entry.to_owned(), kind);
+        kind
+    }
+}
+
 /// Walks along an absolute path, links followed, as far as it exists. The last step is the entry at the path itself, or
 /// one that is missing or no directory.
-pub(super) fn walk(path: &Path) -> Vec<PathStep> {
+pub(super) fn walk(path: &Path, cache: &mut EntryCache) -> Vec<PathStep> {
     let mut steps: Vec<PathStep> = Vec::new();
     let mut at = PathBuf::from("/");
-    let Ok(root) = fs::symlink_metadata(&at) else { return steps };
+    let EntryKind::Directory(root) = cache.kind(&at) else { return steps };
     // The identities of the directories above: `..` goes back to them.
-    let mut above = vec![DirectoryIdentity::of(&root)];
+    let mut above = vec![root];
     let mut left = Vec::new();
     push(&mut left, path);
     let mut links = 0;
@@ -53,9 +83,8 @@ pub(super) fn walk(path: &Path) -> Vec<PathStep> {
         let Some(&identity) = above.last() else { break };
         let entry = at.join(&name);
         let step = PathStep { directory: at.clone(), identity, entry: name, passing: false };
-        let metadata = fs::symlink_metadata(&entry);
-        match metadata {
-            Ok(metadata) if metadata.is_symlink() => {
+        match cache.kind(&entry) {
+            EntryKind::Link => {
                 steps.push(step);
                 links += 1;
                 let Ok(target) = fs::read_link(&entry) else { break };
@@ -68,12 +97,12 @@ pub(super) fn walk(path: &Path) -> Vec<PathStep> {
                 }
                 push(&mut left, &target);
             }
-            Ok(metadata) if metadata.is_dir() => {
+            EntryKind::Directory(identity) => {
                 steps.push(PathStep { passing: !left.is_empty(), ..step });
                 at = entry;
-                above.push(DirectoryIdentity::of(&metadata));
+                above.push(identity);
             }
-            _ => {
+            EntryKind::Other => {
                 steps.push(step);
                 break;
             }

@@ -51,7 +51,8 @@ pub(super) struct DirectoryScan {
 
 /// Finds the files that names lead to, and reads each once, together with those in `files`.
 pub(super) fn scan(root: &path::Path, names: &[Path], files: Vec<Path>) -> DirectoryScan {
-    let locations: Vec<FileLocation> = names.iter().map(|name| location(root, name)).collect();
+    let mut cache = HashMap::new();
+    let locations: Vec<FileLocation> = names.iter().map(|name| location(root, name, &mut cache)).collect();
     let mut read: HashMap<Path, Reading> = HashMap::new();
     let found = locations.iter().filter_map(|location| match location {
         FileLocation::File(file) => Some(file.clone()),
@@ -81,20 +82,41 @@ pub(super) fn is_file_name(elem: &[u8]) -> bool {
     !reserved && elem.len() <= MAX_NAME && !elem.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 
-/// Walks through directories until an element is a file.
-fn location(root: &path::Path, name: &Path) -> FileLocation {
+/// The kind of an entry, links followed.
+#[derive(Clone, Debug)]
+enum EntryKind {
+    File,
+    Directory,
+    /// It is something else, or missing.
+    Other,
+    Unreadable(String),
+}
+
+/// Looks up the kind of an entry.
+fn entry_kind(path: &path::Path) -> EntryKind {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => EntryKind::File,
+        Ok(metadata) if metadata.is_dir() => EntryKind::Directory,
+        Ok(_) => EntryKind::Other,
+        Err(error) if is_missing(&error) => EntryKind::Other,
+        Err(error) => EntryKind::Unreadable(explain(path, &error)),
+    }
+}
+
+/// Walks through directories until an element is a file. `cache` holds the entries of this scan by the names that lead to
+/// them: thousands of names can lead to one file.
+fn location(root: &path::Path, name: &Path, cache: &mut HashMap<Path, EntryKind>) -> FileLocation {
     let mut path = root.to_owned();
     for (index, elem) in name.elems().enumerate() {
         if !is_file_name(elem) {
             return FileLocation::Nowhere;
         }
         path.push(OsStr::from_bytes(elem));
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => return FileLocation::File(name.take(index + 1)),
-            Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => return FileLocation::Nowhere,
-            Err(error) if is_missing(&error) => return FileLocation::Nowhere,
-            Err(error) => return FileLocation::Unreadable(explain(&path, &error)),
+        match cache.entry(name.take(index + 1)).or_insert_with(|| entry_kind(&path)) {
+            EntryKind::File => return FileLocation::File(name.take(index + 1)),
+            EntryKind::Directory => {}
+            EntryKind::Other => return FileLocation::Nowhere,
+            EntryKind::Unreadable(reason) => return FileLocation::Unreadable(reason.clone()),
         }
     }
     FileLocation::Nowhere

@@ -17,6 +17,9 @@ use tokio::time::{MissedTickBehavior, interval};
 /// How often names and files that are no longer in use are dropped.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// How many names there are at least when they are swept before their time.
+const MANY: usize = 2_000;
+
 /// How many lookups are answered together.
 const BATCH: usize = 256;
 
@@ -37,6 +40,8 @@ pub(super) struct FsTask {
     /// The host names in the files.
     hosts: HostSet,
     states: States,
+    /// How many names were in use after the last sweep.
+    swept: usize,
 }
 
 /// A name with an answer in use.
@@ -80,7 +85,7 @@ impl FsTask {
     /// Makes the task, without any names.
     pub(super) fn new(prefix: Path, root: PathBuf, watch: Watch, dns: Dns, states: States) -> Self {
         let hosts = HostSet::new(dns, MIN_PAUSE);
-        Self { prefix, root, watch, names: Vec::new(), files: HashMap::new(), hosts, states }
+        Self { prefix, root, watch, names: Vec::new(), files: HashMap::new(), hosts, states, swept: 0 }
     }
 
     /// Runs until the namer is dropped and none of its answers and endpoints is in use.
@@ -93,11 +98,17 @@ impl FsTask {
             tokio::select! {
                 received = lookups.recv_many(&mut batch, BATCH), if open => match received {
                     0 => open = false,
-                    _ => self.join(&mut batch).await,
+                    _ => {
+                        self.join(&mut batch).await;
+                        // Names that come and go take no more room than those that are in use.
+                        if self.names.len() > 2 * self.swept + MANY {
+                            self.sweep().await;
+                        }
+                    }
                 },
                 () = self.watch.changed() => {
                     self.sweep().await;
-                    self.look(0).await;
+                    self.look_again().await;
                 }
                 () = self.hosts.changed() => self.publish(),
                 _ = sweep.tick(), if !self.names.is_empty() || !self.files.is_empty() => self.sweep().await,
@@ -117,7 +128,14 @@ impl FsTask {
         let new = self.names.get(first..).unwrap_or_default();
         let paths: Vec<PathBuf> = new.iter().map(|name| file_path(&self.root, &name.path)).collect();
         self.watch.watch_paths(paths).await;
-        self.look(first).await;
+        // Only their own files are read: changes of the others are announced by the watch.
+        let has_changed = self.scan(first, Vec::new()).await;
+        if has_changed {
+            self.update_hosts();
+            self.publish();
+        } else {
+            self.publish_names(first);
+        }
     }
 
     /// Drops names and files that are no longer in use. A client may use a file's endpoints longer than its names are
@@ -139,6 +157,7 @@ impl FsTask {
             }
             is_used
         });
+        self.swept = self.names.len();
         if !dropped.is_empty() {
             self.watch.unwatch_paths(dropped).await;
             self.update_hosts();
@@ -146,21 +165,25 @@ impl FsTask {
         }
     }
 
-    /// Scans the names from `first` on, reads the files again, and publishes what changed.
-    async fn look(&mut self, first: usize) {
+    /// Scans all names, reads all files again, and publishes what changed.
+    async fn look_again(&mut self) {
+        let files = self.files.keys().cloned().collect();
+        self.scan(0, files).await;
+        self.update_hosts();
+        self.publish();
+    }
+
+    /// Scans the names from `first` on, and reads their files and `files`. Returns whether a file is new or has changed.
+    async fn scan(&mut self, first: usize, files: Vec<Path>) -> bool {
         let root = self.root.clone();
         let names: Vec<Path> = self.names.iter().skip(first).map(|name| name.path.clone()).collect();
-        // For new names, only their own files are read: changes of the others are announced by the watch.
-        let files = if first == 0 { self.files.keys().cloned().collect() } else { Vec::new() };
         let scanned = tokio::task::spawn_blocking(move || scan(&root, &names, files)).await;
         // An error is the end of the runtime.
-        let Ok(DirectoryScan { locations, files }) = scanned else { return };
+        let Ok(DirectoryScan { locations, files }) = scanned else { return false };
         for (name, location) in self.names.iter_mut().skip(first).zip(locations) {
             name.location = location;
         }
-        self.read(files).await;
-        self.update_hosts();
-        self.publish();
+        self.read(files).await
     }
 
     /// Watches the host names in the files, and no others.
@@ -177,29 +200,38 @@ impl FsTask {
         for file in self.files.values_mut() {
             file.update_endpoints(&self.hosts);
         }
-        for name in &mut self.names {
-            let state = name.next_state(&self.files);
-            name.publish_state(state, &self.prefix, &self.files);
-        }
+        self.publish_names(0);
         self.publish_states();
     }
 
-    /// Takes the files that were read. New files are watched while their endpoints are in use.
-    async fn read(&mut self, files: HashMap<Path, Reading>) {
-        let mut new = Vec::new();
+    /// Publishes the names from `first` on, as far as they have changed.
+    fn publish_names(&mut self, first: usize) {
+        for name in self.names.iter_mut().skip(first) {
+            let state = name.next_state(&self.files);
+            name.publish_state(state, &self.prefix, &self.files);
+        }
+    }
+
+    /// Takes the files that were read. New files are watched while their endpoints are in use. Returns whether a file is
+    /// new or has changed.
+    async fn read(&mut self, files: HashMap<Path, Reading>) -> bool {
+        let (mut new, mut has_changed) = (Vec::new(), false);
         for (path, reading) in files {
             let file = self.files.entry(path.clone()).or_insert_with(|| {
                 new.push(file_path(&self.root, &path));
                 NameFile::new()
             });
             if file.reading != reading {
+                has_changed = true;
                 log_errors(&file_path(&self.root, &path), &reading);
                 file.reading = reading;
             }
         }
+        has_changed |= !new.is_empty();
         if !new.is_empty() {
             self.watch.watch_paths(new).await;
         }
+        has_changed
     }
 
     /// Publishes the states of the files for the admin pages.
