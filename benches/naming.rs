@@ -217,7 +217,7 @@ impl Worker {
             identifiers: Identifiers::new(&[], &path("/svc")),
             bindings: Bindings::new(
                 watch::channel(Naming { dtab: dtab(BASE), namers: namers() }).1,
-                &BindingSettings { timeout: Duration::from_secs(10), cache, clients },
+                &BindingSettings { cache, ..BindingSettings::new(Duration::from_secs(10), clients) },
                 namer_handle,
             ),
             peer: Peer::new(here, here),
@@ -238,7 +238,7 @@ impl Worker {
         identifiers.identify(head, name).expect("it has a host");
         let overrides = bindings.overrides(context.overrides(), policy.override_limits());
         let overrides = overrides.expect("it is a dtab");
-        let binding = bindings.bind(name, &overrides).await.expect("no namer fails");
+        let binding = bindings.bind(name, &overrides, true).await.expect("no namer fails");
         binding.draw().expect("it is bound").id().len()
     }
 }
