@@ -70,6 +70,8 @@ pub struct RouterView {
     pub prefix: Path,
     /// The dtab and namers that apply to a request without overrides, live.
     pub naming: watch::Receiver<Naming>,
+    /// How many lookups overrides may add to those of a name.
+    pub max_override_lookups: usize,
     /// All sandboxes, live.
     pub sandboxes: watch::Receiver<Arc<SandboxTable>>,
     /// The store that holds more of its dtab, if there is one.

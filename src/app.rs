@@ -51,9 +51,14 @@ pub enum Threads {
 impl Threads {
     /// Returns as many workers as the configuration says, or one for each core that the process may use.
     pub fn configured(config: &Config) -> Self {
-        let per_core = || std::thread::available_parallelism().map_or(1, Into::into);
-        Self::Workers(config.workers.unwrap_or_else(per_core))
+        Self::Workers(workers(config))
     }
+}
+
+/// Returns how many workers the configuration asks for.
+fn workers(config: &Config) -> usize {
+    let per_core = || std::thread::available_parallelism().map_or(1, Into::into);
+    config.workers.unwrap_or_else(per_core)
 }
 
 /// A failed start, after which nothing is left running or bound; or the reason why a changed configuration is refused.

@@ -31,12 +31,12 @@ mod transformer;
 mod unbound;
 
 pub use self::answer::{Answer, AnswerSnapshot, AnswerState, AnswerWriter};
-pub use self::answer_table::{AnswerTable, MAX_TABLE_ANSWERS, any_changed, settle};
+pub use self::answer_table::{AnswerTable, MAX_TABLE_ANSWERS, any_changed, settle, settle_query};
 pub use self::bound::{Bound, Endpoint, EndpointSet, Hint, Leaf, Target};
-pub use self::delegate::{Answers, Explore, delegate};
+pub use self::delegate::{Answers, DEFAULT_OVERRIDE_LOOKUPS, Explore, NameQuery, delegate};
 pub use self::delegation::{Delegation, DelegationOutcome, Failure, MAX_DEPTH, MAX_LOOKUPS, Step, StepKind};
 pub use self::namer::{Namer, Namers, Naming};
-pub use self::registry::{MAX_REGISTRY_ANSWERS, NamerHandle, NamerRegistry, Question};
+pub use self::registry::{MAX_IDLE_ANSWERS, MAX_IDLE_NEGATIVE, NamerHandle, NamerRegistry, Question};
 pub use self::sampler::Sampler;
 pub use self::share::{LostShare, lost_shares, percent};
 pub use self::steered::{SteeredLeaves, steered_leaves};

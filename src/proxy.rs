@@ -23,7 +23,7 @@
 //! | enter | `context/policy.rs:enter` | the grant; untrusted fields are gone; overrides, deadline, trace |
 //! | identify | `identify.rs:identify` | the logical name |
 //! | bind | `proxy/bind.rs:bind` | concrete names, cached |
-//! | draw a leaf | `proxy/bind.rs:draw` | a route, with its client |
+//! | draw a leaf | `proxy/bind/binding.rs:draw` | a route, with its client |
 //! | pick an endpoint | `proxy/upstream/balancer.rs:pick` | the less loaded of two |
 //! | attempt | `proxy/upstream/client.rs:attempt` | an attempt that reports its outcome once |
 //! | take a connection | `proxy/upstream/pool.rs:take` | one that waits in the pool |

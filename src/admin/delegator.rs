@@ -9,7 +9,9 @@ mod overriding;
 use super::query::Query;
 use super::response::{PageResponse, json, text};
 use super::{AdminState, RouterView};
-use crate::interpret::{AnswerTable, DelegationOutcome, Explore, NamerHandle, delegate, render, settle};
+use crate::interpret::{
+    AnswerTable, DelegationOutcome, Explore, NameQuery, NamerHandle, render, settle_query,
+};
 use crate::name::{Dtab, ParseError, Path};
 use crate::sandbox::Overlay;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -137,12 +139,17 @@ async fn explain_name(
     let base = base.unwrap_or(naming.dtab);
     let overlay = Overlay::new(&router.sandboxes.borrow(), &sandbox, Timestamp::now());
     let under = base.concat(overlay.dtab());
-    let dtab = under.concat(&own);
+    let query = NameQuery {
+        base: &under,
+        overrides: &own,
+        path: &path,
+        max_added_lookups: router.max_override_lookups,
+    };
     let mut answers = AnswerTable::new(namer_handle.clone(), naming.namers);
-    let settled = timeout(WAIT, settle(&dtab, &path, Explore::All, &mut answers)).await;
+    let settled = timeout(WAIT, settle_query(&query, Explore::All, &mut answers)).await;
     let delegation = settled.unwrap_or_else(|_| {
         answers.begin();
-        delegate(&dtab, &path, &mut answers, Explore::All)
+        query.delegate(&mut answers, Explore::All)
     });
     let status = match delegation.outcome {
         DelegationOutcome::Pending => StatusCode::SERVICE_UNAVAILABLE,

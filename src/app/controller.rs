@@ -79,6 +79,7 @@ impl Controller {
             label: router.label.clone(),
             prefix: router.dst_prefix.clone(),
             naming: naming.naming(),
+            max_override_lookups: router.max_override_lookups,
             sandboxes: embedded.table(),
             store: store.clone(),
             listeners: Vec::new(),

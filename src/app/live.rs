@@ -74,7 +74,8 @@ impl LiveConfig {
         let keys = OpenKeys::new(registry, control).reopen(key_files(&config)).await?;
         let sandboxes = Sandboxes::new(&clients, registry, control);
         let sandboxes = sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?;
-        let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes };
+        let workers = super::workers(&config);
+        let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes, workers };
         let channels = AdminChannels {
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(router_views(&config, &bases, &sandboxes, opened)),
@@ -166,7 +167,8 @@ impl LiveConfig {
                 *base = router_naming(router, store.as_ref(), &namers, &Handle::current());
             }
         }
-        let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes };
+        let workers = super::workers(&config);
+        let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes, workers };
         self.settings.send_replace(settings::routers(&config, &self.bases, &parts));
         self.channels.config.send_replace(config.to_json());
         self.channels.routers.send_replace(router_views(&config, &self.bases, &sandboxes, opened));
@@ -229,6 +231,7 @@ fn router_views(
             label: router.label.clone(),
             prefix: router.dst_prefix.clone(),
             naming: base.naming(),
+            max_override_lookups: router.max_override_lookups,
             sandboxes: sandboxes.table(),
             store,
             listeners: router.servers.iter().map(listener_view).collect(),

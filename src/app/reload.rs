@@ -101,6 +101,7 @@ fn merge_router(
         dst_prefix: _,
         identifiers: _,
         binding_timeout: _,
+        max_override_lookups: _,
         binding_cache: _,
         servers,
         client: _,

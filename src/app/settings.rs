@@ -19,6 +19,8 @@ pub(super) struct SharedParts<'a> {
     pub(super) ingresses: &'a Ingresses,
     pub(super) keys: &'a OpenKeys,
     pub(super) sandboxes: &'a Sandboxes,
+    /// How many workers there are: from 1.
+    pub(super) workers: usize,
 }
 
 /// Returns the settings of the routers that a reload may change while they run, in their order.
@@ -49,9 +51,11 @@ fn router(
             cache: CacheConfig {
                 names: at_least_one(router.binding_cache.paths),
                 clients: at_least_one(router.binding_cache.clients),
+                bytes: router.binding_cache.bytes / parts.workers,
                 idle: router.binding_cache.idle_ttl,
             },
             clients: clients(router),
+            max_override_lookups: router.max_override_lookups,
         },
         listeners: router.servers.iter().map(|server| listener(router, server, listener_parts)).collect(),
     }

@@ -5,7 +5,7 @@ use super::run::{fail, refuse, run_control};
 use crate::config::{self, Config, Router};
 use crate::interpret::render::{Colours, draw_with_origins, json};
 use crate::interpret::{
-    AnswerTable, Delegation, DelegationOutcome, Explore, NamerRegistry, delegate, settle,
+    AnswerTable, Delegation, DelegationOutcome, Explore, NameQuery, NamerRegistry, settle_query,
 };
 use crate::kubernetes::ApiClients;
 use crate::name::{Dtab, NameTree, Path};
@@ -82,8 +82,13 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         };
         let base = stored.concat(&router.dtab);
         let origins = overlay.origins(base.len());
-        let dtab = base.concat(overlay.dtab()).concat(&dtab);
-        match explain(&config, router, &dtab, &path, wait).await {
+        let query = NameQuery {
+            base: &base.concat(overlay.dtab()),
+            overrides: &dtab,
+            path: &path,
+            max_added_lookups: router.max_override_lookups,
+        };
+        match explain(&config, router, &query, wait).await {
             Ok(delegation) => show(&delegation, &origins, arguments.json),
             Err(error) => fail(&error),
         }
@@ -168,8 +173,7 @@ async fn stored(router: &Router, wait: Duration) -> Result<Dtab, String> {
 async fn explain(
     config: &Config,
     router: &Router,
-    dtab: &Dtab,
-    path: &Path,
+    query: &NameQuery<'_>,
     wait: Duration,
 ) -> Result<Delegation, namer::Error> {
     let interpreters = [&*router.interpreter.transformers];
@@ -178,9 +182,9 @@ async fn explain(
     let (namer_registry, namer_handle) = NamerRegistry::new(wait);
     tokio::spawn(namer_registry.run());
     let mut answers = AnswerTable::new(namer_handle, built.namers_behind(&router.interpreter.transformers));
-    match timeout(wait, settle(dtab, path, Explore::All, &mut answers)).await {
+    match timeout(wait, settle_query(query, Explore::All, &mut answers)).await {
         Ok(delegation) => Ok(delegation),
-        Err(_) => Ok(delegate(dtab, path, &mut answers, Explore::All)),
+        Err(_) => Ok(query.delegate(&mut answers, Explore::All)),
     }
 }
 

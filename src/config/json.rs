@@ -203,7 +203,8 @@ routers:
   - {kind: io.l5d.ingress}
   - {kind: io.l5d.ingress, host: api, port: 8, namespace: n, ingressClassAnnotation: c, ignoreDefaultBackends: true}
   bindingTimeoutMs: 5
-  bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3}
+  bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3, bytes: 1048576}
+  maxOverrideLookups: 7
   maxHeadersKB: 1
   maxResponseHeaders: 6
   maxInitialLineKB: 2

@@ -100,6 +100,29 @@ impl<'a, 'r> Reader<'a, 'r> {
         N::try_from(number).ok()
     }
 
+    /// Reads a number of bytes: a number, or one with the unit `KiB`, `MiB` or `GiB`, such as `64MiB`.
+    pub(super) fn bytes(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<usize> {
+        const UNITS: [(&str, u32); 3] = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let value = self.get(key)?;
+        let unit = value.text().ok().and_then(|text| {
+            let (number, shift) =
+                UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))?;
+            number.trim_end().parse::<u64>().ok()?.checked_mul(1 << shift)
+        });
+        let read = match unit {
+            Some(bytes) if range.contains(&bytes) => Ok(bytes),
+            _ => value.number(range.clone()).map_err(|_| {
+                let expected = format!(
+                    "a number of bytes from {} to {}, also with a unit: `64MiB`",
+                    range.start(),
+                    range.end()
+                );
+                value.unexpected(&expected)
+            }),
+        };
+        usize::try_from(self.report.check(read)?).ok()
+    }
+
     /// Reads one of some words, each with its meaning.
     pub(super) fn one_of<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let value = self.get(key)?;

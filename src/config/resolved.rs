@@ -202,6 +202,8 @@ pub struct Router {
     /// `bindingTimeoutMs`: how long a request waits for its name to be bound; 10 s by default.
     #[serde(rename = "bindingTimeoutMs", serialize_with = "millis")]
     pub binding_timeout: Duration,
+    /// `maxOverrideLookups`: how many lookups the overrides of a request may add to those of its name; 300 by default.
+    pub max_override_lookups: usize,
     /// `bindingCache`.
     pub binding_cache: BindingCacheConfig,
     /// `servers`: at least one.
@@ -289,11 +291,14 @@ pub struct BindingCacheConfig {
     /// `idleTtlSecs`: how long those that are idle stay; 600 s by default.
     #[serde(rename = "idleTtlSecs", serialize_with = "seconds")]
     pub idle_ttl: Duration,
+    /// `bytes`: how many bytes the names, the parsed overrides and the answers behind them take, over all workers; 64 MiB
+    /// by default.
+    pub bytes: usize,
 }
 
 impl Default for BindingCacheConfig {
     fn default() -> Self {
-        Self { paths: 1000, clients: 1000, idle_ttl: Duration::from_secs(600) }
+        Self { paths: 1000, clients: 1000, idle_ttl: Duration::from_secs(600), bytes: 64 << 20 }
     }
 }
 

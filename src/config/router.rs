@@ -7,6 +7,7 @@ use super::reader::{MAX_INT, Reader};
 use super::resolved::{BindingCacheConfig, ClientConfig, Protocol, Router, RouterPlaces};
 use super::schema;
 use super::server;
+use crate::interpret::{DEFAULT_OVERRIDE_LOOKUPS, MAX_LOOKUPS};
 use crate::name::{self, Dtab, Path};
 use crate::source::node::{Node, Place};
 use std::time::Duration;
@@ -69,6 +70,9 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         interpreter: naming::interpreter(&mut reader),
         dst_prefix: reader.path("dstPrefix").unwrap_or_else(|| Path::from_elems(["svc"])),
         identifiers: naming::identifiers(&mut reader, protocol),
+        max_override_lookups: reader
+            .number("maxOverrideLookups", 1..=MAX_LOOKUPS as u64)
+            .unwrap_or(DEFAULT_OVERRIDE_LOOKUPS),
         binding_timeout: reader.millis("bindingTimeoutMs").unwrap_or(Duration::from_secs(10)),
         binding_cache: binding_cache(&mut reader),
         servers: servers.into_iter().map(|(server, _)| server).collect(),
@@ -109,6 +113,10 @@ fn dtab(node: &Node<'_>, report: &mut Report) -> Option<(Dtab, Vec<Place>)> {
     Some((dentries.into_iter().collect(), node.inside_all(starts).collect()))
 }
 
+/// The range of `bindingCache.bytes`: less than 1 MiB holds too few names to be of use.
+const MIN_CACHE: u64 = 1 << 20;
+const MAX_CACHE: u64 = 1 << 40;
+
 /// Reads `bindingCache`.
 fn binding_cache(reader: &mut Reader<'_, '_>) -> BindingCacheConfig {
     let usual = BindingCacheConfig::default();
@@ -118,5 +126,6 @@ fn binding_cache(reader: &mut Reader<'_, '_>) -> BindingCacheConfig {
         paths: cache.number("paths", 1..=MAX_INT).unwrap_or(usual.paths),
         clients: cache.number("clients", 1..=MAX_INT).unwrap_or(usual.clients),
         idle_ttl: cache.number("idleTtlSecs", 1..=MAX_INT).map_or(usual.idle_ttl, Duration::from_secs),
+        bytes: cache.bytes("bytes", MIN_CACHE..=MAX_CACHE).unwrap_or(usual.bytes),
     }
 }

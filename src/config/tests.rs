@@ -84,7 +84,8 @@ routers:
   client: {kind: io.l5d.global, hostConnectionPool: {maxWaiters: 5}}
   service: {}
   bindingTimeoutMs: 7
-  bindingCache: {paths: 1, clients: 4, idleTtlSecs: 5}
+  bindingCache: {paths: 1, clients: 4, idleTtlSecs: 5, bytes: 2MiB}
+  maxOverrideLookups: 20
   maxHeadersKB: 9
   maxResponseHeaders: 3
   maxInitialLineKB: 10
@@ -146,7 +147,8 @@ fn every_key_that_works_ends_in_its_field() {
     ];
     assert_eq!(router.identifiers, identifiers);
     assert_eq!(router.binding_timeout.as_millis(), 7);
-    let cache = BindingCacheConfig { paths: 1, clients: 4, idle_ttl: Duration::from_secs(5) };
+    let cache = BindingCacheConfig { paths: 1, clients: 4, idle_ttl: Duration::from_secs(5), bytes: 2 << 20 };
+    assert_eq!(router.max_override_lookups, 20);
     assert_eq!(router.binding_cache, cache);
     assert_eq!((router.max_headers_kb, router.max_initial_line_kb, router.max_err_response_kb), (9, 10, 11));
     assert_eq!(router.max_response_headers, 3);
@@ -296,8 +298,8 @@ fn what_has_no_effect_warns_at_its_place() {
         (5, 9, "telemetry[0].kind"),
         (22, 5, "routers[0].identifier"),
         (28, 54, "routers[0].client.hostConnectionPool.maxWaiters"),
-        (36, 3, "routers[0].streamingEnabled"),
-        (48, 24, "routers[0].servers[0].socketOptions.reuseAddr"),
+        (37, 3, "routers[0].streamingEnabled"),
+        (49, 24, "routers[0].servers[0].socketOptions.reuseAddr"),
     ];
     assert_eq!(warnings, expected);
     let shown = "f.yaml:3:1: usage: `usage` has no effect: no usage data is sent";
@@ -314,7 +316,7 @@ fn places_are_those_of_the_file() {
     let [router] = routers.as_slice() else { panic!("one router") };
     assert_eq!((router.key.as_str(), router.router, router.label), ("routers[0]", at(12, 3), at(13, 10)));
     assert_eq!((router.dtab, &router.dentries), (at(15, 5), &vec![at(16, 5), at(18, 5), at(19, 5)]));
-    assert_eq!((&router.servers, &router.ports), (&vec![at(38, 5), at(49, 5)], &vec![at(39, 11), at(49, 5)]));
+    assert_eq!((&router.servers, &router.ports), (&vec![at(39, 5), at(50, 5)], &vec![at(40, 11), at(50, 5)]));
 }
 
 /// A reload keeps routers with the same settings, wherever they stand.

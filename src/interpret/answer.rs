@@ -1,9 +1,9 @@
 //! A namer's live answer for one path, and the writer that changes it.
 
 use super::Leaf;
-use crate::name::NameTree;
-use std::sync::Arc;
-use tokio::sync::watch;
+use crate::name::{NameTree, Path};
+use std::sync::{Arc, Weak};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// The content of an [`Answer`] at one moment.
@@ -41,15 +41,65 @@ pub struct Answer {
     origin: Arc<AnswerOrigin>,
 }
 
-/// The source that handed an answer out. All clones of the answer share one, and its reference count tells whether
-/// there are any.
+/// The source that handed an answer out. All clones of the answer share one.
 #[derive(Debug)]
 enum AnswerOrigin {
     /// The namer. A sender beside the receivers keeps the channel open when the namer drops its writer: a closed
     /// channel would report a last change that was not seen yet as no change.
     Namer(#[expect(dead_code, reason = "held, never read")] watch::Sender<AnswerSnapshot>),
-    /// A holder of the answer that counts the clones it hands out.
-    Holder(#[expect(dead_code, reason = "held, never read")] Arc<Self>),
+    /// A table of answers, which is told when the last clone is dropped.
+    Table {
+        key: AnswerKey,
+        returned: mpsc::UnboundedSender<AnswerKey>,
+        #[expect(dead_code, reason = "held, never read")]
+        origin: Arc<Self>,
+    },
+}
+
+impl Drop for AnswerOrigin {
+    fn drop(&mut self) {
+        if let Self::Table { key, returned, .. } = self {
+            // Without a receiver, the table is gone.
+            let _ = returned.send((key.0, std::mem::take(&mut key.1)));
+        }
+    }
+}
+
+/// The key of an answer in a table: the namer's number, and the path after the namer's prefix.
+pub(super) type AnswerKey = (usize, Path);
+
+/// An answer in a table that gives out clones of it, and knows whether any of them is in use.
+///
+/// When the last of them is dropped, on whatever thread, the table receives the key. So it finds the answers that are
+/// not in use without looking at the others.
+#[derive(Debug)]
+pub(super) struct LeasedAnswer {
+    /// The answer, as the table sees it.
+    pub(super) answer: Answer,
+    /// The origin of the clones in use.
+    lease: Weak<AnswerOrigin>,
+}
+
+impl LeasedAnswer {
+    /// Makes an answer of which no clone is in use.
+    pub(super) fn new(answer: Answer) -> Self {
+        Self { answer, lease: Weak::new() }
+    }
+
+    /// Returns a clone for use. When it and all of its clones are dropped, `key` is sent to `returned`.
+    pub(super) fn lease(&mut self, key: &AnswerKey, returned: &mpsc::UnboundedSender<AnswerKey>) -> Answer {
+        let origin = self.lease.upgrade().unwrap_or_else(|| {
+            let (key, returned, origin) = (key.clone(), returned.clone(), Arc::clone(&self.answer.origin));
+            Arc::new(AnswerOrigin::Table { key, returned, origin })
+        });
+        self.lease = Arc::downgrade(&origin);
+        Answer { receiver: self.answer.receiver.clone(), origin }
+    }
+
+    /// Returns whether a clone is in use.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.lease.strong_count() > 0
+    }
 }
 
 /// The writing end of an [`Answer`], which the namer keeps.
@@ -103,16 +153,13 @@ impl Answer {
         }
     }
 
-    /// Returns the same answer with a count of its own: [`Answer::is_shared`] tells whether clones of the returned
-    /// answer are left. For the answer it was made from, it counts as one clone.
-    pub(super) fn with_own_count(&self) -> Self {
-        Self { receiver: self.receiver.clone(), origin: Arc::new(AnswerOrigin::Holder(self.origin.clone())) }
-    }
-
-    /// Returns whether there are clones of this answer, including those made by
-    /// [`with_own_count`](Answer::with_own_count).
-    pub(super) fn is_shared(&self) -> bool {
-        Arc::strong_count(&self.origin) > 1
+    /// Returns whether the present state leads nowhere: `Neg`, a failure or a refusal.
+    pub(super) fn is_negative(&self) -> bool {
+        match &self.receiver.borrow().state {
+            AnswerState::Ready(tree) => matches!(tree, NameTree::Neg),
+            AnswerState::Failed(_) | AnswerState::Refused(_) => true,
+            AnswerState::Pending => false,
+        }
     }
 }
 
@@ -199,28 +246,31 @@ mod tests {
     fn the_writer_is_closed_when_the_last_clone_is_gone() {
         let (writer, answer) = Answer::pending();
         let clone = answer.clone();
-        let counted = answer.with_own_count();
-        drop((answer, clone));
+        let (returned, _table) = mpsc::unbounded_channel();
+        let lease = LeasedAnswer::new(answer).lease(&(0, Path::empty()), &returned);
+        drop(clone);
         assert!(!writer.is_closed());
-        drop(counted);
+        drop(lease);
         assert!(writer.is_closed());
     }
 
     #[test]
-    fn a_counted_answer_is_shared_while_a_clone_of_it_lives() {
-        let (_writer, answer) = Answer::pending();
-        assert!(!answer.is_shared());
-        let first = answer.with_own_count();
-        assert!(answer.is_shared());
-        assert!(!first.is_shared());
-        let second = first.with_own_count();
-        assert!(first.is_shared());
-        assert!(!second.is_shared());
+    fn a_table_is_told_when_the_last_clone_that_it_gave_out_is_dropped() {
+        let key = (3, Path::from_elems(["web"]));
+        let (returned, mut table) = mpsc::unbounded_channel();
+        let mut answer = LeasedAnswer::new(Answer::pending().1);
+        assert!(!answer.is_in_use());
+        let first = answer.lease(&key, &returned);
+        let second = answer.lease(&key, &returned);
         let clone = second.clone();
-        assert!(second.is_shared());
-        drop(second);
-        assert!(first.is_shared());
+        drop((first, second));
+        assert!(answer.is_in_use() && table.try_recv().is_err());
         drop(clone);
-        assert!(!first.is_shared());
+        assert!(!answer.is_in_use());
+        assert_eq!(table.try_recv().unwrap(), key);
+        let again = answer.lease(&key, &returned);
+        assert!(answer.is_in_use() && table.try_recv().is_err());
+        drop((answer, table));
+        drop(again);
     }
 }

@@ -1,52 +1,59 @@
 //! The answers that one worker holds, and the loop that evaluates, asks and waits.
 
+use super::answer::{AnswerKey, LeasedAnswer};
 use super::{
-    Answer, AnswerState, Answers, Delegation, DelegationOutcome, Explore, NamerHandle, Namers, Question,
-    delegate,
+    Answer, AnswerState, Answers, Delegation, DelegationOutcome, Explore, NameQuery, NamerHandle, Namers,
+    Question,
 };
 use crate::name::{Dtab, NameTree, Path};
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::task::Poll;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How many answers an [`AnswerTable`] holds: 10,000. A name that needs one more is [`AnswerState::Refused`]
-/// until [`AnswerTable::prune`] has made room.
+/// How many answers an [`AnswerTable`] holds: 10,000. An evaluation that needs one more sees it as
+/// [`AnswerState::Refused`], unless results are dropped before that rest on others.
 pub const MAX_TABLE_ANSWERS: usize = 10_000;
 
-/// The namers' answers that one worker holds, over which it evaluates [`delegate()`].
+/// The namers' answers that one worker holds, over which it evaluates [`delegate()`](super::delegate()).
 ///
 /// Belongs to one thread and takes no lock. One evaluation goes like this:
 ///
-/// 1. [`begin`](AnswerTable::begin), then [`delegate()`];
+/// 1. [`begin`](AnswerTable::begin), then [`delegate()`](super::delegate()) or [`NameQuery::delegate`];
 /// 2. [`take_used_answers`](AnswerTable::take_used_answers) gives the answers that the evaluation rests on. They are
 ///    kept together with the result: when one of them [`has_changed`](Answer::has_changed), the result is out of date;
 /// 3. [`missing`](AnswerTable::missing) lists the questions without an answer. They are asked of control together, and each
 ///    answer is handed in by [`insert`](AnswerTable::insert); then the name is evaluated again. That is worth doing also when
 ///    the outcome is not pending: a union is bound as soon as one of its branches is.
 ///
-/// From time to time, [`prune`](AnswerTable::prune) drops the answers that no result rests on. A result that failed for
-/// want of room, here or on control, does not change by itself: failed results have to be evaluated again after that.
+/// The table holds an answer as long as a result rests on it: a result that is dropped takes the answers with it that no
+/// other result has. [`has_room`](AnswerTable::has_room) tells whether results should be dropped first. A result that
+/// failed for want of room does not change by itself: it has to be evaluated again.
 /// [`replace_namers`](AnswerTable::replace_namers) takes over the namers of a new configuration.
 #[derive(Debug)]
 pub struct AnswerTable {
     handle: NamerHandle,
     namers: Namers,
-    /// The answers, by the namer's number and the path after its prefix.
-    answers: HashMap<(usize, Path), AnswerTableEntry>,
+    answers: HashMap<AnswerKey, AnswerTableEntry>,
+    /// The channel by which answers come back when no result rests on them any longer.
+    returned: (mpsc::UnboundedSender<AnswerKey>, mpsc::UnboundedReceiver<AnswerKey>),
     /// The number of evaluations so far.
     evaluation: u64,
     /// The answers that this evaluation used, each once.
     used: Vec<Answer>,
     /// The questions of this evaluation that have no answer here.
-    missing: BTreeSet<(usize, Path)>,
+    missing: BTreeSet<AnswerKey>,
+    /// The answers that came since the last evaluation. No result rests on them yet.
+    inserted: Vec<Answer>,
+    /// The questions whose answers found no room since the last evaluation.
+    refused: BTreeSet<AnswerKey>,
 }
 
 /// One answer of an [`AnswerTable`], as its last evaluation saw it.
 #[derive(Debug)]
 struct AnswerTableEntry {
-    /// The answer, with a count of its own: it tells whether results hold clones.
-    answer: Answer,
+    leased: LeasedAnswer,
     /// The state that was last looked at.
     state: AnswerState,
     /// The last evaluation that used it.
@@ -56,8 +63,17 @@ struct AnswerTableEntry {
 impl AnswerTable {
     /// Makes an empty table over these namers, which are asked through `handle`.
     pub fn new(handle: NamerHandle, namers: Namers) -> Self {
-        let (used, missing) = (Vec::new(), BTreeSet::new());
-        Self { handle, namers, answers: HashMap::new(), evaluation: 0, used, missing }
+        Self {
+            handle,
+            namers,
+            answers: HashMap::new(),
+            returned: mpsc::unbounded_channel(),
+            evaluation: 0,
+            used: Vec::new(),
+            missing: BTreeSet::new(),
+            inserted: Vec::new(),
+            refused: BTreeSet::new(),
+        }
     }
 
     /// Replaces the namers. The answers of namers that stay are kept, all others are dropped.
@@ -83,6 +99,8 @@ impl AnswerTable {
     /// Takes the answers that this evaluation used, each once, in the order of their use. The states that it used count
     /// as seen by them.
     pub fn take_used_answers(&mut self) -> Vec<Answer> {
+        self.inserted.clear();
+        self.refused.clear();
         std::mem::take(&mut self.used)
     }
 
@@ -95,25 +113,39 @@ impl AnswerTable {
         self.missing.iter().filter_map(question).collect()
     }
 
-    /// Inserts an answer that [`NamerHandle::ask`] gave. Without room for it nothing happens: the next evaluation then
-    /// sees that name as failed.
+    /// Inserts an answer that [`NamerHandle::ask`] gave, for the next evaluation. Without room for it, that evaluation sees
+    /// the name as failed.
     pub fn insert(&mut self, question: Question, answer: &Answer) {
         let key = (question.number, question.rest);
         self.missing.remove(&key);
-        if self.answers.len() < MAX_TABLE_ANSWERS || self.answers.contains_key(&key) {
-            let mut answer = answer.with_own_count();
-            let state = answer.look().state;
-            self.answers.insert(key, AnswerTableEntry { answer, state, evaluation: 0 });
+        if !self.answers.contains_key(&key) && !self.has_room(1) {
+            self.refused.insert(key);
+            return;
         }
+        let mut answer = answer.clone();
+        let state = answer.look().state;
+        let mut leased = LeasedAnswer::new(answer);
+        self.inserted.push(leased.lease(&key, &self.returned.0));
+        self.answers.insert(key, AnswerTableEntry { leased, state, evaluation: 0 });
     }
 
-    /// Drops the answers that no result rests on: those of which no clone from
-    /// [`take_used_answers`](AnswerTable::take_used_answers) is left.
+    /// Returns whether there is room for so many more answers, after it has dropped those on which no result rests.
     ///
-    /// A refusal ("too many names are watched") is dropped as well, so that the name is asked for again.
+    /// Never called between an evaluation and the next one that needs its answers, unless they are held meanwhile.
+    pub fn has_room(&mut self, count: usize) -> bool {
+        while let Ok(key) = self.returned.1.try_recv() {
+            if self.answers.get(&key).is_some_and(|entry| !entry.leased.is_in_use()) {
+                self.answers.remove(&key);
+            }
+        }
+        self.answers.len().saturating_add(count) <= MAX_TABLE_ANSWERS
+    }
+
+    /// Ends the last evaluation, and drops the answers on which no result rests: those of which no clone from
+    /// [`take_used_answers`](AnswerTable::take_used_answers) is left.
     pub fn prune(&mut self) {
-        self.used.clear();
-        self.answers.retain(|_, entry| entry.answer.is_shared());
+        drop(self.take_used_answers());
+        self.has_room(0);
     }
 
     /// Returns the number of answers in the table.
@@ -131,7 +163,7 @@ impl AnswerTable {
     pub fn stale_since(&self, path: &Path) -> Option<Instant> {
         for (number, _, rest) in self.namers.matching(path) {
             let Some(entry) = self.answers.get(&(number, rest)) else { continue };
-            let current = entry.answer.peek();
+            let current = entry.leased.answer.peek();
             // After Neg the next namer decides.
             if current.stale_since.is_some() || !matches!(current.state, AnswerState::Ready(NameTree::Neg)) {
                 return current.stale_since;
@@ -153,10 +185,9 @@ impl AnswerTable {
 
     /// Returns the answer of the namer with a number. One that is not in the table is pending, and noted as missing.
     fn state(&mut self, number: usize, rest: Path) -> AnswerState {
-        let full = self.answers.len() >= MAX_TABLE_ANSWERS;
         let key = (number, rest);
         let Some(entry) = self.answers.get_mut(&key) else {
-            if full {
+            if self.refused.contains(&key) {
                 return AnswerState::Refused("too many names are held".into());
             }
             self.missing.insert(key);
@@ -164,10 +195,11 @@ impl AnswerTable {
         };
         if entry.evaluation != self.evaluation {
             entry.evaluation = self.evaluation;
-            if entry.answer.has_changed() {
-                entry.state = entry.answer.look().state;
+            let answer = &mut entry.leased.answer;
+            if answer.has_changed() {
+                entry.state = answer.look().state;
             }
-            self.used.push(entry.answer.clone());
+            self.used.push(entry.leased.lease(&key, &self.returned.0));
         }
         entry.state.clone()
     }
@@ -204,9 +236,16 @@ pub async fn any_changed(answers: &mut [Answer]) {
 /// Waits for ever for a namer that never answers. Callers put a time limit around it; after that, `delegate` over the
 /// same `answers` gives the delegation as far as it is known.
 pub async fn settle(dtab: &Dtab, path: &Path, explore: Explore, answers: &mut AnswerTable) -> Delegation {
+    let none = Dtab::empty();
+    let query = NameQuery { base: dtab, overrides: &none, path, max_added_lookups: 0 };
+    settle_query(&query, explore, answers).await
+}
+
+/// Does the same as [`settle`] for a name as a request asks for it.
+pub async fn settle_query(query: &NameQuery<'_>, explore: Explore, answers: &mut AnswerTable) -> Delegation {
     loop {
         answers.begin();
-        let delegation = delegate(dtab, path, answers, explore);
+        let delegation = query.delegate(answers, explore);
         if !answers.missing.is_empty() {
             answers.ask_missing().await;
             continue;

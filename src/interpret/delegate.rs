@@ -39,13 +39,67 @@ pub fn delegate(
     answers: &mut (impl Answers + ?Sized),
     explore: Explore,
 ) -> Delegation {
-    let (deciding, exploring) = (Budget::new(MAX_LOOKUPS), Budget::new(MAX_EXPLORED));
+    delegate_within(Budget::new(MAX_LOOKUPS, Failure::Lookups), dtab, path, answers, explore)
+}
+
+/// Resolves `path` under `dtab` within a budget.
+fn delegate_within(
+    deciding: Budget,
+    dtab: &Dtab,
+    path: &Path,
+    answers: &mut (impl Answers + ?Sized),
+    explore: Explore,
+) -> Delegation {
+    let (max_lookups, exploring) = (deciding.lookups, Budget::new(MAX_EXPLORED, Failure::Lookups));
     let mut walk = DelegationWalk { dtab, answers, explore, deciding, exploring };
     let context = StepContext { depth: 0, nesting: 0, taken: true, dentry: None };
     let Resolution { step, .. } = walk.resolve_path(path.clone(), context);
+    let lookups = max_lookups - walk.deciding.lookups;
     // A union ignores a failed branch, but not one at which the walk gave up.
     let outcome = walk.deciding.exhausted.map_or_else(|| step.outcome(), DelegationOutcome::Failed);
-    Delegation { outcome, step, dtab: dtab.clone() }
+    Delegation { outcome, step, dtab: dtab.clone(), lookups }
+}
+
+/// How many lookups the overrides of a request may add to those of its name without them, unless a router says
+/// otherwise: 300.
+pub const DEFAULT_OVERRIDE_LOOKUPS: usize = 300;
+
+/// A name as one request asks for it: under a base dtab, and under its own overrides after that.
+#[derive(Clone, Copy, Debug)]
+pub struct NameQuery<'a> {
+    /// The dtab of all requests, with the entries of the request's sandboxes.
+    pub base: &'a Dtab,
+    /// The request's own entries.
+    pub overrides: &'a Dtab,
+    /// The name.
+    pub path: &'a Path,
+    /// How many lookups the overrides may add: `maxOverrideLookups`.
+    pub max_added_lookups: usize,
+}
+
+impl NameQuery<'_> {
+    /// Resolves the name as [`delegate`] does. When the overrides add more lookups than they may, the delegation fails as a
+    /// whole with [`Failure::OverrideLookups`].
+    ///
+    /// The bound is on what a caller can cost the router by what it sends: a base dtab of many steps may have as many under
+    /// an override.
+    pub fn delegate(&self, answers: &mut (impl Answers + ?Sized), explore: Explore) -> Delegation {
+        let Self { base, overrides, path, max_added_lookups } = *self;
+        if overrides.is_empty() || max_added_lookups >= MAX_LOOKUPS {
+            return delegate(&base.concat(overrides), path, answers, explore);
+        }
+        let (dtab, failure) = (base.concat(overrides), Failure::OverrideLookups(max_added_lookups));
+        let budget = Budget::new(max_added_lookups, failure.clone());
+        let first = delegate_within(budget, &dtab, path, answers, explore);
+        if first.outcome != DelegationOutcome::Failed(failure.clone()) {
+            return first;
+        }
+        // Only a name for which that is not enough is resolved without the overrides as well.
+        let plain = delegate(base, path, answers, Explore::Deciding).lookups;
+        let most = max_added_lookups.saturating_add(plain);
+        let failure = if most < MAX_LOOKUPS { failure } else { Failure::Lookups };
+        delegate_within(Budget::new(most.min(MAX_LOOKUPS), failure), &dtab, path, answers, explore)
+    }
 }
 
 /// One delegation in progress. It writes the steps, from which the outcome is read in the end.
@@ -62,6 +116,8 @@ struct DelegationWalk<'a, A: ?Sized> {
 /// The rest of the bounds on the delegation as a whole.
 struct Budget {
     lookups: usize,
+    /// The failure of one lookup more.
+    lookups_failure: Failure,
     steps: usize,
     /// The bound that was reached, if one was. From then on, nothing more is visited on this budget.
     exhausted: Option<Failure>,
@@ -322,14 +378,14 @@ impl StepContext {
 }
 
 impl Budget {
-    const fn new(lookups: usize) -> Self {
-        Self { lookups, steps: MAX_STEPS, exhausted: None }
+    const fn new(lookups: usize, lookups_failure: Failure) -> Self {
+        Self { lookups, lookups_failure, steps: MAX_STEPS, exhausted: None }
     }
 
     /// Charges the lookup of a path. A long path counts as several steps: entries can make it longer at each lookup.
     fn spend_lookup(&mut self, path: &Path) -> Result<(), Failure> {
         self.spend_steps(path.as_encoded().len() / STEP_BYTES)?;
-        self.lookups = self.take(self.lookups, 1, Failure::Lookups)?;
+        self.lookups = self.take(self.lookups, 1, self.lookups_failure.clone())?;
         Ok(())
     }
 

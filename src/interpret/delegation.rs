@@ -36,6 +36,8 @@ pub struct Delegation {
     pub step: Step,
     /// The dtab that was used; the steps refer to its entries.
     pub dtab: Dtab,
+    /// How many paths were looked up for the taken steps.
+    pub lookups: usize,
 }
 
 /// The meaning of a path under a dtab.
@@ -56,6 +58,9 @@ pub enum Failure {
     Depth,
     /// There are more lookups in all than [`MAX_LOOKUPS`]: the whole delegation fails.
     Lookups,
+    /// The overrides of the request add more lookups than this to those of the name without them: the whole delegation
+    /// fails.
+    OverrideLookups(usize),
     /// There are more alternates, branches and names than one delegation may visit (20,000; a path counts once more for
     /// each 64 bytes): the whole delegation fails.
     Steps,
@@ -80,6 +85,10 @@ impl fmt::Display for Failure {
             // The text is Finagle's.
             Self::Depth => write!(f, "Max recursion level: {MAX_DEPTH} reached in Namer lookup"),
             Self::Lookups => write!(f, "more than {MAX_LOOKUPS} lookups in one delegation"),
+            Self::OverrideLookups(most) => write!(
+                f,
+                "the overrides add more than {most} lookups to those of the name without them (`maxOverrideLookups`)"
+            ),
             Self::Steps => {
                 write!(f, "more than {MAX_STEPS} alternates, branches and names in one delegation")
             }

@@ -1,7 +1,9 @@
 //! The one task that asks namers, and keeps their answers while they are in use.
 
-use super::{Answer, AnswerState, Namer};
+use super::answer::{AnswerKey, LeasedAnswer};
+use super::{Answer, Namer};
 use crate::name::Path;
+use lru::LruCache;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,9 +11,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How many answers a [`NamerRegistry`] keeps: 10,000. One more replaces the answer that has been idle longest; when
-/// all are in use, it is refused.
-pub const MAX_REGISTRY_ANSWERS: usize = 10_000;
+/// How many answers a [`NamerRegistry`] keeps that are not in use: 10,000, of which [`MAX_IDLE_NEGATIVE`] lead nowhere. One
+/// more replaces the one of its kind that has been idle longest. How many are in use is bounded where they are used: by
+/// [`MAX_TABLE_ANSWERS`](super::MAX_TABLE_ANSWERS) of each table.
+pub const MAX_IDLE_ANSWERS: usize = 10_000;
+
+/// How many of those answers lead nowhere: 1,000. A namer does little for each when something changes.
+pub const MAX_IDLE_NEGATIVE: usize = 1_000;
 
 /// How many requests may wait for the registry. Further callers wait until they can queue theirs.
 const QUEUE: usize = 1_024;
@@ -21,12 +27,25 @@ const QUEUE: usize = 1_024;
 /// It gives one answer, and so one watch, to all callers that ask for the same path. It keeps each answer while it is
 /// in use and for an idle time after that. Then it drops the answer, and the namer's
 /// [`AnswerWriter`](super::AnswerWriter) is closed.
+///
+/// Each question, and each answer that is no longer in use, costs the same however many answers there are.
 #[derive(Debug)]
 pub struct NamerRegistry {
-    idle: Duration,
+    idle_time: Duration,
     requests: mpsc::Receiver<RegistryRequest>,
-    /// The answers, by the namer's number and the path after its prefix.
-    entries: HashMap<(usize, Path), RegistryEntry>,
+    answers: HashMap<AnswerKey, LeasedAnswer>,
+    /// The answers that are not in use.
+    idle: IdleAnswers,
+    /// The channel by which answers come back when they are no longer in use.
+    returned: (mpsc::UnboundedSender<AnswerKey>, mpsc::UnboundedReceiver<AnswerKey>),
+}
+
+/// The answers that are not in use, each with the time since when, in two queues from the oldest to the newest.
+#[derive(Debug)]
+struct IdleAnswers {
+    /// Those that led nowhere when they came back.
+    negative: LruCache<AnswerKey, Instant>,
+    others: LruCache<AnswerKey, Instant>,
 }
 
 /// A handle through which a worker asks the [`NamerRegistry`] for answers, from any thread. Cheap to clone.
@@ -53,26 +72,20 @@ struct RegistryRequest {
     reply: oneshot::Sender<Answer>,
 }
 
-/// One answer that the registry keeps.
-#[derive(Debug)]
-struct RegistryEntry {
-    answer: Answer,
-    /// The time at which the answer was first seen to be unused; None while it is in use.
-    idle_since: Option<Instant>,
-}
-
 impl NamerRegistry {
     /// Makes the registry, to be [`run`](NamerRegistry::run) on control, and the handle through which it is asked.
     ///
-    /// An unused answer is dropped after `idle`, or up to a quarter of that later (at most a minute).
-    pub fn new(idle: Duration) -> (Self, NamerHandle) {
+    /// An unused answer is dropped after `idle_time`, or up to a quarter of that later (at most a minute).
+    pub fn new(idle_time: Duration) -> (Self, NamerHandle) {
         let (sender, requests) = mpsc::channel(QUEUE);
-        (Self { idle, requests, entries: HashMap::new() }, NamerHandle { requests: sender })
+        let idle = IdleAnswers { negative: LruCache::unbounded(), others: LruCache::unbounded() };
+        let (answers, returned) = (HashMap::new(), mpsc::unbounded_channel());
+        (Self { idle_time, requests, answers, idle, returned }, NamerHandle { requests: sender })
     }
 
     /// Answers until every [`NamerHandle`] is dropped. Answers that are in use stay alive when this ends or is dropped.
     pub async fn run(mut self) {
-        let period = (self.idle / 4).clamp(Duration::from_millis(10), Duration::from_secs(60));
+        let period = (self.idle_time / 4).clamp(Duration::from_millis(10), Duration::from_secs(60));
         let mut sweeps = tokio::time::interval(period);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -81,6 +94,7 @@ impl NamerRegistry {
                     Some(request) => self.serve(request),
                     None => return,
                 },
+                Some(key) = self.returned.1.recv() => self.take_back(key),
                 now = sweeps.tick() => self.sweep(now),
             }
         }
@@ -88,53 +102,82 @@ impl NamerRegistry {
 
     /// Sends the answer to a request.
     fn serve(&mut self, RegistryRequest { question, reply }: RegistryRequest) {
-        // The caller may have stopped waiting meanwhile; then the answer is idle.
+        // The caller may have stopped waiting meanwhile; then the answer comes back.
         let _ = reply.send(self.answer(question));
     }
 
     /// Returns the answer to a question: the kept one, or else a new one from the namer.
     fn answer(&mut self, Question { number, namer, rest }: Question) -> Answer {
-        let key = (number, rest);
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.idle_since = None;
-            return entry.answer.clone();
+        let (key, returned) = ((number, rest), &self.returned.0);
+        if let Some(answer) = self.answers.get_mut(&key) {
+            self.idle.remove(&key);
+            return answer.lease(&key, returned);
         }
-        if self.entries.len() >= MAX_REGISTRY_ANSWERS && !self.make_room() {
-            return Answer::fixed(AnswerState::Refused("too many names are watched".into()));
-        }
-        // The namer may hold clones of its answer: only those that are handed out here count.
-        let answer = namer.lookup(&key.1).with_own_count();
-        self.entries.insert(key, RegistryEntry { answer: answer.clone(), idle_since: None });
-        answer
+        let mut new = LeasedAnswer::new(namer.lookup(&key.1));
+        let lease = new.lease(&key, returned);
+        self.answers.insert(key, new);
+        lease
     }
 
-    /// Drops the answer that has been idle longest. Returns whether there was one.
-    fn make_room(&mut self) -> bool {
-        let now = Instant::now();
-        self.note_idle(now);
-        let idle = self.entries.iter().filter_map(|(key, entry)| Some((entry.idle_since?, key)));
-        let oldest = idle.min_by_key(|(since, _)| *since).map(|(_, key)| key.clone());
-        oldest.is_some_and(|key| self.entries.remove(&key).is_some())
+    /// Takes an answer back that is no longer in use, unless it has been given out again meanwhile. When there are too
+    /// many such answers, one is dropped.
+    fn take_back(&mut self, key: AnswerKey) {
+        let Some(answer) = self.answers.get(&key).filter(|answer| !answer.is_in_use()) else { return };
+        self.idle.insert(key, answer.answer.is_negative());
+        while let Some(key) = self.idle.pop_surplus() {
+            self.answers.remove(&key);
+        }
     }
 
     /// Drops the answers that have been idle for the idle time.
     fn sweep(&mut self, now: Instant) {
-        self.note_idle(now);
-        let idle = self.idle;
-        self.entries.retain(|_, entry| entry.idle_since.is_none_or(|since| now.duration_since(since) < idle));
-    }
-
-    /// Notes which answers are idle, and since when.
-    fn note_idle(&mut self, now: Instant) {
-        for entry in self.entries.values_mut() {
-            entry.idle_since = if entry.answer.is_shared() { None } else { entry.idle_since.or(Some(now)) };
+        let idle_time = self.idle_time;
+        let is_due = |since: Instant| now.saturating_duration_since(since) >= idle_time;
+        while let Some(key) = self.idle.pop_due(is_due) {
+            self.answers.remove(&key);
         }
     }
 }
 
+impl IdleAnswers {
+    /// Adds an answer, idle since now.
+    fn insert(&mut self, key: AnswerKey, is_negative: bool) {
+        let queue = if is_negative { &mut self.negative } else { &mut self.others };
+        queue.put(key, Instant::now());
+    }
+
+    /// Removes an answer that is in use again.
+    fn remove(&mut self, key: &AnswerKey) {
+        if self.others.pop(key).is_none() {
+            self.negative.pop(key);
+        }
+    }
+
+    /// Removes the answer that has been idle longest of a kind of which there are too many, and returns its key.
+    fn pop_surplus(&mut self) -> Option<AnswerKey> {
+        const MAX_OTHERS: usize = MAX_IDLE_ANSWERS - MAX_IDLE_NEGATIVE;
+        let surplus = if self.negative.len() > MAX_IDLE_NEGATIVE {
+            self.negative.pop_lru()
+        } else if self.others.len() > MAX_OTHERS {
+            self.others.pop_lru()
+        } else {
+            None
+        };
+        surplus.map(|(key, _)| key)
+    }
+
+    /// Removes one of the answers whose time is due, and returns its key.
+    fn pop_due(&mut self, is_due: impl Fn(Instant) -> bool) -> Option<AnswerKey> {
+        let queues = [&mut self.negative, &mut self.others];
+        let queue =
+            queues.into_iter().find(|queue| queue.peek_lru().is_some_and(|(_, since)| is_due(*since)));
+        queue?.pop_lru().map(|(key, _)| key)
+    }
+}
+
 impl NamerHandle {
-    /// Returns the live answer to each question, in the order of the questions; [`AnswerState::Refused`] when too many are
-    /// in use already. All are asked before the first answer is awaited.
+    /// Returns the live answer to each question, in the order of the questions. All are asked before the first answer is
+    /// awaited.
     ///
     /// None when the registry has ended.
     pub async fn ask(&self, questions: impl IntoIterator<Item = Question>) -> Option<Vec<Answer>> {

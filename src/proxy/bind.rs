@@ -3,25 +3,32 @@
 //! A hit borrows its key from the request, takes no lock and allocates nothing. A miss calls [`delegate`] over the
 //! answers that this worker has already. Only for an answer that it does not have yet, it asks the namer registry.
 
+mod aged_cache;
+mod binding;
+mod cache;
+mod client_cache;
+mod evaluation;
+mod name_cache;
 mod request_dtab;
 mod texts;
 
+pub use self::binding::Binding;
 pub use self::request_dtab::RequestDtab;
 
-use self::texts::{
-    check_destinations, empty_branch_text, ends_text, fallback_text, lost_text, unroutable_text,
-};
+use self::binding::{BindFailure, LosingName};
+use self::cache::BindingCache;
+use self::evaluation::{NameEvaluation, PendingNames};
+use self::texts::{check_destinations, ends_text, fallback_text, lost_text, unroutable_text};
 use super::error::Error;
-use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes, SettingsTable};
+use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes};
 use crate::context::{OverrideLimits, decode_overrides};
 use crate::interpret::{
-    Answer, AnswerTable, Bound, Delegation, DelegationOutcome, Explore, NamerHandle, Naming, Sampler, Target,
-    any_changed, delegate, lost_shares, steered_leaves, unbound_entry,
+    AnswerTable, Bound, DEFAULT_OVERRIDE_LOOKUPS, DelegationOutcome, Failure, NamerHandle, Naming, Sampler,
+    Target, lost_shares, steered_leaves, unbound_entry,
 };
-use crate::name::{Dtab, NameTree, Path, PathBuf};
+use crate::name::{NameTree, Path, PathBuf};
 use crate::sandbox::{Overlay, WorkerSandboxes};
 use crate::telemetry::Gauge;
-use lru::LruCache;
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -37,6 +44,9 @@ pub struct CacheConfig {
     pub names: NonZeroUsize,
     /// How many clients are cached, each with its endpoints and connections: `bindingCache.clients`.
     pub clients: NonZeroUsize,
+    /// How many bytes the bindings, the parsed overrides and the answers behind them may take: the part of
+    /// `bindingCache.bytes` that each worker has.
+    pub bytes: usize,
     /// How long a name without requests is cached: `bindingCache.idleTtlSecs`.
     pub idle: Duration,
 }
@@ -44,7 +54,7 @@ pub struct CacheConfig {
 impl Default for CacheConfig {
     fn default() -> Self {
         const THOUSAND: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
-        Self { names: THOUSAND, clients: THOUSAND, idle: Duration::from_secs(600) }
+        Self { names: THOUSAND, clients: THOUSAND, bytes: 64 << 20, idle: Duration::from_secs(600) }
     }
 }
 
@@ -57,63 +67,16 @@ pub struct BindingSettings {
     pub cache: CacheConfig,
     /// The settings of the clients to which names lead.
     pub clients: ClientSettings,
+    /// How many lookups the overrides of a request may add to those of its name: `maxOverrideLookups`.
+    pub max_override_lookups: usize,
 }
 
-/// The routes of one name under one set of overrides.
-#[derive(Debug)]
-pub struct Binding {
-    /// The routes of requests for the name, or the reason why there are none.
-    routes: Result<Routes, BindFailure>,
-    /// The logical name as text.
-    pub(crate) service: Box<str>,
-    /// The override entry that was evaluated but did not bind: requests go elsewhere.
-    pub(crate) unbound: Option<Box<str>>,
-    /// The entry of a sandbox that was evaluated but did not bind, after the key of the sandbox.
-    pub(crate) fallback: Option<Rc<str>>,
-    /// The override entries of which a share is lost, each after the share in percent.
-    pub(crate) lost: Option<Rc<str>>,
-    /// Its count among the names that lose a share by the base dtab alone, while it is cached.
-    _losing: Option<LosingName>,
-    /// The entries under which it was bound.
-    dtab: Rc<RequestDtab>,
-    /// The answers on which the routes depend.
-    answers: Vec<Answer>,
-    /// The time of the last sweep before its last request.
-    last_used: Cell<Instant>,
-}
-
-/// The evaluation of a name, with the answers that it used.
-struct NameEvaluation {
-    delegation: Delegation,
-    answers: Vec<Answer>,
-}
-
-/// A name of which the base dtab loses a share, counted until it is dropped.
-#[derive(Debug)]
-struct LosingName(Gauge);
-
-impl LosingName {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.add(1);
-        Self(gauge.clone())
+impl BindingSettings {
+    /// Makes settings with a time limit and clients. Everything else has its default.
+    pub fn new(timeout: Duration, clients: ClientSettings) -> Self {
+        let max_override_lookups = DEFAULT_OVERRIDE_LOOKUPS;
+        Self { timeout, cache: CacheConfig::default(), clients, max_override_lookups }
     }
-}
-
-impl Drop for LosingName {
-    fn drop(&mut self) {
-        self.0.add(-1);
-    }
-}
-
-/// The reason why a name has no routes.
-#[derive(Clone, Debug)]
-enum BindFailure {
-    /// The name is Neg, Fail or Empty.
-    Unroutable(Box<str>),
-    /// A namer failed, or a bound of delegation was reached.
-    Failed(Box<str>),
-    /// An entry of the caller leads to a destination that its listener does not allow.
-    Refused(Box<str>),
 }
 
 /// The bindings of one router on one worker.
@@ -123,34 +86,13 @@ enum BindFailure {
 #[derive(Debug)]
 pub struct Bindings {
     timeout: Cell<Duration>,
-    idle: Cell<Duration>,
+    max_override_lookups: Cell<usize>,
+    pending: PendingNames,
     namer_handle: NamerHandle,
     endpoint_registry: Arc<EndpointRegistry>,
     losing_names: Gauge,
     sandboxes: Rc<WorkerSandboxes>,
     state: RefCell<BindingCache>,
-}
-
-/// The caches of a worker's bindings, with the naming under which they were filled.
-#[derive(Debug)]
-struct BindingCache {
-    /// The dtab and namers of the router, live.
-    naming: watch::Receiver<Naming>,
-    /// The base dtab that this worker has seen last in `naming`.
-    base: Dtab,
-    answers: AnswerTable,
-    dtabs: LruCache<Box<[u8]>, Rc<RequestDtab>>,
-    names: LruCache<Box<[u8]>, Rc<Binding>>,
-    clients: LruCache<Path, Rc<Client>>,
-    settings: SettingsTable,
-    /// The buffer in which keys are built.
-    key: Vec<u8>,
-    /// The time of the last sweep: a hit reads it instead of the clock.
-    last_sweep: Instant,
-    no_entries: Rc<RequestDtab>,
-    no_sandboxes: Rc<Overlay>,
-    /// The table of sandboxes that the cached bindings were last compared with.
-    table: u64,
 }
 
 impl Bindings {
@@ -160,25 +102,13 @@ impl Bindings {
         settings: &BindingSettings,
         namer_handle: NamerHandle,
     ) -> Self {
-        let BindingSettings { timeout, cache, clients } = *settings;
         let Naming { dtab, namers } = naming.borrow_and_update().clone();
-        let state = BindingCache {
-            base: dtab,
-            naming,
-            answers: AnswerTable::new(namer_handle.clone(), namers),
-            dtabs: LruCache::new(cache.names),
-            names: LruCache::new(cache.names),
-            clients: LruCache::new(cache.clients),
-            settings: SettingsTable::new(clients),
-            key: Vec::new(),
-            last_sweep: Instant::now(),
-            no_entries: Rc::default(),
-            no_sandboxes: Rc::default(),
-            table: 0,
-        };
+        let answers = AnswerTable::new(namer_handle.clone(), namers);
+        let state = BindingCache::new(dtab, naming, answers, settings);
         Self {
-            timeout: Cell::new(timeout),
-            idle: Cell::new(cache.idle),
+            timeout: Cell::new(settings.timeout),
+            max_override_lookups: Cell::new(settings.max_override_lookups),
+            pending: PendingNames::default(),
             namer_handle,
             endpoint_registry: Arc::default(),
             losing_names: Gauge::default(),
@@ -191,10 +121,7 @@ impl Bindings {
     /// connections. Requests that have begun keep these.
     pub(crate) fn followed_by(&self, naming: watch::Receiver<Naming>, settings: &BindingSettings) -> Self {
         let next = Self::new(naming, settings, self.namer_handle.clone());
-        // From the one used least recently to the one used last.
-        for (id, client) in self.state.borrow().clients.iter().rev() {
-            next.state.borrow_mut().clients.push(id.clone(), Rc::clone(client));
-        }
+        next.state.borrow_mut().clients.extend_idle(self.state.borrow().clients.iter());
         next.configure(settings);
         next.sharing(Arc::clone(&self.endpoint_registry)).with_sandboxes(&self.sandboxes)
     }
@@ -230,21 +157,9 @@ impl Bindings {
 
     /// Replaces the settings. Cache entries beyond the new bounds are dropped; clients keep their connections.
     pub(crate) fn configure(&self, settings: &BindingSettings) {
-        let BindingSettings { timeout, cache, clients } = *settings;
-        self.timeout.set(timeout);
-        self.idle.set(cache.idle);
-        let state = &mut *self.state.borrow_mut();
-        state.dtabs.resize(cache.names);
-        state.names.resize(cache.names);
-        state.clients.resize(cache.clients);
-        state.settings = SettingsTable::new(clients);
-        for (id, client) in &state.clients {
-            client.configure(state.settings.choose(id));
-        }
-        // A client that is no longer cached may still be used by bindings.
-        for client in state.names.iter().flat_map(|(_, binding)| binding.clients()) {
-            client.configure(state.settings.choose(client.id()));
-        }
+        self.timeout.set(settings.timeout);
+        self.max_override_lookups.set(settings.max_override_lookups);
+        self.state.borrow_mut().configure(settings);
     }
 
     /// Parses the overrides of a request, as [`Context::overrides`](crate::context::Context::overrides) returns them.
@@ -279,11 +194,12 @@ impl Bindings {
         overlay.write_key(&mut state.key);
         limits.write_key(&mut state.key);
         state.key.extend_from_slice(raw);
-        if let Some(cached) = state.dtabs.get(state.key.as_slice()) {
+        if let Some(cached) = state.dtabs.get(&state.key, state.last_sweep) {
             return Ok(Rc::clone(cached));
         }
-        let dtab = Rc::new(RequestDtab::new(overlay, decode_overrides(raw, limits)?));
-        state.dtabs.put(state.key.as_slice().into(), Rc::clone(&dtab));
+        let dtab = Rc::new(RequestDtab::new(overlay, decode_overrides(raw, limits)?, raw.len()));
+        state.dtabs.put(&state.key, Rc::clone(&dtab), dtab.bytes(), state.last_sweep);
+        state.make_room(0);
         Ok(dtab)
     }
 
@@ -294,18 +210,28 @@ impl Bindings {
 
     /// Returns the present binding of `name` under the base dtab and the entries of a request.
     ///
-    /// A binding that is cached, or needs only answers that this worker has, is ready at the first poll. To wait for
-    /// other answers, the future must be polled on a runtime with a timer.
+    /// A binding that is cached, or needs only answers that this worker has, needs no other task. To wait for other answers,
+    /// the future must be polled on a runtime with a timer. After an evaluation, other tasks have a turn: a caller may ask
+    /// for one name after the other, and each evaluation can take a good part of a millisecond.
+    ///
+    /// Of callers without trust, 1,000 names are waited for at once.
     ///
     /// # Errors
     ///
-    /// The name was not resolved in time, or the namer registry has stopped. A name that leads nowhere is not an error
-    /// here: [`Binding::draw`] returns that error.
-    pub async fn bind(&self, name: &PathBuf, dtab: &Rc<RequestDtab>) -> Result<Rc<Binding>, Error> {
-        match self.cached(name, dtab) {
-            Some(binding) => Ok(binding),
-            None => Box::pin(self.evaluate(name, dtab)).await,
+    /// The name was not resolved in time, too many callers without trust wait for names, or the namer registry has stopped.
+    /// A name that leads nowhere is not an error here: [`Binding::draw`] returns that error.
+    pub async fn bind(
+        &self,
+        name: &PathBuf,
+        dtab: &Rc<RequestDtab>,
+        is_trusted: bool,
+    ) -> Result<Rc<Binding>, Error> {
+        if let Some(binding) = self.cached(name, dtab) {
+            return Ok(binding);
         }
+        let binding = Box::pin(self.evaluate(name, dtab, is_trusted)).await;
+        tokio::task::yield_now().await;
+        binding
     }
 
     /// Returns the cached binding of a name, unless an answer behind it has changed.
@@ -313,69 +239,25 @@ impl Bindings {
         let state = &mut *self.state.borrow_mut();
         state.apply_naming();
         write_key(&mut state.key, name, dtab);
-        let binding = state.names.get(state.key.as_slice())?;
-        if binding.answers.iter().any(Answer::has_changed) {
-            return None;
-        }
-        binding.last_used.set(state.last_sweep);
-        Some(Rc::clone(binding))
+        let binding = state.names.get(&state.key, state.last_sweep)?;
+        binding.is_current(state.last_sweep).then(|| Rc::clone(binding))
     }
 
     /// Evaluates a name and caches its binding.
-    async fn evaluate(&self, name: &PathBuf, dtab: &Rc<RequestDtab>) -> Result<Rc<Binding>, Error> {
+    async fn evaluate(
+        &self,
+        name: &PathBuf,
+        dtab: &Rc<RequestDtab>,
+        is_trusted: bool,
+    ) -> Result<Rc<Binding>, Error> {
         let path = name.to_path();
-        let evaluation = self.settle_in_time(dtab.dtab(), &path).await?;
+        let evaluation = self.settle_in_time(dtab, &path, is_trusted).await?;
         let binding = Rc::new(self.make_binding(&path, dtab, evaluation));
         let state = &mut *self.state.borrow_mut();
         write_key(&mut state.key, name, dtab);
-        state.names.put(state.key.as_slice().into(), Rc::clone(&binding));
+        state.names.put(&state.key, Rc::clone(&binding), state.last_sweep);
+        state.make_room(0);
         Ok(binding)
-    }
-
-    /// Evaluates a name for a reader, and caches nothing.
-    pub(crate) async fn explain(&self, name: &PathBuf, dtab: &RequestDtab) -> Result<Delegation, Error> {
-        let evaluation = self.settle_in_time(dtab.dtab(), &name.to_path()).await?;
-        Ok(evaluation.delegation)
-    }
-
-    /// Evaluates a name within the binding timeout.
-    async fn settle_in_time(&self, overrides: &Dtab, path: &Path) -> Result<NameEvaluation, Error> {
-        let timeout = self.timeout.get();
-        tokio::time::timeout(timeout, self.settle(overrides, path))
-            .await
-            .map_err(|_| Error::BindingTimeout { timeout, name: path.to_string() })?
-    }
-
-    /// Evaluates a name, again and again until no answer is missing and none that counts is pending, under the present
-    /// naming each time.
-    async fn settle(&self, overrides: &Dtab, path: &Path) -> Result<NameEvaluation, Error> {
-        loop {
-            let (delegation, mut used, missing, mut naming): (_, Vec<Answer>, _, _) = {
-                let state = &mut *self.state.borrow_mut();
-                state.apply_naming();
-                let (dtab, answers) = (state.base.concat(overrides), &mut state.answers);
-                answers.begin();
-                let delegation = delegate(&dtab, path, answers, Explore::Deciding);
-                (delegation, answers.take_used_answers(), answers.missing(), state.naming.clone())
-            };
-            if !missing.is_empty() {
-                let answers = self.namer_handle.ask(missing.clone()).await;
-                let answers = answers.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
-                let table = &mut self.state.borrow_mut().answers;
-                missing
-                    .into_iter()
-                    .zip(&answers)
-                    .for_each(|(question, answer)| table.insert(question, answer));
-            } else if delegation.is_unsettled() {
-                // The namer that does not answer may be replaced meanwhile: the change must end the wait too.
-                tokio::select! {
-                    () = any_changed(&mut used) => {}
-                    Ok(()) = naming.changed() => {}
-                }
-            } else {
-                return Ok(NameEvaluation { delegation, answers: used });
-            }
-        }
     }
 
     /// Makes the binding of a name from its evaluation.
@@ -389,7 +271,11 @@ impl Bindings {
         let routes = match &delegation.outcome {
             DelegationOutcome::Failed(failure) => {
                 let text = format!("{failure}\n\nservice name: {path}\n{}", ends_text(&delegation));
-                Err(BindFailure::Failed(text.trim_end().into()))
+                let text = text.trim_end().into();
+                Err(match failure {
+                    Failure::OverrideLookups(_) => BindFailure::TooManyLookups(text),
+                    _ => BindFailure::Failed(text),
+                })
             }
             DelegationOutcome::Pending
             | DelegationOutcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
@@ -401,11 +287,12 @@ impl Bindings {
                 .map_err(|text| BindFailure::Refused(text.into()))
                 .map(|()| {
                     let sampler = Sampler::new(tree);
+                    let mut residuals = ResidualTexts::default();
                     let route = |bound: &Bound| {
                         let limits = steered
                             .contains_key(&(&bound.id, &bound.residual))
                             .then(|| dtab.limits().clone());
-                        self.make_route(state, bound, limits)
+                        self.make_route(state, bound, residuals.text(&bound.residual), limits)
                     };
                     let leaves = sampler.leaves().iter().map(route).collect();
                     Routes::new(sampler, leaves)
@@ -426,129 +313,81 @@ impl Bindings {
             lost: lost_text(&delegation, &lost),
             _losing: is_losing.then(|| LosingName::new(&self.losing_names)),
             answers,
-            last_used: Cell::new(state.last_sweep),
+            evaluated: state.last_sweep,
+            released: state.clients.released(),
         }
     }
 
     /// Makes the route to a bound name, with the cached client of its id or a new one. `limits` are those of the override
     /// that leads there, if one does.
-    fn make_route(&self, state: &mut BindingCache, bound: &Bound, limits: Option<OverrideLimits>) -> Route {
-        let residual = (!bound.residual.is_empty()).then(|| bound.residual.to_string().into());
+    fn make_route(
+        &self,
+        state: &mut BindingCache,
+        bound: &Bound,
+        residual: Option<Rc<str>>,
+        limits: Option<OverrideLimits>,
+    ) -> Route {
         let id = bound.id.to_string().into();
         match &bound.target {
             Target::Status(code) => Route { id, residual, to: Err(*code), limits },
             Target::Endpoints(endpoints) => {
-                let settings = &state.settings;
-                let make = || {
+                let client = state.clients.get(&bound.id).unwrap_or_else(|| {
                     let target = ClientTarget { id: &bound.id, endpoints };
-                    Rc::new(Client::new(&target, settings.choose(&bound.id), &self.endpoint_registry))
-                };
-                let client = Rc::clone(state.clients.get_or_insert(bound.id.clone(), make));
+                    let settings = state.settings.choose(&bound.id);
+                    let client = Rc::new(Client::new(&target, settings, &self.endpoint_registry));
+                    state.insert_client(&client);
+                    client
+                });
                 client.replace_source(endpoints);
                 Route { id, residual, to: Ok(client), limits }
             }
         }
     }
 
-    /// Drops bindings and clients that were not used for too long, and closes connections that were idle for too long.
-    pub(crate) fn sweep(&self) {
+    /// Drops bindings and clients that were not used for too long, and closes connections that were idle for too long. Other
+    /// tasks have turns meanwhile.
+    pub(crate) async fn sweep(&self) {
+        /// How many clients are looked at in one turn.
+        const CLIENTS: usize = 64;
         let now = Instant::now();
-        let state = &mut *self.state.borrow_mut();
         // Needed also without requests: it ends the watches of namers that were removed.
-        state.apply_naming();
         self.sandboxes.refresh();
-        state.forget_outdated(&self.sandboxes);
-        state.last_sweep = now;
-        // A failure because a bound was reached does not end by itself: the name has to be evaluated again.
-        let is_expired = |binding: &Binding| {
-            matches!(binding.routes, Err(BindFailure::Failed(_)))
-                || now.saturating_duration_since(binding.last_used.get()) >= self.idle.get()
-        };
-        drop_where(&mut state.names, |binding| is_expired(binding));
-        // A client that is no longer cached may still be used by bindings.
-        for (_, binding) in &state.names {
-            binding.clients().for_each(|client| client.sweep(now));
+        self.state.borrow_mut().begin_sweep(now, &self.sandboxes);
+        while self.state.borrow_mut().drop_expired(now) {
+            tokio::task::yield_now().await;
         }
-        // A client that no binding uses any more is dropped with its connections.
-        let unused: Vec<Path> = state
-            .clients
-            .iter()
-            .filter(|(_, client)| Rc::strong_count(client) == 1)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in unused {
-            state.clients.pop(&id);
+        let clients: Vec<_> = self.state.borrow().clients.iter().cloned().collect();
+        for some in clients.chunks(CLIENTS) {
+            for client in some {
+                client.sweep(now);
+            }
+            self.state.borrow_mut().clients.note_unused(some);
+            tokio::task::yield_now().await;
         }
-        state.answers.prune();
+        drop(clients);
+        while self.state.borrow_mut().drop_idle_clients() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
-impl BindingCache {
-    /// Applies the present naming if it has changed: drops all bindings, and keeps clients and the answers of namers
-    /// that stay.
-    ///
-    /// It costs one atomic load when nothing has changed.
-    fn apply_naming(&mut self) {
-        if self.naming.has_changed().unwrap_or(false) {
-            let Naming { dtab, namers } = self.naming.borrow_and_update().clone();
-            self.base = dtab;
-            self.answers.replace_namers(&namers);
-            self.names.clear();
+/// The texts of the residuals of one binding: leaves that follow each other have the same, as a rule.
+#[derive(Default)]
+struct ResidualTexts(Option<(Path, Rc<str>)>);
+
+impl ResidualTexts {
+    /// Returns the text of a residual; None if it is empty.
+    fn text(&mut self, residual: &Path) -> Option<Rc<str>> {
+        if residual.is_empty() {
+            return None;
         }
-    }
-
-    /// Drops what was parsed and bound under sandboxes that have changed or are gone, and nothing else.
-    ///
-    /// It compares two numbers when the table is the same as before.
-    fn forget_outdated(&mut self, sandboxes: &WorkerSandboxes) {
-        if self.table == sandboxes.revision() {
-            return;
-        }
-        let table = sandboxes.table();
-        self.table = table.revision();
-        drop_where(&mut self.dtabs, |dtab| !dtab.is_current(&table));
-        drop_where(&mut self.names, |binding| !binding.dtab.is_current(&table));
-    }
-}
-
-/// Drops the entries of a cache whose value meets a condition.
-fn drop_where<V>(cache: &mut LruCache<Box<[u8]>, V>, is_dropped: impl Fn(&V) -> bool) {
-    let dropped: Vec<_> =
-        cache.iter().filter(|(_, value)| is_dropped(value)).map(|(key, _)| key.clone()).collect();
-    for key in dropped {
-        cache.pop(&key);
-    }
-}
-
-impl Binding {
-    /// Returns the clients to which the routes lead.
-    fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
-        self.routes.iter().flat_map(Routes::clients)
-    }
-
-    /// Returns whether the name leads somewhere.
-    pub(crate) fn is_routable(&self) -> bool {
-        self.routes.is_ok()
-    }
-
-    /// Draws one of the routes by weight.
-    ///
-    /// # Errors
-    ///
-    /// The name leads nowhere, a namer failed, or the share of an empty branch was drawn.
-    pub fn draw(&self) -> Result<&Route, Error> {
-        let routes = self.routes.as_ref().map_err(BindFailure::to_error)?;
-        routes.draw().ok_or_else(|| Error::Unroutable(empty_branch_text(&self.service)))
-    }
-}
-
-impl BindFailure {
-    /// Makes the error of one request.
-    fn to_error(&self) -> Error {
-        match self {
-            Self::Unroutable(text) => Error::Unroutable(text.clone().into()),
-            Self::Failed(text) => Error::Naming(text.clone().into()),
-            Self::Refused(text) => Error::OverrideRefused(text.clone().into()),
+        match &self.0 {
+            Some((last, text)) if last == residual => Some(Rc::clone(text)),
+            _ => {
+                let text: Rc<str> = residual.to_string().into();
+                self.0 = Some((residual.clone(), Rc::clone(&text)));
+                Some(text)
+            }
         }
     }
 }

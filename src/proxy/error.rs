@@ -94,6 +94,15 @@ pub enum Error {
         /// The logical name.
         name: String,
     },
+    /// The overrides add more lookups to those of the name than the router allows.
+    #[error("{0}")]
+    OverrideLookups(String),
+    /// As many names of callers without trust are waited for as the limit allows.
+    #[error("{limit} names of callers that are not trusted are being resolved on this worker: try again")]
+    PendingNames {
+        /// The limit.
+        limit: usize,
+    },
     /// The listener serves as many requests as its limit allows.
     #[error("this listener has reached its limit of {limit} concurrent requests: try again")]
     Busy {
@@ -233,15 +242,18 @@ impl Error {
             | Self::OverrideRefused(_)
             | Self::DeniedAddress { .. }
             | Self::OwnSocket { .. } => StatusRow::Forbidden,
-            Self::Refused(_) | Self::Override(_) | Self::Unidentified { .. } | Self::MaxForwards => {
-                StatusRow::Malformed
-            }
+            Self::Refused(_)
+            | Self::Override(_)
+            | Self::OverrideLookups(_)
+            | Self::Unidentified { .. }
+            | Self::MaxForwards => StatusRow::Malformed,
             Self::Unroutable(_) | Self::SandboxRefused(_) => StatusRow::Unroutable,
             Self::SandboxUnknown { .. } => StatusRow::NotFound,
             Self::Naming(_) => StatusRow::Naming,
             Self::NotIdentifiedYet { .. }
             | Self::SandboxesUnknown { .. }
             | Self::BindingTimeout { .. }
+            | Self::PendingNames { .. }
             | Self::Busy { .. } => StatusRow::Unavailable,
             Self::Connecting { .. }
             | Self::Reset { .. }
@@ -290,6 +302,7 @@ impl Error {
         matches!(
             self,
             Self::Override(_)
+                | Self::OverrideLookups(_)
                 | Self::OverrideRefused(_)
                 | Self::DeniedAddress { .. }
                 | Self::Refused(Refusal::OverrideTooLarge { .. } | Refusal::MalformedMember { .. })
@@ -356,6 +369,7 @@ impl Fault for Error {
             Self::NotIdentifiedYet { .. }
             | Self::SandboxesUnknown { .. }
             | Self::BindingTimeout { .. }
+            | Self::PendingNames { .. }
             | Self::Busy { .. } => true,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => true,
             Self::Connecting { .. } => true,
@@ -428,6 +442,8 @@ mod tests {
             Error::SandboxRefused(_) => 23,
             Error::SandboxUnknown { .. } => 24,
             Error::SandboxesUnknown { .. } => 25,
+            Error::OverrideLookups(_) => 26,
+            Error::PendingNames { .. } => 27,
         }
     }
 
@@ -470,6 +486,8 @@ mod tests {
             Error::SandboxRefused(secret()),
             Error::SandboxUnknown { keys: secret() },
             Error::SandboxesUnknown { keys: secret(), reason: secret() },
+            Error::OverrideLookups(secret()),
+            Error::PendingNames { limit: 1 },
         ]
     }
 
@@ -478,7 +496,7 @@ mod tests {
         let errors = all();
         let mut places: Vec<usize> = errors.iter().map(place).collect();
         places.dedup();
-        assert_eq!(places, (0..=25).collect::<Vec<_>>(), "each variant is there");
+        assert_eq!(places, (0..=27).collect::<Vec<_>>(), "each variant is there");
         for error in &errors {
             let text = error.text(false);
             let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

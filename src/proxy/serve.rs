@@ -99,7 +99,7 @@ impl Service {
             self.drop_doubtful(request, context, by_host).await?;
             let overlay = self.select_sandboxes(&mut request.record, context).await?;
             let dtab = self.bindings.request_dtab(&overlay, context.overrides(), limits)?;
-            let binding = self.bindings.bind(name, &dtab).await?;
+            let binding = self.bindings.bind(name, &dtab, grant.is_trusted()).await?;
             if !dtab.dtab().is_empty() {
                 self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());
             }
@@ -179,7 +179,8 @@ impl Service {
         self.bindings.overrides(context.overrides(), self.policy.override_limits())?;
         if let Some(name) = by_host.filter(|name| is_element(host, name)) {
             let base = self.bindings.no_entries();
-            if self.bindings.bind(name, &base).await?.is_routable() {
+            let is_trusted = request.grant.is_some_and(Grant::is_trusted);
+            if self.bindings.bind(name, &base, is_trusted).await?.is_routable() {
                 return Ok(());
             }
         }

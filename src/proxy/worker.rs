@@ -88,6 +88,7 @@ impl Worker {
         let mut settings = shared.settings.clone();
         let mut routers = make_routers(&shared, &settings.borrow_and_update(), &shutdown);
         let mut tasks = JoinSet::new();
+        let mut sweeping = JoinSet::new();
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut accepting = true;
@@ -103,7 +104,11 @@ impl Worker {
                     None => accepting = false,
                 },
                 Some(ended) = tasks.join_next() => log_panic(ended),
-                _ = sweep.tick() => routers.iter().for_each(|router| router.bindings.sweep()),
+                _ = sweep.tick(), if sweeping.is_empty() => {
+                    let bindings = routers.iter().map(|router| Rc::clone(&router.bindings)).collect();
+                    sweeping.spawn_local(sweep_all(bindings));
+                }
+                Some(swept) = sweeping.join_next() => log_panic(swept),
                 Ok(()) = settings.changed() => {
                     for (router, settings) in routers.iter_mut().zip(&*settings.borrow_and_update()) {
                         router.apply_settings(settings);
@@ -154,6 +159,13 @@ impl WorkerRouter {
     }
 }
 
+/// Drops what the caches of a worker's routers have held unused for too long.
+async fn sweep_all(bindings: Vec<Rc<Bindings>>) {
+    for bindings in bindings {
+        bindings.sweep().await;
+    }
+}
+
 /// Returns the limit on concurrent requests, if there is one.
 fn request_permits(settings: &ListenerSettings, counts: &Counts) -> Option<Permits> {
     settings.max_concurrent_requests.map(|limit| Permits::new(limit, &counts.requests))
@@ -183,12 +195,12 @@ fn serve(
     })
 }
 
-/// Logs the panic of a connection's task. The panic ended that connection only.
+/// Logs the panic of a task. It ended that task only: one connection, as a rule.
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!(%error, "the task of a connection panicked: this is a bug in the router");
+        tracing::error!(%error, "a task of a worker panicked: this is a bug in the router");
     }
 }
 

@@ -16,7 +16,7 @@ use signpost::interpret::{
 };
 use signpost::message::Head;
 use signpost::name::{NameTree, Path, PathBuf};
-use signpost::proxy::{BindingSettings, Bindings, CacheConfig, ClientSettings, Limits, WireProtocol};
+use signpost::proxy::{BindingSettings, Bindings, ClientSettings, Limits, WireProtocol};
 use signpost::sandbox::{
     Sandbox, SandboxId, SandboxRules, SandboxSpec, SandboxTable, StoreObjects, StoreState, WorkerSandboxes,
     Written,
@@ -88,8 +88,7 @@ impl RequestNaming {
             Namers::new(vec![(Path::from_elems(["#", "any"]), Arc::new(OneEndpoint) as Arc<dyn Namer>)]);
         let naming = Naming { dtab: "/svc => /#/any".parse().unwrap(), namers };
         let clients = ClientSettings::new(WireProtocol::Http1, Limits::default().heads);
-        let settings =
-            BindingSettings { timeout: Duration::from_secs(10), cache: CacheConfig::default(), clients };
+        let settings = BindingSettings::new(Duration::from_secs(10), clients);
         let peer = SocketAddr::from(([127, 0, 0, 1], 4140));
         let config = context::Config { trust: Trust::Everybody, ..context::Config::default() };
         let sandboxes = Rc::new(sandboxes());
@@ -115,7 +114,7 @@ impl RequestNaming {
         identifiers.identify(head, name).expect("it has a host");
         let overlay = sandboxes.overlay(context.sandbox_keys());
         let dtab = bindings.request_dtab(&overlay, context.overrides(), policy.override_limits());
-        let binding = bindings.bind(name, &dtab.expect("it is a dtab")).await.expect("it is bound");
+        let binding = bindings.bind(name, &dtab.expect("it is a dtab"), true).await.expect("it is bound");
         binding.draw().expect("it has a leaf").id().len()
     }
 }

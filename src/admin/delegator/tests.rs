@@ -33,6 +33,7 @@ async fn ask(dtab: &str) -> (StatusCode, String) {
         label: "http".into(),
         prefix: Path::from_elems(["svc"]),
         naming,
+        max_override_lookups: 300,
         sandboxes: watch::channel(Arc::default()).1,
         store: None,
         listeners: Vec::new(),

@@ -25,6 +25,7 @@ pub(super) const SECTIONS: &[Section] = &[
             SchemaRow { name: "identifier", support: Works, contents: Contents::OneOrList("identifier") },
             one("interpreter", Works, "interpreter"),
             key("bindingTimeoutMs", Works),
+            key("maxOverrideLookups", Works),
             one("bindingCache", Works, "binding cache"),
             one("client", Works, "client"),
             key("maxResponseHeaders", Works),
@@ -103,6 +104,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("bounds", NoEffect(ONE_CACHE)),
             key("clients", Works),
             key("idleTtlSecs", Works),
+            key("bytes", Works),
         ],
     ),
     section(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::interpret::{AnswerWriter, Bound, Leaf, Namer, NamerRegistry, Namers, Target};
+use crate::interpret::{AnswerWriter, Bound, Leaf, Namer, NamerRegistry, Namers, Target, delegate};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -165,24 +165,56 @@ async fn pruning_drops_what_no_result_rests_on() {
     assert!(all.writer("/b").unwrap().is_closed());
 }
 
+/// Inserts an answer of the namer `/#` for the name `/#/<n>`, and evaluates that name.
+fn insert(answers: &mut AnswerTable, namer: &Arc<Fake>, n: usize) -> Delegation {
+    let rest = Path::from_elems([n.to_string()]);
+    let (question, id) = (Question { number: 1, namer: namer.clone(), rest }, format!("/a{n}"));
+    answers.insert(question, &Answer::fixed(ready(&id)));
+    evaluate(answers, "", &format!("/#/{n}"))
+}
+
 #[tokio::test(start_paused = true)]
-async fn the_number_of_answers_is_bounded() {
+async fn a_full_table_has_room_again_when_results_are_dropped() {
     let (all, _, mut answers) = start();
-    let answer = Answer::fixed(ready("/a"));
-    for n in 0..=MAX_TABLE_ANSWERS {
-        let (namer, rest) = (all.clone(), Path::from_elems([n.to_string()]));
-        answers.insert(Question { number: 1, namer, rest }, &answer);
+    let mut results = Vec::new();
+    for n in 0..MAX_TABLE_ANSWERS {
+        assert!(answers.has_room(1));
+        assert_eq!(print(&insert(&mut answers, &all, n)), format!("/a{n}"));
+        results.push(answers.take_used_answers());
     }
-    assert_eq!(answers.len(), MAX_TABLE_ANSWERS);
-    let full = evaluate(&mut answers, "", "/#/more");
+    assert!(!answers.has_room(1));
+    let full = insert(&mut answers, &all, MAX_TABLE_ANSWERS);
     assert!(matches!(full.outcome, DelegationOutcome::Failed(_)), "{full:?}");
     assert!(answers.missing().is_empty());
-    assert_eq!(print(&evaluate(&mut answers, "", "/#/7")), "/a");
-    let _result = answers.take_used_answers();
+    answers.take_used_answers();
+    assert_eq!(print(&evaluate(&mut answers, "", "/#/7")), "/a7", "what is in use stays");
+    answers.take_used_answers();
+
+    results.truncate(MAX_TABLE_ANSWERS - 3);
+    assert!(answers.has_room(3) && !answers.has_room(4));
+    assert_eq!(answers.len(), MAX_TABLE_ANSWERS - 3);
+    let more = insert(&mut answers, &all, MAX_TABLE_ANSWERS);
+    assert_eq!(print(&more), format!("/a{MAX_TABLE_ANSWERS}"));
+    assert_eq!(print(&evaluate(&mut answers, "", "/#/7")), "/a7");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_goes_with_the_last_result_that_rests_on_it() {
+    let (all, _, mut answers) = start();
+    evaluate(&mut answers, "", "/#/b");
+    answers.ask_missing().await;
+    evaluate(&mut answers, "", "/#/b");
+    let first = answers.take_used_answers();
+    evaluate(&mut answers, "", "/#/b");
+    let second = answers.take_used_answers();
+    drop(first);
     answers.prune();
     assert_eq!(answers.len(), 1);
-    assert_eq!(evaluate(&mut answers, "", "/#/more").outcome, DelegationOutcome::Pending);
-    assert_eq!(answers.missing().len(), 1);
+    drop(second);
+    answers.prune();
+    assert!(answers.is_empty());
+    tokio::time::sleep(Duration::from_secs(1200)).await;
+    assert!(all.writer("/b").unwrap().is_closed(), "control is told, too");
 }
 
 #[tokio::test(start_paused = true)]

@@ -208,6 +208,35 @@ fn a_thousand_lookups_are_allowed_and_one_more_fails_all() {
     }
 }
 
+/// Resolves `/a` under a base dtab and overrides that may add ten lookups.
+fn run_query(base: &str, overrides: &str) -> DelegationOutcome {
+    let [base, overrides]: [Dtab; 2] = [base, overrides].map(|text| text.parse().expect("a dtab"));
+    let query =
+        NameQuery { base: &base, overrides: &overrides, path: &"/a".parse().unwrap(), max_added_lookups: 10 };
+    query.delegate(&mut Fake::default(), Explore::Deciding).outcome
+}
+
+#[test]
+fn overrides_add_lookups_within_a_bound_of_their_own() {
+    let union = |from: &str, count: usize| {
+        let branches = vec!["/#/up/b"; count].join(" & ");
+        format!("{from} => {branches}")
+    };
+    let too_many = DelegationOutcome::Failed(Failure::OverrideLookups(10));
+    let is_bound = |outcome| matches!(outcome, DelegationOutcome::Bound(NameTree::Union(_)));
+    // With the lookup of the name itself, which it has without them too, there may be eleven.
+    assert!(is_bound(run_query("", &union("/a", 10))));
+    assert_eq!(run_query("", &union("/a", 11)), too_many);
+    // A base of many steps may have as many under overrides, and ten more.
+    assert!(is_bound(run_query(&union("/a", 500), "/x => /y")));
+    let base = union("/a", 30).replace("/#/up/b", "/b") + "; /b => /#/up/b";
+    assert!(is_bound(run_query(&base, "/b => /#/up/c")));
+    assert_eq!(run_query(&base, "/b => /#/up/c & /#/up/d"), too_many);
+    // The bound on all lookups holds as well.
+    let beyond = run_query(&union("/a", MAX_LOOKUPS - 1), "/#/up/b => /#/up/c & /#/up/d");
+    assert_eq!(beyond, DelegationOutcome::Failed(Failure::Lookups));
+}
+
 /// Returns the failures that stand in the trace.
 fn reasons(step: &Step) -> BTreeSet<String> {
     match &step.kind {

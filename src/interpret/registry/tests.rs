@@ -1,5 +1,5 @@
 use super::*;
-use crate::interpret::{AnswerWriter, Leaf, Namer};
+use crate::interpret::{AnswerState, AnswerWriter, Leaf, Namer};
 use crate::name::NameTree;
 use std::sync::{Arc, Mutex};
 
@@ -73,12 +73,12 @@ async fn namers_are_told_apart_by_their_numbers() {
 async fn an_unused_answer_is_dropped_after_the_idle_time() {
     let (fake, handle, _task) = start();
     let answer = fake.ask(&handle, path("web")).await.unwrap();
-    let counted = answer.with_own_count();
+    let clone = answer.clone();
     drop(answer);
     let writer = fake.writer(0);
     tokio::time::sleep(IDLE * 3).await;
     assert!(!writer.is_closed(), "it is still in use");
-    drop(counted);
+    drop(clone);
     tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
     assert!(!writer.is_closed(), "not yet");
     tokio::time::timeout(Duration::from_secs(2) + IDLE / 4, writer.closed()).await.expect("dropped");
@@ -96,31 +96,57 @@ async fn an_answer_asked_for_again_is_kept() {
     assert_eq!(fake.asked(), 1);
 }
 
+/// Waits until the registry has done all that it was told before.
+async fn settled(fake: &Arc<Fake>, handle: &NamerHandle) {
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+    drop(fake.ask(handle, path("used")).await);
+}
+
+/// Asks for a name, with an answer that leads somewhere or nowhere, and lets go of it.
+async fn ask_and_drop(fake: &Arc<Fake>, handle: &NamerHandle, name: &str, is_negative: bool) {
+    let answer = fake.ask(handle, path(name)).await.unwrap();
+    if is_negative {
+        fake.writer(fake.asked() - 1).publish(AnswerState::Ready(NameTree::Neg));
+    }
+    drop(answer);
+    settled(fake, handle).await;
+}
+
 #[tokio::test(start_paused = true)]
-async fn the_number_of_answers_is_bounded() {
+async fn the_number_of_idle_answers_is_bounded() {
+    const MAX_OTHERS: usize = MAX_IDLE_ANSWERS - MAX_IDLE_NEGATIVE;
+    for (most, is_negative) in [(MAX_IDLE_NEGATIVE, true), (MAX_OTHERS, false)] {
+        let (fake, handle, _task) = start();
+        let _used = fake.ask(&handle, path("used")).await.unwrap();
+        ask_and_drop(&fake, &handle, "other", !is_negative).await;
+        for n in 0..most {
+            ask_and_drop(&fake, &handle, &n.to_string(), is_negative).await;
+        }
+        assert!((0..most + 2).all(|n| !fake.writer(n).is_closed()));
+        // The second in the order is used again.
+        ask_and_drop(&fake, &handle, "1", false).await;
+        assert_eq!(fake.asked(), most + 2);
+
+        for (new, first) in [("more", 0), ("another", 2), ("third", 3)] {
+            ask_and_drop(&fake, &handle, new, is_negative).await;
+            assert!(fake.writer(first + 2).is_closed(), "{new}: the one that has been idle longest");
+        }
+        let open = (0..most + 2).filter(|n| !fake.writer(*n).is_closed()).count();
+        assert_eq!(open, most + 2 - 3, "those in use, and those of the other kind, stay");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_in_use_are_never_refused() {
     let (fake, handle, _task) = start();
     let mut answers = Vec::new();
-    for n in 0..MAX_REGISTRY_ANSWERS {
+    for n in 0..=MAX_IDLE_ANSWERS {
         answers.push(fake.ask(&handle, path(&n.to_string())).await.unwrap());
     }
-    let mut refused = fake.ask(&handle, path("more")).await.unwrap();
-    assert_eq!(refused.look().state, AnswerState::Refused("too many names are watched".into()));
-    assert_eq!(fake.asked(), MAX_REGISTRY_ANSWERS);
-    assert!(fake.ask(&handle, path("7")).await.is_some(), "what is kept is still given");
-    assert_eq!(fake.asked(), MAX_REGISTRY_ANSWERS);
-
-    // The one that has been idle longest goes first.
-    drop(answers.remove(5));
-    tokio::time::sleep(IDLE / 2).await;
-    drop(answers.remove(3));
-    let mut admitted = fake.ask(&handle, path("more")).await.unwrap();
-    assert_eq!(admitted.look().state, AnswerState::Pending);
-    assert!(fake.writer(5).is_closed());
-    assert!(!fake.writer(3).is_closed());
-    let _another = fake.ask(&handle, path("another")).await.unwrap();
-    assert!(fake.writer(3).is_closed());
-    assert!(!fake.writer(4).is_closed());
-    assert!(!fake.writer(MAX_REGISTRY_ANSWERS).is_closed());
+    assert!(answers.iter_mut().all(|answer| answer.look().state == AnswerState::Pending));
+    assert_eq!(fake.asked(), MAX_IDLE_ANSWERS + 1);
 }
 
 #[tokio::test]

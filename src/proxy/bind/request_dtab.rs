@@ -13,12 +13,17 @@ pub struct RequestDtab {
     overrides: Overrides,
     /// All entries, in their order.
     dtab: Dtab,
+    /// About how many bytes the parsed overrides take.
+    bytes: usize,
 }
 
 impl RequestDtab {
-    pub(super) fn new(overlay: &Rc<Overlay>, overrides: Overrides) -> Self {
+    /// Makes the entries of a request from its sandboxes and from overrides that are parsed from so many bytes.
+    pub(super) fn new(overlay: &Rc<Overlay>, overrides: Overrides, raw_bytes: usize) -> Self {
+        // A tree of paths takes about eight times its text.
+        let bytes = size_of::<Self>() + 8 * raw_bytes;
         let dtab = overlay.dtab().concat(&overrides.dtab);
-        Self { overlay: Rc::clone(overlay), overrides, dtab }
+        Self { overlay: Rc::clone(overlay), overrides, dtab, bytes }
     }
 
     /// Returns all entries, in their order.
@@ -26,9 +31,24 @@ impl RequestDtab {
         &self.dtab
     }
 
+    /// Returns the entries of the overrides among them.
+    pub(super) const fn own(&self) -> &Dtab {
+        &self.overrides.dtab
+    }
+
     /// Returns the overrides among them.
     pub fn overrides(&self) -> &Overrides {
         &self.overrides
+    }
+
+    /// Returns about how many bytes the parsed overrides take. The entries of sandboxes are shared.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the base dtab with the entries of sandboxes.
+    pub(super) fn base(&self, base: &Dtab) -> Dtab {
+        base.concat(self.overlay.dtab())
     }
 
     /// Returns the sandboxes with their entries.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::context::{OverrideLimits, OverrideRules};
 use crate::interpret::{
-    AnswerState, AnswerWriter, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers,
+    Answer, AnswerState, AnswerWriter, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers,
 };
 use crate::message::HeadLimits;
 use crate::proxy::wire::WireProtocol;
@@ -43,7 +43,10 @@ struct Scene {
 
 fn settings(timeout: Duration, cache: CacheConfig) -> BindingSettings {
     let heads = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
-    BindingSettings { timeout, cache, clients: ClientSettings::new(WireProtocol::Http1, heads) }
+    BindingSettings {
+        cache,
+        ..BindingSettings::new(timeout, ClientSettings::new(WireProtocol::Http1, heads))
+    }
 }
 
 /// Makes bindings that cache ten of each kind for a minute, over a namer that answers every name.
@@ -53,7 +56,8 @@ fn scene() -> Scene {
     let (namer_registry, namer_handle) = NamerRegistry::new(Duration::from_secs(1));
     tokio::spawn(namer_registry.run());
     let ten = NonZeroUsize::new(10).unwrap();
-    let cache = CacheConfig { names: ten, clients: ten, idle: Duration::from_secs(60) };
+    let cache =
+        CacheConfig { names: ten, clients: ten, idle: Duration::from_secs(60), ..CacheConfig::default() };
     let dtab = "/svc => /#/all; /svc/gone => /none | ~".parse().unwrap();
     let (naming_sender, naming) = watch::channel(Naming { dtab, namers });
     let bindings = Bindings::new(naming, &settings(Duration::from_secs(5), cache), namer_handle);
@@ -70,7 +74,7 @@ impl Scene {
         let mut path = PathBuf::default();
         path.extend(&name.parse().unwrap());
         let overrides = self.bindings.overrides(overrides.as_bytes(), limits).unwrap();
-        self.bindings.bind(&path, &overrides).await.unwrap()
+        self.bindings.bind(&path, &overrides, false).await.unwrap()
     }
 
     /// Returns how many overrides, names and clients are cached.
@@ -226,13 +230,30 @@ async fn a_name_waits_for_what_is_pending_unless_something_else_serves_it() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn a_name_falls_back_once_it_is_known_to_lead_nowhere() {
+    let (scene, slow) = scene_with_slow_namer();
+    let began = Instant::now();
+    let answering = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        slow.0.lock().unwrap()[0].publish(AnswerState::Ready(NameTree::Neg));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        slow.0.lock().unwrap()[1].publish(AnswerState::Ready(NameTree::Neg));
+    };
+    let binding = scene.bind("/svc/a", "/svc => /#/slow/x | /#/slow/y | /#/all/z");
+    let (binding, ()) = tokio::join!(binding, answering);
+    assert_eq!(client_ids(&binding), ["/#/all/z/a"]);
+    assert_eq!(began.elapsed().as_secs(), 2);
+    assert_eq!(slow.0.lock().unwrap().len(), 2, "each is asked once");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_name_that_is_still_pending_does_not_fall_back_at_the_time_limit() {
     let (scene, _slow) = scene_with_slow_namer();
     let overrides = scene.bindings.overrides(b"/svc => (~ & /#/slow) | /#/all/x", &OverrideLimits::default());
     let mut name = PathBuf::default();
     name.extend(&"/svc/a".parse().unwrap());
     let began = Instant::now();
-    let late = scene.bindings.bind(&name, &overrides.unwrap()).await.unwrap_err();
+    let late = scene.bindings.bind(&name, &overrides.unwrap(), false).await.unwrap_err();
     assert!(matches!(late, Error::BindingTimeout { .. }), "{late}");
     assert_eq!(began.elapsed(), Duration::from_secs(5));
 }
@@ -260,17 +281,18 @@ async fn new_bounds_apply_at_once() {
     }
     assert_eq!(scene.sizes(), [10, 10, 10]);
     let [three, two] = [3, 2].map(|n| NonZeroUsize::new(n).unwrap());
-    let cache = CacheConfig { names: three, clients: two, idle: Duration::from_secs(1) };
+    let cache =
+        CacheConfig { names: three, clients: two, idle: Duration::from_secs(1), ..CacheConfig::default() };
     scene.bindings.configure(&settings(Duration::from_secs(2), cache));
-    assert_eq!(scene.sizes(), [3, 3, 2]);
+    assert_eq!(scene.sizes(), [3, 2, 2], "a name goes with its client");
     tokio::time::advance(Duration::from_secs(2)).await;
-    scene.bindings.sweep();
-    assert_eq!(scene.sizes(), [3, 0, 0], "idle names are dropped sooner");
+    scene.bindings.sweep().await;
+    assert_eq!(scene.sizes(), [0, 0, 0], "what is idle is dropped sooner");
     replace_namer(&scene, Silent::default());
     let began = Instant::now();
     let mut name = PathBuf::default();
     name.extend(&"/svc/a".parse().unwrap());
-    let late = scene.bindings.bind(&name, &Rc::default()).await.unwrap_err();
+    let late = scene.bindings.bind(&name, &Rc::default(), false).await.unwrap_err();
     assert!(matches!(late, Error::BindingTimeout { .. }), "{late}");
     assert_eq!(began.elapsed(), Duration::from_secs(2));
 }
@@ -303,17 +325,137 @@ async fn everything_is_bounded() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn names_that_lead_nowhere_take_no_room_from_others() {
+    let scene = scene();
+    let used = scene.bind("/svc/used", "").await;
+    for n in 0..100 {
+        assert!(!scene.bind(&format!("/none/n{n}"), "").await.is_routable());
+    }
+    assert_eq!(scene.sizes()[1], 10);
+    assert!(Rc::ptr_eq(&used, &scene.bind("/svc/used", "").await));
+    // Of those, too, the one used least recently goes first.
+    let last = scene.bind("/none/n99", "").await;
+    for n in 0..8 {
+        scene.bind(&format!("/none/m{n}"), "").await;
+    }
+    assert!(Rc::ptr_eq(&last, &scene.bind("/none/n99", "").await));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_client_in_use_is_not_replaced() {
+    let scene = scene();
+    let client = |binding: &Binding| Rc::clone(binding.clients().next().unwrap());
+    let used = client(&*scene.bind("/svc/used", "").await);
+    for n in 0..100 {
+        scene.bind(&format!("/svc/n{n}"), "").await;
+        // Its binding is a hit each time, which does nothing for the client.
+        assert!(Rc::ptr_eq(&used, &client(&*scene.bind("/svc/used", "").await)));
+        // It is under other overrides, with a binding of its own.
+        let other = scene.bind("/svc/used", &format!("/x{} => /y", n % 2)).await;
+        assert!(Rc::ptr_eq(&used, &client(&other)), "{n}");
+        assert!(scene.sizes()[2] <= 10);
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn answers_go_with_their_bindings() {
+    let scene = scene();
+    for n in 0..100 {
+        scene.bind(&format!("/svc/n{n}"), "").await;
+    }
+    scene.bindings.sweep().await;
+    assert_eq!(scene.bindings.state.borrow().answers.len(), 10);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn bytes_are_bounded_whatever_the_number() {
+    let scene = scene();
+    let thousand = NonZeroUsize::new(1000).unwrap();
+    let cache =
+        CacheConfig { names: thousand, clients: thousand, bytes: 1 << 18, idle: Duration::from_secs(60) };
+    scene.bindings.configure(&settings(Duration::from_secs(5), cache));
+    let long = "x".repeat(400);
+    let mut most = 0;
+    for n in 0..300 {
+        scene.bind("/svc/a", &format!("/svc => /#/all/n{n} & /#/all/m{n}; /{long} => /y")).await;
+        let bytes = scene.bindings.state.borrow().bytes();
+        assert!(bytes <= 1 << 18, "{bytes}");
+        most = most.max(bytes);
+    }
+    assert!(most > 1 << 17 && scene.sizes()[1] > 5, "the bound is used: {most}");
+    let last = scene.bind("/svc/a", &format!("/svc => /#/all/n299 & /#/all/m299; /{long} => /y")).await;
+    assert_eq!(client_ids(&last), ["/#/all/n299/a", "/#/all/m299/a"]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn strangers_wait_for_a_thousand_names_at_most() {
+    let scene = Rc::new(scene());
+    replace_namer(&scene, Silent::default());
+    let bind = |n: usize, is_trusted: bool| {
+        let scene = Rc::clone(&scene);
+        async move {
+            let mut name = PathBuf::default();
+            name.extend(&format!("/svc/n{n}").parse().unwrap());
+            scene.bindings.bind(&name, &Rc::default(), is_trusted).await.unwrap_err()
+        }
+    };
+    let mut waiting = tokio::task::JoinSet::new();
+    (0..1000).for_each(|n| drop(waiting.spawn_local(bind(n, false))));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    assert!(matches!(bind(1000, false).await, Error::PendingNames { limit: 1000 }));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(matches!(bind(1001, true).await, Error::BindingTimeout { .. }), "a trusted caller waits");
+    let ended = waiting.join_all().await;
+    assert!(ended.iter().all(|error| matches!(error, Error::BindingTimeout { .. })));
+    assert!(matches!(bind(1000, false).await, Error::BindingTimeout { .. }), "there is room again");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn others_have_a_turn_after_an_evaluation() {
+    let scene = scene();
+    scene.bind("/svc/a", "").await;
+    let turns = Rc::new(Cell::new(0));
+    let other = Rc::clone(&turns);
+    let others = tokio::task::spawn_local(async move {
+        loop {
+            other.set(other.get() + 1);
+            tokio::task::yield_now().await;
+        }
+    });
+    for n in 0..10 {
+        let before = turns.get();
+        // The answers are there.
+        scene.bind("/svc/a", &format!("/x{n} => /y")).await;
+        assert!(turns.get() > before);
+        let before = turns.get();
+        scene.bind("/svc/a", &format!("/x{n} => /y")).await;
+        assert_eq!(turns.get(), before, "a hit needs none");
+    }
+    others.abort();
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn overrides_that_add_too_many_lookups_are_refused() {
+    let scene = scene();
+    let union = |count| format!("/svc => {}", vec!["/#/all/x"; count].join(" & "));
+    assert!(scene.bind("/svc/a", &union(300)).await.is_routable());
+    let refused = scene.bind("/svc/a", &union(302)).await;
+    assert!(matches!(refused.draw(), Err(Error::OverrideLookups(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn unused_names_are_dropped() {
     let scene = scene();
     scene.bind("/svc/a", "/x => /y").await;
     scene.bind("/svc/b", "").await;
     tokio::time::advance(Duration::from_secs(40)).await;
-    scene.bindings.sweep();
+    scene.bindings.sweep().await;
     assert_eq!(scene.sizes(), [1, 2, 2]);
     scene.bind("/svc/b", "").await;
     tokio::time::advance(Duration::from_secs(40)).await;
-    scene.bindings.sweep();
-    assert_eq!(scene.sizes(), [1, 1, 1], "/svc/b was in use");
+    scene.bindings.sweep().await;
+    assert_eq!(scene.sizes(), [0, 1, 1], "/svc/b was in use");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -328,8 +470,9 @@ async fn a_failure_is_not_cached_for_long() {
         Rc::ptr_eq(&failed, &scene.bind("/svc/failed", "").await),
         "many requests do not evaluate it many times"
     );
-    scene.bindings.sweep();
-    assert_eq!(scene.sizes()[1], 0);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    scene.bindings.sweep().await;
+    assert!(!Rc::ptr_eq(&failed, &scene.bind("/svc/failed", "").await));
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -496,7 +639,7 @@ impl SandboxScene {
         path.extend(&name.parse().unwrap());
         let (overlay, limits) = (self.sandboxes.overlay(keys), OverrideLimits::default());
         let dtab = self.scene.bindings.request_dtab(&overlay, overrides.as_bytes(), &limits).unwrap();
-        self.scene.bindings.bind(&path, &dtab).await.unwrap()
+        self.scene.bindings.bind(&path, &dtab, false).await.unwrap()
     }
 }
 
@@ -536,7 +679,7 @@ async fn a_change_drops_what_was_bound_under_that_sandbox_alone() {
     assert!(!Rc::ptr_eq(&both, &scene.bind("/svc/x", "a+b", "").await));
     // One that is gone is dropped without requests.
     scene.publish(&[&b]);
-    scene.scene.bindings.sweep();
+    scene.scene.bindings.sweep().await;
     assert_eq!(scene.scene.sizes()[..2], [1, 2]);
 }
 

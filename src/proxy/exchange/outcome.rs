@@ -36,6 +36,7 @@ impl Outcome {
             | Error::MaxForwards
             | Error::Refused(_)
             | Error::Override(_)
+            | Error::OverrideLookups(_)
             | Error::OverrideRefused(_)
             | Error::DeniedAddress { .. }
             | Error::SandboxRefused(_)
@@ -46,6 +47,7 @@ impl Outcome {
             | Error::Unroutable(_)
             | Error::Naming(_)
             | Error::BindingTimeout { .. }
+            | Error::PendingNames { .. }
             | Error::OwnSocket { .. }
             | Error::Busy { .. } => Self::NotSent,
         }

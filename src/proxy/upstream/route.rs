@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use crate::context::{OverrideLimits, UpstreamNames};
-use crate::interpret::Sampler;
+use crate::interpret::{Bound, Sampler};
 use std::rc::Rc;
 
 /// The leaves of a bound name.
@@ -17,8 +17,8 @@ pub(crate) struct Routes {
 pub struct Route {
     /// The bound id as text.
     pub(crate) id: Box<str>,
-    /// The residual as text, unless it is empty.
-    pub(crate) residual: Option<Box<str>>,
+    /// The residual as text, unless it is empty. Leaves with the same residual share it.
+    pub(crate) residual: Option<Rc<str>>,
     /// The client, or the status of a response that the router makes itself.
     pub(crate) to: Result<Rc<Client>, u16>,
     /// The limits of the override that leads here, if one of the caller does.
@@ -33,6 +33,14 @@ impl Routes {
     /// Returns the clients of the leaves that have one.
     pub(crate) fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
         self.routes.iter().filter_map(|route| route.to.as_ref().ok())
+    }
+
+    /// Returns about how many bytes the leaves take, without their clients.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = |route: &Route| route.id.len() + route.residual.as_ref().map_or(0, |text| text.len());
+        let texts: usize = self.routes.iter().map(text).sum();
+        // A leaf stands in the sampler, with its id and residual as paths, and in the routes, with both as texts.
+        self.routes.len() * (size_of::<Route>() + 2 * size_of::<Bound>()) + 2 * texts
     }
 
     /// Draws a leaf by weight; None when the share of an empty branch was drawn.

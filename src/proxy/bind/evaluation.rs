@@ -1,0 +1,105 @@
+//! The evaluation of a name: again and again, until all the answers that count are there.
+
+use super::{Bindings, RequestDtab};
+use crate::interpret::{Answer, Delegation, Explore, NameQuery, any_changed};
+use crate::name::{Path, PathBuf};
+use crate::proxy::error::Error;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// How many names of callers without trust a worker waits for at once, for each router: 1,000. A name that is cached, or
+/// needs no other answers than those that the worker has, does not count.
+const MAX_PENDING: usize = 1_000;
+
+/// The evaluation of a name, with the answers that it used.
+pub(super) struct NameEvaluation {
+    pub(super) delegation: Delegation,
+    pub(super) answers: Vec<Answer>,
+}
+
+/// The count of the names of callers without trust that a worker waits for.
+#[derive(Debug, Default)]
+pub(super) struct PendingNames(Rc<Cell<usize>>);
+
+/// One name that is waited for. Its drop ends the count.
+struct PendingName(Rc<Cell<usize>>);
+
+impl PendingNames {
+    fn begin(&self) -> Result<PendingName, Error> {
+        if self.0.get() >= MAX_PENDING {
+            return Err(Error::PendingNames { limit: MAX_PENDING });
+        }
+        self.0.set(self.0.get() + 1);
+        Ok(PendingName(Rc::clone(&self.0)))
+    }
+}
+
+impl Drop for PendingName {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Bindings {
+    /// Evaluates a name for a reader, and caches nothing.
+    pub(crate) async fn explain(&self, name: &PathBuf, dtab: &RequestDtab) -> Result<Delegation, Error> {
+        let evaluation = self.settle_in_time(dtab, &name.to_path(), true).await?;
+        Ok(evaluation.delegation)
+    }
+
+    /// Evaluates a name within the binding timeout.
+    pub(super) async fn settle_in_time(
+        &self,
+        dtab: &RequestDtab,
+        path: &Path,
+        is_trusted: bool,
+    ) -> Result<NameEvaluation, Error> {
+        let timeout = self.timeout.get();
+        tokio::time::timeout(timeout, self.settle(dtab, path, is_trusted))
+            .await
+            .map_err(|_| Error::BindingTimeout { timeout, name: path.to_string() })?
+    }
+
+    /// Evaluates a name, again and again until no answer is missing and none that counts is pending, under the present
+    /// naming each time.
+    async fn settle(
+        &self,
+        dtab: &RequestDtab,
+        path: &Path,
+        is_trusted: bool,
+    ) -> Result<NameEvaluation, Error> {
+        let mut pending = None;
+        loop {
+            let (delegation, mut used, missing, mut naming): (_, Vec<Answer>, _, _) = {
+                let state = &mut *self.state.borrow_mut();
+                state.apply_naming();
+                let (base, answers) = (dtab.base(&state.base), &mut state.answers);
+                let max_added_lookups = self.max_override_lookups.get();
+                let query = NameQuery { base: &base, overrides: dtab.own(), path, max_added_lookups };
+                answers.begin();
+                let delegation = query.delegate(answers, Explore::Deciding);
+                (delegation, answers.take_used_answers(), answers.missing(), state.naming.clone())
+            };
+            if missing.is_empty() && !delegation.is_unsettled() {
+                return Ok(NameEvaluation { delegation, answers: used });
+            }
+            if !is_trusted && pending.is_none() {
+                pending = Some(self.pending.begin()?);
+            }
+            if missing.is_empty() {
+                // The namer that does not answer may be replaced meanwhile: the change must end the wait too.
+                tokio::select! {
+                    () = any_changed(&mut used) => {}
+                    Ok(()) = naming.changed() => {}
+                }
+            } else {
+                let answers = self.namer_handle.ask(missing.clone()).await;
+                let answers = answers.ok_or_else(|| Error::Naming("the router is stopping".to_owned()))?;
+                let state = &mut *self.state.borrow_mut();
+                state.make_room(missing.len());
+                let answered = missing.into_iter().zip(&answers);
+                answered.for_each(|(question, answer)| state.answers.insert(question, answer));
+            }
+        }
+    }
+}
