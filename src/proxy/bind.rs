@@ -403,4 +403,6 @@ fn write_key(key: &mut Vec<u8>, name: &PathBuf, dtab: &RequestDtab) {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

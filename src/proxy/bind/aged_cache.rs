@@ -45,6 +45,12 @@ impl<V> AgedCache<V> {
         Some(&entry.value)
     }
 
+    /// Returns an entry, and leaves the order as it is.
+    #[cfg(test)]
+    pub(super) fn peek(&self, key: &[u8]) -> Option<&V> {
+        self.entries.peek(key).map(|entry| &entry.value)
+    }
+
     /// Adds an entry, used at `now`, whose value takes about `bytes`.
     pub(super) fn put(&mut self, key: &[u8], value: V, bytes: usize, now: Instant) {
         let bytes = bytes + key.len() + ENTRY_BYTES;

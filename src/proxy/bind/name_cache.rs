@@ -80,6 +80,18 @@ impl NameCache {
         self.unroutable.clear();
     }
 
+    /// Returns a binding, and leaves the order as it is.
+    #[cfg(test)]
+    pub(super) fn peek(&self, key: &[u8]) -> Option<&Rc<Binding>> {
+        self.routable.peek(key).or_else(|| self.unroutable.peek(key))
+    }
+
+    /// Returns all bindings.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> impl Iterator<Item = &Rc<Binding>> {
+        self.routable.values().chain(self.unroutable.values())
+    }
+
     /// Returns the bindings that have clients.
     pub(super) fn routable(&self) -> impl Iterator<Item = &Rc<Binding>> {
         self.routable.values()

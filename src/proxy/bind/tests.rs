@@ -15,7 +15,7 @@ use tokio::sync::watch;
 #[derive(Default)]
 struct Everything(Mutex<Vec<(Path, AnswerWriter)>>);
 
-fn endpoint(path: &Path) -> AnswerState {
+pub(super) fn endpoint(path: &Path) -> AnswerState {
     let (_, endpoints) = watch::channel(EndpointSet::new(vec![Endpoint::at(([127, 0, 0, 1], 1).into())]));
     let id = Path::from_elems(["#", "all"]).concat(path);
     AnswerState::Ready(NameTree::Leaf(Leaf::Bound(Bound {
@@ -41,7 +41,7 @@ struct Scene {
     naming: watch::Sender<Naming>,
 }
 
-fn settings(timeout: Duration, cache: CacheConfig) -> BindingSettings {
+pub(super) fn settings(timeout: Duration, cache: CacheConfig) -> BindingSettings {
     let heads = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
     BindingSettings {
         cache,
@@ -190,7 +190,7 @@ fn scene_with_slow_namer() -> (Scene, Arc<Silent>) {
 }
 
 /// Returns the ids of the clients to which a binding leads.
-fn client_ids(binding: &Binding) -> Vec<String> {
+pub(super) fn client_ids(binding: &Binding) -> Vec<String> {
     binding.clients().map(|client| client.id().to_string()).collect()
 }
 
