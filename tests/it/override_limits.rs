@@ -44,6 +44,29 @@ async fn overrides_lead_to_allowed_destinations_only() {
     app.stop().await;
 }
 
+/// The page and `signpost delegate` count as a request does.
+#[tokio::test(flavor = "local")]
+async fn overrides_add_lookups_within_a_bound() {
+    let base = Service::saying("base").await;
+    let branches = |count: usize| vec!["/x"; count].join(" & ");
+    let yaml =
+        one_router(&format!("/svc/world => {0}; /x => {0}", base.path()), "") + "  maxOverrideLookups: 20\n";
+    let app = TestApp::start(&yaml).await;
+    let listener = app.first_address();
+    // Each branch is looked up twice; without the override there are two lookups.
+    assert_eq!(answer(listener, &format!("/svc => {}", branches(10))).await, (200, "base".to_owned()));
+    let entry = format!("/svc => {}", branches(11));
+    let (status, text) = answer(listener, &entry).await;
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("the overrides add more than 20 lookups") && text.contains("maxOverrideLookups"));
+    for (count, is_too_many) in [(10, false), (11, true)] {
+        let dtab = format!("/svc%20=%3E%20{}", branches(count).replace('&', "%26").replace(' ', "%20"));
+        let page = app.json(&format!("/delegator.json?path=/svc/world&dtab={dtab}")).await;
+        assert_eq!(page.to_string().contains("add more than 20 lookups"), is_too_many, "{page}");
+    }
+    app.stop().await;
+}
+
 /// The same bytes to a limited and an unlimited listener of one router, which share its cache, in either order.
 #[tokio::test(flavor = "local")]
 async fn a_listener_never_uses_a_decision_of_another_one() {
