@@ -1,17 +1,19 @@
-//! The endpoint: it answers every request at once.
+//! The endpoint, which answers every request at once, and the API server beside it.
 
+use super::api;
 use super::child::{Error, commands, on_one_thread};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// Serves, and prints where. The requests have no bodies.
+/// Serves, and prints where: the endpoint, and the API server. The requests have no bodies.
 pub(crate) fn run() -> Result<(), Error> {
     let _commands = commands();
     on_one_thread(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
+        println!("{}", api::start().await?);
         loop {
             let (mut stream, _) = listener.accept().await?;
             tokio::task::spawn_local(async move {

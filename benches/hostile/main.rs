@@ -4,6 +4,7 @@
 //! `cargo bench --bench hostile` prints the table, and with `-- <text>` the rows alone whose name has that text; without
 //! `--bench`, as `cargo test --benches` runs it, each row runs for a second and must only work.
 
+mod api;
 #[path = "../loopback/child.rs"]
 #[expect(dead_code, reason = "the bench loopback also counts the time of processors")]
 mod child;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
         ["endpoint"] => endpoint::run(),
-        ["router", endpoint] => router::run(endpoint),
+        ["router", endpoint, api] => router::run(endpoint, api),
         _ => {
             let plan = if arguments.contains(&"--bench") { &BENCH } else { &SMOKE };
             let text = arguments.iter().find(|argument| !argument.starts_with("--")).copied();
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
 /// Measures the rows whose name has a text.
 async fn measure(plan: &Plan, text: &str) -> Result<(), Error> {
     println!(
-        "| load | loads/s | customer failed | p50, p99, most: quiet | loaded | `/admin/live`: most | memory grew |"
+        "| load | answered/s | customer failed | p50, p99, most: quiet | loaded | `/admin/live`: most | memory grew |"
     );
     println!("|---|---|---|---|---|---|---|");
     for row in ROWS.iter().filter(|row| row.name.contains(text)) {
@@ -72,8 +73,8 @@ async fn measure(plan: &Plan, text: &str) -> Result<(), Error> {
 /// Measures one row, with a router of its own.
 async fn measure_row(plan: &Plan, row: &Row) -> Result<(), Error> {
     let mut endpoint = Child::start(Core::Others, &["endpoint"])?;
-    let endpoint = endpoint.line()?;
-    let mut router = Child::start(Core::Proxy, &["router", &endpoint])?;
+    let (at, api) = (endpoint.line()?, endpoint.line()?);
+    let mut router = Child::start(Core::Proxy, &["router", &at, &api])?;
     let mut address = || -> Result<SocketAddr, Error> { Ok(router.line()?.parse()?) };
     let (listener, trusting, admin) = (address()?, address()?, address()?);
     let customer = Customer::new(listener, admin);
@@ -82,11 +83,11 @@ async fn measure_row(plan: &Plan, row: &Row) -> Result<(), Error> {
     let target = if row.is_trusted { trusting } else { listener };
     let load = tokio::task::spawn_local(row.run(target, plan.loaded));
     let loaded = customer.ask_for(plan.loaded).await;
-    let sent = load.await??;
+    let answered = load.await??;
     // Connections that the load has left open end with its task.
     sleep(Duration::from_millis(100)).await;
     let grew = router.most_resident()?.saturating_sub(before);
-    let rate = sent as f64 / plan.loaded.as_secs_f64();
+    let rate = answered as f64 / plan.loaded.as_secs_f64();
     println!(
         "| {} | {rate:.0} | {} of {} | {} | {} | {:.1} ms | {:.1} MiB |",
         row.name,
