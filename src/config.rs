@@ -44,8 +44,9 @@ pub use self::errors::{Errors, Warning};
 pub use self::finding::{Finding, Severity};
 pub use self::notes::Note;
 pub use self::resolved::{
-    AccessLogConfig, Admin, BindingCacheConfig, ClientConfig, Config, Http2Config, InterpreterConfig, Places,
-    Protocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig, Server, SessionConfig, SocketConfig,
+    AccessLogConfig, Admin, BindingCacheConfig, ClientConfig, Config, Http2Config, InterpreterConfig,
+    KubernetesConfig, Places, Protocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig, Server,
+    SessionConfig, SocketConfig,
 };
 
 use self::errors::Report;
@@ -87,6 +88,7 @@ fn resolve(name: &str, text: &str, is_directory: fn(&Path) -> bool) -> Result<Co
     let (routers, router_places) = router::routers(&root, &mut report);
     let (namers, namer_places) = naming::namers(&root, is_directory, &mut report);
     let (sandboxes, sandbox_places) = sandboxes::sandboxes(&root, &routers, &mut report);
+    let kubernetes = process::kubernetes(&root, &mut report);
     let places = Places {
         admin: admin_place,
         workers: workers_place,
@@ -97,7 +99,8 @@ fn resolve(name: &str, text: &str, is_directory: fn(&Path) -> bool) -> Result<Co
     cross_checks::check(&document, &admin, &routers, &places, &mut report);
     cross_checks::check_identifiers(&routers, &sandboxes.tenancy, &places, &mut report);
     let warnings = report.finish()?;
-    Ok(Config { file: name.to_owned(), admin, workers, routers, namers, sandboxes, places, warnings })
+    let file = name.to_owned();
+    Ok(Config { file, admin, workers, routers, namers, sandboxes, kubernetes, places, warnings })
 }
 
 /// Returns the place of a value, or of the mapping it belongs to when the value is absent.

@@ -10,12 +10,17 @@
 //! same version for ever when the server answers a watch with 410, does not go back to plain lists when a server
 //! cannot stream them, and does not say when it last heard from the server.
 //!
+//! A watch that no request asks for is tried again seldom after a lasting refusal, and all watches of a client share a
+//! budget of attempts. At [`MAX_WATCHES`] the namespace that was wanted least recently gives way, one without objects
+//! first. It is watched again when it is wanted again, or when there is room.
+//!
 //! With a [folder for snapshots](Config::snapshot) the last good answers outlive the process: a start without the API
 //! server serves them, stale from the beginning, until there is a list.
 //!
 //! It reads once what does not change, and writes little: the status of an object, events, a lease; and it deletes an object that
 //! has not changed.
 
+mod attempts;
 mod backoff;
 mod client;
 mod config;
@@ -29,6 +34,8 @@ mod object_store;
 mod progress;
 mod read;
 mod resource_watch;
+mod retry_after;
+mod room;
 mod save;
 mod scope;
 mod snapshot;
@@ -37,6 +44,7 @@ mod watched_object;
 mod watches;
 mod write;
 
+pub use self::attempts::ATTEMPTS_PER_SECOND;
 pub use self::client::{ApiClient, ApiClients};
 pub use self::config::{Access, Config, Error};
 pub use self::event::{EventText, event_about};
@@ -45,5 +53,5 @@ pub use self::progress::seconds_since;
 pub use self::read::ReadableResource;
 pub use self::scope::{MAX_WATCHES, Scope, Selector};
 pub use self::watched_object::{GroupState, GroupView, Lost, WatchedObject};
-pub use self::watches::{IDLE, Watches};
+pub use self::watches::{Demand, IDLE, Watches};
 pub use self::write::{WritableResource, WriteError};

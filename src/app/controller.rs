@@ -47,6 +47,7 @@ impl Controller {
         let control = Handle::current();
         let registry = Registry::default();
         let clients = ApiClients::default();
+        clients.limit_attempts(config.kubernetes.watch_attempts);
         let sandboxes = &config.sandboxes.objects;
         if sandboxes.namespaces.is_empty() {
             return Err(Error::NothingToControl);

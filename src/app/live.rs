@@ -61,6 +61,7 @@ impl LiveConfig {
     /// sandboxes is wrong, or a file holds no usable key.
     pub(super) async fn open(config: Config, registry: &Registry, control: &Handle) -> Result<Self, Error> {
         let clients = ApiClients::default();
+        clients.limit_attempts(config.kubernetes.watch_attempts);
         let namers = namer::build(&config.namers, config.interpreters(), &clients, registry, control)?;
         let stores = DtabStores::new(&clients, registry, control);
         let opened = open_stores(&stores, &config.routers).await?;
@@ -167,6 +168,7 @@ impl LiveConfig {
                 *base = router_naming(router, store.as_ref(), &namers, &Handle::current());
             }
         }
+        self.clients.limit_attempts(config.kubernetes.watch_attempts);
         let workers = super::workers(&config);
         let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes, workers };
         self.settings.send_replace(settings::routers(&config, &self.bases, &parts));

@@ -8,7 +8,7 @@ use crate::source::node::Place;
 /// Parts that cannot change stay as they are in `running`; each comes back as a warning with its place in the new file.
 pub(super) fn merge(running: &Config, new: &Config) -> (Config, Vec<Warning>) {
     let mut left = RestartWarnings { file: &new.file, warnings: Vec::new() };
-    let Config { file, admin, workers, routers: _, namers, sandboxes, places, warnings } = new;
+    let Config { file, admin, workers, routers: _, namers, sandboxes, kubernetes, places, warnings } = new;
     if running.workers != *workers {
         left.add(places.workers, "workers", "the number of workers stays until a restart".to_owned());
     }
@@ -19,6 +19,7 @@ pub(super) fn merge(running: &Config, new: &Config) -> (Config, Vec<Warning>) {
         routers: merge_routers(running, new, &mut left),
         namers: namers.clone(),
         sandboxes: sandboxes.clone(),
+        kubernetes: *kubernetes,
         places: running.places.clone(),
         warnings: warnings.clone(),
     };
@@ -252,6 +253,7 @@ routers:
 admin: {port: 9990, shutdownDelayMs: 1, shutdownGraceMs: 2}
 namers: [{kind: io.l5d.rewrite, prefix: /r, pattern: '/{a}', name: '/b/{a}'}]
 sandboxes: {keys: [tenant], headers: [x-tenant], queryParameter: t}
+kubernetes: {watchAttemptsPerSecond: 7}
 routers:
 - protocol: http
   label: a

@@ -2,9 +2,10 @@
 
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::Admin;
+use super::resolved::{Admin, KubernetesConfig};
 use super::schema;
 use crate::source::node::{Node, Place};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// The most threads that may serve requests.
@@ -15,6 +16,19 @@ pub(super) fn workers(root: &Node<'_>, report: &mut Report) -> (Option<usize>, P
     let mut reader = Reader::new(root, &[schema::TOP], report);
     let place = super::place_or(reader.get("workers").as_ref(), root.place());
     (reader.number("workers", 1..=MAX_WORKERS), place)
+}
+
+/// The most attempts a second that the watches of a client may have.
+const MAX_ATTEMPTS: u64 = 100_000;
+
+/// Reads `kubernetes`.
+pub(super) fn kubernetes(root: &Node<'_>, report: &mut Report) -> KubernetesConfig {
+    let usual = KubernetesConfig::default();
+    let Some(node) = Reader::new(root, &[schema::TOP], report).get("kubernetes") else { return usual };
+    let attempts =
+        Reader::new(&node, &["kubernetes"], report).number("watchAttemptsPerSecond", 1..=MAX_ATTEMPTS);
+    let watch_attempts = attempts.and_then(NonZeroU32::new).unwrap_or(usual.watch_attempts);
+    KubernetesConfig { watch_attempts }
 }
 
 /// Reads `admin`.

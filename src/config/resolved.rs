@@ -3,6 +3,7 @@
 use super::Warning;
 use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
 use crate::context::{Forwarded, ForwardedFrom, HostPattern, InjectRule, OverrideLimits, Tenancy, Trust};
+use crate::kubernetes::ATTEMPTS_PER_SECOND;
 use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
@@ -10,6 +11,7 @@ use crate::telemetry::LogTarget;
 use crate::{identify, namer, sandbox, store};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub namers: Vec<namer::Config>,
     /// `sandboxes`.
     pub sandboxes: SandboxesConfig,
+    /// `kubernetes`.
+    pub kubernetes: KubernetesConfig,
     /// The places of these in the file.
     #[serde(skip)]
     pub places: Places,
@@ -83,6 +87,21 @@ pub struct SandboxesConfig {
     /// The stores, and the limits.
     #[serde(flatten)]
     pub objects: sandbox::Config,
+}
+
+/// `kubernetes`: the limits on what the router asks of API servers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct KubernetesConfig {
+    /// `watchAttemptsPerSecond`: how many times a second the watches of one API server may begin together, where they do
+    /// not succeed; 20 by default. Not in Linkerd 1.
+    #[serde(rename = "watchAttemptsPerSecond")]
+    pub watch_attempts: NonZeroU32,
+}
+
+impl Default for KubernetesConfig {
+    fn default() -> Self {
+        Self { watch_attempts: ATTEMPTS_PER_SECOND }
+    }
 }
 
 /// The places of the parts of a router in the file.

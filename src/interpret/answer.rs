@@ -2,8 +2,9 @@
 
 use super::Leaf;
 use crate::name::{NameTree, Path};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 /// The content of an [`Answer`] at one moment.
@@ -39,6 +40,23 @@ pub struct AnswerSnapshot {
 pub struct Answer {
     receiver: watch::Receiver<AnswerSnapshot>,
     origin: Arc<AnswerOrigin>,
+    demand: Arc<AnswerDemand>,
+}
+
+/// The demand for an answer: whether a request looked at it since its namer last asked.
+#[derive(Debug, Default)]
+struct AnswerDemand {
+    exists: AtomicBool,
+    began: Notify,
+}
+
+impl AnswerDemand {
+    /// Notes that a request looks at the answer. Costs one atomic load while the namer does not ask.
+    fn note(&self) {
+        if !self.exists.load(Relaxed) && !self.exists.swap(true, Relaxed) {
+            self.began.notify_one();
+        }
+    }
 }
 
 /// The source that handed an answer out. All clones of the answer share one.
@@ -93,7 +111,8 @@ impl LeasedAnswer {
             Arc::new(AnswerOrigin::Table { key, returned, origin })
         });
         self.lease = Arc::downgrade(&origin);
-        Answer { receiver: self.answer.receiver.clone(), origin }
+        let Answer { receiver, demand, .. } = &self.answer;
+        Answer { receiver: receiver.clone(), origin, demand: Arc::clone(demand) }
     }
 
     /// Returns whether a clone is in use.
@@ -106,7 +125,10 @@ impl LeasedAnswer {
 ///
 /// Dropping it changes nothing: the answer keeps its last state.
 #[derive(Debug)]
-pub struct AnswerWriter(watch::Sender<AnswerSnapshot>);
+pub struct AnswerWriter {
+    sender: watch::Sender<AnswerSnapshot>,
+    demand: Arc<AnswerDemand>,
+}
 
 impl Answer {
     /// Returns an answer that is [`AnswerState::Pending`], and the writer that changes it.
@@ -124,17 +146,24 @@ impl Answer {
         let current = AnswerSnapshot { state, since: Instant::now(), stale_since: None };
         let (sender, receiver) = watch::channel(current);
         let origin = Arc::new(AnswerOrigin::Namer(sender.clone()));
-        (AnswerWriter(sender), Self { receiver, origin })
+        let demand = Arc::<AnswerDemand>::default();
+        (AnswerWriter { sender, demand: Arc::clone(&demand) }, Self { receiver, origin, demand })
     }
 
-    /// Returns whether the answer changed since this clone last looked. Costs one atomic load.
+    /// Returns whether the answer changed since this clone last looked. Costs two atomic loads.
+    ///
+    /// The namer sees it as [demand](AnswerWriter::demanded) for the answer.
     pub fn has_changed(&self) -> bool {
+        self.demand.note();
         // The origin keeps the channel open, so an error cannot occur.
         self.receiver.has_changed().unwrap_or(false)
     }
 
     /// Returns the present state and marks it as seen by this clone. Takes a read lock for the time of a copy.
+    ///
+    /// The namer sees it as [demand](AnswerWriter::demanded) for the answer.
     pub fn look(&mut self) -> AnswerSnapshot {
+        self.demand.note();
         self.receiver.borrow_and_update().clone()
     }
 
@@ -166,13 +195,13 @@ impl Answer {
 impl AnswerWriter {
     /// Replaces the state. The answer then counts as fresh.
     pub fn publish(&self, state: AnswerState) {
-        self.0.send_replace(AnswerSnapshot { state, since: Instant::now(), stale_since: None });
+        self.sender.send_replace(AnswerSnapshot { state, since: Instant::now(), stale_since: None });
     }
 
     /// Marks the state as the last good one: its source cannot be asked since now, or since an earlier call that no
     /// [`publish`](Self::publish) followed.
     pub fn mark_stale(&self) {
-        self.0.send_if_modified(|current| {
+        self.sender.send_if_modified(|current| {
             let fresh = current.stale_since.is_none();
             current.stale_since.get_or_insert_with(Instant::now);
             fresh
@@ -181,12 +210,20 @@ impl AnswerWriter {
 
     /// Waits until no clone of the answer is left: the namer can end its watch.
     pub async fn closed(&self) {
-        self.0.closed().await;
+        self.sender.closed().await;
     }
 
     /// Returns whether no clone of the answer is left.
     pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.sender.is_closed()
+    }
+
+    /// Waits until a request looks at the answer, or returns at once when one did since this was last called. Dropping
+    /// the future loses nothing.
+    pub async fn demanded(&self) {
+        while !self.demand.exists.swap(false, Relaxed) {
+            self.demand.began.notified().await;
+        }
     }
 }
 
@@ -272,5 +309,28 @@ mod tests {
         assert!(answer.is_in_use() && table.try_recv().is_err());
         drop((answer, table));
         drop(again);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_look_at_an_answer_are_its_demand() {
+        use std::time::Duration;
+        let (writer, mut answer) = Answer::pending();
+        let demanded = async || tokio::time::timeout(Duration::from_secs(1), writer.demanded()).await.is_ok();
+        assert!(!demanded().await, "nobody has looked");
+        answer.has_changed();
+        answer.has_changed();
+        assert!(demanded().await);
+        assert!(!demanded().await, "nobody has looked since");
+        let (returned, _table) = mpsc::unbounded_channel();
+        LeasedAnswer::new(answer.clone()).lease(&(0, Path::empty()), &returned).look();
+        assert!(demanded().await, "clones count");
+        let _ = answer.peek();
+        assert!(!demanded().await, "what explains does not");
+        let looking = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            answer.look();
+        };
+        let (seen, ()) = tokio::join!(demanded(), looking);
+        assert!(seen, "it is waited for");
     }
 }

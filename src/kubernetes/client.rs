@@ -1,18 +1,22 @@
 //! A client of the API server.
 
 use super::Config;
+use super::attempts::{ATTEMPTS_PER_SECOND, AttemptBudget};
 use super::config::Error;
+use super::retry_after::tell_pause;
 use super::snapshot::{Folder, LastSave, Snapshots};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::ConfigExt as _;
 use serde_json::{Map, Value, json};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tower::{BoxError, ServiceBuilder};
 
 /// How long a TCP connection may take to open.
@@ -26,6 +30,9 @@ const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration
 /// How many bytes are read at once. hyper would make it up to 400 KiB for a list, and keep that for each watch.
 const READ: usize = 16 << 10;
 
+/// How long credentials that the server refuses are used before they are read again.
+const REREAD: Duration = Duration::from_secs(2);
+
 /// How long a connection without a request is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -38,15 +45,27 @@ const IDLE: Duration = Duration::from_secs(30);
 pub struct ApiClient(Arc<ApiClientState>);
 
 /// The clients in use, one for each configuration, shared by namers, stores and identifiers. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ApiClients {
     used: Arc<std::sync::Mutex<Vec<Weak<ApiClientState>>>>,
     last_save: LastSave,
+    /// How many attempts a second the watches of each client have.
+    attempts: Arc<AtomicU32>,
+}
+
+impl Default for ApiClients {
+    fn default() -> Self {
+        let attempts = Arc::new(AtomicU32::new(ATTEMPTS_PER_SECOND.get()));
+        Self { used: Arc::default(), last_save: LastSave::default(), attempts }
+    }
 }
 
 /// The state that all clones of a client share.
 struct ApiClientState {
     config: Config,
+    /// The client of a test, which takes the place of one that is built.
+    #[cfg(test)]
+    fixed: Option<kube::Client>,
     current: Mutex<CurrentClient>,
     /// Whether lists are requested as streams.
     can_stream: AtomicBool,
@@ -54,6 +73,8 @@ struct ApiClientState {
     has_streamed: AtomicBool,
     snapshots: Option<Arc<Snapshots>>,
     last_save: LastSave,
+    /// The attempts that its watches may make.
+    budget: AttemptBudget,
     /// The watches that use this client.
     watches: std::sync::Mutex<Vec<Weak<dyn WatchDescriber>>>,
 }
@@ -77,6 +98,8 @@ struct CurrentClient {
     generation: u64,
     /// The client, with the URL of its server.
     client: Option<(kube::Client, Arc<str>)>,
+    /// The time when it was made.
+    made: Option<Instant>,
 }
 
 /// A client of `kube` as it was when a request began; it may have failed since.
@@ -98,16 +121,24 @@ impl ApiClients {
             let folder = config.snapshot.clone().map(Folder::new);
             let client = Arc::new(ApiClientState {
                 config: config.clone(),
+                #[cfg(test)]
+                fixed: None,
                 current: Mutex::default(),
                 can_stream: AtomicBool::new(true),
                 has_streamed: AtomicBool::new(false),
                 snapshots: folder.map(|folder| Arc::new(Snapshots::new(folder))),
                 last_save: self.last_save.clone(),
+                budget: AttemptBudget::new(Arc::clone(&self.attempts)),
                 watches: std::sync::Mutex::default(),
             });
             clients.push(Arc::downgrade(&client));
             client
         }))
+    }
+
+    /// Sets how many attempts a second the watches of each client have together, from now on; 20 unless set.
+    pub fn limit_attempts(&self, per_second: NonZeroU32) {
+        self.attempts.store(per_second.get(), Relaxed);
     }
 
     /// Has every watch write the snapshot that is due, and none after that: for the end of the process. Waits up to
@@ -147,8 +178,22 @@ impl ApiClient {
         known.push(watches);
     }
 
+    /// Makes a client whose requests go to `kube`, with a budget of attempts.
+    #[cfg(test)]
+    pub(super) fn of_test(kube: kube::Client, attempts: NonZeroU32) -> Self {
+        let clients = ApiClients::default();
+        clients.limit_attempts(attempts);
+        let mut state = Arc::try_unwrap(clients.get(&Config::default()).0).expect("it is the only one");
+        state.fixed = Some(kube);
+        Self(Arc::new(state))
+    }
+
     /// Returns the client of `kube`. If there is none, makes one from credentials that it reads now.
     pub(super) async fn connect(&self) -> Result<ConnectedClient, Error> {
+        #[cfg(test)]
+        if let Some(kube) = &self.0.fixed {
+            return Ok(ConnectedClient { kube: kube.clone(), server: "test".into(), generation: 0 });
+        }
         let mut current = self.0.current.lock().await;
         let (client, server) = match &current.client {
             Some(made) => made.clone(),
@@ -163,6 +208,7 @@ impl ApiClient {
                     tracing::info!(server = %server, "connecting to the Kubernetes API");
                 }
                 current.generation += 1;
+                current.made = Some(Instant::now());
                 current.client = Some((client.clone(), Arc::clone(&server)));
                 (client, server)
             }
@@ -175,6 +221,11 @@ impl ApiClient {
         let (config, runtime) = (self.0.config.clone(), Handle::current());
         let loading = spawn_blocking(move || runtime.block_on(config.access.load())).await;
         Ok(loading.map_err(Error::Unmade)??.cluster_url.to_string().into())
+    }
+
+    /// Returns the attempts that its watches may make.
+    pub(super) fn budget(&self) -> &AttemptBudget {
+        &self.0.budget
     }
 
     /// Returns the folder for snapshots, if the configuration names one.
@@ -192,6 +243,15 @@ impl ApiClient {
         let mut current = self.0.current.lock().await;
         if current.generation == client.generation {
             current.client = None;
+        }
+    }
+
+    /// Does the same as [`ApiClient::discard`] for a client that the server refused, at most once in [`REREAD`]: reading
+    /// credentials and certificates costs some milliseconds, and many namespaces may be refused.
+    pub(super) async fn discard_refused(&self, client: &ConnectedClient) {
+        let made = self.0.current.lock().await.made;
+        if made.is_none_or(|made| made.elapsed() >= REREAD) {
+            self.discard(client).await;
         }
     }
 
@@ -239,6 +299,7 @@ async fn build_client(config: &Config) -> Result<(kube::Client, http::Uri), Erro
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
+        .and_then(async |response| Ok::<_, BoxError>(tell_pause(response).await))
         .service(http);
     Ok((kube::Client::new(service, config.default_namespace), config.cluster_url))
 }

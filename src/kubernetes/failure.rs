@@ -13,6 +13,8 @@ pub(super) struct ApiFailure {
     pub(super) kind: FailureKind,
     /// The description for people.
     pub(super) text: String,
+    /// How long the server asked not to be asked again, if it did.
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// The kinds of failure, by what the client does next.
@@ -33,8 +35,12 @@ pub(super) enum FailureKind {
 }
 
 impl ApiFailure {
+    pub(super) fn of(kind: FailureKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), retry_after: None }
+    }
+
     pub(super) fn unreached(text: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Unreached, text: text.into() }
+        Self::of(FailureKind::Unreached, text)
     }
 
     pub(super) fn too_slow(what: &str, limit: Duration) -> Self {
@@ -43,7 +49,7 @@ impl ApiFailure {
 
     /// Returns the failure of credentials or files, before any request.
     pub(super) fn from_config_error(error: &Error) -> Self {
-        Self { kind: FailureKind::Forbidden, text: error.to_string() }
+        Self::of(FailureKind::Forbidden, error.to_string())
     }
 
     /// Returns the failure of a list or watch of this resource.
@@ -54,11 +60,9 @@ impl ApiFailure {
         match error {
             kube::Error::Api(status) => Self::from_status::<K>(&status, namespace),
             kube::Error::SerdeError(error) => {
-                Self { kind: FailureKind::Refused, text: format!("an answer that cannot be read: {error}") }
+                Self::of(FailureKind::Refused, format!("an answer that cannot be read: {error}"))
             }
-            kube::Error::Auth(error) => {
-                Self { kind: FailureKind::Forbidden, text: format!("credentials: {error}") }
-            }
+            kube::Error::Auth(error) => Self::of(FailureKind::Forbidden, format!("credentials: {error}")),
             error => Self::unreached(chain(&error)),
         }
     }
@@ -79,7 +83,10 @@ impl ApiFailure {
             400..=499 => (FailureKind::NotUnderstood, String::new()),
             _ => (FailureKind::Refused, String::new()),
         };
-        Self { kind, text: said + &advice }
+        let pause = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+        let retry_after =
+            (matches!(status.code, 429 | 503) && pause > 0).then(|| Duration::from_secs(pause.into()));
+        Self { kind, text: said + &advice, retry_after }
     }
 
     /// Returns whether the server had answered at all.

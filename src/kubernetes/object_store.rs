@@ -393,6 +393,11 @@ impl<T: WatchedObject> ObjectStore<T> {
         !self.subscribers.is_empty()
     }
 
+    /// Returns whether any group has a receiver.
+    pub(super) fn is_held(&self) -> bool {
+        self.subscribers.values().any(|sender| sender.receiver_count() > 0)
+    }
+
     fn group_state(&self, group: &GroupKey) -> GroupState<T> {
         match &self.sync {
             SyncState::Pending => GroupState::Pending,

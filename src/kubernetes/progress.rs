@@ -41,6 +41,8 @@ pub(super) enum Phase {
     Listing,
     Watching,
     Waiting,
+    /// It has given way to others.
+    Displaced,
 }
 
 impl WatchProgress {
@@ -69,6 +71,12 @@ impl WatchProgress {
         self.lists += 1;
         self.failures = 0;
         self.trouble = None;
+    }
+
+    /// Records that the watch has given way to others.
+    pub(super) fn displaced(&mut self) {
+        self.phase = Phase::Displaced;
+        self.lost.get_or_insert_with(Instant::now);
     }
 
     /// Records a message from the server.
@@ -104,6 +112,7 @@ impl WatchProgress {
                 Phase::Listing => "listing",
                 Phase::Watching => "watching",
                 Phase::Waiting => "waiting",
+                Phase::Displaced => "displaced",
             },
             "objects": store.len(),
             "lists": self.lists,

@@ -1,5 +1,6 @@
 //! One watch, as shared by the tasks that run it and save it, and by the table that describes it.
 
+use super::attempts::AttemptClass;
 use super::client::ApiClient;
 use super::metrics::Metrics;
 use super::object_store::{GroupFn, ObjectStore};
@@ -7,9 +8,11 @@ use super::progress::WatchProgress;
 use super::scope::Selector;
 use super::watched_object::WatchedObject;
 use kube::Resource as _;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 /// How long the first list may be silent before the snapshot is served in its place: a healthy server answers sooner.
@@ -28,6 +31,10 @@ pub(super) struct ResourceWatch<T> {
     inner: Mutex<WatchState<T>>,
     /// Notified after each message from the server that changed something.
     pub(super) changed: Notify,
+    /// Notified when a request asks for one of its names.
+    pub(super) wanted: Notify,
+    /// Whether it is wanted whatever requests ask for, because the configuration names it.
+    is_configured: AtomicBool,
 }
 
 /// The state of a watch, which its tasks change under one lock.
@@ -38,11 +45,18 @@ pub(super) struct WatchState<T> {
     pub(super) server: Option<Arc<str>>,
     /// The watch's share of the gauges.
     gauges: GaugeShare,
+    /// The time when one of its names was last asked for.
+    pub(super) last_wanted: Instant,
+    /// The time of the last failure.
+    pub(super) failed: Option<Instant>,
+    /// Ends the task that runs it, by its drop; none while no task does.
+    pub(super) run: Option<oneshot::Sender<Infallible>>,
 }
 
 /// The share that a watch has in the gauges of its resource. Its drop takes the share back.
 struct GaugeShare {
     metrics: Metrics,
+    running: i64,
     stale: i64,
     restored: i64,
     unreadable: i64,
@@ -50,24 +64,23 @@ struct GaugeShare {
 
 impl GaugeShare {
     fn new(metrics: Metrics) -> Self {
-        metrics.watches.add(1);
-        Self { metrics, stale: 0, restored: 0, unreadable: 0 }
+        Self { metrics, running: 0, stale: 0, restored: 0, unreadable: 0 }
     }
 
-    fn set(&mut self, stale: bool, restored: bool, unreadable: usize) {
-        let (stale, restored) = (i64::from(stale), i64::from(restored));
+    fn set(&mut self, running: bool, stale: bool, restored: bool, unreadable: usize) {
+        let (running, stale, restored) = (i64::from(running), i64::from(stale), i64::from(restored));
         let unreadable = unreadable.try_into().unwrap_or(i64::MAX);
+        self.metrics.watches.add(running - self.running);
         self.metrics.stale.add(stale - self.stale);
         self.metrics.restored.add(restored - self.restored);
         self.metrics.unreadable.add(unreadable - self.unreadable);
-        (self.stale, self.restored, self.unreadable) = (stale, restored, unreadable);
+        (self.running, self.stale, self.restored, self.unreadable) = (running, stale, restored, unreadable);
     }
 }
 
 impl Drop for GaugeShare {
     fn drop(&mut self) {
-        self.set(false, false, 0);
-        self.metrics.watches.add(-1);
+        self.set(false, false, false, 0);
     }
 }
 
@@ -81,12 +94,43 @@ impl<T: WatchedObject> ResourceWatch<T> {
     ) -> Self {
         let (store, progress, gauges) =
             (ObjectStore::new(group), WatchProgress::new(), GaugeShare::new(metrics.clone()));
-        let inner = Mutex::new(WatchState { store, progress, server: None, gauges });
-        Self { client, namespace, selector, metrics, inner, changed: Notify::new() }
+        let (last_wanted, failed, run) = (Instant::now(), None, None);
+        let inner = WatchState { store, progress, server: None, gauges, last_wanted, failed, run };
+        let (inner, is_configured) = (Mutex::new(inner), AtomicBool::new(false));
+        let (changed, wanted) = (Notify::new(), Notify::new());
+        Self { client, namespace, selector, metrics, inner, changed, wanted, is_configured }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, WatchState<T>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has it be wanted whatever requests ask for.
+    pub(super) fn set_configured(&self) {
+        self.is_configured.store(true, Relaxed);
+    }
+
+    /// Returns whether it is wanted whatever requests ask for.
+    pub(super) fn is_configured(&self) -> bool {
+        self.is_configured.load(Relaxed)
+    }
+
+    /// Notes that a request asks for one of its names.
+    pub(super) fn want(&self) {
+        self.lock().last_wanted = Instant::now();
+        self.wanted.notify_one();
+    }
+
+    /// Returns the class of its next attempt.
+    pub(super) fn attempt_class(&self) -> AttemptClass {
+        let inner = self.lock();
+        if self.is_configured() || inner.store.is_complete() {
+            AttemptClass::Renewal
+        } else if inner.failed.is_none() {
+            AttemptClass::First
+        } else {
+            AttemptClass::Refused
+        }
     }
 
     /// Returns the resource and the namespace in words: `endpointslices in default`.
@@ -118,7 +162,8 @@ impl<T: WatchedObject> WatchState<T> {
     /// Sets the gauges to the state of the watch.
     pub(super) fn update_gauges(&mut self) {
         let store = &self.store;
-        self.gauges.set(store.is_stale(), store.snapshot_time().is_some(), store.unreadable_count());
+        let (stale, restored) = (store.is_stale(), store.snapshot_time().is_some());
+        self.gauges.set(self.run.is_some(), stale, restored, store.unreadable_count());
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The state of a watch is the place in the program: [`WatchTask::run`] is the whole of it.
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, LONGEST, NextAttempt};
 use super::failure::{ApiFailure, FailureKind};
 use super::object_store::{ObjectStore, Objects, ReceivedObject};
 use super::progress::Phase;
@@ -18,7 +18,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// How long a watch lasts before the server ends it, in seconds: at least the first number, and up to the second more
 /// by chance, so that watches do not all begin anew at one time. It is short because a connection that died in
@@ -75,6 +75,7 @@ impl<T: WatchedObject> WatchTask<T> {
 
     /// Lists and watches; after each failure waits a while and begins anew, for ever.
     pub(super) async fn run(mut self) -> Infallible {
+        self.wait_after_last_run().await;
         let mut began = Instant::now();
         let mut failure = self.first_attempt().await;
         loop {
@@ -83,9 +84,45 @@ impl<T: WatchedObject> WatchTask<T> {
                 self.backoff.reset();
             }
             self.record_failure(&failure);
-            sleep(self.backoff.next(failure.reachability())).await;
+            let next = self.backoff.next(&failure);
+            self.wait_for_attempt(next).await;
             began = Instant::now();
             Err(failure) = self.attempt().await;
+        }
+    }
+
+    /// Waits until an attempt may follow the last one of an earlier run.
+    async fn wait_after_last_run(&self) {
+        let failed = self.watched.lock().failed;
+        if let Some(failed) = failed {
+            sleep_until(failed + LONGEST).await;
+        }
+    }
+
+    /// Waits for the time of the next attempt, which comes sooner when a request asks for it.
+    async fn wait_for_attempt(&self, NextAttempt { asked, unasked }: NextAttempt) {
+        if self.watched.is_configured() {
+            return sleep_until(asked).await;
+        }
+        let wanted = async {
+            self.watched.wanted.notified().await;
+            sleep_until(asked).await;
+        };
+        tokio::select! {
+            () = sleep_until(unasked) => {}
+            () = wanted => {}
+        }
+    }
+
+    /// Waits until the budget of the client allows an attempt.
+    async fn wait_for_budget(&self) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.watched.client.budget().acquire(self.watched.attempt_class()) => return,
+                // It waits again, before all that have waited longer.
+                () = self.watched.wanted.notified() => {}
+            }
         }
     }
 
@@ -121,12 +158,19 @@ impl<T: WatchedObject> WatchTask<T> {
     /// Connects, lists and watches until something fails.
     async fn attempt(&mut self) -> Result<Infallible, ApiFailure> {
         self.watched.lock().progress.phase = Phase::Connecting;
+        self.wait_for_budget().await;
         let client =
             self.watched.client.connect().await.map_err(|error| ApiFailure::from_config_error(&error))?;
         self.server = Some(Arc::clone(&client.server));
         let ended = self.list_and_watch(&client.kube).await;
-        if let Err(ApiFailure { kind: FailureKind::Unreached | FailureKind::Forbidden, .. }) = &ended {
-            self.watched.client.discard(&client).await;
+        match &ended {
+            Err(ApiFailure { kind: FailureKind::Unreached, .. }) => {
+                self.watched.client.discard(&client).await;
+            }
+            Err(ApiFailure { kind: FailureKind::Forbidden, .. }) => {
+                self.watched.client.discard_refused(&client).await;
+            }
+            _ => {}
         }
         ended
     }
@@ -147,6 +191,9 @@ impl<T: WatchedObject> WatchTask<T> {
                 (version, events)
             }
         };
+        if self.watched.lock().store.len() > 0 {
+            self.watched.client.budget().refund();
+        }
         loop {
             self.read_events(&mut events, &mut version).await?;
             events = self.open_watch(&api, Some(&version)).await?;
@@ -238,10 +285,8 @@ impl<T: WatchedObject> WatchTask<T> {
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.filter(|version| !version.is_empty());
-                let version = version.ok_or_else(|| ApiFailure {
-                    kind: FailureKind::Refused,
-                    text: "a list without a version, from which it cannot be watched".to_owned(),
-                })?;
+                let said = "a list without a version, from which it cannot be watched";
+                let version = version.ok_or_else(|| ApiFailure::of(FailureKind::Refused, said))?;
                 self.replace(objects);
                 return Ok(version);
             }
@@ -343,6 +388,7 @@ impl<T: WatchedObject> WatchTask<T> {
         let mut inner = self.watched.lock();
         let what = self.watched.description();
         let keeps_objects = inner.store.is_complete();
+        inner.failed = Some(Instant::now());
         inner.progress.failed(&what, failure, keeps_objects);
         let for_good = matches!(
             failure.kind,

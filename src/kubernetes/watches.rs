@@ -4,17 +4,20 @@ use super::client::{ApiClient, WatchDescriber};
 use super::metrics::Metrics;
 use super::object_store::{GroupFn, GroupKey};
 use super::resource_watch::ResourceWatch;
+use super::room::{WatchRoom, WatchScope};
 use super::save::{Saver, SnapshotTask};
-use super::scope::{MAX_WATCHES, Scope, Selector};
+#[cfg(doc)]
+use super::scope::MAX_WATCHES;
+use super::scope::{Scope, Selector};
 use super::watch_task::WatchTask;
 use super::watched_object::{GroupState, WatchedObject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How long a watch goes on without receivers: 60 s, or up to 10 s more.
@@ -34,12 +37,25 @@ struct WatchTable<T: WatchedObject> {
     group: GroupFn,
     metrics: Metrics,
     control: Handle,
-    /// The watches by namespace; the watch of all namespaces has none.
-    watches: Mutex<WatchMap<T>>,
+    room: Mutex<WatchRoom<T>>,
 }
 
-/// The running watches, by namespace.
-type WatchMap<T> = HashMap<Option<Arc<str>>, Arc<ResourceWatch<T>>>;
+/// The demand of requests for a name, which its namer passes on to the watch behind it.
+pub struct Demand(Arc<dyn Fn() + Send + Sync>);
+
+impl Demand {
+    /// Tells that requests ask for the name. Its watch tries sooner to reach the server, and has a better claim to be
+    /// among those that run.
+    pub fn pass_on(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Demand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Demand").finish_non_exhaustive()
+    }
+}
 
 impl<T: WatchedObject> Clone for Watches<T> {
     fn clone(&self) -> Self {
@@ -69,8 +85,8 @@ impl<T: WatchedObject> Watches<T> {
             let namespace = meta.namespace.as_deref().unwrap_or_default();
             Some((namespace.into(), group(meta)?.into()))
         };
-        let (group, control, watches) = (Arc::new(group), control.clone(), Mutex::default());
-        Self::from_table(WatchTable { client, scope, selector, group, metrics, control, watches })
+        let (group, control, room) = (Arc::new(group), control.clone(), Mutex::default());
+        Self::from_table(WatchTable { client, scope, selector, group, metrics, control, room })
     }
 
     /// Watches all objects of a resource in a namespace, or in all of them if there is none, as one group. The watch
@@ -83,17 +99,47 @@ impl<T: WatchedObject> Watches<T> {
         control: &Handle,
     ) -> watch::Receiver<GroupState<T>> {
         let nowhere = || -> GroupKey { ("".into(), "".into()) };
-        let (group, control, watches) =
+        let (group, control, room) =
             (Arc::new(move |_: &ObjectMeta| Some(nowhere())), control.clone(), Mutex::default());
         let (scope, selector) = (Scope::Cluster, Selector::All);
-        let watches =
-            Self::from_table(WatchTable { client, scope, selector, group, metrics, control, watches });
-        watches.join_watch(namespace.map(Into::into), nowhere())
+        let watches = Self::from_table(WatchTable { client, scope, selector, group, metrics, control, room });
+        let (watched, receiver) = watches.join_watch(namespace.map(Into::into), nowhere());
+        watched.set_configured();
+        receiver
     }
 
-    /// Watches the objects of a group in a namespace, and starts the watch of that namespace if it does not run. It
-    /// goes on while there is a receiver, and for [`IDLE`] after.
+    /// Watches the objects of a group in a namespace that the configuration names, and starts the watch of that
+    /// namespace if it does not run. It goes on while there is a receiver, and for [`IDLE`] after.
     pub fn watch_group(&self, namespace: &Arc<str>, group: &Arc<str>) -> watch::Receiver<GroupState<T>> {
+        let (watched, receiver) = self.join_group(namespace, group);
+        watched.set_configured();
+        receiver
+    }
+
+    /// Does the same as [`Watches::watch_group`] for a namespace that a request names. Whether requests still ask for it
+    /// is told through the [`Demand`].
+    ///
+    /// When [`MAX_WATCHES`] other namespaces are watched, one that is wanted less gives way. Without such a one, the
+    /// group is [failed](GroupState::Failed) until there is room.
+    pub fn watch_wanted_group(
+        &self,
+        namespace: &Arc<str>,
+        group: &Arc<str>,
+    ) -> (watch::Receiver<GroupState<T>>, Demand) {
+        let (watched, receiver) = self.join_group(namespace, group);
+        let table = Arc::clone(&self.0);
+        let demand = move || {
+            watched.want();
+            WatchTable::start_if_displaced(&table, &watched);
+        };
+        (receiver, Demand(Arc::new(demand)))
+    }
+
+    fn join_group(
+        &self,
+        namespace: &Arc<str>,
+        group: &Arc<str>,
+    ) -> (Arc<ResourceWatch<T>>, watch::Receiver<GroupState<T>>) {
         let scope = match self.0.scope {
             Scope::Namespace => Some(Arc::clone(namespace)),
             Scope::Cluster => None,
@@ -102,24 +148,29 @@ impl<T: WatchedObject> Watches<T> {
     }
 
     /// Subscribes to a group in the watch of a namespace, or of all of them, and starts that watch if it does not
-    /// run.
-    fn join_watch(&self, scope: Option<Arc<str>>, key: GroupKey) -> watch::Receiver<GroupState<T>> {
-        let mut watches = self.0.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watched) = watches.get(&scope) {
-            return watched.lock().store.subscribe(key);
-        }
-        if watches.len() >= MAX_WATCHES {
-            let reason = format!("more than {MAX_WATCHES} namespaces are watched: use `watch: cluster`");
-            return watch::channel(GroupState::Failed(reason.into())).1;
-        }
-        let WatchTable { client, selector, group, metrics, .. } = &*self.0;
-        let (client, selector, metrics) = (client.clone(), selector.clone(), metrics.clone());
-        let watched = ResourceWatch::new(client, scope.clone(), selector, Arc::clone(group), metrics);
-        let watched = Arc::new(watched);
+    /// run and there is room.
+    fn join_watch(
+        &self,
+        scope: WatchScope,
+        key: GroupKey,
+    ) -> (Arc<ResourceWatch<T>>, watch::Receiver<GroupState<T>>) {
+        let table = &self.0;
+        let mut room = table.lock();
+        let watched = match room.get(&scope) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let (client, selector, metrics) =
+                    (table.client.clone(), table.selector.clone(), table.metrics.clone());
+                let group = Arc::clone(&table.group);
+                let new = Arc::new(ResourceWatch::new(client, scope.clone(), selector, group, metrics));
+                room.insert(scope, Arc::clone(&new));
+                new
+            }
+        };
         let receiver = watched.lock().store.subscribe(key);
-        watches.insert(scope.clone(), Arc::clone(&watched));
-        self.0.control.spawn(run_watch(Arc::clone(&self.0), scope, watched));
-        receiver
+        watched.want();
+        WatchTable::start(table, &mut room, &watched);
+        (watched, receiver)
     }
 
     /// Describes each watch, for people: `{"endpointslices in default": {"state": "watching", ...}}`.
@@ -137,33 +188,57 @@ impl<T: WatchedObject> Watches<T> {
 
 impl<T: WatchedObject> WatchDescriber for WatchTable<T> {
     fn describe(&self) -> Map<String, Value> {
-        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         let describe = |watched: &Arc<ResourceWatch<T>>| {
             let inner = watched.lock();
             (watched.description(), inner.progress.json(&inner.store))
         };
-        watches.values().map(describe).collect()
+        self.lock().iter().map(describe).collect()
     }
 }
 
 impl<T: WatchedObject> WatchTable<T> {
-    /// Removes a watch; returns false if it has a receiver again.
-    fn forget(&self, scope: &Option<Arc<str>>, watched: &ResourceWatch<T>) -> bool {
-        // New receivers are made under the same lock.
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        let unheld = !watched.lock().store.sweep();
-        if unheld {
-            watches.remove(scope);
+    fn lock(&self) -> MutexGuard<'_, WatchRoom<T>> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a watch, if it does not run and there is room.
+    fn start(table: &Arc<Self>, room: &mut WatchRoom<T>, watched: &Arc<ResourceWatch<T>>) {
+        if watched.lock().run.is_some() || !room.make_room(watched) {
+            return;
         }
-        unheld
+        let (run, ended) = oneshot::channel();
+        let mut inner = watched.lock();
+        inner.run = Some(run);
+        inner.update_gauges();
+        room.count_started();
+        table.control.spawn(run_watch(Arc::clone(table), Arc::clone(watched), ended));
+    }
+
+    /// Starts a watch that has given way to others and is wanted again.
+    fn start_if_displaced(table: &Arc<Self>, watched: &Arc<ResourceWatch<T>>) {
+        if watched.lock().run.is_none() {
+            Self::start(table, &mut table.lock(), watched);
+        }
+    }
+
+    /// Removes a watch, and starts one that waits for room in its place; returns false if it is still needed.
+    fn forget(table: &Arc<Self>, watched: &ResourceWatch<T>) -> bool {
+        // New receivers are made under the same lock.
+        let mut room = table.lock();
+        let is_over = room.forget(&watched.namespace, watched);
+        if is_over && let Some(next) = room.next_waiting() {
+            tracing::info!("{}: there is room for it again", next.description());
+            Self::start(table, &mut room, &next);
+        }
+        is_over
     }
 }
 
-/// Runs a watch until it has had no receiver for a while.
+/// Runs a watch until it has had no receiver for a while, or has to give way to another.
 async fn run_watch<T: WatchedObject>(
     table: Arc<WatchTable<T>>,
-    scope: Option<Arc<str>>,
     watched: Arc<ResourceWatch<T>>,
+    displaced: oneshot::Receiver<Infallible>,
 ) {
     let saver = Saver::new(&watched);
     let mut saving = saver.clone().map(SnapshotTask::new);
@@ -176,7 +251,7 @@ async fn run_watch<T: WatchedObject>(
             let now = sweeps.tick().await;
             if watched.lock().store.sweep() {
                 last_needed = now;
-            } else if now.duration_since(last_needed) >= IDLE && table.forget(&scope, &watched) {
+            } else if now.duration_since(last_needed) >= IDLE && WatchTable::forget(&table, &watched) {
                 return;
             }
         }
@@ -191,8 +266,12 @@ async fn run_watch<T: WatchedObject>(
         never = task.run() => match never {},
         never = save => match never {},
         () = idle => {}
+        Err(_) = displaced => {}
     }
     if let Some(saving) = &mut saving {
         saving.finish().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,20 +95,22 @@ impl Namer for KubernetesNamer {
         let (writer, answer) = Answer::pending();
         let id = self.prefix.concat(&name.elems);
         let publisher = AnswerPublisher::new(id, path.skip(name.elems.len()), writer);
-        let publisher = NamePublisher { publisher, entry: self.names.join(path.clone()) };
-        let (control, label) = (&self.cluster.control, self.labelled(&name));
+        let mut publisher = NamePublisher::new(publisher, self.names.join(path.clone()));
+        let (control, label) = (&self.cluster.control, self.labelled(&name, &mut publisher));
         let (namespace, group) = (Arc::clone(&name.namespace), Arc::clone(&name.service));
-        let service = self.watch_service(name);
+        let service = self.watch_service(name, &mut publisher);
         match self.source {
             EndpointSource::External => {
                 control.spawn(load_balancer::publish_load_balancer(publisher, service, self.dns.clone()));
             }
             EndpointSource::Pods(EndpointsApi::Slices) => {
-                let slices = self.cluster.slices.watch_group(&namespace, &group);
+                let (slices, demand) = self.cluster.slices.watch_wanted_group(&namespace, &group);
+                publisher.add_demand(demand);
                 control.spawn(endpoints::publish_endpoints(publisher, service, label, slices));
             }
             EndpointSource::Pods(EndpointsApi::Endpoints) => {
-                let endpoints = self.cluster.endpoints.watch_group(&namespace, &group);
+                let (endpoints, demand) = self.cluster.endpoints.watch_wanted_group(&namespace, &group);
+                publisher.add_demand(demand);
                 control.spawn(endpoints::publish_endpoints(publisher, service, label, endpoints));
             }
         }
@@ -129,20 +131,22 @@ impl Namer for KubernetesNamer {
 
 impl KubernetesNamer {
     /// Watches the service of a name.
-    fn watch_service(&self, name: ServiceName) -> WatchedService {
-        let known = self.cluster.services.watch_group(&name.namespace, &name.service);
+    fn watch_service(&self, name: ServiceName, publisher: &mut NamePublisher) -> WatchedService {
+        let (known, demand) = self.cluster.services.watch_wanted_group(&name.namespace, &name.service);
+        publisher.add_demand(demand);
         let label = self.label.as_ref().map(|label| Arc::clone(&label.key));
         let external = ExternalName::new(self.external_names, self.dns.clone());
         WatchedService { name, label, known, external }
     }
 
     /// Watches the pods whose label has the value of the name.
-    fn labelled(&self, name: &ServiceName) -> Option<endpoints::LabelledPods> {
+    fn labelled(&self, name: &ServiceName, publisher: &mut NamePublisher) -> Option<endpoints::LabelledPods> {
         if self.source == EndpointSource::External {
             return None;
         }
         let (label, value) = (self.label.as_ref()?, name.value.as_ref()?);
-        let pods = label.pods.watch_group(&name.namespace, value);
+        let (pods, demand) = label.pods.watch_wanted_group(&name.namespace, value);
+        publisher.add_demand(demand);
         Some(endpoints::LabelledPods { key: Arc::clone(&label.key), value: Arc::clone(value), pods })
     }
 }

@@ -113,6 +113,17 @@ impl AnswerPublisher {
         }
     }
 
+    /// Waits until a request looks at the answer, or returns at once when one did since this was last called. Dropping
+    /// the future loses nothing.
+    pub(super) async fn demanded(&self) {
+        self.writer.demanded().await;
+    }
+
+    /// Returns whether the state is known, and up to date.
+    pub(super) const fn is_settled(&self) -> bool {
+        matches!(self.published, PublishedState::Leaf { stale: false } | PublishedState::Neg { stale: false })
+    }
+
     /// Returns whether the published state is only the last good one.
     pub(super) const fn is_stale(&self) -> bool {
         matches!(self.published, PublishedState::Leaf { stale: true } | PublishedState::Neg { stale: true })

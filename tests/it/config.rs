@@ -38,7 +38,7 @@ const CASES: &[Case] = &[
                 1,
                 1,
                 "router",
-                "unknown key: did you mean `routers`? Known here: routers, namers, telemetry, admin, sandboxes, workers, usage",
+                "unknown key: did you mean `routers`? Known here: routers, namers, telemetry, admin, sandboxes, kubernetes, workers, usage",
             ),
             (1, 1, "", "there are no routers"),
         ],

@@ -39,6 +39,7 @@ mod loopback;
 mod matrix;
 mod name_laws;
 mod name_properties;
+mod namespaces;
 mod naming_live;
 mod outcomes;
 mod override_limits;

@@ -21,6 +21,8 @@ pub(super) const SECTIONS: &[Section] = &[
             list("telemetry", Inside, "telemeter"),
             one("admin", Works, "admin"),
             value_or_one("sandboxes", Works, "sandboxes"),
+            // Not in Linkerd 1, which asked as often as it liked.
+            one("kubernetes", Works, "kubernetes"),
             // Not in Linkerd 1, which had `admin.workerThreads` for the admin server alone.
             key("workers", Works),
             key("usage", NoEffect(NO_REPORT)),
@@ -45,6 +47,7 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
         ],
     ),
+    section("kubernetes", &[key("watchAttemptsPerSecond", Works)]),
     section(
         "sandboxes",
         &[

@@ -7,18 +7,30 @@ use super::resolve::resolve;
 use super::service::KubernetesService;
 use super::service_name::Port;
 use super::slice::Slices;
-use crate::kubernetes::{GroupState, GroupView, Lost};
+use crate::kubernetes::{Demand, GroupState, GroupView, Lost};
 use crate::namer::publisher::{AnswerPublisher, NameState};
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// How often at most the watches of a name are told that requests ask for it, while its state is not known or old.
+const URGENT: Duration = Duration::from_secs(1);
+
+/// How often at most they are told while all is well.
+const USUAL: Duration = Duration::from_secs(30);
 
 /// The publisher of one name: its answer, and its entry in the list for people.
 #[derive(Debug)]
 pub(super) struct NamePublisher {
     pub(super) publisher: AnswerPublisher,
-    pub(super) entry: NameEntry,
+    entry: NameEntry,
+    /// The watches behind the name.
+    demands: Vec<Demand>,
+    /// The time from which on the watches are told of a request.
+    quiet_until: Instant,
 }
 
 /// The pods with one value of a label.
@@ -30,6 +42,29 @@ pub(super) struct LabelledPods {
 }
 
 impl NamePublisher {
+    /// Makes the publisher of a name with no watch behind it yet.
+    pub(super) fn new(publisher: AnswerPublisher, entry: NameEntry) -> Self {
+        Self { publisher, entry, demands: Vec::new(), quiet_until: Instant::now() }
+    }
+
+    /// Has a watch be told that requests ask for the name.
+    pub(super) fn add_demand(&mut self, demand: Demand) {
+        self.demands.push(demand);
+    }
+
+    /// Waits until requests ask for the name and its watches should be told. Dropping the future loses nothing.
+    pub(super) async fn demanded(&self) {
+        sleep_until(self.quiet_until).await;
+        self.publisher.demanded().await;
+    }
+
+    /// Tells the watches that requests ask for the name.
+    pub(super) fn pass_demand_on(&mut self) {
+        let pause = if self.publisher.is_settled() { USUAL } else { URGENT };
+        self.quiet_until = Instant::now() + pause;
+        self.demands.iter().for_each(Demand::pass_on);
+    }
+
     /// Returns the service of the name as it is now. When it has come to stand for something else, forgets what was
     /// published.
     pub(super) fn update(&mut self, service: &mut WatchedService) -> GroupState<KubernetesService> {
@@ -81,9 +116,13 @@ pub(super) async fn publish_endpoints<T: Slices>(
             () = service.external.changed() => Ok(()),
             changed = slices.changed() => changed,
             changed = pods => changed,
+            () = publisher.demanded() => {
+                publisher.pass_demand_on();
+                Ok(())
+            }
             () = publisher.publisher.released() => return,
         };
-        // A watch that was refused does not change any more.
+        // The end of the process.
         if changed.is_err() {
             publisher.publisher.released().await;
             return;

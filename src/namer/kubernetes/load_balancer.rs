@@ -30,12 +30,13 @@ pub(super) async fn publish_load_balancer(
         publisher.publish(state, before);
         tokio::select! {
             changed = service.known.changed() => if changed.is_err() {
-                // A watch that was refused does not change any more.
+                // The end of the process.
                 publisher.publisher.released().await;
                 return;
             },
             () = hosts.changed() => {}
             () = service.external.changed() => {}
+            () = publisher.demanded() => publisher.pass_demand_on(),
             () = publisher.publisher.released() => return,
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Manners {
     pub(crate) refuses_watches: Option<u16>,
     /// Answers everything about this resource with 403.
     pub(crate) refuses_resource: Option<&'static str>,
+    /// Answers everything about namespaces that begin so with 403.
+    pub(crate) refuses_namespaces: Option<&'static str>,
     /// How long the answer to a watch is on its way. Watches then end after the time that was asked for.
     pub(crate) way: Option<Duration>,
     /// Answers everything that would write with this status.
@@ -74,6 +76,7 @@ impl Default for Manners {
             refuses: None,
             refuses_watches: None,
             refuses_resource: None,
+            refuses_namespaces: None,
             way: None,
             refuses_writes: None,
             token: None,
@@ -285,7 +288,8 @@ fn answer(shared: &Shared, request: &Message, target: &str) -> Answer {
     let authorized = manners.token.is_none_or(|token| {
         request.field("authorization").is_some_and(|sent| sent == format!("Bearer {token}"))
     });
-    let is_refused = manners.refuses_resource.is_some_and(|resource| question.is_of(resource));
+    let is_refused = manners.refuses_resource.is_some_and(|resource| question.is_of(resource))
+        || manners.refuses_namespaces.is_some_and(|prefix| question.is_in(prefix));
     let refused = manners.refuses.or(manners.refuses_watches.filter(|_| question.watch));
     let refused = refused.or(is_refused.then_some(403));
     match refused {

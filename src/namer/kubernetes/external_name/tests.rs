@@ -65,7 +65,7 @@ impl Scene {
         let name = ServiceName::of(&path, None, label.is_some()).unwrap();
         let (writer, answer) = Answer::pending();
         let publisher = AnswerPublisher::new(name.elems.clone(), Path::empty(), writer);
-        let publisher = NamePublisher { publisher, entry: NameTable::default().join(path) };
+        let publisher = NamePublisher::new(publisher, NameTable::default().join(path));
         let (services, known) = watch::channel(GroupState::Pending);
         let external = ExternalName::new(is_followed, dns.dns());
         let service = WatchedService { name, label, known, external };

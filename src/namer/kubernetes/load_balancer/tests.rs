@@ -37,7 +37,7 @@ fn start(
     let name = ServiceName::of(&path, None, label.is_some()).unwrap();
     let (writer, answer) = Answer::pending();
     let publisher = AnswerPublisher::new(name.elems.clone(), Path::empty(), writer);
-    let publisher = NamePublisher { publisher, entry: NameTable::default().join(path) };
+    let publisher = NamePublisher::new(publisher, NameTable::default().join(path));
     let (sender, services) = watch::channel(GroupState::Pending);
     let (label, external) = (label.map(Arc::from), ExternalName::new(false, dns.dns()));
     let service = WatchedService { name, label, known: services, external };

@@ -115,6 +115,11 @@ impl Question {
         }
     }
 
+    /// Whether it asks about a namespace that begins so.
+    pub(super) fn is_in(&self, prefix: &str) -> bool {
+        self.namespace.as_ref().is_some_and(|namespace| namespace.starts_with(prefix))
+    }
+
     /// Whether it asks for this resource.
     pub(super) fn is_of(&self, plural: &str) -> bool {
         self.plural == plural
