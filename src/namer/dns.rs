@@ -12,6 +12,7 @@ mod resolver;
 mod routes;
 mod server;
 mod table;
+mod turns;
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -53,14 +54,14 @@ impl Dns {
     fn of(resolver: Resolver, control: &Handle) -> Self {
         let resolver = Arc::new(resolver);
         let asked = Arc::clone(&resolver);
-        let hosts = DnsTable::new(control, move |name, is_urgent| {
+        let hosts = DnsTable::new(control, move |name, reason| {
             let resolver = Arc::clone(&asked);
-            Box::pin(async move { resolver.addresses(&name, is_urgent).await })
+            Box::pin(async move { resolver.addresses(&name, reason).await })
         });
         let asked = Arc::clone(&resolver);
-        let services = DnsTable::new(control, move |name, _| {
+        let services = DnsTable::new(control, move |name, reason| {
             let resolver = Arc::clone(&asked);
-            Box::pin(async move { resolver.services(&name).await })
+            Box::pin(async move { resolver.services(&name, reason).await })
         });
         Self { resolver, hosts, services }
     }

@@ -67,3 +67,37 @@ async fn a_dns_server_that_fails_is_no_reason_to_fall_back() {
     assert!(refused.text().contains("looking up _http._tcp.web.test."), "{}", refused.text());
     app.stop().await;
 }
+
+#[tokio::test(flavor = "local")]
+async fn names_under_a_zone_that_does_not_answer_hold_up_no_other() {
+    let v1 = Service::saying("v1").await;
+    let dns = DnsServer::start().await;
+    dns.silence("silent.test.");
+    dns.says("a.test. A", "1 127.0.0.1");
+    for name in ["web", "late"] {
+        dns.says(&format!("{name}.test. SRV"), &format!("1 1 5 {} a.test.", v1.address().port()));
+    }
+    let namers = format!(
+        "namers: [{{kind: io.l5d.dnssrv, prefix: /srv, dnsHosts: ['{}'], domain: test, refreshIntervalSeconds: 1}}]\n",
+        dns.address()
+    );
+    let app = TestApp::start(&(one_router("/svc => /#/srv", "") + &namers)).await;
+    let mut customer = app.client().await;
+    assert_eq!(customer.get("web", "").await.text(), "v1");
+    let mut waiting = Vec::new();
+    for at in 0..100 {
+        let mut hostile = app.client().await;
+        hostile.send(&format!("GET / HTTP/1.1\r\nHost: h{at}.silent\r\n\r\n")).await;
+        waiting.push(hostile);
+    }
+    until("the zone is asked", async || {
+        customer.get("web", "").await.assert_status(200);
+        dns.asked().iter().any(|asked| asked.contains("silent"))
+    })
+    .await;
+    // No time has to pass for it: no question under the zone ends before 5 s.
+    assert_eq!(customer.get("late", "").await.text(), "v1", "a name that was never asked for");
+    assert_eq!(customer.get("web", "").await.text(), "v1");
+    drop(waiting);
+    app.stop_in_time().await;
+}

@@ -7,6 +7,7 @@
 use super::routes::{has_route, reachable};
 use super::server::{DnsServer, DnsServerHost};
 use super::table::DnsReply;
+use super::turns::{QueryTurns, QuestionClass};
 use futures_util::future::select;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
@@ -22,15 +23,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
-/// How many queries run at one time.
-const MAX_QUERIES: usize = 32;
-
 /// How long one query may take, retries included: less than the binding of a name may take, so that its error is shown.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long a query holds its place among those that are asked at once: a zone that is silent must not hold up others.
+const PLACE_TIME: Duration = Duration::from_secs(1);
 
 /// How long the addresses of one family wait for the other where requests wait: RFC 8305 3 calls it the resolution delay.
 const OTHER_FAMILY_WAIT: Duration = Duration::from_millis(50);
@@ -60,7 +61,7 @@ pub(super) struct Resolver {
     source: ServerSource,
     /// The client made from the source, and the time at which it was made.
     current: Mutex<Option<(Instant, Arc<DnsClient>)>>,
-    permits: Semaphore,
+    turns: QueryTurns,
     query_timeout: Duration,
     has_route: fn(IpAddr) -> bool,
 }
@@ -83,6 +84,31 @@ pub(super) struct DnsClient {
     ndots: usize,
     /// hickory's client, or the reason why there is none.
     lookups: Result<TokioResolver, String>,
+}
+
+/// The reason for which a name is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AskReason {
+    /// Nothing is known of it, and requests wait.
+    First,
+    /// It had records, which are renewed.
+    Refresh,
+    /// It is that of a DNS server, without which nothing can be asked.
+    Server,
+}
+
+impl AskReason {
+    /// Returns whether requests wait.
+    const fn is_urgent(self) -> bool {
+        matches!(self, Self::First | Self::Server)
+    }
+
+    const fn class(self) -> QuestionClass {
+        match self {
+            Self::First => QuestionClass::First,
+            Self::Refresh | Self::Server => QuestionClass::Known,
+        }
+    }
 }
 
 /// The result of one query.
@@ -127,15 +153,15 @@ impl Resolver {
 
     /// Makes a resolver for a source.
     fn of(source: ServerSource, has_route: fn(IpAddr) -> bool) -> Self {
-        let permits = Semaphore::new(MAX_QUERIES);
-        Self { source, current: Mutex::default(), permits, query_timeout: QUERY_TIMEOUT, has_route }
+        let (current, turns) = (Mutex::default(), QueryTurns::default());
+        Self { source, current, turns, query_timeout: QUERY_TIMEOUT, has_route }
     }
 
     /// Asks for the addresses of a host, A and AAAA: first the hosts file, then DNS under each name that the host may
     /// have. The first name with addresses decides.
     ///
-    /// An urgent question, for which requests wait, is answered soon after one family has addresses.
-    pub(super) async fn addresses(&self, host: &str, is_urgent: bool) -> DnsReply<IpAddr> {
+    /// A question for which requests wait is answered soon after one family has addresses.
+    pub(super) async fn addresses(&self, host: &str, reason: AskReason) -> DnsReply<IpAddr> {
         let client = match self.client().await {
             Ok(client) => client,
             Err(reason) => return DnsReply::Failed(reason),
@@ -150,7 +176,7 @@ impl Resolver {
         let mut trouble = None;
         let mut life = Duration::MAX;
         for candidate in client.candidates(&name) {
-            match self.query_both_families(&client, &candidate, is_urgent).await {
+            match self.query_both_families(&client, &candidate, reason).await {
                 QueryResult::Records(records, life) => {
                     let addresses = records.iter().filter_map(RData::ip_addr).collect();
                     return DnsReply::Records(reachable(addresses, self.has_route), life);
@@ -165,7 +191,7 @@ impl Resolver {
     }
 
     /// Asks for the targets of a service: of its SRV records, those with the lowest priority.
-    pub(super) async fn services(&self, service: &str) -> DnsReply<SrvTarget> {
+    pub(super) async fn services(&self, service: &str, reason: AskReason) -> DnsReply<SrvTarget> {
         let client = match self.client().await {
             Ok(client) => client,
             Err(reason) => return DnsReply::Failed(reason),
@@ -176,7 +202,7 @@ impl Resolver {
         };
         name.set_fqdn(true);
         for _ in 0..MAX_ALIASES {
-            let missing = match self.query(&client, &name, RecordType::SRV).await {
+            let missing = match self.query(&client, &name, RecordType::SRV, reason).await {
                 QueryResult::Records(records, life) => {
                     let records = records.into_iter().filter_map(|data| match data {
                         RData::SRV(record) => Some(record),
@@ -190,7 +216,7 @@ impl Resolver {
                 }
             };
             // When the service is an alias, hickory looks for the SRV records of its target: follow the alias here.
-            match self.query(&client, &name, RecordType::CNAME).await {
+            match self.query(&client, &name, RecordType::CNAME, reason).await {
                 QueryResult::Records(records, _) => match alias(&records) {
                     Some(alias) => name = alias,
                     None => return DnsReply::Missing(missing),
@@ -205,12 +231,12 @@ impl Resolver {
     }
 
     /// Asks for A and AAAA at one time. One family is enough; a host is missing only when both families are.
-    async fn query_both_families(&self, client: &DnsClient, name: &Name, is_urgent: bool) -> QueryResult {
-        let v4 = pin!(self.query(client, name, RecordType::A));
-        let v6 = pin!(self.query(client, name, RecordType::AAAA));
+    async fn query_both_families(&self, client: &DnsClient, name: &Name, reason: AskReason) -> QueryResult {
+        let v4 = pin!(self.query(client, name, RecordType::A, reason));
+        let v6 = pin!(self.query(client, name, RecordType::AAAA, reason));
         let (first, second) = select(v4, v6).await.into_inner();
         let second = match first {
-            QueryResult::Records(..) if is_urgent => timeout(OTHER_FAMILY_WAIT, second)
+            QueryResult::Records(..) if reason.is_urgent() => timeout(OTHER_FAMILY_WAIT, second)
                 .await
                 .unwrap_or_else(|_| QueryResult::Silent("the other family was not waited for".to_owned())),
             _ => second.await,
@@ -241,14 +267,27 @@ impl Resolver {
     }
 
     /// Asks one question.
-    async fn query(&self, client: &DnsClient, name: &Name, kind: RecordType) -> QueryResult {
+    async fn query(
+        &self,
+        client: &DnsClient,
+        name: &Name,
+        kind: RecordType,
+        reason: AskReason,
+    ) -> QueryResult {
         let lookups = match &client.lookups {
             Ok(lookups) => lookups,
             Err(reason) => return QueryResult::Silent(reason.clone()),
         };
-        // The semaphore is never closed; without a permit the question is asked all the same.
-        let _permit = self.permits.acquire().await;
-        match timeout(self.query_timeout, lookups.lookup(name.clone(), kind)).await {
+        let mut turn = self.turns.begin(name, reason.class()).await;
+        let mut reply = pin!(timeout(self.query_timeout, lookups.lookup(name.clone(), kind)));
+        let reply = match timeout(PLACE_TIME, &mut reply).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                turn.give_place_back();
+                reply.await
+            }
+        };
+        match reply {
             Err(_) => QueryResult::Silent(format!("no answer within {} s", self.query_timeout.as_secs())),
             Ok(Ok(lookup)) => {
                 let life = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or_default();
@@ -306,7 +345,7 @@ fn addresses_of_servers<'a>(
         for DnsServer { host, port } in servers {
             match host {
                 DnsServerHost::Address(ip) => found.push(SocketAddr::new(*ip, *port)),
-                DnsServerHost::Name(name) => match system.addresses(name, true).await {
+                DnsServerHost::Name(name) => match system.addresses(name, AskReason::Server).await {
                     DnsReply::Records(addresses, _) => {
                         found.extend(addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)));
                     }

@@ -1,5 +1,6 @@
 //! The DNS answers in use, each kept fresh by a task of its own.
 
+use super::resolver::AskReason;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,9 +64,8 @@ pub(in crate::namer) enum DnsState<T> {
     Failed(Arc<str>),
 }
 
-/// A function that asks for a name; the second argument says whether the question is urgent, because nothing was known of
-/// the name yet.
-type AskFn<T> = dyn Fn(Arc<str>, bool) -> DnsReplyFuture<T> + Send + Sync;
+/// A function that asks for a name, for a reason.
+type AskFn<T> = dyn Fn(Arc<str>, AskReason) -> DnsReplyFuture<T> + Send + Sync;
 
 /// A future reply.
 type DnsReplyFuture<T> = Pin<Box<dyn Future<Output = DnsReply<T>> + Send>>;
@@ -87,10 +87,10 @@ impl<T> Clone for DnsTable<T> {
 }
 
 impl<T: Clone + Ord + Send + Sync + 'static> DnsTable<T> {
-    /// Makes an empty table that asks through `ask`, in tasks on `control`. The first question for a name is urgent.
+    /// Makes an empty table that asks through `ask`, in tasks on `control`.
     pub(super) fn new(
         control: &Handle,
-        ask: impl Fn(Arc<str>, bool) -> DnsReplyFuture<T> + Send + Sync + 'static,
+        ask: impl Fn(Arc<str>, AskReason) -> DnsReplyFuture<T> + Send + Sync + 'static,
     ) -> Self {
         let entries = Mutex::default();
         Self(Arc::new(DnsTableInner { ask: Box::new(ask), control: control.clone(), entries }))
@@ -131,8 +131,9 @@ async fn refresh<T: Clone + Ord>(
     let mut failures = 0;
     loop {
         let step = async {
-            let is_urgent = !matches!(&*sender.borrow(), DnsState::Found { .. });
-            let reply = (table.ask)(Arc::clone(&question.name), is_urgent).await;
+            let is_known = matches!(&*sender.borrow(), DnsState::Found { .. });
+            let reason = if is_known { AskReason::Refresh } else { AskReason::First };
+            let reply = (table.ask)(Arc::clone(&question.name), reason).await;
             let pause = pause(&question, &reply, failures);
             failures = if matches!(reply, DnsReply::Failed(_)) { failures + 1 } else { 0 };
             update(&question.name, &sender, reply);

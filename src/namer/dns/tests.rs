@@ -5,6 +5,7 @@ mod server;
 
 use self::server::DnsServer;
 
+use super::resolver::AskReason;
 use super::resolver::DnsClient;
 use super::table::{DnsReply, DnsTable};
 use super::{Dns, Resolver, SrvTarget};
@@ -105,12 +106,12 @@ fn show<T: Ord>(reply: DnsReply<T>, record: fn(&T) -> String) -> String {
 }
 
 async fn addresses(resolver: &Resolver, host: &str) -> String {
-    show(resolver.addresses(host, false).await, ToString::to_string)
+    show(resolver.addresses(host, AskReason::Refresh).await, ToString::to_string)
 }
 
 async fn services(resolver: &Resolver, service: &str) -> String {
     let record = |SrvTarget { target, port, weight }: &SrvTarget| format!("{target}:{port}*{weight}");
-    show(resolver.services(service).await, record)
+    show(resolver.services(service, AskReason::Refresh).await, record)
 }
 
 #[tokio::test]
@@ -199,12 +200,13 @@ async fn where_requests_wait_one_family_does_not_wait_for_the_other() {
         ("six.", "2001:db8::1 0"),
         ("both.", "10.0.0.1,2001:db8::1 20"),
     ] {
-        let reply = tokio::time::timeout(Duration::from_secs(20), patient.addresses(host, true)).await;
+        let reply =
+            tokio::time::timeout(Duration::from_secs(20), patient.addresses(host, AskReason::First)).await;
         assert_eq!(show(reply.expect("it does not wait"), ToString::to_string), expected, "{host}");
     }
     let resolver = server.resolver("", &[], |_| true);
     assert_eq!(addresses(&resolver, "four.").await, "10.0.0.1 0", "no request waits");
-    let failed = show(resolver.addresses("none.", true).await, ToString::to_string);
+    let failed = show(resolver.addresses("none.", AskReason::First).await, ToString::to_string);
     assert!(failed.starts_with("failed: "), "one family that is not known is waited for: {failed}");
 }
 
@@ -302,6 +304,40 @@ async fn servers_by_name_are_looked_up_by_the_system() {
 async fn the_configuration_of_the_system_is_read() {
     // Whatever it says: this name is answered without servers (RFC 6761).
     let resolver = Resolver::of_system();
-    let reply = resolver.addresses("x.localhost.", true).await;
+    let reply = resolver.addresses("x.localhost.", AskReason::First).await;
     assert!(!matches!(reply, DnsReply::Missing(_)), "{reply:?}");
+}
+
+#[tokio::test]
+async fn zones_that_do_not_answer_hold_up_no_other() {
+    const LONG: Duration = Duration::from_secs(600);
+    let server = DnsServer::start().await;
+    server.silence("silent.test.");
+    server.says("web.test. A", "30 10.0.0.1");
+    let client = server.client("", &[], LONG);
+    let resolver = Arc::new(Resolver::of_client(client, LONG, |_| true));
+    let mut silent = tokio::task::JoinSet::new();
+    let mut ask = |host: String| {
+        let resolver = Arc::clone(&resolver);
+        silent.spawn(async move { resolver.addresses(&host, AskReason::First).await });
+    };
+    let healthy = async |reason| {
+        let reply =
+            tokio::time::timeout(Duration::from_secs(20), resolver.addresses("web.test.", reason)).await;
+        show(reply.expect("it is not held up"), ToString::to_string)
+    };
+    // All under one registered domain.
+    (0..100).for_each(|at| ask(format!("h{at}.a.silent.test.")));
+    assert_eq!(healthy(AskReason::First).await, "10.0.0.1 30");
+    let asked = server.asked().iter().filter(|asked| asked.contains("silent")).count();
+    assert!(asked <= 8, "few are asked at once, and as many again in the next second: {asked}");
+    // Each under one of its own: each holds a place for a second.
+    for at in 0..60 {
+        server.silence(&format!("s{at}.test{at}."));
+        ask(format!("h.s{at}.test{at}."));
+    }
+    assert_eq!(healthy(AskReason::Refresh).await, "10.0.0.1 30", "places are kept for it");
+    // The turn of the other family may come later.
+    let first = healthy(AskReason::First).await;
+    assert!(first.starts_with("10.0.0.1 "), "its turn comes: {first}");
 }

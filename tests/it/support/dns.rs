@@ -25,6 +25,8 @@ pub(crate) struct DnsServer {
 struct Zone {
     /// By `name. TYPE`.
     said: HashMap<String, Said>,
+    /// The zones under which nothing is said.
+    silent: Vec<String>,
     /// The queries that came, each as `name. TYPE`, with `tcp` behind it if it came so.
     asked: Vec<String>,
 }
@@ -86,6 +88,11 @@ impl DnsServer {
         };
     }
 
+    /// Makes it say nothing of any name under a zone, `silent.test.`.
+    pub(crate) fn silence(&self, zone: &str) {
+        self.zone.lock().expect("no test panics with it").silent.push(zone.to_owned());
+    }
+
     /// The queries that came since this was last called.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.zone.lock().expect("no test panics with it").asked)
@@ -120,7 +127,11 @@ impl Zone {
         let query = Message::from_vec(query).ok()?;
         let question = query.queries.first()?.clone();
         let asked = format!("{} {}", question.name().to_ascii().to_ascii_lowercase(), question.query_type());
+        let is_silent = self.silent.iter().any(|zone| question.name().to_ascii().ends_with(zone));
         self.asked.push(if tcp { format!("{asked} tcp") } else { asked });
+        if is_silent {
+            return None;
+        }
         let mut response = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
         response.metadata.recursion_desired = true;
         response.metadata.recursion_available = true;

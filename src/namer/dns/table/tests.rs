@@ -95,7 +95,8 @@ async fn a_question_is_urgent_until_there_are_records() {
     for _ in 0..5 {
         asked.push(urgencies.recv().await.unwrap());
     }
-    assert_eq!(asked, [true, true, false, false, true], "failed, then known twice, then missing");
+    use super::AskReason::{First, Refresh};
+    assert_eq!(asked, [First, First, Refresh, Refresh, First], "failed, then known twice, then missing");
 }
 
 #[tokio::test(start_paused = true)]
