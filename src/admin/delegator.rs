@@ -7,7 +7,7 @@
 mod overriding;
 
 use super::query::Query;
-use super::response::{PageResponse, json, text};
+use super::response::{PageResponse, respond, text};
 use super::{AdminState, RouterView};
 use crate::interpret::{
     AnswerTable, DelegationOutcome, Explore, NameQuery, NamerHandle, render, settle_query,
@@ -31,6 +31,10 @@ pub(super) const SCRIPT: &str = include_str!("delegator/page.js");
 
 /// How long namers may take to answer, as in Linkerd.
 const WAIT: Duration = Duration::from_secs(2);
+
+/// The limit on the bytes of an answer: 4 MiB. A browser draws no more, and a loop of entries would make a gigabyte of a few
+/// hundred kilobytes.
+const LARGEST_ANSWER: usize = 4 << 20;
 
 /// The limit on the bytes of a body.
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -162,7 +166,11 @@ async fn explain_name(
         report.warnings.splice(0..0, overriding::sandbox_warnings(&overlay, &delegation, base.len()));
         tree = tree.with_override(report).with_origins(&origins);
     }
-    Ok(json(status, &tree, false))
+    // The rest is for what the root has beside its tree: the outcome and the report.
+    Ok(match tree.to_bytes(LARGEST_ANSWER - LARGEST_ANSWER / 4) {
+        Ok(body) => respond(status, "application/json", body),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    })
 }
 
 /// Returns the router of a label; without one, the only router there is.

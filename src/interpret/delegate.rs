@@ -294,7 +294,8 @@ impl<A: Answers + ?Sized> DelegationWalk<'_, A> {
         mut visit: impl FnMut(&mut Self, &NameTree<L>) -> Resolution<Step>,
     ) -> Resolution<StepKind> {
         let mut verdict = Verdict::Undecided;
-        let mut steps = Vec::with_capacity(branches.len());
+        // Grows as the budget allows: a tree may have far more branches than one delegation may visit.
+        let mut steps = Vec::new();
         for branch in branches {
             let resolution = visit(self, &branch.tree);
             steps.push((branch.weight, resolution.step));

@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 
 mod json;
 
-pub use json::{DelegationJson, OverrideReport, json};
+pub use json::{DelegationJson, OverrideReport, cut, json};
 
 /// The colour codes of a drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,17 @@
 
 use crate::admin::{ListenerView, RouterView};
 use crate::context::{OverrideSource, decode_overrides};
-use crate::interpret::render::OverrideReport;
+use crate::interpret::render::{OverrideReport, cut};
 use crate::interpret::{Delegation, Step, StepKind, lost_shares, percent, steered_leaves, unbound_entry};
+use crate::name::Dentry;
 use crate::sandbox::Overlay;
 use std::collections::BTreeSet;
+
+/// How many entries are told one by one that matched nothing, and how many that lose a share.
+const MOST_TOLD: usize = 100;
+
+/// How many bytes one sentence of a report has at most.
+const LONGEST_SENTENCE: usize = 2048;
 
 /// Returns the report of an override, as it was written, whose entries follow `base_entries` others in the delegation's dtab.
 pub(super) fn report(
@@ -18,7 +25,7 @@ pub(super) fn report(
     OverrideReport {
         base_entries,
         warnings: warnings(delegation, base_entries),
-        listeners: router.listeners.iter().map(verdict).collect(),
+        listeners: router.listeners.iter().map(|listener| cut(verdict(listener), LONGEST_SENTENCE)).collect(),
     }
 }
 
@@ -27,20 +34,31 @@ fn warnings(delegation: &Delegation, base_entries: usize) -> Vec<String> {
     let mut met = BTreeSet::new();
     collect_entries(&delegation.step, &mut met);
     let entries = delegation.dtab.iter().enumerate().skip(base_entries);
-    let unmatched = entries.filter(|(at, _)| !met.contains(at));
+    let mut unmatched = entries.filter(|(at, _)| !met.contains(at)).map(|(_, entry)| entry);
+    let told = unmatched.by_ref().take(MOST_TOLD);
     let mut warnings: Vec<String> =
-        unmatched.map(|(_, entry)| format!("{entry:#} matched nothing on the way of this name")).collect();
+        told.map(|entry| format!("{} matched nothing on the way of this name", shown(entry))).collect();
+    let more = unmatched.count();
+    if more > 0 {
+        warnings.push(format!("{more} more entries matched nothing"));
+    }
     let unbound = unbound_entry(delegation, base_entries..delegation.dtab.len());
     if let Some(entry) = unbound.and_then(|position| delegation.dtab.iter().nth(position)) {
-        warnings.push(format!("{entry:#} leads nowhere: the name goes where the other entries lead"));
+        warnings.push(format!("{} leads nowhere: the name goes where the other entries lead", shown(entry)));
     }
-    for lost in lost_shares(delegation, base_entries) {
+    for lost in lost_shares(delegation, base_entries).into_iter().take(MOST_TOLD) {
         if let Some(entry) = lost.overriding.and_then(|at| delegation.dtab.iter().nth(at)) {
             let percent = percent(lost.share);
-            warnings.push(format!("{entry:#} loses {percent} %, which the branches that are left take"));
+            let entry = shown(entry);
+            warnings.push(format!("{entry} loses {percent} %, which the branches that are left take"));
         }
     }
     warnings
+}
+
+/// Returns an entry as text, of a long one its beginning.
+fn shown(entry: &Dentry) -> String {
+    cut(format!("{entry:#}"), LONGEST_SENTENCE)
 }
 
 /// Returns what a caller would be told of the sandboxes, whose entries follow `base` others in the delegation's dtab.

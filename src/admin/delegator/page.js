@@ -40,6 +40,7 @@ function result(node) {
     case "pending": return ["bad", "pending: a namer has not answered"];
     case "exception": return ["bad", `failed: ${node.message}`];
     case "unexplored": return ["soft", "not explored: too much is not taken"];
+    case "cut": return ["bad", node.left ? `left out, as are ${node.left} after it: the answer is too large` : "left out: the answer is too large"];
     case "leaf": return bound(node.bound);
     default: return null;
   }
@@ -49,7 +50,8 @@ function bound({ addr, id, path }) {
   const rest = path === "/" ? "" : `, rest ${path}`;
   if (addr.meta.status) return ["good", `bound to ${id}${rest}: an empty answer with status ${addr.meta.status}`];
   const addresses = addr.addrs.slice(0, MOST_ADDRESSES).map(({ ip, port }) => `${ip.includes(":") ? `[${ip}]` : ip}:${port}`);
-  if (addr.addrs.length > MOST_ADDRESSES) addresses.push(`${addr.addrs.length - MOST_ADDRESSES} more`);
+  const more = addr.addrs.length - addresses.length + (addr.left ?? 0);
+  if (more > 0) addresses.push(`${more} more`);
   if (addresses.length === 0) return ["bad", `bound to ${id}${rest}: no endpoints`];
   return ["good", `bound to ${id}${rest}: ${addresses.join(", ")}`];
 }
@@ -65,30 +67,34 @@ function age(path, namers) {
   return null;
 }
 
-// The entry that led to a step: its number in the dtab, as `signpost delegate` counts, and the entry.
-function entryOf(node, base) {
-  const parts = [" ", element("span", "soft", `${node.entry + 1}:`), " ", element("code", "entry", arrow(node.dentry))];
-  if (node.origin) parts.push(" ", element("span", "own", `from the ${node.origin}`));
+// The entry that led to a step: its number in the dtab, as `signpost delegate` counts, and the entry. An answer says each
+// entry and its origin once, at the first step that it led to.
+function entryOf(node, { base, said }) {
+  if (node.dentry) said.set(node.entry, node);
+  const { dentry, origin } = said.get(node.entry) ?? {};
+  const parts = [" ", element("span", "soft", `${node.entry + 1}:`), " "];
+  if (dentry) parts.push(element("code", "entry", `${arrow(dentry)}${dentry.left ? ` (${dentry.left} more)` : ""}`));
+  if (origin) parts.push(" ", element("span", "own", `from the ${origin}`));
   else if (node.entry >= base) parts.push(" ", element("span", "own", "from the override"));
   return parts;
 }
 
 // A step with the steps below it. Below a step that was not taken, no step was. `around` are the paths above; steps that
 // go round are folded once.
-function step(node, { base, namers, around = [] }, before, aboveTaken) {
+function step(node, { base, namers, said, around = [] }, before, aboveTaken) {
   const line = element("div", "");
   if (before) line.append(element("span", "weight", before), " ");
   line.append(element("code", "path", node.path));
-  if (node.dentry) line.append(...entryOf(node, base));
-  const said = result(node);
-  if (said) line.append(" ", element("span", said[0], said[1]));
+  if (node.entry !== undefined) line.append(...entryOf(node, { base, said }));
+  const end = result(node);
+  if (end) line.append(" ", element("span", end[0], end[1]));
   const old = node.type === "delegate" ? null : age(node.path, namers);
   if (old) line.append(" ", element("span", old[0], old[1]));
   if (!node.taken && aboveTaken) line.append(" ", element("span", "soft", "(not taken)"));
   const item = element("li", node.taken ? "taken" : "skipped", line);
   const isLoop = around !== null && (around.filter((path) => path === node.path).length >= MOST_ROUNDS || around.length >= MOST_DEPTH);
   const inner = around === null || isLoop ? null : [...around, node.path];
-  const children = below(node).map(([child, weight]) => step(child, { base, namers, around: inner }, weight, node.taken));
+  const children = below(node).map(([child, weight]) => step(child, { base, namers, said, around: inner }, weight, node.taken));
   if (children.length === 0) return item;
   const list = element("ul", "", ...children);
   item.append(isLoop ? element("details", "", element("summary", "soft", "again, and so on"), list) : list);
@@ -192,7 +198,7 @@ function draw(tree, namers) {
   showList("listeners", tree.override?.listeners ?? []);
   at("following").hidden = !tree.override;
   showKeeping();
-  at("answer").replaceChildren(element("ul", "", step(tree, { base, namers }, "", true)));
+  at("answer").replaceChildren(element("ul", "", step(tree, { base, namers, said: new Map() }, "", true)));
   at("answer").hidden = false;
 }
 

@@ -26,6 +26,11 @@ fn namer_handle() -> NamerHandle {
 }
 
 async fn ask(dtab: &str) -> (StatusCode, String) {
+    ask_with(dtab, None).await
+}
+
+/// Asks where `/svc` leads under a dtab, and the override of a request.
+async fn ask_with(dtab: &str, overriding: Option<String>) -> (StatusCode, String) {
     let silent: Arc<dyn Namer> = Arc::new(Silent::default());
     let namers = Namers::new(vec![(Path::from_elems(["#"]), silent)]);
     let naming = watch::channel(Naming { dtab: dtab.parse().unwrap(), namers }).1;
@@ -38,7 +43,11 @@ async fn ask(dtab: &str) -> (StatusCode, String) {
         store: None,
         listeners: Vec::new(),
     }];
-    let parameters = DelegationParameters { path: Some("/svc".into()), ..DelegationParameters::default() };
+    let parameters = DelegationParameters {
+        path: Some("/svc".into()),
+        dtab: overriding,
+        ..DelegationParameters::default()
+    };
     let answer = explain_name(parameters, &routers, &namer_handle()).await.unwrap();
     let status = answer.status();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -68,4 +77,27 @@ async fn a_pending_branch_that_does_not_decide_is_no_failure() {
         tree.contains(r#""type":"pending""#) && tree.contains(r#""outcome":"! (fails on purpose)""#),
         "{tree}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_override_makes_a_large_answer() {
+    const MIB: usize = 1 << 20;
+    let many = |count: usize, path: &str| vec![path; count].join(" & ");
+    let long = "x".repeat(1000);
+    for overriding in [
+        format!("/svc => {}", many(10_000, "/svc")),
+        format!("/svc => {}", many(128_000, "/svc")),
+        format!("/svc => {}", many(19_000, "/$/nil")),
+        format!("/svc => {}", many(900, &format!("/$/nil/{long}"))),
+        // Entries that match nothing, each of which is told.
+        (0..900).map(|at| format!("/{at}{long} => /b")).collect::<Vec<_>>().join(";"),
+        (0..60_000).map(|at| format!("/{at} => /b")).collect::<Vec<_>>().join(";"),
+        format!("/svc => {}", many(20, &format!("/svc/{}", "\\x00".repeat(10_000)))),
+    ] {
+        assert!(overriding.len() <= MIB);
+        let (status, tree) = ask_with("/x => /y", Some(overriding.clone())).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(tree.len() <= 4 * MIB, "{} bytes of {}: {}", tree.len(), overriding.len(), &overriding[..60]);
+        assert!(tree.contains("\"outcome\":"), "the end is there");
+    }
 }

@@ -258,3 +258,56 @@ fn what_is_not_explored_is_json() {
     let text = serde_json::to_string(&json(&delegation)).expect("a string takes it");
     assert_eq!(text, r#"{"type":"unexplored","path":"/a","taken":true}"#);
 }
+
+/// The JSON of a delegation of at most so many bytes.
+fn limited(delegation: &Delegation, limit: usize) -> String {
+    String::from_utf8(json(delegation).with_outcome(delegation).to_bytes(limit).unwrap()).unwrap()
+}
+
+#[test]
+fn with_a_limit_an_entry_is_said_once_and_then_named_by_its_position() {
+    let delegation = explain("/a => /b ; /b => /#/fs/1 & /#/fs/2 ; /c => /a | /b", "/c");
+    let tree: Value = serde_json::from_str(&limited(&delegation, 1 << 20)).unwrap();
+    let branches = |at: &str| tree.pointer(at).unwrap().as_array().unwrap().clone();
+    let said = |node: &Value| (node["dentry"].is_object(), node["entry"].as_u64());
+    let first = branches("/alt/0/delegate/union");
+    assert_eq!(said(&first[0]["tree"]), (true, Some(1)));
+    assert_eq!(said(&first[1]["tree"]), (false, Some(1)), "{tree:#}");
+    for branch in branches("/alt/1/union") {
+        assert_eq!(said(&branch["tree"]), (false, Some(1)), "{tree:#}");
+    }
+    let full = serde_json::to_value(json(&delegation)).unwrap();
+    assert_eq!(full.to_string().matches("\"dentry\"").count(), 7, "without a limit all stay: {full:#}");
+    assert_eq!(limited(&delegation, 1 << 20), limited(&delegation, 1 << 20), "each text says all of them");
+}
+
+#[test]
+fn what_is_beyond_the_limit_is_left_out_and_said_to_be() {
+    let branches = |count: usize, path: &str| vec![path; count].join(" & ");
+    for (dtab, path) in [
+        // Many addresses, many branches, long paths, a long entry that leads to itself.
+        (format!("/a => {}", branches(1000, "/#/fs/5000")), "/a".to_owned()),
+        (format!("/a => {}", branches(15_000, "/#/fs/0")), "/a".to_owned()),
+        (format!("/a => {}", branches(100, &format!("/$/nil/{}", "x".repeat(2000)))), "/a".to_owned()),
+        (format!("/a => {}", branches(100_000, "/a")), "/a".to_owned()),
+        (format!("/a => /#/fs/1/{}", "\\x00".repeat(50_000)), format!("/a/{}", "\\x00".repeat(50_000))),
+    ] {
+        let delegation = explain(&dtab, &path);
+        let text = limited(&delegation, 100_000);
+        let beside_the_tree = 2 * (LONGEST_DRAWN + path.len());
+        assert!(text.len() <= 100_000 + beside_the_tree, "{} bytes of {} entries", text.len(), dtab.len());
+        assert!(text.contains("\"type\":\"cut\"") || text.contains("\"left\":"), "{}", &text[..1000]);
+    }
+    let few = explain(&format!("/a => {}", branches(1000, "/#/fs/3")), "/a");
+    let tree: Value = serde_json::from_str(&limited(&few, 20_000)).unwrap();
+    let shown = tree["union"].as_array().unwrap();
+    let (last, before) = shown.split_last().unwrap();
+    assert!(before.iter().all(|branch| branch["tree"]["type"] == "leaf"));
+    assert_eq!(last["tree"]["type"], "cut");
+    assert_eq!(last["tree"]["left"].as_u64().unwrap() as usize + shown.len(), 1000, "{last}");
+    assert_eq!(last["tree"]["path"], "/#/fs/3");
+    assert_eq!(last["weight"], 1.0);
+}
+
+/// The bytes of an outcome and an entry that may come beside the tree.
+const LONGEST_DRAWN: usize = 64 << 10;
