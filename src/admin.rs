@@ -5,13 +5,16 @@
 //!
 //! * `pages` is the table of pages, and finds the page of a request.
 //! * `origin` refuses requests that another site's page could make a browser send.
+//! * `access` has the rules about callers, `connections` the room for them.
 //! * `routed` refuses requests that came through a router.
 //! * `delegator` explains where a name leads, to programs and on a page.
 //! * `server` carries connections, `response` makes responses.
 //!
 //! Absent: TLS, passwords, and rules about which caller may see which page. The server listens on loopback unless the
-//! configuration says otherwise.
+//! configuration says otherwise; a second listener may serve metrics and probes alone.
 
+mod access;
+mod connections;
 mod delegator;
 mod metrics;
 mod origin;
@@ -23,6 +26,7 @@ mod sandboxes;
 mod server;
 mod state;
 
+pub use self::access::{AdminAccess, PageSet, ShutdownAccess};
 pub use self::server::serve;
 
 use crate::context::OverrideLimits;
@@ -43,6 +47,8 @@ use tokio::sync::{Notify, watch};
 pub struct AdminState {
     /// Whether the routers are ready for requests.
     pub readiness: Readiness,
+    /// The rules of access, live.
+    pub access: watch::Receiver<AdminAccess>,
     /// Notified when the process is asked to stop.
     pub stop: Arc<Notify>,
     /// The metrics.

@@ -11,7 +11,7 @@ pub use self::controller::Controller;
 
 use self::live::LiveConfig;
 use self::workers::Workers;
-use crate::admin::{AdminState, Readiness};
+use crate::admin::{AdminState, PageSet, Readiness};
 use crate::config::{Config, Errors, Warning};
 use crate::drain::{self, Drain, Stage};
 use crate::interpret::NamerRegistry;
@@ -152,6 +152,7 @@ pub struct ListenerInfo {
 pub struct RunningApp {
     listeners: Vec<ListenerInfo>,
     admin: SocketAddr,
+    metrics: Option<SocketAddr>,
     registry: Registry,
     stop_asked: Arc<Notify>,
     drain: Drain,
@@ -176,6 +177,8 @@ impl App {
         let live = LiveConfig::open(config, &registry, &control).await?;
         let (admin_socket, admin) =
             bind_socket(ADMIN, live.config().admin.address(), &SocketOptions::default())?;
+        let metrics = bind_metrics(live.config())?;
+        let metrics_address = metrics.as_ref().map(|(_, address)| *address);
         let (sockets, listeners) = bind_listeners(live.config())?;
         let mut logs = Logs::default();
         let access_logs = open_access_logs(live.config(), &mut logs, &registry)?;
@@ -191,13 +194,14 @@ impl App {
             routers,
             settings: live.settings(),
             sockets,
-            dial_guard: DialGuard::new([admin]),
+            dial_guard: DialGuard::new([admin].into_iter().chain(metrics_address)),
             namer_handle: namer_handle.clone(),
             registry: registry.clone(),
         });
         let (config, routers, namers) = live.admin_values();
         let admin_state = AdminState {
             readiness: readiness.clone(),
+            access: live.admin_access(),
             stop: Arc::clone(&stop_asked),
             registry: registry.clone(),
             config,
@@ -207,9 +211,12 @@ impl App {
             namer_handle,
             endpoint_registry: proxy.endpoint_registry(),
         };
-        let admin_listener = tokio::net::TcpListener::from_std(admin_socket)
-            .map_err(|source| Error::Bind { what: ADMIN.to_owned(), address: admin, source })?;
-        control.spawn(admin::serve(admin_listener, admin_state, admin_guard));
+        if let Some((socket, address)) = metrics {
+            let listener = watched(METRICS, socket, address)?;
+            control.spawn(admin::serve(listener, PageSet::Metrics, admin_state.clone(), admin_guard.clone()));
+        }
+        let admin_listener = watched(ADMIN, admin_socket, admin)?;
+        control.spawn(admin::serve(admin_listener, PageSet::All, admin_state, admin_guard));
         let workers = match Workers::start(proxy, &guard, threads).await {
             Ok(workers) => workers,
             Err(error) => {
@@ -219,7 +226,19 @@ impl App {
             }
         };
         readiness.serving();
-        Ok(RunningApp { listeners, admin, registry, stop_asked, drain, admin_drain, live, workers, logs })
+        let metrics = metrics_address;
+        Ok(RunningApp {
+            listeners,
+            admin,
+            metrics,
+            registry,
+            stop_asked,
+            drain,
+            admin_drain,
+            live,
+            workers,
+            logs,
+        })
     }
 }
 
@@ -232,6 +251,11 @@ impl RunningApp {
     /// Returns the address on which the admin server listens.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Returns the address of the listener for metrics and probes, if there is one.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Returns the metrics.
@@ -305,6 +329,22 @@ impl RunningApp {
 
 /// The name of the admin server in errors.
 const ADMIN: &str = "the admin server";
+
+/// The name of the listener for metrics in errors.
+const METRICS: &str = "the listener for metrics";
+
+/// Binds the listener for metrics and probes, if there is to be one.
+fn bind_metrics(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
+    let bind =
+        |metrics: config::AdminMetrics| bind_socket(METRICS, metrics.address(), &SocketOptions::default());
+    config.admin.metrics.map(bind).transpose()
+}
+
+/// Has the runtime watch a listening socket; `what` names it in errors.
+fn watched(what: &str, socket: TcpListener, address: SocketAddr) -> Result<tokio::net::TcpListener, Error> {
+    let failed = |source| Error::Bind { what: what.to_owned(), address, source };
+    tokio::net::TcpListener::from_std(socket).map_err(failed)
+}
 
 /// Binds every listener; when one cannot be bound, those bound before it are closed again.
 fn bind_listeners(config: &Config) -> Result<(Vec<TcpListener>, Vec<ListenerInfo>), Error> {

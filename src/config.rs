@@ -44,9 +44,9 @@ pub use self::errors::{Errors, Warning};
 pub use self::finding::{Finding, Severity};
 pub use self::notes::Note;
 pub use self::resolved::{
-    AccessLogConfig, Admin, BindingCacheConfig, ClientConfig, Config, Http2Config, InterpreterConfig,
-    KubernetesConfig, Places, Protocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig, Server,
-    SessionConfig, SocketConfig,
+    AccessLogConfig, Admin, AdminMetrics, BindingCacheConfig, ClientConfig, Config, Http2Config,
+    InterpreterConfig, KubernetesConfig, Places, Protocol, Router, RouterPlaces, SandboxPlaces,
+    SandboxesConfig, Server, SessionConfig, SocketConfig,
 };
 
 use self::errors::Report;

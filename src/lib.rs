@@ -39,7 +39,7 @@
 //! | 0 | [`drain`] | Stop accepting, wait for the guards, then force. | the kind of task that is drained |
 //! | 0 | [`telemetry`] | Logging, the metric registry, the writing of logs to files. | the meaning of metrics and lines |
 //! | 0 | [`files`] | Watch a file for change through its directory, debounced. | the contents of the file |
-//! | 0 | [`machine`] | The addresses of this machine, as the system knows them. | the use of an address |
+//! | 0 | [`machine`] | The addresses of this machine and the descriptors of this process, as the system knows them. | the use of an address |
 //! | 1 | [`name`] | Paths, name trees and dtabs as values: parse, print, look up. | async, sockets, config |
 //! | 1 | [`message`] | A message head as its bytes plus edits, from HTTP/1 and HTTP/2 and to either; HTTP/1 framing rules as pure functions. | sockets, the meaning of a field |
 //! | 2 | [`kubernetes`] | One client; watches with state, backoff, staleness and snapshot. | the meaning of a resource |

@@ -1,4 +1,8 @@
-//! The addresses of this machine, as the system knows them now.
+//! The addresses of this machine, as the system knows them now, and the descriptors of this process.
+
+mod descriptors;
+
+pub use self::descriptors::{SocketUse, leaves_reserve};
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

@@ -3,11 +3,12 @@
 use super::metrics::{metrics_json, openmetrics};
 use super::query::Query;
 use super::response::{HTML, PageResponse, json, respond, text};
-use super::{AdminState, delegator, origin, routed, sandboxes, state};
+use super::{AdminState, PageSet, delegator, origin, routed, sandboxes, state};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A page of the admin server.
@@ -32,6 +33,19 @@ enum AdminPage {
     Delegator,
     /// A text that never changes, after its media type.
     Asset(&'static str, &'static str),
+}
+
+impl AdminPage {
+    /// Returns whether it has metrics, or answers a probe.
+    const fn is_for_machines(self) -> bool {
+        matches!(self, Self::Ping | Self::Live | Self::Ready | Self::Metrics | Self::OpenMetrics)
+    }
+
+    /// Returns whether any request may have it, by whatever name it calls this server: it changes nothing and tells no
+    /// secret. Links lead to some of these; probes and scrapers use names of services.
+    const fn is_open(self) -> bool {
+        self.is_for_machines() || matches!(self, Self::Index | Self::Asset(..))
+    }
 }
 
 /// One row of the table of pages.
@@ -114,20 +128,27 @@ impl PageRow {
 }
 
 /// Answers a request with its page.
-pub(super) async fn answer(request: Request<Incoming>, state: &AdminState) -> PageResponse {
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    pages: PageSet,
+    peer: IpAddr,
+    state: &AdminState,
+) -> PageResponse {
     if let Some(why) = routed::refusal(&request) {
         return text(StatusCode::FORBIDDEN, why);
     }
     let path = request.uri().path();
-    let Some((row, variable)) = PAGES.iter().find_map(|row| Some((row, row.matches(path)?))) else {
-        return text(StatusCode::NOT_FOUND, "there is no such page: / lists all pages");
+    let mut known = PAGES.iter().filter(|row| pages == PageSet::All || row.page.is_for_machines());
+    let Some((row, variable)) = known.find_map(|row| Some((row, row.matches(path)?))) else {
+        return text(StatusCode::NOT_FOUND, missing(pages));
     };
     let head = request.method() == Method::HEAD && row.methods.contains(&Method::GET);
     if !head && !row.methods.contains(request.method()) {
         return refuse_method(row);
     }
-    if request.method() == Method::POST
-        && let Some(why) = origin::refusal(&request)
+    let access = state.access.borrow().clone();
+    if !row.page.is_open()
+        && let Some(why) = origin::refusal(&request, &access.hosts)
     {
         return text(StatusCode::FORBIDDEN, why);
     }
@@ -140,6 +161,10 @@ pub(super) async fn answer(request: Request<Incoming>, state: &AdminState) -> Pa
             None => text(StatusCode::OK, "ready"),
             Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
         },
+        AdminPage::Shutdown if !access.shutdown.allows(peer) => text(
+            StatusCode::FORBIDDEN,
+            "this caller may not stop the process: `admin: {shutdown: loopback | anybody | nobody}` says who may",
+        ),
         AdminPage::Shutdown => {
             tracing::info!("a caller of /admin/shutdown asks for a stop");
             state.stop.notify_one();
@@ -162,6 +187,17 @@ pub(super) async fn answer(request: Request<Incoming>, state: &AdminState) -> Pa
         }
         AdminPage::Delegator => delegator::explain(request, state).await,
         AdminPage::Asset(media_type, content) => respond(StatusCode::OK, media_type, content),
+    }
+}
+
+/// Returns the answer where there is no such page.
+const fn missing(pages: PageSet) -> &'static str {
+    match pages {
+        PageSet::All => "there is no such page: / lists all pages",
+        PageSet::Metrics => {
+            "there is no such page here: /admin/metrics/prometheus, /admin/metrics.json, /admin/ping, /admin/live and \
+             /admin/ready are all"
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Connections of the admin server.
 
-use super::{AdminState, pages};
+use super::connections::{MOST_CONNECTIONS, OpenConnection, OpenConnections, SPARE_CONNECTIONS};
+use super::{AdminState, PageSet, pages};
 use crate::drain::{Guard, Stage};
 use crate::proxy::pause_after;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::io::Errno;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,20 +21,28 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The limit on the bytes of a head.
 const LONGEST_HEAD: usize = 64 * 1024;
 
-/// The limit on connections served at once; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 100;
-
-/// Serves until the drain of `guard` begins, and finishes the requests under way.
+/// Serves the pages of a set until the drain of `guard` begins, and finishes the requests under way.
 ///
-/// That drain is the admin server's own, after that of the routers: while they drain, it still answers.
-pub async fn serve(listener: TcpListener, state: AdminState, mut guard: Guard) {
+/// That drain is the admin server's own, after that of the routers: while they drain, it still answers. However many idle
+/// connections there are, a further one is served.
+pub async fn serve(listener: TcpListener, pages: PageSet, state: AdminState, mut guard: Guard) {
     let state = Arc::new(state);
+    let mut open = OpenConnections::default();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&state), guard.clone()))),
-                Err(error) => pause_after(&error).await,
+            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS + SPARE_CONNECTIONS => match accepted {
+                Ok((stream, peer)) => {
+                    let open = open.add(peer.ip());
+                    let served = ServedConnection { pages, peer: peer.ip(), open, state: Arc::clone(&state) };
+                    drop(connections.spawn(served.run(stream, guard.clone())));
+                }
+                Err(error) => {
+                    if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) {
+                        open.make_room();
+                    }
+                    pause_after(&error).await;
+                }
             },
             Some(_) = connections.join_next() => {}
             () = guard.reached(Stage::Stopping) => break,
@@ -41,26 +52,43 @@ pub async fn serve(listener: TcpListener, state: AdminState, mut guard: Guard) {
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one connection until it ends, or the drain ends it.
-async fn connection(stream: TcpStream, state: Arc<AdminState>, mut guard: Guard) {
-    let answer = service_fn(|request| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(pages::answer(request, &state).await) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), answer);
-    let mut serving = std::pin::pin!(serving);
-    tokio::select! {
-        // An error is the client's end of the connection, and needs no log line.
-        _ = serving.as_mut() => {}
-        () = guard.reached(Stage::Stopping) => {
-            serving.as_mut().graceful_shutdown();
-            tokio::select! {
-                _ = serving => {}
-                () = guard.reached(Stage::Forced) => {}
+/// A connection that is served.
+struct ServedConnection {
+    pages: PageSet,
+    peer: IpAddr,
+    open: Arc<OpenConnection>,
+    state: Arc<AdminState>,
+}
+
+impl ServedConnection {
+    /// Serves it until it ends, has to give way, or the drain ends it.
+    async fn run(self, stream: TcpStream, mut guard: Guard) {
+        let Self { pages, peer, open, state } = self;
+        let answer = service_fn(|request| {
+            let (state, open) = (Arc::clone(&state), Arc::clone(&open));
+            async move {
+                open.begin();
+                let answer = pages::answer(request, pages, peer, &state).await;
+                open.end();
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(LONGEST_HEAD)
+            .serve_connection(TokioIo::new(stream), answer);
+        let mut serving = std::pin::pin!(serving);
+        tokio::select! {
+            // An error is the client's end of the connection, and needs no log line.
+            _ = serving.as_mut() => {}
+            () = open.gives_way.notified() => {}
+            () = guard.reached(Stage::Stopping) => {
+                serving.as_mut().graceful_shutdown();
+                tokio::select! {
+                    _ = serving => {}
+                    () = guard.reached(Stage::Forced) => {}
+                }
             }
         }
     }

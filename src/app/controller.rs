@@ -2,7 +2,7 @@
 
 use super::naming::RouterNaming;
 use super::{ADMIN, ANSWER_IDLE, END_TIMEOUT, Error, bind_socket};
-use crate::admin::{self, AdminState, Readiness, RouterView};
+use crate::admin::{self, AdminState, PageSet, Readiness, RouterView};
 use crate::config::{Config, Router};
 use crate::controller::{self, ControllerParts, LeaseConfig};
 use crate::drain::{self, Drain};
@@ -87,6 +87,7 @@ impl Controller {
         };
         let state = AdminState {
             readiness: readiness.clone(),
+            access: watch::channel(config.admin.access()).1,
             stop: Arc::clone(&stop_asked),
             registry: registry.clone(),
             config: watch::channel(config.to_json()).1,
@@ -96,7 +97,7 @@ impl Controller {
             namer_handle: namer_handle.clone(),
             endpoint_registry: Arc::new(EndpointRegistry::new(DialGuard::new([address]))),
         };
-        control.spawn(admin::serve(listener, state, admin_guard));
+        control.spawn(admin::serve(listener, PageSet::All, state, admin_guard));
         readiness.serving();
 
         let access = sandboxes.client.access.clone();

@@ -38,6 +38,7 @@ pub(super) struct LiveConfig {
 /// The sending ends of the values that the admin server shows.
 #[derive(Debug)]
 struct AdminChannels {
+    access: watch::Sender<admin::AdminAccess>,
     config: watch::Sender<serde_json::Value>,
     routers: watch::Sender<Vec<admin::RouterView>>,
     namers: watch::Sender<Namers>,
@@ -78,6 +79,7 @@ impl LiveConfig {
         let workers = super::workers(&config);
         let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes, workers };
         let channels = AdminChannels {
+            access: watch::Sender::new(config.admin.access()),
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(router_views(&config, &bases, &sandboxes, opened)),
             namers: watch::Sender::new(namers.namers().clone()),
@@ -110,6 +112,11 @@ impl LiveConfig {
     /// Returns the clients that watch API servers.
     pub(super) fn clients(&self) -> ApiClients {
         self.clients.clone()
+    }
+
+    /// Returns the rules of access to the admin server, now and whenever they change.
+    pub(super) fn admin_access(&self) -> watch::Receiver<admin::AdminAccess> {
+        self.channels.access.subscribe()
     }
 
     /// Returns the values that the admin server shows: the configuration, the routers, the namers.
@@ -172,6 +179,7 @@ impl LiveConfig {
         let workers = super::workers(&config);
         let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes, workers };
         self.settings.send_replace(settings::routers(&config, &self.bases, &parts));
+        self.channels.access.send_replace(config.admin.access());
         self.channels.config.send_replace(config.to_json());
         self.channels.routers.send_replace(router_views(&config, &self.bases, &sandboxes, opened));
         self.channels.namers.send_replace(namers.namers().clone());

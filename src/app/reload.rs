@@ -44,13 +44,23 @@ impl RestartWarnings<'_> {
     }
 }
 
-/// Merges the admin server: its address stays.
+/// Merges the admin server: its addresses stay.
 fn merge_admin(running: &Admin, new: &Admin, place: Place, left: &mut RestartWarnings<'_>) -> Admin {
+    let mut merged = new.clone();
     if running.address() != new.address() {
         left.add(place, "admin", format!("the admin server stays at {} until a restart", running.address()));
     }
-    let Admin { ip: _, port: _, shutdown_delay, shutdown_grace } = *new;
-    Admin { ip: running.ip, port: running.port, shutdown_delay, shutdown_grace }
+    let Admin { ip, port, shutdown_delay: _, shutdown_grace: _, hosts: _, shutdown: _, metrics } =
+        &mut merged;
+    if *metrics != running.metrics {
+        left.add(
+            place,
+            "admin.metrics",
+            "the listener for metrics stays as it is until a restart".to_owned(),
+        );
+    }
+    (*ip, *port, *metrics) = (running.ip, running.port, running.metrics);
+    merged
 }
 
 /// Merges each running router with the new one of its label.
@@ -250,7 +260,7 @@ routers:
     #[test]
     fn everything_but_listeners_is_taken_over() {
         let new = "
-admin: {port: 9990, shutdownDelayMs: 1, shutdownGraceMs: 2}
+admin: {port: 9990, shutdownDelayMs: 1, shutdownGraceMs: 2, hosts: [router.example], shutdown: nobody}
 namers: [{kind: io.l5d.rewrite, prefix: /r, pattern: '/{a}', name: '/b/{a}'}]
 sandboxes: {keys: [tenant], headers: [x-tenant], queryParameter: t}
 kubernetes: {watchAttemptsPerSecond: 7}

@@ -158,6 +158,9 @@ pub(super) fn log_addresses(running: &RunningApp) {
         tracing::info!(router = listener.router, address = %listener.address, "serving");
     }
     tracing::info!(address = %running.admin(), "admin");
+    if let Some(address) = running.metrics_address() {
+        tracing::info!(%address, "metrics");
+    }
 }
 
 /// The way in which the process stops.

@@ -106,6 +106,12 @@ fn check_ports(document: &Document, admin: &Admin, routers: &[Router], places: &
         name: "the admin server".to_owned(),
         key: "admin.port".to_owned(),
     }];
+    listeners.extend(admin.metrics.map(|metrics| PortUse {
+        address: metrics.address(),
+        place: places.admin,
+        name: "the listener for metrics".to_owned(),
+        key: "admin.metrics.port".to_owned(),
+    }));
     for (router, places) in routers.iter().zip(&places.routers) {
         for (at, (server, place)) in router.servers.iter().zip(&places.ports).enumerate() {
             let (address, place) = (server.address(), *place);

@@ -113,6 +113,9 @@ admin:
   port: 0
   shutdownDelayMs: 2000
   shutdownGraceMs: 3000
+  hosts: [router.example]
+  shutdown: nobody
+  metrics: {ip: 127.0.0.3, port: 0}
   socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
 sandboxes:
   keys: [tenant, Sd-Sandbox]
@@ -293,7 +296,8 @@ routers:
         }
     }
 
-    /// A key that is read must be shown. Keys are compared by name, in whatever mapping. `clearContext` is shown as `trust`.
+    /// A key that is read must be shown. Keys are compared by name, in whatever mapping. `clearContext` is shown as `trust`,
+    /// `controlEnabled` as `shutdown`.
     #[test]
     fn every_key_that_works_is_shown() {
         let json = read("f", FULL).unwrap().to_json().to_string();
@@ -304,7 +308,7 @@ routers:
             rows.filter(|row| row.support == Support::Works).map(|row| row.name).collect();
         let hidden: Vec<_> =
             working.into_iter().filter(|key| !json.contains(&format!("\"{key}\":"))).collect();
-        assert_eq!(hidden, ["clearContext"]);
+        assert_eq!(hidden, ["clearContext", "controlEnabled"]);
         assert!(!json.contains("shown to nobody"), "a secret is shown");
     }
 

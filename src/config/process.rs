@@ -2,9 +2,11 @@
 
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{Admin, KubernetesConfig};
+use super::resolved::{Admin, AdminMetrics, KubernetesConfig};
 use super::schema;
+use crate::admin::ShutdownAccess;
 use crate::source::node::{Node, Place};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -17,6 +19,9 @@ pub(super) fn workers(root: &Node<'_>, report: &mut Report) -> (Option<usize>, P
     let place = super::place_or(reader.get("workers").as_ref(), root.place());
     (reader.number("workers", 1..=MAX_WORKERS), place)
 }
+
+/// The port of the listener for metrics and probes.
+const METRICS_PORT: u16 = 9991;
 
 /// The most attempts a second that the watches of a client may have.
 const MAX_ATTEMPTS: u64 = 100_000;
@@ -41,6 +46,9 @@ pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
     let place = super::place_or(reader.get("port").as_ref(), node.place());
     let address = reader.address(usual.address());
     let admin = Admin {
+        hosts: hosts(&mut reader),
+        shutdown: shutdown(&node, &mut reader),
+        metrics: metrics(&mut reader, address.ip()),
         ip: address.ip(),
         port: address.port(),
         shutdown_delay: reader
@@ -50,5 +58,49 @@ pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
             .number("shutdownGraceMs", 0..=MAX_INT)
             .map_or(usual.shutdown_grace, Duration::from_millis),
     };
+    if !admin.ip.is_loopback() {
+        let message = format!(
+            "the admin server listens on {}, not on loopback, and has no passwords: whoever reaches it reads the \
+             configuration and may ask where any name leads. Keep it on 127.0.0.1, with \
+             `admin: {{metrics: {{ip: {}}}}}` for scrapers and probes, or behind a firewall",
+            admin.ip, admin.ip
+        );
+        report.warn_of("open-admin", (place, "admin.ip"), message);
+    }
     (admin, place)
+}
+
+/// Reads `hosts` of the admin server: names without ports.
+fn hosts(reader: &mut Reader<'_, '_>) -> Vec<String> {
+    let Some(list) = reader.get("hosts") else { return Vec::new() };
+    let Some(items) = reader.report().check(list.list()) else { return Vec::new() };
+    let mut hosts = Vec::new();
+    for item in items {
+        let Some(text) = reader.report().check(item.text()) else { continue };
+        if text.is_empty() || text.contains([':', '/', '@', ' ', '*']) {
+            let error = item.unexpected("a host name without a port, such as `router.example`");
+            reader.report().error(error);
+        } else {
+            hosts.push(text.to_ascii_lowercase());
+        }
+    }
+    hosts
+}
+
+/// Reads `shutdown` of the admin server, or else `controlEnabled` of its `security`, Linkerd's key.
+fn shutdown(admin: &Node<'_>, reader: &mut Reader<'_, '_>) -> ShutdownAccess {
+    let own = reader.one_of("shutdown", &ShutdownAccess::ALL);
+    let security = admin.get("security");
+    let enabled = security
+        .and_then(|node| Reader::new(&node, &["admin security"], reader.report()).flag("controlEnabled"));
+    let linkerds = if enabled == Some(false) { ShutdownAccess::Nobody } else { ShutdownAccess::default() };
+    own.unwrap_or(linkerds)
+}
+
+/// Reads `metrics` of the admin server, which listens on `ip`.
+fn metrics(reader: &mut Reader<'_, '_>, ip: IpAddr) -> Option<AdminMetrics> {
+    let node = reader.get("metrics")?;
+    let usual = SocketAddr::new(ip, METRICS_PORT);
+    let address = Reader::new(&node, &["admin metrics"], reader.report()).address(usual);
+    Some(AdminMetrics { ip: address.ip(), port: address.port() })
 }

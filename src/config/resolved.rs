@@ -2,6 +2,7 @@
 
 use super::Warning;
 use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
+use crate::admin::{AdminAccess, ShutdownAccess};
 use crate::context::{Forwarded, ForwardedFrom, HostPattern, InjectRule, OverrideLimits, Tenancy, Trust};
 use crate::kubernetes::ATTEMPTS_PER_SECOND;
 use crate::name::{Dtab, Path};
@@ -145,12 +146,42 @@ pub struct Admin {
     /// `shutdownGraceMs`: how long the requests under way may take after that; 10 s by default.
     #[serde(rename = "shutdownGraceMs", serialize_with = "millis")]
     pub shutdown_grace: Duration,
+    /// `hosts`: names by which requests may call it beside `localhost` and IP addresses; none by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// `shutdown`: the callers that may stop the process, or nobody with `security: {controlEnabled: false}`; those on
+    /// loopback by default.
+    pub shutdown: ShutdownAccess,
+    /// `metrics`: a second listener, for metrics and probes alone; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<AdminMetrics>,
+}
+
+/// The listener for metrics and probes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct AdminMetrics {
+    /// `ip`: the address it listens on; that of the admin server by default.
+    pub ip: IpAddr,
+    /// `port`: 9991 by default; 0 takes a free one.
+    pub port: u16,
+}
+
+impl AdminMetrics {
+    /// Returns the address it listens on.
+    pub const fn address(self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
 }
 
 impl Admin {
     /// Returns the address it listens on.
     pub const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
+    }
+
+    /// Returns the rules of access.
+    pub fn access(&self) -> AdminAccess {
+        AdminAccess { hosts: self.hosts.clone(), shutdown: self.shutdown }
     }
 }
 
@@ -161,6 +192,9 @@ impl Default for Admin {
             port: 9990,
             shutdown_delay: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(10),
+            hosts: Vec::new(),
+            shutdown: ShutdownAccess::default(),
+            metrics: None,
         }
     }
 }

@@ -292,6 +292,7 @@ fn what_has_no_effect_warns_at_its_place() {
     let warnings: Vec<_> =
         config.warnings.iter().map(|w| (w.place.line, w.place.column, w.key.as_str())).collect();
     let expected = [
+        (2, 28, "admin.ip"),
         (2, 51, "admin.socketOptions"),
         (2, 80, "admin.workerThreads"),
         (3, 1, "usage"),
@@ -303,7 +304,7 @@ fn what_has_no_effect_warns_at_its_place() {
     ];
     assert_eq!(warnings, expected);
     let shown = "f.yaml:3:1: usage: `usage` has no effect: no usage data is sent";
-    assert_eq!(config.warnings[2].to_string(), shown);
+    assert_eq!(config.warnings[3].to_string(), shown);
 }
 
 #[test]

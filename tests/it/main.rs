@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod admin_access;
 mod allocations;
 mod baggage_live;
 mod bodies;

@@ -285,7 +285,7 @@ async fn the_admin_server_shows_what_is_in_use() {
     let mut app = TestApp::start(&one_router("/svc => /a", ", timeoutMs: 5")).await;
     let admin = app.running().admin();
     let get = async |target: &str| {
-        let asked = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let asked = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let answer = Wire::connect(admin).await.ask(asked).await;
         serde_json::from_slice::<serde_json::Value>(&answer.body).expect("it is JSON")
     };

@@ -37,7 +37,11 @@ pub(super) const SECTIONS: &[Section] = &[
             key("shutdownDelayMs", Works),
             key("shutdownGraceMs", Works),
             key("tls", NotYet(TLS)),
-            key("security", NotYet(ADMIN_RULES)),
+            // These three are not in Linkerd 1.
+            key("hosts", Works),
+            key("shutdown", Works),
+            one("metrics", Works, "admin metrics"),
+            one("security", Inside, "admin security"),
             key("httpIdentifierPort", NotYet(IDENTIFIER_PORT)),
             key(
                 "workerThreads",
@@ -45,6 +49,17 @@ pub(super) const SECTIONS: &[Section] = &[
                     "one thread of its own serves the admin server; `workers` at the top sets the threads that serve requests",
                 ),
             ),
+        ],
+    ),
+    section("admin metrics", &[key("ip", Works), key("port", Works)]),
+    section(
+        "admin security",
+        &[
+            key("controlEnabled", Works),
+            key("uiEnabled", NotYet(ADMIN_RULES)),
+            key("diagnosticsEnabled", NotYet(ADMIN_RULES)),
+            key("pathWhitelist", NotYet(ADMIN_RULES)),
+            key("pathBlacklist", NotYet(ADMIN_RULES)),
         ],
     ),
     section("kubernetes", &[key("watchAttemptsPerSecond", Works)]),

@@ -3,6 +3,7 @@
 use super::settings::{RouterSettings, SocketOptions};
 use crate::context::Peer;
 use crate::drain::{Guard, Stage};
+use crate::machine::{SocketUse, leaves_reserve};
 use crate::proxy::limits::{Permit, Permits};
 use crate::telemetry::Counter;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -117,7 +118,8 @@ impl Acceptor {
     fn admit(&mut self, stream: std::net::TcpStream, remote: SocketAddr) -> Option<()> {
         // A connection without a local address has ended already.
         let Ok(local) = stream.local_addr() else { return Some(()) };
-        let Some(permit) = Permits::new(self.most_connections(), &self.open).take() else {
+        let room = Permits::new(self.most_connections(), &self.open).take();
+        let Some(permit) = room.filter(|_| leaves_reserve(&stream, SocketUse::Caller)) else {
             self.refused.increment();
             refuse(&stream);
             return Some(());

@@ -2,9 +2,11 @@
 
 use super::dial_guard::DialGuard;
 use super::settings::ClientSettings;
+use crate::machine::{SocketUse, leaves_reserve};
 use crate::proxy::error::Error;
 use crate::proxy::wire::transport::Transport;
 use socket2::{SockRef, TcpKeepalive};
+use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -30,6 +32,10 @@ pub(crate) async fn connect(target: ConnectTarget<'_>) -> Result<Transport, Erro
         Ok(Err(source)) => return Err(Error::Connecting { address, source }),
         Err(_) => return Err(Error::ConnectTimeout { address, timeout: limit }),
     };
+    if !leaves_reserve(&stream, SocketUse::Endpoint) {
+        let source = io::Error::other("too many open files: the last are kept for the admin server");
+        return Err(Error::Connecting { address, source });
+    }
     set_options(&stream, settings);
     Ok(Transport::Plain(stream))
 }
