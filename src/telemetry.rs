@@ -8,7 +8,7 @@ mod metrics;
 
 pub use self::level::LevelError;
 pub use self::log::{LogFile, LogHandle, LogTarget, Logs, RollPolicy};
-pub use self::metrics::{Counter, Distribution, Durations, Gauge, Registry, Series, Total};
+pub use self::metrics::{Counter, Distribution, Durations, Gauge, Registry, Series, SharedCounter, Total};
 
 use std::env;
 use std::io::{self, IsTerminal as _};

@@ -12,7 +12,7 @@ use crate::kubernetes::ApiClients;
 use crate::proxy::RouterSettings;
 use crate::sandbox::Sandboxes;
 use crate::store::{DtabStore, DtabStores};
-use crate::telemetry::{Counter, Gauge, Registry};
+use crate::telemetry::{Gauge, Registry, SharedCounter};
 use crate::{admin, namer};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -47,8 +47,8 @@ struct AdminChannels {
 /// The metrics of reloads.
 #[derive(Debug)]
 struct ReloadMetrics {
-    done: Counter,
-    failed: Counter,
+    done: SharedCounter,
+    failed: SharedCounter,
     is_rejected: Gauge,
     waiting: Gauge,
 }
@@ -270,8 +270,8 @@ impl ReloadMetrics {
             registry.describe(name, meaning);
         }
         Self {
-            done: registry.counter("config_reloads", &[]),
-            failed: registry.counter("config_reload_failures", &[]),
+            done: registry.shared_counter("config_reloads", &[]),
+            failed: registry.shared_counter("config_reload_failures", &[]),
             is_rejected: registry.gauge("config_rejected", &[]),
             waiting: registry.gauge("config_restart_needed", &[]),
         }

@@ -1,6 +1,6 @@
 //! The metrics of the controller.
 
-use crate::telemetry::{Counter, Gauge, Registry};
+use crate::telemetry::{Gauge, Registry, SharedCounter};
 
 /// The metrics of the controller, which the control thread writes.
 #[derive(Clone, Debug)]
@@ -8,10 +8,10 @@ pub(super) struct Metrics {
     pub(super) leading: Gauge,
     pub(super) not_accepted: Gauge,
     pub(super) not_ready: Gauge,
-    pub(super) written: Counter,
-    pub(super) failures: Counter,
-    pub(super) deleted: Counter,
-    pub(super) asked: Counter,
+    pub(super) written: SharedCounter,
+    pub(super) failures: SharedCounter,
+    pub(super) deleted: SharedCounter,
+    pub(super) asked: SharedCounter,
 }
 
 /// The name and the help text of each series.
@@ -34,10 +34,10 @@ impl Metrics {
             leading: registry.gauge("controller_leading", &[]),
             not_accepted: registry.gauge("controller_not_accepted", &[]),
             not_ready: registry.gauge("controller_not_ready", &[]),
-            written: registry.counter("controller_statuses_written", &[]),
-            failures: registry.counter("controller_write_failures", &[]),
-            deleted: registry.counter("controller_sandboxes_deleted", &[]),
-            asked: registry.counter("controller_destinations_asked", &[]),
+            written: registry.shared_counter("controller_statuses_written", &[]),
+            failures: registry.shared_counter("controller_write_failures", &[]),
+            deleted: registry.shared_counter("controller_sandboxes_deleted", &[]),
+            asked: registry.shared_counter("controller_destinations_asked", &[]),
         }
     }
 }

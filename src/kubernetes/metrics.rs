@@ -1,6 +1,6 @@
 //! The metrics of watches.
 
-use crate::telemetry::{Counter, Gauge, Registry};
+use crate::telemetry::{Gauge, Registry, SharedCounter};
 
 /// The metrics of all watches of one resource. All of them run on the control thread, which is the only writer.
 #[derive(Clone, Debug, Default)]
@@ -8,13 +8,13 @@ pub struct Metrics {
     pub(super) watches: Gauge,
     pub(super) stale: Gauge,
     pub(super) unreadable: Gauge,
-    pub(super) events: Counter,
-    pub(super) lists: Counter,
-    pub(super) failures: Counter,
+    pub(super) events: SharedCounter,
+    pub(super) lists: SharedCounter,
+    pub(super) failures: SharedCounter,
     pub(super) restored: Gauge,
     pub(super) snapshot_time: Gauge,
-    pub(super) snapshots: Counter,
-    pub(super) snapshot_failures: Counter,
+    pub(super) snapshots: SharedCounter,
+    pub(super) snapshot_failures: SharedCounter,
 }
 
 /// The name and the help text of each series.
@@ -54,13 +54,13 @@ impl Metrics {
             watches: registry.gauge("kubernetes_watches", &labels),
             stale: registry.gauge("kubernetes_stale_watches", &labels),
             unreadable: registry.gauge("kubernetes_unreadable_objects", &labels),
-            events: registry.counter("kubernetes_watch_events", &labels),
-            lists: registry.counter("kubernetes_lists", &labels),
-            failures: registry.counter("kubernetes_watch_failures", &labels),
+            events: registry.shared_counter("kubernetes_watch_events", &labels),
+            lists: registry.shared_counter("kubernetes_lists", &labels),
+            failures: registry.shared_counter("kubernetes_watch_failures", &labels),
             restored: registry.gauge("kubernetes_snapshot_watches", &labels),
             snapshot_time: registry.gauge("kubernetes_snapshot_timestamp_seconds", &labels),
-            snapshots: registry.counter("kubernetes_snapshots_written", &labels),
-            snapshot_failures: registry.counter("kubernetes_snapshot_failures", &labels),
+            snapshots: registry.shared_counter("kubernetes_snapshots_written", &labels),
+            snapshot_failures: registry.shared_counter("kubernetes_snapshot_failures", &labels),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::context::{RemovalKind, Removals};
 use crate::fault::Blame;
-use crate::telemetry::{Counter, Durations, Gauge, Registry};
+use crate::telemetry::{Counter, Durations, Gauge, Registry, SharedCounter};
 use tokio::time::Instant;
 
 /// The end of a request for its listener. Each request has exactly one, so that their counts add up to `requests`.
@@ -168,8 +168,8 @@ pub(crate) fn losing_names(registry: &Registry, router: &str) -> Gauge {
 }
 
 /// Makes the cell of a listener's refused connections. The acceptor counts them, not a worker.
-pub(crate) fn refused_connections(registry: &Registry, labels: ListenerLabels<'_>) -> Counter {
-    registry.counter("refused_connections", &labels.pairs())
+pub(crate) fn refused_connections(registry: &Registry, labels: ListenerLabels<'_>) -> SharedCounter {
+    registry.shared_counter("refused_connections", &labels.pairs())
 }
 
 impl Counters {

@@ -9,7 +9,7 @@ pub use self::file::LogFile;
 pub use self::roll_policy::RollPolicy;
 
 use self::file::RollingFile;
-use super::{Counter, Registry};
+use super::{Registry, SharedCounter};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
@@ -133,7 +133,7 @@ impl Logs {
         };
         let (name, (metric, meaning)) = (target.name(), UNWRITTEN);
         registry.describe(metric, meaning);
-        let unwritten = registry.counter(metric, &[("log", &name)]);
+        let unwritten = registry.shared_counter(metric, &[("log", &name)]);
         let (sender, messages) = mpsc::unbounded_channel();
         let handle = LogHandle { sender, queued: Arc::default() };
         let (end, ended) = oneshot::channel();
@@ -178,13 +178,13 @@ struct LogWriter {
     batch: Vec<u8>,
     /// How many lines the batch holds.
     lines: u64,
-    unwritten: Counter,
+    unwritten: SharedCounter,
     /// Whether the last write failed: that is logged once, not for each line.
     fails: bool,
 }
 
 impl LogWriter {
-    fn new(name: String, output: LogOutput, unwritten: Counter) -> Self {
+    fn new(name: String, output: LogOutput, unwritten: SharedCounter) -> Self {
         Self { name, output, batch: Vec::with_capacity(BATCH), lines: 0, unwritten, fails: false }
     }
 

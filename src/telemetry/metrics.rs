@@ -1,7 +1,9 @@
 //! Metrics in cells: each worker has its own, so that counting is one plain store; a reader sums the cells of one name
-//! and label set.
+//! and label set. What several threads count is counted by atomic additions.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,17 +17,42 @@ pub struct Series {
     pub labels: Vec<(&'static str, String)>,
 }
 
-/// A number that only grows, counted by one thread.
+/// A number that only grows, counted by the thread that made it. It and its clones cannot leave that thread: two writers
+/// of one cell would lose counts.
+///
+/// ```compile_fail
+/// fn is_sent<T: Send>() {}
+/// is_sent::<signpost::telemetry::Counter>();
+/// ```
+///
+/// ```compile_fail
+/// fn is_shared<T: Sync>() {}
+/// is_shared::<signpost::telemetry::Counter>();
+/// ```
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicU64>);
+pub struct Counter {
+    cell: Arc<AtomicU64>,
+    one_thread: OneThread,
+}
 
-/// A number that grows and shrinks, counted by one thread.
+/// A mark of what cannot leave its thread.
+type OneThread = PhantomData<Rc<()>>;
+
+/// A number that only grows, counted by any thread.
+#[derive(Clone, Debug, Default)]
+pub struct SharedCounter(Arc<AtomicU64>);
+
+/// A number that grows and shrinks, counted by any thread.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicI64>);
 
-/// A histogram of durations with the bounds [`Durations::BOUNDS`], recorded by one thread.
+/// A histogram of durations with the bounds [`Durations::BOUNDS`], recorded by the thread that made it, as a
+/// [`Counter`] is.
 #[derive(Clone, Debug, Default)]
-pub struct Durations(Arc<Buckets>);
+pub struct Durations {
+    buckets: Arc<Buckets>,
+    one_thread: OneThread,
+}
 
 /// The buckets of a histogram.
 #[derive(Debug, Default)]
@@ -71,9 +98,9 @@ struct SeriesTable {
 /// The cells of one series.
 #[derive(Debug)]
 enum Cells {
-    Counters(Vec<Counter>),
+    Counters(Vec<Arc<AtomicU64>>),
     Gauges(Vec<Gauge>),
-    Durations(Vec<Durations>),
+    Durations(Vec<Arc<Buckets>>),
 }
 
 impl Counter {
@@ -86,14 +113,26 @@ impl Counter {
     ///
     /// This is a load and a store, not an atomic addition: each cell has one writer.
     pub fn add(&self, n: u64) {
-        add(&self.0, n);
+        add(&self.cell, n);
+    }
+}
+
+impl SharedCounter {
+    /// Counts one more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Counts `n` more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
     }
 }
 
 impl Gauge {
-    /// Counts `n` more, or fewer when it is negative. Each cell has one writer.
+    /// Counts `n` more, or fewer when it is negative.
     pub fn add(&self, n: i64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+        self.0.fetch_add(n, Relaxed);
     }
 
     /// Sets the value to `n`.
@@ -126,10 +165,10 @@ impl Durations {
     /// Records one duration.
     pub fn record(&self, duration: Duration) {
         let bucket = Self::BOUNDS.partition_point(|bound| *bound < duration);
-        if let Some(count) = self.0.counts.get(bucket) {
+        if let Some(count) = self.buckets.counts.get(bucket) {
             add(count, 1);
         }
-        add(&self.0.sum, duration.as_micros().try_into().unwrap_or(u64::MAX));
+        add(&self.buckets.sum, duration.as_micros().try_into().unwrap_or(u64::MAX));
     }
 }
 
@@ -162,17 +201,27 @@ impl Distribution {
 }
 
 impl Registry {
-    /// Makes a new cell of a counter, for one worker.
+    /// Makes a new cell of a counter, for the thread that calls this.
     pub fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-        let cell = Counter::default();
+        Counter { cell: self.count(name, labels), one_thread: PhantomData }
+    }
+
+    /// Makes a new cell of a counter, for any number of threads.
+    pub fn shared_counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> SharedCounter {
+        SharedCounter(self.count(name, labels))
+    }
+
+    /// Makes a new cell of a series of counters.
+    fn count(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Arc<AtomicU64> {
+        let cell = Arc::<AtomicU64>::default();
         match self.table().series.entry(series(name, labels)).or_insert_with(|| Cells::Counters(Vec::new())) {
-            Cells::Counters(cells) => cells.push(cell.clone()),
+            Cells::Counters(cells) => cells.push(Arc::clone(&cell)),
             _ => debug_assert!(false, "{name} is no counter"),
         }
         cell
     }
 
-    /// Makes a new cell of a gauge, for one worker.
+    /// Makes a new cell of a gauge.
     pub fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
         let cell = Gauge::default();
         match self.table().series.entry(series(name, labels)).or_insert_with(|| Cells::Gauges(Vec::new())) {
@@ -182,12 +231,12 @@ impl Registry {
         cell
     }
 
-    /// Makes new cells of durations, for one worker.
+    /// Makes new cells of durations, for the thread that calls this.
     pub fn durations(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Durations {
         let cell = Durations::default();
         match self.table().series.entry(series(name, labels)).or_insert_with(|| Cells::Durations(Vec::new()))
         {
-            Cells::Durations(cells) => cells.push(cell.clone()),
+            Cells::Durations(cells) => cells.push(Arc::clone(&cell.buckets)),
             _ => debug_assert!(false, "{name} is no duration"),
         }
         cell
@@ -240,11 +289,11 @@ impl Cells {
     /// Sums the cells.
     fn total(&self) -> Total {
         match self {
-            Self::Counters(cells) => Total::Counter(cells.iter().map(|cell| cell.0.load(Relaxed)).sum()),
+            Self::Counters(cells) => Total::Counter(cells.iter().map(|cell| cell.load(Relaxed)).sum()),
             Self::Gauges(cells) => Total::Gauge(cells.iter().map(|cell| cell.0.load(Relaxed)).sum()),
             Self::Durations(cells) => {
                 let mut all = Distribution::default();
-                for Durations(buckets) in cells {
+                for buckets in cells {
                     for (sum, count) in all.counts.iter_mut().zip(&buckets.counts) {
                         *sum += count.load(Relaxed);
                     }
@@ -273,6 +322,24 @@ mod tests {
         assert_eq!(registry.total("requests", &[("router", "in")]), 13);
         assert_eq!(registry.total("responses", &[]), 0);
         assert_eq!(registry.totals().len(), 2);
+    }
+
+    #[test]
+    fn threads_that_share_a_counter_lose_nothing() {
+        const EACH: u64 = 100_000;
+        let registry = Registry::default();
+        let (counter, gauge) = (registry.shared_counter("refused", &[]), registry.gauge("open", &[]));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..EACH {
+                        counter.increment();
+                        gauge.add(1);
+                    }
+                });
+            }
+        });
+        assert_eq!((registry.total("refused", &[]), registry.total("open", &[])), (4 * EACH, 4 * EACH));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::context::Peer;
 use crate::drain::{Guard, Stage};
 use crate::machine::{SocketUse, leaves_reserve};
 use crate::proxy::limits::{Permit, Permits};
-use crate::telemetry::Counter;
+use crate::telemetry::SharedCounter;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -62,7 +62,7 @@ pub(crate) struct Acceptor {
     /// How many connections of this listener are open.
     pub(crate) open: Arc<AtomicUsize>,
     /// How many connections were refused.
-    pub(crate) refused: Counter,
+    pub(crate) refused: SharedCounter,
     pub(crate) workers: Vec<WorkerHandle>,
 }
 

@@ -49,7 +49,7 @@ fn a_full_queue_drops_lines() {
     let folder = tempfile::tempdir().expect("a folder");
     let LogTarget::File(log) = file(&folder.path().join("a.log")) else { panic!("a file") };
     let output = LogOutput::File(RollingFile::open(log, Timestamp::now()).expect("it opens"));
-    let mut writer = LogWriter::new("a".to_owned(), output, Counter::default());
+    let mut writer = LogWriter::new("a".to_owned(), output, SharedCounter::default());
     writer.take(messages.try_recv().expect("a line waits"), &lines.queued);
     assert!(lines.write(line()), "there is room again");
     drop(messages);
@@ -65,7 +65,7 @@ fn lines_that_cannot_be_written_are_counted() {
     let log = LogFile { path: "/dev/full".into(), roll: RollPolicy::Never, append: true, keep: None };
     let output = LogOutput::File(RollingFile::open(log, Timestamp::now()).expect("it opens"));
     let registry = Registry::default();
-    let mut writer = LogWriter::new("full".to_owned(), output, registry.counter(UNWRITTEN.0, &[]));
+    let mut writer = LogWriter::new("full".to_owned(), output, registry.shared_counter(UNWRITTEN.0, &[]));
     for _ in 0..2 {
         writer.add(b"one\n", Timestamp::now());
         writer.add(b"two\n", Timestamp::now());
