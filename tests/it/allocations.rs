@@ -251,7 +251,7 @@ fn a_cached_request_allocates_the_room_it_is_served_in_and_no_more() {
 /// Counts what a request allocates that has been seen before.
 fn count_requests(yaml: &str, request: &'static [u8]) {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
-    let app = runtime.block_on(TestApp::start(yaml));
+    let app = runtime.block_on(TestApp::start_here(yaml));
     let stream = TcpStream::connect(app.first_address()).unwrap();
     // Names, clients, connections, buffers and tables reach their size.
     let mut stream = Some(runtime.block_on(send(stream, request, 100)).unwrap());

@@ -8,7 +8,7 @@ const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\
 /// An app before an upstream that is played by the test, and a client.
 async fn scene() -> (TestApp, Upstream, Wire) {
     let upstream = Upstream::with_small_buffers().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     let client = app.client().await;
     (app, upstream, client)
 }

@@ -7,7 +7,7 @@ const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello
 
 async fn scene() -> (TestApp, Upstream, Wire) {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     let client = app.client().await;
     (app, upstream, client)
 }
@@ -202,7 +202,7 @@ async fn a_caller_that_leaves_cancels_the_upstream() {
 #[tokio::test(flavor = "local")]
 async fn a_caller_that_ended_its_side_still_gets_its_answer() {
     let service = Service::saying("hi").await;
-    let app = TestApp::start(&routing_to(&service.path())).await;
+    let app = TestApp::start_here(&routing_to(&service.path())).await;
     let mut client = app.client().await;
     client.send([GET, POST].concat()).await;
     client.writer.finish().await;

@@ -30,7 +30,7 @@ async fn a_request_and_its_response_pass_as_they_came() {
 #[tokio::test(flavor = "local")]
 async fn both_connections_are_kept() {
     let service = Service::saying("hi").await;
-    let app = TestApp::start(&routing_to(&service.path())).await;
+    let app = TestApp::start_here(&routing_to(&service.path())).await;
     let mut client = app.client().await;
     for _ in 0..5 {
         assert_eq!(client.get("a", "").await.text(), "hi");

@@ -32,7 +32,7 @@ fn l5d_err(response: &Message) -> String {
 async fn a_request_that_nothing_names_is_the_callers_fault() {
     let service = Service::saying("hi").await;
     let yaml = routing_to(&service.path()) + "  identifier: {kind: io.l5d.header.token, header: x-who}\n";
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let mut client = app.client().await;
     let response = client.get("a", "").await;
     response.assert_status(400);
@@ -46,7 +46,7 @@ async fn a_request_that_nothing_names_is_the_callers_fault() {
 #[tokio::test(flavor = "local")]
 async fn a_typo_in_an_override_is_pointed_at() {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     let mut client = app.client().await;
     for header in ["l5d-dtab", "l5d-ctx-dtab", "L5D-Dtab"] {
         let response = client.get("a", &format!("{header}: /host/world = /srv/world-v2;\r\n")).await;
@@ -67,7 +67,7 @@ async fn a_typo_in_an_override_is_pointed_at() {
 async fn overrides_over_their_bounds_are_refused() {
     let upstream = Upstream::start().await;
     let yaml = routing_to(&upstream.path()) + "  maxHeadersKB: 64\n";
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let mut client = app.client().await;
     let entries = |count: usize| "/a => /b;".repeat(count);
     let response =
@@ -92,7 +92,7 @@ async fn a_name_that_leads_nowhere_is_shown_with_both_dtabs() {
         ("empty", ""),
         ("known", "l5d-dtab: /svc/known => /svc/nobody | !\r\n"),
     ];
-    let app = TestApp::start(&one_router(
+    let app = TestApp::start_here(&one_router(
         "/svc/known => /$/inet/127.0.0.1/1; /svc/failing => /$/fail; /svc/nil => /$/nil; /svc/neg => ~; \
          /svc/bang => ! | /svc/known; /svc/empty => $",
         "",
@@ -120,7 +120,7 @@ async fn a_name_that_leads_nowhere_is_shown_with_both_dtabs() {
 #[tokio::test(flavor = "local")]
 async fn an_error_says_where_the_name_ended_or_by_which_id_it_is_found() {
     let dtab = "/svc => /host; /host => /srv; /srv/failing => /$/inet/1.2.3.4";
-    let app = TestApp::start(&with_servers(dtab, &["", ", trust: nobody"])).await;
+    let app = TestApp::start_here(&with_servers(dtab, &["", ", trust: nobody"])).await;
     let is_id = |id: &str| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (mut trusted, mut stranger) = (app.client_of("http", 0).await, app.client_of("http", 1).await);
     for (host, end) in [
@@ -203,7 +203,7 @@ async fn the_log_says_why_a_request_was_not_carried_once_a_second_for_each_liste
 #[tokio::test(flavor = "local")]
 async fn a_bound_of_delegation_does_not_fall_back_in_silence() {
     let service = Service::saying("production").await;
-    let app = TestApp::start(&routing_to(&service.path())).await;
+    let app = TestApp::start_here(&routing_to(&service.path())).await;
     let mut client = app.client().await;
     assert_eq!(client.get("good", "").await.text(), "production");
     let response = client.get("good", "l5d-dtab: /a => /a; /svc/good => /a\r\n").await;
@@ -214,7 +214,7 @@ async fn a_bound_of_delegation_does_not_fall_back_in_silence() {
 
 #[tokio::test(flavor = "local")]
 async fn an_answer_can_be_a_status() {
-    let app = TestApp::start(&one_router(
+    let app = TestApp::start_here(&one_router(
         "/svc/gone => /$/io.buoyant.http.status/410; /svc/done => /$/io.buoyant.http.status/204",
         "",
     ))
@@ -235,7 +235,7 @@ async fn an_answer_can_be_a_status() {
 
 #[tokio::test(flavor = "local")]
 async fn an_answer_made_here_does_not_wait_for_a_body() {
-    let app = TestApp::start(&one_router("/svc/done => /$/io.buoyant.http.status/204", "")).await;
+    let app = TestApp::start_here(&one_router("/svc/done => /$/io.buoyant.http.status/204", "")).await;
     for (host, status) in [("done", 204), ("nobody", 502)] {
         for body in [
             "Content-Length: 1000000\r\n",
@@ -259,7 +259,7 @@ async fn an_answer_made_here_does_not_wait_for_a_body() {
 #[tokio::test(flavor = "local")]
 async fn a_refused_connection_is_the_upstreams_fault() {
     let (address, _held) = dead_address();
-    let app = TestApp::start(&routing_to(&format!("/$/inet/127.0.0.1/{}", address.port()))).await;
+    let app = TestApp::start_here(&routing_to(&format!("/$/inet/127.0.0.1/{}", address.port()))).await;
     let mut client = app.client().await;
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
     for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", post, post] {
@@ -278,7 +278,7 @@ async fn a_dead_endpoint_is_passed_over() {
     let (names, service) = (Names::new(), Service::saying("alive").await);
     let (dead, _held) = dead_address();
     names.write("world", &[dead, service.address()]);
-    let app = TestApp::start(&(one_router("/svc => /#/io.l5d.fs", "") + &names.namer())).await;
+    let app = TestApp::start_here(&(one_router("/svc => /#/io.l5d.fs", "") + &names.namer())).await;
     let mut client = app.client().await;
     for _ in 0..50 {
         let post = "POST / HTTP/1.1\r\nHost: world\r\nContent-Length: 5\r\n\r\nhello";
@@ -322,7 +322,7 @@ fn ask_blocking(address: SocketAddr, request: &str) -> String {
 async fn a_response_that_takes_too_long_is_not_awaited() {
     let upstream = Upstream::start().await;
     let yaml = one_router(&format!("/svc/* => {}", upstream.path()), ", timeoutMs: 7000");
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let mut client = app.client().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut conn = upstream.accept().await;
@@ -345,7 +345,7 @@ async fn a_response_that_takes_too_long_is_not_awaited() {
 #[tokio::test(flavor = "local")]
 async fn a_deadline_that_has_passed_is_not_pursued() {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     let mut client = app.client().await;
     let response = client.get("a", "l5d-ctx-deadline: 1500000000000000000 1500000001000000000\r\n").await;
     response.assert_status(504);
@@ -357,7 +357,7 @@ async fn a_deadline_that_has_passed_is_not_pursued() {
 #[tokio::test(flavor = "local")]
 async fn the_router_waits_no_longer_than_the_caller() {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     let mut client = app.client().await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_nanos();
     let deadline = now + Duration::from_secs(100).as_nanos();
@@ -418,7 +418,7 @@ async fn untrusted_callers_learn_nothing_internal() {
     .await;
     let (dead, _held) = dead_address();
     let dtab = format!("/svc/dead => /$/inet/127.0.0.1/{}; /svc/inner => {}", dead.port(), inner.path());
-    let app = TestApp::start(&one_router(&dtab, ", trust: nobody, maxCallDepth: 5")).await;
+    let app = TestApp::start_here(&one_router(&dtab, ", trust: nobody, maxCallDepth: 5")).await;
     let mut client = app.client().await;
     for (request, status) in [
         ("GET / HTTP/1.1\r\nHost: nobody\r\n\r\n", 502),

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 /// What stands behind a request, such as another one, must not be taken for one.
 async fn are_refused(table: &[(&str, u16)]) {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     for (request, status) in table {
         let mut client = app.client().await;
         client.send(request).await;
@@ -115,7 +115,7 @@ async fn heads_over_their_limits_are_refused_before_they_end() {
 async fn limits_are_those_of_the_router() {
     let service = Service::saying("hi").await;
     let yaml = routing_to(&service.path()) + "  maxHeadersKB: 1\n  maxInitialLineKB: 1\n";
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let table = [(900, 900, 200), (1100, 0, 414), (0, 1100, 431)];
     for (line, field, status) in table {
         let mut client = app.client().await;
@@ -144,7 +144,7 @@ async fn a_body_with_broken_chunks_is_not_passed_on_as_a_whole_one() {
         "0\r\nX: 1\n\r\n",
     ];
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     for broken in table {
         // At once with the head: nothing goes out that could be taken for all of it.
         let mut client = app.client().await;
@@ -174,7 +174,7 @@ async fn a_body_with_broken_chunks_is_not_passed_on_as_a_whole_one() {
 #[tokio::test(flavor = "local")]
 async fn a_slow_head_is_given_up() {
     let service = Service::saying("hi").await;
-    let app = TestApp::start(&routing_to(&service.path())).await;
+    let app = TestApp::start_here(&routing_to(&service.path())).await;
     let mut client = app.client().await;
     client.send("GET / HTTP/1.1\r\nHost: ").await;
     let ((), passed) = time_flies(client.assert_gone()).await;
@@ -199,7 +199,7 @@ async fn a_slow_head_is_given_up() {
 #[tokio::test(flavor = "local")]
 async fn an_idle_connection_is_closed() {
     let service = Service::saying("hi").await;
-    let app = TestApp::start(&routing_to(&service.path())).await;
+    let app = TestApp::start_here(&routing_to(&service.path())).await;
     let (mut new, mut used) = (app.client().await, app.client().await);
     used.get("a", "").await.assert_status(200);
     let (_, passed) = time_flies(async { tokio::join!(new.assert_ended(), used.assert_ended()) }).await;
@@ -233,7 +233,7 @@ async fn responses_that_could_be_read_in_two_ways_are_bad_ones() {
         &interim,
     ];
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     let mut client = app.client().await;
     for bad in table {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;

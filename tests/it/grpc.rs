@@ -14,7 +14,7 @@ use tonic::codegen::tokio_stream::{self, StreamExt as _};
 /// A server, an app whose every call goes there, and a client of the app.
 async fn scene() -> (GrpcServer, TestApp, GrpcClient) {
     let server = GrpcServer::start().await;
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", server.path()), "")).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", server.path()), "")).await;
     let client = GrpcClient::connect(app.first_address(), "web").await;
     (server, app, client)
 }
@@ -125,7 +125,8 @@ async fn a_call_that_is_given_up_is_given_up_behind_the_router() {
 async fn a_call_takes_no_longer_than_it_may() {
     let server = GrpcServer::start().await;
     let app =
-        TestApp::start(&speaking("h2", &format!("/svc/* => {}", server.path()), ", timeoutMs: 5000")).await;
+        TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", server.path()), ", timeoutMs: 5000"))
+            .await;
     let mut client = GrpcClient::connect(app.first_address(), "web").await;
     let (answer, passed) = time_flies(client.unary(Method::Hang, "", &[])).await;
     let status = answer.expect_err("it is too late");
@@ -146,7 +147,7 @@ async fn what_is_not_carried_is_told_as_a_status() {
     let dtab = format!("/svc/dead => /$/inet/{}/{}; /svc/loop => /svc/loop", dead.ip(), dead.port());
     for (server, trusted) in [("", true), (", trust: nobody", false)] {
         for protocol in ["http", "h2"] {
-            let app = TestApp::start(&speaking(protocol, &dtab, server)).await;
+            let app = TestApp::start_here(&speaking(protocol, &dtab, server)).await;
             let typo = ("l5d-dtab", "/svc/web = /srv/w\u{e4}");
             for (host, metadata, code, reason) in [
                 ("nowhere", &[][..], Code::Unavailable, "/svc/nowhere"),
@@ -169,7 +170,7 @@ async fn what_is_not_carried_is_told_as_a_status() {
 
 #[tokio::test(flavor = "local")]
 async fn a_status_made_here_is_trailers_only() {
-    let app = TestApp::start(&speaking("h2", "", "")).await;
+    let app = TestApp::start_here(&speaking("h2", "", "")).await;
     let mut client = app.h2_client().await;
     for (kind, grpc) in [
         ("application/grpc", true),
@@ -205,10 +206,10 @@ async fn a_status_made_here_is_trailers_only() {
 async fn an_override_leads_a_call_over_two_hops() {
     let (base, staged) = (GrpcServer::start().await, GrpcServer::start().await);
     let dtab = format!("/srv/web => {}; /srv/web-v2 => {}; /svc => /srv", base.path(), staged.path());
-    let inner = TestApp::start(&speaking("h2", &dtab, "")).await;
+    let inner = TestApp::start_here(&speaking("h2", &dtab, "")).await;
     let address = inner.first_address();
     let way_in = format!("/svc/* => /$/inet/{}/{}", address.ip(), address.port());
-    let outer = TestApp::start(&speaking("h2", &way_in, "")).await;
+    let outer = TestApp::start_here(&speaking("h2", &way_in, "")).await;
     let mut client = GrpcClient::connect(outer.first_address(), "web").await;
     let over = [("l5d-dtab", "/srv/web => /srv/web-v2")];
     for (metadata, to, other) in [(&[][..], &base, &staged), (&over, &staged, &base)] {
@@ -228,7 +229,7 @@ async fn calls_are_named_by_their_path() {
     let server = GrpcServer::start().await;
     let yaml = speaking("h2", &format!("/svc/signpost.test.Echo => {}", server.path()), "")
         + "  identifier: {kind: io.l5d.header.path, segments: 1}\n";
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let mut client = GrpcClient::connect(app.first_address(), "web").await;
     client.unary(Method::Echo, "hi", &[]).await.expect("it answers");
     assert_eq!(said(&server.take_metadata()[0], "l5d-dst-service"), Some("/svc/signpost.test.Echo"));
@@ -260,7 +261,7 @@ async fn a_server_that_drains_loses_no_call() {
     let (mut leaves, stays) = (GrpcServer::start().await, GrpcServer::start().await);
     let names = Names::new();
     names.write("web", &[leaves.address()]);
-    let app = TestApp::start(&(speaking("h2", "/svc => /#/io.l5d.fs", "") + &names.namer())).await;
+    let app = TestApp::start_here(&(speaking("h2", "/svc => /#/io.l5d.fs", "") + &names.namer())).await;
     let mut client = GrpcClient::connect(app.first_address(), "web").await;
     let mut talk = client.talk().await.expect("it answers");
     names.write("web", &[leaves.address(), stays.address()]);
@@ -293,7 +294,7 @@ async fn a_server_that_drains_loses_no_call() {
 #[tokio::test(flavor = "local")]
 async fn an_answer_that_is_no_grpc_is_left_as_it_is() {
     let service = H2Service::saying("not gRPC").await;
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", service.path()), "")).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", service.path()), "")).await;
     let mut client = app.h2_client().await;
     let request = Request::post("http://web/a.B/C").header("content-type", "application/grpc");
     let answer = client.ask(request.body("").expect("it is one")).await;
@@ -353,7 +354,7 @@ async fn a_reset_of_a_call_passes_with_its_code() {
 
 #[tokio::test(flavor = "local")]
 async fn a_content_type_is_grpcs_in_any_case() {
-    let app = TestApp::start(&speaking("h2", "", "")).await;
+    let app = TestApp::start_here(&speaking("h2", "", "")).await;
     let mut client = app.h2_client().await;
     for (content_type, is_grpc) in [
         ("application/grpc", true),

@@ -427,7 +427,7 @@ async fn many_streams_share_one_connection() {
 #[tokio::test(flavor = "local")]
 async fn interim_responses_pass() {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     let mut client = app.h2_client().await;
     let mut exchange = client.begin(get("web", &[]), false).await;
     let mut conn = upstream.accept().await;
@@ -440,7 +440,7 @@ async fn interim_responses_pass() {
     assert_eq!(exchange.answer().await.text(), "hi");
     app.stop().await;
 
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
     let (mut h1, mut h2) = (app.client().await, app.h2_client().await);
     let mut exchange = h2.begin(get("web", &[]), false).await;
     let mut conn = H2Conn::accept(&upstream).await;

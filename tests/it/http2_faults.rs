@@ -256,7 +256,7 @@ async fn an_endpoint_that_goes_away_finishes_its_streams() {
 async fn what_was_not_processed_is_sent_elsewhere_unseen() {
     for caller in [Http1, Http2] {
         let upstream = Upstream::start().await;
-        let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
+        let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
         let asking = async {
             match caller {
                 Http1 => app.client().await.get("web", "").await.text().to_owned(),
@@ -287,7 +287,7 @@ async fn an_endpoint_that_refuses_everything_is_asked_a_few_times_only() {
         call.respond.send_reset(Reason::REFUSED_STREAM);
     })
     .await;
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", service.path()), "")).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", service.path()), "")).await;
     let mut client = app.h2_client().await;
     let answer = client.get("web", &[]).await;
     answer.assert_status(502);
@@ -320,7 +320,7 @@ async fn an_endpoint_that_cannot_be_reached_is_passed_by() {
     let (dead, _held) = dead_address();
     let names = Names::new();
     names.write("web", &[dead, service.address()]);
-    let app = TestApp::start(&(speaking("h2", "/svc => /#/io.l5d.fs", "") + &names.namer())).await;
+    let app = TestApp::start_here(&(speaking("h2", "/svc => /#/io.l5d.fs", "") + &names.namer())).await;
     let mut client = app.h2_client().await;
     for _ in 0..20 {
         assert_eq!(client.get("web", &[]).await.text(), "hi");
@@ -331,7 +331,7 @@ async fn an_endpoint_that_cannot_be_reached_is_passed_by() {
 #[tokio::test(flavor = "local")]
 async fn an_endpoint_that_does_not_speak_http2_is_a_bad_gateway() {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
     let mut client = app.h2_client().await;
     let mut exchange = client.begin(get("web", &[]), false).await;
     let answering = async {
@@ -553,7 +553,7 @@ async fn no_request_waits_for_a_connection_that_is_gone() {
 async fn the_streams_that_an_endpoint_allows_are_not_exceeded() {
     const ALLOWED: u32 = 2;
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
     let mut client = app.h2_client().await;
     let mut settings = h2::server::Builder::new();
     settings.max_concurrent_streams(ALLOWED);

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// An app before a service over HTTP/2 that says `hi`, with more keys of its server, and a client of frames.
 async fn raw_scene(server: &str) -> (TestApp, H2Service, Frames) {
     let service = H2Service::saying("hi").await;
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", service.path()), server)).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", service.path()), server)).await;
     let frames = app.frames().await;
     (app, service, frames)
 }
@@ -462,7 +462,7 @@ async fn a_caller_that_answers_no_ping_is_gone() {
 async fn streams_beyond_the_limit_are_refused() {
     let upstream = Upstream::start().await;
     let server = ", maxConcurrentStreamsPerConnection: 3";
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", upstream.path()), server)).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", upstream.path()), server)).await;
     let mut frames = app.frames().await;
     for stream in [1, 3, 5, 7] {
         frames.send(Frame::request(stream, &GET)).await;
@@ -539,7 +539,7 @@ async fn streams_that_are_reset_at_once_end_the_connection() {
 #[tokio::test(flavor = "local")]
 async fn streams_that_are_reset_as_soon_as_they_are_carried_end_the_connection() {
     let service = H2Service::start(async |mut call| _ = call.given_up().await).await;
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", service.path()), "")).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", service.path()), "")).await;
     for whole in [true, false] {
         let mut frames = app.frames().await;
         let head = if whole { Frame::request } else { Frame::head };
@@ -668,7 +668,7 @@ async fn no_caller_breaks_the_router() {
 #[tokio::test(flavor = "local")]
 async fn no_endpoint_breaks_the_router() {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
     let mut wire = app.client().await;
     for sequence in sequences(200) {
         wire.send("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 2\r\n\r\nhi").await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// An app whose every request goes to an upstream over HTTP/2 that is played by the test.
 async fn scene() -> (TestApp, Upstream) {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
+    let app = TestApp::start_here(&speaking("h2", &format!("/svc/* => {}", upstream.path()), "")).await;
     (app, upstream)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 async fn scene() -> (TestApp, Upstream, Wire) {
     let upstream = Upstream::with_small_buffers().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     let client = app.client().await;
     (app, upstream, client)
 }
@@ -74,7 +74,7 @@ async fn what_stands_behind_a_response_is_not_the_next_one() {
 #[tokio::test(flavor = "local")]
 async fn an_unread_body_is_skipped_or_ends_the_connection() {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to("/$/io.buoyant.http.status/204")).await;
+    let app = TestApp::start_here(&routing_to("/$/io.buoyant.http.status/204")).await;
     let mut client = app.client().await;
     let post = |length: usize| format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
     client.ask([post(400).into_bytes(), body_of_requests(400)].concat()).await.assert_status(204);

@@ -34,7 +34,7 @@ impl Scene {
     }
 
     async fn app(&self) -> (TestApp, Wire) {
-        let app = TestApp::start(&self.config("")).await;
+        let app = TestApp::start_here(&self.config("")).await;
         let client = app.client().await;
         (app, client)
     }
@@ -119,7 +119,8 @@ async fn keys_choose_the_ingresses() {
     scene.api.put(of_class);
     scene.api.put(ingress("other", "all", &json!({ "defaultBackend": default })));
 
-    let app = TestApp::start(&scene.config(", namespace: default, ingressClassAnnotation: signpost")).await;
+    let app =
+        TestApp::start_here(&scene.config(", namespace: default, ingressClassAnnotation: signpost")).await;
     let mut client = app.client().await;
     assert_eq!(client.get("web", "").await.text(), "v1");
     assert_eq!(client.get("web.", "").await.text(), "v1");
@@ -128,7 +129,7 @@ async fn keys_choose_the_ingresses() {
     assert!(requests.iter().all(|target| target.contains("/namespaces/default/")), "{requests:?}");
     app.stop().await;
 
-    let app = TestApp::start(&scene.config(", ignoreDefaultBackends: true")).await;
+    let app = TestApp::start_here(&scene.config(", ignoreDefaultBackends: true")).await;
     let mut client = app.client().await;
     client.get("web", "").await.assert_status(400);
     client.get("elsewhere", "").await.assert_status(400);
@@ -142,7 +143,7 @@ async fn callers_and_endpoints_of_both_protocols_are_named_alike() {
         api.put(to_v1());
         let echo = Echo::start(endpoint).await;
         let dtab = format!("/svc/default/http/v1 => {}", echo.path());
-        let app = TestApp::start(&(speaking(router(endpoint), &dtab, "") + &identifier(&api, ""))).await;
+        let app = TestApp::start_here(&(speaking(router(endpoint), &dtab, "") + &identifier(&api, ""))).await;
         let mut client = Caller::connect(&app, caller).await;
         let answer = client.ask(&Ask { method: "GET", target: "/a?b", ..Ask::default() }).await;
         assert_eq!(answer.status, 200, "{caller:?} to {endpoint:?}: {}", answer.text());
@@ -182,7 +183,7 @@ async fn while_the_rules_are_not_known_requests_are_told_to_come_again() {
         let behind = "}, {kind: io.l5d.static, path: /default/80/v2}]\n";
         let config = scene.config("").replace("identifier: {", "identifier: [{") + behind;
         let config = config.replace("}\n}, {", "}, {");
-        let (app, _) = time_flies(TestApp::start(&config)).await;
+        let (app, _) = time_flies(TestApp::start_here(&config)).await;
         let mut client = app.client().await;
         let answer = client.get("web", "").await;
         answer.assert_status(503);
@@ -200,7 +201,7 @@ async fn while_the_rules_are_not_known_requests_are_told_to_come_again() {
 async fn a_reload_keeps_the_rules() {
     let scene = Scene::new().await;
     scene.api.put(to_v1());
-    let mut app = TestApp::start(&scene.config("")).await;
+    let mut app = TestApp::start_here(&scene.config("")).await;
     let mut client = app.client().await;
     assert_eq!(client.get("web", "").await.text(), "v1");
     scene.api.requests();

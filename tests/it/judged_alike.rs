@@ -78,7 +78,7 @@ async fn a_stranger_does_not_trace() {
         let echo = Echo::start(endpoint).await;
         let yaml = one_router(&format!("/svc/* => {}", echo.path()), ", trust: nobody");
         let yaml = if endpoint == Http2 { yaml.replace("protocol: http", "protocol: h2") } else { yaml };
-        let app = TestApp::start(&yaml).await;
+        let app = TestApp::start_here(&yaml).await;
         let mut caller = Caller::connect(&app, caller).await;
         for fields in [&[][..], &[("max-forwards", "0")], &[("l5d-add-context", "true")]] {
             let answer = caller.ask(&Ask { method: "TRACE", target: "/", fields, ..Ask::default() }).await;

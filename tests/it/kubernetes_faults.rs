@@ -41,7 +41,7 @@ impl Scene {
 
     async fn app(&self) -> (TestApp, Wire) {
         let dtab = format!("/svc => /#/io.l5d.k8s/default/http | {}", self.rest.path());
-        let app = TestApp::start(&(one_router(&dtab, "") + &self.api.namer("io.l5d.k8s", ""))).await;
+        let app = TestApp::start_here(&(one_router(&dtab, "") + &self.api.namer("io.l5d.k8s", ""))).await;
         let client = app.client().await;
         (app, client)
     }
@@ -255,7 +255,7 @@ async fn a_pod_that_is_new_while_pods_are_refused_fails_names_that_need_its_labe
     scene.api.put(pod("default", scene.v1.address(), ("version", "v1")));
     let dtab = format!("/svc => /#/io.l5d.k8s/default/http/web | {}", scene.rest.path());
     let namer = scene.api.namer("io.l5d.k8s", ", labelSelector: version");
-    let app = TestApp::start(&(one_router(&dtab, "") + &namer)).await;
+    let app = TestApp::start_here(&(one_router(&dtab, "") + &namer)).await;
     let mut client = app.client().await;
     for (name, text) in [("v1", "v1"), ("v2", "rest")] {
         assert_eq!(client.get(name, "").await.text(), text, "{name}");
@@ -453,7 +453,7 @@ async fn a_token_that_was_replaced_is_read_again() {
     let dtab = format!("/svc => /#/io.l5d.k8s/default/http | {}", scene.rest.path());
     let namer =
         format!("namers: [{{kind: io.l5d.k8s, kubeconfig: '{}', context: x}}]\n", kubeconfig.display());
-    let app = TestApp::start(&(one_router(&dtab, "") + &namer)).await;
+    let app = TestApp::start_here(&(one_router(&dtab, "") + &namer)).await;
     let mut client = app.client().await;
     assert_eq!(client.get("web", "").await.text(), "v1");
 
@@ -471,7 +471,8 @@ async fn a_watch_without_a_name_ends() {
     let scene = Scene::new().await;
     let yaml_end = "  bindingCache: {idleTtlSecs: 1}\n";
     let dtab = format!("/svc => /#/io.l5d.k8s/default/http | {}", scene.rest.path());
-    let app = TestApp::start(&(one_router(&dtab, "") + yaml_end + &scene.api.namer("io.l5d.k8s", ""))).await;
+    let app =
+        TestApp::start_here(&(one_router(&dtab, "") + yaml_end + &scene.api.namer("io.l5d.k8s", ""))).await;
     let mut client = app.client().await;
     assert_eq!(client.get("web", "").await.text(), "v1");
     assert_eq!(scene.api.watches(), 2);

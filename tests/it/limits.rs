@@ -12,7 +12,7 @@ async fn connections_beyond_the_limit_are_told_and_closed() {
     for workers in [0, 2] {
         let yaml = one_router("/svc => /$/io.buoyant.http.status/204", ", maxConnections: 3");
         let app = match workers {
-            0 => TestApp::start(&yaml).await,
+            0 => TestApp::start_here(&yaml).await,
             workers => TestApp::start_workers(&yaml, workers).await,
         };
         let mut open = [app.client().await, app.client().await, app.client().await];
@@ -49,7 +49,7 @@ async fn a_listener_has_a_limit_of_its_own() {
         "/svc => /$/io.buoyant.http.status/204",
         &[", maxConnections: 1", ", maxConnections: 1"],
     );
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let mut clients = [app.client_of("http", 0).await, app.client_of("http", 1).await];
     for client in &mut clients {
         client.get("a", "").await.assert_status(204);
@@ -61,7 +61,7 @@ async fn a_listener_has_a_limit_of_its_own() {
 #[tokio::test(flavor = "local")]
 async fn a_head_may_have_so_many_fields_and_take_so_long() {
     let yaml = one_router("/svc => /$/io.buoyant.http.status/204", ", maxHeaders: 2, headersTimeoutMs: 3000");
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let mut client = app.client().await;
     client.get("a", "X: 1\r\n").await.assert_status(204);
     client.get("a", "X: 1\r\nY: 1\r\n").await.assert_status(431);
@@ -82,7 +82,7 @@ async fn a_connection_waits_as_long_as_is_said() {
         (", serverSession: {idleTimeMs: 30000, lifeTimeMs: 15000}", 15),
     ];
     for (keys, seconds) in table {
-        let app = TestApp::start(&one_router(&format!("/svc/* => {}", service.path()), keys)).await;
+        let app = TestApp::start_here(&one_router(&format!("/svc/* => {}", service.path()), keys)).await;
         let (mut new, mut used) = (app.client().await, app.client().await);
         used.get("a", "").await.assert_status(200);
         let (_, passed) = time_flies(async { tokio::join!(new.assert_ended(), used.assert_ended()) }).await;
@@ -101,7 +101,7 @@ async fn pass(seconds: u64) {
 async fn the_request_that_is_served_when_a_connection_is_old_is_its_last() {
     let upstream = Upstream::start().await;
     let yaml = one_router(&format!("/svc/* => {}", upstream.path()), ", serverSession: {lifeTimeMs: 60000}");
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let mut client = app.client().await;
     client.send(GET).await;
     let mut conn = upstream.accept().await;
@@ -152,7 +152,7 @@ async fn next(upstream: &Upstream, mut open: Wire) -> Wire {
 #[tokio::test(flavor = "local")]
 async fn a_connection_over_http2_that_is_old_is_said_goodbye_to() {
     let yaml = one_router("/svc => /$/io.buoyant.http.status/204", ", serverSession: {lifeTimeMs: 60000}");
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let address = app.address("http", 0);
     for is_used in [false, true] {
         let stream = TcpStream::connect(address).await.expect("it accepts");
@@ -176,7 +176,7 @@ async fn a_connection_over_http2_that_is_old_is_said_goodbye_to() {
 async fn a_body_that_stalls_is_given_up_after_what_is_said() {
     let upstream = Upstream::start().await;
     for keys in [", socketOptions: {readTimeoutMs: 5000}", ", socketOptions: {writeTimeoutMs: 5000}"] {
-        let app = TestApp::start(&one_router(&format!("/svc/* => {}", upstream.path()), keys)).await;
+        let app = TestApp::start_here(&one_router(&format!("/svc/* => {}", upstream.path()), keys)).await;
         let mut client = app.client().await;
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n012").await;
         let mut conn = upstream.accept().await;

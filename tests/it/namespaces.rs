@@ -18,7 +18,7 @@ async fn scene(attempts: u32) -> (ApiServer, Service, TestApp) {
     let yaml = one_router("/svc => /#/io.l5d.k8s/default/http", "")
         + &api.namer("io.l5d.k8s", "")
         + &format!("kubernetes: {{watchAttemptsPerSecond: {attempts}}}\n");
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     (api, v1, app)
 }
 

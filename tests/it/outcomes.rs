@@ -350,7 +350,7 @@ async fn check(endpoint: Speaks, requests: &[(Speaks, End)]) {
     let log = folder.path().join("access.log");
     let (upstream, (dead, _held)) = (Upstream::start().await, dead_address());
     let protocol = if endpoint == Http1 { "http" } else { "h2" };
-    let app = TestApp::start(&format!(
+    let app = TestApp::start_here(&format!(
         "admin: {{port: 0}}\nrouters:\n- protocol: {protocol}\n  servers: [{{port: 0}}, {{port: 0, timeoutMs: 500}}]\n  \
          dtab: '/svc/web => {}; /svc/dead => /$/inet/{}/{}'\n  {protocol}AccessLog: {}\n  \
          {protocol}AccessLogFormat: json\n",

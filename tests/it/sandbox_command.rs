@@ -166,7 +166,7 @@ async fn a_running_router_follows_the_command() {
         scene.file(),
         one_router(&dtab, "")
     );
-    let app = TestApp::start(&config).await;
+    let app = TestApp::start_here(&config).await;
     let mut client = app.client().await;
     let created = scene.create(&["--name", "anna", "--entry", &format!("/host/world => {}", anna.path())]);
     assert!(created.contains("created"), "{created}");
@@ -215,7 +215,7 @@ async fn an_url_with_a_token_is_for_strangers() {
     );
     let item = format!("{{name: pr-17, dtab: '/host/world => {}'}}", hook.path());
     let config = format!("sandboxes: {{queryParameter: s, items: [{item}]}}\n{router}");
-    let app = TestApp::start(&config).await;
+    let app = TestApp::start_here(&config).await;
     let mut client = app.client().await;
     let url = |more: &[&str]| {
         let (code, stdout, stderr) = run(

@@ -66,7 +66,7 @@ async fn items_of_the_configuration_serve_from_the_start() {
         "- {name: both, all: [v3, v2]}\n".to_owned(),
     ]
     .concat();
-    let app = TestApp::start(&scene.config(&items)).await;
+    let app = TestApp::start_here(&scene.config(&items)).await;
     let mut client = app.client().await;
     for (key, expected) in [("", "base"), ("v2", "v2"), ("v3", "v3"), ("both", "v2"), ("other", "base")] {
         assert_eq!(ask(&mut client, key).await, expected, "{key}");
@@ -82,7 +82,7 @@ async fn items_of_the_configuration_serve_from_the_start() {
 async fn the_file_is_followed_and_a_bad_edit_changes_nothing() {
     let scene = Scene::new().await;
     scene.write(&Scene::item("v2", &scene.v2));
-    let app = TestApp::start(&scene.config_with_file()).await;
+    let app = TestApp::start_here(&scene.config_with_file()).await;
     let mut client = app.client().await;
     assert_eq!(ask(&mut client, "v2").await, "v2");
     assert_eq!(ask(&mut client, "v3").await, "base");
@@ -106,7 +106,7 @@ async fn the_file_is_followed_and_a_bad_edit_changes_nothing() {
 async fn a_reload_takes_over_all_of_it_or_nothing() {
     let scene = Scene::new().await;
     scene.write(&Scene::item("v2", &scene.v2));
-    let mut app = TestApp::start(&scene.config("")).await;
+    let mut app = TestApp::start_here(&scene.config("")).await;
     let mut client = app.client().await;
     assert_eq!(ask(&mut client, "v2").await, "base");
     assert!(app.reload(&scene.config_with_file()).await.is_empty());
@@ -155,7 +155,7 @@ async fn objects_of_a_namespace_lead_to_its_own_endpoints_alone() {
         let sandboxes = format!("  namespaces: [dev, later]\n  {}\n{more}", api.keys().replace(", ", "\n  "));
         format!("namers: [{{kind: io.l5d.k8s, {}}}]\n{}", api.keys(), scene.config(&sandboxes))
     };
-    let mut app = TestApp::start(&config("")).await;
+    let mut app = TestApp::start_here(&config("")).await;
     let mut client = app.client().await;
     assert_eq!(ask(&mut client, "own").await, "v2");
     assert_eq!(ask(&mut client, "unread").await, "base");

@@ -87,7 +87,7 @@ async fn a_token_of_the_command_line_is_accepted() {
         "/svc/* => /$/io.buoyant.http.status/204",
         &format!(", trust: {{signed: {{keys: ['{public}'], audience: [edge]}}}}"),
     );
-    let app = TestApp::start(&config).await;
+    let app = TestApp::start_here(&config).await;
     let mut client = app.client().await;
     for (more, status) in [
         (&[][..], 205),

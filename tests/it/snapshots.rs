@@ -52,7 +52,7 @@ impl Scene {
     }
 
     async fn app(&self) -> (TestApp, Wire) {
-        let app = TestApp::start(&self.config()).await;
+        let app = TestApp::start_here(&self.config()).await;
         let client = app.client().await;
         (app, client)
     }
@@ -318,7 +318,7 @@ async fn stored_dtabs_ingresses_and_daemon_sets_are_known_as_well() {
         + &api.namer("io.l5d.k8s", &scene.key());
     for away in [false, true] {
         api.behave(|manners| manners.away = away);
-        let app = TestApp::start(&yaml).await;
+        let app = TestApp::start_here(&yaml).await;
         let mut client = app.client().await;
         assert_eq!(client.get("web", "").await.text(), "v2", "without the server: {away}");
         assert_eq!(client.get("other", "").await.status(), 400, "no rule matches");

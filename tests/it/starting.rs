@@ -45,7 +45,7 @@ async fn a_port_that_is_taken_leaves_nothing_bound() {
         }
         drop(occupant);
     }
-    let app = TestApp::start(&two_routers(free[0], free[1], free[2])).await;
+    let app = TestApp::start_here(&two_routers(free[0], free[1], free[2])).await;
     assert_eq!(app.running().admin(), free[0]);
     assert_eq!((app.address("one", 0), app.address("two", 0)), (free[1], free[2]));
     app.stop().await;
@@ -70,7 +70,8 @@ async fn an_address_of_another_machine_cannot_be_bound() {
 #[tokio::test(flavor = "local")]
 async fn port_0_is_another_port_each_time() {
     let service = Service::saying("hi").await;
-    let app = TestApp::start(&with_servers(&format!("/svc/* => {}", service.path()), &["", "", ""])).await;
+    let app =
+        TestApp::start_here(&with_servers(&format!("/svc/* => {}", service.path()), &["", "", ""])).await;
     let mut ports: Vec<_> =
         app.running().listeners().iter().map(|listener| listener.address.port()).collect();
     ports.push(app.running().admin().port());
@@ -89,7 +90,7 @@ async fn a_stop_finishes_what_was_begun_and_begins_nothing() {
         let upstream = Upstream::start().await;
         let yaml = routing_to(&upstream.path());
         let app = match workers {
-            0 => TestApp::start(&yaml).await,
+            0 => TestApp::start_here(&yaml).await,
             workers => TestApp::start_workers(&yaml, workers).await,
         };
         let (address, admin) = (app.address("http", 0), app.running().admin());
@@ -118,7 +119,7 @@ async fn a_stop_finishes_what_was_begun_and_begins_nothing() {
 #[tokio::test(flavor = "local")]
 async fn a_response_that_begins_during_a_stop_says_that_it_is_the_last() {
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let app = TestApp::start_here(&routing_to(&upstream.path())).await;
     let (mut idle, mut client) = (app.client().await, app.client().await);
     // The second is never begun.
     client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -139,7 +140,7 @@ async fn what_outlasts_the_grace_is_cut_off() {
     let upstream = Upstream::start().await;
     let yaml = routing_to(&upstream.path())
         .replace("{port: 0}\nrouters", "{port: 0, shutdownGraceMs: 3000}\nrouters");
-    let app = TestApp::start(&yaml).await;
+    let app = TestApp::start_here(&yaml).await;
     let mut client = app.client().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut conn = upstream.accept().await;

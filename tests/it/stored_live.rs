@@ -28,7 +28,7 @@ impl Scene {
     }
 
     async fn app(&self, interpreter: &str) -> (TestApp, Wire) {
-        let app = TestApp::start(&self.config(interpreter)).await;
+        let app = TestApp::start_here(&self.config(interpreter)).await;
         let client = app.client().await;
         (app, client)
     }
@@ -196,7 +196,7 @@ async fn a_reload_opens_another_store() {
     let scene = Scene::new().await;
     scene.store(&to(&scene.v1));
     scene.api.put(config_map("prod", "others", "dtab", &to(&scene.v2)));
-    let mut app = TestApp::start(&scene.config(CONFIG_MAP)).await;
+    let mut app = TestApp::start_here(&scene.config(CONFIG_MAP)).await;
     let mut client = app.client().await;
     assert_eq!(client.get("web", "").await.text(), "v1");
     app.reload(&scene.config(&CONFIG_MAP.replace("routes", "others"))).await;

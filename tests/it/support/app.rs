@@ -38,8 +38,13 @@ pub(crate) struct TestApp {
 }
 
 impl TestApp {
-    /// Starts the app on the thread of the test.
+    /// Starts the app with two workers, as a rule: what one of them counts, binds or closes the other knows of, or does not.
     pub(crate) async fn start(yaml: &str) -> Self {
+        Self::start_workers(yaml, 2).await
+    }
+
+    /// Starts the app on the thread of the test: on its clock, which can be paused.
+    pub(crate) async fn start_here(yaml: &str) -> Self {
         Self::start_config(read(yaml), Threads::Here).await
     }
 

@@ -33,7 +33,7 @@ pub(crate) const HTTP1_GET: &str = "GET / HTTP/1.1\r\nHost: web\r\n\r\n";
 pub(crate) async fn played(endpoint: Speaks) -> (TestApp, Upstream, H2Client) {
     let upstream = Upstream::with_small_buffers().await;
     let dtab = format!("/svc/* => {}", upstream.path());
-    let app = TestApp::start(&speaking(router(endpoint), &dtab, "")).await;
+    let app = TestApp::start_here(&speaking(router(endpoint), &dtab, "")).await;
     let client = app.h2_client().await;
     (app, upstream, client)
 }
@@ -214,7 +214,8 @@ impl Echo {
 /// An app whose every request goes to an [`Echo`], and a caller of it.
 pub(crate) async fn scene(caller: Speaks, endpoint: Speaks) -> (TestApp, Echo, Caller) {
     let echo = Echo::start(endpoint).await;
-    let app = TestApp::start(&speaking(router(endpoint), &format!("/svc/* => {}", echo.path()), "")).await;
+    let app =
+        TestApp::start_here(&speaking(router(endpoint), &format!("/svc/* => {}", echo.path()), "")).await;
     let caller = Caller::connect(&app, caller).await;
     (app, echo, caller)
 }
