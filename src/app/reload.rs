@@ -189,6 +189,7 @@ fn merge_server(
         forwarded_from: _,
         max_concurrent_requests: _,
         max_connections: _,
+        max_connections_per_peer: _,
         max_headers: _,
         headers_timeout: _,
         session: _,

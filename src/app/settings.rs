@@ -105,6 +105,7 @@ fn listener(
         http2: Http2Settings { max_streams: server.max_streams, ..http2(&server.http2) },
         max_concurrent_requests: server.max_concurrent_requests,
         max_connections: server.max_connections,
+        max_connections_per_peer: server.max_connections_per_peer,
     }
 }
 

@@ -391,11 +391,17 @@ pub struct Server {
     /// `maxConcurrentRequests`: more are refused; unlimited by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent_requests: Option<usize>,
-    /// `maxConnections`: more are refused; 10,000 by default, which take some 40 MB while they wait.
+    /// `maxConnections`: for one more, another that is idle ends, or else that one is refused; 10,000 by default, which
+    /// take some 40 MB while they wait.
     pub max_connections: usize,
+    /// `maxConnectionsPerPeer`: as `maxConnections`, of one peer address (of IPv6, a /64); unlimited by default. Not in
+    /// Linkerd 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_peer: Option<usize>,
     /// `maxHeaders`: how many field lines a request or response may have; 100 by default.
     pub max_headers: usize,
-    /// `headersTimeoutMs`: how long a request's head may take from its first byte to its last; 10 s by default.
+    /// `headersTimeoutMs`: how long a request's head may take from its first byte to its last, the first one of a connection
+    /// from its accept; 10 s by default.
     #[serde(rename = "headersTimeoutMs", serialize_with = "millis")]
     pub headers_timeout: Duration,
     /// `serverSession`.

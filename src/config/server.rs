@@ -68,6 +68,7 @@ fn server(
         forwarded_from: forwarded_from(&mut reader),
         max_concurrent_requests: reader.number("maxConcurrentRequests", 1..=MAX_INT),
         max_connections: reader.number("maxConnections", 1..=MAX_INT).unwrap_or(10_000),
+        max_connections_per_peer: reader.number("maxConnectionsPerPeer", 1..=MAX_INT),
         max_headers: reader.number("maxHeaders", 1..=MAX_HEADERS).unwrap_or(100),
         headers_timeout: reader.millis("headersTimeoutMs").unwrap_or(Duration::from_secs(10)),
         session: session(&mut reader),

@@ -103,7 +103,7 @@ routers:
     addForwardedHeader: {by: {kind: static, label: me}, for: {kind: "ip:port"}}
     socketOptions:
       {noDelay: false, reuseAddr: true, reusePort: true, keepAlive: true, backlog: 16, readTimeoutMs: 17, writeTimeoutMs: 18}
-  - {ip: 0.0.0.0, clearContext: true, addForwardedHeader: {}, maxConnections: 19, maxHeaders: 20, headersTimeoutMs: 21,
+  - {ip: 0.0.0.0, clearContext: true, addForwardedHeader: {}, maxConnections: 19, maxConnectionsPerPeer: 18, maxHeaders: 20, headersTimeoutMs: 21,
      serverSession: {idleTimeMs: 22, lifeTimeMs: 23}}
 "#;
 
@@ -174,6 +174,7 @@ fn every_key_that_works_ends_in_its_field() {
         forwarded_from: ForwardedFrom::Trusted,
         max_concurrent_requests: Some(13),
         max_connections: 10_000,
+        max_connections_per_peer: None,
         max_headers: 100,
         headers_timeout: Duration::from_secs(10),
         session: SessionConfig::default(),
@@ -192,10 +193,8 @@ fn every_key_that_works_ends_in_its_field() {
     assert_eq!(first, &expected);
     assert_eq!((second.label.as_deref(), second.port, &second.trust), (None, 4140, &Trust::Nobody));
     assert_eq!(second.add_forwarded_header, Some(Forwarded::default()));
-    assert_eq!(
-        (second.max_connections, second.max_headers, second.headers_timeout.as_millis()),
-        (19, 20, 21)
-    );
+    assert_eq!((second.max_connections, second.max_connections_per_peer), (19, Some(18)));
+    assert_eq!((second.max_headers, second.headers_timeout.as_millis()), (20, 21));
     let [idle, life] = [22, 23].map(|millis| Some(Duration::from_millis(millis)));
     assert_eq!(second.session, SessionConfig { idle, life });
 }

@@ -1,5 +1,10 @@
 //! The bounds of listeners and connections.
 
+mod connection_table;
+mod peer_address;
+
+pub(crate) use self::connection_table::{ConnectionLimits, ConnectionPlace, ConnectionTable};
+
 use crate::message;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -11,7 +16,8 @@ use tokio::time::Instant;
 pub struct Limits {
     /// Bounds on a request's head.
     pub heads: message::HeadLimits,
-    /// How long a head may take from its first byte to its last: `headersTimeoutMs`.
+    /// How long a head may take from its first byte to its last, the first head of a connection from its accept:
+    /// `headersTimeoutMs`.
     pub head: Duration,
     /// How long a connection may wait for a request: `serverSession.idleTimeMs`, or else
     /// `socketOptions.readTimeoutMs`.
@@ -50,8 +56,8 @@ impl Limits {
     }
 }
 
-/// A limit on how many requests (`maxConcurrentRequests`) or connections (`maxConnections`) exist at once, counted over
-/// all workers. Taking a permit never waits.
+/// A limit on how many requests are served at once (`maxConcurrentRequests`), counted over all workers. Taking a permit
+/// never waits.
 ///
 /// A new limit on the same count includes the permits that were taken under the old one.
 #[derive(Clone, Debug)]
@@ -60,7 +66,7 @@ pub(crate) struct Permits {
     taken: Arc<AtomicUsize>,
 }
 
-/// The permit for one request or connection. Its drop returns it.
+/// The permit for one request. Its drop returns it.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<AtomicUsize>);
 
@@ -70,7 +76,7 @@ pub(crate) struct Counts {
     /// Requests that are being served, while their number is limited.
     pub(crate) requests: Arc<AtomicUsize>,
     /// Connections that are open.
-    pub(crate) connections: Arc<AtomicUsize>,
+    pub(crate) connections: Arc<ConnectionTable>,
     /// The turns of its log lines about requests that were not carried.
     pub(crate) log_turns: Arc<LogTurns>,
 }

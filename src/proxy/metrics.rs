@@ -136,8 +136,12 @@ const SANDBOXES: [(&str, &str); 4] = [
 ];
 
 /// The help texts of series about connections that were refused, or ended without a request.
-const UNFINISHED: [(&str, &str); 3] = [
-    ("refused_connections", "Connections closed at once because the listener had reached its limit"),
+const UNFINISHED: [(&str, &str); 4] = [
+    (
+        "refused_connections",
+        "Connections closed at once because the listener had reached its limit, and none was idle to make room",
+    ),
+    ("evicted_connections", "Connections closed while they were idle, to make room for others"),
     ("unfinished_heads", "Connections that ended, or timed out, in the middle of a head"),
     (
         "reset_floods",
@@ -170,6 +174,11 @@ pub(crate) fn losing_names(registry: &Registry, router: &str) -> Gauge {
 /// Makes the cell of a listener's refused connections. The acceptor counts them, not a worker.
 pub(crate) fn refused_connections(registry: &Registry, labels: ListenerLabels<'_>) -> SharedCounter {
     registry.shared_counter("refused_connections", &labels.pairs())
+}
+
+/// Makes the cell of a listener's connections that made room for others. The acceptor counts them, not a worker.
+pub(crate) fn evicted_connections(registry: &Registry, labels: ListenerLabels<'_>) -> SharedCounter {
+    registry.shared_counter("evicted_connections", &labels.pairs())
 }
 
 impl Counters {

@@ -6,7 +6,7 @@ use super::downstream::{
     WorkerHandle, serve_connection,
 };
 use super::limits::{Counts, Permits};
-use super::metrics::{Counters, ListenerLabels, losing_names, refused_connections};
+use super::metrics::{Counters, ListenerLabels, evicted_connections, losing_names, refused_connections};
 use super::serve::Service;
 use super::upstream::{EndpointRegistry, ObjectPools};
 use super::wire::object_pool::ObjectPool;
@@ -61,6 +61,10 @@ impl SharedState {
                 settings: self.settings.clone(),
                 open: Arc::clone(&counts.connections),
                 refused: refused_connections(
+                    &self.registry,
+                    ListenerLabels { router, server: &listener.label },
+                ),
+                evicted: evicted_connections(
                     &self.registry,
                     ListenerLabels { router, server: &listener.label },
                 ),
@@ -186,11 +190,11 @@ fn serve(
     let mut listeners = routers.iter().flat_map(|router| &router.listeners);
     let (listener, _) = listeners.nth(accepted.listener)?;
     let open = listener.service().counters.connected();
-    let (listener, AcceptedConnection { stream, peer, permit, .. }) = (Rc::clone(listener), accepted);
+    let (listener, AcceptedConnection { stream, peer, place, .. }) = (Rc::clone(listener), accepted);
     Some(async move {
-        let (_counted, _open, _permit) = (counted, open, permit);
+        let (_counted, _open) = (counted, open);
         if let Ok(stream) = TcpStream::from_std(stream) {
-            serve_connection(listener, stream, peer).await;
+            serve_connection(listener, stream, peer, place).await;
         }
     })
 }

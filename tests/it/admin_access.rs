@@ -148,7 +148,7 @@ async fn with_few_descriptors_left_probes_are_answered_and_endpoints_dialled() {
     let mut serving = Serving::start_command(command);
     let lines = serving.until("admin").await;
     let (listener, admin) = (address(&lines, "serving"), address(&lines, "admin"));
-    let mut customer = Wire::connect(listener).await;
+    let mut customer = Wire::connect_from([127, 0, 0, 2].into(), listener).await;
     let mut idle = Vec::new();
     for _ in 0..2 * LIMIT {
         idle.push(Wire::connect(listener).await);

@@ -1,23 +1,39 @@
 //! The limits of a listener, and what happens to a caller that reaches one.
 
-use crate::support::{Service, TestApp, Upstream, Wire, ok, one_router, routing_to, time_flies, until};
+use crate::support::http2::{H2Client, PREFACE, get};
+use crate::support::{Service, TestApp, Upstream, Wire, ok, one_router, routing_to, time_flies};
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// Starts the app on the thread of the test, or on so many of its own.
+async fn start(yaml: &str, workers: usize) -> TestApp {
+    match workers {
+        0 => TestApp::start_here(yaml).await,
+        workers => TestApp::start_workers(yaml, workers).await,
+    }
+}
+
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
+/// A connection on which a request comes.
+async fn requested(mut conn: Wire) -> Wire {
+    conn.request().await;
+    conn
+}
+
 #[tokio::test(flavor = "local")]
-async fn connections_beyond_the_limit_are_told_and_closed() {
+async fn connections_beyond_the_limit_are_told_and_closed_while_none_is_idle() {
     for workers in [0, 2] {
-        let yaml = one_router("/svc => /$/io.buoyant.http.status/204", ", maxConnections: 3");
-        let app = match workers {
-            0 => TestApp::start_here(&yaml).await,
-            workers => TestApp::start_workers(&yaml, workers).await,
-        };
-        let mut open = [app.client().await, app.client().await, app.client().await];
-        for client in &mut open {
-            client.get("a", "").await.assert_status(204);
+        let upstream = Upstream::start().await;
+        let yaml = one_router(&format!("/svc/* => {}", upstream.path()), ", maxConnections: 3");
+        let app = start(&yaml, workers).await;
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            let mut client = app.client().await;
+            client.send(GET).await;
+            open.push((client, requested(upstream.accept().await).await));
         }
         for _ in 0..2 {
             let mut refused = app.client().await;
@@ -27,17 +43,26 @@ async fn connections_beyond_the_limit_are_told_and_closed() {
             refused.assert_ended().await;
         }
         assert_eq!((app.total("refused_connections", &[]), app.total("connections", &[])), (2, 3));
-        let [first, mut second, mut third] = open;
-        drop(first);
-        until("there is room again", async || {
+        let (mut idle, mut conn) = open.remove(0);
+        conn.send(ok("hi")).await;
+        assert_eq!(idle.response().await.text(), "hi");
+        // It is not idle before the router knows that the response has gone out.
+        let admitted = loop {
             let mut client = app.client().await;
-            client.send(GET).await;
-            let (rest, _) = (client.response().await.status() == 204, client);
-            rest
-        })
-        .await;
-        for client in [&mut second, &mut third] {
-            client.get("a", "").await.assert_status(204);
+            client.writer.try_send(GET).await;
+            tokio::select! {
+                _ = client.reader.next_head() => {}
+                _ = conn.reader.next_request() => break (client, conn),
+                // On another worker, which has no connection to the endpoint that waits.
+                other = upstream.accept() => break (client, requested(other).await),
+            }
+        };
+        open.push(admitted);
+        idle.assert_ended().await;
+        assert_eq!(app.total("evicted_connections", &[]), 1);
+        for (mut client, mut conn) in open {
+            conn.send(ok("hi")).await;
+            assert_eq!(client.response().await.text(), "hi");
         }
         app.stop().await;
     }
@@ -54,7 +79,10 @@ async fn a_listener_has_a_limit_of_its_own() {
     for client in &mut clients {
         client.get("a", "").await.assert_status(204);
     }
-    app.client_of("http", 1).await.response().await.assert_status(503);
+    app.client_of("http", 1).await.get("a", "").await.assert_status(204);
+    let [mut other, mut idle] = clients;
+    idle.assert_ended().await;
+    other.get("a", "").await.assert_status(204);
     app.stop().await;
 }
 
@@ -73,6 +101,101 @@ async fn a_head_may_have_so_many_fields_and_take_so_long() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn the_first_head_is_due_a_while_after_the_connection_was_opened() {
+    let begun = [("", "GET / HTTP/1.1\r\nHost: "), ("", ""), ("PRI * HT", "TP/2.0\r\n")];
+    let app =
+        TestApp::start_here(&one_router("/svc => /$/io.buoyant.http.status/204", ", headersTimeoutMs: 30000"))
+            .await;
+    for (first, then) in begun {
+        let mut client = app.client().await;
+        client.send(first).await;
+        let (_, passed) = time_flies(async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            client.send(then).await;
+            client.assert_gone().await;
+        })
+        .await;
+        assert!((29..32).contains(&passed.as_secs()), "{first}{then}: {passed:?}");
+    }
+    // A second head has its time from its first byte on, and the wait for it is another.
+    let mut client = app.client().await;
+    client.get("a", "").await.assert_status(204);
+    let (_, passed) = time_flies(async {
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        client.send("GET /").await;
+        client.assert_gone().await;
+    })
+    .await;
+    assert!((79..82).contains(&passed.as_secs()), "{passed:?}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_flood_of_connections_costs_other_addresses_nothing() {
+    let yaml = one_router(
+        "/svc => /$/io.buoyant.http.status/204",
+        ", ip: 0.0.0.0, maxConnections: 8, maxConnectionsPerPeer: 7",
+    );
+    for workers in [0, 2] {
+        let app = start(&yaml, workers).await;
+        let address = ([127, 0, 0, 1], app.first_address().port()).into();
+        let connect = async |last| Wire::connect_from(IpAddr::from([127, 0, 0, last]), address).await;
+        let mut customer = connect(2).await;
+        customer.get("a", "").await.assert_status(204);
+        let mut over_http2 = H2Client::connect_from([127, 0, 0, 3].into(), address).await;
+        over_http2.get("a", &[]).await.assert_status(204);
+        let mut flood = Vec::new();
+        for _ in 0..20 {
+            flood.push(connect(4).await);
+        }
+        // It is accepted after them.
+        connect(5).await.get("a", "").await.assert_status(204);
+        for client in &mut flood[..13] {
+            client.assert_ended().await;
+        }
+        customer.get("a", "").await.assert_status(204);
+        over_http2.get("a", &[]).await.assert_status(204);
+        assert_eq!(app.total("refused_connections", &[]), 0);
+        app.stop().await;
+    }
+}
+
+/// Connects until a connection is admitted and its request served.
+async fn until_served(app: &TestApp) -> Wire {
+    loop {
+        let mut client = app.client().await;
+        client.writer.try_send("GET / HTTP/1.1\r\nHost: here\r\n\r\n").await;
+        if client.reader.next_head().await.is_some_and(|head| head.status() == 204) {
+            return client;
+        }
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_over_http2_without_a_stream_makes_room() {
+    let upstream = Upstream::start().await;
+    let dtab = format!("/svc/* => {}; /svc/here => /$/io.buoyant.http.status/204", upstream.path());
+    let app = TestApp::start_here(&one_router(&dtab, ", maxConnections: 1")).await;
+    let mut client = app.h2_client().await;
+    let mut exchange = client.begin(get("a", &[]), false).await;
+    let mut conn = upstream.accept().await;
+    conn.request().await;
+    // It has a stream.
+    app.client().await.response().await.assert_status(503);
+    conn.send(ok("hi")).await;
+    assert_eq!(exchange.answer().await.text(), "hi");
+    let mut open = until_served(&app).await;
+    client.over().await.expect("the connection ends in order");
+    // One that does not finish its preface is idle as well.
+    let mut begun = app.client().await;
+    begun.send(&PREFACE[..20]).await;
+    open.assert_gone().await;
+    until_served(&app).await;
+    begun.assert_gone().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_connection_waits_as_long_as_is_said() {
     let service = Service::saying("hi").await;
     let table = [
@@ -83,9 +206,9 @@ async fn a_connection_waits_as_long_as_is_said() {
     ];
     for (keys, seconds) in table {
         let app = TestApp::start_here(&one_router(&format!("/svc/* => {}", service.path()), keys)).await;
-        let (mut new, mut used) = (app.client().await, app.client().await);
+        let mut used = app.client().await;
         used.get("a", "").await.assert_status(200);
-        let (_, passed) = time_flies(async { tokio::join!(new.assert_ended(), used.assert_ended()) }).await;
+        let (_, passed) = time_flies(used.assert_ended()).await;
         // The wait began before the clock was looked at.
         assert!((seconds - 1..seconds + 2).contains(&passed.as_secs()), "{keys}: {passed:?}");
         app.stop().await;

@@ -121,6 +121,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("forwardedFrom", Works),
             key("maxConcurrentRequests", Works),
             key("maxConnections", Works),
+            key("maxConnectionsPerPeer", Works),
             key("maxHeaders", Works),
             key("headersTimeoutMs", Works),
             key("timeoutMs", Works),

@@ -4,6 +4,7 @@ use super::http1::Http1Session;
 use super::http2::{self, PREFACE};
 use super::listener::{ConnectionContext, Listener};
 use crate::context::Peer;
+use crate::proxy::limits::ConnectionPlace;
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::transport::Transport;
@@ -20,10 +21,11 @@ pub(crate) fn serve_connection(
     listener: Rc<Listener>,
     stream: TcpStream,
     peer: Peer,
+    place: ConnectionPlace,
 ) -> impl Future<Output = ()> {
     let buffers = listener.service().pools.buffers.clone();
     let connection = Connection::new(Transport::Plain(stream), buffers);
-    let mut session = Http1Session { context: ConnectionContext::new(listener, peer), connection };
+    let mut session = Http1Session { context: ConnectionContext::new(listener, peer, place), connection };
     async move {
         match read_protocol(&mut session).await {
             Some(WireProtocol::Http1) => session.run().await,
@@ -53,7 +55,7 @@ async fn read_protocol(session: &mut Http1Session) -> Option<WireProtocol> {
                 return Poll::Ready(matches!(read, Ok(n) if n > 0));
             }
             // A head that has begun may be finished while the worker shuts down.
-            let elapsed = if begun { context.timer.poll_elapsed(cx) } else { context.poll_elapsed(cx) };
+            let elapsed = if begun { context.poll_late(cx) } else { context.poll_elapsed(cx) };
             elapsed.map(|()| false)
         });
         if !read_more.await {
@@ -63,8 +65,7 @@ async fn read_protocol(session: &mut Http1Session) -> Option<WireProtocol> {
             return None;
         }
         if !begun {
-            let limits = context.listener.service().limits;
-            context.timer.begin(limits.head);
+            context.await_first_head();
         }
     }
 }
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_is_small() {
-        fn size_of_future<F>(_: fn(Rc<Listener>, TcpStream, Peer) -> F) -> usize {
+        fn size_of_future<F>(_: fn(Rc<Listener>, TcpStream, Peer, ConnectionPlace) -> F) -> usize {
             size_of::<F>()
         }
         let size = size_of_future(serve_connection);

@@ -55,18 +55,22 @@ enum Continuation {
 impl Http1Session {
     /// Serves the connection until it ends. Its first bytes have been read already.
     pub(crate) async fn run(&mut self) {
+        let mut is_first = true;
         loop {
-            self.context.await_request();
-            if !self.await_first_bytes().await {
-                return;
+            if !is_first {
+                self.context.await_request();
+                if !self.await_first_bytes().await {
+                    return;
+                }
             }
             // Boxed only while it serves: most connections wait for a request, and those do not hold the memory to
             // serve one.
-            match Box::pin(self.take_request()).await {
+            match Box::pin(self.take_request(is_first)).await {
                 Continuation::NextRequest => {}
                 Continuation::Close => return,
                 Continuation::Linger => return linger(&self.connection).await,
             }
+            is_first = false;
         }
     }
 
@@ -87,20 +91,23 @@ impl Http1Session {
         .await
     }
 
-    /// Serves the request that has begun, under the present settings.
-    async fn take_request(&mut self) -> Continuation {
+    /// Serves the request that has begun, under the present settings. The time for the first one runs already.
+    async fn take_request(&mut self, is_first: bool) -> Continuation {
         let service = self.context.listener.service();
-        let head = self.next_head(&service).await;
-        let Self { context: ConnectionContext { listener, peer, timer, opened, .. }, connection } = self;
+        let head = self.next_head(&service, is_first).await;
+        let Self { context: ConnectionContext { listener, peer, timer, place, .. }, connection } = self;
+        // A connection that was told to make room when this request came ends with it.
+        let is_last = !place.begin_work();
         let turn = Http1Turn {
             service: &service,
             connection,
             peer,
             access: listener.access(),
+            is_last,
             shutdown: listener.shutdown(),
         };
         match head {
-            Ok(Some(head)) => turn.serve(head, *opened, timer).await,
+            Ok(Some(head)) => turn.serve(head, place.opened(), timer).await,
             Ok(None) => Continuation::Close,
             Err(error) => {
                 let line =
@@ -111,10 +118,10 @@ impl Http1Session {
     }
 
     /// Reads the head of a request that has begun; None when the caller does not finish it in time.
-    async fn next_head(&mut self, service: &Service) -> Result<Option<Pooled<Head>>, Error> {
-        let Self { context: ConnectionContext { timer, .. }, connection } = self;
+    async fn next_head(&mut self, service: &Service, is_first: bool) -> Result<Option<Pooled<Head>>, Error> {
+        let Self { context, connection } = self;
         let mut head = service.pools.heads.take();
-        let mut begun = false;
+        let mut is_timed = is_first;
         loop {
             if let Some(length) =
                 connection.with_input(|bytes| head.parse_request(bytes, &service.limits.heads))?
@@ -122,12 +129,12 @@ impl Http1Session {
                 connection.consume(length);
                 return Ok(Some(head));
             }
-            if !std::mem::replace(&mut begun, true) {
-                timer.begin(service.limits.head);
+            if !std::mem::replace(&mut is_timed, true) {
+                context.timer.begin(service.limits.head);
             }
             let read_more = poll_fn(|cx| match connection.poll_fill(cx) {
                 Poll::Ready(read) => Poll::Ready(matches!(read, Ok(n) if n > 0)),
-                Poll::Pending => timer.poll_elapsed(cx).map(|()| false),
+                Poll::Pending => context.poll_late(cx).map(|()| false),
             });
             if !read_more.await {
                 service.counters.unfinished_heads.increment();
@@ -143,6 +150,8 @@ struct Http1Turn<'a> {
     connection: &'a Rc<Connection>,
     peer: &'a Peer,
     access: Option<&'a Rc<AccessLogger>>,
+    /// Whether the connection ends after this request, whatever the request says.
+    is_last: bool,
     shutdown: &'a ShutdownSignal,
 }
 
@@ -308,7 +317,7 @@ impl Http1Turn<'_> {
             Upload::Going(_) => terms.expects_continue,
             Upload::Refused => true,
         };
-        let keep = terms.keep_alive && !end_is_unknown && !self.shutdown.is_announced();
+        let keep = terms.keep_alive && !end_is_unknown && !self.is_last && !self.shutdown.is_announced();
         let stated = ResponseConnection::Http1 { version: terms.version, keep };
         let ResponseEnd { framing, keep } = response.head.settle_response(response.framing, stated);
         let mut out = self.connection.out();

@@ -53,7 +53,8 @@ pub(crate) async fn serve_connection(context: ConnectionContext, transport: Rewo
         .max_concurrent_reset_streams(settings.max_streams as usize)
         .max_send_buffer_size(SEND_BUFFER)
         .handshake(transport);
-    let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else {
+    let due = limits.head.saturating_sub(context.place.opened().elapsed());
+    let Ok(Ok(mut connection)) = timeout(due, handshake).await else {
         return service.counters.unfinished_heads.increment();
     };
     let liveness = Liveness::new(connection.ping_pong());
@@ -66,6 +67,7 @@ pub(crate) async fn serve_connection(context: ConnectionContext, transport: Rewo
         busy: false,
         liveness,
         goodbye_sent: false,
+        is_evicted: false,
     };
     session.run().await;
 }
@@ -81,6 +83,8 @@ struct Http2Session {
     liveness: Liveness,
     /// Whether the caller was told that no new streams are taken.
     goodbye_sent: bool,
+    /// Whether the connection ends to make room for another.
+    is_evicted: bool,
 }
 
 impl Http2Session {
@@ -121,15 +125,20 @@ impl Http2Session {
     }
 
     /// Says goodbye to a caller that has had no stream for too long, and ends the connection when the caller does not
-    /// close it within [`LINGER`].
+    /// close it within [`LINGER`]. A connection that has to make room for another ends as soon as its GOAWAY is written.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.busy) {
-            let limits = self.context.listener.service().limits;
-            self.context.timer.begin(if self.goodbye_sent {
-                LINGER
-            } else {
-                limits.wait(self.context.opened)
-            });
+            self.context.await_request();
+            if self.goodbye_sent {
+                self.context.timer.begin(LINGER);
+            }
+        }
+        if !self.is_evicted && self.context.place.poll_evicted(cx).is_ready() {
+            (self.is_evicted, self.goodbye_sent) = (true, true);
+            self.connection.abrupt_shutdown(Reason::NO_ERROR);
+            self.context.timer.begin(LINGER);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         ready!(self.context.timer.poll_elapsed(cx));
         if self.goodbye_sent {
@@ -143,8 +152,11 @@ impl Http2Session {
     fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let listener = &self.context.listener;
         let service = listener.service();
-        let is_old = service.limits.life.is_some_and(|life| self.context.opened.elapsed() >= life);
-        self.busy = true;
+        let is_old = service.limits.life.is_some_and(|life| self.context.place.opened().elapsed() >= life);
+        if !std::mem::replace(&mut self.busy, true) {
+            // A connection that was told to make room when this stream came ends when its streams are over.
+            self.context.place.begin_work();
+        }
         listener.streams().spawn(Stream {
             service,
             access: listener.access().cloned(),

@@ -4,7 +4,7 @@ use super::settings::{RouterSettings, SocketOptions};
 use crate::context::Peer;
 use crate::drain::{Guard, Stage};
 use crate::machine::{SocketUse, leaves_reserve};
-use crate::proxy::limits::{Permit, Permits};
+use crate::proxy::limits::{ConnectionLimits, ConnectionPlace, ConnectionTable};
 use crate::telemetry::SharedCounter;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read as _, Write as _};
@@ -40,8 +40,8 @@ pub(crate) struct AcceptedConnection {
     pub(crate) listener: usize,
     pub(crate) stream: std::net::TcpStream,
     pub(crate) peer: Peer,
-    /// The permit of the connection, as long as it is open.
-    pub(crate) permit: Permit,
+    /// The place of the connection, as long as it is open.
+    pub(crate) place: ConnectionPlace,
 }
 
 /// The handle by which acceptors give connections to one worker.
@@ -59,10 +59,12 @@ pub(crate) struct Acceptor {
     pub(crate) socket: std::net::TcpListener,
     pub(crate) options: SocketOptions,
     pub(crate) settings: watch::Receiver<Vec<RouterSettings>>,
-    /// How many connections of this listener are open.
-    pub(crate) open: Arc<AtomicUsize>,
+    /// The open connections of this listener.
+    pub(crate) open: Arc<ConnectionTable>,
     /// How many connections were refused.
     pub(crate) refused: SharedCounter,
+    /// How many connections were ended to make room for others.
+    pub(crate) evicted: SharedCounter,
     pub(crate) workers: Vec<WorkerHandle>,
 }
 
@@ -118,22 +120,37 @@ impl Acceptor {
     fn admit(&mut self, stream: std::net::TcpStream, remote: SocketAddr) -> Option<()> {
         // A connection without a local address has ended already.
         let Ok(local) = stream.local_addr() else { return Some(()) };
-        let room = Permits::new(self.most_connections(), &self.open).take();
-        let Some(permit) = room.filter(|_| leaves_reserve(&stream, SocketUse::Caller)) else {
+        let Some(place) = self.admission(&stream, remote) else {
             self.refused.increment();
             refuse(&stream);
             return Some(());
         };
         set_options(&stream, self.options);
         let (listener, peer) = (self.listener, Peer::new(remote, local));
-        hand_over(AcceptedConnection { listener, stream, peer, permit }, &mut self.workers)
+        hand_over(AcceptedConnection { listener, stream, peer, place }, &mut self.workers)
     }
 
-    /// Returns how many connections this listener may have now.
-    fn most_connections(&self) -> usize {
+    /// Finds a place for a connection. One that takes a descriptor of those that are kept for other uses makes room for the
+    /// next one only.
+    fn admission(&self, stream: &std::net::TcpStream, remote: SocketAddr) -> Option<ConnectionPlace> {
+        let is_beyond = !leaves_reserve(stream, SocketUse::Caller);
+        let mut limits = self.limits();
+        if is_beyond {
+            limits.total = limits.total.min(self.open.count());
+        }
+        let admission = self.open.admit(remote.ip(), limits)?;
+        self.evicted.add(admission.evicted);
+        Some(admission.place).filter(|_| !is_beyond)
+    }
+
+    /// Returns the limits on the connections of this listener, as they are now.
+    fn limits(&self) -> ConnectionLimits {
         let settings = self.settings.borrow();
-        let mut listeners = settings.iter().flat_map(|router| &router.listeners);
-        listeners.nth(self.listener).map_or(0, |listener| listener.max_connections)
+        let listener = settings.iter().flat_map(|router| &router.listeners).nth(self.listener);
+        ConnectionLimits {
+            total: listener.map_or(0, |listener| listener.max_connections),
+            per_peer: listener.and_then(|listener| listener.max_connections_per_peer),
+        }
     }
 }
 

@@ -4,14 +4,13 @@ use super::access::AccessLogger;
 use super::stream::Stream;
 use super::tasks::TaskPool;
 use crate::context::Peer;
-use crate::proxy::limits::Http2Settings;
+use crate::proxy::limits::{ConnectionPlace, Http2Settings};
 use crate::proxy::serve::Service;
 use crate::proxy::wire::shutdown::{ShutdownReceiver, ShutdownSignal};
 use crate::proxy::wire::timer::IdleTimer;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use tokio::time::Instant;
 
 /// One listener on one worker. Each request is served by the service as it is when the request begins.
 pub(crate) struct Listener {
@@ -73,28 +72,45 @@ pub(crate) struct ConnectionContext {
     pub(super) peer: Peer,
     pub(super) shutdown: ShutdownReceiver,
     pub(super) timer: IdleTimer,
-    /// When the connection was accepted.
-    pub(super) opened: Instant,
+    /// The connection in the table of the listener's open ones.
+    pub(super) place: ConnectionPlace,
 }
 
 impl ConnectionContext {
     /// Makes the context of a connection that was accepted now.
-    pub(super) fn new(listener: Rc<Listener>, peer: Peer) -> Self {
-        let opened = Instant::now();
-        let wait = listener.service().limits.wait(opened);
+    ///
+    /// Its first head is due by `headersTimeoutMs`, also while nothing of it has come.
+    pub(super) fn new(listener: Rc<Listener>, peer: Peer, place: ConnectionPlace) -> Self {
+        let limits = listener.service().limits;
+        let timer = IdleTimer::new(limits.wait(place.opened()).min(limits.head));
         let shutdown = listener.shutdown.subscribe();
-        Self { listener, peer, shutdown, timer: IdleTimer::new(wait), opened }
+        Self { listener, peer, shutdown, timer, place }
     }
 
-    /// Restarts the timer that bounds the wait for a request.
+    /// Restarts the timer for a first head that has begun: it is due by `headersTimeoutMs` after the accept.
+    pub(super) fn await_first_head(&mut self) {
+        let limit = self.listener.service.borrow().limits.head;
+        self.timer.begin(limit.saturating_sub(self.place.opened().elapsed()));
+    }
+
+    /// Restarts the timer that bounds the wait for a request. The connection is idle from now on.
     pub(super) fn await_request(&mut self) {
-        let wait = self.listener.service.borrow().limits.wait(self.opened);
-        self.timer.begin(wait);
+        let wait = self.listener.service.borrow().limits.wait(self.place.opened());
+        self.place.begin_wait(self.timer.begin(wait));
     }
 
-    /// Becomes ready when the wait for a request has lasted too long, or the worker shuts down.
+    /// Becomes ready when the wait for a request has lasted too long, or the connection has to make room for another, or
+    /// the worker shuts down.
     pub(super) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.shutdown.poll_received(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.poll_late(cx)
+    }
+
+    /// Becomes ready when a request that has begun is late, or the connection has to make room for another.
+    pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.place.poll_evicted(cx).is_ready() {
             return Poll::Ready(());
         }
         self.timer.poll_elapsed(cx)

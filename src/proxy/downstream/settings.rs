@@ -66,6 +66,8 @@ pub struct ListenerSettings {
     pub max_concurrent_requests: Option<usize>,
     /// How many connections the listener has at once, over all workers: `maxConnections`.
     pub max_connections: usize,
+    /// How many of them one peer address may have: `maxConnectionsPerPeer`.
+    pub max_connections_per_peer: Option<usize>,
 }
 
 /// Options of a listening socket and of the connections it accepts: `socketOptions`.

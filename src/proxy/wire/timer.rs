@@ -25,12 +25,14 @@ impl IdleTimer {
         Self { until, timer: Box::pin(sleep_until(until)), armed: false }
     }
 
-    /// Begins a new wait of up to `limit`.
-    pub(crate) fn begin(&mut self, limit: Duration) {
-        self.until = after(limit);
+    /// Begins a new wait of up to `limit`; returns when it began.
+    pub(crate) fn begin(&mut self, limit: Duration) -> Instant {
+        let now = Instant::now();
+        self.until = now + bounded(limit);
         if self.until < self.timer.deadline() {
             self.reset();
         }
+        now
     }
 
     fn reset(&mut self) {
@@ -56,8 +58,12 @@ impl IdleTimer {
 
 /// Returns the end of a wait that begins now. A limit that the clock cannot hold becomes one year.
 pub(crate) fn after(limit: Duration) -> Instant {
+    Instant::now() + bounded(limit)
+}
+
+fn bounded(limit: Duration) -> Duration {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    Instant::now() + limit.min(YEAR)
+    limit.min(YEAR)
 }
 
 /// The progress of a peer: the bytes it moves, and whether nothing can go on until it moves some.
