@@ -197,6 +197,7 @@ fn merge_server(
         max_call_depth: _,
         add_forwarded_header: _,
         max_streams: _,
+        max_requests_per_peer: _,
         http2: _,
         timestamp_header: _,
         socket_options,

@@ -121,6 +121,7 @@ fn limits(router: &config::Router, server: &config::Server) -> Limits {
         request: server.timeout,
         stalled: stalled.unwrap_or(default.stalled),
         error_bytes: router.max_err_response_kb * 1024,
+        peer_requests: server.max_requests_per_peer,
     }
 }
 

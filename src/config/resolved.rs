@@ -416,9 +416,12 @@ pub struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_forwarded_header: Option<Forwarded>,
     /// `maxConcurrentStreamsPerConnection`: how many requests a caller may have under way on one connection that speaks
-    /// HTTP/2; 1000 by default, as in Linkerd. Only servers of `h2` routers have a key for it.
-    #[serde(rename = "maxConcurrentStreamsPerConnection")]
-    pub max_streams: u32,
+    /// HTTP/2; by default 1,000, as in Linkerd, of a caller that is trusted, and 100 of others. Linkerd has it for `h2` alone.
+    #[serde(rename = "maxConcurrentStreamsPerConnection", skip_serializing_if = "Option::is_none")]
+    pub max_streams: Option<u32>,
+    /// `maxRequestsPerPeer`: how many requests one peer address (of IPv6, a /64) that is not trusted may have under way on
+    /// each worker; 1,000 by default. Not in Linkerd 1.
+    pub max_requests_per_peer: usize,
     /// The settings of HTTP/2 connections. Only servers of `h2` routers have keys for them.
     #[serde(flatten)]
     pub http2: Http2Config,

@@ -15,10 +15,6 @@ use std::time::Duration;
 /// The most field lines that a head may be allowed to have.
 pub(super) const MAX_HEADERS: u64 = 10_000;
 
-/// How many requests a caller may have under way on one HTTP/2 connection by default. It is Linkerd's number: with a
-/// lower one, a caller of many long calls would stand still without an error.
-const MAX_STREAMS: u32 = 1000;
-
 /// The places of a server in the file.
 pub(super) struct ServerPlaces {
     /// The server.
@@ -75,12 +71,8 @@ fn server(
         timeout: reader.millis("timeoutMs"),
         max_call_depth: reader.number("maxCallDepth", 0..=MAX_INT).unwrap_or(100),
         add_forwarded_header: forwarded(&mut reader, protocol),
-        max_streams: match protocol {
-            Protocol::Http => MAX_STREAMS,
-            Protocol::H2 => {
-                reader.number("maxConcurrentStreamsPerConnection", 1..=MAX_INT).unwrap_or(MAX_STREAMS)
-            }
-        },
+        max_streams: reader.number("maxConcurrentStreamsPerConnection", 1..=MAX_INT),
+        max_requests_per_peer: reader.number("maxRequestsPerPeer", 1..=MAX_INT).unwrap_or(1000),
         http2: match protocol {
             Protocol::Http => Http2Config::default(),
             Protocol::H2 => reader.http2(),

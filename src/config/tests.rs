@@ -104,7 +104,7 @@ routers:
     socketOptions:
       {noDelay: false, reuseAddr: true, reusePort: true, keepAlive: true, backlog: 16, readTimeoutMs: 17, writeTimeoutMs: 18}
   - {ip: 0.0.0.0, clearContext: true, addForwardedHeader: {}, maxConnections: 19, maxConnectionsPerPeer: 18, maxHeaders: 20, headersTimeoutMs: 21,
-     serverSession: {idleTimeMs: 22, lifeTimeMs: 23}}
+     maxRequestsPerPeer: 17, maxConcurrentStreamsPerConnection: 16, serverSession: {idleTimeMs: 22, lifeTimeMs: 23}}
 "#;
 
 #[test]
@@ -185,7 +185,8 @@ fn every_key_that_works_ends_in_its_field() {
             from: Labeler::IpPort,
             host: HostParameter::Host,
         }),
-        max_streams: 1000,
+        max_streams: None,
+        max_requests_per_peer: 1000,
         http2: Http2Config::default(),
         timestamp_header: Some("x-request-start".into()),
         socket_options: options,
@@ -194,6 +195,7 @@ fn every_key_that_works_ends_in_its_field() {
     assert_eq!((second.label.as_deref(), second.port, &second.trust), (None, 4140, &Trust::Nobody));
     assert_eq!(second.add_forwarded_header, Some(Forwarded::default()));
     assert_eq!((second.max_connections, second.max_connections_per_peer), (19, Some(18)));
+    assert_eq!((second.max_requests_per_peer, second.max_streams), (17, Some(16)));
     assert_eq!((second.max_headers, second.headers_timeout.as_millis()), (20, 21));
     let [idle, life] = [22, 23].map(|millis| Some(Duration::from_millis(millis)));
     assert_eq!(second.session, SessionConfig { idle, life });
@@ -209,7 +211,7 @@ fn h2_has_its_own_defaults() {
     assert_eq!((&router.dst_prefix, &router.client), (&path("/svc"), &ClientConfig::default()));
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!(server.address().to_string(), "127.0.0.1:4142");
-    assert_eq!((server.max_streams, &server.http2), (1000, &Http2Config::default()));
+    assert_eq!((server.max_streams, &server.http2), (None, &Http2Config::default()));
     assert_eq!(server.max_call_depth, 100);
 }
 
@@ -274,7 +276,7 @@ routers:
     assert_eq!(router.client.http2, http2(1, 2, 16384, 3));
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!((server.port, &server.trust, server.max_call_depth), (4142, &Trust::Nobody, 6));
-    assert_eq!((server.timeout, server.max_streams), (Some(Duration::from_millis(5)), 7));
+    assert_eq!((server.timeout, server.max_streams), (Some(Duration::from_millis(5)), Some(7)));
     assert_eq!(server.http2, http2(i32::MAX as u32, 0, (1 << 24) - 1, 9));
     let forwarded =
         Forwarded { by: Labeler::Ip, from: Labeler::RequestRandom, host: HostParameter::Authority };

@@ -109,6 +109,15 @@ pub enum Error {
         /// `maxConcurrentRequests`.
         limit: usize,
     },
+    /// The address of the caller has as many requests under way as its limit allows.
+    #[error(
+        "the callers at this address have reached their limit of {limit} requests under way (`maxRequestsPerPeer`): \
+         try again"
+    )]
+    PeerBusy {
+        /// `maxRequestsPerPeer`.
+        limit: usize,
+    },
     /// The address leads to a socket of the router itself that no request may reach: that of its admin server.
     #[error(
         "{address} leads to the admin server of this router, to which no request is carried: ask it directly"
@@ -254,7 +263,8 @@ impl Error {
             | Self::SandboxesUnknown { .. }
             | Self::BindingTimeout { .. }
             | Self::PendingNames { .. }
-            | Self::Busy { .. } => StatusRow::Unavailable,
+            | Self::Busy { .. }
+            | Self::PeerBusy { .. } => StatusRow::Unavailable,
             Self::Connecting { .. }
             | Self::Reset { .. }
             | Self::BadResponse { .. }
@@ -370,7 +380,8 @@ impl Fault for Error {
             | Self::SandboxesUnknown { .. }
             | Self::BindingTimeout { .. }
             | Self::PendingNames { .. }
-            | Self::Busy { .. } => true,
+            | Self::Busy { .. }
+            | Self::PeerBusy { .. } => true,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => true,
             Self::Connecting { .. } => true,
             Self::Reset { exposure, .. } => *exposure == Exposure::Unseen,
@@ -444,6 +455,7 @@ mod tests {
             Error::SandboxesUnknown { .. } => 25,
             Error::OverrideLookups(_) => 26,
             Error::PendingNames { .. } => 27,
+            Error::PeerBusy { .. } => 28,
         }
     }
 
@@ -488,6 +500,7 @@ mod tests {
             Error::SandboxesUnknown { keys: secret(), reason: secret() },
             Error::OverrideLookups(secret()),
             Error::PendingNames { limit: 1 },
+            Error::PeerBusy { limit: 1 },
         ]
     }
 
@@ -496,7 +509,7 @@ mod tests {
         let errors = all();
         let mut places: Vec<usize> = errors.iter().map(place).collect();
         places.dedup();
-        assert_eq!(places, (0..=27).collect::<Vec<_>>(), "each variant is there");
+        assert_eq!(places, (0..=28).collect::<Vec<_>>(), "each variant is there");
         for error in &errors {
             let text = error.text(false);
             let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

@@ -4,6 +4,7 @@ mod connection_table;
 mod peer_address;
 
 pub(crate) use self::connection_table::{ConnectionLimits, ConnectionPlace, ConnectionTable};
+pub(crate) use self::peer_address::PeerAddress;
 
 use crate::message;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Limits {
     pub stalled: Duration,
     /// How many bytes an error's text may have: `maxErrResponseKB`.
     pub error_bytes: usize,
+    /// How many requests one peer address may have under way on a worker, unless it is trusted: `maxRequestsPerPeer`.
+    pub peer_requests: usize,
 }
 
 impl Default for Limits {
@@ -44,6 +47,7 @@ impl Default for Limits {
             request: None,
             stalled: Duration::from_secs(60),
             error_bytes: 5120 * 1024,
+            peer_requests: 1000,
         }
     }
 }
@@ -145,8 +149,9 @@ impl Drop for Permit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http2Settings {
     /// How many streams a caller may have open at once: `maxConcurrentStreamsPerConnection`. A stream beyond
-    /// them is refused, and the caller may send it again.
-    pub max_streams: u32,
+    /// them is refused, and the caller may send it again. If None, a caller may have 1,000 if it is trusted, and 100
+    /// otherwise.
+    pub max_streams: Option<u32>,
     /// How many bytes of one body a peer may send before some are passed on: `initialStreamWindowBytes`.
     pub stream_window: u32,
     /// How many bytes of all bodies on one connection a caller may send before some are passed on. An endpoint's
@@ -163,7 +168,7 @@ pub struct Http2Settings {
 impl Default for Http2Settings {
     fn default() -> Self {
         Self {
-            max_streams: 1000,
+            max_streams: None,
             stream_window: 65_535,
             // About 250 bodies whose endpoints read nothing must not stop the other streams of a router in front of
             // this one.
@@ -176,6 +181,13 @@ impl Default for Http2Settings {
 }
 
 impl Http2Settings {
+    /// Returns how many streams a caller may have open at once: by default as many as Linkerd 1 allows one that is trusted
+    /// (with fewer, a caller of many long calls would stand still without an error), and the least that RFC 9113 6.5.2
+    /// recommends to others.
+    pub(crate) fn streams(&self, is_trusted: bool) -> u32 {
+        self.max_streams.unwrap_or(if is_trusted { 1000 } else { 100 })
+    }
+
     /// Returns the most bytes in one field list: the configured bound, or else that of a head's line and fields.
     pub(crate) fn header_list(&self, heads: &message::HeadLimits) -> u32 {
         let bytes = heads.line.saturating_add(heads.fields_bytes);

@@ -65,6 +65,8 @@ pub(crate) struct Counters {
     pub(crate) sandboxes: SandboxCounters,
     pub(crate) unfinished_heads: Counter,
     pub(crate) reset_floods: Counter,
+    pub(crate) frame_floods: Counter,
+    pub(crate) refused_streams: Counter,
 }
 
 /// The counters of requests that select sandboxes.
@@ -136,7 +138,7 @@ const SANDBOXES: [(&str, &str); 4] = [
 ];
 
 /// The help texts of series about connections that were refused, or ended without a request.
-const UNFINISHED: [(&str, &str); 4] = [
+const UNFINISHED: [(&str, &str); 6] = [
     (
         "refused_connections",
         "Connections closed at once because the listener had reached its limit, and none was idle to make room",
@@ -146,6 +148,14 @@ const UNFINISHED: [(&str, &str); 4] = [
     (
         "reset_floods",
         "HTTP/2 connections that were ended because the caller reset many streams right after it began them",
+    ),
+    (
+        "frame_floods",
+        "HTTP/2 connections that were ended because the caller sent many frames that carry nothing of a request",
+    ),
+    (
+        "refused_streams",
+        "HTTP/2 streams refused unread because the caller's address had as many requests under way as it may",
     ),
 ];
 
@@ -219,6 +229,8 @@ impl Counters {
             },
             unfinished_heads: counter("unfinished_heads"),
             reset_floods: counter("reset_floods"),
+            frame_floods: counter("frame_floods"),
+            refused_streams: counter("refused_streams"),
         }
     }
 

@@ -5,6 +5,7 @@
 pub(super) mod body;
 pub(super) mod buffer;
 pub(super) mod connection;
+pub(super) mod frame_meter;
 pub(super) mod http1;
 pub(super) mod http2;
 pub(super) mod object_pool;

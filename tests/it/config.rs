@@ -328,7 +328,7 @@ const CASES: &[Case] = &[
         ],
     ),
     (
-        "routers:\n- protocol: http\n  h2AccessLog: a.log\n  servers: [{maxHeaderListBytes: 8, maxConcurrentStreamsPerConnection: 1}]\n",
+        "routers:\n- protocol: http\n  h2AccessLog: a.log\n  servers: [{maxHeaderListBytes: 8}]\n",
         &[
             (
                 3,
@@ -337,12 +337,6 @@ const CASES: &[Case] = &[
                 "unknown key in a router of `protocol: http`: here it is `httpAccessLog`",
             ),
             (4, 14, "routers[0].servers[0].maxHeaderListBytes", "here the router has `maxHeadersKB`"),
-            (
-                4,
-                37,
-                "routers[0].servers[0].maxConcurrentStreamsPerConnection",
-                "here it is `maxConcurrentRequests`",
-            ),
         ],
     ),
     (

@@ -451,7 +451,7 @@ async fn h2(stage: &Stage) {
         max_header_list: Some(16384),
     };
     assert_eq!(router.client.http2, Http2Config { header_table: None, ..announced });
-    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (100, announced));
+    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (Some(100), announced));
     let app = stage.run("h2").await;
     let mut client = app.h2_client().await;
     // What `maxHeaderListBytes` lets pass is more than the 8 KiB that are usual.
@@ -472,7 +472,7 @@ async fn h2spec(stage: &Stage) {
     let router = h2_router("h2spec");
     let authority = identify::Config::HeaderToken(HeaderToken { header: ":authority".into() });
     assert_eq!(router.identifiers, [authority]);
-    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (1000, Http2Config::default()));
+    assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (None, Http2Config::default()));
     let app = stage.run("h2spec").await;
     assert_eq!(app.h2_client().await.get("any", &[]).await.text(), "over HTTP/2");
     let asked = stage.over_http2.take_heads().pop().expect("it was asked");

@@ -56,6 +56,7 @@ mod signing;
 mod snapshots;
 mod starting;
 mod stored_live;
+mod stranger_limits;
 mod stranger_responses;
 mod support;
 mod tokens;

@@ -122,6 +122,8 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxConcurrentRequests", Works),
             key("maxConnections", Works),
             key("maxConnectionsPerPeer", Works),
+            key("maxRequestsPerPeer", Works),
+            key("maxConcurrentStreamsPerConnection", Works),
             key("maxHeaders", Works),
             key("headersTimeoutMs", Works),
             key("timeoutMs", Works),
@@ -133,22 +135,8 @@ pub(super) const SECTIONS: &[Section] = &[
             key("announce", NoEffect(NOT_ANNOUNCED)),
         ],
     ),
-    section(
-        "server http",
-        &[
-            key("timestampHeader", Works),
-            key(
-                "maxConcurrentStreamsPerConnection",
-                Foreign("here it is `maxConcurrentRequests`, of all connections"),
-            ),
-        ],
-    )
-    .with(&["no h2 endpoint"]),
-    section(
-        "server h2",
-        &[key("maxConcurrentStreamsPerConnection", Works), key("timestampHeader", Foreign(NOTHING))],
-    )
-    .with(&["h2 endpoint"]),
+    section("server http", &[key("timestampHeader", Works)]).with(&["no h2 endpoint"]),
+    section("server h2", &[key("timestampHeader", Foreign(NOTHING))]).with(&["h2 endpoint"]),
     section(
         "h2 endpoint",
         &[

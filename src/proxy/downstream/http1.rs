@@ -2,6 +2,7 @@
 
 use super::access::{AccessLogger, CountingSink};
 use super::listener::ConnectionContext;
+use super::peer_requests::{CountedRequest, PeerRequests};
 use super::tunnel::tunnel;
 use crate::context::Peer;
 use crate::message::{
@@ -95,7 +96,8 @@ impl Http1Session {
     async fn take_request(&mut self, is_first: bool) -> Continuation {
         let service = self.context.listener.service();
         let head = self.next_head(&service, is_first).await;
-        let Self { context: ConnectionContext { listener, peer, timer, place, .. }, connection } = self;
+        let Self { context: ConnectionContext { listener, peer, timer, place, requests, .. }, connection } =
+            self;
         // A connection that was told to make room when this request came ends with it.
         let is_last = !place.begin_work();
         let turn = Http1Turn {
@@ -103,6 +105,7 @@ impl Http1Session {
             connection,
             peer,
             access: listener.access(),
+            requests,
             is_last,
             shutdown: listener.shutdown(),
         };
@@ -150,6 +153,7 @@ struct Http1Turn<'a> {
     connection: &'a Rc<Connection>,
     peer: &'a Peer,
     access: Option<&'a Rc<AccessLogger>>,
+    requests: &'a Rc<PeerRequests>,
     /// Whether the connection ends after this request, whatever the request says.
     is_last: bool,
     shutdown: &'a ShutdownSignal,
@@ -212,7 +216,12 @@ impl Http1Turn<'_> {
 
     /// Has a request served, and writes its response or error.
     async fn answer(&self, request: &mut Request, mut terms: ResponseTerms) -> Continuation {
-        let response = match self.service.serve(self.peer, request).await {
+        let counted = self.count();
+        let served = match &counted {
+            Ok(_) => self.service.serve(self.peer, request).await,
+            Err(limit) => Err(Error::PeerBusy { limit: *limit }),
+        };
+        let response = match served {
             Ok(response) => response,
             Err(Error::RequestBody(error)) if error.kind() != io::ErrorKind::InvalidData => {
                 return Continuation::Close;
@@ -226,6 +235,19 @@ impl Http1Turn<'_> {
         };
         self.service.counters.answered(response.head.status(), request.record.began());
         self.deliver(request, response, terms).await
+    }
+
+    /// Counts the request for its peer's address.
+    ///
+    /// # Errors
+    ///
+    /// The limit, if the address has as many under way already and is not trusted.
+    fn count(&self) -> Result<CountedRequest, usize> {
+        let limit = self.service.limits.peer_requests;
+        if self.requests.has_reached(limit) && !self.service.policy.grant(self.peer).is_trusted() {
+            return Err(limit);
+        }
+        Ok(self.requests.begin())
     }
 
     /// Drives `work` to its end.

@@ -4,6 +4,7 @@ use super::listener::ConnectionContext;
 use super::open_streams::{OpenStream, OpenStreams};
 use super::stream::Stream;
 use crate::context::Peer;
+use crate::proxy::wire::frame_meter::{FrameCounts, MeteredTransport};
 use crate::proxy::wire::http2::{LINGER, SEND_BUFFER};
 use crate::proxy::wire::transport::RewoundTransport;
 use bytes::Bytes;
@@ -35,10 +36,14 @@ const MOST_UNSEEN: usize = 200;
 const SMALL_FRAMES: usize = 16 << 20;
 
 /// Serves one connection until it ends. Its first bytes are the caller's preface.
-pub(crate) async fn serve_connection(context: ConnectionContext, transport: RewoundTransport) {
+pub(crate) async fn serve_connection(mut context: ConnectionContext, transport: RewoundTransport) {
     let service = context.listener.service();
     let limits = &service.limits;
     let settings = context.listener.http2();
+    let is_trusted = service.policy.grant(&context.peer).is_trusted();
+    let max_streams = settings.streams(is_trusted);
+    let transport = MeteredTransport::new(transport, PREFACE.len());
+    let frames = transport.counts();
     // A single stream may use its whole window.
     let connection_window = settings.connection_window.max(settings.stream_window);
     let handshake = Builder::new()
@@ -48,9 +53,9 @@ pub(crate) async fn serve_connection(context: ConnectionContext, transport: Rewo
         .header_table_size(settings.header_table)
         .max_frame_size(settings.max_frame)
         .max_header_list_size(settings.header_list(&limits.heads))
-        .max_concurrent_streams(settings.max_streams)
+        .max_concurrent_streams(max_streams)
         .max_pending_accept_reset_streams(MOST_UNSEEN)
-        .max_concurrent_reset_streams(settings.max_streams as usize)
+        .max_concurrent_reset_streams(max_streams as usize)
         .max_send_buffer_size(SEND_BUFFER)
         .handshake(transport);
     let due = limits.head.saturating_sub(context.place.opened().elapsed());
@@ -58,16 +63,20 @@ pub(crate) async fn serve_connection(context: ConnectionContext, transport: Rewo
         return service.counters.unfinished_heads.increment();
     };
     let liveness = Liveness::new(connection.ping_pong());
+    context.timer.begin(limits.head.saturating_sub(context.place.opened().elapsed()));
     drop(service);
     let session = Http2Session {
         peer: Rc::new(context.peer.clone()),
         context,
         connection,
+        frames,
+        is_greeted: false,
         streams: Rc::default(),
         busy: false,
         liveness,
         goodbye_sent: false,
         is_evicted: false,
+        is_flooded: false,
     };
     session.run().await;
 }
@@ -76,7 +85,10 @@ pub(crate) async fn serve_connection(context: ConnectionContext, transport: Rewo
 struct Http2Session {
     context: ConnectionContext,
     peer: Rc<Peer>,
-    connection: Connection<RewoundTransport, Bytes>,
+    connection: Connection<MeteredTransport, Bytes>,
+    frames: Rc<FrameCounts>,
+    /// Whether the caller's first SETTINGS has come: the time for it is that of a head.
+    is_greeted: bool,
     streams: Rc<OpenStreams>,
     /// Whether streams were open since the idle timer was last set.
     busy: bool,
@@ -85,11 +97,12 @@ struct Http2Session {
     goodbye_sent: bool,
     /// Whether the connection ends to make room for another.
     is_evicted: bool,
+    /// Whether the connection ends because the caller sent too many frames that make work.
+    is_flooded: bool,
 }
 
 impl Http2Session {
     async fn run(mut self) {
-        self.context.await_request();
         poll_fn(|cx| self.poll_run(cx)).await;
     }
 
@@ -98,6 +111,7 @@ impl Http2Session {
         if !self.goodbye_sent && self.context.shutdown.poll_received(cx).is_ready() {
             self.say_goodbye();
         }
+        self.frames.begin_turn();
         loop {
             if let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
                 match accepted {
@@ -113,6 +127,11 @@ impl Http2Session {
             }
             if self.streams.take_flood() {
                 self.context.listener.service().counters.reset_floods.increment();
+                self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                continue;
+            }
+            if self.frames.is_flood() && !std::mem::replace(&mut self.is_flooded, true) {
+                self.context.listener.service().counters.frame_floods.increment();
                 self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 continue;
             }
@@ -140,7 +159,15 @@ impl Http2Session {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if self.frames.has_settings() && !std::mem::replace(&mut self.is_greeted, true) && !self.goodbye_sent
+        {
+            self.context.await_request();
+        }
         ready!(self.context.timer.poll_elapsed(cx));
+        if !self.is_greeted {
+            self.context.listener.service().counters.unfinished_heads.increment();
+            return Poll::Ready(());
+        }
         if self.goodbye_sent {
             return Poll::Ready(());
         }
@@ -149,9 +176,15 @@ impl Http2Session {
         Poll::Pending
     }
 
-    fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn begin(&mut self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let listener = &self.context.listener;
         let service = listener.service();
+        if self.context.requests.has_reached(service.limits.peer_requests)
+            && !service.policy.grant(&self.peer).is_trusted()
+        {
+            service.counters.refused_streams.increment();
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
         let is_old = service.limits.life.is_some_and(|life| self.context.place.opened().elapsed() >= life);
         if !std::mem::replace(&mut self.busy, true) {
             // A connection that was told to make room when this stream came ends when its streams are over.
@@ -164,6 +197,7 @@ impl Http2Session {
             request,
             respond,
             open: OpenStream::new(&self.streams),
+            counted: self.context.requests.begin(),
         });
         if is_old && !self.goodbye_sent {
             self.say_goodbye();

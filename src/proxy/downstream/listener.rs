@@ -1,6 +1,7 @@
 //! One listener on one worker, and the context of each of its connections.
 
 use super::access::AccessLogger;
+use super::peer_requests::{PeerCounts, PeerRequests};
 use super::stream::Stream;
 use super::tasks::TaskPool;
 use crate::context::Peer;
@@ -19,6 +20,7 @@ pub(crate) struct Listener {
     http2: Cell<Http2Settings>,
     access: Option<Rc<AccessLogger>>,
     streams: TaskPool<Stream>,
+    peers: PeerCounts,
     shutdown: Rc<ShutdownSignal>,
 }
 
@@ -29,6 +31,7 @@ impl Listener {
             http2: Cell::new(http2),
             access: None,
             streams: TaskPool::default(),
+            peers: PeerCounts::default(),
             shutdown: Rc::clone(shutdown),
         }
     }
@@ -74,6 +77,8 @@ pub(crate) struct ConnectionContext {
     pub(super) timer: IdleTimer,
     /// The connection in the table of the listener's open ones.
     pub(super) place: ConnectionPlace,
+    /// The requests under way of its peer's address.
+    pub(super) requests: Rc<PeerRequests>,
 }
 
 impl ConnectionContext {
@@ -84,7 +89,8 @@ impl ConnectionContext {
         let limits = listener.service().limits;
         let timer = IdleTimer::new(limits.wait(place.opened()).min(limits.head));
         let shutdown = listener.shutdown.subscribe();
-        Self { listener, peer, shutdown, timer, place }
+        let requests = PeerRequests::of(peer.remote.ip(), &listener.peers);
+        Self { listener, peer, shutdown, timer, place, requests }
     }
 
     /// Restarts the timer for a first head that has begun: it is due by `headersTimeoutMs` after the accept.

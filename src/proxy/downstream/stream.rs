@@ -2,6 +2,7 @@
 
 use super::access::{AccessLogger, CountingSink};
 use super::open_streams::{OpenStream, StreamEnd};
+use super::peer_requests::CountedRequest;
 use super::tasks::TaskWork;
 use crate::context::Peer;
 use crate::message::{Framing, Head, ResponseConnection, request_framing};
@@ -36,11 +37,12 @@ pub(crate) struct Stream {
     pub(super) request: http::Request<RecvStream>,
     pub(super) respond: SendResponse<Bytes>,
     pub(super) open: OpenStream,
+    pub(super) counted: CountedRequest,
 }
 
 impl TaskWork for Stream {
     async fn run(self) {
-        let Self { service, access, peer, request, respond, mut open } = self;
+        let Self { service, access, peer, request, respond, mut open, counted: _counted } = self;
         let turn =
             Http2Turn { service, access, peer, reply: ResponseSender::new(respond), progress: Rc::default() };
         open.ended = turn.serve(request).await;

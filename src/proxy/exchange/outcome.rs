@@ -49,7 +49,8 @@ impl Outcome {
             | Error::BindingTimeout { .. }
             | Error::PendingNames { .. }
             | Error::OwnSocket { .. }
-            | Error::Busy { .. } => Self::NotSent,
+            | Error::Busy { .. }
+            | Error::PeerBusy { .. } => Self::NotSent,
         }
     }
 }

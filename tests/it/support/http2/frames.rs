@@ -2,7 +2,7 @@
 
 use crate::support::{Upstream, Wire, within};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The pseudo-fields of a request that is served: a GET for `/` at `web`.
 pub(crate) const GET: [(&str, &str); 4] =
@@ -208,10 +208,18 @@ impl Frames {
 
     /// Connects as a client, and sends the preface and its settings: no table is kept of what the peer says.
     pub(crate) async fn client(address: SocketAddr) -> Self {
-        let mut frames = Self::connect(address).await;
+        Self::connect(address).await.greeted().await
+    }
+
+    /// As [`Frames::client`], from another address of this machine.
+    pub(crate) async fn client_from(local: IpAddr, address: SocketAddr) -> Self {
+        Self { wire: Wire::connect_from(local, address).await }.greeted().await
+    }
+
+    async fn greeted(mut self) -> Self {
         let settings = Frame::settings(&[(1, 0)]);
-        frames.wire.send([PREFACE, &settings.encode()].concat()).await;
-        frames
+        self.wire.send([PREFACE, &settings.encode()].concat()).await;
+        self
     }
 
     /// Waits for the next connection to an upstream, reads its preface, and sends settings.
