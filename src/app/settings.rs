@@ -67,7 +67,13 @@ fn clients(router: &config::Router) -> ClientSettings {
         config::Protocol::H2 => WireProtocol::Http2,
     };
     let heads = heads(router, &router.client.http2, router.max_response_headers);
-    ClientSettings { http2: http2(&router.client.http2), ..ClientSettings::new(protocol, heads) }
+    let default = ClientSettings::new(protocol, heads);
+    ClientSettings {
+        http2: http2(&router.client.http2),
+        max_http1_connections: router.client.pool.max_size.unwrap_or(default.max_http1_connections),
+        stream_wait: router.client.stream_wait,
+        ..default
+    }
 }
 
 /// Returns the bounds on heads. A header list that HTTP/2 lets through is not refused for its size afterwards, nor is a

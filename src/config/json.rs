@@ -208,6 +208,7 @@ routers:
   bindingTimeoutMs: 5
   bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3, bytes: 1048576}
   maxOverrideLookups: 7
+  client: {streamWaitMs: 4, hostConnectionPool: {maxSize: 5}}
   maxHeadersKB: 1
   maxResponseHeaders: 6
   maxInitialLineKB: 2

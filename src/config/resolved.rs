@@ -306,12 +306,38 @@ pub struct AccessLogConfig {
 }
 
 /// The settings of a router's connections to endpoints.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientConfig {
+    /// `streamWaitMs`: how long a request waits while its endpoint has as many under way as it takes; 1 s by default. Not in
+    /// Linkerd 1.
+    #[serde(rename = "streamWaitMs", serialize_with = "millis")]
+    pub stream_wait: Duration,
+    /// `hostConnectionPool`.
+    #[serde(rename = "hostConnectionPool", skip_serializing_if = "is_default")]
+    pub pool: PoolConfig,
     /// The settings of HTTP/2 connections. Only `h2` routers have keys for them.
     #[serde(flatten)]
     pub http2: Http2Config,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            stream_wait: Duration::from_secs(1),
+            pool: PoolConfig::default(),
+            http2: Http2Config::default(),
+        }
+    }
+}
+
+/// The bounds on the connections to one endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolConfig {
+    /// `maxSize`: how many connections over HTTP/1 may serve requests at once; 1,024 by default, where Linkerd has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<usize>,
 }
 
 /// The settings that one side of an HTTP/2 connection announces in its first SETTINGS (RFC 9113 6.5.2). The proxy has

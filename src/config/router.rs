@@ -4,7 +4,7 @@ use super::access_log::access_log;
 use super::errors::Report;
 use super::naming;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{BindingCacheConfig, ClientConfig, Protocol, Router, RouterPlaces};
+use super::resolved::{BindingCacheConfig, ClientConfig, PoolConfig, Protocol, Router, RouterPlaces};
 use super::schema;
 use super::server;
 use crate::interpret::{DEFAULT_OVERRIDE_LOOKUPS, MAX_LOOKUPS};
@@ -96,12 +96,19 @@ pub(super) const fn sections(protocol: Protocol) -> &'static [&'static str] {
 
 /// Reads `client`.
 fn client(router: &mut Reader<'_, '_>, protocol: Protocol) -> ClientConfig {
-    match router.get("client") {
-        Some(node) if protocol == Protocol::H2 => {
-            ClientConfig { http2: Reader::new(&node, &["client h2"], router.report()).http2() }
-        }
-        _ => ClientConfig::default(),
-    }
+    let usual = ClientConfig::default();
+    let Some(node) = router.get("client") else { return usual };
+    let mut reader = Reader::new(&node, &["client io.l5d.global"], router.report());
+    let stream_wait = reader.millis("streamWaitMs").unwrap_or(usual.stream_wait);
+    let pool = reader.get("hostConnectionPool").map(|node| {
+        let mut pool = Reader::new(&node, &["host connection pool"], router.report());
+        PoolConfig { max_size: pool.number("maxSize", 1..=MAX_INT) }
+    });
+    let http2 = match protocol {
+        Protocol::Http => usual.http2,
+        Protocol::H2 => Reader::new(&node, &["client h2"], router.report()).http2(),
+    };
+    ClientConfig { http2, stream_wait, pool: pool.unwrap_or_default() }
 }
 
 /// Reads a dtab, and the place where each of its entries begins.

@@ -118,6 +118,16 @@ pub enum Error {
         /// `maxRequestsPerPeer`.
         limit: usize,
     },
+    /// The endpoint has as many requests under way as it takes, and none of them ended in time.
+    #[error(
+        "{address} has as many requests under way as it takes, and none ended within {wait:?} (`streamWaitMs`): try again"
+    )]
+    EndpointBusy {
+        /// The endpoint's address.
+        address: SocketAddr,
+        /// `streamWaitMs`.
+        wait: Duration,
+    },
     /// The address leads to a socket of the router itself that no request may reach: that of its admin server.
     #[error(
         "{address} leads to the admin server of this router, to which no request is carried: ask it directly"
@@ -264,7 +274,8 @@ impl Error {
             | Self::BindingTimeout { .. }
             | Self::PendingNames { .. }
             | Self::Busy { .. }
-            | Self::PeerBusy { .. } => StatusRow::Unavailable,
+            | Self::PeerBusy { .. }
+            | Self::EndpointBusy { .. } => StatusRow::Unavailable,
             Self::Connecting { .. }
             | Self::Reset { .. }
             | Self::BadResponse { .. }
@@ -381,7 +392,8 @@ impl Fault for Error {
             | Self::BindingTimeout { .. }
             | Self::PendingNames { .. }
             | Self::Busy { .. }
-            | Self::PeerBusy { .. } => true,
+            | Self::PeerBusy { .. }
+            | Self::EndpointBusy { .. } => true,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => true,
             Self::Connecting { .. } => true,
             Self::Reset { exposure, .. } => *exposure == Exposure::Unseen,
@@ -456,6 +468,7 @@ mod tests {
             Error::OverrideLookups(_) => 26,
             Error::PendingNames { .. } => 27,
             Error::PeerBusy { .. } => 28,
+            Error::EndpointBusy { .. } => 29,
         }
     }
 
@@ -501,6 +514,7 @@ mod tests {
             Error::OverrideLookups(secret()),
             Error::PendingNames { limit: 1 },
             Error::PeerBusy { limit: 1 },
+            Error::EndpointBusy { address, wait: timeout },
         ]
     }
 
@@ -509,7 +523,7 @@ mod tests {
         let errors = all();
         let mut places: Vec<usize> = errors.iter().map(place).collect();
         places.dedup();
-        assert_eq!(places, (0..=28).collect::<Vec<_>>(), "each variant is there");
+        assert_eq!(places, (0..=29).collect::<Vec<_>>(), "each variant is there");
         for error in &errors {
             let text = error.text(false);
             let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

@@ -5,6 +5,7 @@ mod attempt;
 mod outcome;
 mod record;
 mod repeat;
+mod wait_queue;
 
 pub(crate) use self::attempt::{
     Attempt, Carrier, PendingAttempt, StreamSlot, UpstreamEndpoint, UpstreamStream,
@@ -12,9 +13,10 @@ pub(crate) use self::attempt::{
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::record::{Observer, OverrideFate, REQUEST_ID, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
+pub(crate) use self::wait_queue::WaitQueue;
 
 use super::error::Error;
-use super::limits::Permit;
+use super::limits::{PeerAddress, Permit};
 use super::wire::body::{Body, TransferError, carry};
 use super::wire::connection::Connection;
 use super::wire::http2;
@@ -48,6 +50,10 @@ pub(crate) struct Request {
     pub(crate) is_body_begun: bool,
     /// The caller, to which interim responses go.
     pub(crate) caller: Caller,
+    /// The address of the caller, by which it has its turn where requests wait.
+    pub(crate) peer: PeerAddress,
+    /// How long its caller may send nothing of the body while others wait for its endpoint.
+    pub(crate) silent_after: Duration,
     /// Whether the caller understands them: HTTP/1.0 does not (RFC 9110 15.2).
     pub(crate) takes_interim: bool,
     /// Whether the caller takes trailers: `TE` says so.

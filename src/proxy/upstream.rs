@@ -13,6 +13,7 @@ mod pool;
 mod retry_budget;
 mod route;
 mod settings;
+mod uploads;
 
 pub(super) use self::client::{Client, ClientTarget, ObjectPools};
 pub use self::dial_guard::DialGuard;

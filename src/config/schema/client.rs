@@ -35,7 +35,8 @@ pub(super) const SECTIONS: &[Section] = &[
         &[
             key("tls", NotYet(TLS)),
             key("loadBalancer", NotYet(BALANCERS)),
-            one("hostConnectionPool", Inside, "host connection pool"),
+            key("streamWaitMs", Works),
+            one("hostConnectionPool", Works, "host connection pool"),
             key("failFast", NotYet(ACCRUAL)),
             key("failureAccrual", NotYet(ACCRUAL)),
             key("requestAttemptTimeoutMs", NotYet(TIMEOUTS)),
@@ -53,9 +54,14 @@ pub(super) const SECTIONS: &[Section] = &[
         "host connection pool",
         &[
             key("minSize", NotYet(CONNECTIONS)),
-            key("maxSize", NotYet(CONNECTIONS)),
+            key("maxSize", Works),
             key("idleTimeMs", NotYet(CONNECTIONS)),
-            key("maxWaiters", NoEffect("requests do not wait for a connection: a new one is made")),
+            key(
+                "maxWaiters",
+                NoEffect(
+                    "requests wait for a connection in turn, and `streamWaitMs` of `client` bounds the wait",
+                ),
+            ),
         ],
     ),
     kinds("service", &[]).defaults_to("io.l5d.global"),

@@ -206,7 +206,7 @@ fn every_key_that_works_is_read() {
     let mut count = 0;
     for case in walk().cases {
         let works = case.row.support == Support::Works && case.row.contents == Contents::Value;
-        if !works || case.is_kind {
+        if !works || case.is_kind || case.waits() {
             continue;
         }
         count += 1;

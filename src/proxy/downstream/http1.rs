@@ -197,6 +197,8 @@ impl Http1Turn<'_> {
             upgrade: None,
             grant: None,
             caller: Caller::Http1(Rc::clone(self.connection)),
+            peer: self.peer.remote.ip().into(),
+            silent_after: self.service.limits.stalled,
             head,
             framing,
             body,
@@ -224,6 +226,10 @@ impl Http1Turn<'_> {
         let response = match served {
             Ok(response) => response,
             Err(Error::RequestBody(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    // Others had to wait for its endpoint.
+                    request.record.end(RequestOutcome::Stalled);
+                }
                 return Continuation::Close;
             }
             Err(error) => {

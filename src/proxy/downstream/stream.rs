@@ -20,6 +20,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::header::{HeaderName, HeaderValue};
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -114,6 +115,11 @@ impl Http2Turn {
         };
         let response = match served {
             Ok(response) => response,
+            // The caller is silent, and others had to wait for its endpoint.
+            Err(Error::RequestBody(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                request.record.end(RequestOutcome::Stalled);
+                return self.reply.reset(Reason::CANCEL);
+            }
             // The caller ended its own request early.
             Err(Error::RequestBody(_)) => return self.reply.reset(Reason::PROTOCOL_ERROR),
             Err(error) => {
@@ -150,6 +156,8 @@ impl Http2Turn {
             body: if whole { Body::Empty } else { Body::Http2(Http2Reader::new(body, progress)) },
             is_body_begun: false,
             caller: Caller::Http2(Rc::clone(&self.reply)),
+            peer: self.peer.remote.ip().into(),
+            silent_after: self.service.limits.stalled,
             takes_interim: true,
             takes_trailers: value(http::header::TE) == Some(b"trailers"),
             grpc: value(http::header::CONTENT_TYPE).is_some_and(is_grpc),

@@ -1,12 +1,11 @@
 //! One attempt to send a request to an endpoint, and the connection or stream that carries it.
 
-use super::{Caller, Outcome, TimeLimit};
+use super::{Caller, Outcome, TimeLimit, WaitQueue};
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::http2::SharedSendStream;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
-use tokio::sync::Notify;
 
 /// An endpoint, as the attempts at it see it.
 pub(crate) trait UpstreamEndpoint {
@@ -126,21 +125,21 @@ impl UpstreamStream {
 #[derive(Debug)]
 pub(crate) struct StreamSlot {
     streams: Rc<Cell<usize>>,
-    freed: Rc<Notify>,
+    queue: Rc<WaitQueue>,
 }
 
 impl StreamSlot {
-    /// Takes a slot: one more of `streams`. `freed` is notified when it is given back.
-    pub(crate) fn take(streams: &Rc<Cell<usize>>, freed: &Rc<Notify>) -> Self {
+    /// Takes a slot: one more of `streams`. The next request of `queue` looks for room when it is given back.
+    pub(crate) fn take(streams: &Rc<Cell<usize>>, queue: &Rc<WaitQueue>) -> Self {
         streams.set(streams.get() + 1);
-        Self { streams: Rc::clone(streams), freed: Rc::clone(freed) }
+        Self { streams: Rc::clone(streams), queue: Rc::clone(queue) }
     }
 }
 
 impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.streams.set(self.streams.get().saturating_sub(1));
-        self.freed.notify_one();
+        self.queue.wake_next();
     }
 }
 

@@ -50,7 +50,8 @@ impl Outcome {
             | Error::PendingNames { .. }
             | Error::OwnSocket { .. }
             | Error::Busy { .. }
-            | Error::PeerBusy { .. } => Self::NotSent,
+            | Error::PeerBusy { .. }
+            | Error::EndpointBusy { .. } => Self::NotSent,
         }
     }
 }

@@ -203,6 +203,7 @@ impl Attempts<'_> {
             return Box::pin(http2::send(endpoint, request, &self.pools.heads)).await;
         }
         let (address, settings) = (endpoint.address(), endpoint.settings());
+        endpoint.http1_room(request.peer, &settings).await?;
         // After a connection from the pool turned out to be dead, the others in it may be dead as well.
         let pooled =
             if self.last_error.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };
@@ -214,8 +215,8 @@ impl Attempts<'_> {
                 Connection::new(stream, self.pools.buffers.clone())
             }
         };
-        let exchange =
-            Http1Exchange { connection, address, reused, heads: &self.pools.heads, limits: &settings.heads };
+        let (heads, limits, uploads) = (&self.pools.heads, &settings.heads, endpoint.uploads());
+        let exchange = Http1Exchange { connection, address, reused, heads, limits, uploads };
         exchange.send(request).await
     }
 

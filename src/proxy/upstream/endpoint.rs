@@ -6,9 +6,12 @@ use super::http2_pool::Http2Pool;
 use super::pool::Pool;
 use super::retry_budget::{BudgetSettings, RetryBudget};
 use super::settings::ClientSettings;
+use super::uploads::OpenUploads;
 use crate::interpret::{Endpoint, Hint};
 use crate::name::Path;
-use crate::proxy::exchange::{Outcome, PendingAttempt, TimeLimit, UpstreamEndpoint};
+use crate::proxy::error::Error;
+use crate::proxy::exchange::{Outcome, PendingAttempt, TimeLimit, UpstreamEndpoint, WaitQueue};
+use crate::proxy::limits::PeerAddress;
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
 use std::cell::RefCell;
@@ -17,6 +20,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::time::Instant;
 
 /// The state of one endpoint of one client, which all workers share.
 ///
@@ -27,6 +31,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub(crate) struct EndpointState {
     /// How many requests are under way, over all workers.
     in_flight: AtomicUsize,
+    /// How many of them wait for a connection over HTTP/1.
+    waiting: AtomicUsize,
     /// The sockets that no worker dials.
     guard: DialGuard,
 }
@@ -37,9 +43,30 @@ impl EndpointState {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
+    /// Returns how many requests have a connection over HTTP/1, or open one.
+    fn connections(&self) -> usize {
+        self.in_flight.load(Relaxed).saturating_sub(self.waiting.load(Relaxed))
+    }
+
     /// Counts a request that has ended. Its outcome is all that workers tell of an endpoint's health.
     fn report(&self, _outcome: Outcome) {
         self.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A request that waits for a connection. Its drop ends the wait.
+struct ConnectionWait<'a>(&'a EndpointState);
+
+impl<'a> ConnectionWait<'a> {
+    fn begin(state: &'a EndpointState) -> Self {
+        state.waiting.fetch_add(1, Relaxed);
+        Self(state)
+    }
+}
+
+impl Drop for ConnectionWait<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
     }
 }
 
@@ -109,17 +136,24 @@ pub(crate) struct WorkerEndpoint {
     pool: Pool,
     /// The HTTP/2 connections of this worker.
     http2: Http2Pool,
+    /// The requests of this worker that wait for room.
+    queue: Rc<WaitQueue>,
+    /// The bodies of this worker that the endpoint has not answered.
+    uploads: Rc<OpenUploads>,
     state: Arc<EndpointState>,
 }
 
 impl WorkerEndpoint {
     pub(crate) fn new(endpoint: &Endpoint, state: Arc<EndpointState>, settings: Rc<ClientSettings>) -> Self {
+        let queue = Rc::<WaitQueue>::default();
         Self {
             address: endpoint.address,
             hint: endpoint.hint,
             settings: RefCell::new(settings),
             pool: Pool::default(),
-            http2: Http2Pool::default(),
+            http2: Http2Pool::new(&queue),
+            queue,
+            uploads: Rc::default(),
             state,
         }
     }
@@ -138,6 +172,35 @@ impl WorkerEndpoint {
 
     pub(crate) fn http2(&self) -> &Http2Pool {
         &self.http2
+    }
+
+    pub(crate) fn uploads(&self) -> &Rc<OpenUploads> {
+        &self.uploads
+    }
+
+    /// Waits until a request that was begun may have a connection over HTTP/1.
+    pub(crate) async fn http1_room(&self, peer: PeerAddress, settings: &ClientSettings) -> Result<(), Error> {
+        let most = settings.max_http1_connections;
+        // The request itself is counted.
+        if self.queue.is_empty() && self.state.connections() <= most {
+            return Ok(());
+        }
+        // Boxed, so that requests that need not wait do not pay for its size.
+        Box::pin(self.await_http1_room(peer, settings)).await
+    }
+
+    async fn await_http1_room(&self, peer: PeerAddress, settings: &ClientSettings) -> Result<(), Error> {
+        let (most, wait) = (settings.max_http1_connections, settings.stream_wait);
+        let _waiting = ConnectionWait::begin(&self.state);
+        let take = || {
+            let has_room = self.state.connections() < most;
+            if !has_room {
+                self.uploads.reset_silent();
+            }
+            has_room.then_some(())
+        };
+        let room = self.queue.wait(peer, Instant::now() + wait, take).await;
+        room.ok_or(Error::EndpointBusy { address: self.address, wait })
     }
 
     /// Returns the number of requests under way, over all workers.
@@ -177,7 +240,7 @@ impl WorkerEndpoint {
     }
 
     /// Closes connections that were idle for too long.
-    pub(crate) fn sweep(&self, now: tokio::time::Instant) {
+    pub(crate) fn sweep(&self, now: Instant) {
         let settings = self.settings.borrow();
         self.pool.sweep(now, &settings);
         self.http2.sweep(now, &settings);
@@ -187,6 +250,7 @@ impl WorkerEndpoint {
 impl UpstreamEndpoint for WorkerEndpoint {
     fn report(&self, outcome: Outcome) {
         self.state.report(outcome);
+        self.queue.wake_next();
     }
 
     fn keep(&self, connection: Rc<Connection>) {

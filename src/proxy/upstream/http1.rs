@@ -1,5 +1,6 @@
 //! The endpoint's side of an exchange over HTTP/1: sends the request, and reads the head of the response.
 
+use super::uploads::{OpenUpload, OpenUploads};
 use crate::message::{
     Framing, Head, HeadLimits, KnownField, RequestConnection, keeps_alive, response_framing,
 };
@@ -7,7 +8,7 @@ use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{
     Caller, Carrier, MOST_INTERIM, Request, Response, Upload, beside, is_repeatable, relay_interim,
 };
-use crate::proxy::wire::body::{Body, carry};
+use crate::proxy::wire::body::Body;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::http1::{Http1Reader, Http1Writer};
 use crate::proxy::wire::object_pool::{ObjectPool, Pooled};
@@ -26,6 +27,8 @@ pub(crate) struct Http1Exchange<'a> {
     pub(crate) heads: &'a ObjectPool<Head>,
     /// Bounds on the head of the response.
     pub(crate) limits: &'a HeadLimits,
+    /// The bodies that the endpoint has not answered.
+    pub(crate) uploads: &'a Rc<OpenUploads>,
 }
 
 /// The failure to send a request, by the side at which it occurred.
@@ -44,8 +47,8 @@ impl Http1Exchange<'_> {
     /// [`Error::Reset`] says whether the endpoint may have executed the request.
     pub(crate) async fn send(self, request: &mut Request) -> Result<Response, Error> {
         let moved = self.connection.progress.moved();
-        let mut upload = match self.send_head(request).await {
-            Ok(upload) => upload,
+        let (mut upload, unanswered) = match self.send_head(request).await {
+            Ok(sent) => sent,
             Err(SendFailure::Body(error)) => return Err(Error::RequestBody(error)),
             // The endpoint may have answered before it closed the connection.
             Err(SendFailure::Endpoint(source)) if self.connection.with_input(<[u8]>::is_empty) => {
@@ -55,7 +58,7 @@ impl Http1Exchange<'_> {
                     let exposure = if is_unseen { Exposure::Unseen } else { self.exposure(request) };
                     return Err(self.reset(source, exposure));
                 }
-                Upload::Refused
+                (Upload::Refused, None)
             }
             Err(SendFailure::Endpoint(source)) => return Err(self.reset(source, Exposure::Seen)),
         };
@@ -63,6 +66,7 @@ impl Http1Exchange<'_> {
             let reading = pin!(self.read_head(request));
             beside(&mut upload, reading).await.map_err(Error::RequestBody)??
         };
+        drop(unanswered);
         // A length beside chunks is a sign that the response was tampered with (RFC 9112 6.3).
         let is_suspect = framing == Framing::Chunked && head.contains(KnownField::ContentLength);
         let reusable =
@@ -90,8 +94,9 @@ impl Http1Exchange<'_> {
         Error::BadResponse { address: self.address, reason: reason.to_string() }
     }
 
-    /// Writes the head with the bytes of the body that have been read already. Returns the upload of the rest.
-    async fn send_head(&self, request: &mut Request) -> Result<Upload, SendFailure> {
+    /// Writes the head with the bytes of the body that have been read already. Returns the upload of the rest, and what is to
+    /// be held until it is answered.
+    async fn send_head(&self, request: &mut Request) -> Result<(Upload, Option<OpenUpload>), SendFailure> {
         let stated = RequestConnection {
             framing: request.framing,
             upgrade: request.upgrade.as_deref(),
@@ -113,21 +118,24 @@ impl Http1Exchange<'_> {
                 outgoing.flush().await.map_err(SendFailure::Endpoint)?;
             }
             request.caller.set_body_wanted(false);
-            return Ok(Upload::Done);
+            return Ok((Upload::Done, None));
         }
         outgoing.flush().await.map_err(SendFailure::Endpoint)?;
         request.is_body_begun = true;
         let mut body = std::mem::replace(&mut request.body, Body::Empty);
         let caller = request.caller.clone();
-        Ok(Upload::Going(Box::pin(async move {
-            let carried = carry(&mut body, &mut outgoing).await;
+        let unanswered = self.uploads.begin(request.silent_after);
+        let carrier = unanswered.carrier();
+        let upload = Upload::Going(Box::pin(async move {
+            let carried = carrier.carry(&mut body, &mut outgoing).await;
             // If the endpoint did not take the whole body, the rest was not read from the caller: the bytes that follow
             // are not a request.
             if carried.is_ok() {
                 caller.set_body_wanted(false);
             }
             carried
-        })))
+        }));
+        Ok((upload, Some(unanswered)))
     }
 
     /// Reads heads up to the final one. Interim responses are passed on to the caller.

@@ -2,12 +2,13 @@
 
 use super::endpoint::WorkerEndpoint;
 use super::http2_pool::{Http2Connection, NewStream};
+use super::uploads::UploadCarrier;
 use crate::message::{Framing, Head, HeadLimits, response_framing};
 use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{
     Carrier, MOST_INTERIM, Request, Response, Upload, UpstreamStream, beside, is_repeatable, relay_interim,
 };
-use crate::proxy::wire::body::{Body, carry};
+use crate::proxy::wire::body::Body;
 use crate::proxy::wire::http2::{Http2Reader, Http2Writer, SharedSendStream, io_error};
 use crate::proxy::wire::object_pool::{ObjectPool, Pooled};
 use h2::client::ResponseFuture;
@@ -33,7 +34,10 @@ pub(crate) async fn send(
 ) -> Result<Response, Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
     let http2_request = request.head.to_http2_request(request.takes_trailers)?;
-    let connection = endpoint.http2().connection(endpoint.connect_target(&settings)).await?;
+    let connection = endpoint
+        .http2()
+        .connection(endpoint.connect_target(&settings), request.peer, endpoint.uploads())
+        .await?;
     let whole = request.body.is_done();
     let NewStream { response, stream, slot, is_first_after_idle } =
         connection.begin(http2_request, whole).map_err(|error| reset(address, error, Exposure::Unseen))?;
@@ -42,7 +46,11 @@ pub(crate) async fn send(
     let sending = Rc::clone(&stream);
     let upstream_stream = UpstreamStream::new(Rc::clone(&stream), request.caller.clone(), slot);
     let response_heads = ResponseHeads { heads, limits: &settings.heads, connection: &connection };
-    let mut upload = if whole { Upload::Done } else { begin_upload(request, stream) };
+    let unanswered = (!whole).then(|| endpoint.uploads().begin(request.silent_after));
+    let mut upload = match &unanswered {
+        None => Upload::Done,
+        Some(open) => begin_upload(request, stream, open.carrier()),
+    };
     let (parts, body) = {
         let reading = pin!(read_head(response, request, &response_heads));
         let read = beside(&mut upload, reading).await.map_err(Error::RequestBody)?;
@@ -51,6 +59,7 @@ pub(crate) async fn send(
             is_first_after_idle && connection.answers() == answers && is_repeatable(request);
         read.map_err(|failure| failure.into_error(address, may_have_crossed))?.into_parts()
     };
+    drop(unanswered);
     let mut head = heads.take();
     head.take_http2_response(&parts, &settings.heads)
         .map_err(|error| Error::of_response_head(address, error, &settings.heads))?;
@@ -82,13 +91,13 @@ fn bad_response(address: SocketAddr, reason: String) -> Error {
 }
 
 /// Begins to send the rest of a request's body.
-fn begin_upload(request: &mut Request, stream: SharedSendStream) -> Upload {
+fn begin_upload(request: &mut Request, stream: SharedSendStream, carrier: UploadCarrier) -> Upload {
     request.is_body_begun = true;
     let mut body = std::mem::replace(&mut request.body, Body::Empty);
     let caller = request.caller.clone();
     let mut outgoing = Http2Writer::new(stream, None);
     Upload::Going(Box::pin(async move {
-        let carried = carry(&mut body, &mut outgoing).await;
+        let carried = carrier.carry(&mut body, &mut outgoing).await;
         // If the endpoint did not take the whole body, the rest was not read from the caller: the bytes that follow are
         // not a request.
         if carried.is_ok() {

@@ -2,8 +2,10 @@
 
 use super::connect::{ConnectTarget, connect};
 use super::settings::ClientSettings;
+use super::uploads::OpenUploads;
 use crate::proxy::error::Error;
-use crate::proxy::exchange::StreamSlot;
+use crate::proxy::exchange::{StreamSlot, WaitQueue};
+use crate::proxy::limits::PeerAddress;
 use crate::proxy::wire::http2::{SEND_BUFFER, io_error};
 use crate::proxy::wire::transport::Transport;
 use bytes::Bytes;
@@ -14,9 +16,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-use tokio::sync::{Notify, OnceCell};
-use tokio::time::{Instant, timeout};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 /// How many streams a connection may have until its endpoint has sent its limit: the least that RFC 9113 6.5.2
 /// recommends.
@@ -32,19 +33,24 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// before it knew of the reset are not a fault of the endpoint.
 const MOST_RESET: usize = 10_000;
 
-/// How often a request that waits for a stream checks whether the endpoint allows more of them.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
-
 /// A worker's connections to one endpoint.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Http2Pool {
     open: RefCell<Vec<Rc<Http2Connection>>>,
     /// The connection that is being opened: one, however many requests wait for it.
     opening: RefCell<Option<Rc<Opening>>>,
-    /// Notified when a stream ends: requests wait for that when all connections are full.
+    /// The requests that wait because all connections are full.
     ///
     /// They do not wait in the queue of h2, because it sends requests even if they were given up meanwhile.
-    freed: Rc<Notify>,
+    queue: Rc<WaitQueue>,
+}
+
+/// The room for one more stream.
+enum StreamRoom {
+    /// On a connection that is open.
+    Open(Rc<Http2Connection>),
+    /// On a connection that is to be opened.
+    New,
 }
 
 /// A connection that is being opened, or the error of it.
@@ -68,8 +74,8 @@ pub(crate) struct Http2Connection {
     ended: Rc<Cell<bool>>,
     /// The time when a sweep first saw it without streams.
     idle_since: Cell<Option<Instant>>,
-    /// Notified when a stream ends.
-    freed: Rc<Notify>,
+    /// The requests that look for room when a stream ends.
+    queue: Rc<WaitQueue>,
 }
 
 /// A stream that has just begun.
@@ -82,21 +88,45 @@ pub(crate) struct NewStream {
 }
 
 impl Http2Pool {
-    /// Returns a connection with room for one more stream, open already or new.
-    pub(crate) async fn connection(&self, target: ConnectTarget<'_>) -> Result<Rc<Http2Connection>, Error> {
+    /// Makes a pool whose requests wait in this queue.
+    pub(crate) fn new(queue: &Rc<WaitQueue>) -> Self {
+        Self { open: RefCell::default(), opening: RefCell::default(), queue: Rc::clone(queue) }
+    }
+
+    /// Returns a connection with room for one more stream of this peer, open already or new. While there is none, the
+    /// request waits, and a body of `uploads` that is silent may end.
+    pub(crate) async fn connection(
+        &self,
+        target: ConnectTarget<'_>,
+        peer: PeerAddress,
+        uploads: &OpenUploads,
+    ) -> Result<Rc<Http2Connection>, Error> {
+        let mut until = None;
         loop {
-            if let Some(least) = self.least_busy() {
-                if least.has_room() {
-                    return Ok(least);
+            let at_once = if self.queue.is_empty() { self.room(target.settings) } else { None };
+            let room = match at_once {
+                Some(room) => room,
+                None => {
+                    let (address, wait) = (target.address, target.settings.stream_wait);
+                    let until = *until.get_or_insert_with(|| Instant::now() + wait);
+                    let take = || {
+                        let room = self.room(target.settings);
+                        if room.is_none() {
+                            uploads.reset_silent();
+                        }
+                        room
+                    };
+                    // Boxed, so that requests that need not wait do not pay for its size.
+                    let room = Box::pin(self.queue.wait(peer, until, take)).await;
+                    room.ok_or(Error::EndpointBusy { address, wait })?
                 }
-                if self.open.borrow().len() >= target.settings.max_http2_connections {
-                    let _ = timeout(CHECK_EVERY, self.freed.notified()).await;
-                    continue;
-                }
+            };
+            if let StreamRoom::Open(connection) = room {
+                return Ok(connection);
             }
             let opening = Rc::clone(self.opening.borrow_mut().get_or_insert_default());
             // Boxed, so that requests for which a connection is open do not pay for its size.
-            let opened = opening.get_or_init(|| Box::pin(Http2Connection::open(target, &self.freed))).await;
+            let opened = opening.get_or_init(|| Box::pin(Http2Connection::open(target, &self.queue))).await;
             let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
             let connection = opened.as_ref().map_err(copy_error)?;
             // The first request that waited takes the new connection; the others take the room that is left on it.
@@ -104,6 +134,15 @@ impl Http2Pool {
                 self.open.borrow_mut().push(Rc::clone(connection));
                 return Ok(Rc::clone(connection));
             }
+        }
+    }
+
+    /// Returns the room for one more stream, if there is any.
+    fn room(&self, settings: &ClientSettings) -> Option<StreamRoom> {
+        match self.least_busy() {
+            Some(least) if least.has_room() => Some(StreamRoom::Open(least)),
+            Some(_) if self.open.borrow().len() >= settings.max_http2_connections => None,
+            _ => Some(StreamRoom::New),
         }
     }
 
@@ -135,7 +174,7 @@ impl Http2Pool {
 }
 
 impl Http2Connection {
-    async fn open(target: ConnectTarget<'_>, freed: &Rc<Notify>) -> Result<Rc<Self>, Error> {
+    async fn open(target: ConnectTarget<'_>, queue: &Rc<WaitQueue>) -> Result<Rc<Self>, Error> {
         let ConnectTarget { address, settings, .. } = target;
         let http2 = &settings.http2;
         let stream = connect(target).await?;
@@ -159,7 +198,7 @@ impl Http2Connection {
             .map_err(|error| Error::Connecting { address, source: io_error(error) })?;
         let ended = Rc::new(Cell::new(false));
         tokio::task::spawn_local(drive(driver, address, Rc::clone(&ended)));
-        let freed = Rc::clone(freed);
+        let queue = Rc::clone(queue);
         Ok(Rc::new(Self {
             sender,
             used: Cell::new(false),
@@ -167,7 +206,7 @@ impl Http2Connection {
             streams: Rc::default(),
             ended,
             idle_since: Cell::new(None),
-            freed,
+            queue,
         }))
     }
 
@@ -176,7 +215,7 @@ impl Http2Connection {
         let is_first_after_idle = self.used.replace(true) && self.streams.get() == 0;
         let (response, stream) = self.sender.clone().send_request(request, whole)?;
         self.idle_since.set(None);
-        let slot = StreamSlot::take(&self.streams, &self.freed);
+        let slot = StreamSlot::take(&self.streams, &self.queue);
         Ok(NewStream { response, stream, slot, is_first_after_idle })
     }
 

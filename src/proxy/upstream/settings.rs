@@ -34,6 +34,11 @@ pub struct ClientSettings {
     /// How many HTTP/2 connections a worker has to one endpoint at most: 8. Another one is opened when the endpoint
     /// allows no more streams on those that are open.
     pub max_http2_connections: usize,
+    /// How many HTTP/1 connections that serve a request the process has to one endpoint at most: 1,024.
+    /// `hostConnectionPool.maxSize`.
+    pub max_http1_connections: usize,
+    /// How long a request waits for one of them, or for a stream of an endpoint that allows no more: 1 s. `streamWaitMs`.
+    pub stream_wait: Duration,
 }
 
 impl ClientSettings {
@@ -51,6 +56,8 @@ impl ClientSettings {
             max_idle_connections: 512,
             idle_timeout: Duration::from_secs(60),
             max_http2_connections: 8,
+            max_http1_connections: 1024,
+            stream_wait: Duration::from_secs(1),
         }
     }
 }
