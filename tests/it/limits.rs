@@ -2,9 +2,10 @@
 
 use crate::support::http2::{H2Client, PREFACE, get};
 use crate::support::{Service, TestApp, Upstream, Wire, ok, one_router, routing_to, time_flies};
+use socket2::SockRef;
 use std::net::IpAddr;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Starts the app on the thread of the test, or on so many of its own.
@@ -314,4 +315,41 @@ async fn a_body_that_stalls_is_given_up_after_what_is_said() {
 async fn by_default_a_listener_has_ten_thousand_connections() {
     let config = crate::support::read(&routing_to("/$/io.buoyant.http.status/204"));
     assert_eq!(config.routers[0].servers[0].max_connections, 10_000);
+}
+
+/// A caller that has read much of a response, so that the buffers have grown, and then reads nothing any more.
+#[tokio::test(flavor = "local")]
+async fn a_response_that_is_not_read_fills_no_large_buffers() {
+    const MOST: usize = 512 * 1024;
+    // The buffers of the test's own sockets, of which the kernel makes twice what is asked for.
+    const OWN: usize = 128 * 1024;
+    let upstream = Upstream::start().await;
+    let app = TestApp::start(&routing_to(&upstream.path())).await;
+    let socket = TcpSocket::new_v4().expect("sockets are left");
+    socket.set_recv_buffer_size(32 * 1024).expect("the socket is open");
+    let mut client = Wire::new(socket.connect(app.first_address()).await.expect("it accepts"));
+    client.send(GET).await;
+    let stream = upstream.accept_stream().await;
+    SockRef::from(&stream).set_send_buffer_size(OWN / 2).expect("the socket is open");
+    let mut conn = Wire::new(stream);
+    conn.request().await;
+    conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+    client.head().await;
+    let piece = [b'x'; 64 * 1024];
+    for _ in 0..256 {
+        tokio::join!(conn.writer.send(piece), client.reader.bytes(piece.len()));
+    }
+    let (taken, _) = time_flies(async {
+        let mut taken = 0;
+        loop {
+            match conn.writer.send_some(&piece).await {
+                0 => break taken,
+                more => taken += more,
+            }
+        }
+    })
+    .await;
+    assert!(taken < MOST + OWN + OWN / 2, "{taken} bytes were taken and not read");
+    drop(client);
+    app.stop().await;
 }
