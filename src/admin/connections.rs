@@ -18,18 +18,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The open connections of a listener.
 #[derive(Debug, Default)]
-pub(super) struct OpenConnections(Vec<Arc<OpenConnection>>);
+pub(super) struct AdminConnections(Vec<Arc<AdminConnection>>);
 
 /// One open connection.
 #[derive(Debug)]
-pub(super) struct OpenConnection {
+pub(super) struct AdminConnection {
     peer: IpAddr,
     activity: Mutex<Activity>,
     /// Notified when it has to give way.
     pub(super) gives_way: Notify,
 }
 
-/// What a connection does, and since when.
+/// The occupation of a connection, and the time since when it has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Activity {
     /// It waits for a request, or for the rest of its head.
@@ -40,7 +40,7 @@ enum Activity {
     Leaving,
 }
 
-impl OpenConnection {
+impl AdminConnection {
     fn new(peer: IpAddr) -> Arc<Self> {
         let activity = Mutex::new(Activity::Idle(Instant::now()));
         Arc::new(Self { peer: peer.to_canonical(), activity, gives_way: Notify::new() })
@@ -77,17 +77,17 @@ impl OpenConnection {
     }
 }
 
-impl OpenConnections {
+impl AdminConnections {
     /// Adds a connection. When there are too many, one of the address that has most gives way: the one that has been idle
     /// longest, or else the one whose request takes longest.
-    pub(super) fn add(&mut self, peer: IpAddr) -> Arc<OpenConnection> {
+    pub(super) fn add(&mut self, peer: IpAddr) -> Arc<AdminConnection> {
         // Those that have ended are held here alone.
         self.0.retain(|connection| Arc::strong_count(connection) > 1);
         let staying = self.0.iter().filter(|connection| connection.activity() != Activity::Leaving).count();
         if staying >= MOST_CONNECTIONS {
             self.make_room();
         }
-        let added = OpenConnection::new(peer);
+        let added = AdminConnection::new(peer);
         self.0.push(Arc::clone(&added));
         added
     }
@@ -112,13 +112,13 @@ mod tests {
     use super::*;
     use tokio::time::advance;
 
-    fn addresses(list: &[Arc<OpenConnection>]) -> Vec<bool> {
+    fn addresses(list: &[Arc<AdminConnection>]) -> Vec<bool> {
         list.iter().map(|connection| connection.activity() == Activity::Leaving).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_one_idle_longest_of_the_address_with_most_gives_way() {
-        let mut open = OpenConnections::default();
+        let mut open = AdminConnections::default();
         let [few, many]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
         let customer = open.add(few);
         let mut held = Vec::new();
@@ -144,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_that_have_ended_are_forgotten() {
-        let mut open = OpenConnections::default();
+        let mut open = AdminConnections::default();
         let peer: IpAddr = "10.0.0.1".parse().unwrap();
         for _ in 0..10 * MOST_CONNECTIONS {
             open.add(peer);

@@ -1,6 +1,6 @@
 //! Connections of the admin server.
 
-use super::connections::{MOST_CONNECTIONS, OpenConnection, OpenConnections, SPARE_CONNECTIONS};
+use super::connections::{AdminConnection, AdminConnections, MOST_CONNECTIONS, SPARE_CONNECTIONS};
 use super::{AdminState, PageSet, pages};
 use crate::drain::{Guard, Stage};
 use crate::proxy::pause_after;
@@ -27,7 +27,7 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// connections there are, a further one is served.
 pub async fn serve(listener: TcpListener, pages: PageSet, state: AdminState, mut guard: Guard) {
     let state = Arc::new(state);
-    let mut open = OpenConnections::default();
+    let mut open = AdminConnections::default();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -56,7 +56,7 @@ pub async fn serve(listener: TcpListener, pages: PageSet, state: AdminState, mut
 struct ServedConnection {
     pages: PageSet,
     peer: IpAddr,
-    open: Arc<OpenConnection>,
+    open: Arc<AdminConnection>,
     state: Arc<AdminState>,
 }
 

@@ -25,7 +25,7 @@ impl FullEndpoint {
         let upstream = Upstream::start().await;
         let server = ", ip: 0.0.0.0, trust: everybody";
         let app = speaking("h2", &format!("/svc/* => {}", upstream.path()), server) + keys;
-        let app = TestApp::start(&app).await;
+        let app = TestApp::start_here(&app).await;
         let mut filling = connect(&app, 1).await;
         let mut settings = h2::server::Builder::new();
         settings.max_concurrent_streams(1);
@@ -141,7 +141,7 @@ async fn begun(app: &TestApp, upstream: &Upstream) -> (Wire, Wire) {
 async fn a_request_waits_for_a_connection_so_long() {
     let upstream = Upstream::start().await;
     let keys = "  client: {hostConnectionPool: {maxSize: 2}, streamWaitMs: 3000}\n";
-    let app = TestApp::start(&(one_router(&format!("/svc/* => {}", upstream.path()), "") + keys)).await;
+    let app = TestApp::start_here(&(one_router(&format!("/svc/* => {}", upstream.path()), "") + keys)).await;
     let [(mut first, mut conn), (mut second, mut other)] =
         [begun(&app, &upstream).await, begun(&app, &upstream).await];
     let mut client = app.client().await;
@@ -194,7 +194,7 @@ async fn room_on_one_worker_is_found_by_the_others() {
 async fn a_silent_body_to_an_endpoint_over_http1_ends_while_others_wait() {
     let upstream = Upstream::start().await;
     let keys = "  client: {hostConnectionPool: {maxSize: 1}}\n";
-    let app = TestApp::start(&(one_router(&format!("/svc/* => {}", upstream.path()), "") + keys)).await;
+    let app = TestApp::start_here(&(one_router(&format!("/svc/* => {}", upstream.path()), "") + keys)).await;
     let mut client = app.h2_client().await;
     let mut silent = client.begin(post(), true).await;
     let mut conn = upstream.accept().await;

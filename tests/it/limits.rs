@@ -104,9 +104,11 @@ async fn a_head_may_have_so_many_fields_and_take_so_long() {
 #[tokio::test(flavor = "local")]
 async fn the_first_head_is_due_a_while_after_the_connection_was_opened() {
     let begun = [("", "GET / HTTP/1.1\r\nHost: "), ("", ""), ("PRI * HT", "TP/2.0\r\n")];
-    let app =
-        TestApp::start_here(&one_router("/svc => /$/io.buoyant.http.status/204", ", headersTimeoutMs: 30000"))
-            .await;
+    let app = TestApp::start_here(&one_router(
+        "/svc => /$/io.buoyant.http.status/204",
+        ", headersTimeoutMs: 30000",
+    ))
+    .await;
     for (first, then) in begun {
         let mut client = app.client().await;
         client.send(first).await;

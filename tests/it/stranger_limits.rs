@@ -31,7 +31,7 @@ async fn a_stranger_has_a_hundred_streams_on_a_connection() {
         (", maxConcurrentStreamsPerConnection: 3", 3),
     ];
     for (keys, streams) in table {
-        let app = TestApp::start(&one_router("/svc => /$/io.buoyant.http.status/204", keys)).await;
+        let app = TestApp::start_here(&one_router("/svc => /$/io.buoyant.http.status/204", keys)).await;
         let mut frames = app.frames().await;
         assert_eq!(announced_streams(&mut frames).await, Some(streams), "{keys}");
         drop(frames);
@@ -43,7 +43,7 @@ async fn a_stranger_has_a_hundred_streams_on_a_connection() {
 async fn an_address_of_strangers_has_so_many_requests_under_way() {
     let upstream = Upstream::start().await;
     let keys = ", ip: 0.0.0.0, trust: {from: [127.0.0.9]}, maxRequestsPerPeer: 2";
-    let app = TestApp::start(&one_router(&format!("/svc/* => {}", upstream.path()), keys)).await;
+    let app = TestApp::start_here(&one_router(&format!("/svc/* => {}", upstream.path()), keys)).await;
     let address = ([127, 0, 0, 1], app.first_address().port()).into();
     let connect = async |last| Frames::client_from(IpAddr::from([127, 0, 0, last]), address).await;
     let mut frames = [connect(2).await, connect(2).await];
@@ -86,7 +86,7 @@ async fn an_address_of_strangers_has_so_many_requests_under_way() {
 
 #[tokio::test(flavor = "local")]
 async fn frames_that_make_work_end_the_connection() {
-    let app = TestApp::start(&one_router("/svc => /$/io.buoyant.http.status/204", "")).await;
+    let app = TestApp::start_here(&one_router("/svc => /$/io.buoyant.http.status/204", "")).await;
     let toggling = [Frame::settings(&[(4, 1)]), Frame::settings(&[(4, 65_535)])];
     let priority = [Frame::new(kind::PRIORITY, 0, 5, [0, 0, 0, 0, 5])];
     // A little more than is allowed, for what the router has sent.
@@ -106,7 +106,7 @@ async fn frames_that_make_work_end_the_connection() {
 
 #[tokio::test(flavor = "local")]
 async fn settings_are_due_a_while_after_the_connection_was_opened() {
-    let app = TestApp::start(&one_router("/svc => /$/io.buoyant.http.status/204", "")).await;
+    let app = TestApp::start_here(&one_router("/svc => /$/io.buoyant.http.status/204", "")).await;
     for begun in [PREFACE.to_vec(), [PREFACE, &Frame::settings(&[]).encode()[..5]].concat()] {
         let mut frames = Frames::connect(app.first_address()).await;
         frames.wire.send(begun).await;

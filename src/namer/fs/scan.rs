@@ -84,7 +84,7 @@ pub(super) fn is_file_name(elem: &[u8]) -> bool {
 
 /// The kind of an entry, links followed.
 #[derive(Clone, Debug)]
-enum EntryKind {
+enum FileKind {
     File,
     Directory,
     /// It is something else, or missing.
@@ -93,19 +93,19 @@ enum EntryKind {
 }
 
 /// Looks up the kind of an entry.
-fn entry_kind(path: &path::Path) -> EntryKind {
+fn entry_kind(path: &path::Path) -> FileKind {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => EntryKind::File,
-        Ok(metadata) if metadata.is_dir() => EntryKind::Directory,
-        Ok(_) => EntryKind::Other,
-        Err(error) if is_missing(&error) => EntryKind::Other,
-        Err(error) => EntryKind::Unreadable(explain(path, &error)),
+        Ok(metadata) if metadata.is_file() => FileKind::File,
+        Ok(metadata) if metadata.is_dir() => FileKind::Directory,
+        Ok(_) => FileKind::Other,
+        Err(error) if is_missing(&error) => FileKind::Other,
+        Err(error) => FileKind::Unreadable(explain(path, &error)),
     }
 }
 
 /// Walks through directories until an element is a file. `cache` holds the entries of this scan by the names that lead to
 /// them: thousands of names can lead to one file.
-fn location(root: &path::Path, name: &Path, cache: &mut HashMap<Path, EntryKind>) -> FileLocation {
+fn location(root: &path::Path, name: &Path, cache: &mut HashMap<Path, FileKind>) -> FileLocation {
     let mut path = root.to_owned();
     for (index, elem) in name.elems().enumerate() {
         if !is_file_name(elem) {
@@ -113,10 +113,10 @@ fn location(root: &path::Path, name: &Path, cache: &mut HashMap<Path, EntryKind>
         }
         path.push(OsStr::from_bytes(elem));
         match cache.entry(name.take(index + 1)).or_insert_with(|| entry_kind(&path)) {
-            EntryKind::File => return FileLocation::File(name.take(index + 1)),
-            EntryKind::Directory => {}
-            EntryKind::Other => return FileLocation::Nowhere,
-            EntryKind::Unreadable(reason) => return FileLocation::Unreadable(reason.clone()),
+            FileKind::File => return FileLocation::File(name.take(index + 1)),
+            FileKind::Directory => {}
+            FileKind::Other => return FileLocation::Nowhere,
+            FileKind::Unreadable(reason) => return FileLocation::Unreadable(reason.clone()),
         }
     }
     FileLocation::Nowhere
