@@ -104,7 +104,7 @@ async fn the_less_busy_endpoint_is_preferred() {
     let (one, two) = (Upstream::start().await, Upstream::start().await);
     let names = Names::new();
     names.write("world", &[one.address(), two.address()]);
-    let app = TestApp::start(&(one_router("/svc => /#/io.l5d.fs", "") + &names.namer())).await;
+    let app = TestApp::start_here(&(one_router("/svc => /#/io.l5d.fs", "") + &names.namer())).await;
     let get = "GET / HTTP/1.1\r\nHost: world\r\n\r\n";
     let (mut held, mut client) = (app.client().await, app.client().await);
     held.send(get).await;
