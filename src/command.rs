@@ -91,7 +91,7 @@ enum Command {
     Probe(probe::Arguments),
     /// Make a key that signs tokens for `l5d-dtab-token`
     Keys(keys::Arguments),
-    /// Sign a token that grants dtab entries, or a sandbox, to whoever presents it
+    /// Sign a token that grants dtab entries, or a sandbox, to every caller that presents it
     Sign(sign::Arguments),
     /// Make, show and remove sandboxes, and print the request that selects one
     Sandbox(sandbox::Arguments),

@@ -37,7 +37,7 @@ enum AlgorithmName {
     Ed25519,
     /// A key pair of P-256 for ES256, where EdDSA is not at hand
     Es256,
-    /// A secret for HS256: whoever verifies can sign as well
+    /// A secret for HS256: a router that verifies can sign as well
     Hs256,
 }
 

@@ -193,7 +193,7 @@ impl Signals {
     }
 }
 
-/// Stops after a worker has ended by itself, so that whoever started the process can start another one.
+/// Stops after a worker has ended by itself, so that its supervisor can start another process.
 pub(super) async fn stop_without_worker(running: RunningApp, signals: Signals) -> Exit {
     tracing::error!("a worker has ended by itself, and its connections with it: this is a bug in the router");
     shut_down(running, StopMode::Now, signals).await;

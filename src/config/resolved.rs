@@ -149,7 +149,7 @@ pub struct Admin {
     /// `hosts`: names by which requests may call it beside `localhost` and IP addresses; none by default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
-    /// `shutdown`: the callers that may stop the process, or nobody with `security: {controlEnabled: false}`; those on
+    /// `shutdown`: the callers that may stop the process, or none with `security: {controlEnabled: false}`; those on
     /// loopback by default.
     pub shutdown: ShutdownAccess,
     /// `metrics`: a second listener, for metrics and probes alone; none by default.

@@ -217,7 +217,7 @@ fn ranges(reader: &mut Reader<'_, '_>) -> Option<Arc<[Range]>> {
     Some(ranges.into())
 }
 
-/// Reads `forwardedFrom`; an empty list is nobody.
+/// Reads `forwardedFrom`; an empty list names no peer.
 fn forwarded_from(reader: &mut Reader<'_, '_>) -> ForwardedFrom {
     let ranges = reader.ranges("forwardedFrom");
     ranges.map_or(ForwardedFrom::Trusted, |ranges| ForwardedFrom::Ranges(ranges.into()))

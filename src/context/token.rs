@@ -1,4 +1,4 @@
-//! Signed overrides: a JWT in the field `l5d-dtab-token` grants its claims to whoever presents it, and nothing else.
+//! Signed overrides: a JWT in the field `l5d-dtab-token` grants its claims to the caller that presents it, and nothing else.
 //!
 //! A token is a JWS in its compact form (RFC 7515, RFC 7519) under EdDSA with Ed25519, ES256 or HS256. Its claim `dtab`
 //! is a layer of overrides, its claim `sandbox` a tenant key for `baggage`. A stranger with a token stays a stranger

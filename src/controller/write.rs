@@ -154,7 +154,7 @@ impl Writer {
         WriteOutcome::Later
     }
 
-    /// Writes an event, for whoever describes the object. That it cannot be written changes nothing else.
+    /// Writes an event, for people that describe the object. That it cannot be written changes nothing else.
     async fn write_event<K: k8s_openapi::Resource>(
         &self,
         metadata: &ObjectMeta,

@@ -29,7 +29,7 @@ pub(super) enum AttemptClass {
 
 /// The budget of attempts of a client. Cheap to clone.
 ///
-/// Who waits is served by class and then by time, the newest first: a request waits for the newest ones. An attempt that
+/// A watch that waits is served by class and then by time, the newest first: a request waits for the newest ones. An attempt that
 /// lists an object gives its share back, so that neither a start nor the return of a server is slowed by those that
 /// succeed.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ struct BudgetState {
     counted: Instant,
     waiting: BTreeMap<QueuePosition, oneshot::Sender<()>>,
     queued: u64,
-    /// Whether a task hands out the budget to those who wait.
+    /// Whether a task hands out the budget to the watches that wait.
     is_served: bool,
 }
 
@@ -134,7 +134,7 @@ impl BudgetState {
     }
 }
 
-/// Hands out the budget until nobody waits.
+/// Hands out the budget until no watch waits.
 async fn serve(budget: Arc<BudgetInner>) {
     loop {
         let pause = {

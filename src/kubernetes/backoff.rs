@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// The longest pause after a first failure; each further failure doubles it.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest pause where somebody waits: when the server returns, or etcd behind it, or a right is given back, the
+/// The longest pause where a request waits: when the server returns, or etcd behind it, or a right is given back, the
 /// answers must be up to date within 5 s.
 pub(super) const LONGEST: Duration = Duration::from_secs(3);
 

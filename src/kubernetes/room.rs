@@ -41,7 +41,7 @@ struct Claim {
 /// The classes of claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ClaimClass {
-    /// Nobody holds one of its names.
+    /// No worker holds one of its names.
     Unheld,
     /// It has no object: such a namespace need not exist.
     Empty,

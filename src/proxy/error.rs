@@ -362,7 +362,7 @@ impl Error {
     /// Returns the text for the caller: the full error if the caller is trusted.
     ///
     /// An error in the message itself is shown in full to every caller, because the caller wrote the message. So is one
-    /// in a token: whoever presents it is a stranger as a rule.
+    /// in a token: the caller that presents it is a stranger as a rule.
     pub(crate) fn text(&self, trusted: bool) -> String {
         let is_about_message = matches!(
             self,

@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// One entry, such as `/host/world => /srv/world-anna`; may be given several times, the last one wins
     #[arg(long, value_name = "DENTRY", conflicts_with = "dtab")]
     entry: Vec<String>,
-    /// The person or pipeline that answers for it; the user who runs this unless given
+    /// The person or pipeline that answers for it; the user that runs this unless given
     #[arg(long)]
     owner: Option<String>,
     /// How long it lives, such as 90m, 24h or 7d; 24h unless given
@@ -141,7 +141,7 @@ impl Arguments {
     }
 }
 
-/// Returns the user who runs this, as the environment says.
+/// Returns the user that runs this, as the environment says.
 fn user() -> Option<String> {
     let variables = ["SIGNPOST_OWNER", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"];
     variables.into_iter().filter_map(|name| std::env::var(name).ok()).find(|owner| !owner.trim().is_empty())

@@ -45,7 +45,7 @@ impl ItemFile {
         Ok(items.collect())
     }
 
-    /// Changes the file as `decide` says, which gets its items. Nobody else changes it meanwhile who uses this command.
+    /// Changes the file as `decide` says, which gets its items. No other run of this command changes it meanwhile.
     pub(super) fn change<T>(
         &self,
         decide: impl FnOnce(&[StoredItem]) -> Result<(Option<Change>, T), String>,

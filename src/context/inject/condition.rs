@@ -48,7 +48,7 @@ pub struct Percent {
     pub share: f64,
     /// `by`: the property that tells callers apart.
     pub by: PercentBy,
-    /// `secret`: without it nobody can tell which callers are chosen. Rules with the same secret choose the same ones.
+    /// `secret`: without it no caller can tell which ones are chosen. Rules with the same secret choose the same ones.
     pub secret: Secret,
 }
 

@@ -196,7 +196,7 @@ impl Drop for KeyRejection {
     }
 }
 
-/// Publishes each change of the files until nobody reads their keys any more.
+/// Publishes each change of the files until no listener reads their keys any more.
 async fn publish_changes(
     files: KeyFiles,
     mut watch: Watch,

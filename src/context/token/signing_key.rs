@@ -20,7 +20,7 @@ pub enum KeyKind {
     Ed25519,
     /// A key pair of P-256, for ES256.
     Es256,
-    /// A secret that whoever signs and every router have, for HS256.
+    /// A secret that the signer and every router have, for HS256.
     Hs256,
 }
 

@@ -200,7 +200,7 @@ async fn namespaces_in_use_stay_and_the_refused_one_is_watched_when_there_is_roo
         () = kept => {}
     }
 
-    // When nobody asks for the names of one any more, it gives way.
+    // When no request asks for the names of one any more, it gives way.
     let mut later = Name::of(&watches, "later");
     assert!(later.show().starts_with("failed"));
     for _ in 0..60 {
@@ -236,7 +236,7 @@ async fn namespaces_without_objects_go_first() {
     new.becomes("1").await;
     assert_eq!((empty[0].show().as_str(), empty[1].show().as_str()), ("0", "stale 0"));
     assert!(filled.iter().all(|name| name.show() == "1"));
-    // One of which nobody holds a name goes before all others.
+    // One of which no worker holds a name goes before all others.
     drop(filled.pop());
     let mut newer = Name::of(&watches, "newer");
     newer.becomes("1").await;

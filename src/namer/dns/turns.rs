@@ -97,7 +97,7 @@ impl QueryTurns {
 
     /// Changes the state, and then begins every question that may begin now.
     fn change(&self, change: impl FnOnce(&mut TurnState)) {
-        // A turn that nobody waits for any more is dropped outside of the lock.
+        // A turn for which no question waits any more is dropped outside of the lock.
         let mut given_up = Vec::new();
         {
             let mut state = self.lock();

@@ -159,7 +159,7 @@ impl AccessLogger {
     }
 
     fn begin_line(self: &Rc<Self>, facts: &RequestFacts<'_>, peer: &Peer) -> Box<dyn Observer> {
-        // A URL may hold a token, which is good for whoever reads the log.
+        // A URL may hold a token, which is good for every reader of the log.
         let (target, referer) = (facts.target.map(hide_tokens), facts.referer.map(hide_tokens));
         let facts = &RequestFacts { target: target.as_deref(), referer: referer.as_deref(), ..*facts };
         let draft = match self.log.format {

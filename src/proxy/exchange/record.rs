@@ -185,7 +185,7 @@ impl Record {
         self.fallback.as_deref()
     }
 
-    /// Returns the end of the request. One whose end nobody has noted was abandoned.
+    /// Returns the end of the request. One whose end was not noted was abandoned.
     pub(crate) fn outcome(&self) -> RequestOutcome {
         self.outcome.unwrap_or(RequestOutcome::Abandoned)
     }

@@ -164,7 +164,7 @@ mod tests {
     use std::rc::Rc;
     use tokio::task::{JoinHandle, spawn_local, yield_now};
 
-    /// An endpoint with room for some requests, which writes down who took it.
+    /// An endpoint with room for some requests, which writes down the peers that took it.
     #[derive(Default)]
     struct Rooms {
         queue: WaitQueue,

@@ -12,7 +12,7 @@ impl Service {
     /// Finds the sandboxes that a request selects, and notes them in its record.
     ///
     /// An unknown key goes to the baseline, unless the configuration refuses it. While a store has not given its first list,
-    /// nobody knows whether a key is unknown: the request waits, so that it does not go to the baseline because the router is
+    /// no worker knows whether a key is unknown: the request waits, so that it does not go to the baseline because the router is
     /// young.
     pub(super) async fn select_sandboxes(
         &self,

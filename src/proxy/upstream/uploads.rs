@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// The bodies of one worker's requests to one endpoint, as long as the endpoint has sent no head.
 ///
 /// A body is silent when its caller has sent nothing of it for as long as its listener allows. One that is silent may go on
-/// for as long as nobody needs its room.
+/// for as long as no request needs its room.
 #[derive(Debug, Default)]
 pub(crate) struct OpenUploads {
     next: Cell<u64>,

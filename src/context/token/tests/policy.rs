@@ -100,7 +100,7 @@ fn a_token_grants_its_claims_to_whoever_may_use_it() {
     }
 }
 
-/// With keys or without, from whomever, in every spelling.
+/// With keys or without, from any caller, in every spelling.
 #[test]
 fn no_token_passes() {
     let token = signed("/t=>/1", None);
