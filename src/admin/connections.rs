@@ -14,7 +14,7 @@ pub(super) const MOST_CONNECTIONS: usize = 100;
 pub(super) const SPARE_CONNECTIONS: usize = 16;
 
 /// How long a request is served before its connection may give way: its caller sends or reads slowly.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST_REQUEST: Duration = Duration::from_secs(5);
 
 /// The open connections of a listener.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl AdminConnection {
     fn may_give_way(&self) -> bool {
         match self.activity() {
             Activity::Idle(_) => true,
-            Activity::Busy(since) => since.elapsed() >= PATIENCE,
+            Activity::Busy(since) => since.elapsed() >= LONGEST_REQUEST,
             Activity::Leaving => false,
         }
     }
@@ -137,7 +137,7 @@ mod tests {
         held.iter().chain([&customer]).for_each(|connection| connection.begin());
         held.push(open.add(few));
         assert_eq!(addresses(&held).iter().filter(|left| **left).count(), 1, "none gives way");
-        advance(PATIENCE).await;
+        advance(LONGEST_REQUEST).await;
         held.push(open.add(few));
         assert_eq!(addresses(&held).iter().filter(|left| **left).count(), 2);
     }

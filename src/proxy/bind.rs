@@ -214,7 +214,7 @@ impl Bindings {
     /// the future must be polled on a runtime with a timer. After an evaluation, other tasks have a turn: a caller may ask
     /// for one name after the other, and each evaluation can take a good part of a millisecond.
     ///
-    /// Of callers without trust, 1,000 names are waited for at once.
+    /// A worker waits for 1,000 names of callers without trust at once.
     ///
     /// # Errors
     ///
@@ -292,7 +292,9 @@ impl Bindings {
                         let limits = steered
                             .contains_key(&(&bound.id, &bound.residual))
                             .then(|| dtab.limits().clone());
-                        self.make_route(state, bound, residuals.text(&bound.residual), limits)
+                        let id = bound.id.to_string().into();
+                        let residual = residuals.text(&bound.residual);
+                        Route { id, residual, to: self.destination(state, bound), limits }
                     };
                     let leaves = sampler.leaves().iter().map(route).collect();
                     Routes::new(sampler, leaves)
@@ -318,30 +320,21 @@ impl Bindings {
         }
     }
 
-    /// Makes the route to a bound name, with the cached client of its id or a new one. `limits` are those of the override
-    /// that leads there, if one does.
-    fn make_route(
-        &self,
-        state: &mut BindingCache,
-        bound: &Bound,
-        residual: Option<Rc<str>>,
-        limits: Option<OverrideLimits>,
-    ) -> Route {
-        let id = bound.id.to_string().into();
-        match &bound.target {
-            Target::Status(code) => Route { id, residual, to: Err(*code), limits },
-            Target::Endpoints(endpoints) => {
-                let client = state.clients.get(&bound.id).unwrap_or_else(|| {
-                    let target = ClientTarget { id: &bound.id, endpoints };
-                    let settings = state.settings.choose(&bound.id);
-                    let client = Rc::new(Client::new(&target, settings, &self.endpoint_registry));
-                    state.insert_client(&client);
-                    client
-                });
-                client.replace_source(endpoints);
-                Route { id, residual, to: Ok(client), limits }
-            }
-        }
+    /// Returns the client of a bound name, the cached one of its id or a new one, or the status that it stands for.
+    fn destination(&self, state: &mut BindingCache, bound: &Bound) -> Result<Rc<Client>, u16> {
+        let endpoints = match &bound.target {
+            Target::Status(code) => return Err(*code),
+            Target::Endpoints(endpoints) => endpoints,
+        };
+        let client = state.clients.get(&bound.id).unwrap_or_else(|| {
+            let target = ClientTarget { id: &bound.id, endpoints };
+            let settings = state.settings.choose(&bound.id);
+            let client = Rc::new(Client::new(&target, settings, &self.endpoint_registry));
+            state.insert_client(&client);
+            client
+        });
+        client.replace_source(endpoints);
+        Ok(client)
     }
 
     /// Drops bindings and clients that were not used for too long, and closes connections that were idle for too long. Other

@@ -87,7 +87,7 @@ impl<'a> DelegationJson<'a> {
     /// first node that it led to; later ones have its position alone, as `entry`, which
     /// [`with_outcome`](Self::with_outcome) adds.
     ///
-    /// Where that is not enough, the rest is left out: a node of the type `cut` stands in the place of a step with all below
+    /// The rest is left out where that is not enough: a node of the type `cut` stands in the place of a step with all below
     /// it, and of the steps after it in its list, whose number is `left`. The addresses of a name are counted as `left`, and
     /// the characters of an entry's destination.
     ///

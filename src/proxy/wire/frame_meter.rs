@@ -280,12 +280,12 @@ mod tests {
     const SETTINGS: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1];
     const ACK: [u8; 9] = [0, 0, 0, 4, 1, 0, 0, 0, 0];
 
-    struct Caller {
+    struct FrameCaller {
         counts: FrameCounts,
         position: FramePosition,
     }
 
-    impl Caller {
+    impl FrameCaller {
         fn new() -> Self {
             let position = FramePosition { left: 0, head: [0; HEAD], begun: 0 };
             Self { counts: FrameCounts::new(), position }
@@ -301,7 +301,7 @@ mod tests {
     async fn frames_are_found_however_they_are_cut() {
         let bytes = [&PING[..], &SETTINGS, &ACK, &PING].concat();
         for size in 1..bytes.len() {
-            let mut caller = Caller::new();
+            let mut caller = FrameCaller::new();
             for piece in bytes.chunks(size) {
                 assert_eq!(caller.send(piece), piece.len());
             }
@@ -312,7 +312,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_may_send_so_many_settings_in_ten_seconds() {
-        let mut caller = Caller::new();
+        let mut caller = FrameCaller::new();
         for _ in 0..3 {
             for _ in 0..100 {
                 caller.send(&SETTINGS);
@@ -334,7 +334,7 @@ mod tests {
         let frame = |kind, flags| [0, 0, 0, kind, flags, 0, 0, 0, 1];
         let [priority, reset, window, unknown] = [2, 3, 8, 0x42].map(|kind| frame(kind, 0));
         for bytes in [&PING[..], &priority, &reset, &window, &unknown, &frame(0, 0), &frame(0, 8)] {
-            let mut caller = Caller::new();
+            let mut caller = FrameCaller::new();
             caller.send(&bytes.repeat(10_000));
             assert!(!caller.counts.is_flood(), "{bytes:?}");
             caller.counts.note_sent(&Poll::Ready(Ok(3200)));
@@ -350,7 +350,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_and_content_are_not_counted() {
-        let mut caller = Caller::new();
+        let mut caller = FrameCaller::new();
         let frame = |kind, flags, length| [0, 0, length, kind, flags, 0, 0, 0, 1];
         let (head, end) = (frame(1, 4, 0), frame(0, 1, 0));
         let data = [&frame(0, 0, 1)[..], b"x"].concat();
