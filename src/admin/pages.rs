@@ -163,7 +163,7 @@ pub(super) async fn answer(
         },
         AdminPage::Shutdown if !access.shutdown.allows(peer) => text(
             StatusCode::FORBIDDEN,
-            "this caller may not stop the process: `admin: {shutdown: loopback | anybody | nobody}` says who may",
+            "this caller may not stop the process: `admin: {shutdown: loopback | anybody | nobody}` says which callers may",
         ),
         AdminPage::Shutdown => {
             tracing::info!("a caller of /admin/shutdown asks for a stop");
