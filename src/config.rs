@@ -20,6 +20,8 @@
 //! Nothing here opens a port or starts a task. Absent: variables and includes. A file is read as it is written.
 
 mod access_log;
+mod by_prefix;
+mod client;
 mod cross_checks;
 mod environment;
 mod errors;
@@ -32,22 +34,28 @@ mod overrides;
 mod process;
 mod reader;
 mod resolved;
+mod retries;
 mod router;
 mod sandbox_notes;
 mod sandboxes;
 mod schema;
 mod server;
+mod service;
 mod signed;
 mod validation;
 
+pub use self::by_prefix::{ByPrefix, NamePrefix, PrefixEntry, Settings};
+pub use self::client::{ClientConfig, ClientSessionConfig, PoolConfig};
 pub use self::errors::{Errors, Warning};
 pub use self::finding::{Finding, Severity};
 pub use self::notes::Note;
 pub use self::resolved::{
-    AccessLogConfig, Admin, AdminMetrics, BindingCacheConfig, ClientConfig, Config, Http2Config,
-    InterpreterConfig, KubernetesConfig, Places, Protocol, Router, RouterPlaces, SandboxPlaces,
-    SandboxesConfig, Server, SessionConfig, SocketConfig,
+    AccessLogConfig, Admin, AdminMetrics, BindingCacheConfig, Config, Http2Config, InterpreterConfig,
+    KubernetesConfig, Places, Protocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig, Server,
+    SessionConfig, SocketConfig,
 };
+pub use self::retries::{BackoffConfig, BudgetConfig};
+pub use self::service::{ClassifierConfig, RetriesConfig, RetryBufferConfig, ServiceConfig};
 
 use self::errors::Report;
 use crate::source::node::{self, Document, Place};

@@ -74,8 +74,12 @@ pub use self::downstream::{
     bind, pause_after,
 };
 pub use self::error::{Error, Exposure};
+pub use self::exchange::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
 pub use self::limits::{Http2Settings, Limits};
-pub use self::upstream::{BudgetSettings, ClientSettings, DialGuard, EndpointRegistry, Route};
+pub use self::upstream::{
+    BackoffSettings, BudgetSettings, ClientSettings, DialGuard, EndpointRegistry, Route, ServiceSettings,
+    SettingsTable,
+};
 pub use self::wire::WireProtocol;
 
 use self::downstream::{Acceptor, OpenAcceptor, WorkerHandle};

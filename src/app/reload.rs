@@ -116,6 +116,7 @@ fn merge_router(
         binding_cache: _,
         servers,
         client: _,
+        service: _,
         max_headers_kb: _,
         max_response_headers: _,
         max_initial_line_kb: _,

@@ -4,9 +4,10 @@ use super::naming::RouterNaming;
 use crate::context::token::OpenKeys;
 use crate::identify::Ingresses;
 use crate::interpret::Naming;
+use crate::name::Path;
 use crate::proxy::{
     BindingSettings, CacheConfig, ClientSettings, Http2Settings, Limits, ListenerSettings, RouterSettings,
-    SocketOptions, WireProtocol,
+    ServiceSettings, SettingsTable, SocketOptions, WireProtocol,
 };
 use crate::sandbox::Sandboxes;
 use crate::{config, context, message};
@@ -54,25 +55,51 @@ fn router(
                 bytes: router.binding_cache.bytes / parts.workers,
                 idle: router.binding_cache.idle_ttl,
             },
-            clients: clients(router),
+            traffic: Arc::new(RouterTraffic { router: router.clone() }),
             max_override_lookups: router.max_override_lookups,
         },
         listeners: router.servers.iter().map(|server| listener(router, server, listener_parts)).collect(),
     }
 }
 
-fn clients(router: &config::Router) -> ClientSettings {
-    let protocol = match router.protocol {
-        config::Protocol::Http => WireProtocol::Http1,
-        config::Protocol::H2 => WireProtocol::Http2,
-    };
-    let heads = heads(router, &router.client.http2, router.max_response_headers);
-    let default = ClientSettings::new(protocol, heads);
-    ClientSettings {
-        http2: http2(&router.client.http2),
-        max_http1_connections: router.client.pool.max_size.unwrap_or(default.max_http1_connections),
-        stream_wait: router.client.stream_wait,
-        ..default
+/// The settings of the clients and services of a router, as it is configured.
+#[derive(Debug)]
+struct RouterTraffic {
+    router: config::Router,
+}
+
+impl SettingsTable for RouterTraffic {
+    fn client(&self, id: &Path) -> ClientSettings {
+        let Self { router } = self;
+        let client = router.client.of(id);
+        let protocol = match router.protocol {
+            config::Protocol::Http => WireProtocol::Http1,
+            config::Protocol::H2 => WireProtocol::Http2,
+        };
+        let heads = heads(router, &client.http2, router.max_response_headers);
+        let usual = ClientSettings::new(protocol, heads);
+        let idle = [client.pool.idle, client.session.idle].into_iter().flatten().min();
+        ClientSettings {
+            http2: http2(&client.http2),
+            connect_timeout: client.connect_timeout.unwrap_or(usual.connect_timeout),
+            requeue_budget: client
+                .requeue_budget
+                .map_or(usual.requeue_budget, config::BudgetConfig::settings),
+            attempt_timeout: client.attempt_timeout,
+            max_http1_connections: client.pool.max_size.unwrap_or(usual.max_http1_connections),
+            min_idle_connections: client.pool.min_size.unwrap_or(usual.min_idle_connections),
+            max_waiters: client.pool.max_waiters.unwrap_or(usual.max_waiters),
+            idle_timeout: idle.unwrap_or(usual.idle_timeout),
+            connection_life: client.session.life,
+            stream_wait: client.stream_wait.unwrap_or(usual.stream_wait),
+            trust_retryable: client.trust_retryable.unwrap_or(usual.trust_retryable),
+            ..usual
+        }
+    }
+
+    fn service(&self, name: &Path) -> ServiceSettings {
+        let believes = self.router.client.iter().any(|client| client.trust_retryable == Some(true));
+        self.router.service.of(name).settings(believes)
     }
 }
 

@@ -5,11 +5,11 @@
 //! The JSON is a configuration itself, with every default written out: reading it gives the same configuration, but for
 //! places and the reasons of trust. Each type serializes its fields under the keys that they are read from.
 
-use super::resolved::{Config, Protocol, Router};
+use super::resolved::{Config, Router};
 use super::{router, schema, server};
 use crate::store;
 use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 impl Config {
@@ -34,10 +34,6 @@ impl Serialize for Router {
         if let Some(Value::Array(servers)) = keys.get_mut("servers") {
             let servers = servers.iter_mut().filter_map(Value::as_object_mut);
             servers.for_each(|keys| retain(keys, server::sections(self.protocol)));
-        }
-        // No key of it exists in `http` so far.
-        if self.protocol == Protocol::Http && keys.get("client").is_some_and(|client| *client == json!({})) {
-            keys.remove("client");
         }
         if let Some(Value::Object(log)) = log {
             keys.extend(log.into_iter().map(|(key, value)| (self.access_log_key(&key), value)));
@@ -208,7 +204,18 @@ routers:
   bindingTimeoutMs: 5
   bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3, bytes: 1048576}
   maxOverrideLookups: 7
-  client: {streamWaitMs: 4, hostConnectionPool: {maxSize: 5}}
+  client:
+    connectTimeoutMs: 3
+    streamWaitMs: 4
+    hostConnectionPool: {minSize: 1, maxSize: 5, idleTimeMs: 6, maxWaiters: 0}
+    clientSession: {idleTimeMs: 7, lifeTimeMs: 8}
+    requestAttemptTimeoutMs: 9
+    requeueBudget: {minRetriesPerSec: 0, percentCanRetry: 0.5, ttlSecs: 60}
+    trustRetryable: true
+  service:
+    totalTimeoutMs: 10
+    responseClassifier: {kind: io.l5d.http.retryableIdempotent5XX}
+    retries: {budget: {minRetriesPerSec: 1, percentCanRetry: 2.5, ttlSecs: 3}, backoff: {kind: jittered, minMs: 4, maxMs: 5}}
   maxHeadersKB: 1
   maxResponseHeaders: 6
   maxInitialLineKB: 2
@@ -260,7 +267,18 @@ routers:
   - {kind: io.l5d.header.token}
   - {kind: io.l5d.header.path}
   - {kind: io.l5d.header.path, header: my-path, segments: 2}
-  client: {initialStreamWindowBytes: 1, headerTableBytes: 2, maxFrameBytes: 16384, maxHeaderListBytes: 4}
+  client:
+    kind: io.l5d.static
+    configs:
+    - {prefix: /, initialStreamWindowBytes: 1, headerTableBytes: 2, maxFrameBytes: 16384, maxHeaderListBytes: 4}
+    - {prefix: "/#/io.l5d.fs/{service}", requestAttemptTimeoutMs: 5}
+  service:
+    kind: io.l5d.static
+    configs:
+    - {prefix: /svc/*, totalTimeoutMs: 6, classificationTimeoutMs: 7, retryBufferSize: {requestBytes: 8, responseBytes: 0}}
+    - prefix: /svc
+      responseClassifier: {kind: io.l5d.h2.grpc.retryableStatusCodes, successStatusCodes: [0, 5], retryableStatusCodes: [14]}
+      retries: {backoff: {kind: constant, ms: 9}}
   servers:
   - {addForwardedHeader: {}, maxConcurrentStreamsPerConnection: 5, initialStreamWindowBytes: 6}
   - {port: 0, headerTableBytes: 0, maxFrameBytes: 16777215, maxHeaderListBytes: 8}

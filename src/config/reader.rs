@@ -100,6 +100,14 @@ impl<'a, 'r> Reader<'a, 'r> {
         N::try_from(number).ok()
     }
 
+    /// Reads a number that may have decimals.
+    pub(super) fn decimal(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        let value = self.get(key)?;
+        let number = value.text().ok().and_then(|text| text.parse().ok()).filter(|read| range.contains(read));
+        let expected = || format!("a number from {} to {}, such as 0.5", range.start(), range.end());
+        self.report.check(number.ok_or_else(|| value.unexpected(&expected())))
+    }
+
     /// Reads a number of bytes: a number, or one with the unit `KiB`, `MiB` or `GiB`, such as `64MiB`.
     pub(super) fn bytes(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<usize> {
         const UNITS: [(&str, u32); 3] = [("KiB", 10), ("MiB", 20), ("GiB", 30)];

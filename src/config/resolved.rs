@@ -1,7 +1,10 @@
 //! The types of a resolved configuration: every default is in place.
 
 use super::Warning;
+use super::by_prefix::ByPrefix;
+use super::client::ClientConfig;
 use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
+use super::service::ServiceConfig;
 use crate::admin::{AdminAccess, ShutdownAccess};
 use crate::context::{Forwarded, ForwardedFrom, HostPattern, InjectRule, OverrideLimits, Tenancy, Trust};
 use crate::kubernetes::ATTEMPTS_PER_SECOND;
@@ -261,8 +264,10 @@ pub struct Router {
     pub binding_cache: BindingCacheConfig,
     /// `servers`: at least one.
     pub servers: Vec<Server>,
-    /// `client`: the settings of connections to endpoints.
-    pub client: ClientConfig,
+    /// `client`: the settings of connections to endpoints, by bound id.
+    pub client: ByPrefix<ClientConfig>,
+    /// `service`: the settings of requests, by logical name.
+    pub service: ByPrefix<ServiceConfig>,
     /// `maxHeadersKB`: the most KiB that the field lines of a request or response may have; 8 by default, and always
     /// for `h2`.
     #[serde(rename = "maxHeadersKB")]
@@ -303,41 +308,6 @@ pub struct AccessLogConfig {
     pub target: LogTarget,
     /// `httpAccessLogFormat`: Linkerd's by default.
     pub format: AccessFormat,
-}
-
-/// The settings of a router's connections to endpoints.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientConfig {
-    /// `streamWaitMs`: how long a request waits while its endpoint has as many under way as it takes; 1 s by default. Not in
-    /// Linkerd 1.
-    #[serde(rename = "streamWaitMs", serialize_with = "millis")]
-    pub stream_wait: Duration,
-    /// `hostConnectionPool`.
-    #[serde(rename = "hostConnectionPool", skip_serializing_if = "is_default")]
-    pub pool: PoolConfig,
-    /// The settings of HTTP/2 connections. Only `h2` routers have keys for them.
-    #[serde(flatten)]
-    pub http2: Http2Config,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            stream_wait: Duration::from_secs(1),
-            pool: PoolConfig::default(),
-            http2: Http2Config::default(),
-        }
-    }
-}
-
-/// The bounds on the connections to one endpoint.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PoolConfig {
-    /// `maxSize`: how many connections over HTTP/1 may serve requests at once; 1,024 by default, where Linkerd has no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_size: Option<usize>,
 }
 
 /// The settings that one side of an HTTP/2 connection announces in its first SETTINGS (RFC 9113 6.5.2). The proxy has

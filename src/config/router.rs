@@ -1,12 +1,14 @@
 //! Reads routers.
 
 use super::access_log::access_log;
+use super::client::client;
 use super::errors::Report;
 use super::naming;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{BindingCacheConfig, ClientConfig, PoolConfig, Protocol, Router, RouterPlaces};
+use super::resolved::{BindingCacheConfig, Protocol, Router, RouterPlaces};
 use super::schema;
 use super::server;
+use super::service::service;
 use crate::interpret::{DEFAULT_OVERRIDE_LOOKUPS, MAX_LOOKUPS};
 use crate::name::{self, Dtab, Path};
 use crate::source::node::{Node, Place};
@@ -77,6 +79,7 @@ fn router(node: &Node<'_>, report: &mut Report) -> Option<(Router, RouterPlaces)
         binding_cache: binding_cache(&mut reader),
         servers: servers.into_iter().map(|(server, _)| server).collect(),
         client: client(&mut reader, protocol),
+        service: service(&mut reader, protocol),
         max_response_headers: reader.number("maxResponseHeaders", 1..=server::MAX_HEADERS).unwrap_or(100),
         max_headers_kb,
         max_initial_line_kb,
@@ -92,23 +95,6 @@ pub(super) const fn sections(protocol: Protocol) -> &'static [&'static str] {
         Protocol::Http => &["router", "router http"],
         Protocol::H2 => &["router", "router h2"],
     }
-}
-
-/// Reads `client`.
-fn client(router: &mut Reader<'_, '_>, protocol: Protocol) -> ClientConfig {
-    let usual = ClientConfig::default();
-    let Some(node) = router.get("client") else { return usual };
-    let mut reader = Reader::new(&node, &["client io.l5d.global"], router.report());
-    let stream_wait = reader.millis("streamWaitMs").unwrap_or(usual.stream_wait);
-    let pool = reader.get("hostConnectionPool").map(|node| {
-        let mut pool = Reader::new(&node, &["host connection pool"], router.report());
-        PoolConfig { max_size: pool.number("maxSize", 1..=MAX_INT) }
-    });
-    let http2 = match protocol {
-        Protocol::Http => usual.http2,
-        Protocol::H2 => Reader::new(&node, &["client h2"], router.report()).http2(),
-    };
-    ClientConfig { http2, stream_wait, pool: pool.unwrap_or_default() }
 }
 
 /// Reads a dtab, and the place where each of its entries begins.

@@ -168,14 +168,8 @@ const NOTHING: &str = "nothing takes its place; remove it";
 const ADMIN_RULES: &str = "access rules for the admin server";
 const BALANCERS: &str = "the choice of a load balancer";
 const ACCRUAL: &str = "failure accrual";
-const CLASSIFIERS: &str = "response classifiers";
-const CONNECTIONS: &str = "limits on the number and the life of connections";
 const CONSUL: &str = "Consul";
 const IDENTIFIER_PORT: &str = "the identifier port";
-const PER_CLIENT: &str = "settings per client";
-const PER_SERVICE: &str = "settings per service";
-const RETRIES: &str = "the settings of retries";
-const TIMEOUTS: &str = "timeouts per attempt and per service";
 const TLS: &str = "TLS";
 const TRACES: &str = "traces";
 

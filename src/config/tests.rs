@@ -208,7 +208,7 @@ fn h2_has_its_own_defaults() {
     assert_eq!((router.protocol, router.label.as_str()), (Protocol::H2, "h2"));
     let authority = identify::HeaderToken { header: ":authority".into() };
     assert_eq!(router.identifiers, [identify::Config::HeaderToken(authority)]);
-    assert_eq!((&router.dst_prefix, &router.client), (&path("/svc"), &ClientConfig::default()));
+    assert_eq!((&router.dst_prefix, &router.client), (&path("/svc"), &ByPrefix::default()));
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!(server.address().to_string(), "127.0.0.1:4142");
     assert_eq!((server.max_streams, &server.http2), (None, &Http2Config::default()));
@@ -273,7 +273,7 @@ routers:
         max_frame: Some(frame),
         max_header_list: Some(list),
     };
-    assert_eq!(router.client.http2, http2(1, 2, 16384, 3));
+    assert_eq!(router.client.of(&path("/#/a")).http2, http2(1, 2, 16384, 3));
     let [server] = router.servers.as_slice() else { panic!("one server") };
     assert_eq!((server.port, &server.trust, server.max_call_depth), (4142, &Trust::Nobody, 6));
     assert_eq!((server.timeout, server.max_streams), (Some(Duration::from_millis(5)), Some(7)));
@@ -299,7 +299,6 @@ fn what_has_no_effect_warns_at_its_place() {
         (3, 1, "usage"),
         (5, 9, "telemetry[0].kind"),
         (22, 5, "routers[0].identifier"),
-        (28, 54, "routers[0].client.hostConnectionPool.maxWaiters"),
         (37, 3, "routers[0].streamingEnabled"),
         (49, 24, "routers[0].servers[0].socketOptions.reuseAddr"),
     ];

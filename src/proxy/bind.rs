@@ -20,7 +20,9 @@ use self::cache::BindingCache;
 use self::evaluation::{NameEvaluation, PendingNames};
 use self::texts::{check_destinations, ends_text, fallback_text, lost_text, unroutable_text};
 use super::error::Error;
-use super::upstream::{Client, ClientSettings, ClientTarget, EndpointRegistry, Route, Routes};
+use super::upstream::{
+    BudgetOwner, Client, ClientTarget, EndpointRegistry, LogicalService, Route, Routes, SettingsTable,
+};
 use crate::context::{OverrideLimits, decode_overrides};
 use crate::interpret::{
     AnswerTable, Bound, DEFAULT_OVERRIDE_LOOKUPS, DelegationOutcome, Failure, NamerHandle, Naming, Sampler,
@@ -59,23 +61,23 @@ impl Default for CacheConfig {
 }
 
 /// The settings of a worker's bindings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct BindingSettings {
     /// How long a name may take to be resolved: `bindingTimeoutMs`.
     pub timeout: Duration,
     /// The bounds of each worker's cache.
     pub cache: CacheConfig,
-    /// The settings of the clients to which names lead.
-    pub clients: ClientSettings,
+    /// The settings of the clients to which names lead, and of the names.
+    pub traffic: Arc<dyn SettingsTable>,
     /// How many lookups the overrides of a request may add to those of its name: `maxOverrideLookups`.
     pub max_override_lookups: usize,
 }
 
 impl BindingSettings {
-    /// Makes settings with a time limit and clients. Everything else has its default.
-    pub fn new(timeout: Duration, clients: ClientSettings) -> Self {
+    /// Makes settings with a time limit, clients and services. Everything else has its default.
+    pub fn new(timeout: Duration, traffic: impl SettingsTable + 'static) -> Self {
         let max_override_lookups = DEFAULT_OVERRIDE_LOOKUPS;
-        Self { timeout, cache: CacheConfig::default(), clients, max_override_lookups }
+        Self { timeout, cache: CacheConfig::default(), traffic: Arc::new(traffic), max_override_lookups }
     }
 }
 
@@ -159,7 +161,13 @@ impl Bindings {
     pub(crate) fn configure(&self, settings: &BindingSettings) {
         self.timeout.set(settings.timeout);
         self.max_override_lookups.set(settings.max_override_lookups);
-        self.state.borrow_mut().configure(settings);
+        let state = &mut *self.state.borrow_mut();
+        state.configure(settings);
+        for binding in state.names.routable() {
+            if let Ok(name) = binding.service.parse() {
+                binding.logical.replace(Rc::new(self.logical_service(state, &name)));
+            }
+        }
     }
 
     /// Parses the overrides of a request, as [`Context::overrides`](crate::context::Context::overrides) returns them.
@@ -308,6 +316,7 @@ impl Bindings {
         let fallback = unbound_entry(&delegation, base..overrides);
         Binding {
             routes,
+            logical: RefCell::new(Rc::new(self.logical_service(state, path))),
             service: path.to_string().into(),
             unbound: unbound.map(|dentry| format!("{dentry:#}").into()),
             fallback: fallback.and_then(|position| fallback_text(&delegation, base, position, dtab)),
@@ -320,6 +329,13 @@ impl Bindings {
         }
     }
 
+    /// Makes the service of a logical name, as it is configured.
+    fn logical_service(&self, state: &BindingCache, name: &Path) -> LogicalService {
+        let settings = state.settings.service(name);
+        let budget = self.endpoint_registry.budget(BudgetOwner::Service, name, settings.retry_budget);
+        LogicalService { settings, budget }
+    }
+
     /// Returns the client of a bound name, the cached one of its id or a new one, or the status that it stands for.
     fn destination(&self, state: &mut BindingCache, bound: &Bound) -> Result<Rc<Client>, u16> {
         let endpoints = match &bound.target {
@@ -328,7 +344,7 @@ impl Bindings {
         };
         let client = state.clients.get(&bound.id).unwrap_or_else(|| {
             let target = ClientTarget { id: &bound.id, endpoints };
-            let settings = state.settings.choose(&bound.id);
+            let settings = Rc::new(state.settings.client(&bound.id));
             let client = Rc::new(Client::new(&target, settings, &self.endpoint_registry));
             state.insert_client(&client);
             client

@@ -128,6 +128,14 @@ pub enum Error {
         /// `streamWaitMs`.
         wait: Duration,
     },
+    /// As many requests wait for the endpoint as may.
+    #[error("{limit} requests wait for {address} already (`hostConnectionPool.maxWaiters`): try again")]
+    EndpointQueueFull {
+        /// The endpoint's address.
+        address: SocketAddr,
+        /// `hostConnectionPool.maxWaiters`.
+        limit: usize,
+    },
     /// The address leads to a socket of the router itself that no request may reach: that of its admin server.
     #[error(
         "{address} leads to the admin server of this router, to which no request is carried: ask it directly"
@@ -181,7 +189,13 @@ pub enum Error {
     /// The response did not begin within the request's time limit.
     #[error("Exceeded {timeout:?} while waiting for a response for the request")]
     Timeout {
-        /// `timeoutMs`, or the time that was left until the caller's deadline.
+        /// `timeoutMs`, `totalTimeoutMs`, or the time that was left until the caller's deadline.
+        timeout: Duration,
+    },
+    /// The response to an attempt did not begin in time.
+    #[error("Exceeded {timeout:?} while waiting for a response to an attempt (`requestAttemptTimeoutMs`)")]
+    AttemptTimeout {
+        /// `requestAttemptTimeoutMs`.
         timeout: Duration,
     },
 }
@@ -275,12 +289,15 @@ impl Error {
             | Self::PendingNames { .. }
             | Self::Busy { .. }
             | Self::PeerBusy { .. }
-            | Self::EndpointBusy { .. } => StatusRow::Unavailable,
+            | Self::EndpointBusy { .. }
+            | Self::EndpointQueueFull { .. } => StatusRow::Unavailable,
             Self::Connecting { .. }
             | Self::Reset { .. }
             | Self::BadResponse { .. }
             | Self::BrokenResponse { .. } => StatusRow::Upstream,
-            Self::ConnectTimeout { .. } | Self::Timeout { .. } => StatusRow::TooLate,
+            Self::ConnectTimeout { .. } | Self::Timeout { .. } | Self::AttemptTimeout { .. } => {
+                StatusRow::TooLate
+            }
         }
     }
 
@@ -393,7 +410,8 @@ impl Fault for Error {
             | Self::PendingNames { .. }
             | Self::Busy { .. }
             | Self::PeerBusy { .. }
-            | Self::EndpointBusy { .. } => true,
+            | Self::EndpointBusy { .. }
+            | Self::EndpointQueueFull { .. } => true,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => true,
             Self::Connecting { .. } => true,
             Self::Reset { exposure, .. } => *exposure == Exposure::Unseen,
@@ -469,6 +487,8 @@ mod tests {
             Error::PendingNames { .. } => 27,
             Error::PeerBusy { .. } => 28,
             Error::EndpointBusy { .. } => 29,
+            Error::EndpointQueueFull { .. } => 30,
+            Error::AttemptTimeout { .. } => 31,
         }
     }
 
@@ -515,6 +535,8 @@ mod tests {
             Error::PendingNames { limit: 1 },
             Error::PeerBusy { limit: 1 },
             Error::EndpointBusy { address, wait: timeout },
+            Error::EndpointQueueFull { address, limit: 3 },
+            Error::AttemptTimeout { timeout },
         ]
     }
 
@@ -523,7 +545,7 @@ mod tests {
         let errors = all();
         let mut places: Vec<usize> = errors.iter().map(place).collect();
         places.dedup();
-        assert_eq!(places, (0..=29).collect::<Vec<_>>(), "each variant is there");
+        assert_eq!(places, (0..=31).collect::<Vec<_>>(), "each variant is there");
         for error in &errors {
             let text = error.text(false);
             let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

@@ -2,6 +2,7 @@
 //! record of what became of them.
 
 mod attempt;
+mod classifier;
 mod outcome;
 mod record;
 mod repeat;
@@ -10,6 +11,8 @@ mod wait_queue;
 pub(crate) use self::attempt::{
     Attempt, Carrier, PendingAttempt, StreamSlot, UpstreamEndpoint, UpstreamStream,
 };
+pub use self::classifier::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
+pub(crate) use self::classifier::{JudgedHead, ResponseClass};
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::record::{Observer, OverrideFate, REQUEST_ID, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
@@ -82,6 +85,21 @@ impl TimeLimit {
     /// Makes a limit that begins now. One that the clock cannot hold becomes one year.
     pub(crate) fn new(timeout: Duration) -> Self {
         Self { until: after(timeout), timeout }
+    }
+
+    /// Makes a limit that ends after the time that is `left` of the whole.
+    pub(crate) fn of(whole: Duration, left: Duration) -> Self {
+        Self { until: after(left), timeout: whole }
+    }
+
+    /// Returns the one that ends first.
+    pub(crate) fn min(self, other: Self) -> Self {
+        if other.until < self.until { other } else { self }
+    }
+
+    /// Returns how much time is left.
+    pub(crate) fn left(self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 
     /// Returns whether the time is over.

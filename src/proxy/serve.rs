@@ -1,8 +1,10 @@
 //! The life of a request: each step needs the results of those before it.
 
+mod attempts;
 mod diagnosis;
 mod sandboxes;
 
+use self::attempts::{Attempts, grpc_timeout};
 use self::diagnosis::Routing;
 use super::bind::{Binding, Bindings};
 use super::error::Error;
@@ -14,8 +16,7 @@ use super::wire::body::Body;
 use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
 use super::wire::trailer_filter::TrailerFilter;
 use crate::context::{
-    Context, Grant, Peer, Policy, Refusal, Trace, UpstreamNames, encode_error, encode_grpc_message,
-    host_without_port,
+    Context, Grant, Peer, Policy, Refusal, Trace, encode_error, encode_grpc_message, host_without_port,
 };
 use crate::fault::{Blame, Fault as _};
 use crate::identify::{Identifiers, NamedBy};
@@ -92,6 +93,9 @@ impl Service {
         let named_by = self.identifiers.identify(&mut request.head, name)?;
         let by_host = (named_by == NamedBy::Host).then_some(&*name);
         request.record.note_name(name);
+        if let Some(timeout) = request.grpc.then(|| grpc_timeout(&request.head)).flatten() {
+            context.limit(SystemTime::now(), timeout);
+        }
         request.time_limit = self.time_limit(context)?;
         let limit = request.time_limit;
         let carried = pin!(async {
@@ -103,19 +107,14 @@ impl Service {
             if !dtab.dtab().is_empty() {
                 self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());
             }
-            let route = binding.draw()?;
-            request.record.note_client(route.id());
-            let leaving = UpstreamNames {
-                named_by: self.identifiers.headers(),
-                ..route.leaving(&binding.service, dtab.overrides().printed())
+            let attempts = Attempts {
+                service: self,
+                peer,
+                binding: &binding,
+                overrides: dtab.overrides().printed(),
+                is_last,
             };
-            let hop_by_hop = self.policy.leave(peer, &mut request.head, context, &leaving);
-            request.upgrade = hop_by_hop.tunnel_protocols();
-            let mut response = match &route.to {
-                _ if is_last => made_here(200, self.pools.heads.take()),
-                Ok(client) => client.call(request, &self.pools, route.limits.as_ref()).await?,
-                Err(status) => self.status_response(*status, route)?,
-            };
+            let (route, mut response) = attempts.run(request, context).await?;
             if is_diagnosed {
                 let routing = {
                     let delegation = &Box::pin(self.bindings.explain(name, &dtab)).await;

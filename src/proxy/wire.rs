@@ -9,7 +9,6 @@ pub(super) mod frame_meter;
 pub(super) mod http1;
 pub(super) mod http2;
 pub(super) mod object_pool;
-#[cfg_attr(not(test), expect(dead_code, reason = "retries by class are the first to ask for it"))]
 pub(super) mod replay;
 pub(super) mod shutdown;
 pub(super) mod sink;

@@ -450,7 +450,10 @@ async fn h2(stage: &Stage) {
         max_frame: Some(16384),
         max_header_list: Some(16384),
     };
-    assert_eq!(router.client.http2, Http2Config { header_table: None, ..announced });
+    assert_eq!(
+        router.client.of(&"/#/a".parse().unwrap()).http2,
+        Http2Config { header_table: None, ..announced }
+    );
     assert_eq!((router.servers[0].max_streams, router.servers[0].http2), (Some(100), announced));
     let app = stage.run("h2").await;
     let mut client = app.h2_client().await;

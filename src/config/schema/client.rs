@@ -1,31 +1,18 @@
 //! Clients and services: balancers, accrual, retries, classifiers, timeouts.
 
-use super::Support::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
-use super::{
-    ACCRUAL, BALANCERS, CLASSIFIERS, CONNECTIONS, NOTHING, PER_CLIENT, PER_SERVICE, RETRIES, Section,
-    TIMEOUTS, TLS, key, kinds, list, one, section,
-};
+use super::Support::{Foreign, NoEffect, NotYet, Refused, Works};
+use super::{ACCRUAL, BALANCERS, NOTHING, Section, TLS, key, kinds, list, one, section};
 
 const NO_PUSH: &str = "it limits what endpoints push, and they may push nothing";
 const SOCKETS: &str = "socket options of clients";
 
 pub(super) const SECTIONS: &[Section] = &[
     kinds("client", &[]).defaults_to("io.l5d.global"),
-    section("client kind", &[key("io.l5d.global", Works), key("io.l5d.static", NotYet(PER_CLIENT))]),
-    section("client io.l5d.static", &[list("configs", Inside, "client of a prefix")]),
-    section("client of a prefix", &[key("prefix", Inside)]).with(&["client io.l5d.global"]),
+    section("client kind", &[key("io.l5d.global", Works), key("io.l5d.static", Works)]),
+    section("client io.l5d.static", &[list("configs", Works, "client of a prefix")]),
+    section("client of a prefix", &[key("prefix", Works)]).with(&["client io.l5d.global"]),
     section("client of a prefix http", &[]).with(&["client http"]),
-    section(
-        "client of a prefix h2",
-        &[
-            key("initialStreamWindowBytes", Inside),
-            key("headerTableBytes", Inside),
-            key("maxFrameBytes", Inside),
-            key("maxHeaderListBytes", Inside),
-            key("windowUpdateRatio", Inside),
-            key("maxConcurrentStreamsPerConnection", Inside),
-        ],
-    ),
+    section("client of a prefix h2", &[]).with(&["client h2"]),
     section("client http", &[key("maxConcurrentStreamsPerConnection", Foreign(NOTHING))])
         .with(&["no h2 endpoint"]),
     section("client h2", &[key("maxConcurrentStreamsPerConnection", NoEffect(NO_PUSH))])
@@ -35,13 +22,17 @@ pub(super) const SECTIONS: &[Section] = &[
         &[
             key("tls", NotYet(TLS)),
             key("loadBalancer", NotYet(BALANCERS)),
+            // Not in Linkerd 1: it had 3 s, fixed.
+            key("connectTimeoutMs", Works),
             key("streamWaitMs", Works),
             one("hostConnectionPool", Works, "host connection pool"),
             key("failFast", NotYet(ACCRUAL)),
             key("failureAccrual", NotYet(ACCRUAL)),
-            key("requestAttemptTimeoutMs", NotYet(TIMEOUTS)),
-            key("requeueBudget", NotYet(RETRIES)),
-            key("clientSession", NotYet(CONNECTIONS)),
+            key("requestAttemptTimeoutMs", Works),
+            one("requeueBudget", Works, "retry budget"),
+            one("clientSession", Works, "client session"),
+            // Not in Linkerd 1, which believed every endpoint.
+            key("trustRetryable", Works),
             key("socketOptions", NotYet(SOCKETS)),
             key("forwardClientCert", NotYet(TLS)),
             key(
@@ -52,38 +43,67 @@ pub(super) const SECTIONS: &[Section] = &[
     ),
     section(
         "host connection pool",
-        &[
-            key("minSize", NotYet(CONNECTIONS)),
-            key("maxSize", Works),
-            key("idleTimeMs", NotYet(CONNECTIONS)),
-            key(
-                "maxWaiters",
-                NoEffect(
-                    "requests wait for a connection in turn, and `streamWaitMs` of `client` bounds the wait",
-                ),
-            ),
-        ],
+        &[key("minSize", Works), key("maxSize", Works), key("idleTimeMs", Works), key("maxWaiters", Works)],
+    ),
+    section("client session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),
+    section(
+        "retry budget",
+        &[key("minRetriesPerSec", Works), key("percentCanRetry", Works), key("ttlSecs", Works)],
     ),
     kinds("service", &[]).defaults_to("io.l5d.global"),
-    section("service kind", &[key("io.l5d.global", Works), key("io.l5d.static", NotYet(PER_SERVICE))]),
-    section("service io.l5d.static", &[list("configs", Inside, "service of a prefix")]),
-    section("service of a prefix", &[key("prefix", Inside)]).with(&["service io.l5d.global"]),
+    section("service kind", &[key("io.l5d.global", Works), key("io.l5d.static", Works)]),
+    section("service io.l5d.static", &[list("configs", Works, "service of a prefix")]),
+    section("service of a prefix", &[key("prefix", Works)]).with(&["service io.l5d.global"]),
     section("service of a prefix http", &[]).with(&["service http"]),
     section("service of a prefix h2", &[]).with(&["service h2"]),
     section(
         "service io.l5d.global",
         &[
-            key("totalTimeoutMs", NotYet(TIMEOUTS)),
-            key("retries", NotYet(RETRIES)),
-            key("responseClassifier", NotYet(CLASSIFIERS)),
+            key("totalTimeoutMs", Works),
+            one("retries", Works, "retries"),
+            one("responseClassifier", Works, "response classifier"),
         ],
     ),
     section(
         "service h2",
-        &[key("classificationTimeoutMs", NotYet(CLASSIFIERS)), key("retryBufferSize", NotYet(RETRIES))],
+        &[key("classificationTimeoutMs", Works), one("retryBufferSize", Works, "retry buffer size")],
     ),
     section(
         "service http",
         &[key("classificationTimeoutMs", Foreign(NOTHING)), key("retryBufferSize", Foreign(NOTHING))],
     ),
+    section("retries", &[one("budget", Works, "retry budget"), one("backoff", Works, "backoff")]),
+    section("retry buffer size", &[key("requestBytes", Works), key("responseBytes", Works)]),
+    kinds("backoff", &[]),
+    section("backoff kind", &[key("constant", Works), key("jittered", Works)]),
+    section("backoff constant", &[key("ms", Works)]),
+    section("backoff jittered", &[key("minMs", Works), key("maxMs", Works)]),
+    kinds("response classifier", &[]),
+    section(
+        "response classifier kind",
+        &[
+            key("io.l5d.http.nonRetryable5XX", Works),
+            key("io.l5d.http.retryableRead5XX", Works),
+            key("io.l5d.http.retryableIdempotent5XX", Works),
+            key("io.l5d.http.retryableAll5XX", Works),
+            key("io.l5d.http.allSuccessful", Works),
+            key("io.l5d.h2.nonRetryable5XX", Works),
+            key("io.l5d.h2.retryableRead5XX", Works),
+            key("io.l5d.h2.retryableIdempotent5XX", Works),
+            key("io.l5d.h2.retryableAll5XX", Works),
+            key("io.l5d.h2.allSuccessful", Works),
+            key("io.l5d.h2.grpc.default", Works),
+            key("io.l5d.h2.grpc.compliant", Works),
+            key("io.l5d.h2.grpc.alwaysRetryable", Works),
+            key("io.l5d.h2.grpc.neverRetryable", Works),
+            key("io.l5d.h2.grpc.retryableStatusCodes", Works),
+        ],
+    ),
+    section("grpc classifier", &[key("successStatusCodes", Works)]),
+    section("response classifier io.l5d.h2.grpc.default", &[]).with(&["grpc classifier"]),
+    section("response classifier io.l5d.h2.grpc.compliant", &[]).with(&["grpc classifier"]),
+    section("response classifier io.l5d.h2.grpc.alwaysRetryable", &[]).with(&["grpc classifier"]),
+    section("response classifier io.l5d.h2.grpc.neverRetryable", &[]).with(&["grpc classifier"]),
+    section("response classifier io.l5d.h2.grpc.retryableStatusCodes", &[key("retryableStatusCodes", Works)])
+        .with(&["grpc classifier"]),
 ];

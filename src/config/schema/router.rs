@@ -1,6 +1,6 @@
 //! Routers, their servers, identifiers and binding caches.
 
-use super::Support::{Foreign, Inside, NoEffect, NotYet, Refused, Works};
+use super::Support::{Foreign, NoEffect, NotYet, Refused, Works};
 use super::{
     Contents, NOTHING, SchemaRow, Section, TLS, TRACES, key, kinds, list, one, section, value_or_one,
 };
@@ -29,7 +29,7 @@ pub(super) const SECTIONS: &[Section] = &[
             one("bindingCache", Works, "binding cache"),
             one("client", Works, "client"),
             key("maxResponseHeaders", Works),
-            one("service", Inside, "service"),
+            one("service", Works, "service"),
             key("originator", NoEffect("it only set a gauge")),
             key("announcers", NoEffect(NOT_ANNOUNCED)),
             key("experimental", NoEffect(super::naming::NO_EXPERIMENT)),

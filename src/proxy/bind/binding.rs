@@ -5,9 +5,10 @@ use super::request_dtab::RequestDtab;
 use super::texts::empty_branch_text;
 use crate::interpret::Answer;
 use crate::proxy::error::Error;
-use crate::proxy::upstream::{Client, Route, Routes};
+use crate::proxy::upstream::{Client, LogicalService, Route, Routes};
 use crate::sandbox::SandboxTable;
 use crate::telemetry::Gauge;
+use std::cell::RefCell;
 use std::rc::Rc;
 use tokio::time::Instant;
 
@@ -18,6 +19,8 @@ pub struct Binding {
     pub(super) routes: Result<Routes, BindFailure>,
     /// The logical name as text.
     pub(crate) service: Box<str>,
+    /// The service of the name; a reload replaces it.
+    pub(super) logical: RefCell<Rc<LogicalService>>,
     /// The override entry that was evaluated but did not bind: requests go elsewhere.
     pub(crate) unbound: Option<Box<str>>,
     /// The entry of a sandbox that was evaluated but did not bind, after the key of the sandbox.
@@ -108,6 +111,11 @@ impl Binding {
     /// Returns whether the name leads somewhere.
     pub(crate) fn is_routable(&self) -> bool {
         self.routes.is_ok()
+    }
+
+    /// Returns the service of the name, with its present settings.
+    pub(crate) fn logical(&self) -> Rc<LogicalService> {
+        Rc::clone(&self.logical.borrow())
     }
 
     /// Draws one of the routes by weight.

@@ -9,6 +9,7 @@ use crate::name::Dtab;
 use crate::proxy::upstream::{Client, SettingsTable};
 use crate::sandbox::{Overlay, WorkerSandboxes};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -29,7 +30,7 @@ pub(super) struct BindingCache {
     pub(super) dtabs: AgedCache<Rc<RequestDtab>>,
     pub(super) names: NameCache,
     pub(super) clients: ClientCache,
-    pub(super) settings: SettingsTable,
+    pub(super) settings: Arc<dyn SettingsTable>,
     /// The buffer in which keys are built.
     pub(super) key: Vec<u8>,
     /// The time of the last sweep: a hit reads it instead of the clock.
@@ -76,7 +77,7 @@ impl BindingCache {
             dtabs: AgedCache::default(),
             names: NameCache::default(),
             clients: ClientCache::default(),
-            settings: SettingsTable::new(settings.clients),
+            settings: Arc::clone(&settings.traffic),
             key: Vec::new(),
             last_sweep: Instant::now(),
             no_entries: Rc::default(),
@@ -89,13 +90,13 @@ impl BindingCache {
     /// Replaces the settings. What is beyond the new bounds is dropped; clients keep their connections.
     pub(super) fn configure(&mut self, settings: &BindingSettings) {
         self.bounds = CacheBounds::new(settings);
-        self.settings = SettingsTable::new(settings.clients);
+        self.settings = Arc::clone(&settings.traffic);
         for client in self.clients.iter() {
-            client.configure(self.settings.choose(client.id()));
+            client.configure(Rc::new(self.settings.client(client.id())));
         }
         // A client that found no room in the cache is used by bindings all the same.
         for client in self.names.routable().flat_map(|binding| binding.clients()) {
-            client.configure(self.settings.choose(client.id()));
+            client.configure(Rc::new(self.settings.client(client.id())));
         }
         self.make_room(0);
         while self.clients.len() > self.bounds.clients && self.drop_one_client() {}

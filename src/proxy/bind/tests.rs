@@ -6,6 +6,7 @@ use crate::interpret::{
     Answer, AnswerState, AnswerWriter, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers,
 };
 use crate::message::HeadLimits;
+use crate::proxy::upstream::ClientSettings;
 use crate::proxy::wire::WireProtocol;
 use std::sync::Mutex;
 use tokio::sync::watch;
@@ -265,8 +266,9 @@ async fn new_settings_reach_existing_clients() {
     let client = Rc::clone(binding.clients().next().unwrap());
     assert_eq!(client.settings().protocol, WireProtocol::Http1);
     let mut other = settings(Duration::from_secs(5), CacheConfig::default());
-    other.clients =
-        ClientSettings { max_attempts: 7, ..ClientSettings::new(WireProtocol::Http2, other.clients.heads) };
+    let heads = client.settings().heads;
+    other.traffic =
+        Arc::new(ClientSettings { max_attempts: 7, ..ClientSettings::new(WireProtocol::Http2, heads) });
     scene.bindings.configure(&other);
     assert_eq!((client.settings().protocol, client.settings().max_attempts), (WireProtocol::Http2, 7));
     let again = scene.bind("/svc/a", "").await;

@@ -26,7 +26,9 @@ impl Outcome {
         match error {
             Error::Connecting { .. } => Self::Refused,
             Error::Reset { .. } | Error::BadResponse { .. } | Error::BrokenResponse { .. } => Self::Reset,
-            Error::ConnectTimeout { .. } | Error::Timeout { .. } => Self::TimedOut,
+            Error::ConnectTimeout { .. } | Error::Timeout { .. } | Error::AttemptTimeout { .. } => {
+                Self::TimedOut
+            }
             // A body that breaks off is its caller's end.
             Error::RequestBody(_) => Self::Abandoned,
             Error::Head(_)
@@ -51,7 +53,8 @@ impl Outcome {
             | Error::OwnSocket { .. }
             | Error::Busy { .. }
             | Error::PeerBusy { .. }
-            | Error::EndpointBusy { .. } => Self::NotSent,
+            | Error::EndpointBusy { .. }
+            | Error::EndpointQueueFull { .. } => Self::NotSent,
         }
     }
 }

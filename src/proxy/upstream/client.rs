@@ -2,7 +2,7 @@
 
 use super::balancer::Balancer;
 use super::connect::connect;
-use super::endpoint::{EndpointRegistry, WorkerEndpoint};
+use super::endpoint::{BudgetOwner, EndpointRegistry, WorkerEndpoint};
 use super::http1::Http1Exchange;
 use super::http2;
 use super::retry_budget::RetryBudget;
@@ -21,16 +21,15 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// The endpoints of one bound id with their connections, on one worker. All names that lead to the id share it.
 #[derive(Debug)]
 pub(crate) struct Client {
     id: Path,
     registry: Arc<EndpointRegistry>,
-    /// The budget of its repeats, over all workers.
-    budget: Arc<RetryBudget>,
     state: RefCell<ClientState>,
 }
 
@@ -46,6 +45,8 @@ struct ClientState {
     endpoints: watch::Receiver<EndpointSet>,
     balancer: Balancer,
     settings: Rc<ClientSettings>,
+    /// The budget of its repeats, over all workers.
+    budget: Arc<RetryBudget>,
 }
 
 /// The pools of a worker from which a request takes its buffers and heads.
@@ -62,11 +63,14 @@ impl Client {
         settings: Rc<ClientSettings>,
         registry: &Arc<EndpointRegistry>,
     ) -> Self {
-        let budget = registry.budget(bound.id, settings.requeue_budget);
-        let state =
-            ClientState { endpoints: bound.endpoints.clone(), balancer: Balancer::default(), settings };
+        let state = ClientState {
+            endpoints: bound.endpoints.clone(),
+            balancer: Balancer::default(),
+            budget: registry.budget(BudgetOwner::Client, bound.id, settings.requeue_budget),
+            settings,
+        };
         let client =
-            Self { id: bound.id.clone(), registry: Arc::clone(registry), budget, state: RefCell::new(state) };
+            Self { id: bound.id.clone(), registry: Arc::clone(registry), state: RefCell::new(state) };
         client.update_endpoints(&mut client.state.borrow_mut());
         client
     }
@@ -75,6 +79,16 @@ impl Client {
     #[cfg(test)]
     pub(crate) fn settings(&self) -> Rc<ClientSettings> {
         Rc::clone(&self.state.borrow().settings)
+    }
+
+    /// Returns how long one attempt may take, if that is limited.
+    pub(crate) fn attempt_timeout(&self) -> Option<Duration> {
+        self.state.borrow().settings.attempt_timeout
+    }
+
+    /// Returns whether an endpoint's `l5d-retryable` is believed.
+    pub(crate) fn trusts_retryable(&self) -> bool {
+        self.state.borrow().settings.trust_retryable
     }
 
     /// Returns the bound id.
@@ -100,12 +114,13 @@ impl Client {
     pub(crate) fn configure(&self, settings: Rc<ClientSettings>) {
         let state = &mut *self.state.borrow_mut();
         state.balancer.endpoints().for_each(|endpoint| endpoint.configure(&settings));
+        state.budget = self.registry.budget(BudgetOwner::Client, &self.id, settings.requeue_budget);
         state.settings = settings;
     }
 
     /// Gives the balancer the present set of endpoints.
     fn update_endpoints(&self, state: &mut ClientState) {
-        let ClientState { endpoints, balancer, settings } = state;
+        let ClientState { endpoints, balancer, settings, .. } = state;
         let set = endpoints.borrow_and_update().clone();
         balancer.update(&set, |endpoint| {
             let shared = self.registry.state(&self.id, endpoint.address);
@@ -138,8 +153,10 @@ impl Client {
         pools: &ObjectPools,
         limits: Option<&OverrideLimits>,
     ) -> Result<Response, Error> {
-        let left = self.state.borrow().settings.max_attempts;
-        let budget = &*self.budget;
+        let (left, budget) = {
+            let state = self.state.borrow();
+            (state.settings.max_attempts, Arc::clone(&state.budget))
+        };
         budget.deposit(request.record.began());
         let mut attempts =
             Attempts { pools, budget, left, is_repeated: false, unreachable: Vec::new(), last_error: None };
@@ -172,7 +189,7 @@ impl Client {
 /// The attempts of one request.
 struct Attempts<'a> {
     pools: &'a ObjectPools,
-    budget: &'a RetryBudget,
+    budget: Arc<RetryBudget>,
     /// How many attempts are left.
     left: usize,
     /// Whether it was sent again although an endpoint may have executed it.
@@ -188,7 +205,14 @@ impl Attempts<'_> {
     async fn attempt(&self, endpoint: &Rc<WorkerEndpoint>, request: &mut Request) -> Result<Response, Error> {
         let pending = endpoint.begin(request.time_limit);
         request.record.note_endpoint(endpoint.address());
-        let mut sent = self.send(endpoint, request).await;
+        let mut sent = match endpoint.attempt_timeout() {
+            None => self.send(endpoint, request).await,
+            Some(limit) => {
+                // Boxed, so that requests without such a limit do not pay for its size.
+                let sending = Box::pin(self.send(endpoint, request));
+                timeout(limit, sending).await.unwrap_or(Err(Error::AttemptTimeout { timeout: limit }))
+            }
+        };
         match &mut sent {
             Ok(response) => response.attempt = pending.answered(),
             Err(error) => pending.fail(Outcome::of(error)),

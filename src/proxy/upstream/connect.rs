@@ -2,6 +2,7 @@
 
 use super::dial_guard::DialGuard;
 use super::settings::ClientSettings;
+use super::waiters::Waiters;
 use crate::machine::{SocketUse, leaves_reserve};
 use crate::proxy::error::Error;
 use crate::proxy::wire::transport::Transport;
@@ -18,11 +19,13 @@ pub(crate) struct ConnectTarget<'a> {
     pub(crate) settings: &'a ClientSettings,
     /// The sockets that are not dialled.
     pub(crate) guard: &'a DialGuard,
+    /// The requests that wait for it.
+    pub(crate) waiters: &'a Waiters,
 }
 
 /// Opens a connection, unless the address leads to a socket that is not dialled.
 pub(crate) async fn connect(target: ConnectTarget<'_>) -> Result<Transport, Error> {
-    let ConnectTarget { address, settings, guard } = target;
+    let ConnectTarget { address, settings, guard, waiters: _ } = target;
     if guard.forbids(address) {
         return Err(Error::OwnSocket { address });
     }

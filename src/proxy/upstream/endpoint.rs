@@ -7,6 +7,7 @@ use super::pool::Pool;
 use super::retry_budget::{BudgetSettings, RetryBudget};
 use super::settings::ClientSettings;
 use super::uploads::OpenUploads;
+use super::waiters::Waiters;
 use crate::interpret::{Endpoint, Hint};
 use crate::name::Path;
 use crate::proxy::error::Error;
@@ -20,6 +21,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The state of one endpoint of one client, which all workers share.
@@ -31,8 +33,8 @@ use tokio::time::Instant;
 pub(crate) struct EndpointState {
     /// How many requests are under way, over all workers.
     in_flight: AtomicUsize,
-    /// How many of them wait for a connection over HTTP/1.
-    waiting: AtomicUsize,
+    /// Those of them that wait for a connection or a stream.
+    waiters: Waiters,
     /// The sockets that no worker dials.
     guard: DialGuard,
 }
@@ -45,28 +47,12 @@ impl EndpointState {
 
     /// Returns how many requests have a connection over HTTP/1, or open one.
     fn connections(&self) -> usize {
-        self.in_flight.load(Relaxed).saturating_sub(self.waiting.load(Relaxed))
+        self.in_flight.load(Relaxed).saturating_sub(self.waiters.count())
     }
 
     /// Counts a request that has ended. Its outcome is all that workers tell of an endpoint's health.
     fn report(&self, _outcome: Outcome) {
         self.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-/// A request that waits for a connection. Its drop ends the wait.
-struct ConnectionWait<'a>(&'a EndpointState);
-
-impl<'a> ConnectionWait<'a> {
-    fn begin(state: &'a EndpointState) -> Self {
-        state.waiting.fetch_add(1, Relaxed);
-        Self(state)
-    }
-}
-
-impl Drop for ConnectionWait<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
     }
 }
 
@@ -76,7 +62,7 @@ impl Drop for ConnectionWait<'_> {
 #[derive(Debug, Default)]
 pub struct EndpointRegistry {
     states: Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>,
-    budgets: Mutex<HashMap<Path, Weak<RetryBudget>>>,
+    budgets: Mutex<HashMap<(BudgetOwner, Path), Weak<RetryBudget>>>,
     guard: DialGuard,
 }
 
@@ -111,19 +97,35 @@ impl EndpointRegistry {
         state
     }
 
-    /// Returns the budget of a client, which is made with these settings if no worker has the client yet.
-    pub(crate) fn budget(&self, client: &Path, settings: BudgetSettings) -> Arc<RetryBudget> {
+    /// Returns the budget of a client or a service, which is made if no worker has one with these settings yet.
+    pub(crate) fn budget(
+        &self,
+        owner: BudgetOwner,
+        name: &Path,
+        settings: BudgetSettings,
+    ) -> Arc<RetryBudget> {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(budget) = budgets.get(client).and_then(Weak::upgrade) {
+        let key = (owner, name.clone());
+        let known = budgets.get(&key).and_then(Weak::upgrade);
+        if let Some(budget) = known.filter(|budget| budget.settings() == settings) {
             return budget;
         }
         if budgets.len() == budgets.capacity() {
             budgets.retain(|_, budget| budget.strong_count() > 0);
         }
         let budget = Arc::new(RetryBudget::new(settings));
-        budgets.insert(client.clone(), Arc::downgrade(&budget));
+        budgets.insert(key, Arc::downgrade(&budget));
         budget
     }
+}
+
+/// The owner of a budget: both kinds have names that are paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum BudgetOwner {
+    /// A client, which pays for further attempts.
+    Client,
+    /// A service, which pays for retries.
+    Service,
 }
 
 /// One endpoint on one worker.
@@ -191,7 +193,7 @@ impl WorkerEndpoint {
 
     async fn await_http1_room(&self, peer: PeerAddress, settings: &ClientSettings) -> Result<(), Error> {
         let (most, wait) = (settings.max_http1_connections, settings.stream_wait);
-        let _waiting = ConnectionWait::begin(&self.state);
+        let _waiter = self.state.waiters.begin(self.address, settings.max_waiters)?;
         let take = || {
             let has_room = self.state.connections() < most;
             if !has_room {
@@ -208,6 +210,11 @@ impl WorkerEndpoint {
         self.state.in_flight.load(Relaxed)
     }
 
+    /// Returns how long one attempt may take, if that is limited.
+    pub(crate) fn attempt_timeout(&self) -> Option<Duration> {
+        self.settings.borrow().attempt_timeout
+    }
+
     /// Returns the settings for the next request.
     pub(crate) fn settings(&self) -> Rc<ClientSettings> {
         Rc::clone(&self.settings.borrow())
@@ -215,7 +222,12 @@ impl WorkerEndpoint {
 
     /// Returns the target of a new connection under these settings.
     pub(crate) fn connect_target<'a>(&'a self, settings: &'a ClientSettings) -> ConnectTarget<'a> {
-        ConnectTarget { address: self.address, settings, guard: &self.state.guard }
+        ConnectTarget {
+            address: self.address,
+            settings,
+            guard: &self.state.guard,
+            waiters: &self.state.waiters,
+        }
     }
 
     /// Replaces the settings for the next requests. Open connections stay.

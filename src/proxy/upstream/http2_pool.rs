@@ -64,6 +64,7 @@ const FIELD_LIST_FACTOR: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Http2Connection {
     sender: SendRequest<Bytes>,
+    opened: Instant,
     /// Whether an exchange was begun on it before.
     used: Cell<bool>,
     /// How many heads of responses have come on it, interim ones too.
@@ -109,6 +110,7 @@ impl Http2Pool {
                 None => {
                     let (address, wait) = (target.address, target.settings.stream_wait);
                     let until = *until.get_or_insert_with(|| Instant::now() + wait);
+                    let _waiter = target.waiters.begin(address, target.settings.max_waiters)?;
                     let take = || {
                         let room = self.room(target.settings);
                         if room.is_none() {
@@ -139,7 +141,7 @@ impl Http2Pool {
 
     /// Returns the room for one more stream, if there is any.
     fn room(&self, settings: &ClientSettings) -> Option<StreamRoom> {
-        match self.least_busy() {
+        match self.least_busy(settings) {
             Some(least) if least.has_room() => Some(StreamRoom::Open(least)),
             Some(_) if self.open.borrow().len() >= settings.max_http2_connections => None,
             _ => Some(StreamRoom::New),
@@ -147,8 +149,12 @@ impl Http2Pool {
     }
 
     /// Returns the connection with the fewest streams, of those that take more.
-    fn least_busy(&self) -> Option<Rc<Http2Connection>> {
+    fn least_busy(&self, settings: &ClientSettings) -> Option<Rc<Http2Connection>> {
         let mut open = self.open.borrow_mut();
+        if let Some(life) = settings.connection_life {
+            // Its streams go on; then it ends.
+            open.retain(|connection| connection.opened.elapsed() < life);
+        }
         loop {
             open.retain(|connection| !connection.ended.get());
             let least = open.iter().min_by_key(|connection| connection.streams.get())?;
@@ -201,6 +207,7 @@ impl Http2Connection {
         let queue = Rc::clone(queue);
         Ok(Rc::new(Self {
             sender,
+            opened: Instant::now(),
             used: Cell::new(false),
             answers: Cell::new(0),
             streams: Rc::default(),

@@ -33,22 +33,31 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for a later request, or closes it when the pool is full.
+    /// Keeps a connection for a later request, or closes it when the pool is full or the connection has had its time.
     pub(crate) fn keep(&self, connection: Rc<Connection>, settings: &ClientSettings) {
+        if settings.connection_life.is_some_and(|life| connection.age() >= life) {
+            return;
+        }
         let mut idle = self.0.borrow_mut();
         if idle.len() < settings.max_idle_connections {
             idle.push(IdleConnection { connection, idle_since: None });
         }
     }
 
-    /// Closes the connections that the endpoint has closed, or that were idle for too long.
+    /// Closes the connections that the endpoint has closed, that have had their time, or that were idle for too long; of the
+    /// last, `hostConnectionPool.minSize` stay, those that were used last.
     pub(crate) fn sweep(&self, now: Instant, settings: &ClientSettings) {
-        let idle_time =
-            |idle: &mut IdleConnection| now.saturating_duration_since(*idle.idle_since.get_or_insert(now));
-        let is_kept = |idle: &mut IdleConnection| {
-            idle_time(idle) < settings.idle_timeout && !idle.connection.is_stale(false)
-        };
-        self.0.borrow_mut().retain_mut(is_kept);
+        let mut idle = self.0.borrow_mut();
+        let is_old =
+            |connection: &Connection| settings.connection_life.is_some_and(|life| connection.age() >= life);
+        idle.retain(|idle| !idle.connection.is_stale(false) && !is_old(&idle.connection));
+        let mut surplus = idle.len().saturating_sub(settings.min_idle_connections);
+        idle.retain_mut(|idle| {
+            let idle_time = now.saturating_duration_since(*idle.idle_since.get_or_insert(now));
+            let is_closed = surplus > 0 && idle_time >= settings.idle_timeout;
+            surplus -= usize::from(is_closed);
+            !is_closed
+        });
     }
 }
 
@@ -60,7 +69,9 @@ mod tests {
     use crate::proxy::wire::object_pool::ObjectPool;
     use crate::proxy::wire::transport::Transport;
     use std::io::Write as _;
-    use tokio::net::TcpStream;
+    use std::time::Duration;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::advance;
 
     /// Returns a connection whose peer has just sent bytes. The runtime has no turn before it is asked.
     async fn spoken_to() -> (Rc<Connection>, std::net::TcpStream) {
@@ -81,5 +92,34 @@ mod tests {
             pool.keep(connection, &settings);
             assert_eq!(pool.take(true).is_some(), is_taken, "{is_doubtful}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_end_but_for_the_least_number_until_their_life_is_over() {
+        let heads = HeadLimits { line: 1, fields_bytes: 1, fields: 1 };
+        let settings = ClientSettings {
+            min_idle_connections: 2,
+            idle_timeout: Duration::from_secs(60),
+            connection_life: Some(Duration::from_secs(600)),
+            ..ClientSettings::new(WireProtocol::Http1, heads)
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (pool, mut far) = (Pool::default(), Vec::new());
+        for _ in 0..3 {
+            let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            far.push(listener.accept().await.unwrap());
+            pool.keep(Connection::new(Transport::Plain(near), ObjectPool::default()), &settings);
+        }
+        pool.sweep(Instant::now(), &settings);
+        assert_eq!(pool.0.borrow().len(), 3, "they have just become idle");
+        advance(Duration::from_secs(60)).await;
+        pool.sweep(Instant::now(), &settings);
+        assert_eq!(pool.0.borrow().len(), 2);
+        let kept = pool.take(true).expect("two wait");
+        advance(Duration::from_secs(600)).await;
+        pool.keep(kept, &settings);
+        assert_eq!(pool.0.borrow().len(), 1, "its life was over when its request ended");
+        pool.sweep(Instant::now(), &settings);
+        assert_eq!(pool.0.borrow().len(), 0);
     }
 }

@@ -35,6 +35,7 @@ impl Default for BudgetSettings {
 /// overdraw it by a repeat each.
 #[derive(Debug)]
 pub(crate) struct RetryBudget {
+    settings: BudgetSettings,
     began: Instant,
     /// The length of a window, in milliseconds.
     window: u64,
@@ -78,12 +79,18 @@ impl RetryBudget {
     pub(crate) fn new(settings: BudgetSettings) -> Self {
         let BudgetSettings { ttl, min_per_second, share } = settings;
         Self {
+            settings,
             began: Instant::now(),
             window: milliseconds(ttl / WINDOWS).max(1),
             deposit: (share * f64::from(COST)).round() as i32,
             reserve: i64::from(min_per_second) * ttl.as_secs() as i64 * i64::from(COST),
             slots: Default::default(),
         }
+    }
+
+    /// Returns the settings of which it was made.
+    pub(crate) fn settings(&self) -> BudgetSettings {
+        self.settings
     }
 
     /// Counts a request that began at `now`.

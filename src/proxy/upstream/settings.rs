@@ -1,11 +1,13 @@
 //! The settings of a client: everything about its connections and attempts that a configuration may set.
 
+use super::backoff::BackoffSettings;
 use super::retry_budget::BudgetSettings;
 use crate::message::HeadLimits;
 use crate::name::Path;
+use crate::proxy::exchange::Classifier;
 use crate::proxy::limits::Http2Settings;
 use crate::proxy::wire::WireProtocol;
-use std::rc::Rc;
+use std::fmt::Debug;
 use std::time::Duration;
 
 /// The settings of one client, which apply to its next request on every worker.
@@ -31,6 +33,18 @@ pub struct ClientSettings {
     pub max_idle_connections: usize,
     /// How long an idle connection is kept: 60 s.
     pub idle_timeout: Duration,
+    /// How many idle HTTP/1 connections to one endpoint a worker keeps, however long they are idle: none.
+    /// `hostConnectionPool.minSize`.
+    pub min_idle_connections: usize,
+    /// How long a connection takes new requests: for ever. `clientSession.lifeTimeMs`.
+    pub connection_life: Option<Duration>,
+    /// How many requests of the process may wait for a connection or a stream of an endpoint at once: any number.
+    /// `hostConnectionPool.maxWaiters`.
+    pub max_waiters: usize,
+    /// How long one attempt may take until the head of its response: any time. `requestAttemptTimeoutMs`.
+    pub attempt_timeout: Option<Duration>,
+    /// Whether an endpoint's `l5d-retryable` is believed: not unless it is said. `trustRetryable`.
+    pub trust_retryable: bool,
     /// How many HTTP/2 connections a worker has to one endpoint at most: 8. Another one is opened when the endpoint
     /// allows no more streams on those that are open.
     pub max_http2_connections: usize,
@@ -55,6 +69,11 @@ impl ClientSettings {
             keepalive: Duration::from_secs(30),
             max_idle_connections: 512,
             idle_timeout: Duration::from_secs(60),
+            min_idle_connections: 0,
+            connection_life: None,
+            max_waiters: usize::MAX,
+            attempt_timeout: None,
+            trust_retryable: false,
             max_http2_connections: 8,
             max_http1_connections: 1024,
             stream_wait: Duration::from_secs(1),
@@ -62,20 +81,63 @@ impl ClientSettings {
     }
 }
 
-/// The settings of a router's clients. Each client takes its own by its id.
-#[derive(Clone, Debug)]
-pub(crate) struct SettingsTable {
-    /// The settings that all clients of a router share: no configuration tells clients apart yet.
-    common: Rc<ClientSettings>,
+/// The settings of a service: everything about its requests that a configuration may set beside their way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ServiceSettings {
+    /// How long a request may take until the head of its response, with all its attempts: any time. `totalTimeoutMs`.
+    pub total_timeout: Option<Duration>,
+    /// The rule by which responses are judged: a status of 500 or above is a failure that is not retried.
+    /// `responseClassifier`.
+    pub classifier: Classifier,
+    /// Whether an endpoint of any client may say that a failure is retryable: [`ClientSettings::trust_retryable`] says of
+    /// which.
+    pub believes_retryable: bool,
+    /// How many retries the process makes. `retries.budget`.
+    pub retry_budget: BudgetSettings,
+    /// The pauses before retries: none. `retries.backoff`.
+    pub retry_backoff: BackoffSettings,
+    /// How many bytes of a request's body are kept for a retry: 16,383. A larger one is not retried.
+    /// `retryBufferSize.requestBytes`.
+    pub request_buffer: usize,
+    /// How many bytes of a response are kept while its trailers are awaited, by which it is judged: 16,383. A larger one is
+    /// not retried. `retryBufferSize.responseBytes`.
+    pub response_buffer: usize,
+    /// How long these trailers are awaited before the response is passed on: 100 ms. `classificationTimeoutMs`.
+    pub classification_timeout: Duration,
 }
 
-impl SettingsTable {
-    pub(crate) fn new(common: ClientSettings) -> Self {
-        Self { common: Rc::new(common) }
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        const BUFFER: usize = 16_383;
+        Self {
+            total_timeout: None,
+            classifier: Classifier::default(),
+            believes_retryable: false,
+            retry_budget: BudgetSettings::default(),
+            retry_backoff: BackoffSettings::default(),
+            request_buffer: BUFFER,
+            response_buffer: BUFFER,
+            classification_timeout: Duration::from_millis(100),
+        }
+    }
+}
+
+/// The settings of a router's clients and services, each by its name.
+pub trait SettingsTable: Debug + Send + Sync {
+    /// Returns the settings of the client with this bound id.
+    fn client(&self, id: &Path) -> ClientSettings;
+
+    /// Returns the settings of the service with this logical name.
+    fn service(&self, name: &Path) -> ServiceSettings;
+}
+
+/// All clients have these settings, and all services the usual ones.
+impl SettingsTable for ClientSettings {
+    fn client(&self, _id: &Path) -> ClientSettings {
+        *self
     }
 
-    /// Returns the settings of the client with this id.
-    pub(crate) fn choose(&self, _id: &Path) -> Rc<ClientSettings> {
-        Rc::clone(&self.common)
+    fn service(&self, _name: &Path) -> ServiceSettings {
+        ServiceSettings::default()
     }
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// One connection. Reading and writing may go on at once, in the same task.
 ///
@@ -30,6 +30,7 @@ pub(crate) struct Connection {
     pub(crate) progress: PeerProgress,
     /// Whether a write was begun and not finished: bytes written behind it would be read as a part of it.
     is_broken_off: Cell<bool>,
+    opened: Instant,
 }
 
 /// A piece of a body, in the buffer it came in; when it is dropped, its bytes are used up.
@@ -52,7 +53,13 @@ impl Connection {
             is_doubtful: Cell::new(false),
             progress: PeerProgress::default(),
             is_broken_off: Cell::new(false),
+            opened: Instant::now(),
         })
+    }
+
+    /// Returns how long ago it was opened.
+    pub(crate) fn age(&self) -> Duration {
+        self.opened.elapsed()
     }
 
     /// Takes the transport back, for another protocol; the bytes that came in are in front of it again.

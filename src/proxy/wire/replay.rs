@@ -9,6 +9,8 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// A body and the parts of it that were read, up to a bound.
 ///
@@ -61,6 +63,42 @@ impl ReplayBuffer {
             Body::Replay(ReplayReader { kept, position: 0, trailers: OwnedTrailers::None })
         })
     }
+}
+
+impl ReplayBuffer {
+    /// Returns whether all of the body that was read is kept.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.borrow().room.is_some()
+    }
+}
+
+/// Reads a body ahead, to its end, or until `limit` bytes of it were read or the time is over. Returns it with what was
+/// read in front of the rest again, and whether its end was reached.
+///
+/// # Errors
+///
+/// The second result is an error if the body cannot be read to its end: see [`Body::next`].
+pub(crate) async fn read_ahead(mut body: Body, limit: usize, time: Duration) -> (Body, io::Result<bool>) {
+    let mut parts = Vec::new();
+    let read = {
+        let reading = pin!(async {
+            let mut left = limit;
+            while let Some(part) = body.next().await? {
+                parts.push(part.to_bytes());
+                match left.checked_sub(part.bytes().len()) {
+                    Some(rest) => left = rest,
+                    None => return Ok(false),
+                }
+            }
+            Ok(true)
+        });
+        timeout(time, reading).await.unwrap_or(Ok(false))
+    };
+    let kept = Rc::new(RefCell::new(ReplayBody { rest: body, parts, room: None }));
+    let mut reader = ReplayReader { kept, position: 0, trailers: OwnedTrailers::None };
+    // A body without content is over at once.
+    reader.note_end();
+    (Body::Replay(reader), read)
 }
 
 impl ReplayBody {
@@ -134,7 +172,7 @@ impl ReplayReader {
         Some(BodyPart::Owned(bytes))
     }
 
-    /// Keeps a part of the rest that was read.
+    /// Keeps a part of the rest that was read. The parts before it were all read.
     fn note(&mut self, part: Option<BodyPart>) -> Option<BodyPart> {
         if let Some(part) = &part {
             let mut kept = self.kept.borrow_mut();
