@@ -237,7 +237,6 @@ fn classifier(service: &mut Reader<'_, '_>, protocol: Protocol) -> Option<Classi
             protocol.name()
         );
         service.error(Some(&kind_node), message);
-        return None;
     }
     let mut read = ClassifierConfig { kind, success_status_codes: None, retryable_status_codes: None };
     if let ClassifierRule::Grpc(retried, _) = rule {

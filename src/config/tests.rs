@@ -13,6 +13,7 @@ use std::time::Duration;
 
 mod kubernetes;
 mod sandboxes;
+mod traffic;
 mod trust;
 
 fn config(text: &str) -> Config {

@@ -12,7 +12,7 @@ pub(crate) use self::attempt::{
     Attempt, Carrier, PendingAttempt, StreamSlot, UpstreamEndpoint, UpstreamStream,
 };
 pub use self::classifier::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
-pub(crate) use self::classifier::{JudgedHead, ResponseClass};
+pub(crate) use self::classifier::{ResponseClass, ResponseStatus};
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::record::{Observer, OverrideFate, REQUEST_ID, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};

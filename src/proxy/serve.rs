@@ -1,11 +1,11 @@
 //! The life of a request: each step needs the results of those before it.
 
-mod attempts;
 mod diagnosis;
+mod dispatch;
 mod sandboxes;
 
-use self::attempts::{Attempts, grpc_timeout};
 use self::diagnosis::Routing;
+use self::dispatch::{Dispatch, grpc_timeout};
 use super::bind::{Binding, Bindings};
 use super::error::Error;
 use super::exchange::{OverrideFate, REQUEST_ID, Record, Request, Response, TimeLimit, within};
@@ -107,14 +107,14 @@ impl Service {
             if !dtab.dtab().is_empty() {
                 self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());
             }
-            let attempts = Attempts {
+            let dispatch = Dispatch {
                 service: self,
                 peer,
                 binding: &binding,
                 overrides: dtab.overrides().printed(),
                 is_last,
             };
-            let (route, mut response) = attempts.run(request, context).await?;
+            let (route, mut response) = dispatch.run(request, context).await?;
             if is_diagnosed {
                 let routing = {
                     let delegation = &Box::pin(self.bindings.explain(name, &dtab)).await;

@@ -18,8 +18,8 @@ mod settings;
 mod uploads;
 mod waiters;
 
-pub(super) use self::backoff::Backoff;
 pub use self::backoff::BackoffSettings;
+pub(super) use self::backoff::RetryPauses;
 pub(super) use self::client::{Client, ClientTarget, ObjectPools};
 pub use self::dial_guard::DialGuard;
 pub(super) use self::endpoint::BudgetOwner;

@@ -50,6 +50,7 @@ mod readme;
 mod reference;
 mod reloading;
 mod repeating;
+mod retrying;
 mod sandbox_command;
 mod sandbox_requests;
 mod sandboxes_config;

@@ -77,7 +77,7 @@ pub const UNAVAILABLE: u32 = 14;
 
 /// The head of a response, as far as it is judged.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct JudgedHead {
+pub(crate) struct ResponseStatus {
     pub(crate) status: u16,
     /// The status of gRPC, from the head or from the trailers; `None` if there is none.
     pub(crate) grpc: Option<u32>,
@@ -116,8 +116,8 @@ impl Classifier {
     }
 
     /// Judges a response.
-    pub(crate) fn judge(&self, method: &[u8], head: JudgedHead) -> ResponseClass {
-        let JudgedHead { status, grpc } = head;
+    pub(crate) fn judge(&self, method: &[u8], head: ResponseStatus) -> ResponseClass {
+        let ResponseStatus { status, grpc } = head;
         match (self, grpc) {
             (Self::Status { judges, .. }, _) if status < 500 || !judges => ResponseClass::Success,
             (Self::Status { retried, .. }, _) => ResponseClass::failure(retried.has(method)),
@@ -196,7 +196,7 @@ mod tests {
         ] {
             for (at, method) in METHODS.iter().enumerate() {
                 let judge = |status| {
-                    by_status(retried).judge(method.as_bytes(), JudgedHead { status, grpc: Some(13) })
+                    by_status(retried).judge(method.as_bytes(), ResponseStatus { status, grpc: Some(13) })
                 };
                 let failure = if at < count { RetryableFailure } else { Failure };
                 assert_eq!([judge(499), judge(500), judge(599)], [Success, failure, failure], "{method}");
@@ -204,7 +204,7 @@ mod tests {
             }
         }
         let all = Classifier::Status { judges: false, retried: RetriedMethods::None };
-        assert_eq!(all.judge(b"GET", JudgedHead { status: 500, grpc: None }), Success);
+        assert_eq!(all.judge(b"GET", ResponseStatus { status: 500, grpc: None }), Success);
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
             (grpc(StatusCodes::of([4, 99]), false), Some(99), 200, Failure),
         ] {
             assert_eq!(
-                classifier.judge(b"POST", JudgedHead { status, grpc: code }),
+                classifier.judge(b"POST", ResponseStatus { status, grpc: code }),
                 class,
                 "{classifier:?} {code:?}"
             );

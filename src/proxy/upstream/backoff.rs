@@ -25,13 +25,13 @@ impl Default for BackoffSettings {
 
 /// The pauses of one series of repeats.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Backoff {
+pub(crate) struct RetryPauses {
     settings: BackoffSettings,
     /// The pause before, if there was one.
     last: Option<Duration>,
 }
 
-impl Backoff {
+impl RetryPauses {
     pub(crate) fn new(settings: BackoffSettings) -> Self {
         Self { settings, last: None }
     }
@@ -61,9 +61,9 @@ mod tests {
 
     #[test]
     fn a_constant_pause_stays() {
-        let mut backoff = Backoff::new(BackoffSettings::Constant(SECOND));
+        let mut backoff = RetryPauses::new(BackoffSettings::Constant(SECOND));
         assert_eq!([backoff.next_pause(), backoff.next_pause()], [SECOND; 2]);
-        assert_eq!(Backoff::new(BackoffSettings::default()).next_pause(), Duration::ZERO);
+        assert_eq!(RetryPauses::new(BackoffSettings::default()).next_pause(), Duration::ZERO);
     }
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
         let settings = BackoffSettings::Jittered { min: SECOND, max: 20 * SECOND };
         let mut greatest = Duration::ZERO;
         for _ in 0..100 {
-            let mut backoff = Backoff::new(settings);
+            let mut backoff = RetryPauses::new(settings);
             let mut last = backoff.next_pause();
             assert_eq!(last, SECOND);
             for _ in 0..10 {

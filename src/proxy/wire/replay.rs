@@ -72,13 +72,18 @@ impl ReplayBuffer {
     }
 }
 
-/// Reads a body ahead, to its end, or until `limit` bytes of it were read or the time is over. Returns it with what was
-/// read in front of the rest again, and whether its end was reached.
+/// Reads a body ahead, to its end, or until more than `limit` bytes of it were read or the time is over. Returns it with what
+/// was read in front of the rest again; and, if its end was reached, what `look` says of its trailers.
 ///
 /// # Errors
 ///
 /// The second result is an error if the body cannot be read to its end: see [`Body::next`].
-pub(crate) async fn read_ahead(mut body: Body, limit: usize, time: Duration) -> (Body, io::Result<bool>) {
+pub(crate) async fn read_ahead<T>(
+    mut body: Body,
+    limit: usize,
+    time: Duration,
+    look: impl FnOnce(Trailers<'_>) -> T,
+) -> (Body, io::Result<Option<T>>) {
     let mut parts = Vec::new();
     let read = {
         let reading = pin!(async {
@@ -94,6 +99,7 @@ pub(crate) async fn read_ahead(mut body: Body, limit: usize, time: Duration) -> 
         });
         timeout(time, reading).await.unwrap_or(Ok(false))
     };
+    let read = read.map(|is_over| is_over.then(|| look(body.trailers())));
     let kept = Rc::new(RefCell::new(ReplayBody { rest: body, parts, room: None }));
     let mut reader = ReplayReader { kept, position: 0, trailers: OwnedTrailers::None };
     // A body without content is over at once.

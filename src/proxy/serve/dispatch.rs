@@ -7,9 +7,9 @@ use crate::message::{Head, KnownField};
 use crate::proxy::bind::Binding;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
-    JudgedHead, Outcome, Request, Response, ResponseClass, TimeLimit, beside, within,
+    Outcome, Request, Response, ResponseClass, ResponseStatus, TimeLimit, beside, within,
 };
-use crate::proxy::upstream::{Backoff, LogicalService, Route};
+use crate::proxy::upstream::{LogicalService, RetryPauses, Route};
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::replay::{ReplayBuffer, read_ahead};
 use crate::proxy::wire::sink::Trailers;
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
 /// The way of one request from its binding.
-pub(super) struct Attempts<'a> {
+pub(super) struct Dispatch<'a> {
     pub(super) service: &'a Service,
     pub(super) peer: &'a Peer,
     pub(super) binding: &'a Binding,
@@ -31,7 +31,7 @@ pub(super) struct Attempts<'a> {
 /// A response, and the leaf that led to it.
 type Answered<'a> = (&'a Route, Response);
 
-impl<'a> Attempts<'a> {
+impl<'a> Dispatch<'a> {
     /// Gets the response to a request, within the time of its service.
     pub(super) async fn run(
         &self,
@@ -98,7 +98,7 @@ impl<'a> Attempts<'a> {
         logical: &LogicalService,
     ) -> Result<Answered<'a>, Error> {
         let settings = &logical.settings;
-        let mut pauses = Backoff::new(settings.retry_backoff);
+        let mut pauses = RetryPauses::new(settings.retry_backoff);
         let body = std::mem::replace(&mut request.body, Body::Empty);
         let kept = (!body.is_done()).then(|| ReplayBuffer::new(body, settings.request_buffer));
         logical.budget.deposit(request.record.began());
@@ -158,13 +158,14 @@ impl<'a> Attempts<'a> {
         let mut grpc = response.head.find(b"grpc-status").and_then(grpc_code);
         if classifier.reads_trailers() && grpc.is_none() && !response.body.is_done() {
             let body = std::mem::replace(&mut response.body, Body::Empty);
-            let reading = pin!(read_ahead(body, settings.response_buffer, settings.classification_timeout));
+            let (limit, time) = (settings.response_buffer, settings.classification_timeout);
+            let reading = pin!(read_ahead(body, limit, time, trailing_code));
             let (body, read) = beside(&mut response.upload, reading).await.map_err(Error::RequestBody)?;
             response.body = body;
             match (read, route.to.as_ref().ok().and_then(|_| request.record.endpoint())) {
-                (Ok(true), _) => grpc = trailing_code(&response.body),
+                (Ok(Some(code)), _) => grpc = code,
                 // Larger, or slower: it is passed on as it is.
-                (Ok(false), _) | (Err(_), None) => return Ok(ResponseClass::Success),
+                (Ok(None), _) | (Err(_), None) => return Ok(ResponseClass::Success),
                 (Err(source), Some(address)) => {
                     let broken = Error::of_response_body(address, source);
                     let class = classifier.judge_error(method, &broken);
@@ -173,7 +174,7 @@ impl<'a> Attempts<'a> {
                 }
             }
         }
-        let class = classifier.judge(method, JudgedHead { status, grpc });
+        let class = classifier.judge(method, ResponseStatus { status, grpc });
         let is_told = class == ResponseClass::Failure
             && route.to.as_ref().is_ok_and(|client| client.trusts_retryable())
             && response.head.find(b"l5d-retryable").is_some_and(|value| value.eq_ignore_ascii_case(b"true"));
@@ -187,8 +188,8 @@ async fn discard(mut response: Response, limit: usize, timeout: Duration) {
     let body = std::mem::replace(&mut response.body, Body::Empty);
     let status = response.head.status();
     if !body.is_done() {
-        let reading = pin!(read_ahead(body, limit, timeout));
-        if !matches!(beside(&mut response.upload, reading).await, Ok((_, Ok(true)))) {
+        let reading = pin!(read_ahead(body, limit, timeout, |_| ()));
+        if !matches!(beside(&mut response.upload, reading).await, Ok((_, Ok(Some(()))))) {
             return response.discard_body();
         }
     }
@@ -200,9 +201,9 @@ fn grpc_code(value: &[u8]) -> Option<u32> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// Returns the code of gRPC in the trailers of a body that was read to its end.
-fn trailing_code(body: &Body) -> Option<u32> {
-    match body.trailers() {
+/// Returns the code of gRPC in trailers.
+fn trailing_code(trailers: Trailers<'_>) -> Option<u32> {
+    match trailers {
         Trailers::Fields(fields) => fields.get("grpc-status").and_then(|value| grpc_code(value.as_bytes())),
         Trailers::Lines(_) | Trailers::None => None,
     }
