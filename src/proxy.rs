@@ -24,7 +24,7 @@
 //! | identify | `identify.rs:identify` | the logical name |
 //! | bind | `proxy/bind.rs:bind` | concrete names, cached |
 //! | draw a leaf | `proxy/bind/binding.rs:draw` | a route, with its client |
-//! | pick an endpoint | `proxy/upstream/balancer.rs:pick` | the less loaded of two |
+//! | pick an endpoint | `proxy/upstream/balancer.rs:pick` | one that is alive, by weight and load |
 //! | attempt | `proxy/upstream/client.rs:attempt` | an attempt that reports its outcome once |
 //! | take a connection | `proxy/upstream/pool.rs:take` | one that waits in the pool |
 //! | | `proxy/upstream/http2_pool.rs:connection` | one with room for a stream |
@@ -48,7 +48,7 @@
 //! | 0 | `metrics` | The counters of a listener. |
 //! | 1 | `wire` | One connection and its bytes, for either side: transport, buffers, timers, bodies and framing of HTTP/1 and HTTP/2. |
 //! | 2 | `exchange` | A request and its response between the two sides, the attempt that carries them, and the record of the request. |
-//! | 3 | `upstream` | From a bound name to an answer: client and settings, endpoints, balancer, pools, connecting, the client halves of HTTP/1 and HTTP/2. |
+//! | 3 | `upstream` | From a bound name to an answer: client and settings, endpoints, balancer, failure accrual, pools, connecting, the client halves of HTTP/1 and HTTP/2. |
 //! | 4 | `bind` | From a name and its overrides to routes, cached. |
 //! | 5 | `serve` | The life of one request, from its head to that of its response. |
 //! | 6 | `downstream` | From a socket to requests: listening, protocol detection, the server halves of HTTP/1 and HTTP/2, access lines. |
@@ -77,8 +77,9 @@ pub use self::error::{Error, Exposure};
 pub use self::exchange::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
 pub use self::limits::{Http2Settings, Limits};
 pub use self::upstream::{
-    BackoffSettings, BudgetSettings, ClientSettings, DialGuard, EndpointRegistry, Route, ServiceSettings,
-    SettingsTable,
+    AccrualBackoff, AccrualPolicy, AccrualSettings, ApertureSettings, BackoffSettings, BalancerAlgorithm,
+    BalancerSettings, BudgetSettings, ClientHealth, ClientSettings, DialGuard, EndpointHealth,
+    EndpointRegistry, Route, ServiceSettings, SettingsTable,
 };
 pub use self::wire::WireProtocol;
 

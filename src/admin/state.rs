@@ -4,7 +4,7 @@ use super::response::{PageResponse, json, text};
 use super::{AdminState, RouterView};
 use crate::interpret::Namers;
 use crate::name::Dentry;
-use crate::proxy::EndpointRegistry;
+use crate::proxy::{EndpointHealth, EndpointRegistry};
 use hyper::StatusCode;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -78,13 +78,36 @@ pub(super) fn routers(routers: &[RouterView]) -> PageResponse {
     json(StatusCode::OK, &routers.iter().map(shown).collect::<Vec<_>>(), false)
 }
 
-/// Answers `/client_state.json`: the endpoints of each client.
+/// Answers `/client_state.json`: the endpoints of each client, and those among them that fail.
 pub(super) fn client_state(endpoint_registry: &EndpointRegistry) -> PageResponse {
     let mut clients = Map::new();
-    for (client, addresses) in endpoint_registry.endpoints() {
-        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        let state: Value = serde_json::json!({ "state": "bound", "addresses": addresses });
+    for (client, health) in endpoint_registry.health() {
+        let addresses: Vec<String> = health.endpoints.keys().map(ToString::to_string).collect();
+        if addresses.is_empty() {
+            continue;
+        }
+        let mut state = serde_json::json!({ "state": "bound", "addresses": addresses });
+        let failing: Map<String, Value> = health
+            .endpoints
+            .iter()
+            .filter_map(|(address, health)| Some((address.to_string(), failing_state(*health)?)))
+            .collect();
+        if !failing.is_empty() {
+            state["failing"] = failing.into();
+        }
         clients.insert(client.to_string(), state);
     }
     json(StatusCode::OK, &clients, false)
+}
+
+/// Returns the state of an endpoint whose last attempt has failed.
+fn failing_state(health: EndpointHealth) -> Option<Value> {
+    match health {
+        EndpointHealth::Alive { failures: 0 } => None,
+        EndpointHealth::Alive { failures } => {
+            Some(serde_json::json!({ "state": "alive", "failures": failures }))
+        }
+        EndpointHealth::Shut => Some(serde_json::json!({ "state": "shut" })),
+        EndpointHealth::Probing => Some(serde_json::json!({ "state": "probing" })),
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::name::Path;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -57,6 +58,9 @@ pub struct Endpoint {
     pub hint: Option<Hint>,
     /// Whether it is about to go away; it is then used only when no other endpoint is left.
     pub terminating: bool,
+    /// A digest of what has the address, such as the identity of a pod, when the source says so: what is known of the
+    /// endpoint does not hold for another one that gets its address.
+    pub instance: Option<NonZeroU64>,
 }
 
 /// The protocol an endpoint speaks.
@@ -89,7 +93,7 @@ impl std::ops::Deref for EndpointSet {
 impl Endpoint {
     /// Makes an endpoint at `address`, with weight 1.0 and nothing else known.
     pub const fn at(address: SocketAddr) -> Self {
-        Self { address, weight: 1.0, node: None, zone: None, hint: None, terminating: false }
+        Self { address, weight: 1.0, node: None, zone: None, hint: None, terminating: false, instance: None }
     }
 
     /// Returns the endpoints that take requests: all that are not about to go away, or all of them when every one is.

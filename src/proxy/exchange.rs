@@ -9,7 +9,7 @@ mod repeat;
 mod wait_queue;
 
 pub(crate) use self::attempt::{
-    Attempt, Carrier, PendingAttempt, StreamSlot, UpstreamEndpoint, UpstreamStream,
+    Attempt, AttemptReport, Carrier, PendingAttempt, Standing, StreamSlot, UpstreamEndpoint, UpstreamStream,
 };
 pub use self::classifier::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
 pub(crate) use self::classifier::{ResponseClass, ResponseStatus};

@@ -203,7 +203,11 @@ async fn names_and_endpoints_are_shown() {
             app.json("/client_state.json").await,
             json!({
                 "/#/io.l5d.fs/web": { "state": "bound", "addresses": addresses },
-                "/$/inet/127.0.0.1/1": { "state": "bound", "addresses": ["127.0.0.1:1"] },
+                "/$/inet/127.0.0.1/1": {
+                    "state": "bound",
+                    "addresses": ["127.0.0.1:1"],
+                    "failing": { "127.0.0.1:1": { "state": "alive", "failures": 1 } },
+                },
             })
         );
         let all = json!(["/#/io.l5d.fs/api", "/#/io.l5d.fs/web", "/$/inet/127.0.0.1/1"]);

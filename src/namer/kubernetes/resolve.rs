@@ -33,6 +33,7 @@ pub(super) fn resolve<'a>(
         node: backend.node.clone(),
         zone: backend.zone.clone(),
         hint,
+        instance: backend.instance,
         terminating: backend.condition == Condition::Ending,
         ..Endpoint::at(address)
     });

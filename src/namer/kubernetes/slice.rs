@@ -8,7 +8,9 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::hash::Hasher as _;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// Endpoints with their ports: an EndpointSlice, or a subset of Endpoints.
@@ -42,6 +44,9 @@ pub(super) struct SliceBackend {
     pub(super) zone: Option<Arc<str>>,
     /// The name of the pod, if the endpoint is one.
     pub(super) pod: Option<Box<str>>,
+    /// A digest of the identity of what the endpoint is: a pod may get the address of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) instance: Option<NonZeroU64>,
 }
 
 /// The readiness of an endpoint, best first.
@@ -86,9 +91,11 @@ impl WatchedObject for Slice {
         let ports = slice.ports.unwrap_or_default().into_iter().filter_map(port).collect();
         let (mut backends, mut waiting) = (Vec::new(), Vec::new());
         for mut endpoint in slice.endpoints {
-            let pod = endpoint.target_ref.take().and_then(pod);
+            let target = endpoint.target_ref.take();
+            let instance = target.as_ref().and_then(instance);
+            let pod = target.and_then(pod);
             match backend(endpoint) {
-                Some(backend) => backends.push(SliceBackend { pod, ..backend }),
+                Some(backend) => backends.push(SliceBackend { pod, instance, ..backend }),
                 None => waiting.extend(pod),
             }
         }
@@ -114,7 +121,7 @@ fn has_new_pod<'a>(mut pods: impl Iterator<Item = &'a str>, old: impl Iterator<I
     pods.any(|pod| !old.contains(pod))
 }
 
-/// Keeps an endpoint without the name of its pod, if it can take a request.
+/// Keeps an endpoint without its pod, if it can take a request.
 fn backend(endpoint: discovery::Endpoint) -> Option<SliceBackend> {
     let conditions = endpoint.conditions.unwrap_or_default();
     // An unknown condition counts as ready, and a ready endpoint serves.
@@ -133,7 +140,16 @@ fn backend(endpoint: discovery::Endpoint) -> Option<SliceBackend> {
         node: endpoint.node_name.map(intern),
         zone: endpoint.zone.map(intern),
         pod: None,
+        instance: None,
     })
+}
+
+/// Returns a digest of the identity of what an endpoint is. Snapshots hold it, so it is the same in every version.
+fn instance(target: &core::ObjectReference) -> Option<NonZeroU64> {
+    let identity = target.uid.as_ref().or(target.name.as_ref())?;
+    let mut hasher = fnv::FnvHasher::default();
+    hasher.write(identity.as_bytes());
+    NonZeroU64::new(hasher.finish())
 }
 
 /// Returns the name of the pod that an endpoint is.
@@ -154,6 +170,7 @@ impl WatchedObject for Subsets {
                 condition: Condition::Ready,
                 node: address.node_name.map(intern),
                 zone: None,
+                instance: address.target_ref.as_ref().and_then(instance),
                 pod: address.target_ref.and_then(pod),
             })
         };

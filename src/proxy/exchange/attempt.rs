@@ -6,20 +6,60 @@ use crate::proxy::wire::http2::SharedSendStream;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use tokio::time::Instant;
 
 /// An endpoint, as the attempts at it see it.
 pub(crate) trait UpstreamEndpoint {
-    /// Takes the outcome of one attempt, when it ends.
-    fn report(&self, outcome: Outcome);
+    /// Takes the time from the begin of an attempt to the head of its response.
+    fn note_latency(&self, began: Instant);
+
+    /// Takes the time from the begin of an attempt to its end without a response: its latency would have been longer.
+    fn note_least_latency(&self, began: Instant);
+
+    /// Takes the end of one attempt.
+    fn report(&self, report: AttemptReport);
 
     /// Keeps a connection over HTTP/1 for another request.
     fn keep(&self, connection: Rc<Connection>);
 }
 
-/// One request under way to an endpoint. Its drop reports its outcome, once.
+/// The standing of an endpoint with failure accrual when an attempt at it begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It takes requests.
+    #[default]
+    Alive,
+    /// It was shut, and this attempt alone finds out whether it answers again.
+    Probed,
+    /// It is shut, and is tried because no other endpoint is better.
+    Shut,
+}
+
+/// The end of one attempt, as its endpoint is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AttemptReport {
+    pub(crate) outcome: Outcome,
+    pub(crate) standing: Standing,
+    /// The class of the response; `None` when nobody classified it.
+    pub(crate) is_success: Option<bool>,
+}
+
+impl AttemptReport {
+    /// Returns whether the attempt was a success. `None` when it says nothing about the endpoint: the caller gave up, or
+    /// the request was not sent.
+    pub(crate) fn verdict(self) -> Option<bool> {
+        match self.outcome {
+            Outcome::Refused | Outcome::Reset | Outcome::TimedOut => Some(false),
+            Outcome::Answered(status) => Some(self.is_success.unwrap_or(status < 500)),
+            Outcome::Abandoned | Outcome::NotSent => self.is_success,
+        }
+    }
+}
+
+/// One request under way to an endpoint. Its drop reports its end, once.
 pub(crate) struct Attempt {
     endpoint: Rc<dyn UpstreamEndpoint>,
-    outcome: Outcome,
+    report: AttemptReport,
 }
 
 /// An attempt that has no response yet. One that is dropped after its request's time has timed out: the work that is cut
@@ -29,32 +69,57 @@ pub(crate) struct PendingAttempt {
     /// `None` once it has ended.
     attempt: Option<Attempt>,
     time_limit: Option<TimeLimit>,
+    /// The time of its begin, if the endpoint wants to know its latency.
+    began: Option<Instant>,
 }
 
 impl PendingAttempt {
     /// Begins an attempt, which the endpoint has counted, for a request with this limit.
     pub(crate) fn new(endpoint: Rc<dyn UpstreamEndpoint>, time_limit: Option<TimeLimit>) -> Self {
-        Self { attempt: Some(Attempt { endpoint, outcome: Outcome::default() }), time_limit }
+        let attempt = Attempt { endpoint, report: AttemptReport::default() };
+        Self { attempt: Some(attempt), time_limit, began: None }
+    }
+
+    /// Sets the standing that the endpoint has now.
+    pub(crate) fn at(mut self, standing: Standing) -> Self {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.report.standing = standing;
+        }
+        self
+    }
+
+    /// Has the endpoint told the latency, which is measured from this time.
+    pub(crate) fn measured(mut self, began: Option<Instant>) -> Self {
+        self.began = began;
+        self
     }
 
     /// Ends the wait for the response, with which the attempt goes on.
     pub(crate) fn answered(mut self) -> Option<Attempt> {
-        self.attempt.take()
+        let attempt = self.attempt.take();
+        if let (Some(attempt), Some(began)) = (&attempt, self.began) {
+            attempt.endpoint.note_latency(began);
+        }
+        attempt
     }
 
     /// Ends an attempt that has failed.
     pub(crate) fn fail(mut self, outcome: Outcome) {
-        if let Some(mut attempt) = self.attempt.take() {
+        if let Some(attempt) = &mut self.attempt {
             attempt.end(outcome);
         }
+        // It did not end because of its time.
+        self.time_limit = None;
     }
 }
 
 impl Drop for PendingAttempt {
     fn drop(&mut self) {
-        if let Some(attempt) = &mut self.attempt
-            && self.time_limit.is_some_and(TimeLimit::is_over)
-        {
+        let Some(attempt) = &mut self.attempt else { return };
+        if let Some(began) = self.began {
+            attempt.endpoint.note_least_latency(began);
+        }
+        if self.time_limit.is_some_and(TimeLimit::is_over) {
             attempt.end(Outcome::TimedOut);
         }
     }
@@ -63,19 +128,25 @@ impl Drop for PendingAttempt {
 impl Attempt {
     /// Notes the outcome, which is [`Outcome::Abandoned`] until then.
     pub(crate) fn end(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+        self.report.outcome = outcome;
+    }
+
+    /// Notes the class of the response. Without one, a status of 5xx is a failure.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the classifiers of services are still to come"))]
+    pub(crate) fn classify(&mut self, is_success: bool) {
+        self.report.is_success = Some(is_success);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.endpoint.report(self.outcome);
+        self.endpoint.report(self.report);
     }
 }
 
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt").field("outcome", &self.outcome).finish_non_exhaustive()
+        f.debug_struct("Attempt").field("report", &self.report).finish_non_exhaustive()
     }
 }
 
@@ -161,11 +232,25 @@ mod tests {
 
     /// An endpoint that writes down what is reported to it.
     #[derive(Default)]
-    struct Reports(RefCell<Vec<Outcome>>);
+    struct Reports {
+        outcomes: RefCell<Vec<Outcome>>,
+        verdicts: RefCell<Vec<Option<bool>>>,
+        /// Each with whether a response came.
+        latencies: RefCell<Vec<(bool, Duration)>>,
+    }
 
     impl UpstreamEndpoint for Reports {
-        fn report(&self, outcome: Outcome) {
-            self.0.borrow_mut().push(outcome);
+        fn note_latency(&self, began: Instant) {
+            self.latencies.borrow_mut().push((true, began.elapsed()));
+        }
+
+        fn note_least_latency(&self, began: Instant) {
+            self.latencies.borrow_mut().push((false, began.elapsed()));
+        }
+
+        fn report(&self, report: AttemptReport) {
+            self.outcomes.borrow_mut().push(report.outcome);
+            self.verdicts.borrow_mut().push(report.verdict());
         }
 
         fn keep(&self, _: Rc<Connection>) {}
@@ -177,14 +262,14 @@ mod tests {
         let begin = || PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
         let mut answered = begin().answered().expect("it goes on with its response");
         answered.end(Outcome::Answered(200));
-        assert_eq!(*endpoint.0.borrow(), [], "nothing is reported before the end");
+        assert_eq!(*endpoint.outcomes.borrow(), [], "nothing is reported before the end");
         drop(answered);
         begin().fail(Outcome::Refused);
         // Dropped without a word, as with the task of a caller that goes away: before a response, and behind it.
         drop(begin());
         drop(begin().answered());
         assert_eq!(
-            *endpoint.0.borrow(),
+            *endpoint.outcomes.borrow(),
             [Outcome::Answered(200), Outcome::Refused, Outcome::Abandoned, Outcome::Abandoned]
         );
     }
@@ -200,6 +285,61 @@ mod tests {
         drop(late);
         // The time is that until the response: behind it, the caller has gone away.
         drop(begun);
-        assert_eq!(*endpoint.0.borrow(), [Outcome::Abandoned, Outcome::TimedOut, Outcome::Abandoned]);
+        assert_eq!(*endpoint.outcomes.borrow(), [Outcome::Abandoned, Outcome::TimedOut, Outcome::Abandoned]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_latency_is_that_of_the_head_or_at_least_that_of_the_end() {
+        let endpoint = Rc::new(Reports::default());
+        let begin = || {
+            let pending = PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
+            pending.measured(Some(Instant::now()))
+        };
+        let (answered, failed, given_up) = (begin(), begin(), begin());
+        tokio::time::advance(Duration::from_millis(5)).await;
+        let attempt = answered.answered();
+        tokio::time::advance(Duration::from_millis(5)).await;
+        drop(attempt);
+        failed.fail(Outcome::Reset);
+        drop(given_up);
+        let millis = Duration::from_millis;
+        assert_eq!(
+            *endpoint.latencies.borrow(),
+            [(true, millis(5)), (false, millis(10)), (false, millis(10))]
+        );
+    }
+
+    #[test]
+    fn the_class_of_a_response_goes_before_its_status() {
+        let endpoint = Rc::new(Reports::default());
+        for (status, is_success) in [(200, false), (503, true)] {
+            let pending = PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
+            let mut attempt = pending.answered().expect("it goes on with its response");
+            attempt.classify(is_success);
+            attempt.end(Outcome::Answered(status));
+        }
+        assert_eq!(*endpoint.verdicts.borrow(), [Some(false), Some(true)]);
+    }
+
+    #[test]
+    fn what_an_attempt_says_about_its_endpoint() {
+        let report = |outcome, is_success| AttemptReport { outcome, is_success, ..AttemptReport::default() };
+        for (outcome, is_success, verdict) in [
+            (Outcome::Answered(200), None, Some(true)),
+            (Outcome::Answered(404), None, Some(true)),
+            (Outcome::Answered(503), None, Some(false)),
+            (Outcome::Answered(503), Some(true), Some(true)),
+            (Outcome::Answered(200), Some(false), Some(false)),
+            (Outcome::Refused, None, Some(false)),
+            // A response that breaks off is none, whatever its head was.
+            (Outcome::Reset, Some(true), Some(false)),
+            (Outcome::TimedOut, None, Some(false)),
+            // A caller that goes away says nothing; a response that it does not wait for does.
+            (Outcome::Abandoned, None, None),
+            (Outcome::Abandoned, Some(false), Some(false)),
+            (Outcome::NotSent, None, None),
+        ] {
+            assert_eq!(report(outcome, is_success).verdict(), verdict, "{outcome:?}, {is_success:?}");
+        }
     }
 }

@@ -36,6 +36,11 @@ impl RetryPauses {
         Self { settings, last: None }
     }
 
+    /// Goes on after a pause, if there was one.
+    pub(crate) fn after(settings: BackoffSettings, last: Option<Duration>) -> Self {
+        Self { settings, last }
+    }
+
     /// Returns the next pause.
     pub(crate) fn next_pause(&mut self) -> Duration {
         let pause = match self.settings {

@@ -1,25 +1,50 @@
-//! Picks an endpoint by weight, and by load: the less loaded of two.
+//! Picks an endpoint: by weight, by failure accrual, and by the algorithm of the client.
 //!
 //! Endpoints of one weight form a class. A class is drawn by its weight times the number of its endpoints, as Finagle's
-//! weighted balancers do. Inside the class, the less loaded of two random endpoints is picked ("power of two choices").
+//! weighted balancers do. Inside the class, the algorithm picks an endpoint that failure accrual has not shut. When there
+//! is none, another class has the request; when all are shut, one is used anyway.
 
+mod aperture;
+mod choice;
+mod ewma;
+mod heap;
+mod p2c;
+mod round_robin;
+mod settings;
+
+pub(crate) use self::choice::PickedEndpoint;
+pub use self::settings::{ApertureSettings, BalancerAlgorithm, BalancerSettings};
+
+use self::aperture::Aperture;
+use self::choice::{Choice, PickTime, from_random};
+use self::round_robin::RoundRobin;
 use super::endpoint::WorkerEndpoint;
+use super::registry::{EndpointKey, EndpointStates, SharedClient};
+use super::settings::ClientSettings;
 use crate::interpret::{Endpoint, EndpointSet};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+
+/// How many endpoints that their namer no longer has are kept, with `enable_probation`: more of them are dropped at once.
+const MOST_ON_PROBATION: usize = 1000;
 
 /// The endpoints of one client on one worker, grouped by weight.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Balancer {
+    client: Arc<SharedClient>,
+    settings: BalancerSettings,
     classes: Vec<Class>,
 }
 
-/// The endpoints of one weight.
-#[derive(Debug)]
+/// The endpoints of one weight, with what the algorithms remember of them.
+#[derive(Debug, Default)]
 struct Class {
     weight: f64,
     endpoints: Vec<Rc<WorkerEndpoint>>,
+    aperture: Aperture,
+    round_robin: RoundRobin,
 }
 
 impl Class {
@@ -29,55 +54,179 @@ impl Class {
         self.weight * self.endpoints.len() as f64
     }
 
-    /// Returns the less loaded of two random endpoints, or the least loaded of those that are not in `tried`.
-    fn less_loaded_of_two(&self, tried: &[SocketAddr]) -> Option<&Rc<WorkerEndpoint>> {
-        let untried = |endpoint: &&Rc<WorkerEndpoint>| !tried.contains(&endpoint.address());
-        if !tried.is_empty() {
-            return self.endpoints.iter().filter(untried).min_by_key(|endpoint| endpoint.in_flight());
-        }
-        let count = self.endpoints.len();
-        let first = fastrand::usize(..count);
-        if count == 1 {
-            return self.endpoints.first();
-        }
-        let second = (first + fastrand::usize(1..count)) % count;
-        let (first, second) = (self.endpoints.get(first)?, self.endpoints.get(second)?);
-        Some(if second.in_flight() < first.in_flight() { second } else { first })
+    /// Picks an endpoint that can be used.
+    fn pick(&self, algorithm: &BalancerAlgorithm, time: &PickTime) -> Option<Choice<'_>> {
+        let all = &*self.endpoints;
+        let picked = match algorithm {
+            BalancerAlgorithm::P2c { max_effort } => {
+                p2c::pick(all, *max_effort, time, WorkerEndpoint::in_flight)
+            }
+            BalancerAlgorithm::Ewma { max_effort, decay } => ewma::pick(all, *max_effort, *decay, time),
+            BalancerAlgorithm::Aperture(settings) => self.aperture.pick(all, settings, time),
+            BalancerAlgorithm::Heap => heap::pick(all, time),
+            BalancerAlgorithm::RoundRobin { max_effort } => self.round_robin.pick(all, *max_effort, time),
+        };
+        picked.or_else(|| Choice::first_usable(from_random(all), time))
+    }
+
+    /// Picks the less loaded of two endpoints, whatever their health.
+    fn pick_any(&self) -> Option<Choice<'_>> {
+        let (first, second) = p2c::draw(&self.endpoints)?;
+        Some(Choice::shut(if second.in_flight() < first.in_flight() { second } else { first }))
+    }
+
+    /// Picks the least loaded endpoint that is not in `tried`; one that is alive, if there is one.
+    fn pick_untried(&self, tried: &[SocketAddr]) -> Option<Choice<'_>> {
+        let untried = self.endpoints.iter().filter(|endpoint| !tried.contains(&endpoint.address()));
+        untried.min_by_key(|endpoint| (!endpoint.is_alive(), endpoint.in_flight())).map(Choice::shut)
     }
 }
 
 impl Balancer {
-    /// Replaces the set of endpoints. Those in both sets keep their connections and their load; `make` makes the new
-    /// ones.
-    pub(crate) fn update(&mut self, set: &EndpointSet, make: impl Fn(&Endpoint) -> WorkerEndpoint) {
-        let old: HashMap<_, _> = std::mem::take(&mut self.classes)
-            .into_iter()
-            .flat_map(|class| class.endpoints)
-            .map(|endpoint| ((endpoint.address(), endpoint.hint()), endpoint))
+    /// Makes the balancer of a client, without endpoints.
+    pub(crate) fn new(client: Arc<SharedClient>, settings: &ClientSettings) -> Self {
+        Self { client, settings: settings.balancer, classes: Vec::new() }
+    }
+
+    /// Replaces the settings of the balancer and of its endpoints.
+    pub(crate) fn configure(&mut self, settings: &Rc<ClientSettings>) {
+        self.settings = settings.balancer;
+        self.endpoints().for_each(|endpoint| endpoint.configure(settings));
+        if !self.settings.enable_probation {
+            self.retire(|endpoint| endpoint.is_on_probation());
+        }
+        self.arrange();
+    }
+
+    /// Replaces the set of endpoints. Those in both sets keep their connections and their load.
+    pub(crate) fn update(&mut self, set: &EndpointSet, settings: &Rc<ClientSettings>) {
+        let mut classes = std::mem::take(&mut self.classes);
+        let old: HashMap<_, _> = classes
+            .iter_mut()
+            .flat_map(|class| std::mem::take(&mut class.endpoints).into_iter().map(|one| (class.weight, one)))
+            .map(|(weight, endpoint)| ((endpoint.key(), endpoint.hint()), (weight, endpoint)))
             .collect();
+        self.classes = classes;
+        let client = Arc::clone(&self.client);
+        let mut states = client.states();
+        let mut present = HashSet::new();
         for endpoint in Endpoint::preferred(set) {
-            let existing = old.get(&(endpoint.address, endpoint.hint)).cloned();
-            let worker_endpoint = existing.unwrap_or_else(|| Rc::new(make(endpoint)));
-            match self.classes.iter_mut().find(|class| class.weight.to_bits() == endpoint.weight.to_bits()) {
-                Some(class) => class.endpoints.push(worker_endpoint),
-                None => {
-                    self.classes.push(Class { weight: endpoint.weight, endpoints: vec![worker_endpoint] });
-                }
+            let key = EndpointKey::of(endpoint);
+            present.insert(key);
+            let state = states.state(key);
+            let existing = old.get(&(key, endpoint.hint)).map(|(_, existing)| existing);
+            // Another worker has seen the endpoint go and come back: it is new.
+            let existing = existing.filter(|existing| Arc::ptr_eq(existing.state(), &state)).cloned();
+            let worker_endpoint = existing
+                .unwrap_or_else(|| Rc::new(WorkerEndpoint::new(endpoint, state, Rc::clone(settings))));
+            worker_endpoint.set_on_probation(false);
+            self.class(endpoint.weight).push(worker_endpoint);
+        }
+        let gone = old.into_values().filter(|(_, endpoint)| !present.contains(&endpoint.key()));
+        self.dismiss(gone, set, &mut states);
+        self.classes.retain(|class| !class.endpoints.is_empty());
+        self.arrange();
+    }
+
+    /// Drops endpoints that have left the set, or keeps them on probation.
+    ///
+    /// One is kept as long as it answers, if the set does not say that it ends, and nothing else has its address.
+    fn dismiss(
+        &mut self,
+        gone: impl Iterator<Item = (f64, Rc<WorkerEndpoint>)>,
+        set: &EndpointSet,
+        states: &mut EndpointStates<'_>,
+    ) {
+        let keeps = self.settings.enable_probation;
+        let addresses: HashSet<_> =
+            if keeps { set.iter().map(|endpoint| endpoint.address).collect() } else { HashSet::new() };
+        let mut kept = 0;
+        for (weight, endpoint) in gone {
+            let is_kept = keeps
+                && kept < MOST_ON_PROBATION
+                && endpoint.state().accrual().is_well()
+                && !addresses.contains(&endpoint.address());
+            if is_kept {
+                kept += 1;
+                endpoint.set_on_probation(true);
+                self.class(weight).push(endpoint);
+            } else {
+                states.forget(endpoint.key(), endpoint.state());
             }
         }
     }
 
+    /// Returns the endpoints of a weight.
+    fn class(&mut self, weight: f64) -> &mut Vec<Rc<WorkerEndpoint>> {
+        let found = self.classes.iter().position(|class| class.weight.to_bits() == weight.to_bits());
+        let at = found.unwrap_or_else(|| {
+            self.classes.push(Class { weight, ..Class::default() });
+            self.classes.len() - 1
+        });
+        &mut self.classes[at].endpoints
+    }
+
+    /// Puts the endpoints into the order that the algorithm wants.
+    fn arrange(&mut self) {
+        if let BalancerAlgorithm::Aperture(_) = self.settings.algorithm {
+            for class in &mut self.classes {
+                class.endpoints.sort_by_cached_key(|endpoint| self.client.place(endpoint.address()));
+            }
+        }
+    }
+
+    /// Drops endpoints that their namer no longer has.
+    fn retire(&mut self, is_retired: impl Fn(&WorkerEndpoint) -> bool) {
+        let client = Arc::clone(&self.client);
+        let mut states = client.states();
+        for class in &mut self.classes {
+            for endpoint in class.endpoints.extract_if(.., |endpoint| is_retired(endpoint)) {
+                states.forget(endpoint.key(), endpoint.state());
+            }
+        }
+        self.classes.retain(|class| !class.endpoints.is_empty());
+    }
+
     /// Draws an endpoint that is not in `tried`; None when there is no other.
-    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<Rc<WorkerEndpoint>> {
+    pub(crate) fn pick(&mut self, tried: &[SocketAddr]) -> Option<PickedEndpoint> {
+        loop {
+            let picked = PickedEndpoint::from(self.choose(tried)?);
+            if !picked.is_on_probation() || picked.state().accrual().is_well() {
+                return Some(picked);
+            }
+            // An attempt at it has failed since its namer dropped it.
+            self.retire(|endpoint| endpoint.is_on_probation() && !endpoint.state().accrual().is_well());
+        }
+    }
+
+    /// Chooses an endpoint that is not in `tried`.
+    fn choose(&self, tried: &[SocketAddr]) -> Option<Choice<'_>> {
+        let drawn = self.draw();
+        if !tried.is_empty() {
+            let any = || self.classes.iter().find_map(|class| class.pick_untried(tried));
+            return drawn.and_then(|class| class.pick_untried(tried)).or_else(any);
+        }
+        let time = PickTime::default();
+        let algorithm = &self.settings.algorithm;
+        // When all weights are zero, any class will do.
+        let class = drawn.or_else(|| self.classes.first())?;
+        class.pick(algorithm, &time).or_else(|| {
+            let others = self.classes.iter().filter(|other| other.weight > 0.0);
+            others.filter_map(|other| other.pick(algorithm, &time)).next().or_else(|| class.pick_any())
+        })
+    }
+
+    /// Draws a class by its share; `None` when no class has one.
+    fn draw(&self) -> Option<&Class> {
+        if let [class] = &*self.classes {
+            return Some(class);
+        }
         let total: f64 = self.classes.iter().map(Class::share).sum();
-        let mut draw = if self.classes.len() > 1 { fastrand::f64() * total } else { 0.0 };
-        let drawn = self.classes.iter().find(|class| {
+        let mut draw = fastrand::f64() * total;
+        self.classes.iter().find(|class| {
             draw -= class.share();
             draw < 0.0
-        });
-        // When all weights are zero, or every endpoint of the class was tried, any class will do.
-        let any = || self.classes.iter().find_map(|class| class.less_loaded_of_two(tried));
-        drawn.and_then(|class| class.less_loaded_of_two(tried)).or_else(any).cloned()
+        })
     }
 
     /// Returns every endpoint.
@@ -87,125 +236,6 @@ impl Balancer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::HeadLimits;
-    use crate::name::Path;
-    use crate::proxy::upstream::endpoint::EndpointRegistry;
-    use crate::proxy::upstream::settings::ClientSettings;
-    use crate::proxy::wire::WireProtocol;
-    use std::collections::{BTreeMap, BTreeSet};
-
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
-    }
-
-    /// Replaces the set as a client with an empty id does.
-    fn update(balancer: &mut Balancer, set: &EndpointSet, registry: &EndpointRegistry) {
-        let heads = HeadLimits { line: 1000, fields_bytes: 1000, fields: 10 };
-        let settings = Rc::new(ClientSettings::new(WireProtocol::Http1, heads));
-        balancer.update(set, |endpoint| {
-            let state = registry.state(&Path::empty(), endpoint.address);
-            WorkerEndpoint::new(endpoint, state, Rc::clone(&settings))
-        });
-    }
-
-    fn balancer(weights: &[f64]) -> Balancer {
-        let endpoints = weights
-            .iter()
-            .zip(1..)
-            .map(|(weight, port)| Endpoint { weight: *weight, ..Endpoint::at(address(port)) });
-        let mut balancer = Balancer::default();
-        update(&mut balancer, &EndpointSet::new(endpoints.collect()), &EndpointRegistry::default());
-        balancer
-    }
-
-    fn picks(balancer: &Balancer, draws: usize) -> HashMap<u16, usize> {
-        let mut picks = HashMap::new();
-        for _ in 0..draws {
-            *picks.entry(balancer.pick(&[]).unwrap().address().port()).or_default() += 1;
-        }
-        picks
-    }
-
-    #[test]
-    fn an_empty_set_has_no_pick() {
-        assert!(balancer(&[]).pick(&[]).is_none());
-    }
-
-    #[test]
-    fn terminating_endpoints_are_drawn_when_no_other_is_left() {
-        let set = |terminating: [bool; 2]| {
-            let endpoints = terminating
-                .into_iter()
-                .zip(1..)
-                .map(|(terminating, port)| Endpoint { terminating, ..Endpoint::at(address(port)) });
-            EndpointSet::new(endpoints.collect())
-        };
-        let mut balancer = Balancer::default();
-        for (terminating, ports) in
-            [([false, false], vec![1, 2]), ([true, false], vec![2]), ([true, true], vec![1, 2])]
-        {
-            update(&mut balancer, &set(terminating), &EndpointRegistry::default());
-            let mut drawn: Vec<_> = picks(&balancer, 100).into_keys().collect();
-            drawn.sort_unstable();
-            assert_eq!(drawn, ports);
-        }
-    }
-
-    #[test]
-    fn the_less_loaded_of_two_wins() {
-        let balancer = balancer(&[1.0, 1.0]);
-        let busy = balancer.endpoints().next().unwrap().begin(None);
-        assert_eq!(picks(&balancer, 50), HashMap::from([(2, 50)]), "two of two are compared each time");
-        drop(busy);
-        assert_eq!(picks(&balancer, 400).len(), 2, "both serve again");
-    }
-
-    #[test]
-    fn classes_share_by_weight() {
-        fastrand::seed(7);
-        let picks = picks(&balancer(&[1.0, 1.0, 2.0]), 10_000);
-        assert!((4_700..5_300).contains(&picks[&3]), "half of the traffic: {picks:?}");
-        assert_eq!(picks.len(), 3);
-    }
-
-    #[test]
-    fn weight_zero_gets_nothing_unless_all_are_zero() {
-        assert_eq!(picks(&balancer(&[0.0, 1.0]), 200), HashMap::from([(2, 200)]));
-        assert_eq!(picks(&balancer(&[0.0, 0.0]), 200).len(), 2);
-    }
-
-    #[test]
-    fn tried_endpoints_are_not_drawn_again() {
-        let balancer = balancer(&[1.0, 5.0]);
-        assert_eq!(balancer.pick(&[address(2)]).unwrap().address(), address(1));
-        assert!(balancer.pick(&[address(1), address(2)]).is_none());
-    }
-
-    #[test]
-    fn endpoints_that_stay_keep_their_load_and_workers_share_it() {
-        let endpoint_registry = EndpointRegistry::default();
-        let (one, both) = (
-            EndpointSet::new(vec![Endpoint::at(address(1))]),
-            EndpointSet::new(vec![Endpoint::at(address(2)), Endpoint::at(address(1))]),
-        );
-        let (mut here, mut there) = (Balancer::default(), Balancer::default());
-        update(&mut here, &one, &endpoint_registry);
-        update(&mut there, &one, &endpoint_registry);
-        let _load = here.pick(&[]).unwrap().begin(None);
-        assert_eq!(there.endpoints().next().unwrap().in_flight(), 1, "seen by the other worker");
-        update(&mut here, &both, &endpoint_registry);
-        assert_eq!(picks(&here, 20), HashMap::from([(2, 20)]));
-        assert_eq!(
-            endpoint_registry.endpoints(),
-            BTreeMap::from([(Path::empty(), BTreeSet::from([address(1), address(2)]))])
-        );
-        drop((here, there));
-        assert_eq!(
-            endpoint_registry.endpoints().get(&Path::empty()).map(BTreeSet::len),
-            Some(1),
-            "one request is under way"
-        );
-    }
-}
+mod simulation;
+#[cfg(test)]
+mod tests;

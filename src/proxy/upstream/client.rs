@@ -1,10 +1,11 @@
 //! A client: the endpoints of one bound id, and the attempts to send a request to one of them.
 
-use super::balancer::Balancer;
+use super::balancer::{Balancer, PickedEndpoint};
 use super::connect::connect;
-use super::endpoint::{BudgetOwner, EndpointRegistry, WorkerEndpoint};
+use super::endpoint::WorkerEndpoint;
 use super::http1::Http1Exchange;
 use super::http2;
+use super::registry::{BudgetOwner, EndpointRegistry};
 use super::retry_budget::RetryBudget;
 use super::settings::ClientSettings;
 use crate::context::OverrideLimits;
@@ -49,6 +50,14 @@ struct ClientState {
     budget: Arc<RetryBudget>,
 }
 
+impl ClientState {
+    /// Gives the balancer the present set of endpoints.
+    fn update_endpoints(&mut self) {
+        let set = self.endpoints.borrow_and_update().clone();
+        self.balancer.update(&set, &self.settings);
+    }
+}
+
 /// The pools of a worker from which a request takes its buffers and heads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ObjectPools {
@@ -63,16 +72,14 @@ impl Client {
         settings: Rc<ClientSettings>,
         registry: &Arc<EndpointRegistry>,
     ) -> Self {
-        let state = ClientState {
+        let mut state = ClientState {
             endpoints: bound.endpoints.clone(),
-            balancer: Balancer::default(),
+            balancer: Balancer::new(registry.client(bound.id), &settings),
             budget: registry.budget(BudgetOwner::Client, bound.id, settings.requeue_budget),
             settings,
         };
-        let client =
-            Self { id: bound.id.clone(), registry: Arc::clone(registry), state: RefCell::new(state) };
-        client.update_endpoints(&mut client.state.borrow_mut());
-        client
+        state.update_endpoints();
+        Self { id: bound.id.clone(), registry: Arc::clone(registry), state: RefCell::new(state) }
     }
 
     /// Returns the settings that hold for its next request.
@@ -106,34 +113,24 @@ impl Client {
         let state = &mut *self.state.borrow_mut();
         if !state.endpoints.same_channel(endpoints) {
             state.endpoints = endpoints.clone();
-            self.update_endpoints(state);
+            state.update_endpoints();
         }
     }
 
     /// Replaces the settings for the next requests. Open connections stay.
     pub(crate) fn configure(&self, settings: Rc<ClientSettings>) {
         let state = &mut *self.state.borrow_mut();
-        state.balancer.endpoints().for_each(|endpoint| endpoint.configure(&settings));
+        state.balancer.configure(&settings);
         state.budget = self.registry.budget(BudgetOwner::Client, &self.id, settings.requeue_budget);
         state.settings = settings;
     }
 
-    /// Gives the balancer the present set of endpoints.
-    fn update_endpoints(&self, state: &mut ClientState) {
-        let ClientState { endpoints, balancer, settings, .. } = state;
-        let set = endpoints.borrow_and_update().clone();
-        balancer.update(&set, |endpoint| {
-            let shared = self.registry.state(&self.id, endpoint.address);
-            WorkerEndpoint::new(endpoint, shared, Rc::clone(settings))
-        });
-    }
-
-    /// Draws an endpoint of the present set that is not in `tried`.
-    fn pick(&self, tried: &[SocketAddr]) -> Option<Rc<WorkerEndpoint>> {
+    /// Picks an endpoint of the present set that is not in `tried`.
+    fn pick(&self, tried: &[SocketAddr]) -> Option<PickedEndpoint> {
         let state = &mut *self.state.borrow_mut();
         // One atomic load while nothing changes. An error means that the set will not change any more.
         if state.endpoints.has_changed().unwrap_or(false) {
-            self.update_endpoints(state);
+            state.update_endpoints();
         }
         state.balancer.pick(tried)
     }
@@ -202,7 +199,7 @@ struct Attempts<'a> {
 
 impl Attempts<'_> {
     /// Sends a request to one endpoint. The attempt goes with the response, or ends with the error.
-    async fn attempt(&self, endpoint: &Rc<WorkerEndpoint>, request: &mut Request) -> Result<Response, Error> {
+    async fn attempt(&self, endpoint: &PickedEndpoint, request: &mut Request) -> Result<Response, Error> {
         let pending = endpoint.begin(request.time_limit);
         request.record.note_endpoint(endpoint.address());
         let mut sent = match endpoint.attempt_timeout() {

@@ -1,138 +1,35 @@
 //! An endpoint: its state, which all workers share, and its connections, which each worker has to itself.
 
+use super::accrual::{AccrualChange, AccrualPolicy};
 use super::connect::ConnectTarget;
-use super::dial_guard::DialGuard;
+use super::endpoint_state::EndpointState;
 use super::http2_pool::Http2Pool;
 use super::pool::Pool;
-use super::retry_budget::{BudgetSettings, RetryBudget};
+use super::registry::EndpointKey;
 use super::settings::ClientSettings;
 use super::uploads::OpenUploads;
-use super::waiters::Waiters;
 use crate::interpret::{Endpoint, Hint};
-use crate::name::Path;
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Outcome, PendingAttempt, TimeLimit, UpstreamEndpoint, WaitQueue};
+use crate::proxy::exchange::{
+    AttemptReport, PendingAttempt, Standing, TimeLimit, UpstreamEndpoint, WaitQueue,
+};
 use crate::proxy::limits::PeerAddress;
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// The state of one endpoint of one client, which all workers share.
-///
-/// Aligned to two cache lines (processors fetch them in pairs), so that workers that serve different endpoints do not
-/// wait for each other.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(crate) struct EndpointState {
-    /// How many requests are under way, over all workers.
-    in_flight: AtomicUsize,
-    /// Those of them that wait for a connection or a stream.
-    waiters: Waiters,
-    /// The sockets that no worker dials.
-    guard: DialGuard,
-}
-
-impl EndpointState {
-    /// Counts a request that begins.
-    fn begin(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
-    }
-
-    /// Returns how many requests have a connection over HTTP/1, or open one.
-    fn connections(&self) -> usize {
-        self.in_flight.load(Relaxed).saturating_sub(self.waiters.count())
-    }
-
-    /// Counts a request that has ended. Its outcome is all that workers tell of an endpoint's health.
-    fn report(&self, _outcome: Outcome) {
-        self.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The registry of all clients' endpoints and budgets, with the state of each that the workers share.
-///
-/// It is locked when a client is made or its set of endpoints changes, and not for each request.
-#[derive(Debug, Default)]
-pub struct EndpointRegistry {
-    states: Mutex<HashMap<(Path, SocketAddr), Weak<EndpointState>>>,
-    budgets: Mutex<HashMap<(BudgetOwner, Path), Weak<RetryBudget>>>,
-    guard: DialGuard,
-}
-
-impl EndpointRegistry {
-    /// Makes an empty registry; the sockets of `guard` are not dialled, whosever endpoints they are.
-    pub fn new(guard: DialGuard) -> Self {
-        Self { states: Mutex::default(), budgets: Mutex::default(), guard }
-    }
-
-    /// Returns the endpoints that the workers use, by client: each client's set as of its last request.
-    pub fn endpoints(&self) -> BTreeMap<Path, BTreeSet<SocketAddr>> {
-        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut clients: BTreeMap<Path, BTreeSet<SocketAddr>> = BTreeMap::new();
-        for ((client, address), _) in states.iter().filter(|(_, state)| state.strong_count() > 0) {
-            clients.entry(client.clone()).or_default().insert(*address);
-        }
-        clients
-    }
-
-    /// Returns the state of an endpoint of a client, which is made if no worker uses it yet.
-    pub(crate) fn state(&self, client: &Path, address: SocketAddr) -> Arc<EndpointState> {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (client.clone(), address);
-        if let Some(state) = states.get(&key).and_then(Weak::upgrade) {
-            return state;
-        }
-        if states.len() == states.capacity() {
-            states.retain(|_, state| state.strong_count() > 0);
-        }
-        let state = Arc::new(EndpointState { guard: self.guard.clone(), ..EndpointState::default() });
-        states.insert(key, Arc::downgrade(&state));
-        state
-    }
-
-    /// Returns the budget of a client or a service, which is made if no worker has one with these settings yet.
-    pub(crate) fn budget(
-        &self,
-        owner: BudgetOwner,
-        name: &Path,
-        settings: BudgetSettings,
-    ) -> Arc<RetryBudget> {
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (owner, name.clone());
-        let known = budgets.get(&key).and_then(Weak::upgrade);
-        if let Some(budget) = known.filter(|budget| budget.settings() == settings) {
-            return budget;
-        }
-        if budgets.len() == budgets.capacity() {
-            budgets.retain(|_, budget| budget.strong_count() > 0);
-        }
-        let budget = Arc::new(RetryBudget::new(settings));
-        budgets.insert(key, Arc::downgrade(&budget));
-        budget
-    }
-}
-
-/// The owner of a budget: both kinds have names that are paths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum BudgetOwner {
-    /// A client, which pays for further attempts.
-    Client,
-    /// A service, which pays for retries.
-    Service,
-}
 
 /// One endpoint on one worker.
 #[derive(Debug)]
 pub(crate) struct WorkerEndpoint {
-    address: SocketAddr,
+    key: EndpointKey,
     hint: Option<Hint>,
+    /// Whether its namer no longer has it.
+    is_on_probation: Cell<bool>,
     settings: RefCell<Rc<ClientSettings>>,
     /// The idle HTTP/1 connections of this worker.
     pool: Pool,
@@ -149,8 +46,9 @@ impl WorkerEndpoint {
     pub(crate) fn new(endpoint: &Endpoint, state: Arc<EndpointState>, settings: Rc<ClientSettings>) -> Self {
         let queue = Rc::<WaitQueue>::default();
         Self {
-            address: endpoint.address,
+            key: EndpointKey::of(endpoint),
             hint: endpoint.hint,
+            is_on_probation: Cell::new(false),
             settings: RefCell::new(settings),
             pool: Pool::default(),
             http2: Http2Pool::new(&queue),
@@ -161,7 +59,31 @@ impl WorkerEndpoint {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.key.address
+    }
+
+    pub(crate) fn key(&self) -> EndpointKey {
+        self.key
+    }
+
+    /// Returns the state that the workers share.
+    pub(crate) fn state(&self) -> &Arc<EndpointState> {
+        &self.state
+    }
+
+    /// Returns whether failure accrual has it take requests.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.state.accrual().is_alive()
+    }
+
+    /// Returns whether its namer no longer has it.
+    pub(crate) fn is_on_probation(&self) -> bool {
+        self.is_on_probation.get()
+    }
+
+    /// Sets whether its namer no longer has it.
+    pub(crate) fn set_on_probation(&self, is_on_probation: bool) {
+        self.is_on_probation.set(is_on_probation);
     }
 
     pub(crate) fn hint(&self) -> Option<Hint> {
@@ -193,7 +115,7 @@ impl WorkerEndpoint {
 
     async fn await_http1_room(&self, peer: PeerAddress, settings: &ClientSettings) -> Result<(), Error> {
         let (most, wait) = (settings.max_http1_connections, settings.stream_wait);
-        let _waiter = self.state.waiters.begin(self.address, settings.max_waiters)?;
+        let _waiter = self.state.waiters().begin(self.address(), settings.max_waiters)?;
         let take = || {
             let has_room = self.state.connections() < most;
             if !has_room {
@@ -202,12 +124,12 @@ impl WorkerEndpoint {
             has_room.then_some(())
         };
         let room = self.queue.wait(peer, Instant::now() + wait, take).await;
-        room.ok_or(Error::EndpointBusy { address: self.address, wait })
+        room.ok_or(Error::EndpointBusy { address: self.address(), wait })
     }
 
     /// Returns the number of requests under way, over all workers.
     pub(crate) fn in_flight(&self) -> usize {
-        self.state.in_flight.load(Relaxed)
+        self.state.in_flight()
     }
 
     /// Returns how long one attempt may take, if that is limited.
@@ -223,15 +145,18 @@ impl WorkerEndpoint {
     /// Returns the target of a new connection under these settings.
     pub(crate) fn connect_target<'a>(&'a self, settings: &'a ClientSettings) -> ConnectTarget<'a> {
         ConnectTarget {
-            address: self.address,
+            address: self.address(),
             settings,
-            guard: &self.state.guard,
-            waiters: &self.state.waiters,
+            guard: self.state.guard(),
+            waiters: self.state.waiters(),
         }
     }
 
     /// Replaces the settings for the next requests. Open connections stay.
     pub(crate) fn configure(&self, settings: &Rc<ClientSettings>) {
+        if settings.accrual.policy == AccrualPolicy::None {
+            self.state.accrual().revive();
+        }
         *self.settings.borrow_mut() = Rc::clone(settings);
     }
 
@@ -244,11 +169,21 @@ impl WorkerEndpoint {
         }
     }
 
-    /// Begins an attempt to send a request to the endpoint.
-    pub(crate) fn begin(self: &Rc<Self>, time_limit: Option<TimeLimit>) -> PendingAttempt {
-        self.state.begin();
+    /// Begins an attempt to send a request to the endpoint, which has this standing.
+    pub(crate) fn begin(
+        self: &Rc<Self>,
+        standing: Standing,
+        time_limit: Option<TimeLimit>,
+    ) -> PendingAttempt {
+        self.state.begin(standing);
+        let began = self.decay().map(|_| Instant::now());
         let endpoint = Rc::clone(self);
-        PendingAttempt::new(endpoint, time_limit)
+        PendingAttempt::new(endpoint, time_limit).at(standing).measured(began)
+    }
+
+    /// Returns the decay of its latency, if its balancer wants to know that.
+    fn decay(&self) -> Option<Duration> {
+        self.settings.borrow().balancer.decay()
     }
 
     /// Closes connections that were idle for too long.
@@ -259,9 +194,40 @@ impl WorkerEndpoint {
     }
 }
 
+impl WorkerEndpoint {
+    /// Says in the log that the health of the endpoint has changed.
+    #[cold]
+    fn log(&self, change: AccrualChange) {
+        let (client, address) = (self.state.client().id(), self.address());
+        match change {
+            AccrualChange::Removed(pause) => {
+                tracing::info!(%client, %address, ?pause, "an endpoint failed too often and is shut");
+            }
+            AccrualChange::ProbeFailed(pause) => {
+                tracing::debug!(%client, %address, ?pause, "an endpoint that is shut failed its probe");
+            }
+            AccrualChange::Revived => tracing::info!(%client, %address, "an endpoint that was shut is alive"),
+        }
+    }
+}
+
 impl UpstreamEndpoint for WorkerEndpoint {
-    fn report(&self, outcome: Outcome) {
-        self.state.report(outcome);
+    fn note_latency(&self, began: Instant) {
+        if let Some(decay) = self.decay() {
+            self.state.observe(began, decay);
+        }
+    }
+
+    fn note_least_latency(&self, began: Instant) {
+        if let Some(decay) = self.decay() {
+            self.state.observe_least(began, decay);
+        }
+    }
+
+    fn report(&self, report: AttemptReport) {
+        if let Some(change) = self.state.report(report, &self.settings.borrow()) {
+            self.log(change);
+        }
         self.queue.wake_next();
     }
 
@@ -274,29 +240,31 @@ impl UpstreamEndpoint for WorkerEndpoint {
 mod tests {
     use super::*;
     use crate::message::HeadLimits;
-    use crate::proxy::wire::WireProtocol;
+    use crate::name::Path;
+    use crate::proxy::exchange::Outcome;
+    use crate::proxy::upstream::registry::EndpointRegistry;
+
+    fn key(port: u16) -> EndpointKey {
+        EndpointKey { address: SocketAddr::from(([127, 0, 0, 1], port)), instance: None }
+    }
 
     #[test]
     fn states_of_endpoints_share_no_cache_line() {
-        let registry = EndpointRegistry::default();
-        let states: Vec<_> = (1..=8)
-            .map(|port| registry.state(&Path::empty(), SocketAddr::from(([127, 0, 0, 1], port))))
-            .collect();
+        let client = EndpointRegistry::default().client(&Path::empty());
+        let states: Vec<_> = (1..=8).map(|port| client.states().state(key(port))).collect();
         let mut addresses: Vec<_> = states.iter().map(|state| Arc::as_ptr(state) as usize).collect();
         addresses.sort_unstable();
         assert!(addresses.windows(2).all(|pair| pair[1] - pair[0] >= 128), "{addresses:?}");
+        assert!(size_of::<EndpointState>() == 128, "one pair of lines each");
     }
 
     #[test]
     fn every_outcome_ends_one_request() {
-        let settings = Rc::new(ClientSettings::new(
-            WireProtocol::Http1,
-            HeadLimits { line: 1, fields_bytes: 1, fields: 1 },
-        ));
-        let state = Arc::<EndpointState>::default();
-        let endpoint = Endpoint::at(SocketAddr::from(([127, 0, 0, 1], 1)));
-        let endpoint = Rc::new(WorkerEndpoint::new(&endpoint, state, settings));
-        let [answered, failed, given_up] = std::array::from_fn(|_| endpoint.begin(None));
+        let heads = HeadLimits { line: 1, fields_bytes: 1, fields: 1 };
+        let settings = Rc::new(ClientSettings::new(WireProtocol::Http1, heads));
+        let state = EndpointRegistry::default().client(&Path::empty()).states().state(key(1));
+        let endpoint = Rc::new(WorkerEndpoint::new(&Endpoint::at(key(1).address), state, settings));
+        let [answered, failed, given_up] = std::array::from_fn(|_| endpoint.begin(Standing::Alive, None));
         assert_eq!(endpoint.in_flight(), 3);
         let attempt = answered.answered();
         assert_eq!(endpoint.in_flight(), 3, "an attempt is under way until it is dropped");

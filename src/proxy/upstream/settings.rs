@@ -1,6 +1,8 @@
 //! The settings of a client: everything about its connections and attempts that a configuration may set.
 
+use super::accrual::AccrualSettings;
 use super::backoff::BackoffSettings;
+use super::balancer::BalancerSettings;
 use super::retry_budget::BudgetSettings;
 use crate::message::HeadLimits;
 use crate::name::Path;
@@ -53,6 +55,10 @@ pub struct ClientSettings {
     pub max_http1_connections: usize,
     /// How long a request waits for one of them, or for a stream of an endpoint that allows no more: 1 s. `streamWaitMs`.
     pub stream_wait: Duration,
+    /// How an endpoint is picked: the less loaded of two. `loadBalancer`.
+    pub balancer: BalancerSettings,
+    /// When an endpoint that fails is left alone: after five failures in a row. `failureAccrual`.
+    pub accrual: AccrualSettings,
 }
 
 impl ClientSettings {
@@ -77,6 +83,8 @@ impl ClientSettings {
             max_http2_connections: 8,
             max_http1_connections: 1024,
             stream_wait: Duration::from_secs(1),
+            balancer: BalancerSettings::default(),
+            accrual: AccrualSettings::default(),
         }
     }
 }

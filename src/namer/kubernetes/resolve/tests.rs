@@ -172,6 +172,28 @@ fn what_is_known_of_an_endpoint() {
 }
 
 #[test]
+fn a_pod_that_gets_the_address_of_another_is_another_instance() {
+    let instances = |target: Value| {
+        let backend = json!({ "addresses": ["10.0.0.1"], "targetRef": target });
+        let slices = kept::<Slice>(slice(json!([{ "name": "http", "port": 1 }]), json!([backend])));
+        let address = json!({ "ip": "10.0.0.1", "targetRef": target });
+        let subset = json!({ "addresses": [address], "ports": [{ "name": "http", "port": 1 }] });
+        let subsets = kept::<Subsets>(json!({ "subsets": [subset] }));
+        let of = |slices: &[Slice]| resolve(&service(), &at("http"), slices.iter(), |_| true)[0].instance;
+        let (by_slice, by_subset) = (of(slices.slices()), of(subsets.slices()));
+        assert_eq!(by_slice, by_subset, "{target}");
+        by_slice
+    };
+    let pod = |name: &str, uid: &str| instances(json!({ "kind": "Pod", "name": name, "uid": uid }));
+    assert_eq!(pod("web-0", "1"), pod("web-0", "1"));
+    // A StatefulSet gives a new pod the name of the old one.
+    assert_ne!(pod("web-0", "1"), pod("web-0", "2"));
+    let named = |name: &str| instances(json!({ "kind": "Pod", "name": name }));
+    assert_ne!(named("web-a"), named("web-b"));
+    assert_eq!(instances(json!({})), None);
+}
+
+#[test]
 fn ports_are_resolved_in_each_subset() {
     let endpoints = json!({ "subsets": [
         {
