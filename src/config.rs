@@ -20,6 +20,7 @@
 //! Nothing here opens a port or starts a task. Absent: variables and includes. A file is read as it is written.
 
 mod access_log;
+mod balancing;
 mod by_prefix;
 mod client;
 mod cross_checks;
@@ -44,6 +45,7 @@ mod service;
 mod signed;
 mod validation;
 
+pub use self::balancing::{AccrualConfig, AccrualPolicyConfig, AlgorithmConfig, BalancerConfig};
 pub use self::by_prefix::{ByPrefix, NamePrefix, PrefixEntry, Settings};
 pub use self::client::{ClientConfig, ClientSessionConfig, PoolConfig};
 pub use self::errors::{Errors, Warning};

@@ -6,8 +6,8 @@ use crate::identify::Ingresses;
 use crate::interpret::Naming;
 use crate::name::Path;
 use crate::proxy::{
-    BindingSettings, CacheConfig, ClientSettings, Http2Settings, Limits, ListenerSettings, RouterSettings,
-    ServiceSettings, SettingsTable, SocketOptions, WireProtocol,
+    AccrualSettings, BindingSettings, CacheConfig, ClientSettings, Http2Settings, Limits, ListenerSettings,
+    RouterSettings, ServiceSettings, SettingsTable, SocketOptions, WireProtocol,
 };
 use crate::sandbox::Sandboxes;
 use crate::{config, context, message};
@@ -92,6 +92,12 @@ impl SettingsTable for RouterTraffic {
             idle_timeout: idle.unwrap_or(usual.idle_timeout),
             connection_life: client.session.life,
             stream_wait: client.stream_wait.unwrap_or(usual.stream_wait),
+            balancer: client.load_balancer.map_or(usual.balancer, config::BalancerConfig::settings),
+            accrual: AccrualSettings {
+                policy: client.failure_accrual.map_or(usual.accrual.policy, config::AccrualConfig::policy),
+                backoff: client.failure_accrual.map_or(usual.accrual.backoff, config::AccrualConfig::backoff),
+                fail_fast: client.fail_fast.unwrap_or(usual.accrual.fail_fast),
+            },
             trust_retryable: client.trust_retryable.unwrap_or(usual.trust_retryable),
             ..usual
         }

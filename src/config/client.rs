@@ -1,5 +1,6 @@
 //! `client`: the settings of connections to endpoints.
 
+use super::balancing::{AccrualConfig, BalancerConfig, accrual, balancer};
 use super::by_prefix::{ByPrefix, Sections, Settings, by_prefix};
 use super::errors::Report;
 use super::json::{is_default, some_millis};
@@ -14,6 +15,15 @@ use std::time::Duration;
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientConfig {
+    /// `loadBalancer`: how an endpoint is picked; `p2c` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<BalancerConfig>,
+    /// `failureAccrual`: the failures that shut an endpoint; five in a row by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_accrual: Option<AccrualConfig>,
+    /// `failFast`: whether a connection that cannot be opened shuts an endpoint at once; off by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fail_fast: Option<bool>,
     /// `connectTimeoutMs`: how long a connection may take to open; 3 s by default. Not in Linkerd 1.
     #[serde(
         rename = "connectTimeoutMs",
@@ -93,6 +103,9 @@ impl Settings for ClientConfig {
     fn merge(&mut self, later: &Self) {
         // Taken apart by name, so that a new key cannot be forgotten here.
         let Self {
+            load_balancer,
+            failure_accrual,
+            fail_fast,
             connect_timeout,
             stream_wait,
             attempt_timeout,
@@ -102,6 +115,9 @@ impl Settings for ClientConfig {
             trust_retryable,
             http2: Http2Config { stream_window, header_table, max_frame, max_header_list },
         } = later;
+        replace(&mut self.load_balancer, load_balancer);
+        replace(&mut self.failure_accrual, failure_accrual);
+        replace(&mut self.fail_fast, fail_fast);
         replace(&mut self.connect_timeout, connect_timeout);
         replace(&mut self.stream_wait, stream_wait);
         replace(&mut self.attempt_timeout, attempt_timeout);
@@ -136,6 +152,9 @@ fn settings(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> ClientC
     };
     let mut client = Reader::new(node, &["client io.l5d.global"], report);
     ClientConfig {
+        load_balancer: balancer(&mut client),
+        failure_accrual: accrual(&mut client),
+        fail_fast: client.flag("failFast"),
         connect_timeout: client.millis("connectTimeoutMs"),
         stream_wait: client.millis("streamWaitMs"),
         attempt_timeout: client.millis("requestAttemptTimeoutMs"),

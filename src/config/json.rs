@@ -205,6 +205,9 @@ routers:
   bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3, bytes: 1048576}
   maxOverrideLookups: 7
   client:
+    loadBalancer: {kind: aperture, maxEffort: 4, smoothWindowMs: 3, lowLoad: 0.25, highLoad: 1.5, minAperture: 2, enableProbation: true}
+    failureAccrual: {kind: io.l5d.successRate, successRate: 0.75, requests: 20, backoff: {kind: constant, ms: 0}}
+    failFast: true
     connectTimeoutMs: 3
     streamWaitMs: 4
     hostConnectionPool: {minSize: 1, maxSize: 5, idleTimeMs: 6, maxWaiters: 0}
@@ -271,7 +274,13 @@ routers:
     kind: io.l5d.static
     configs:
     - {prefix: /, initialStreamWindowBytes: 1, headerTableBytes: 2, maxFrameBytes: 16384, maxHeaderListBytes: 4}
-    - {prefix: "/#/io.l5d.fs/{service}", requestAttemptTimeoutMs: 5}
+    - prefix: "/#/io.l5d.fs/{service}"
+      requestAttemptTimeoutMs: 5
+      loadBalancer: {kind: ewma}
+      failureAccrual: {kind: io.l5d.successRateWindowed, successRate: 1, window: 30, backoff: {kind: jittered, minMs: 1, maxMs: 2}}
+    - {prefix: /$/inet, loadBalancer: {kind: roundRobin, maxEffort: 6}, failureAccrual: {kind: io.l5d.consecutiveFailures, failures: 3}}
+    - {prefix: /#/io.l5d.k8s, loadBalancer: {kind: heap}, failureAccrual: {kind: none}}
+    - {prefix: /#/io.l5d.dnssrv, loadBalancer: {kind: p2c}}
   service:
     kind: io.l5d.static
     configs:

@@ -166,8 +166,6 @@ const NOTHING: &str = "nothing takes its place; remove it";
 
 // The features that are still to be built, as the errors about their keys name them.
 const ADMIN_RULES: &str = "access rules for the admin server";
-const BALANCERS: &str = "the choice of a load balancer";
-const ACCRUAL: &str = "failure accrual";
 const CONSUL: &str = "Consul";
 const IDENTIFIER_PORT: &str = "the identifier port";
 const TLS: &str = "TLS";

@@ -18,14 +18,14 @@ struct FourEndpoints {
 }
 
 impl FourEndpoints {
-    async fn start(fourth: SocketAddr) -> Self {
+    async fn start(fourth: SocketAddr, keys: &str) -> Self {
         let names = Names::new();
         let mut well = Vec::new();
         for _ in 0..3 {
             well.push(Service::saying("well").await);
         }
         names.write("web", &Self::addresses(&well, fourth));
-        let yaml = one_router("/svc => /#/io.l5d.fs", "") + &names.namer();
+        let yaml = one_router("/svc => /#/io.l5d.fs", "") + keys + &names.namer();
         let app = TestApp::start_here(&yaml).await;
         let caller = app.client().await;
         Self { app, names, well, fourth, caller }
@@ -70,7 +70,7 @@ async fn pass(seconds: u64) {
 async fn an_endpoint_that_answers_500_is_shut_after_five_and_probed() {
     let status = Rc::new(Cell::new(500));
     let failing = endpoint_with(&status).await;
-    let mut four = FourEndpoints::start(failing.address()).await;
+    let mut four = FourEndpoints::start(failing.address(), "").await;
     assert_eq!(four.ask(200, 500).await, 5);
     assert_eq!((failing.count(), four.state().await), (5, json!({ "state": "shut" })));
     pass(5).await;
@@ -90,7 +90,7 @@ async fn an_endpoint_that_answers_500_is_shut_after_five_and_probed() {
 async fn what_a_caller_does_wrong_shuts_no_endpoint() {
     let status = Rc::new(Cell::new(404));
     let failing = endpoint_with(&status).await;
-    let mut four = FourEndpoints::start(failing.address()).await;
+    let mut four = FourEndpoints::start(failing.address(), "").await;
     assert!(four.ask(200, 404).await > 20);
     assert_eq!(four.state().await, Value::Null);
     four.app.stop().await;
@@ -99,7 +99,7 @@ async fn what_a_caller_does_wrong_shuts_no_endpoint() {
 #[tokio::test(flavor = "local")]
 async fn an_endpoint_that_dies_fails_no_request_and_comes_back() {
     let (address, socket) = dead_address();
-    let mut four = FourEndpoints::start(address).await;
+    let mut four = FourEndpoints::start(address, "").await;
     assert_eq!(four.ask(100, 200).await, 100, "another endpoint takes each");
     assert_eq!(four.state().await, json!({ "state": "shut" }));
     socket.listen(16).expect("nothing else has the port");
@@ -147,7 +147,7 @@ async fn when_all_endpoints_fail_requests_are_sent_anyway() {
 async fn an_endpoint_that_leaves_and_comes_back_starts_alive() {
     let status = Rc::new(Cell::new(500));
     let failing = endpoint_with(&status).await;
-    let mut four = FourEndpoints::start(failing.address()).await;
+    let mut four = FourEndpoints::start(failing.address(), "").await;
     four.ask(200, 200).await;
     assert_eq!(four.state().await, json!({ "state": "shut" }));
     status.set(200);
@@ -166,5 +166,38 @@ async fn an_endpoint_that_leaves_and_comes_back_starts_alive() {
         failing.count() >= before + 10
     })
     .await;
+    four.app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn each_client_has_the_balancer_and_the_accrual_that_are_configured() {
+    let status = Rc::new(Cell::new(500));
+    let failing = endpoint_with(&status).await;
+    let accrual = "failureAccrual: {kind: io.l5d.consecutiveFailures, failures: 2, backoff: {kind: constant, ms: 60000}}";
+    let keys = format!("  client: {{loadBalancer: {{kind: roundRobin}}, {accrual}}}\n");
+    let mut four = FourEndpoints::start(failing.address(), &keys).await;
+    assert_eq!(four.ask(8, 500).await, 2, "every fourth");
+    pass(59).await;
+    assert_eq!(four.ask(100, 500).await, 0);
+    status.set(200);
+    pass(1).await;
+    assert_eq!(four.ask(100, 200).await, 100);
+    four.app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_reload_changes_balancer_and_accrual_of_the_next_request() {
+    let status = Rc::new(Cell::new(500));
+    let failing = endpoint_with(&status).await;
+    let mut four = FourEndpoints::start(failing.address(), "").await;
+    four.ask(100, 200).await;
+    assert_eq!(four.state().await, json!({ "state": "shut" }));
+    let connections: Vec<_> = four.well.iter().map(Service::connections).collect();
+    let keys = "  client: {loadBalancer: {kind: roundRobin}, failureAccrual: {kind: none}}\n";
+    let yaml = one_router("/svc => /#/io.l5d.fs", "") + keys + &four.names.namer();
+    four.app.reload(&yaml).await;
+    assert_eq!(four.ask(100, 500).await, 25, "nothing is shut any more");
+    let after: Vec<_> = four.well.iter().map(Service::connections).collect();
+    assert_eq!(after, connections, "the pools stay");
     four.app.stop().await;
 }

@@ -1,7 +1,7 @@
 //! Clients and services: balancers, accrual, retries, classifiers, timeouts.
 
 use super::Support::{Foreign, NoEffect, NotYet, Refused, Works};
-use super::{ACCRUAL, BALANCERS, NOTHING, Section, TLS, key, kinds, list, one, section};
+use super::{NOTHING, Section, TLS, key, kinds, list, one, section};
 
 const NO_PUSH: &str = "it limits what endpoints push, and they may push nothing";
 const SOCKETS: &str = "socket options of clients";
@@ -21,13 +21,13 @@ pub(super) const SECTIONS: &[Section] = &[
         "client io.l5d.global",
         &[
             key("tls", NotYet(TLS)),
-            key("loadBalancer", NotYet(BALANCERS)),
+            one("loadBalancer", Works, "load balancer"),
             // Not in Linkerd 1: it had 3 s, fixed.
             key("connectTimeoutMs", Works),
             key("streamWaitMs", Works),
             one("hostConnectionPool", Works, "host connection pool"),
-            key("failFast", NotYet(ACCRUAL)),
-            key("failureAccrual", NotYet(ACCRUAL)),
+            key("failFast", Works),
+            one("failureAccrual", Works, "failure accrual"),
             key("requestAttemptTimeoutMs", Works),
             one("requeueBudget", Works, "retry budget"),
             one("clientSession", Works, "client session"),
@@ -41,6 +41,43 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
         ],
     ),
+    kinds("load balancer", &[key("enableProbation", Works)]).defaults_to("p2c"),
+    section(
+        "load balancer kind",
+        &[
+            key("p2c", Works),
+            key("ewma", Works),
+            key("aperture", Works),
+            key("heap", Works),
+            key("roundRobin", Works),
+        ],
+    ),
+    section("load balancer p2c", &[key("maxEffort", Works)]),
+    section("load balancer ewma", &[key("maxEffort", Works), key("decayTimeMs", Works)]),
+    section(
+        "load balancer aperture",
+        &[
+            key("maxEffort", Works),
+            key("smoothWindowMs", Works),
+            key("lowLoad", Works),
+            key("highLoad", Works),
+            key("minAperture", Works),
+        ],
+    ),
+    section("load balancer roundRobin", &[key("maxEffort", Works)]),
+    kinds("failure accrual", &[one("backoff", Works, "backoff")]),
+    section(
+        "failure accrual kind",
+        &[
+            key("io.l5d.consecutiveFailures", Works),
+            key("io.l5d.successRate", Works),
+            key("io.l5d.successRateWindowed", Works),
+            key("none", Works),
+        ],
+    ),
+    section("failure accrual io.l5d.consecutiveFailures", &[key("failures", Works)]),
+    section("failure accrual io.l5d.successRate", &[key("successRate", Works), key("requests", Works)]),
+    section("failure accrual io.l5d.successRateWindowed", &[key("successRate", Works), key("window", Works)]),
     section(
         "host connection pool",
         &[key("minSize", Works), key("maxSize", Works), key("idleTimeMs", Works), key("maxWaiters", Works)],

@@ -13,7 +13,7 @@ mod success_rate;
 pub use self::policy::{AccrualBackoff, AccrualPolicy, AccrualSettings};
 
 use self::success_rate::SuccessRate;
-use crate::proxy::exchange::Standing;
+use crate::proxy::exchange::{AttemptReport, Outcome, Standing};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -149,16 +149,11 @@ impl EndpointAccrual {
         self.state.store(0, Relaxed);
     }
 
-    /// Counts the end of an attempt, which began at an endpoint of this standing.
-    pub(crate) fn report(
-        &self,
-        verdict: Option<bool>,
-        standing: Standing,
-        settings: &AccrualSettings,
-    ) -> Option<AccrualChange> {
-        match (verdict, standing) {
-            (Some(true), _) => self.succeed(standing, settings),
-            (Some(false), _) => self.fail(standing, settings),
+    /// Counts the end of an attempt.
+    pub(crate) fn report(&self, report: AttemptReport, settings: &AccrualSettings) -> Option<AccrualChange> {
+        match (report.verdict(), report.standing) {
+            (Some(true), standing) => self.succeed(standing, settings),
+            (Some(false), _) => self.fail(report, settings),
             (None, Standing::Probed) => {
                 self.return_probe();
                 None
@@ -189,9 +184,12 @@ impl EndpointAccrual {
     }
 
     /// Counts a failure, and shuts the endpoint if that is too many.
-    fn fail(&self, standing: Standing, settings: &AccrualSettings) -> Option<AccrualChange> {
+    fn fail(&self, report: AttemptReport, settings: &AccrualSettings) -> Option<AccrualChange> {
+        let AttemptReport { outcome, standing, .. } = report;
         let now = self.millis(Instant::now());
         let is_low = self.is_alive() && self.success_rate.count(false, settings.policy, self);
+        let is_last = is_low || (settings.fail_fast && outcome == Outcome::Refused);
+        let shuts = |failures: u32| is_last || settings.policy.shuts_after(failures.saturating_add(1));
         let (probes, pause) = match self.state() {
             AccrualState::Probing { probes } if standing == Standing::Probed => {
                 let last = Duration::from_millis(self.pause.load(Relaxed));
@@ -203,20 +201,15 @@ impl EndpointAccrual {
         let millis = pause.as_millis() as u64;
         let shut = AccrualState::Shut { probes, until: now.saturating_add(millis) };
         let old = self.change(|state| match state {
+            AccrualState::Alive { failures } if shuts(failures) => Some(shut),
             AccrualState::Alive { failures } => {
-                let failures = failures.saturating_add(1);
-                let is_last = is_low || settings.policy.shuts_after(failures);
-                Some(if is_last { shut } else { AccrualState::Alive { failures } })
+                Some(AccrualState::Alive { failures: failures.saturating_add(1) })
             }
             AccrualState::Probing { .. } if standing == Standing::Probed => Some(shut),
             _ => None,
         })?;
         let change = match old {
-            AccrualState::Alive { failures }
-                if is_low || settings.policy.shuts_after(failures.saturating_add(1)) =>
-            {
-                AccrualChange::Removed(pause)
-            }
+            AccrualState::Alive { failures } if shuts(failures) => AccrualChange::Removed(pause),
             AccrualState::Alive { .. } => return None,
             _ => AccrualChange::ProbeFailed(pause),
         };

@@ -100,13 +100,12 @@ impl EndpointState {
     /// Counts a request that has ended. Its report is all that workers tell of an endpoint's health.
     pub(crate) fn report(&self, report: AttemptReport, settings: &ClientSettings) -> Option<AccrualChange> {
         self.in_flight.fetch_sub(1, Relaxed);
-        let verdict = report.verdict();
-        if verdict == Some(false)
+        if report.verdict() == Some(false)
             && let Some(decay) = settings.balancer.decay()
         {
             self.latency.penalize(self.accrual.millis(Instant::now()), decay);
         }
-        let change = self.accrual.report(verdict, report.standing, &settings.accrual)?;
+        let change = self.accrual.report(report, &settings.accrual)?;
         if change == AccrualChange::Revived {
             self.latency.reset();
         }

@@ -11,6 +11,8 @@ pub struct AccrualSettings {
     pub policy: AccrualPolicy,
     /// How long it stays shut.
     pub backoff: AccrualBackoff,
+    /// Whether a connection that is refused shuts it at once, whatever the policy: false. `failFast`.
+    pub fail_fast: bool,
 }
 
 /// The failures that shut an endpoint.

@@ -6,10 +6,8 @@ const CONSECUTIVE: AccrualPolicy = AccrualPolicy::ConsecutiveFailures { failures
 const ALIVE: AccrualState = AccrualState::Alive { failures: 0 };
 
 fn settings(policy: AccrualPolicy) -> AccrualSettings {
-    AccrualSettings {
-        policy,
-        backoff: AccrualBackoff::Configured(BackoffSettings::Constant(Duration::from_secs(5))),
-    }
+    let backoff = AccrualBackoff::Configured(BackoffSettings::Constant(Duration::from_secs(5)));
+    AccrualSettings { policy, backoff, ..AccrualSettings::default() }
 }
 
 /// An endpoint with the settings by which it is judged.
@@ -24,7 +22,12 @@ impl Subject {
     }
 
     fn end(&self, standing: Standing, verdict: Option<bool>) -> Option<AccrualChange> {
-        self.accrual.report(verdict, standing, &self.settings)
+        let outcome = match verdict {
+            Some(true) => Outcome::Answered(200),
+            Some(false) => Outcome::Answered(500),
+            None => Outcome::Abandoned,
+        };
+        self.accrual.report(AttemptReport { outcome, standing, is_success: None }, &self.settings)
     }
 
     fn succeed(&self) -> Option<AccrualChange> {
@@ -163,6 +166,17 @@ async fn a_rate_of_success_over_time_shuts_an_endpoint_after_so_much_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_connection_shuts_an_endpoint_at_once_where_that_is_wanted() {
+    let refused = AttemptReport { outcome: Outcome::Refused, ..AttemptReport::default() };
+    for (fail_fast, policy) in [(false, CONSECUTIVE), (true, CONSECUTIVE), (true, AccrualPolicy::None)] {
+        let endpoint = Subject::new(AccrualSettings { fail_fast, ..settings(policy) });
+        assert_eq!(endpoint.fail(), None, "a status is no connection");
+        let change = endpoint.accrual.report(refused, &endpoint.settings);
+        assert_eq!(change, fail_fast.then_some(AccrualChange::Removed(Duration::from_secs(5))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_policy_nothing_shuts_an_endpoint() {
     let endpoint = Subject::new(settings(AccrualPolicy::None));
     (0..1000).for_each(|_| assert_eq!(endpoint.fail(), None));
@@ -178,7 +192,8 @@ async fn pauses_grow_by_their_backoff_and_begin_anew_with_a_success() {
         AccrualBackoff::EqualJittered { min, max },
         AccrualBackoff::Configured(BackoffSettings::Jittered { min, max }),
     ] {
-        let endpoint = Subject::new(AccrualSettings { policy: CONSECUTIVE, backoff });
+        let endpoint =
+            Subject::new(AccrualSettings { policy: CONSECUTIVE, backoff, ..AccrualSettings::default() });
         for _ in 0..20 {
             let mut changes: Vec<_> = (0..5).filter_map(|_| endpoint.fail()).collect();
             for _ in 0..20 {
@@ -246,6 +261,7 @@ fn workers_do_not_claim_one_probe_twice() {
     let endpoint = Subject::new(AccrualSettings {
         policy: CONSECUTIVE,
         backoff: AccrualBackoff::Configured(BackoffSettings::Constant(Duration::ZERO)),
+        ..AccrualSettings::default()
     });
     for _ in 0..50 {
         endpoint.shut();

@@ -56,19 +56,21 @@ pub struct ApertureSettings {
     pub min_aperture: usize,
 }
 
-/// How often an algorithm tries to pick an endpoint that is alive, unless the settings say otherwise.
-pub(super) const MAX_EFFORT: usize = 5;
+impl BalancerAlgorithm {
+    /// The default of `max_effort`.
+    pub const MAX_EFFORT: usize = 5;
+}
 
 impl Default for BalancerAlgorithm {
     fn default() -> Self {
-        Self::P2c { max_effort: MAX_EFFORT }
+        Self::P2c { max_effort: Self::MAX_EFFORT }
     }
 }
 
 impl Default for ApertureSettings {
     fn default() -> Self {
         Self {
-            max_effort: MAX_EFFORT,
+            max_effort: BalancerAlgorithm::MAX_EFFORT,
             smooth_window: Duration::from_secs(5),
             low_load: 0.5,
             high_load: 2.0,
