@@ -37,12 +37,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     ("curator", "namers: [{kind: io.l5d.curator, experimental: true}]", ""),
     ("disable-tls", "", "client: {kind: io.l5d.static, configs: [{prefix: /$/inet, tls: {enabled: false}}]}"),
-    (
-        "loadbalancer",
-        "",
-        "client:\n  loadBalancer: {kind: p2c}\n  hostConnectionPool: {minSize: 0, maxSize: 10, idleTimeMs: 1}\n  \
-         failureAccrual: {kind: io.l5d.successRate}",
-    ),
     ("marathon", "namers: [{kind: io.l5d.marathon, host: marathon.mesos}]", ""),
     ("marathon-leader", "namers: [{kind: io.l5d.marathon}]", ""),
     (
@@ -281,7 +275,7 @@ async fn every_example_is_started_and_answers() {
     let stage = Stage::start().await;
     for name in files() {
         match name.as_str() {
-            "fs" => stage.asked("fs", HELLO, "hello").await,
+            "fs" | "loadbalancer" => stage.asked(&name, HELLO, "hello").await,
             "rewriting" => {
                 stage.asked("rewriting", "GET /hello/api/x HTTP/1.1\r\nHost: a\r\n\r\n", "hello").await;
             }
