@@ -51,7 +51,7 @@ impl AttemptReport {
         match self.outcome {
             Outcome::Refused | Outcome::Reset | Outcome::TimedOut => Some(false),
             Outcome::Answered(status) => Some(self.is_success.unwrap_or(status < 500)),
-            Outcome::Abandoned | Outcome::NotSent => self.is_success,
+            Outcome::IdleEnd | Outcome::Abandoned | Outcome::NotSent => self.is_success,
         }
     }
 }
@@ -333,6 +333,7 @@ mod tests {
             (Outcome::Refused, None, Some(false)),
             // A response that breaks off is none, whatever its head was.
             (Outcome::Reset, Some(true), Some(false)),
+            (Outcome::IdleEnd, None, None),
             (Outcome::TimedOut, None, Some(false)),
             // A caller that goes away says nothing; a response that it does not wait for does.
             (Outcome::Abandoned, None, None),

@@ -1,6 +1,6 @@
 //! The ways in which an exchange can end.
 
-use crate::proxy::error::Error;
+use crate::proxy::error::{Error, Exposure};
 
 /// The end of a request, or of one attempt to send it: reported once, by whatever ends it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,9 @@ pub(crate) enum Outcome {
     Refused,
     /// The endpoint ended the connection or the stream before its response was whole, or the response was malformed.
     Reset,
+    /// The request met the end of a connection that was idle before: likely by the endpoint's idle timeout, which says
+    /// nothing about its health.
+    IdleEnd,
     /// The endpoint was not connected, or did not answer, in time.
     TimedOut,
     /// The caller went away, or stalled, before the end. It is the outcome of what is dropped without a report.
@@ -25,6 +28,7 @@ impl Outcome {
     pub(crate) fn of(error: &Error) -> Self {
         match error {
             Error::Connecting { .. } => Self::Refused,
+            Error::Reset { exposure: Exposure::Repeatable, .. } => Self::IdleEnd,
             Error::Reset { .. } | Error::BadResponse { .. } | Error::BrokenResponse { .. } => Self::Reset,
             Error::ConnectTimeout { .. } | Error::Timeout { .. } | Error::AttemptTimeout { .. } => {
                 Self::TimedOut
@@ -63,7 +67,6 @@ impl Outcome {
 mod tests {
     use super::*;
     use crate::context::Refusal;
-    use crate::proxy::error::Exposure;
     use std::io;
     use std::net::SocketAddr;
     use std::time::Duration;
@@ -77,6 +80,8 @@ mod tests {
             (Error::Connecting { address, source: broken() }, Outcome::Refused),
             (Error::ConnectTimeout { address, timeout }, Outcome::TimedOut),
             (Error::Reset { address, source: broken(), exposure: Exposure::Seen }, Outcome::Reset),
+            (Error::Reset { address, source: broken(), exposure: Exposure::Unseen }, Outcome::Reset),
+            (Error::Reset { address, source: broken(), exposure: Exposure::Repeatable }, Outcome::IdleEnd),
             (Error::BadResponse { address, reason: String::new() }, Outcome::Reset),
             (Error::BrokenResponse { address, source: broken() }, Outcome::Reset),
             (Error::Timeout { timeout }, Outcome::TimedOut),
