@@ -195,6 +195,7 @@ impl App {
             settings: live.settings(),
             sockets,
             dial_guard: DialGuard::new([admin].into_iter().chain(metrics_address)),
+            zone: config::own_zone().map(Into::into),
             namer_handle: namer_handle.clone(),
             registry: registry.clone(),
         });

@@ -111,6 +111,8 @@ pub struct ProxyParts {
     pub sockets: Vec<TcpListener>,
     /// The sockets of the process to which no request is carried.
     pub dial_guard: DialGuard,
+    /// The zone that the process runs in, if it is known.
+    pub zone: Option<Arc<str>>,
     /// The handle by which namers are asked for answers.
     pub namer_handle: NamerHandle,
     /// The registry of metrics.
@@ -126,14 +128,14 @@ pub struct WorkerTask {
 impl Proxy {
     /// Makes a proxy from its parts.
     pub fn new(parts: ProxyParts) -> Self {
-        let ProxyParts { routers, settings, sockets, dial_guard, namer_handle, registry } = parts;
+        let ProxyParts { routers, settings, sockets, dial_guard, zone, namer_handle, registry } = parts;
         let counts = sockets.iter().map(|_| Counts::default()).collect();
         let shared = SharedState {
             routers,
             settings,
             counts,
             namer_handle,
-            endpoint_registry: Arc::new(EndpointRegistry::new(dial_guard)),
+            endpoint_registry: Arc::new(EndpointRegistry::new(dial_guard).in_zone(zone)),
             registry,
         };
         Self { shared: Arc::new(shared), sockets }

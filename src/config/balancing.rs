@@ -18,6 +18,9 @@ pub struct BalancerConfig {
     pub algorithm: AlgorithmConfig,
     /// `enableProbation`: whether an endpoint that its namer no longer has stays in use until it fails; off by default.
     pub enable_probation: bool,
+    /// `preferZone`: whether endpoints that are hinted for the zone of the process get its requests; off by default. Not in
+    /// Linkerd 1.
+    pub prefer_zone: bool,
 }
 
 /// The kinds of `loadBalancer`. `maxEffort` is how often a pick is tried for an endpoint that is not shut, from 1 to 1000;
@@ -80,7 +83,8 @@ impl BalancerConfig {
             AlgorithmConfig::Heap => BalancerAlgorithm::Heap,
             AlgorithmConfig::RoundRobin { max_effort } => BalancerAlgorithm::RoundRobin { max_effort },
         };
-        BalancerSettings { algorithm, enable_probation: self.enable_probation }
+        let Self { enable_probation, prefer_zone, .. } = self;
+        BalancerSettings { algorithm, enable_probation, prefer_zone }
     }
 }
 
@@ -107,7 +111,11 @@ pub(super) fn balancer(client: &mut Reader<'_, '_>) -> Option<BalancerConfig> {
         _ => return None,
     };
     let mut keys = Reader::new(&node, &["load balancer"], report);
-    Some(BalancerConfig { algorithm, enable_probation: keys.flag("enableProbation").unwrap_or(false) })
+    Some(BalancerConfig {
+        algorithm,
+        enable_probation: keys.flag("enableProbation").unwrap_or(false),
+        prefer_zone: keys.flag("preferZone").unwrap_or(false),
+    })
 }
 
 /// Reads the keys of `aperture`.
@@ -276,11 +284,27 @@ mod tests {
         ] {
             let client = read(&format!("loadBalancer: {{kind: {kind}}}")).unwrap();
             let settings = client.load_balancer.unwrap().settings();
-            assert_eq!(settings, BalancerSettings { algorithm, enable_probation: false }, "{kind}");
+            assert_eq!(settings, BalancerSettings { algorithm, ..BalancerSettings::default() }, "{kind}");
         }
         let client = read("loadBalancer: {enableProbation: true}").unwrap();
         let probation = BalancerSettings { enable_probation: true, ..BalancerSettings::default() };
         assert_eq!(client.load_balancer.unwrap().settings(), probation);
+    }
+
+    #[test]
+    fn a_preference_for_the_own_zone_needs_to_know_it() {
+        let file = |keys: &str| {
+            format!(
+                "routers:\n- {{protocol: http, servers: [{{port: 0}}], client: {{loadBalancer: {{{keys}}}}}}}\n"
+            )
+        };
+        for (keys, needs) in [("preferZone: true", true), ("preferZone: false", false)] {
+            let config = config::read("f", &file(keys)).unwrap();
+            let findings = config.environment_findings();
+            // The tests may run where it is known.
+            assert_eq!(findings.len(), usize::from(needs && config::own_zone().is_none()), "{keys}");
+            assert!(findings.iter().all(|finding| finding.to_string().contains(config::OWN_ZONE)));
+        }
     }
 
     #[test]

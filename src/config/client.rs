@@ -63,6 +63,13 @@ pub struct ClientConfig {
     pub http2: Http2Config,
 }
 
+impl ClientConfig {
+    /// Returns whether endpoints of the caller's zone are preferred.
+    pub(super) fn prefers_zone(&self) -> bool {
+        self.load_balancer.is_some_and(|balancer| balancer.prefer_zone)
+    }
+}
+
 /// The bounds on the connections to one endpoint.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]

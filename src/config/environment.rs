@@ -1,6 +1,7 @@
 //! The part of a configuration that depends on the machine: variables of the environment, files of credentials and keys.
 
 use super::Config;
+use super::client::ClientConfig;
 use super::finding::{Finding, POD_ENVIRONMENT, Severity};
 use super::resolved::{Router, RouterPlaces};
 use crate::source::node::Place;
@@ -13,6 +14,15 @@ const IN_THE_POD: &str =
 
 /// The place and the key of a part of the configuration.
 type Part<'a> = (Place, &'a str);
+
+/// The variable that holds the zone of the process, for `preferZone`.
+pub const OWN_ZONE: &str = "NODE_ZONE";
+
+/// Returns the zone of the process, if the environment has it. Blanks and line ends around it do not count.
+pub fn own_zone() -> Option<String> {
+    let zone = std::env::var(OWN_ZONE).ok()?;
+    Some(zone.trim().to_owned()).filter(|zone| !zone.is_empty())
+}
 
 impl Config {
     /// Returns all that the configuration needs of the machine and that is not there, or not good. Reads files, and asks
@@ -79,6 +89,12 @@ impl Search<'_> {
             self.add(interpreter, &error, is_of_pod);
         }
         self.transformers(interpreter, &router.interpreter.transformers);
+        if own_zone().is_none() && router.client.iter().any(ClientConfig::prefers_zone) {
+            let error = format!(
+                "`preferZone` needs the variable `{OWN_ZONE}`, the zone that the process runs in, as                  `topology.kubernetes.io/zone` of its node has it"
+            );
+            self.add((places.router, &format!("{}.client", places.key)), &error, true);
+        }
         let key = format!("{}.identifier", places.key);
         for error in router.identifiers.iter().filter_map(|identifier| identifier.check().err()) {
             let identify::Error { source, .. } = &error;

@@ -205,7 +205,7 @@ routers:
   bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3, bytes: 1048576}
   maxOverrideLookups: 7
   client:
-    loadBalancer: {kind: aperture, maxEffort: 4, smoothWindowMs: 3, lowLoad: 0.25, highLoad: 1.5, minAperture: 2, enableProbation: true}
+    loadBalancer: {kind: aperture, maxEffort: 4, smoothWindowMs: 3, lowLoad: 0.25, highLoad: 1.5, minAperture: 2, enableProbation: true, preferZone: true}
     failureAccrual: {kind: io.l5d.successRate, successRate: 0.75, requests: 20, backoff: {kind: constant, ms: 0}}
     failFast: true
     connectTimeoutMs: 3

@@ -54,6 +54,8 @@ pub struct Endpoint {
     pub node: Option<Arc<str>>,
     /// The zone it runs in, when the source says so.
     pub zone: Option<Arc<str>>,
+    /// The zones whose callers are to use it, when the source says so; with commas between them.
+    pub for_zones: Option<Arc<str>>,
     /// The protocol it speaks, when the source says so.
     pub hint: Option<Hint>,
     /// Whether it is about to go away; it is then used only when no other endpoint is left.
@@ -93,7 +95,21 @@ impl std::ops::Deref for EndpointSet {
 impl Endpoint {
     /// Makes an endpoint at `address`, with weight 1.0 and nothing else known.
     pub const fn at(address: SocketAddr) -> Self {
-        Self { address, weight: 1.0, node: None, zone: None, hint: None, terminating: false, instance: None }
+        Self {
+            address,
+            weight: 1.0,
+            node: None,
+            zone: None,
+            for_zones: None,
+            hint: None,
+            terminating: false,
+            instance: None,
+        }
+    }
+
+    /// Returns whether the source says that callers of this zone are to use it.
+    pub fn is_for(&self, zone: &str) -> bool {
+        self.for_zones.as_deref().is_some_and(|zones| zones.split(',').any(|one| one == zone))
     }
 
     /// Returns the endpoints that take requests: all that are not about to go away, or all of them when every one is.

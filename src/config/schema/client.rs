@@ -41,7 +41,8 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
         ],
     ),
-    kinds("load balancer", &[key("enableProbation", Works)]).defaults_to("p2c"),
+    // `preferZone` is not in Linkerd 1.
+    kinds("load balancer", &[key("enableProbation", Works), key("preferZone", Works)]).defaults_to("p2c"),
     section(
         "load balancer kind",
         &[

@@ -32,6 +32,7 @@ pub(super) fn resolve<'a>(
     let endpoints = merged.into_iter().map(|(address, (backend, hint))| Endpoint {
         node: backend.node.clone(),
         zone: backend.zone.clone(),
+        for_zones: backend.for_zones.clone(),
         hint,
         instance: backend.instance,
         terminating: backend.condition == Condition::Ending,

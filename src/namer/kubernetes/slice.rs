@@ -42,6 +42,9 @@ pub(super) struct SliceBackend {
     pub(super) node: Option<Arc<str>>,
     #[serde(deserialize_with = "intern::read")]
     pub(super) zone: Option<Arc<str>>,
+    /// The zones whose callers are to use it (topology aware routing), with commas between them.
+    #[serde(default, deserialize_with = "intern::read", skip_serializing_if = "Option::is_none")]
+    pub(super) for_zones: Option<Arc<str>>,
     /// The name of the pod, if the endpoint is one.
     pub(super) pod: Option<Box<str>>,
     /// A digest of the identity of what the endpoint is: a pod may get the address of another.
@@ -139,9 +142,16 @@ fn backend(endpoint: discovery::Endpoint) -> Option<SliceBackend> {
         condition,
         node: endpoint.node_name.map(intern),
         zone: endpoint.zone.map(intern),
+        for_zones: endpoint.hints.and_then(for_zones),
         pod: None,
         instance: None,
     })
+}
+
+/// Returns the zones of a hint, if there are any.
+fn for_zones(hints: discovery::EndpointHints) -> Option<Arc<str>> {
+    let zones: Vec<_> = hints.for_zones?.into_iter().map(|zone| zone.name).collect();
+    (!zones.is_empty()).then(|| intern(zones.join(",")))
 }
 
 /// Returns a digest of the identity of what an endpoint is. Snapshots hold it, so it is the same in every version.
@@ -170,6 +180,7 @@ impl WatchedObject for Subsets {
                 condition: Condition::Ready,
                 node: address.node_name.map(intern),
                 zone: None,
+                for_zones: None,
                 instance: address.target_ref.as_ref().and_then(instance),
                 pod: address.target_ref.and_then(pod),
             })

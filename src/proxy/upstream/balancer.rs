@@ -2,7 +2,8 @@
 //!
 //! Endpoints of one weight form a class. A class is drawn by its weight times the number of its endpoints, as Finagle's
 //! weighted balancers do. Inside the class, the algorithm picks an endpoint that failure accrual has not shut. When there
-//! is none, another class has the request; when all are shut, one is used anyway.
+//! is none, another class has the request; when all are shut, one is used anyway. Where endpoints are hinted for the zone
+//! of the process, and that is wanted, those of other zones are classes without a share.
 
 mod aperture;
 mod choice;
@@ -22,6 +23,7 @@ use super::endpoint::WorkerEndpoint;
 use super::registry::{EndpointKey, EndpointStates, SharedClient};
 use super::settings::ClientSettings;
 use crate::interpret::{Endpoint, EndpointSet};
+use crate::proxy::exchange::Standing;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -38,20 +40,29 @@ pub(crate) struct Balancer {
     classes: Vec<Class>,
 }
 
-/// The endpoints of one weight, with what the algorithms remember of them.
+/// The endpoints of one weight, near or remote, with what the algorithms remember of them.
 #[derive(Debug, Default)]
 struct Class {
     weight: f64,
+    /// Whether others are preferred, because they are hinted for the zone of the process.
+    is_remote: bool,
     endpoints: Vec<Rc<WorkerEndpoint>>,
     aperture: Aperture,
     round_robin: RoundRobin,
 }
 
+/// The weight of a class, and whether it is remote.
+type ClassKind = (f64, bool);
+
 impl Class {
+    fn kind(&self) -> ClassKind {
+        (self.weight, self.is_remote)
+    }
+
     /// Returns the part of the traffic that the class gets, not yet divided by the sum over all classes.
     fn share(&self) -> f64 {
         // A set of endpoints is far smaller than the largest count that a double holds exactly.
-        self.weight * self.endpoints.len() as f64
+        if self.is_remote { 0.0 } else { self.weight * self.endpoints.len() as f64 }
     }
 
     /// Picks an endpoint that can be used.
@@ -103,13 +114,15 @@ impl Balancer {
         let mut classes = std::mem::take(&mut self.classes);
         let old: HashMap<_, _> = classes
             .iter_mut()
-            .flat_map(|class| std::mem::take(&mut class.endpoints).into_iter().map(|one| (class.weight, one)))
-            .map(|(weight, endpoint)| ((endpoint.key(), endpoint.hint()), (weight, endpoint)))
+            .flat_map(|class| std::mem::take(&mut class.endpoints).into_iter().map(|one| (class.kind(), one)))
+            .map(|(kind, endpoint)| ((endpoint.key(), endpoint.hint()), (kind, endpoint)))
             .collect();
         self.classes = classes;
         let client = Arc::clone(&self.client);
         let mut states = client.states();
         let mut present = HashSet::new();
+        let zone = client.zone().filter(|_| self.settings.prefer_zone);
+        let zone = zone.filter(|zone| Endpoint::preferred(set).any(|endpoint| endpoint.is_for(zone)));
         for endpoint in Endpoint::preferred(set) {
             let key = EndpointKey::of(endpoint);
             present.insert(key);
@@ -120,7 +133,8 @@ impl Balancer {
             let worker_endpoint = existing
                 .unwrap_or_else(|| Rc::new(WorkerEndpoint::new(endpoint, state, Rc::clone(settings))));
             worker_endpoint.set_on_probation(false);
-            self.class(endpoint.weight).push(worker_endpoint);
+            let is_remote = zone.is_some_and(|zone| !endpoint.is_for(zone));
+            self.class((endpoint.weight, is_remote)).push(worker_endpoint);
         }
         let gone = old.into_values().filter(|(_, endpoint)| !present.contains(&endpoint.key()));
         self.dismiss(gone, set, &mut states);
@@ -133,7 +147,7 @@ impl Balancer {
     /// One is kept as long as it answers, if the set does not say that it ends, and nothing else has its address.
     fn dismiss(
         &mut self,
-        gone: impl Iterator<Item = (f64, Rc<WorkerEndpoint>)>,
+        gone: impl Iterator<Item = (ClassKind, Rc<WorkerEndpoint>)>,
         set: &EndpointSet,
         states: &mut EndpointStates<'_>,
     ) {
@@ -141,7 +155,7 @@ impl Balancer {
         let addresses: HashSet<_> =
             if keeps { set.iter().map(|endpoint| endpoint.address).collect() } else { HashSet::new() };
         let mut kept = 0;
-        for (weight, endpoint) in gone {
+        for (kind, endpoint) in gone {
             let is_kept = keeps
                 && kept < MOST_ON_PROBATION
                 && endpoint.state().accrual().is_well()
@@ -149,18 +163,19 @@ impl Balancer {
             if is_kept {
                 kept += 1;
                 endpoint.set_on_probation(true);
-                self.class(weight).push(endpoint);
+                self.class(kind).push(endpoint);
             } else {
                 states.forget(endpoint.key(), endpoint.state());
             }
         }
     }
 
-    /// Returns the endpoints of a weight.
-    fn class(&mut self, weight: f64) -> &mut Vec<Rc<WorkerEndpoint>> {
-        let found = self.classes.iter().position(|class| class.weight.to_bits() == weight.to_bits());
+    /// Returns the endpoints of a class.
+    fn class(&mut self, kind: ClassKind) -> &mut Vec<Rc<WorkerEndpoint>> {
+        let found = self.classes.iter().position(|class| class.kind() == kind);
         let at = found.unwrap_or_else(|| {
-            self.classes.push(Class { weight, ..Class::default() });
+            let (weight, is_remote) = kind;
+            self.classes.push(Class { weight, is_remote, ..Class::default() });
             self.classes.len() - 1
         });
         &mut self.classes[at].endpoints
@@ -203,8 +218,7 @@ impl Balancer {
     fn choose(&self, tried: &[SocketAddr]) -> Option<Choice<'_>> {
         let drawn = self.draw();
         if !tried.is_empty() {
-            let any = || self.classes.iter().find_map(|class| class.pick_untried(tried));
-            return drawn.and_then(|class| class.pick_untried(tried)).or_else(any);
+            return self.choose_untried(drawn, tried);
         }
         let time = PickTime::default();
         let algorithm = &self.settings.algorithm;
@@ -214,6 +228,19 @@ impl Balancer {
             let others = self.classes.iter().filter(|other| other.weight > 0.0);
             others.filter_map(|other| other.pick(algorithm, &time)).next().or_else(|| class.pick_any())
         })
+    }
+
+    /// Chooses an endpoint that is not in `tried`: of the drawn class if one is alive there, or else of another class.
+    fn choose_untried<'a>(&'a self, drawn: Option<&'a Class>, tried: &[SocketAddr]) -> Option<Choice<'a>> {
+        let weighted = self.classes.iter().filter(|class| class.weight > 0.0);
+        let mut shut = None;
+        for choice in drawn.into_iter().chain(weighted).filter_map(|class| class.pick_untried(tried)) {
+            if choice.standing == Standing::Alive {
+                return Some(choice);
+            }
+            shut = shut.or(Some(choice));
+        }
+        shut.or_else(|| self.classes.iter().find_map(|class| class.pick_untried(tried)))
     }
 
     /// Draws a class by its share; `None` when no class has one.

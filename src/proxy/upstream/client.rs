@@ -123,6 +123,8 @@ impl Client {
         state.balancer.configure(&settings);
         state.budget = self.registry.budget(BudgetOwner::Client, &self.id, settings.requeue_budget);
         state.settings = settings;
+        // What it prefers may have changed.
+        state.update_endpoints();
     }
 
     /// Picks an endpoint of the present set that is not in `tried`.

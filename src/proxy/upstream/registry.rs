@@ -22,6 +22,7 @@ pub struct EndpointRegistry {
     budgets: Mutex<HashMap<(BudgetOwner, Path), Weak<RetryBudget>>>,
     guard: DialGuard,
     order: RandomState,
+    zone: Option<Arc<str>>,
 }
 
 /// The state of one client that the workers share.
@@ -33,6 +34,8 @@ pub(crate) struct SharedClient {
     guard: DialGuard,
     /// The order in which the process prefers endpoints, where it uses a few of many: another one in each process.
     order: RandomState,
+    /// The zone that the process runs in, if it is known.
+    zone: Option<Arc<str>>,
 }
 
 /// An endpoint of a client: an address, and what has it.
@@ -124,6 +127,12 @@ impl EndpointRegistry {
         Self { guard, ..Self::default() }
     }
 
+    /// Sets the zone that the process runs in.
+    pub fn in_zone(mut self, zone: Option<Arc<str>>) -> Self {
+        self.zone = zone;
+        self
+    }
+
     /// Returns the endpoints that the workers use, by client: each client's set as of its last request.
     pub fn endpoints(&self) -> BTreeMap<Path, BTreeSet<SocketAddr>> {
         let clients = self.shared_clients().into_iter();
@@ -153,6 +162,7 @@ impl EndpointRegistry {
             counts: AccrualCounts::default(),
             guard: self.guard.clone(),
             order: self.order.clone(),
+            zone: self.zone.clone(),
         })
     }
 
@@ -190,6 +200,11 @@ impl SharedClient {
     /// Locks the states of its endpoints, to change a worker's set of them.
     pub(crate) fn states(self: &Arc<Self>) -> EndpointStates<'_> {
         EndpointStates { client: self, states: lock(&self.states) }
+    }
+
+    /// Returns the zone that the process runs in, if it is known.
+    pub(crate) fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
     }
 
     /// Returns the place of an address in the order of the process.

@@ -161,13 +161,17 @@ fn what_is_known_of_an_endpoint() {
     ] {
         let object = slice(
             json!([{ "name": "http", "port": 1, "appProtocol": app }]),
-            json!([{ "addresses": ["10.0.0.1"], "nodeName": "n1", "zone": "z1" }]),
+            json!([{
+                "addresses": ["10.0.0.1"], "nodeName": "n1", "zone": "z1",
+                "hints": { "forZones": [{ "name": "z1" }, { "name": "z2" }] },
+            }]),
         );
         let slices: Slice = kept(object);
         let endpoints = resolve(&service(), &at("http"), slices.slices().iter(), |_| true);
         let [endpoint] = &*endpoints else { panic!("{endpoints:?}") };
         assert_eq!(endpoint.hint, hint, "{app}");
         assert_eq!((endpoint.node.as_deref(), endpoint.zone.as_deref()), (Some("n1"), Some("z1")));
+        assert_eq!(["z1", "z2", "z", ""].map(|zone| endpoint.is_for(zone)), [true, true, false, false]);
     }
 }
 

@@ -10,6 +10,9 @@ pub struct BalancerSettings {
     /// Whether an endpoint that its namer no longer has stays in use until an attempt at it fails: false.
     /// `enableProbation`.
     pub enable_probation: bool,
+    /// Whether endpoints that are hinted for the zone of the process get its requests, as long as one of them is not shut:
+    /// false. `preferZone`.
+    pub prefer_zone: bool,
 }
 
 /// The algorithm by which a balancer picks an endpoint among those of one weight.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::message::HeadLimits;
 use crate::name::Path;
-use crate::proxy::exchange::{Outcome, Standing};
+use crate::proxy::exchange::Outcome;
 use crate::proxy::upstream::accrual::{AccrualPolicy, AccrualSettings};
 use crate::proxy::upstream::registry::{EndpointHealth, EndpointRegistry};
 use crate::proxy::wire::WireProtocol;
@@ -310,6 +310,40 @@ fn endpoints_on_probation_are_bounded() {
         update(&mut balancer, &at(&(first..first + 700).collect::<Vec<_>>()));
     }
     assert_eq!(balancer.endpoints().count(), 700 + MOST_ON_PROBATION);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_are_hinted_for_the_own_zone_go_first_where_that_is_wanted() {
+    let hinted = |zones: [Option<&str>; 3]| {
+        let endpoints = zones.into_iter().zip(1..).map(|(zones, port)| Endpoint {
+            for_zones: zones.map(Into::into),
+            ..Endpoint::at(address(port))
+        });
+        EndpointSet::new(endpoints.collect())
+    };
+    let mixed = hinted([Some("b,a"), Some("b"), None]);
+    let balancer_settings = BalancerSettings { prefer_zone: true, ..BalancerSettings::default() };
+    let wanted = ClientSettings { balancer: balancer_settings, ..settings() };
+    for (set, zone, settings, ports) in [
+        (&mixed, Some("a"), &settings(), vec![1, 2, 3]),
+        (&mixed, None, &wanted, vec![1, 2, 3]),
+        (&mixed, Some("c"), &wanted, vec![1, 2, 3]),
+        (&hinted([None; 3]), Some("a"), &wanted, vec![1, 2, 3]),
+        (&mixed, Some("b"), &wanted, vec![1, 2]),
+        (&mixed, Some("a"), &wanted, vec![1]),
+    ] {
+        let registry = EndpointRegistry::default().in_zone(zone.map(Into::into));
+        let drawn: BTreeSet<_> = picks(&mut balancer_of(set, &registry, settings), 300).into_keys().collect();
+        assert_eq!(drawn, ports.into_iter().collect(), "{zone:?}");
+    }
+    let registry = EndpointRegistry::default().in_zone(Some("a".into()));
+    let mut balancer = balancer_of(&mixed, &registry, &wanted);
+    assert!(balancer.pick(&[address(1)]).is_some(), "a retry may go further");
+    shut(&balancer, 1);
+    assert_eq!(picks(&mut balancer, 200).len(), 2, "the others are alive");
+    shut(&balancer, 2);
+    shut(&balancer, 3);
+    assert_eq!(picks(&mut balancer, 50), HashMap::from([(1, 50)]));
 }
 
 #[tokio::test(start_paused = true)]
