@@ -79,17 +79,24 @@ pub(crate) struct TimeLimit {
     until: Instant,
     /// The whole of it, for the error.
     timeout: Duration,
+    /// Whether its caller set it: it then gives up.
+    is_callers: bool,
 }
 
 impl TimeLimit {
     /// Makes a limit that begins now. One that the clock cannot hold becomes one year.
     pub(crate) fn new(timeout: Duration) -> Self {
-        Self { until: after(timeout), timeout }
+        Self::of(timeout, timeout)
+    }
+
+    /// Makes the limit of a caller, which begins now.
+    pub(crate) fn of_caller(timeout: Duration) -> Self {
+        Self { is_callers: true, ..Self::new(timeout) }
     }
 
     /// Makes a limit that ends after the time that is `left` of the whole.
     pub(crate) fn of(whole: Duration, left: Duration) -> Self {
-        Self { until: after(left), timeout: whole }
+        Self { until: after(left), timeout: whole, is_callers: false }
     }
 
     /// Returns the one that ends first.
@@ -102,9 +109,9 @@ impl TimeLimit {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Returns whether the time is over.
-    pub(crate) fn is_over(self) -> bool {
-        Instant::now() >= self.until
+    /// Returns whether the time is over that the router allows. A caller whose own time is over has given up.
+    pub(crate) fn has_timed_out(self) -> bool {
+        !self.is_callers && Instant::now() >= self.until
     }
 }
 
@@ -265,7 +272,7 @@ pub(crate) async fn within<T>(
 ) -> Result<T, Error> {
     match limit {
         None => work.await,
-        Some(TimeLimit { until, timeout }) => {
+        Some(TimeLimit { until, timeout, .. }) => {
             timeout_at(until, work).await.unwrap_or(Err(Error::Timeout { timeout }))
         }
     }

@@ -235,7 +235,10 @@ impl Service {
         let left = context.deadline().map(|deadline| deadline.remaining(now));
         match left {
             Some(None) => Err(Error::Refused(Refusal::DeadlinePassed)),
-            Some(left) => Ok(left.map(TimeLimit::new)),
+            Some(Some(left)) => {
+                let is_callers = self.limits.request.is_none_or(|limit| left < limit);
+                Ok(Some(if is_callers { TimeLimit::of_caller(left) } else { TimeLimit::new(left) }))
+            }
             None => Ok(None),
         }
     }

@@ -62,8 +62,8 @@ pub(crate) struct Attempt {
     report: AttemptReport,
 }
 
-/// An attempt that has no response yet. One that is dropped after its request's time has timed out: the work that is cut
-/// off cannot say so itself.
+/// An attempt that has no response yet. One that is dropped after the time that the router allows has timed out: the work
+/// that is cut off cannot say so itself.
 #[derive(Debug)]
 pub(crate) struct PendingAttempt {
     /// `None` once it has ended.
@@ -119,7 +119,7 @@ impl Drop for PendingAttempt {
         if let Some(began) = self.began {
             attempt.endpoint.note_least_latency(began);
         }
-        if self.time_limit.is_some_and(TimeLimit::is_over) {
+        if self.time_limit.is_some_and(TimeLimit::has_timed_out) {
             attempt.end(Outcome::TimedOut);
         }
     }
@@ -283,9 +283,16 @@ mod tests {
         let (late, begun) = (begin(), begin().answered());
         tokio::time::advance(Duration::from_secs(1)).await;
         drop(late);
+        let callers = Some(TimeLimit::of_caller(Duration::from_secs(1)));
+        let given_up = PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, callers);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        drop(given_up);
         // The time is that until the response: behind it, the caller has gone away.
         drop(begun);
-        assert_eq!(*endpoint.outcomes.borrow(), [Outcome::Abandoned, Outcome::TimedOut, Outcome::Abandoned]);
+        assert_eq!(
+            *endpoint.outcomes.borrow(),
+            [Outcome::Abandoned, Outcome::TimedOut, Outcome::Abandoned, Outcome::Abandoned]
+        );
     }
 
     #[tokio::test(start_paused = true)]
