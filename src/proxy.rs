@@ -45,7 +45,7 @@
 //! |---|---|---|
 //! | 0 | `error` | The errors that end a request, and the status and text that the caller gets for each. |
 //! | 0 | `limits` | The bounds of listeners and connections. |
-//! | 0 | `metrics` | The counters of a listener. |
+//! | 0 | `metrics` | The counters of listeners, services and clients. |
 //! | 1 | `wire` | One connection and its bytes, for either side: transport, buffers, timers, bodies and framing of HTTP/1 and HTTP/2. |
 //! | 2 | `exchange` | A request and its response between the two sides, the attempt that carries them, and the record of the request. |
 //! | 3 | `upstream` | From a bound name to an answer: client and settings, endpoints, balancer, failure accrual, pools, connecting, the client halves of HTTP/1 and HTTP/2. |
@@ -76,6 +76,7 @@ pub use self::downstream::{
 pub use self::error::{Error, Exposure};
 pub use self::exchange::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
 pub use self::limits::{Http2Settings, Limits};
+pub use self::metrics::TrafficMetrics;
 pub use self::upstream::{
     AccrualBackoff, AccrualPolicy, AccrualSettings, ApertureSettings, BackoffSettings, BalancerAlgorithm,
     BalancerSettings, BudgetSettings, ClientHealth, ClientSettings, DialGuard, EndpointHealth,

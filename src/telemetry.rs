@@ -2,10 +2,12 @@
 //!
 //! Neither the meaning of a metric nor that of a log line is known here.
 
+mod group;
 mod level;
 mod log;
 mod metrics;
 
+pub use self::group::{CounterGroup, GroupKind, GroupSeries, GroupSource, SourceKind};
 pub use self::level::LevelError;
 pub use self::log::{LogFile, LogHandle, LogTarget, Logs, RollPolicy};
 pub use self::metrics::{Counter, Distribution, Durations, Gauge, Registry, Series, SharedCounter, Total};

@@ -50,10 +50,14 @@ fn linkerd_metrics(registry: &Registry) -> BTreeMap<MetricPath, Total> {
 fn scope(series: &Series) -> MetricPath {
     let label = |name| series.labels.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
     let mut scope = Vec::new();
-    for (part, label) in [("rt", label("router")), ("server", label("server"))] {
+    let levels = ["router", "server", "service", "client"].map(label);
+    for (part, label) in ["rt", "server", "service", "client"].into_iter().zip(levels) {
         if let Some(label) = label {
             scope.push(part.to_owned());
-            // An address and a port are two levels; a router's label is one, whatever it holds.
+            // A name is one level without its first slash. An address and a port are two levels; a router's label is one,
+            // whatever it holds.
+            let is_name = matches!(part, "service" | "client");
+            let label = if is_name { label.strip_prefix('/').unwrap_or(label) } else { label };
             let levels: Vec<&str> = if part == "server" { label.split('/').collect() } else { vec![label] };
             scope.extend(levels.into_iter().map(str::to_owned));
         }
@@ -77,8 +81,37 @@ fn linkerd_names(series: &Series) -> Vec<String> {
             let class = series.labels.iter().find(|(key, _)| *key == "class");
             vec![format!("status/{}", class.map_or(String::new(), |(_, class)| class.to_uppercase()))]
         }
-        own => vec![own.to_owned()],
+        own => match traffic_name(own) {
+            Some("failures") => {
+                let kind =
+                    series.labels.iter().find(|(key, _)| *key == "kind").map(|(_, kind)| kind.as_str());
+                with_sum(kind.unwrap_or_default())
+            }
+            Some(name) => vec![name.to_owned()],
+            None => vec![own.to_owned()],
+        },
     }
+}
+
+/// Returns the name that a series of a service or client has there in Linkerd.
+fn traffic_name(own: &str) -> Option<&str> {
+    let (of_service, of_client) = (own.strip_prefix("service_"), own.strip_prefix("client_"));
+    Some(match of_service.or(of_client)? {
+        "request_duration" => "request_latency_ms",
+        "retries" => "retries/total",
+        "retries_budget" => "retries/budget",
+        "retries_budget_exhausted" | "requeues_budget_exhausted" => "retries/budget_exhausted",
+        "requeues" => "retries/requeues",
+        "endpoints" => "loadbalancer/size",
+        "endpoints_available" => "loadbalancer/available",
+        "requests_under_way" => "pending",
+        "waiters" => "pool_waiters",
+        "accrual_removals" => "failure_accrual/removals",
+        "accrual_revivals" => "failure_accrual/revivals",
+        "accrual_probes" => "failure_accrual/probes",
+        "accrual_removed_ms" => "failure_accrual/removed_for_ms",
+        name => name,
+    })
 }
 
 /// Returns the metrics below a scope that is written with `/`, under the names they have there.

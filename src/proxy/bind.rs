@@ -20,6 +20,7 @@ use self::cache::BindingCache;
 use self::evaluation::{NameEvaluation, PendingNames};
 use self::texts::{check_destinations, ends_text, fallback_text, lost_text, unroutable_text};
 use super::error::Error;
+use super::metrics::TrafficMetrics;
 use super::upstream::{
     BudgetOwner, Client, ClientTarget, EndpointRegistry, LogicalService, Route, Routes, SettingsTable,
 };
@@ -93,6 +94,7 @@ pub struct Bindings {
     namer_handle: NamerHandle,
     endpoint_registry: Arc<EndpointRegistry>,
     losing_names: Gauge,
+    metrics: TrafficMetrics,
     sandboxes: Rc<WorkerSandboxes>,
     state: RefCell<BindingCache>,
 }
@@ -114,6 +116,7 @@ impl Bindings {
             namer_handle,
             endpoint_registry: Arc::default(),
             losing_names: Gauge::default(),
+            metrics: TrafficMetrics::default(),
             sandboxes: Rc::default(),
             state: RefCell::new(state),
         }
@@ -125,7 +128,8 @@ impl Bindings {
         let next = Self::new(naming, settings, self.namer_handle.clone());
         next.state.borrow_mut().clients.extend_idle(self.state.borrow().clients.iter());
         next.configure(settings);
-        next.sharing(Arc::clone(&self.endpoint_registry)).with_sandboxes(&self.sandboxes)
+        let next = next.sharing(Arc::clone(&self.endpoint_registry)).with_sandboxes(&self.sandboxes);
+        next.counting(self.losing_names.clone(), self.metrics.clone())
     }
 
     /// Returns whether these are the bindings under a naming.
@@ -151,10 +155,11 @@ impl Bindings {
         self.timeout.get()
     }
 
-    /// Counts, in `losing_names`, the cached names of which the base dtab loses a share.
+    /// Counts the cached names of which the base dtab loses a share, in `losing_names`; and requests by their service and
+    /// client, in `metrics`.
     #[must_use]
-    pub fn counting(self, losing_names: Gauge) -> Self {
-        Self { losing_names, ..self }
+    pub fn counting(self, losing_names: Gauge, metrics: TrafficMetrics) -> Self {
+        Self { losing_names, metrics, ..self }
     }
 
     /// Replaces the settings. Cache entries beyond the new bounds are dropped; clients keep their connections.
@@ -165,7 +170,7 @@ impl Bindings {
         state.configure(settings);
         for binding in state.names.routable() {
             if let Ok(name) = binding.service.parse() {
-                binding.logical.replace(Rc::new(self.logical_service(state, &name)));
+                binding.logical.replace(Rc::new(self.logical_service(state, &name, true)));
             }
         }
     }
@@ -308,6 +313,7 @@ impl Bindings {
                     Routes::new(sampler, leaves)
                 }),
         };
+        let logical = self.logical_service(state, path, routes.is_ok());
         let lost = lost_shares(&delegation, base);
         let is_losing = dtab.dtab().is_empty() && !lost.is_empty();
         let overrides = base + dtab.sandbox_entries();
@@ -316,7 +322,7 @@ impl Bindings {
         let fallback = unbound_entry(&delegation, base..overrides);
         Binding {
             routes,
-            logical: RefCell::new(Rc::new(self.logical_service(state, path))),
+            logical: RefCell::new(Rc::new(logical)),
             service: path.to_string().into(),
             unbound: unbound.map(|dentry| format!("{dentry:#}").into()),
             fallback: fallback.and_then(|position| fallback_text(&delegation, base, position, dtab)),
@@ -330,10 +336,12 @@ impl Bindings {
     }
 
     /// Makes the service of a logical name, as it is configured.
-    fn logical_service(&self, state: &BindingCache, name: &Path) -> LogicalService {
+    fn logical_service(&self, state: &BindingCache, name: &Path, is_routable: bool) -> LogicalService {
         let settings = state.settings.service(name);
         let budget = self.endpoint_registry.budget(BudgetOwner::Service, name, settings.retry_budget);
-        LogicalService { settings, budget }
+        let source = Arc::downgrade(&budget);
+        let counters = is_routable.then(|| self.metrics.service(&name.to_string(), source));
+        LogicalService { settings, budget, counters }
     }
 
     /// Returns the client of a bound name, the cached one of its id or a new one, or the status that it stands for.
@@ -345,7 +353,7 @@ impl Bindings {
         let client = state.clients.get(&bound.id).unwrap_or_else(|| {
             let target = ClientTarget { id: &bound.id, endpoints };
             let settings = Rc::new(state.settings.client(&bound.id));
-            let client = Rc::new(Client::new(&target, settings, &self.endpoint_registry));
+            let client = Rc::new(Client::new(&target, settings, (&self.endpoint_registry, &self.metrics)));
             state.insert_client(&client);
             client
         });

@@ -12,7 +12,7 @@ pub(crate) use self::attempt::{
     Attempt, AttemptReport, Carrier, PendingAttempt, Standing, StreamSlot, UpstreamEndpoint, UpstreamStream,
 };
 pub use self::classifier::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
-pub(crate) use self::classifier::{ResponseClass, ResponseStatus};
+pub(crate) use self::classifier::{ResponseClass, ResponseStatus, grpc_code, trailing_code};
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::record::{Observer, OverrideFate, REQUEST_ID, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
@@ -208,6 +208,38 @@ impl Response {
             Ok(Err(TransferError::Source(error))) => Err(DeliveryFailure::Response(error)),
             Ok(Err(TransferError::Sink(_))) => Err(DeliveryFailure::Caller),
             Err(error) => Err(DeliveryFailure::Request(error)),
+        }
+    }
+
+    /// Notes whether the response is a success, where its status alone does not say so.
+    pub(crate) fn classify(&mut self, classifier: &Classifier, record: &mut Record) {
+        let is_success = match classifier {
+            Classifier::Status { judges: true, .. } => return,
+            Classifier::Status { judges: false, .. } => true,
+            Classifier::Grpc(rule) => {
+                let code = self.head.find(b"grpc-status").and_then(grpc_code);
+                if code.is_none() && !self.body.is_done() {
+                    return record.await_code(rule.success);
+                }
+                code.is_some_and(|code| rule.success.has(code))
+            }
+        };
+        self.note_class(is_success, record);
+    }
+
+    /// Notes whether the response is a success by its trailers, if it was to be classified by them. It has been read to its
+    /// end.
+    pub(crate) fn classify_by_trailers(&mut self, record: &mut Record) {
+        if let Some(success) = record.take_awaited() {
+            let code = trailing_code(self.body.trailers());
+            self.note_class(code.is_some_and(|code| success.has(code)), record);
+        }
+    }
+
+    fn note_class(&mut self, is_success: bool, record: &mut Record) {
+        record.note_class(is_success);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.classify(is_success);
         }
     }
 

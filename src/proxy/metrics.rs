@@ -1,9 +1,14 @@
 //! The metrics of a listener, in cells of one worker: counting takes no lock and allocates nothing.
 
+mod traffic;
+
+pub use self::traffic::TrafficMetrics;
+pub(crate) use self::traffic::{AttemptEnd, ClientCounters, ServiceCounters};
+
 use crate::context::{RemovalKind, Removals};
 use crate::fault::Blame;
 use crate::telemetry::{Counter, Durations, Gauge, Registry, SharedCounter};
-use tokio::time::Instant;
+use std::time::Duration;
 
 /// The end of a request for its listener. Each request has exactly one, so that their counts add up to `requests`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,10 +281,10 @@ impl Counters {
         .increment();
     }
 
-    /// Counts a response to a request whose head was complete at `began`.
-    pub(crate) fn answered(&self, status: u16, began: Instant) {
+    /// Counts a response whose head took this time.
+    pub(crate) fn answered(&self, status: u16, time: Duration) {
         self.refused(status);
-        self.durations.record(began.elapsed());
+        self.durations.record(time);
     }
 
     /// Counts a response to input that is not a request.

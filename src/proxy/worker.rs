@@ -6,7 +6,9 @@ use super::downstream::{
     WorkerHandle, serve_connection,
 };
 use super::limits::{Counts, Permits};
-use super::metrics::{Counters, ListenerLabels, evicted_connections, losing_names, refused_connections};
+use super::metrics::{
+    Counters, ListenerLabels, TrafficMetrics, evicted_connections, losing_names, refused_connections,
+};
 use super::serve::Service;
 use super::upstream::{EndpointRegistry, ObjectPools};
 use super::wire::object_pool::ObjectPool;
@@ -229,7 +231,9 @@ fn make_routers(
         let bindings =
             Bindings::new(settings.naming.clone(), &settings.bindings, shared.namer_handle.clone());
         let losing_names = losing_names(&shared.registry, &router.label);
-        let bindings = bindings.sharing(Arc::clone(&shared.endpoint_registry)).counting(losing_names);
+        let traffic = TrafficMetrics::new(&shared.registry, &router.label);
+        let bindings =
+            bindings.sharing(Arc::clone(&shared.endpoint_registry)).counting(losing_names, traffic);
         let sandboxes = Rc::new(WorkerSandboxes::new(settings.sandboxes.clone()));
         let bindings = Rc::new(bindings.with_sandboxes(&sandboxes));
         let unknown_key = settings.unknown_key;

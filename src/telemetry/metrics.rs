@@ -1,6 +1,7 @@
 //! Metrics in cells: each worker has its own, so that counting is one plain store; a reader sums the cells of one name
 //! and label set. What several threads count is counted by atomic additions.
 
+use super::group::{CounterGroup, GroupKind, Groups};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -56,7 +57,7 @@ pub struct Durations {
 
 /// The buckets of a histogram.
 #[derive(Debug, Default)]
-struct Buckets {
+pub(super) struct Buckets {
     /// One count for each bound, and one for the durations above them all.
     counts: [AtomicU64; Durations::BOUNDS.len() + 1],
     /// The sum of all durations, in microseconds.
@@ -93,6 +94,7 @@ pub struct Registry(Arc<Mutex<SeriesTable>>);
 struct SeriesTable {
     series: BTreeMap<Series, Cells>,
     meanings: BTreeMap<&'static str, &'static str>,
+    groups: Groups,
 }
 
 /// The cells of one series.
@@ -164,11 +166,26 @@ impl Durations {
 
     /// Records one duration.
     pub fn record(&self, duration: Duration) {
-        let bucket = Self::BOUNDS.partition_point(|bound| *bound < duration);
-        if let Some(count) = self.buckets.counts.get(bucket) {
+        self.buckets.record(duration);
+    }
+}
+
+impl Buckets {
+    /// Records one duration. They have one writer.
+    pub(super) fn record(&self, duration: Duration) {
+        let bucket = Durations::BOUNDS.partition_point(|bound| *bound < duration);
+        if let Some(count) = self.counts.get(bucket) {
             add(count, 1);
         }
-        add(&self.buckets.sum, duration.as_micros().try_into().unwrap_or(u64::MAX));
+        add(&self.sum, duration.as_micros().try_into().unwrap_or(u64::MAX));
+    }
+
+    /// Adds the durations to a distribution.
+    pub(super) fn add_to(&self, all: &mut Distribution) {
+        for (sum, count) in all.counts.iter_mut().zip(&self.counts) {
+            *sum += count.load(Relaxed);
+        }
+        all.sum += Duration::from_micros(self.sum.load(Relaxed));
     }
 }
 
@@ -247,14 +264,26 @@ impl Registry {
         self.table().meanings.insert(name, meaning);
     }
 
+    /// Makes new cells of a group of series, for the thread that calls this. The series are there until the last thread has
+    /// dropped its cells.
+    pub fn group(&self, kind: &'static GroupKind, labels: &[(&'static str, &str)]) -> CounterGroup {
+        self.table().groups.group(kind, labels)
+    }
+
     /// Returns the meaning of the series of a name; empty when none was set.
     pub fn meaning(&self, name: &str) -> &'static str {
-        self.table().meanings.get(name).copied().unwrap_or_default()
+        let table = self.table();
+        let meaning = table.meanings.get(name).copied();
+        meaning.or_else(|| table.groups.meaning(name)).unwrap_or_default()
     }
 
     /// Sums every series.
     pub fn totals(&self) -> BTreeMap<Series, Total> {
-        self.table().series.iter().map(|(key, cells)| (key.clone(), cells.total())).collect()
+        let table = self.table();
+        let mut totals: BTreeMap<_, _> =
+            table.series.iter().map(|(key, cells)| (key.clone(), cells.total())).collect();
+        table.groups.add_totals(&mut totals);
+        totals
     }
 
     /// Sums the counters and gauges of that name in every series that has all of the given labels.
@@ -263,8 +292,8 @@ impl Registry {
             key.name == name
                 && labels.iter().all(|(k, v)| key.labels.iter().any(|(key, value)| key == k && value == v))
         };
-        let table = self.table();
-        let totals = table.series.iter().filter(|(key, _)| wanted(key)).map(|(_, cells)| cells.total());
+        let totals = self.totals();
+        let totals = totals.into_iter().filter(|(key, _)| wanted(key)).map(|(_, total)| total);
         totals
             .map(|total| match total {
                 Total::Counter(count) => count,
@@ -293,12 +322,7 @@ impl Cells {
             Self::Gauges(cells) => Total::Gauge(cells.iter().map(|cell| cell.0.load(Relaxed)).sum()),
             Self::Durations(cells) => {
                 let mut all = Distribution::default();
-                for buckets in cells {
-                    for (sum, count) in all.counts.iter_mut().zip(&buckets.counts) {
-                        *sum += count.load(Relaxed);
-                    }
-                    all.sum += Duration::from_micros(buckets.sum.load(Relaxed));
-                }
+                cells.iter().for_each(|buckets| buckets.add_to(&mut all));
                 Total::Durations(all)
             }
         }

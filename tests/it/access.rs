@@ -76,7 +76,8 @@ async fn every_request_has_a_line_as_linkerd_wrote_it() {
         _ => ok("hello"),
     })
     .await;
-    let app = TestApp::start(&folder.config(&format!("/svc/a => {}", service.path()), "")).await;
+    // One worker: the lines of several are in no order.
+    let app = TestApp::start_here(&folder.config(&format!("/svc/a => {}", service.path()), "")).await;
     let mut client = app.client().await;
     client.get("A", "Referer: http://b/\r\nUser-Agent: curl/8\r\n").await.assert_status(200);
     client.send("HEAD /x?y=z HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -126,7 +127,7 @@ async fn json_says_where_a_request_went_and_why_it_did_not() {
     let service = Service::saying("hello").await;
     let (dead, _held) = dead_address();
     let dtab = format!("/svc/a => {}; /svc/dead => /$/inet/{}/{}", service.path(), dead.ip(), dead.port());
-    let app = TestApp::start(&folder.config(&dtab, JSON)).await;
+    let app = TestApp::start_here(&folder.config(&dtab, JSON)).await;
     let mut client = app.client().await;
     client.get("a", "User-Agent: x\"\x0c\r\n").await.assert_status(400);
     let mut client = app.client().await;
@@ -178,7 +179,7 @@ async fn json_says_what_became_of_overrides() {
     let dtab = format!("/svc/a => {}", service.path());
     let limited = "overrides: {destinations: [\"/#/x/**\"]}";
     let servers = &format!("[{{port: 0}}, {{port: 0, trust: nobody}}, {{port: 0, {limited}}}]");
-    let app = TestApp::start(&folder.config(&dtab, JSON).replace("[{port: 0}]", servers)).await;
+    let app = TestApp::start_here(&folder.config(&dtab, JSON).replace("[{port: 0}]", servers)).await;
     let (mut trusted, mut stranger) = (app.client_of("http", 0).await, app.client_of("http", 1).await);
     let dentry = format!("/svc/a => {}", service.path());
     trusted.get("a", "").await.assert_status(200);
@@ -213,7 +214,7 @@ async fn json_says_what_became_of_overrides() {
 async fn a_caller_that_went_away_has_a_line_too() {
     let folder = Folder::new();
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&folder.config(&format!("/svc/* => {}", upstream.path()), JSON)).await;
+    let app = TestApp::start_here(&folder.config(&format!("/svc/* => {}", upstream.path()), JSON)).await;
     // Before the response.
     let mut client = app.client().await;
     client.send("GET /early HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -259,7 +260,7 @@ async fn a_caller_that_went_away_has_a_line_too() {
 async fn a_line_is_written_while_its_connection_goes_on() {
     let folder = Folder::new();
     let service = Service::saying("hi").await;
-    let app = TestApp::start(&folder.config(&format!("/svc/* => {}", service.path()), "")).await;
+    let app = TestApp::start_here(&folder.config(&format!("/svc/* => {}", service.path()), "")).await;
     let mut client = app.client().await;
     for count in 1..=3 {
         client.get("a", "").await.assert_status(200);
@@ -276,7 +277,7 @@ async fn a_line_is_written_while_its_connection_goes_on() {
 async fn a_tunnel_is_logged_when_it_ends() {
     let folder = Folder::new();
     let upstream = Upstream::start().await;
-    let app = TestApp::start(&folder.config(&format!("/svc/* => {}", upstream.path()), "")).await;
+    let app = TestApp::start_here(&folder.config(&format!("/svc/* => {}", upstream.path()), "")).await;
     let mut client = app.client().await;
     client.send("GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n").await;
     let mut conn = upstream.accept().await;
@@ -306,7 +307,7 @@ async fn a_log_is_rolled_by_size_and_so_many_are_kept() {
     let folder = Folder::new();
     // Less than two lines.
     let keys = "  httpAccessLogRollPolicy: 100.bytes\n  httpAccessLogRotateCount: 2\n";
-    let app = TestApp::start(&folder.config("", keys)).await;
+    let app = TestApp::start_here(&folder.config("", keys)).await;
     ask(&app, 6).await;
     app.stop().await;
     let names = folder.names();
@@ -326,7 +327,7 @@ async fn a_log_is_continued_unless_that_is_refused() {
     for (keys, expected) in
         [("", 2), ("  httpAccessLogAppend: true\n", 3), ("  httpAccessLogAppend: false\n", 1)]
     {
-        let app = TestApp::start(&folder.config("", keys)).await;
+        let app = TestApp::start_here(&folder.config("", keys)).await;
         ask(&app, 1).await;
         app.stop().await;
         assert_eq!(folder.lines().len(), expected, "{keys}");
@@ -336,7 +337,7 @@ async fn a_log_is_continued_unless_that_is_refused() {
 #[tokio::test(flavor = "local")]
 async fn a_log_that_was_moved_aside_is_opened_anew_when_it_is_told() {
     let folder = Folder::new();
-    let app = TestApp::start(&folder.config("", "")).await;
+    let app = TestApp::start_here(&folder.config("", "")).await;
     ask(&app, 1).await;
     until("the line", async || {
         app.client().await;
@@ -391,7 +392,7 @@ async fn requests_over_http2_have_lines_too() {
         })
         .await;
         let dtab = format!("/svc/a:80 => {}", service.path());
-        let app = TestApp::start(&folder.config(&dtab, keys)).await;
+        let app = TestApp::start_here(&folder.config(&dtab, keys)).await;
         assert_eq!(get_http2(&app, "whole?b").await, Some((200, 5)));
         assert_eq!(get_http2(&app, "cut").await, None);
         app.stop().await;
@@ -475,7 +476,8 @@ async fn lines_are_written_before_the_end_also_by_force() {
     let upstream = Upstream::start().await;
     let config = folder.config(&format!("/svc/* => {}", upstream.path()), JSON);
     let app =
-        TestApp::start(&config.replace("{port: 0}\nrouters", "{port: 0, shutdownGraceMs: 1}\nrouters")).await;
+        TestApp::start_here(&config.replace("{port: 0}\nrouters", "{port: 0, shutdownGraceMs: 1}\nrouters"))
+            .await;
     let mut client = app.client().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut conn = upstream.accept().await;

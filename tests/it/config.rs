@@ -301,8 +301,8 @@ const CASES: &[Case] = &[
         &[(3, 18, "routers[0].client.kind", "did you mean `io.l5d.global`?")],
     ),
     (
-        "routers:\n- protocol: http\n  service:\n    responseClassifier: {kind: io.l5d.http.retryableRead5XX}\n  servers: [{}]\n",
-        &[(4, 5, "routers[0].service.responseClassifier", "feature: response classifiers")],
+        "routers:\n- protocol: http\n  client: {socketOptions: {}}\n  servers: [{}]\n",
+        &[(3, 12, "routers[0].client.socketOptions", "feature: socket options of clients")],
     ),
     // Each protocol has keys that the other does not know.
     (
@@ -372,7 +372,7 @@ const CASES: &[Case] = &[
     ),
     (
         "routers:\n- protocol: h2\n  service:\n    responseClassifier: {kind: io.l5d.http.retryableRead5XX}\n  servers: [{}]\n",
-        &[(4, 5, "routers[0].service.responseClassifier", "feature: response classifiers")],
+        &[(4, 32, "routers[0].service.responseClassifier.kind", "its classifiers begin with `io.l5d.h2.`")],
     ),
     (
         "routers:\n- protocol: h2\n  servers: [{}]\n- protocol: h2\n  servers: [{}]\n",

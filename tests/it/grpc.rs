@@ -130,7 +130,8 @@ async fn a_call_takes_no_longer_than_it_may() {
     let mut client = GrpcClient::connect(app.first_address(), "web").await;
     let (answer, passed) = time_flies(client.unary(Method::Hang, "", &[])).await;
     let status = answer.expect_err("it is too late");
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    // The server is told the time as well, and gives up at the same moment: with another code.
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status}");
     assert!((5..10).contains(&passed.as_secs()), "{passed:?}");
     server.hanging(0).await;
 

@@ -59,20 +59,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "client: {kind: io.l5d.static, configs: [{prefix: '/$/io.buoyant.rinet/443/{host}', tls: {commonName: '{host}'}}]}",
     ),
     (
-        "retries",
-        "",
-        "service: {responseClassifier: {}, retries: {}, totalTimeoutMs: 5000}\n\
-         client: {kind: io.l5d.static, configs: [{prefix: /a, requestAttemptTimeoutMs: 5000}]}",
-    ),
-    (
         "serversets",
         "namers: [{kind: io.l5d.serversets}]",
         "client: {kind: io.l5d.static, configs: [{prefix: /a, tls: {commonName: a}}]}",
-    ),
-    (
-        "service-options",
-        "",
-        "service: {kind: io.l5d.static, configs: [{prefix: /svc/a, totalTimeoutMs: 500}, {prefix: /svc/b, retries: {}}]}",
     ),
     ("thrift", "", "protocol: thrift"),
     ("thriftmux", "", "protocol: thriftmux"),
@@ -275,11 +264,12 @@ async fn every_example_is_started_and_answers() {
     let stage = Stage::start().await;
     for name in files() {
         match name.as_str() {
-            "fs" | "loadbalancer" => stage.asked(&name, HELLO, "hello").await,
+            "fs" | "loadbalancer" | "retries" => stage.asked(&name, HELLO, "hello").await,
             "rewriting" => {
                 stage.asked("rewriting", "GET /hello/api/x HTTP/1.1\r\nHost: a\r\n\r\n", "hello").await;
             }
-            "influxdb" | "prometheus" | "recent-requests" | "socket-options" | "statsd" => {
+            "influxdb" | "prometheus" | "recent-requests" | "service-options" | "socket-options"
+            | "statsd" => {
                 stage.asked(&name, HELLO, "main").await;
             }
             "access-logs" => access_logs(&stage).await,

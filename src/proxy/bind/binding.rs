@@ -73,6 +73,9 @@ pub(super) enum BindFailure {
 /// the worker and of control, and the namer's own state.
 const ANSWER_BYTES: usize = 1_000;
 
+/// The bytes of the service of a name that leads somewhere: its counters and its budget.
+const SERVICE_BYTES: usize = 1_200;
+
 impl Binding {
     /// Returns the clients to which the routes lead.
     pub(super) fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
@@ -97,7 +100,7 @@ impl Binding {
     /// each.
     pub(super) fn bytes(&self) -> usize {
         let routes = match &self.routes {
-            Ok(routes) => routes.bytes(),
+            Ok(routes) => SERVICE_BYTES + routes.bytes(),
             Err(failure) => failure.text().len(),
         };
         let texts = [&self.lost, &self.fallback].into_iter().flatten().map(|text| text.len()).sum::<usize>();

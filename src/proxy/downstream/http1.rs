@@ -239,7 +239,7 @@ impl Http1Turn<'_> {
                 self.service.error_response(self.peer, &error, Some(request))
             }
         };
-        self.service.counters.answered(response.head.status(), request.record.began());
+        request.record.answered(response.head.status());
         self.deliver(request, response, terms).await
     }
 
@@ -364,6 +364,7 @@ impl Http1Turn<'_> {
             record.fail_delivery(failure);
             return Continuation::Close;
         }
+        response.classify_by_trailers(record);
         record.complete();
         let outcome = Outcome::Answered(response.head.status());
         if keep && matches!(response.upload, Upload::Going(_)) {

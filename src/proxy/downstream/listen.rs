@@ -131,11 +131,15 @@ impl Acceptor {
     }
 
     /// Finds a place for a connection. One that takes a descriptor of those that are kept for other uses makes room for the
-    /// next one only.
+    /// next one only; and none if room is being made already: a burst of them would end all that are idle, before the first
+    /// descriptor is free again.
     fn admission(&self, stream: &std::net::TcpStream, remote: SocketAddr) -> Option<ConnectionPlace> {
         let is_beyond = !leaves_reserve(stream, SocketUse::Caller);
         let mut limits = self.limits();
         if is_beyond {
+            if self.open.is_making_room() {
+                return None;
+            }
             limits.total = limits.total.min(self.open.count());
         }
         let admission = self.open.admit(remote.ip(), limits)?;

@@ -134,7 +134,7 @@ impl Http2Turn {
                 self.service.error_response(&self.peer, &error, Some(request))
             }
         };
-        self.service.counters.answered(response.head.status(), request.record.began());
+        request.record.answered(response.head.status());
         self.deliver(response, request).await;
     }
 
@@ -197,6 +197,7 @@ impl Http2Turn {
                 return record.fail_delivery(failure);
             }
         }
+        response.classify_by_trailers(record);
         record.complete();
         let outcome = Outcome::Answered(response.head.status());
         if matches!(response.upload, Upload::Going(_)) {

@@ -1,6 +1,7 @@
 //! One attempt to send a request to an endpoint, and the connection or stream that carries it.
 
 use super::{Caller, Outcome, TimeLimit, WaitQueue};
+use crate::proxy::metrics::AttemptEnd;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::http2::SharedSendStream;
 use std::cell::Cell;
@@ -45,6 +46,19 @@ pub(crate) struct AttemptReport {
 }
 
 impl AttemptReport {
+    /// Returns the end of the attempt, as it is counted.
+    pub(crate) fn end(self) -> AttemptEnd {
+        match self.outcome {
+            Outcome::Answered(status) if self.is_success.unwrap_or(status < 500) => AttemptEnd::Success,
+            Outcome::Answered(_) => AttemptEnd::FailedResponse,
+            Outcome::Refused => AttemptEnd::Refused,
+            Outcome::Reset | Outcome::IdleEnd => AttemptEnd::Reset,
+            Outcome::TimedOut => AttemptEnd::TimedOut,
+            Outcome::Abandoned => AttemptEnd::Abandoned,
+            Outcome::NotSent => AttemptEnd::NotSent,
+        }
+    }
+
     /// Returns whether the attempt was a success. `None` when it says nothing about the endpoint: the caller gave up, or
     /// the request was not sent.
     pub(crate) fn verdict(self) -> Option<bool> {
@@ -132,7 +146,6 @@ impl Attempt {
     }
 
     /// Notes the class of the response. Without one, a status of 5xx is a failure.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the classifiers of services are still to come"))]
     pub(crate) fn classify(&mut self, is_success: bool) {
         self.report.is_success = Some(is_success);
     }

@@ -4,6 +4,7 @@
 
 use crate::fault::Fault as _;
 use crate::proxy::error::{Error, Exposure};
+use crate::proxy::wire::sink::Trailers;
 
 /// The judgement of a response, or of the error in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl StatusCodes {
     }
 
     /// Returns whether the set has a code. One above 31 is only in the set of all.
-    fn has(self, code: u32) -> bool {
+    pub(crate) fn has(self, code: u32) -> bool {
         self == Self::ALL || (code < 32 && self.0 & 1 << code != 0)
     }
 }
@@ -159,6 +160,19 @@ impl Classifier {
             },
         };
         ResponseClass::failure(is_of_endpoint && may_retry)
+    }
+}
+
+/// Returns a code of gRPC from its text.
+pub(crate) fn grpc_code(value: &[u8]) -> Option<u32> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Returns the code of gRPC in trailers.
+pub(crate) fn trailing_code(trailers: Trailers<'_>) -> Option<u32> {
+    match trailers {
+        Trailers::Fields(fields) => fields.get("grpc-status").and_then(|value| grpc_code(value.as_bytes())),
+        Trailers::Lines(_) | Trailers::None => None,
     }
 }
 

@@ -1,12 +1,12 @@
 //! The record of a request: the facts that each step notes as it learns them.
 
-use super::DeliveryFailure;
+use super::{DeliveryFailure, StatusCodes};
 use crate::context::Trace;
 use crate::fault::Fault as _;
 use crate::message::{Head, KnownField};
 use crate::name::PathBuf;
 use crate::proxy::error::Error;
-use crate::proxy::metrics::{Counters, RequestOutcome};
+use crate::proxy::metrics::{ClientCounters, Counters, RequestOutcome, ServiceCounters};
 use crate::sandbox::Overlay;
 use std::cell::Cell;
 use std::fmt;
@@ -26,6 +26,14 @@ pub(crate) const REQUEST_ID: &[u8] = b"x-request-id";
 /// ends.
 pub(crate) struct Record {
     counters: Rc<Counters>,
+    /// The counters of its service, once it is bound.
+    service: Option<Rc<ServiceCounters>>,
+    /// The counters of the client of its last attempt, and the beginning of that.
+    client: Option<(Rc<ClientCounters>, Instant)>,
+    /// Whether its response is a success, where its status does not say so.
+    is_success: Option<bool>,
+    /// The codes of gRPC that are a success, while the trailers are awaited that have the code of its response.
+    awaited: Option<StatusCodes>,
     /// The time at which the head had come.
     began: Instant,
     /// Its position in its trace, once it has entered.
@@ -118,6 +126,10 @@ impl Record {
         counters.begun();
         Self {
             counters: Rc::clone(counters),
+            service: None,
+            client: None,
+            is_success: None,
+            awaited: None,
             began: Instant::now(),
             trace: None,
             status: None,
@@ -215,6 +227,45 @@ impl Record {
         self.tell(|observer| observer.named(name));
     }
 
+    /// Notes the counters of the service, which count the request from now on.
+    pub(crate) fn note_service(&mut self, service: &Rc<ServiceCounters>) {
+        service.begun();
+        self.service = Some(Rc::clone(service));
+    }
+
+    /// Notes the counters of the client of an attempt that begins; `None` when it has failed.
+    pub(crate) fn note_attempt(&mut self, attempt: Option<(Rc<ClientCounters>, Instant)>) {
+        self.client = attempt;
+    }
+
+    /// Notes whether the response is a success, where its status does not say so.
+    pub(crate) fn note_class(&mut self, is_success: bool) {
+        self.is_success = Some(is_success);
+    }
+
+    /// Has the response classified by its trailers: a success has one of these codes.
+    pub(super) fn await_code(&mut self, success: StatusCodes) {
+        self.awaited = Some(success);
+    }
+
+    /// Takes the codes that are a success, if the trailers are awaited for it.
+    pub(super) fn take_awaited(&mut self) -> Option<StatusCodes> {
+        self.awaited.take()
+    }
+
+    /// Counts the response, whose head is there now.
+    pub(crate) fn answered(&self, status: u16) {
+        let now = Instant::now();
+        let time = now.saturating_duration_since(self.began);
+        self.counters.answered(status, time);
+        if let Some(service) = &self.service {
+            service.answered(time);
+        }
+        if let Some((client, began)) = &self.client {
+            client.answered(now.saturating_duration_since(*began));
+        }
+    }
+
     /// Notes the bound id to which the name led.
     pub(crate) fn note_client(&mut self, client: &str) {
         self.tell(|observer| observer.bound(client));
@@ -301,11 +352,23 @@ impl Record {
         self.close();
     }
 
+    /// Returns the outcome for the service: its classifier may call a response a success or a failure whatever its status is.
+    fn service_outcome(&self) -> RequestOutcome {
+        match (self.outcome(), self.is_success) {
+            (RequestOutcome::Success, Some(false)) => RequestOutcome::FailedResponse,
+            (RequestOutcome::FailedResponse, Some(true)) => RequestOutcome::Success,
+            (outcome, _) => outcome,
+        }
+    }
+
     fn close(&mut self) {
         if std::mem::replace(&mut self.is_ended, true) {
             return;
         }
         self.counters.ended(self.outcome());
+        if let Some(service) = &self.service {
+            service.ended(self.service_outcome());
+        }
         if let Some(mut observer) = self.observer.take() {
             observer.ended(self);
         }

@@ -41,6 +41,8 @@ struct Peers {
     open: BTreeMap<ConnectionKey, Arc<ConnectionState>>,
     sizes: HashMap<PeerAddress, PeerSize>,
     order: BTreeSet<(PeerSize, PeerAddress)>,
+    /// How many connections were told to end, and have not ended yet.
+    leaving: usize,
 }
 
 /// The key of a connection in its table.
@@ -143,6 +145,11 @@ impl ConnectionTable {
         self.lock().open.len()
     }
 
+    /// Returns whether a connection was told to end and has not ended yet: its socket is still there.
+    pub(crate) fn is_making_room(&self) -> bool {
+        self.lock().leaving > 0
+    }
+
     /// Returns a moment in milliseconds, from 1 on.
     fn millis(&self, moment: Instant) -> u64 {
         let millis = moment.saturating_duration_since(self.began).as_millis();
@@ -193,6 +200,7 @@ impl Peers {
                 // Its worker may have taken a request meanwhile.
                 if state.evict(idle) {
                     self.open.remove(&key);
+                    self.leaving += 1;
                     break Some(());
                 }
             } else if key.since >= examination.now {
@@ -293,6 +301,8 @@ impl Drop for ConnectionPlace {
         let key = ConnectionKey { peer: *peer, since: known.load(Relaxed), id: *id };
         if peers.open.remove(&key).is_some() {
             peers.reorder(*peer, -1);
+        } else {
+            peers.leaving -= 1;
         }
     }
 }
@@ -352,6 +362,19 @@ mod tests {
         assert_eq!(evicted(&places), [false, false, true, false]);
         let _sixth = opening.open(3).await.expect("there is room");
         assert_eq!(evicted(&places), [false, false, true, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_being_made_until_the_connection_has_ended() {
+        let opening = Opening::new(limits(1));
+        let [first] = opening.open_all([1]).await;
+        assert!(!opening.table.is_making_room());
+        let second = opening.open(2).await.expect("there is room");
+        assert!(opening.table.is_making_room());
+        drop(first);
+        assert!(!opening.table.is_making_room());
+        drop(second);
+        assert!(!opening.table.is_making_room());
     }
 
     #[tokio::test(start_paused = true)]

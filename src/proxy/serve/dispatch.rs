@@ -7,12 +7,12 @@ use crate::message::{Head, KnownField};
 use crate::proxy::bind::Binding;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
-    Outcome, Request, Response, ResponseClass, ResponseStatus, TimeLimit, beside, within,
+    Outcome, Request, Response, ResponseClass, ResponseStatus, TimeLimit, beside, grpc_code, trailing_code,
+    within,
 };
 use crate::proxy::upstream::{LogicalService, RetryPauses, Route};
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::replay::{ReplayBuffer, read_ahead};
-use crate::proxy::wire::sink::Trailers;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
@@ -39,6 +39,9 @@ impl<'a> Dispatch<'a> {
         context: &mut Context,
     ) -> Result<Answered<'a>, Error> {
         let logical = self.binding.logical();
+        if let Some(counters) = &logical.counters {
+            request.record.note_service(counters);
+        }
         let Some(total) = logical.settings.total_timeout else {
             return self.run_to_end(request, context, &logical).await;
         };
@@ -59,7 +62,9 @@ impl<'a> Dispatch<'a> {
         if !logical.may_retry(request.head.method()) {
             let route = self.binding.draw()?;
             self.leave(request, context, route);
-            return Ok((route, self.send(request, context, route).await?));
+            let mut response = self.send(request, context, route).await?;
+            response.classify(&logical.settings.classifier, &mut request.record);
+            return Ok((route, response));
         }
         // Boxed, so that requests that are not retried do not pay for its size.
         Box::pin(self.retry(request, context, logical)).await
@@ -120,10 +125,15 @@ impl<'a> Dispatch<'a> {
             let may_retry = class == ResponseClass::RetryableFailure
                 && request.upgrade.is_none()
                 && kept.as_ref().is_none_or(ReplayBuffer::is_whole)
-                && request.time_limit.is_none_or(|limit| limit.left() > pause)
-                && logical.budget.withdraw(Instant::now());
-            if !may_retry {
-                return Ok((route, sent?));
+                && request.time_limit.is_none_or(|limit| limit.left() > pause);
+            let is_paid = may_retry && logical.budget.withdraw(Instant::now());
+            if may_retry && let Some(counters) = &logical.counters {
+                counters.retried(is_paid);
+            }
+            if !is_paid {
+                let mut response = sent?;
+                response.classify(&settings.classifier, &mut request.record);
+                return Ok((route, response));
             }
             tracing::debug!(service = %self.binding.service, client = route.id(), "a request is retried");
             if let Ok(response) = sent {
@@ -187,6 +197,9 @@ impl<'a> Dispatch<'a> {
 async fn discard(mut response: Response, limit: usize, timeout: Duration) {
     let body = std::mem::replace(&mut response.body, Body::Empty);
     let status = response.head.status();
+    if let Some(attempt) = &mut response.attempt {
+        attempt.classify(false);
+    }
     if !body.is_done() {
         let reading = pin!(read_ahead(body, limit, timeout, |_| ()));
         if !matches!(beside(&mut response.upload, reading).await, Ok((_, Ok(Some(()))))) {
@@ -194,19 +207,6 @@ async fn discard(mut response: Response, limit: usize, timeout: Duration) {
         }
     }
     response.end(Outcome::Answered(status));
-}
-
-/// Returns a code of gRPC from its text.
-fn grpc_code(value: &[u8]) -> Option<u32> {
-    std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// Returns the code of gRPC in trailers.
-fn trailing_code(trailers: Trailers<'_>) -> Option<u32> {
-    match trailers {
-        Trailers::Fields(fields) => fields.get("grpc-status").and_then(|value| grpc_code(value.as_bytes())),
-        Trailers::Lines(_) | Trailers::None => None,
-    }
 }
 
 /// Tells the endpoint of this attempt until when an answer is awaited: by `l5d-ctx-deadline`, and a gRPC service also by

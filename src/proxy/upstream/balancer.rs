@@ -24,6 +24,7 @@ use super::registry::{EndpointKey, EndpointStates, SharedClient};
 use super::settings::ClientSettings;
 use crate::interpret::{Endpoint, EndpointSet};
 use crate::proxy::exchange::Standing;
+use crate::proxy::metrics::ClientCounters;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -36,6 +37,7 @@ const MOST_ON_PROBATION: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Balancer {
     client: Arc<SharedClient>,
+    counters: Rc<ClientCounters>,
     settings: BalancerSettings,
     classes: Vec<Class>,
 }
@@ -95,8 +97,12 @@ impl Class {
 
 impl Balancer {
     /// Makes the balancer of a client, without endpoints.
-    pub(crate) fn new(client: Arc<SharedClient>, settings: &ClientSettings) -> Self {
-        Self { client, settings: settings.balancer, classes: Vec::new() }
+    pub(crate) fn new(
+        client: Arc<SharedClient>,
+        counters: &Rc<ClientCounters>,
+        settings: &ClientSettings,
+    ) -> Self {
+        Self { client, counters: Rc::clone(counters), settings: settings.balancer, classes: Vec::new() }
     }
 
     /// Replaces the settings of the balancer and of its endpoints.
@@ -130,8 +136,9 @@ impl Balancer {
             let existing = old.get(&(key, endpoint.hint)).map(|(_, existing)| existing);
             // Another worker has seen the endpoint go and come back: it is new.
             let existing = existing.filter(|existing| Arc::ptr_eq(existing.state(), &state)).cloned();
-            let worker_endpoint = existing
-                .unwrap_or_else(|| Rc::new(WorkerEndpoint::new(endpoint, state, Rc::clone(settings))));
+            let worker_endpoint = existing.unwrap_or_else(|| {
+                Rc::new(WorkerEndpoint::new(endpoint, (state, &self.counters), Rc::clone(settings)))
+            });
             worker_endpoint.set_on_probation(false);
             let is_remote = zone.is_some_and(|zone| !endpoint.is_for(zone));
             self.class((endpoint.weight, is_remote)).push(worker_endpoint);

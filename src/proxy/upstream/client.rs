@@ -14,6 +14,7 @@ use crate::message::Head;
 use crate::name::Path;
 use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{Outcome, Request, Response, is_repeatable};
+use crate::proxy::metrics::{ClientCounters, TrafficMetrics};
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::buffer::Buffer;
 use crate::proxy::wire::connection::Connection;
@@ -31,6 +32,7 @@ use tokio::time::{Instant, timeout};
 pub(crate) struct Client {
     id: Path,
     registry: Arc<EndpointRegistry>,
+    counters: Rc<ClientCounters>,
     state: RefCell<ClientState>,
 }
 
@@ -70,16 +72,20 @@ impl Client {
     pub(crate) fn new(
         bound: &ClientTarget<'_>,
         settings: Rc<ClientSettings>,
-        registry: &Arc<EndpointRegistry>,
+        (registry, metrics): (&Arc<EndpointRegistry>, &TrafficMetrics),
     ) -> Self {
+        let shared = registry.client(bound.id);
+        let source = Arc::downgrade(&shared);
+        let counters = metrics.client(&bound.id.to_string(), source);
         let mut state = ClientState {
             endpoints: bound.endpoints.clone(),
-            balancer: Balancer::new(registry.client(bound.id), &settings),
+            balancer: Balancer::new(shared, &counters, &settings),
             budget: registry.budget(BudgetOwner::Client, bound.id, settings.requeue_budget),
             settings,
         };
         state.update_endpoints();
-        Self { id: bound.id.clone(), registry: Arc::clone(registry), state: RefCell::new(state) }
+        let registry = Arc::clone(registry);
+        Self { id: bound.id.clone(), registry, counters, state: RefCell::new(state) }
     }
 
     /// Returns the settings that hold for its next request.
@@ -157,8 +163,15 @@ impl Client {
             (state.settings.max_attempts, Arc::clone(&state.budget))
         };
         budget.deposit(request.record.began());
-        let mut attempts =
-            Attempts { pools, budget, left, is_repeated: false, unreachable: Vec::new(), last_error: None };
+        let mut attempts = Attempts {
+            pools,
+            budget,
+            counters: &self.counters,
+            left,
+            is_repeated: false,
+            unreachable: Vec::new(),
+            last_error: None,
+        };
         loop {
             let Some(endpoint) = self.pick(&attempts.unreachable) else {
                 return Err(attempts.last_error.unwrap_or_else(|| self.no_endpoints()));
@@ -189,6 +202,7 @@ impl Client {
 struct Attempts<'a> {
     pools: &'a ObjectPools,
     budget: Arc<RetryBudget>,
+    counters: &'a Rc<ClientCounters>,
     /// How many attempts are left.
     left: usize,
     /// Whether it was sent again although an endpoint may have executed it.
@@ -204,6 +218,10 @@ impl Attempts<'_> {
     async fn attempt(&self, endpoint: &PickedEndpoint, request: &mut Request) -> Result<Response, Error> {
         let pending = endpoint.begin(request.time_limit);
         request.record.note_endpoint(endpoint.address());
+        self.counters.begun();
+        // The first attempt begins with its request, as far as that is of interest.
+        let began = if self.last_error.is_none() { request.record.began() } else { Instant::now() };
+        request.record.note_attempt(Some((Rc::clone(self.counters), began)));
         let mut sent = match endpoint.attempt_timeout() {
             None => self.send(endpoint, request).await,
             Some(limit) => {
@@ -214,7 +232,10 @@ impl Attempts<'_> {
         };
         match &mut sent {
             Ok(response) => response.attempt = pending.answered(),
-            Err(error) => pending.fail(Outcome::of(error)),
+            Err(error) => {
+                request.record.note_attempt(None);
+                pending.fail(Outcome::of(error));
+            }
         }
         sent
     }
@@ -254,7 +275,9 @@ impl Attempts<'_> {
         if self.left == 0 || !self.may_repeat(request, &error) {
             return Err(error);
         }
-        if !self.budget.withdraw(Instant::now()) {
+        let is_paid = self.budget.withdraw(Instant::now());
+        self.counters.requeued(is_paid);
+        if !is_paid {
             tracing::debug!(%error, "not sent again: the budget of the client is used up");
             return Err(error);
         }

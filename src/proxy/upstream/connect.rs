@@ -5,6 +5,7 @@ use super::settings::ClientSettings;
 use super::waiters::Waiters;
 use crate::machine::{SocketUse, leaves_reserve};
 use crate::proxy::error::Error;
+use crate::proxy::metrics::ClientCounters;
 use crate::proxy::wire::transport::Transport;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
@@ -21,11 +22,13 @@ pub(crate) struct ConnectTarget<'a> {
     pub(crate) guard: &'a DialGuard,
     /// The requests that wait for it.
     pub(crate) waiters: &'a Waiters,
+    /// The counters of its client.
+    pub(crate) counters: &'a ClientCounters,
 }
 
 /// Opens a connection, unless the address leads to a socket that is not dialled.
 pub(crate) async fn connect(target: ConnectTarget<'_>) -> Result<Transport, Error> {
-    let ConnectTarget { address, settings, guard, waiters: _ } = target;
+    let ConnectTarget { address, settings, guard, waiters: _, counters } = target;
     if guard.forbids(address) {
         return Err(Error::OwnSocket { address });
     }
@@ -39,6 +42,7 @@ pub(crate) async fn connect(target: ConnectTarget<'_>) -> Result<Transport, Erro
         let source = io::Error::other("too many open files: the last are kept for the admin server");
         return Err(Error::Connecting { address, source });
     }
+    counters.connected();
     set_options(&stream, settings);
     Ok(Transport::Plain(stream))
 }

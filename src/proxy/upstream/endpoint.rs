@@ -14,6 +14,7 @@ use crate::proxy::exchange::{
     AttemptReport, PendingAttempt, Standing, TimeLimit, UpstreamEndpoint, WaitQueue,
 };
 use crate::proxy::limits::PeerAddress;
+use crate::proxy::metrics::ClientCounters;
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
 use std::cell::{Cell, RefCell};
@@ -40,10 +41,16 @@ pub(crate) struct WorkerEndpoint {
     /// The bodies of this worker that the endpoint has not answered.
     uploads: Rc<OpenUploads>,
     state: Arc<EndpointState>,
+    counters: Rc<ClientCounters>,
 }
 
 impl WorkerEndpoint {
-    pub(crate) fn new(endpoint: &Endpoint, state: Arc<EndpointState>, settings: Rc<ClientSettings>) -> Self {
+    /// Makes an endpoint with its state and the counters of its client.
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        (state, counters): (Arc<EndpointState>, &Rc<ClientCounters>),
+        settings: Rc<ClientSettings>,
+    ) -> Self {
         let queue = Rc::<WaitQueue>::default();
         Self {
             key: EndpointKey::of(endpoint),
@@ -55,6 +62,7 @@ impl WorkerEndpoint {
             queue,
             uploads: Rc::default(),
             state,
+            counters: Rc::clone(counters),
         }
     }
 
@@ -149,6 +157,7 @@ impl WorkerEndpoint {
             settings,
             guard: self.state.guard(),
             waiters: self.state.waiters(),
+            counters: &self.counters,
         }
     }
 
@@ -225,6 +234,7 @@ impl UpstreamEndpoint for WorkerEndpoint {
     }
 
     fn report(&self, report: AttemptReport) {
+        self.counters.ended(report.end());
         if let Some(change) = self.state.report(report, &self.settings.borrow()) {
             self.log(change);
         }
@@ -242,6 +252,7 @@ mod tests {
     use crate::message::HeadLimits;
     use crate::name::Path;
     use crate::proxy::exchange::Outcome;
+    use crate::proxy::metrics::TrafficMetrics;
     use crate::proxy::upstream::registry::EndpointRegistry;
 
     fn key(port: u16) -> EndpointKey {
@@ -262,8 +273,11 @@ mod tests {
     fn every_outcome_ends_one_request() {
         let heads = HeadLimits { line: 1, fields_bytes: 1, fields: 1 };
         let settings = Rc::new(ClientSettings::new(WireProtocol::Http1, heads));
-        let state = EndpointRegistry::default().client(&Path::empty()).states().state(key(1));
-        let endpoint = Rc::new(WorkerEndpoint::new(&Endpoint::at(key(1).address), state, settings));
+        let client = EndpointRegistry::default().client(&Path::empty());
+        let state = client.states().state(key(1));
+        let counters = TrafficMetrics::default().client("", Arc::downgrade(&client) as _);
+        let endpoint =
+            Rc::new(WorkerEndpoint::new(&Endpoint::at(key(1).address), (state, &counters), settings));
         let [answered, failed, given_up] = std::array::from_fn(|_| endpoint.begin(Standing::Alive, None));
         assert_eq!(endpoint.in_flight(), 3);
         let attempt = answered.answered();

@@ -2,6 +2,8 @@
 
 use super::retry_budget::RetryBudget;
 use super::settings::ServiceSettings;
+use crate::proxy::metrics::ServiceCounters;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// The service of one logical name on one worker.
@@ -10,6 +12,8 @@ pub(crate) struct LogicalService {
     pub(crate) settings: ServiceSettings,
     /// The budget of its retries, over all workers.
     pub(crate) budget: Arc<RetryBudget>,
+    /// Its counters; `None` while its name leads nowhere: those of all names that a caller makes up would be too many.
+    pub(crate) counters: Option<Rc<ServiceCounters>>,
 }
 
 impl LogicalService {

@@ -6,6 +6,7 @@ use super::endpoint_state::EndpointState;
 use super::retry_budget::{BudgetSettings, RetryBudget};
 use crate::interpret::Endpoint;
 use crate::name::Path;
+use crate::telemetry::GroupSource;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
@@ -245,6 +246,25 @@ impl SharedClient {
             revivals: revivals.load(Relaxed),
             probes: probes.load(Relaxed),
             removed_millis: removed_millis.load(Relaxed),
+        }
+    }
+}
+
+impl GroupSource for SharedClient {
+    fn read(&self, at: usize) -> u64 {
+        let count = |counted: fn(&EndpointState) -> usize| {
+            lock(&self.states).values().filter_map(Weak::upgrade).map(|state| counted(&state) as u64).sum()
+        };
+        let AccrualCounts { removals, revivals, probes, removed_millis } = &self.counts;
+        match at {
+            0 => count(|_| 1),
+            1 => count(|state| usize::from(state.accrual().is_alive())),
+            2 => count(EndpointState::in_flight),
+            3 => count(|state| state.waiters().count()),
+            4 => removals.load(Relaxed),
+            5 => revivals.load(Relaxed),
+            6 => probes.load(Relaxed),
+            _ => removed_millis.load(Relaxed),
         }
     }
 }

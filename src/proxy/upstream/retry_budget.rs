@@ -1,6 +1,7 @@
 //! The budget of a client's repeats: a share of its requests, so that retries cannot multiply the load on endpoints that
 //! fail.
 
+use crate::telemetry::GroupSource;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -127,6 +128,13 @@ impl RetryBudget {
 
     fn slot(&self, number: u32) -> &AtomicU64 {
         &self.slots[number as usize % self.slots.len()]
+    }
+}
+
+impl GroupSource for RetryBudget {
+    fn read(&self, _at: usize) -> u64 {
+        let left = self.balance(self.number(Instant::now())) / i64::from(COST);
+        left.try_into().unwrap_or_default()
     }
 }
 

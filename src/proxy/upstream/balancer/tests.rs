@@ -4,6 +4,7 @@ use super::*;
 use crate::message::HeadLimits;
 use crate::name::Path;
 use crate::proxy::exchange::Outcome;
+use crate::proxy::metrics::TrafficMetrics;
 use crate::proxy::upstream::accrual::{AccrualPolicy, AccrualSettings};
 use crate::proxy::upstream::registry::{EndpointHealth, EndpointRegistry};
 use crate::proxy::wire::WireProtocol;
@@ -25,7 +26,11 @@ pub(super) fn balancer_of(
     registry: &EndpointRegistry,
     settings: &ClientSettings,
 ) -> Balancer {
-    let mut balancer = Balancer::new(registry.client(&Path::empty()), settings);
+    let mut balancer = {
+        let shared = registry.client(&Path::empty());
+        let counters = TrafficMetrics::default().client("", Arc::downgrade(&shared) as _);
+        Balancer::new(shared, &counters, settings)
+    };
     balancer.update(set, &Rc::new(*settings));
     balancer
 }
