@@ -17,6 +17,9 @@ pub(crate) trait UpstreamEndpoint {
     /// Takes the time from the begin of an attempt to its end without a response: its latency would have been longer.
     fn note_least_latency(&self, began: Instant);
 
+    /// Takes the begin of a response to the probe that is no failure by its status.
+    fn note_probe_answer(&self);
+
     /// Takes the end of one attempt.
     fn report(&self, report: AttemptReport);
 
@@ -109,12 +112,15 @@ impl PendingAttempt {
     }
 
     /// Ends the wait for the response, with which the attempt goes on.
-    pub(crate) fn answered(mut self) -> Option<Attempt> {
-        let attempt = self.attempt.take();
-        if let (Some(attempt), Some(began)) = (&attempt, self.began) {
+    pub(crate) fn answered(mut self, status: u16) -> Option<Attempt> {
+        let attempt = self.attempt.take()?;
+        if let Some(began) = self.began {
             attempt.endpoint.note_latency(began);
         }
-        attempt
+        if attempt.report.standing == Standing::Probed && status < 500 {
+            attempt.endpoint.note_probe_answer();
+        }
+        Some(attempt)
     }
 
     /// Ends an attempt that has failed.
@@ -250,6 +256,7 @@ mod tests {
         verdicts: RefCell<Vec<Option<bool>>>,
         /// Each with whether a response came.
         latencies: RefCell<Vec<(bool, Duration)>>,
+        probe_answers: Cell<usize>,
     }
 
     impl UpstreamEndpoint for Reports {
@@ -259,6 +266,10 @@ mod tests {
 
         fn note_least_latency(&self, began: Instant) {
             self.latencies.borrow_mut().push((false, began.elapsed()));
+        }
+
+        fn note_probe_answer(&self) {
+            self.probe_answers.set(self.probe_answers.get() + 1);
         }
 
         fn report(&self, report: AttemptReport) {
@@ -273,14 +284,14 @@ mod tests {
     fn an_attempt_reports_its_outcome_once() {
         let endpoint = Rc::new(Reports::default());
         let begin = || PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
-        let mut answered = begin().answered().expect("it goes on with its response");
+        let mut answered = begin().answered(200).expect("it goes on with its response");
         answered.end(Outcome::Answered(200));
         assert_eq!(*endpoint.outcomes.borrow(), [], "nothing is reported before the end");
         drop(answered);
         begin().fail(Outcome::Refused);
         // Dropped without a word, as with the task of a caller that goes away: before a response, and behind it.
         drop(begin());
-        drop(begin().answered());
+        drop(begin().answered(200));
         assert_eq!(
             *endpoint.outcomes.borrow(),
             [Outcome::Answered(200), Outcome::Refused, Outcome::Abandoned, Outcome::Abandoned]
@@ -293,7 +304,7 @@ mod tests {
         let limit = TimeLimit::new(Duration::from_secs(1));
         let begin = || PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, Some(limit));
         drop(begin());
-        let (late, begun) = (begin(), begin().answered());
+        let (late, begun) = (begin(), begin().answered(200));
         tokio::time::advance(Duration::from_secs(1)).await;
         drop(late);
         let callers = Some(TimeLimit::of_caller(Duration::from_secs(1)));
@@ -317,7 +328,7 @@ mod tests {
         };
         let (answered, failed, given_up) = (begin(), begin(), begin());
         tokio::time::advance(Duration::from_millis(5)).await;
-        let attempt = answered.answered();
+        let attempt = answered.answered(200);
         tokio::time::advance(Duration::from_millis(5)).await;
         drop(attempt);
         failed.fail(Outcome::Reset);
@@ -330,11 +341,21 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_is_answered_by_a_head_that_is_no_failure() {
+        let endpoint = Rc::new(Reports::default());
+        for (standing, status) in [(Standing::Probed, 200), (Standing::Probed, 503), (Standing::Alive, 200)] {
+            let pending = PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
+            drop(pending.at(standing).answered(status));
+        }
+        assert_eq!(endpoint.probe_answers.get(), 1);
+    }
+
+    #[test]
     fn the_class_of_a_response_goes_before_its_status() {
         let endpoint = Rc::new(Reports::default());
         for (status, is_success) in [(200, false), (503, true)] {
             let pending = PendingAttempt::new(Rc::clone(&endpoint) as Rc<dyn UpstreamEndpoint>, None);
-            let mut attempt = pending.answered().expect("it goes on with its response");
+            let mut attempt = pending.answered(200).expect("it goes on with its response");
             attempt.classify(is_success);
             attempt.end(Outcome::Answered(status));
         }

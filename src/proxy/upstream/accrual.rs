@@ -53,8 +53,13 @@ pub(crate) enum AccrualState {
     Probing {
         /// How many probes have failed.
         probes: u16,
+        /// When the response began, in milliseconds since the epoch of the endpoint; 0 before that.
+        answered: u64,
     },
 }
+
+/// How long the response to a probe may last, once it has begun well: a stream of messages that goes on is an answer.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// The tags of the states, in the two highest bits of the word.
 const SHUT: u64 = 1 << 62;
@@ -70,7 +75,9 @@ impl AccrualState {
         match self {
             Self::Alive { failures } => u64::from(failures),
             Self::Shut { probes, until } => SHUT | u64::from(probes) << TIME_BITS | until.min(TIME),
-            Self::Probing { probes } => PROBING | u64::from(probes) << TIME_BITS,
+            Self::Probing { probes, answered } => {
+                PROBING | u64::from(probes) << TIME_BITS | answered.min(TIME)
+            }
         }
     }
 
@@ -80,9 +87,20 @@ impl AccrualState {
         match word & TAGS {
             0 => Self::Alive { failures: word as u32 },
             SHUT => Self::Shut { probes, until: word & TIME },
-            _ => Self::Probing { probes },
+            _ => Self::Probing { probes, answered: word & TIME },
         }
     }
+}
+
+/// The answer to a request that would probe an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProbeClaim {
+    /// It is the probe.
+    Granted,
+    /// A probe was answered well a while ago, and its response goes on: the endpoint is alive.
+    Revived,
+    /// No probe is due, or another request is the probe.
+    Denied,
 }
 
 /// A change of state that someone may want to know of.
@@ -127,18 +145,42 @@ impl EndpointAccrual {
         now.saturating_duration_since(self.epoch).as_millis() as u64
     }
 
-    /// Claims the probe of an endpoint that is shut; returns whether it was due and no other request has it.
-    pub(crate) fn claim_probe(&self, now: Instant) -> bool {
-        let word = self.state.load(Relaxed);
-        let AccrualState::Shut { probes, until } = AccrualState::unpack(word) else { return false };
-        let probing = AccrualState::Probing { probes }.pack();
-        self.millis(now) >= until && self.state.compare_exchange(word, probing, Relaxed, Relaxed).is_ok()
+    /// Claims the probe of an endpoint that is shut.
+    pub(crate) fn claim_probe(&self, now: Instant) -> ProbeClaim {
+        let (word, now) = (self.state.load(Relaxed), self.millis(now));
+        let (next, claim) = match AccrualState::unpack(word) {
+            AccrualState::Shut { probes, until } if now >= until => {
+                (AccrualState::Probing { probes, answered: 0 }, ProbeClaim::Granted)
+            }
+            AccrualState::Probing { answered, .. }
+                if answered > 0 && now.saturating_sub(answered) >= ANSWER.as_millis() as u64 =>
+            {
+                (AccrualState::Alive { failures: 0 }, ProbeClaim::Revived)
+            }
+            _ => return ProbeClaim::Denied,
+        };
+        if self.state.compare_exchange(word, next.pack(), Relaxed, Relaxed).is_err() {
+            return ProbeClaim::Denied;
+        }
+        if claim == ProbeClaim::Revived {
+            self.success_rate.reset();
+        }
+        claim
+    }
+
+    /// Notes that the response to the probe has begun well.
+    pub(crate) fn note_probe_answer(&self) {
+        let answered = self.millis(Instant::now()).max(1);
+        self.change(|state| match state {
+            AccrualState::Probing { probes, .. } => Some(AccrualState::Probing { probes, answered }),
+            _ => None,
+        });
     }
 
     /// Gives back the probe of a request that did not begin, or says nothing about the endpoint: another may have it.
     pub(crate) fn return_probe(&self) {
         self.change(|state| match state {
-            AccrualState::Probing { probes } => Some(AccrualState::Shut { probes, until: 0 }),
+            AccrualState::Probing { probes, .. } => Some(AccrualState::Shut { probes, until: 0 }),
             _ => None,
         });
     }
@@ -191,7 +233,7 @@ impl EndpointAccrual {
         let is_last = is_low || (settings.fail_fast && outcome == Outcome::Refused);
         let shuts = |failures: u32| is_last || settings.policy.shuts_after(failures.saturating_add(1));
         let (probes, pause) = match self.state() {
-            AccrualState::Probing { probes } if standing == Standing::Probed => {
+            AccrualState::Probing { probes, .. } if standing == Standing::Probed => {
                 let last = Duration::from_millis(self.pause.load(Relaxed));
                 let probes = probes.saturating_add(1);
                 (probes, settings.backoff.pause(probes, last))

@@ -231,7 +231,7 @@ impl Attempts<'_> {
             }
         };
         match &mut sent {
-            Ok(response) => response.attempt = pending.answered(),
+            Ok(response) => response.attempt = pending.answered(response.head.status()),
             Err(error) => {
                 request.record.note_attempt(None);
                 pending.fail(Outcome::of(error));

@@ -1,6 +1,6 @@
 //! An endpoint: its state, which all workers share, and its connections, which each worker has to itself.
 
-use super::accrual::{AccrualChange, AccrualPolicy};
+use super::accrual::{AccrualChange, AccrualPolicy, ProbeClaim};
 use super::connect::ConnectTarget;
 use super::endpoint_state::EndpointState;
 use super::http2_pool::Http2Pool;
@@ -82,6 +82,15 @@ impl WorkerEndpoint {
     /// Returns whether failure accrual has it take requests.
     pub(crate) fn is_alive(&self) -> bool {
         self.state.accrual().is_alive()
+    }
+
+    /// Claims the probe of an endpoint that is shut; returns whether the request is the probe.
+    pub(crate) fn claim_probe(&self, now: Instant) -> bool {
+        let claim = self.state.claim_probe(now);
+        if claim == ProbeClaim::Revived {
+            self.log(AccrualChange::Revived);
+        }
+        claim == ProbeClaim::Granted
     }
 
     /// Returns whether its namer no longer has it.
@@ -233,6 +242,10 @@ impl UpstreamEndpoint for WorkerEndpoint {
         }
     }
 
+    fn note_probe_answer(&self) {
+        self.state.accrual().note_probe_answer();
+    }
+
     fn report(&self, report: AttemptReport) {
         self.counters.ended(report.end());
         if let Some(change) = self.state.report(report, &self.settings.borrow()) {
@@ -280,7 +293,7 @@ mod tests {
             Rc::new(WorkerEndpoint::new(&Endpoint::at(key(1).address), (state, &counters), settings));
         let [answered, failed, given_up] = std::array::from_fn(|_| endpoint.begin(Standing::Alive, None));
         assert_eq!(endpoint.in_flight(), 3);
-        let attempt = answered.answered();
+        let attempt = answered.answered(200);
         assert_eq!(endpoint.in_flight(), 3, "an attempt is under way until it is dropped");
         drop(attempt);
         assert_eq!(endpoint.in_flight(), 2);

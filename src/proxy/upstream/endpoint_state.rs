@@ -1,6 +1,6 @@
 //! The state of an endpoint that all workers share.
 
-use super::accrual::{AccrualChange, EndpointAccrual};
+use super::accrual::{AccrualChange, EndpointAccrual, ProbeClaim};
 use super::dial_guard::DialGuard;
 use super::latency::PeakLatency;
 use super::registry::SharedClient;
@@ -100,16 +100,41 @@ impl EndpointState {
     /// Counts a request that has ended. Its report is all that workers tell of an endpoint's health.
     pub(crate) fn report(&self, report: AttemptReport, settings: &ClientSettings) -> Option<AccrualChange> {
         self.in_flight.fetch_sub(1, Relaxed);
+        if report.verdict() == Some(true) && self.accrual.is_well() && !settings.accrual.policy.wants_rate() {
+            return None;
+        }
+        self.judge(report, settings)
+    }
+
+    /// Draws the conclusions from a report that may change its health.
+    ///
+    /// It is a function of its own, so that other requests do not pay for its size.
+    #[cold]
+    fn judge(&self, report: AttemptReport, settings: &ClientSettings) -> Option<AccrualChange> {
         if report.verdict() == Some(false)
             && let Some(decay) = settings.balancer.decay()
         {
             self.latency.penalize(self.accrual.millis(Instant::now()), decay);
         }
         let change = self.accrual.report(report, &settings.accrual)?;
+        self.take_over(change);
+        Some(change)
+    }
+
+    /// Draws the conclusions from a change of its health.
+    fn take_over(&self, change: AccrualChange) {
         if change == AccrualChange::Revived {
             self.latency.reset();
         }
         self.client.count(change);
-        Some(change)
+    }
+
+    /// Claims the probe; returns the answer.
+    pub(crate) fn claim_probe(&self, now: Instant) -> ProbeClaim {
+        let claim = self.accrual.claim_probe(now);
+        if claim == ProbeClaim::Revived {
+            self.take_over(AccrualChange::Revived);
+        }
+        claim
     }
 }

@@ -43,7 +43,7 @@ impl Subject {
     }
 
     fn claim(&self) -> bool {
-        self.accrual.claim_probe(Instant::now())
+        self.accrual.claim_probe(Instant::now()) == ProbeClaim::Granted
     }
 }
 
@@ -54,7 +54,8 @@ fn states_are_words() {
         AccrualState::Alive { failures: u32::MAX },
         AccrualState::Shut { probes: u16::MAX, until: TIME },
         AccrualState::Shut { probes: 0, until: 0 },
-        AccrualState::Probing { probes: 3 },
+        AccrualState::Probing { probes: 3, answered: 0 },
+        AccrualState::Probing { probes: 1, answered: 7 },
     ] {
         assert_eq!(AccrualState::unpack(state.pack()), state);
     }
@@ -92,6 +93,34 @@ async fn failures_in_a_row_shut_an_endpoint_and_a_probe_opens_it() {
     assert_eq!(endpoint.accrual.state(), ALIVE);
     (0..4).for_each(|_| assert_eq!(endpoint.fail(), None));
     assert!(endpoint.accrual.is_alive(), "the failures of before are forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_whose_response_goes_on_is_answered_after_a_second() {
+    let endpoint = Subject::new(settings(CONSECUTIVE));
+    endpoint.shut();
+    advance(Duration::from_secs(5)).await;
+    assert!(endpoint.claim());
+    // It may wait for its response for as long as it takes.
+    advance(Duration::from_secs(60)).await;
+    assert!(!endpoint.claim());
+    endpoint.accrual.note_probe_answer();
+    advance(Duration::from_millis(999)).await;
+    assert_eq!(endpoint.accrual.claim_probe(Instant::now()), ProbeClaim::Denied);
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(endpoint.accrual.claim_probe(Instant::now()), ProbeClaim::Revived);
+    assert_eq!(endpoint.accrual.state(), ALIVE);
+    assert_eq!(endpoint.end(Standing::Probed, Some(false)), None, "one failure of an endpoint that is alive");
+    assert_eq!(endpoint.accrual.state(), AccrualState::Alive { failures: 1 });
+    // One that ends within the second is judged by its end.
+    endpoint.succeed();
+    endpoint.shut();
+    advance(Duration::from_secs(5)).await;
+    assert!(endpoint.claim());
+    endpoint.accrual.note_probe_answer();
+    assert!(matches!(endpoint.end(Standing::Probed, Some(false)), Some(AccrualChange::ProbeFailed(_))));
+    advance(Duration::from_secs(4)).await;
+    assert_eq!(endpoint.accrual.claim_probe(Instant::now()), ProbeClaim::Denied);
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,8 +45,7 @@ impl<'a> Choice<'a> {
 
     /// Chooses an endpoint that is shut if its probe is due and no other request has it.
     pub(super) fn probe(endpoint: &'a Rc<WorkerEndpoint>, time: &PickTime) -> Option<Self> {
-        let is_claimed = endpoint.state().accrual().claim_probe(time.get());
-        is_claimed.then_some(Self { endpoint, standing: Standing::Probed })
+        endpoint.claim_probe(time.get()).then_some(Self { endpoint, standing: Standing::Probed })
     }
 
     /// Chooses an endpoint although it is shut, because no other is better.

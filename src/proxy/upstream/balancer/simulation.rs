@@ -77,7 +77,7 @@ impl Simulation {
     fn finish(&mut self) {
         while let Some(first) = self.under_way.first_entry().filter(|first| first.key().0 <= self.now) {
             let (pending, status) = first.remove();
-            pending.answered().expect("an attempt").end(Outcome::Answered(status));
+            pending.answered(status).expect("an attempt").end(Outcome::Answered(status));
         }
     }
 

@@ -88,7 +88,7 @@ fn endpoint(balancer: &Balancer, port: u16) -> Rc<WorkerEndpoint> {
 
 /// Has an attempt at an endpoint answered with this status.
 fn answer(endpoint: &Rc<WorkerEndpoint>, status: u16) {
-    let mut attempt = endpoint.begin(Standing::Alive, None).answered().unwrap();
+    let mut attempt = endpoint.begin(Standing::Alive, None).answered(status).unwrap();
     attempt.end(Outcome::Answered(status));
 }
 
@@ -194,10 +194,10 @@ async fn when_all_endpoints_are_shut_one_is_used_anyway_and_lives_if_it_answers(
         let mut balancer = balancer_of(&at(&[1, 2, 3]), &registry, &with(algorithm));
         (1..=3).for_each(|port| shut(&balancer, port));
         let picked = balancer.pick(&[]).unwrap();
-        picked.begin(None).answered().unwrap().end(Outcome::Answered(500));
+        picked.begin(None).answered(200).unwrap().end(Outcome::Answered(500));
         assert!(!picked.is_alive(), "{algorithm:?}");
         let picked = balancer.pick(&[]).unwrap();
-        picked.begin(None).answered().unwrap().end(Outcome::Answered(200));
+        picked.begin(None).answered(200).unwrap().end(Outcome::Answered(200));
         assert!(picked.is_alive(), "{algorithm:?}");
         let port = picked.address().port();
         drop(picked);
@@ -235,7 +235,7 @@ async fn one_request_at_a_time_probes_over_all_workers() {
         assert_eq!(picks(&mut here, 50), HashMap::from([(2, 50)]), "{algorithm:?}");
         // So does one that was picked and never began.
         drop(probe);
-        pick(&mut here).begin(None).answered().unwrap().end(Outcome::Answered(200));
+        pick(&mut here).begin(None).answered(200).unwrap().end(Outcome::Answered(200));
         assert_eq!(picks(&mut there, 200).len(), 2, "{algorithm:?}");
     }
 }
