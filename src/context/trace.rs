@@ -77,8 +77,11 @@ impl Trace {
 
     /// Appends the value of `l5d-reqid` to `out`: the root as 16 hexadecimal digits.
     pub fn encode_root(&self, out: &mut Vec<u8>) {
-        let digits = (0..16).rev().map(|place| (self.root >> (4 * place) & 0xf) as u8);
-        out.extend(digits.map(|digit| if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
+        let mut text = [[0; 2]; 8];
+        for (pair, byte) in text.iter_mut().zip(self.root.to_be_bytes()) {
+            *pair = [byte >> 4, byte & 0xf].map(|digit| digit + if digit < 10 { b'0' } else { b'a' - 10 });
+        }
+        out.extend_from_slice(text.as_flattened());
     }
 }
 
