@@ -91,7 +91,6 @@ impl Service {
             return Ok(made_here(200, self.pools.heads.take()));
         }
         let named_by = self.identifiers.identify(&mut request.head, name)?;
-        let by_host = (named_by == NamedBy::Host).then_some(&*name);
         request.record.note_name(name);
         if let Some(timeout) = request.grpc.then(|| grpc_timeout(&request.head)).flatten() {
             context.limit(SystemTime::now(), timeout);
@@ -99,7 +98,9 @@ impl Service {
         request.time_limit = self.time_limit(context)?;
         let limit = request.time_limit;
         let carried = pin!(async {
+            let Scratch { context, name } = &mut *scratch;
             let limits = self.policy.override_limits();
+            let by_host = (named_by == NamedBy::Host).then_some(&*name);
             self.drop_doubtful(request, context, by_host).await?;
             let overlay = self.select_sandboxes(&mut request.record, context).await?;
             let dtab = self.bindings.request_dtab(&overlay, context.overrides(), limits)?;
@@ -107,15 +108,19 @@ impl Service {
             if !dtab.dtab().is_empty() {
                 self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());
             }
-            let dispatch = Dispatch {
-                service: self,
-                peer,
-                binding: &binding,
-                overrides: dtab.overrides().printed(),
-                is_last,
+            let dispatch = Dispatch::new(self, &binding, dtab.overrides().printed(), is_last);
+            let (route, mut response, scratch) = if dispatch.is_plain(request) {
+                let route = dispatch.leave(peer, request, context)?;
+                let deadline = context.deadline();
+                // A request that waits for its answer does not hold what other requests can use meanwhile.
+                let scratch = is_diagnosed.then_some(scratch);
+                (route, dispatch.send_once(request, deadline, route).await?, scratch)
+            } else {
+                // Boxed, so that other requests do not pay for its size.
+                let (route, response) = Box::pin(dispatch.run(peer, request, context)).await?;
+                (route, response, Some(scratch))
             };
-            let (route, mut response) = dispatch.run(request, context).await?;
-            if is_diagnosed {
+            if let Some(Scratch { name, .. }) = scratch.as_deref().filter(|_| is_diagnosed) {
                 let routing = {
                     let delegation = &Box::pin(self.bindings.explain(name, &dtab)).await;
                     let (router, record) = (self.policy.router(), &request.record);

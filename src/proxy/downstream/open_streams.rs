@@ -17,10 +17,10 @@ pub(super) struct OpenStreams {
     waker: RefCell<Option<Waker>>,
 }
 
-/// One open stream. Its drop counts the stream as ended, in the way that `ended` says.
+/// One open stream. Its drop counts the stream as ended: as reset, unless [`OpenStream::end`] says otherwise.
 pub(super) struct OpenStream {
     streams: Rc<OpenStreams>,
-    pub(super) ended: StreamEnd,
+    ended: StreamEnd,
 }
 
 /// The way in which a stream ended.
@@ -60,6 +60,11 @@ impl OpenStream {
     pub(super) fn new(streams: &Rc<OpenStreams>) -> Self {
         streams.open.set(streams.open.get() + 1);
         Self { streams: Rc::clone(streams), ended: StreamEnd::Reset }
+    }
+
+    /// Counts the stream as ended in this way.
+    pub(super) fn end(mut self, ended: StreamEnd) {
+        self.ended = ended;
     }
 }
 

@@ -14,8 +14,10 @@ const MOST_IDLE: usize = 64;
 
 /// A piece of work for a task.
 pub(crate) trait TaskWork: 'static {
-    /// Does the work.
-    async fn run(self);
+    /// Begins the work; the future does it.
+    ///
+    /// An `async fn` would hold what it is given for as long as it runs, beside what it makes of it.
+    fn begin(self: Box<Self>) -> impl Future<Output = ()>;
 }
 
 /// The tasks of one worker for the streams of one listener. Cheap to clone.
@@ -31,8 +33,8 @@ struct IdleTask<W>(Rc<RefCell<TaskState<W>>>);
 enum TaskState<W> {
     /// The task waits for work.
     Nothing(Option<Waker>),
-    /// The task does this work.
-    Work(W),
+    /// The task does this work. It is boxed, for its place stays empty while the task runs.
+    Work(Box<W>),
     /// The task ends.
     End,
 }
@@ -52,6 +54,7 @@ impl<W> Default for TaskPool<W> {
 impl<W: TaskWork> TaskPool<W> {
     /// Gives some work to a waiting task, or to a new one.
     pub(crate) fn spawn(&self, work: W) {
+        let work = Box::new(work);
         let waiting = self.0.borrow_mut().pop();
         match waiting {
             Some(task) => task.wake(TaskState::Work(work)),
@@ -66,7 +69,7 @@ impl<W: TaskWork> TaskPool<W> {
 /// Runs one task: it does one piece of work after the other, until its next step is to end.
 async fn run<W: TaskWork>(tasks: Weak<RefCell<Vec<IdleTask<W>>>>, next: Rc<RefCell<TaskState<W>>>) {
     while let Some(work) = poll_fn(|cx| next.borrow_mut().poll_take(cx)).await {
-        work.run().await;
+        work.begin().await;
         let Some(tasks) = tasks.upgrade() else { return };
         let mut tasks = tasks.borrow_mut();
         if tasks.len() == MOST_IDLE {
@@ -78,7 +81,7 @@ async fn run<W: TaskWork>(tasks: Weak<RefCell<Vec<IdleTask<W>>>>, next: Rc<RefCe
 
 impl<W> TaskState<W> {
     /// Takes the next piece of work once there is one; None when the task is to end.
-    fn poll_take(&mut self, cx: &Context<'_>) -> Poll<Option<W>> {
+    fn poll_take(&mut self, cx: &Context<'_>) -> Poll<Option<Box<W>>> {
         match std::mem::replace(self, Self::Nothing(None)) {
             Self::Nothing(_) => {
                 *self = Self::Nothing(Some(cx.waker().clone()));
@@ -120,9 +123,11 @@ mod tests {
     struct Note(Rc<Cell<usize>>, Rc<Barrier>);
 
     impl TaskWork for Note {
-        async fn run(self) {
-            self.1.wait().await;
-            self.0.set(self.0.get() + 1);
+        fn begin(self: Box<Self>) -> impl Future<Output = ()> {
+            async move {
+                self.1.wait().await;
+                self.0.set(self.0.get() + 1);
+            }
         }
     }
 

@@ -14,95 +14,124 @@ use crate::proxy::upstream::{LogicalService, RetryPauses, Route};
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::replay::{ReplayBuffer, read_ahead};
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
 /// The way of one request from its binding.
 pub(super) struct Dispatch<'a> {
-    pub(super) service: &'a Service,
-    pub(super) peer: &'a Peer,
-    pub(super) binding: &'a Binding,
+    service: &'a Service,
+    binding: &'a Binding,
+    logical: Rc<LogicalService>,
     /// The entries that travel on as `l5d-ctx-dtab`.
-    pub(super) overrides: &'a [u8],
+    overrides: &'a [u8],
     /// Whether the request is answered here: its `Max-Forwards` is used up.
-    pub(super) is_last: bool,
+    is_last: bool,
 }
 
 /// A response, and the leaf that led to it.
 type Answered<'a> = (&'a Route, Response);
 
 impl<'a> Dispatch<'a> {
-    /// Gets the response to a request, within the time of its service.
-    pub(super) async fn run(
+    pub(super) fn new(
+        service: &'a Service,
+        binding: &'a Binding,
+        overrides: &'a [u8],
+        is_last: bool,
+    ) -> Self {
+        Self { service, binding, logical: binding.logical(), overrides, is_last }
+    }
+
+    /// Returns whether the request is sent to one leaf and is not bounded by a time of its service.
+    pub(super) fn is_plain(&self, request: &Request) -> bool {
+        self.logical.settings.total_timeout.is_none() && !self.logical.may_retry(request.head.method())
+    }
+
+    /// Draws the first leaf, and prepares the request for its client.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Binding::draw`].
+    pub(super) fn leave(
         &self,
+        peer: &Peer,
         request: &mut Request,
         context: &mut Context,
-    ) -> Result<Answered<'a>, Error> {
-        let logical = self.binding.logical();
-        if let Some(counters) = &logical.counters {
+    ) -> Result<&'a Route, Error> {
+        if let Some(counters) = &self.logical.counters {
             request.record.note_service(counters);
         }
-        let Some(total) = logical.settings.total_timeout else {
-            return self.run_to_end(request, context, &logical).await;
-        };
-        let left = total.saturating_sub(request.record.began().elapsed());
-        context.limit(SystemTime::now(), left);
-        let limit = TimeLimit::of(total, left);
-        request.time_limit = Some(request.time_limit.map_or(limit, |own| own.min(limit)));
-        // Boxed, so that requests without such a limit do not pay for its size.
-        within(Some(limit), Box::pin(self.run_to_end(request, context, &logical)).as_mut()).await
-    }
-
-    async fn run_to_end(
-        &self,
-        request: &mut Request,
-        context: &mut Context,
-        logical: &LogicalService,
-    ) -> Result<Answered<'a>, Error> {
-        if !logical.may_retry(request.head.method()) {
-            let route = self.binding.draw()?;
-            self.leave(request, context, route);
-            let mut response = self.send(request, context, route).await?;
-            response.classify(&logical.settings.classifier, &mut request.record);
-            return Ok((route, response));
-        }
-        // Boxed, so that requests that are not retried do not pay for its size.
-        Box::pin(self.retry(request, context, logical)).await
-    }
-
-    /// Prepares a request for the client of its first leaf.
-    fn leave(&self, request: &mut Request, context: &mut Context, route: &Route) {
+        let route = self.binding.draw()?;
         let leaving = UpstreamNames {
             named_by: self.service.identifiers.headers(),
             ..route.leaving(&self.binding.service, self.overrides)
         };
-        let hop_by_hop = self.service.policy.leave(self.peer, &mut request.head, context, &leaving);
+        let hop_by_hop = self.service.policy.leave(peer, &mut request.head, context, &leaving);
         request.upgrade = hop_by_hop.tunnel_protocols();
+        Ok(route)
+    }
+
+    /// Sends a request that is not retried to the client of a leaf.
+    pub(super) async fn send_once(
+        &self,
+        request: &mut Request,
+        deadline: Option<Deadline>,
+        route: &Route,
+    ) -> Result<Response, Error> {
+        let mut response = self.send(request, deadline, route).await?;
+        response.classify(&self.logical.settings.classifier, &mut request.record);
+        Ok(response)
     }
 
     /// Sends a request that has left to the client of a leaf.
-    async fn send(&self, request: &mut Request, context: &Context, route: &Route) -> Result<Response, Error> {
+    async fn send(
+        &self,
+        request: &mut Request,
+        deadline: Option<Deadline>,
+        route: &Route,
+    ) -> Result<Response, Error> {
         request.record.note_client(route.id());
         let pools = &self.service.pools;
         match &route.to {
             _ if self.is_last => Ok(made_here(200, pools.heads.take())),
             Ok(client) => {
-                tell_deadline(request, context.deadline(), client.attempt_timeout());
+                tell_deadline(request, deadline, client.attempt_timeout());
                 client.call(request, pools, route.limits.as_ref()).await
             }
             Err(status) => self.service.status_response(*status, route),
         }
     }
 
+    /// Gets the response to a request, within the time of its service, with retries.
+    pub(super) async fn run(
+        &self,
+        peer: &Peer,
+        request: &mut Request,
+        context: &mut Context,
+    ) -> Result<Answered<'a>, Error> {
+        let limit = self.logical.settings.total_timeout.map(|total| {
+            let left = total.saturating_sub(request.record.began().elapsed());
+            context.limit(SystemTime::now(), left);
+            TimeLimit::of(total, left)
+        });
+        request.time_limit = [request.time_limit, limit].into_iter().flatten().reduce(TimeLimit::min);
+        within(limit, pin!(self.retry(peer, request, context))).await
+    }
+
     /// Sends a request, and sends it again after a failure that may be retried, as long as its body is at hand, its time
     /// lasts and the budget of its service pays.
     async fn retry(
         &self,
+        peer: &Peer,
         request: &mut Request,
         context: &mut Context,
-        logical: &LogicalService,
     ) -> Result<Answered<'a>, Error> {
+        let logical = &*self.logical;
         let settings = &logical.settings;
+        if !logical.may_retry(request.head.method()) {
+            let route = self.leave(peer, request, context)?;
+            return Ok((route, self.send_once(request, context.deadline(), route).await?));
+        }
         let mut pauses = RetryPauses::new(settings.retry_backoff);
         let body = std::mem::replace(&mut request.body, Body::Empty);
         let kept = (!body.is_done()).then(|| ReplayBuffer::new(body, settings.request_buffer));
@@ -112,14 +141,15 @@ impl<'a> Dispatch<'a> {
             if let Some(body) = kept.as_ref().and_then(ReplayBuffer::reader) {
                 (request.body, request.is_body_begun) = (body, false);
             }
-            let route = self.binding.draw()?;
-            if std::mem::replace(&mut has_left, true) {
+            let route = if std::mem::replace(&mut has_left, true) {
+                let route = self.binding.draw()?;
                 let residual = route.residual.as_deref().map(str::as_bytes);
                 self.service.policy.name_client(&mut request.head, route.id().as_bytes(), residual);
+                route
             } else {
-                self.leave(request, context, route);
-            }
-            let mut sent = self.send(request, context, route).await;
+                self.leave(peer, request, context)?
+            };
+            let mut sent = self.send(request, context.deadline(), route).await;
             let class = self.judge(request, &mut sent, logical, route).await?;
             let pause = pauses.next_pause();
             let may_retry = class == ResponseClass::RetryableFailure

@@ -243,8 +243,7 @@ impl Attempts<'_> {
     /// Sends a request on a connection from the pool, or on a new one.
     async fn send(&self, endpoint: &WorkerEndpoint, request: &mut Request) -> Result<Response, Error> {
         if endpoint.protocol() == WireProtocol::Http2 {
-            // Boxed, so that requests over HTTP/1 do not pay for its size.
-            return Box::pin(http2::send(endpoint, request, &self.pools.heads)).await;
+            return http2::send(endpoint, request, &self.pools.heads).await;
         }
         let (address, settings) = (endpoint.address(), endpoint.settings());
         endpoint.http1_room(request.peer, &settings).await?;

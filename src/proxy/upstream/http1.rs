@@ -45,7 +45,7 @@ impl Http1Exchange<'_> {
     /// # Errors
     ///
     /// [`Error::Reset`] says whether the endpoint may have executed the request.
-    pub(crate) async fn send(self, request: &mut Request) -> Result<Response, Error> {
+    pub(crate) async fn send(&self, request: &mut Request) -> Result<Response, Error> {
         let moved = self.connection.progress.moved();
         let (mut upload, unanswered) = match self.send_head(request).await {
             Ok(sent) => sent,
@@ -76,7 +76,7 @@ impl Http1Exchange<'_> {
         // Until the first byte of the response has gone out, it can still be a bad gateway.
         body.check_at_hand().map_err(|error| Error::of_response_body(self.address, error))?;
         let body = Body::Http1(body);
-        let carrier = Some(Carrier::Http1 { connection: self.connection, reusable });
+        let carrier = Some(Carrier::Http1 { connection: Rc::clone(&self.connection), reusable });
         Ok(Response { upload, carrier, ..Response::new(head, framing, body) })
     }
 

@@ -163,15 +163,13 @@ async fn read_head(
     response_heads: &ResponseHeads<'_>,
 ) -> Result<http::Response<RecvStream>, ResponseFailure> {
     for _ in 0..=MOST_INTERIM {
-        let received = poll_fn(|cx| poll_head(&mut response, cx)).await.map_err(ResponseFailure::Stream)?;
+        let received = poll_fn(|cx| poll_head(&mut response, cx)).await;
         response_heads.connection.note_answer();
-        match received {
+        let interim = match received? {
             ReceivedHead::Final(response) => return Ok(response),
-            ReceivedHead::Interim(interim) if interim.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(ResponseFailure::Switching);
-            }
-            ReceivedHead::Interim(interim) => Box::pin(pass_interim(&interim, request, response_heads)).await,
-        }
+            ReceivedHead::Interim(interim) => interim,
+        };
+        Box::pin(pass_interim(interim, request, response_heads)).await;
     }
     Err(ResponseFailure::Interim)
 }
@@ -183,17 +181,24 @@ enum ReceivedHead {
 }
 
 /// Polls for the next head, interim or final.
-fn poll_head(response: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Result<ReceivedHead, h2::Error>> {
+fn poll_head(
+    response: &mut ResponseFuture,
+    cx: &mut Context<'_>,
+) -> Poll<Result<ReceivedHead, ResponseFailure>> {
     if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
-        return Poll::Ready(interim.map(ReceivedHead::Interim));
+        let interim = interim.map_err(ResponseFailure::Stream)?;
+        if interim.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Poll::Ready(Err(ResponseFailure::Switching));
+        }
+        return Poll::Ready(Ok(ReceivedHead::Interim(interim)));
     }
-    Pin::new(response).poll(cx).map_ok(ReceivedHead::Final)
+    Pin::new(response).poll(cx).map_ok(ReceivedHead::Final).map_err(ResponseFailure::Stream)
 }
 
 /// Passes an interim response on to the caller.
-async fn pass_interim(interim: &http::Response<()>, request: &Request, response_heads: &ResponseHeads<'_>) {
+async fn pass_interim(interim: http::Response<()>, request: &Request, response_heads: &ResponseHeads<'_>) {
     let mut head: Pooled<Head> = response_heads.heads.take();
-    let (parts, ()) = interim.clone().into_parts();
+    let (parts, ()) = interim.into_parts();
     // One that is out of bounds is dropped: no caller depends on it.
     if head.take_http2_response(&parts, response_heads.limits).is_ok() {
         relay_interim(&mut head, request).await;

@@ -102,6 +102,21 @@ impl Http2Pool {
         peer: PeerAddress,
         uploads: &OpenUploads,
     ) -> Result<Rc<Http2Connection>, Error> {
+        if self.queue.is_empty()
+            && let Some(StreamRoom::Open(connection)) = self.room(target.settings)
+        {
+            return Ok(connection);
+        }
+        // Boxed, so that requests that need not wait do not pay for its size.
+        Box::pin(self.await_connection(target, peer, uploads)).await
+    }
+
+    async fn await_connection(
+        &self,
+        target: ConnectTarget<'_>,
+        peer: PeerAddress,
+        uploads: &OpenUploads,
+    ) -> Result<Rc<Http2Connection>, Error> {
         let mut until = None;
         loop {
             let at_once = if self.queue.is_empty() { self.room(target.settings) } else { None };
@@ -118,8 +133,7 @@ impl Http2Pool {
                         }
                         room
                     };
-                    // Boxed, so that requests that need not wait do not pay for its size.
-                    let room = Box::pin(self.queue.wait(peer, until, take)).await;
+                    let room = self.queue.wait(peer, until, take).await;
                     room.ok_or(Error::EndpointBusy { address, wait })?
                 }
             };
@@ -127,8 +141,7 @@ impl Http2Pool {
                 return Ok(connection);
             }
             let opening = Rc::clone(self.opening.borrow_mut().get_or_insert_default());
-            // Boxed, so that requests for which a connection is open do not pay for its size.
-            let opened = opening.get_or_init(|| Box::pin(Http2Connection::open(target, &self.queue))).await;
+            let opened = opening.get_or_init(|| Http2Connection::open(target, &self.queue)).await;
             let first = self.opening.borrow_mut().take_if(|current| Rc::ptr_eq(current, &opening)).is_some();
             let connection = opened.as_ref().map_err(copy_error)?;
             // The first request that waited takes the new connection; the others take the room that is left on it.
