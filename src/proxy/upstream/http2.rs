@@ -163,9 +163,9 @@ async fn read_head(
     response_heads: &ResponseHeads<'_>,
 ) -> Result<http::Response<RecvStream>, ResponseFailure> {
     for _ in 0..=MOST_INTERIM {
-        let received = poll_fn(|cx| poll_head(&mut response, cx)).await;
+        let received = poll_fn(|cx| poll_head(&mut response, cx)).await?;
         response_heads.connection.note_answer();
-        let interim = match received? {
+        let interim = match received {
             ReceivedHead::Final(response) => return Ok(response),
             ReceivedHead::Interim(interim) => interim,
         };
