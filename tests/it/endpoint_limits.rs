@@ -1,23 +1,18 @@
 //! An endpoint that takes no more requests at once: who waits for it, how long, and who has to end.
 
-use crate::support::http2::{Call, Exchange, H2Client, H2Conn, get, post};
+use crate::support::http2::{FullUpstream, H2Client, MOST_CONNECTIONS, get, post};
 use crate::support::{TestApp, Upstream, Wire, ok, one_router, speaking, time_flies, until};
 use h2::Reason;
 use http::Response;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// How many connections over HTTP/2 a worker has to one endpoint at most.
-const CONNECTIONS: usize = 8;
-
-/// An endpoint over HTTP/2 that takes one request on a connection, all of which are taken by a caller whose bodies do not
-/// come.
+/// An app whose endpoint takes one request on a connection over HTTP/2, and whose connections are all taken by a caller
+/// whose bodies do not come.
 struct FullEndpoint {
     app: TestApp,
     filling: H2Client,
-    exchanges: Vec<Exchange>,
-    conns: Vec<H2Conn>,
-    calls: Vec<Call>,
+    full: FullUpstream,
 }
 
 impl FullEndpoint {
@@ -27,24 +22,8 @@ impl FullEndpoint {
         let app = speaking("h2", &format!("/svc/* => {}", upstream.path()), server) + keys;
         let app = TestApp::start_here(&app).await;
         let mut filling = connect(&app, 1).await;
-        let mut settings = h2::server::Builder::new();
-        settings.max_concurrent_streams(1);
-        // The first tells what is allowed.
-        let (answer, first) = tokio::join!(filling.get("web", &[]), async {
-            let mut conn = H2Conn::accept_with(&upstream, &settings).await;
-            conn.call().await.say("hi").await;
-            conn
-        });
-        answer.assert_status(200);
-        let (mut conns, mut calls, mut exchanges) = (vec![first], Vec::new(), Vec::new());
-        for at in 0..CONNECTIONS {
-            exchanges.push(filling.begin(post(), true).await);
-            if at > 0 {
-                conns.push(H2Conn::accept_with(&upstream, &settings).await);
-            }
-            calls.push(conns[at].call().await);
-        }
-        Self { app, filling, exchanges, conns, calls }
+        let full = FullUpstream::fill(&upstream, &mut filling, post, true).await;
+        Self { app, filling, full }
     }
 }
 
@@ -57,20 +36,20 @@ async fn connect(app: &TestApp, last: u8) -> H2Client {
 #[tokio::test(flavor = "local")]
 async fn a_request_waits_for_a_stream_so_long() {
     for (keys, seconds) in [("", 1), ("  client: {streamWaitMs: 5000}\n", 5)] {
-        let full = FullEndpoint::start(keys).await;
-        let mut client = connect(&full.app, 2).await;
+        let FullEndpoint { app, filling, full } = FullEndpoint::start(keys).await;
+        let mut client = connect(&app, 2).await;
         let (answer, passed) = time_flies(client.get("web", &[])).await;
         assert_eq!((answer.status(), answer.field("l5d-retryable")), (503, Some("true")));
         assert!((seconds..seconds + 1).contains(&passed.as_secs()), "{passed:?}");
-        let FullEndpoint { app, exchanges, conns, calls, filling } = full;
-        drop((filling, exchanges, calls, conns, client));
+        drop((filling, full, client));
         app.stop().await;
     }
 }
 
 #[tokio::test(flavor = "local")]
 async fn a_silent_body_ends_only_while_others_wait() {
-    let FullEndpoint { app, filling, mut exchanges, mut conns, mut calls } = FullEndpoint::start("").await;
+    let FullEndpoint { app, filling, full } = FullEndpoint::start("").await;
+    let FullUpstream { mut exchanges, mut conns, mut calls } = full;
     // Silent, and answered: a stream of messages may be so.
     let _answered = calls[0].begin(Response::new(()));
     exchanges[0].head().await.expect("a head comes");
@@ -102,16 +81,17 @@ async fn a_silent_body_ends_only_while_others_wait() {
 #[tokio::test(flavor = "local")]
 async fn each_address_has_its_turn() {
     let keys = "  client: {streamWaitMs: 60000}\n";
-    let FullEndpoint { app, filling, exchanges, mut conns, mut calls } = FullEndpoint::start(keys).await;
+    let FullEndpoint { app, filling, full } = FullEndpoint::start(keys).await;
+    let FullUpstream { exchanges, mut conns, mut calls } = full;
     let [mut many, mut few] = [connect(&app, 2).await, connect(&app, 3).await];
     let mut waiting = Vec::new();
     for name in ["first", "second", "third"] {
         waiting.push(many.begin(get("web", &[("x", name)]), false).await);
     }
     // What was begun on one connection is in order; this comes behind it.
-    until("they wait", async || app.total("requests", &[]) >= 1 + CONNECTIONS as u64 + 3).await;
+    until("they wait", async || app.total("requests", &[]) >= 1 + MOST_CONNECTIONS as u64 + 3).await;
     waiting.push(few.begin(get("web", &[("x", "other")]), false).await);
-    until("it waits", async || app.total("requests", &[]) >= 1 + CONNECTIONS as u64 + 4).await;
+    until("it waits", async || app.total("requests", &[]) >= 1 + MOST_CONNECTIONS as u64 + 4).await;
     let mut call = calls.remove(0);
     for expected in ["first", "other", "second", "third"] {
         call.say("hi").await;

@@ -1,6 +1,6 @@
 //! Callers that share an endpoint's connection: what one of them does is no other's matter.
 
-use crate::support::http2::{self, Exchange, Frame, Frames, GET, H2Client, H2Conn, get, kind};
+use crate::support::http2::{self, Exchange, Frame, Frames, FullUpstream, GET, H2Client, H2Conn, get, kind};
 use crate::support::{TestApp, Upstream, speaking, time_flies};
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
@@ -135,26 +135,10 @@ async fn small_messages_that_an_endpoint_does_not_read_wait() {
 
 #[tokio::test(flavor = "local")]
 async fn a_request_given_up_while_it_waits_for_a_stream_is_not_sent() {
-    const CONNECTIONS: usize = 8;
     let (app, upstream) = scene().await;
     let mut client = app.h2_client().await;
-    let mut settings = h2::server::Builder::new();
-    settings.max_concurrent_streams(1);
-    // The first tells what is allowed.
-    let (answer, first) = tokio::join!(client.get("web", &[]), async {
-        let mut conn = H2Conn::accept_with(&upstream, &settings).await;
-        conn.call().await.say("hi").await;
-        conn
-    });
-    answer.assert_status(200);
-    let (mut conns, mut calls, mut exchanges) = (vec![first], Vec::new(), Vec::new());
-    for at in 0..CONNECTIONS {
-        exchanges.push(client.begin(get("web", &[]), false).await);
-        if at > 0 {
-            conns.push(H2Conn::accept_with(&upstream, &settings).await);
-        }
-        calls.push(conns[at].call().await);
-    }
+    let full = FullUpstream::fill(&upstream, &mut client, || get("web", &[]), false).await;
+    let FullUpstream { mut exchanges, mut conns, mut calls } = full;
     for _ in 0..5 {
         let mut waiting = client.begin(get("web", &[("x", "gone")]), false).await;
         ask_the_router(&mut client).await;

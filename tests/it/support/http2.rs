@@ -4,10 +4,12 @@
 
 mod client;
 mod frames;
+mod full;
 mod upstream;
 
 pub(crate) use self::client::{Exchange, H2Client, get, post};
 pub(crate) use self::frames::{Frame, Frames, GET, PREFACE, Refusal, block, flag, kind};
+pub(crate) use self::full::{FullUpstream, MOST_CONNECTIONS};
 pub(crate) use self::upstream::{Call, H2Conn, H2Service};
 
 use super::within;
