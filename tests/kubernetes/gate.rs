@@ -11,7 +11,9 @@ use hyper::{Request, Response};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::ConfigExt as _;
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet, spawn_local};
@@ -24,6 +26,8 @@ pub(crate) struct Gate {
     is_open: watch::Sender<bool>,
     /// Each answer that is under way has a receiver.
     answers: watch::Sender<()>,
+    /// How many requests have come.
+    asked: Rc<Cell<u64>>,
     server: AbortHandle,
 }
 
@@ -39,10 +43,15 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
         let (is_open, answers) = (watch::Sender::new(true), watch::Sender::new(()));
-        let passing =
-            Passing { client: client(config), is_open: is_open.subscribe(), answers: answers.clone() };
+        let asked = Rc::<Cell<_>>::default();
+        let passing = Passing {
+            client: client(config),
+            is_open: is_open.subscribe(),
+            answers: answers.clone(),
+            asked: Rc::clone(&asked),
+        };
         let server = spawn_local(serve(listener, passing)).abort_handle();
-        Self { address, is_open, answers, server }
+        Self { address, is_open, answers, asked, server }
     }
 
     /// The keys of a namer that asks here.
@@ -57,6 +66,11 @@ impl Gate {
         self.answers.closed().await;
     }
 
+    /// Returns how many requests have come.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.get()
+    }
+
     /// Lets everything pass, also what has waited.
     pub(crate) fn open(&self) {
         self.is_open.send_replace(true);
@@ -69,6 +83,7 @@ struct Passing {
     client: kube::Client,
     is_open: watch::Receiver<bool>,
     answers: watch::Sender<()>,
+    asked: Rc<Cell<u64>>,
 }
 
 /// Not the client that `kube` makes, which would repeat requests unseen.
@@ -100,6 +115,7 @@ impl Passing {
         mut self,
         request: Request<Incoming>,
     ) -> kube::Result<Response<impl Body<Data = Bytes, Error = kube::Error>>> {
+        self.asked.set(self.asked.get() + 1);
         // An error is a gate that is gone, as this request will be.
         let _ = self.is_open.wait_for(|is_open| *is_open).await;
         let request = request.map(|_| kube::client::Body::empty());

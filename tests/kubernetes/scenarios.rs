@@ -1,5 +1,6 @@
 //! What happens in a cluster, each under load: no request fails that has an endpoint, or a fallback, to go to.
 
+mod bogus;
 mod history;
 mod ingress;
 mod nodes;
@@ -57,6 +58,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("sandboxes", |cluster| Box::pin(sandboxes(cluster))),
     ("start_without_the_api_server", |cluster| Box::pin(snapshots::start_without_the_api_server(cluster))),
     ("rights_revoked_and_restored", |cluster| Box::pin(rights::rights_revoked_and_restored(cluster))),
+    ("bogus_namespaces", |cluster| Box::pin(bogus::bogus_namespaces(cluster))),
     ("history_that_is_gone", |cluster| Box::pin(history::history_that_is_gone(cluster))),
     ("restart_of_etcd", |cluster| Box::pin(outages::restart_of_etcd(cluster))),
     ("restart_of_the_api_server", |cluster| Box::pin(outages::restart_of_the_api_server(cluster))),
