@@ -84,6 +84,8 @@ pub use self::upstream::{
 };
 pub use self::wire::WireProtocol;
 
+pub(crate) use self::limits::{ConnectionLimits, ConnectionPlace, ConnectionTable};
+
 use self::downstream::{Acceptor, OpenAcceptor, WorkerHandle};
 use self::limits::Counts;
 use self::worker::{SharedState, Worker};

@@ -1,156 +1,96 @@
 //! The open connections of an admin listener, and which of them gives way when there are too many.
 
-use std::collections::HashMap;
+use crate::proxy::{ConnectionLimits, ConnectionPlace, ConnectionTable};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-/// The limit on connections served at once; from here on one gives way to each further one.
-pub(super) const MOST_CONNECTIONS: usize = 100;
+/// The limit on connections served at once; from here on an idle one gives way to each further one.
+const MOST_CONNECTIONS: usize = 100;
 
-/// How many more may be open for the moment until others have given way.
-pub(super) const SPARE_CONNECTIONS: usize = 16;
+/// How many more may be open while none gives way, or until those that do have ended.
+const SPARE_CONNECTIONS: usize = 16;
 
-/// How long a request is served before its connection may give way: its caller sends or reads slowly.
+/// The limit on connections of which any part is left.
+pub(super) const MOST_OPEN: usize = MOST_CONNECTIONS + SPARE_CONNECTIONS;
+
+/// How long a request is served before its connection may give way: its caller sends slowly.
 const LONGEST_REQUEST: Duration = Duration::from_secs(5);
 
 /// The open connections of a listener.
 #[derive(Debug, Default)]
-pub(super) struct AdminConnections(Vec<Arc<AdminConnection>>);
-
-/// One open connection.
-#[derive(Debug)]
-pub(super) struct AdminConnection {
-    peer: IpAddr,
-    activity: Mutex<Activity>,
-    /// Notified when it has to give way.
-    pub(super) gives_way: Notify,
-}
-
-/// The occupation of a connection, and the time since when it has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Activity {
-    /// It waits for a request, or for the rest of its head.
-    Idle(Instant),
-    /// A request is served.
-    Busy(Instant),
-    /// It was told to give way.
-    Leaving,
-}
-
-impl AdminConnection {
-    fn new(peer: IpAddr) -> Arc<Self> {
-        let activity = Mutex::new(Activity::Idle(Instant::now()));
-        Arc::new(Self { peer: peer.to_canonical(), activity, gives_way: Notify::new() })
-    }
-
-    /// Notes that a request begins.
-    pub(super) fn begin(&self) {
-        self.set(Activity::Busy(Instant::now()));
-    }
-
-    /// Notes that the request was answered.
-    pub(super) fn end(&self) {
-        self.set(Activity::Idle(Instant::now()));
-    }
-
-    fn set(&self, new: Activity) {
-        let mut activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner);
-        if *activity != Activity::Leaving {
-            *activity = new;
-        }
-    }
-
-    fn activity(&self) -> Activity {
-        *self.activity.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns whether it may give way now.
-    fn may_give_way(&self) -> bool {
-        match self.activity() {
-            Activity::Idle(_) => true,
-            Activity::Busy(since) => since.elapsed() >= LONGEST_REQUEST,
-            Activity::Leaving => false,
-        }
-    }
-}
+pub(super) struct AdminConnections(Arc<ConnectionTable>);
 
 impl AdminConnections {
-    /// Adds a connection. When there are too many, one of the address that has most gives way: the one that has been idle
-    /// longest, or else the one whose request takes longest.
-    pub(super) fn add(&mut self, peer: IpAddr) -> Arc<AdminConnection> {
-        // Those that have ended are held here alone.
-        self.0.retain(|connection| Arc::strong_count(connection) > 1);
-        let staying = self.0.iter().filter(|connection| connection.activity() != Activity::Leaving).count();
-        if staying >= MOST_CONNECTIONS {
-            self.make_room();
-        }
-        let added = AdminConnection::new(peer);
-        self.0.push(Arc::clone(&added));
-        added
+    /// Adds a connection, for which another may have to give way; `None` if there are too many and none may.
+    pub(super) fn add(&self, peer: IpAddr) -> Option<ConnectionPlace> {
+        let admit = |total| self.0.admit(peer, ConnectionLimits { total, per_peer: None });
+        admit(MOST_CONNECTIONS).or_else(|| admit(MOST_OPEN)).map(|admission| admission.place)
     }
 
     /// Has one connection give way, if one may.
     pub(super) fn make_room(&self) {
-        let mut count: HashMap<IpAddr, usize> = HashMap::new();
-        self.0.iter().for_each(|connection| *count.entry(connection.peer).or_default() += 1);
-        let chosen = self.0.iter().filter(|connection| connection.may_give_way()).min_by_key(|connection| {
-            let of_its_address = count.get(&connection.peer).copied().unwrap_or_default();
-            (std::cmp::Reverse(of_its_address), connection.activity())
-        });
-        if let Some(chosen) = chosen {
-            chosen.set(Activity::Leaving);
-            chosen.gives_way.notify_one();
-        }
+        self.0.make_room();
     }
+}
+
+/// Does the work of a request on a connection, which gives way to no other until that takes too long.
+pub(super) async fn serve_busily<T>(place: &ConnectionPlace, work: impl Future<Output = T>) -> T {
+    place.begin_work();
+    let mut work = pin!(work);
+    let done = match timeout(LONGEST_REQUEST, work.as_mut()).await {
+        Ok(done) => done,
+        Err(_) => {
+            place.begin_wait(Instant::now());
+            let done = work.await;
+            place.begin_work();
+            done
+        }
+    };
+    place.begin_wait(Instant::now());
+    done
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::{pending, poll_fn};
     use tokio::time::advance;
 
-    fn addresses(list: &[Arc<AdminConnection>]) -> Vec<bool> {
-        list.iter().map(|connection| connection.activity() == Activity::Leaving).collect()
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    async fn begin(work: std::pin::Pin<&mut impl Future<Output = ()>>) {
+        assert!(futures_util::poll!(work).is_pending());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_one_idle_longest_of_the_address_with_most_gives_way() {
-        let mut open = AdminConnections::default();
-        let [few, many]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
-        let customer = open.add(few);
-        let mut held = Vec::new();
-        for _ in 1..MOST_CONNECTIONS {
-            advance(Duration::from_millis(1)).await;
-            held.push(open.add(many));
-        }
-        held[0].begin();
-        advance(Duration::from_secs(1)).await;
-        held.push(open.add(few));
-        let left = addresses(&held);
-        assert!(left[1] && left.iter().filter(|left| **left).count() == 1, "a busy one stays: {left:?}");
-        assert!(!customer.activity().eq(&Activity::Leaving));
-
-        // All are busy: only one that has been for long.
-        held.iter().chain([&customer]).for_each(|connection| connection.begin());
-        held.push(open.add(few));
-        assert_eq!(addresses(&held).iter().filter(|left| **left).count(), 1, "none gives way");
+    async fn a_request_keeps_its_connection_until_it_takes_long() {
+        let open = AdminConnections::default();
+        let places: Vec<_> = (0..MOST_CONNECTIONS).filter_map(|_| open.add(PEER)).collect();
+        places.iter().for_each(|place| _ = place.begin_work());
+        let mut serving = pin!(serve_busily(&places[7], pending::<()>()));
+        begin(serving.as_mut()).await;
+        let spare: Vec<_> = (0..SPARE_CONNECTIONS).filter_map(|_| open.add(PEER)).collect();
+        spare.iter().for_each(|place| _ = place.begin_work());
+        assert_eq!((places.len(), spare.len()), (MOST_CONNECTIONS, SPARE_CONNECTIONS));
+        assert!(open.add(PEER).is_none(), "all are busy");
         advance(LONGEST_REQUEST).await;
-        held.push(open.add(few));
-        assert_eq!(addresses(&held).iter().filter(|left| **left).count(), 2);
+        begin(serving.as_mut()).await;
+        advance(Duration::from_millis(1)).await;
+        assert!(open.add(PEER).is_some());
+        poll_fn(|cx| places[7].poll_evicted(cx)).await;
     }
 
-    #[tokio::test]
-    async fn those_that_have_ended_are_forgotten() {
-        let mut open = AdminConnections::default();
-        let peer: IpAddr = "10.0.0.1".parse().unwrap();
-        for _ in 0..10 * MOST_CONNECTIONS {
-            open.add(peer);
-        }
-        let last = open.add(peer);
-        assert_eq!(open.0.len(), 1);
-        assert!(matches!(last.activity(), Activity::Idle(_)));
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_answered_gives_way() {
+        let open = AdminConnections::default();
+        let place = open.add(PEER).expect("there is room");
+        serve_busily(&place, tokio::time::sleep(2 * LONGEST_REQUEST)).await;
+        open.make_room();
+        poll_fn(|cx| place.poll_evicted(cx)).await;
+        serve_busily(&place, async {}).await;
+        poll_fn(|cx| place.poll_evicted(cx)).await;
     }
 }

@@ -1,14 +1,15 @@
 //! Connections of the admin server.
 
-use super::connections::{AdminConnection, AdminConnections, MOST_CONNECTIONS, SPARE_CONNECTIONS};
+use super::connections::{AdminConnections, MOST_OPEN, serve_busily};
 use super::{AdminState, PageSet, pages};
 use crate::drain::{Guard, Stage};
-use crate::proxy::pause_after;
+use crate::proxy::{ConnectionPlace, pause_after};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,14 +28,15 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// connections there are, a further one is served.
 pub async fn serve(listener: TcpListener, pages: PageSet, state: AdminState, mut guard: Guard) {
     let state = Arc::new(state);
-    let mut open = AdminConnections::default();
+    let open = AdminConnections::default();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS + SPARE_CONNECTIONS => match accepted {
+            accepted = listener.accept(), if connections.len() < MOST_OPEN => match accepted {
                 Ok((stream, peer)) => {
-                    let open = open.add(peer.ip());
-                    let served = ServedConnection { pages, peer: peer.ip(), open, state: Arc::clone(&state) };
+                    let Some(place) = open.add(peer.ip()) else { continue };
+                    let place = Arc::new(place);
+                    let served = ServedConnection { pages, peer: peer.ip(), place, state: Arc::clone(&state) };
                     drop(connections.spawn(served.run(stream, guard.clone())));
                 }
                 Err(error) => {
@@ -56,20 +58,18 @@ pub async fn serve(listener: TcpListener, pages: PageSet, state: AdminState, mut
 struct ServedConnection {
     pages: PageSet,
     peer: IpAddr,
-    open: Arc<AdminConnection>,
+    place: Arc<ConnectionPlace>,
     state: Arc<AdminState>,
 }
 
 impl ServedConnection {
     /// Serves it until it ends, has to give way, or the drain ends it.
     async fn run(self, stream: TcpStream, mut guard: Guard) {
-        let Self { pages, peer, open, state } = self;
+        let Self { pages, peer, place, state } = self;
         let answer = service_fn(|request| {
-            let (state, open) = (Arc::clone(&state), Arc::clone(&open));
+            let (state, place) = (Arc::clone(&state), Arc::clone(&place));
             async move {
-                open.begin();
-                let answer = pages::answer(request, pages, peer, &state).await;
-                open.end();
+                let answer = serve_busily(&place, pages::answer(request, pages, peer, &state)).await;
                 Ok::<_, Infallible>(answer)
             }
         });
@@ -82,7 +82,7 @@ impl ServedConnection {
         tokio::select! {
             // An error is the client's end of the connection, and needs no log line.
             _ = serving.as_mut() => {}
-            () = open.gives_way.notified() => {}
+            () = poll_fn(|cx| place.poll_evicted(cx)) => {}
             () = guard.reached(Stage::Stopping) => {
                 serving.as_mut().graceful_shutdown();
                 tokio::select! {

@@ -117,7 +117,7 @@ impl ConnectionTable {
         }
         // Twice, so that a limit that was lowered is reached in time.
         for _ in 0..2 {
-            if peers.open.len() >= limits.total && peers.make_room(peer, &mut examination).is_some() {
+            if peers.open.len() >= limits.total && peers.make_room(Some(peer), &mut examination).is_some() {
                 evicted += 1;
             }
         }
@@ -138,6 +138,12 @@ impl ConnectionTable {
         peers.open.insert(ConnectionKey { peer, since: now, id }, Arc::clone(&state));
         peers.reorder(peer, 1);
         Some(Admission { place: ConnectionPlace(state), evicted })
+    }
+
+    /// Ends one connection that is idle, if one is, chosen as for a newcomer that has none.
+    pub(crate) fn make_room(&self) {
+        let mut examination = Examination { now: self.millis(Instant::now()), left: MOST_EXAMINED };
+        self.lock().make_room(None, &mut examination);
     }
 
     /// Returns how many connections are open.
@@ -173,9 +179,9 @@ impl Peers {
         self.sizes.get(&peer).map_or(0, |size| size.connections)
     }
 
-    /// Makes room for a connection of this peer.
-    fn make_room(&mut self, newcomer: PeerAddress, examination: &mut Examination) -> Option<()> {
-        let own = self.count(newcomer);
+    /// Makes room for a connection of this peer, or of one that has none.
+    fn make_room(&mut self, newcomer: Option<PeerAddress>, examination: &mut Examination) -> Option<()> {
+        let own = newcomer.map_or(0, |newcomer| self.count(newcomer));
         let mut next = self.order.last().copied();
         while let Some((size, peer)) = next.filter(|(size, _)| size.connections > own) {
             if self.evict(peer, examination).is_some() {
@@ -184,7 +190,7 @@ impl Peers {
             examination.left = examination.left.checked_sub(1)?;
             next = self.order.range(..(size, peer)).next_back().copied();
         }
-        self.evict(newcomer, examination)
+        self.evict(newcomer?, examination)
     }
 
     /// Ends the connection of a peer that is idle for the longest, if one is.
