@@ -174,11 +174,10 @@ impl Client {
         };
         loop {
             let Some(endpoint) = self.pick(&attempts.unreachable) else {
-                return Err(attempts.last_error.unwrap_or_else(|| self.no_endpoints()));
+                return Err(attempts.last_error.map_or_else(|| self.no_endpoints(), |error| *error));
             };
-            let address = endpoint.address();
-            if limits.is_some_and(|limits| limits.denies(address.ip())) {
-                return Err(Error::DeniedAddress { address });
+            if limits.is_some_and(|limits| limits.denies(endpoint.address().ip())) {
+                return Err(Error::DeniedAddress { address: endpoint.address() });
             }
             match attempts.attempt(&endpoint, request).await {
                 Ok(response) => return Ok(response),
@@ -209,8 +208,8 @@ struct Attempts<'a> {
     is_repeated: bool,
     /// The endpoints to which no connection could be opened.
     unreachable: Vec<SocketAddr>,
-    /// The error of the last attempt.
-    last_error: Option<Error>,
+    /// The error of the last attempt. It is boxed, for most requests have one attempt only.
+    last_error: Option<Box<Error>>,
 }
 
 impl Attempts<'_> {
@@ -284,7 +283,7 @@ impl Attempts<'_> {
             Error::Reset { exposure, .. } => self.is_repeated |= *exposure == Exposure::Repeatable,
             _ => self.unreachable.push(endpoint.address()),
         }
-        self.last_error = Some(error);
+        self.last_error = Some(Box::new(error));
         Ok(())
     }
 

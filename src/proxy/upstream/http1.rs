@@ -106,10 +106,12 @@ impl Http1Exchange<'_> {
         request.head.write_request(stated, out.out());
         let mut outgoing =
             Http1Writer::new(Rc::clone(&self.connection), out, request.framing == Framing::Chunked);
-        let part = request.body.next_at_hand().map_err(SendFailure::Body)?;
-        request.is_body_begun |= part.is_some();
-        if let Some(part) = part {
-            outgoing.piece(&part, false).await.map_err(SendFailure::Endpoint)?;
+        {
+            let part = request.body.next_at_hand().map_err(SendFailure::Body)?;
+            request.is_body_begun |= part.is_some();
+            if let Some(part) = &part {
+                outgoing.piece(part, false).await.map_err(SendFailure::Endpoint)?;
+            }
         }
         if request.body.is_done() {
             if request.framing == Framing::Chunked {
