@@ -1,6 +1,6 @@
 //! The API server of a cluster without any service: complete lists without objects, and watches in which nothing happens.
 
-use super::child::Error;
+use super::process::Error;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,40 +1,52 @@
-//! The endpoint, which answers every request at once, and the API server beside it.
+//! The endpoints: two of 100 streams a connection that answer each its own text, and one of 10,000 streams that does not
+//! answer; and the API server beside them.
 
 use super::api;
-use super::child::{Error, commands, on_one_thread};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use super::process::Error;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::sync::mpsc::Sender;
+use tokio::net::{TcpListener, TcpStream};
 
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+/// The answers, and `None` where none comes.
+const ANSWERS: [Option<&str>; 3] = [Some("old"), Some("new"), None];
 
-/// Serves, and prints where: the endpoint, and the API server. The requests have no bodies.
-pub(crate) fn run() -> Result<(), Error> {
-    let _commands = commands();
-    on_one_thread(async {
+/// Serves, and says where: the endpoints, and the API server.
+pub(crate) async fn run(addresses: Sender<SocketAddr>) -> Result<(), Error> {
+    for answer in ANSWERS {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        println!("{}", listener.local_addr()?);
-        println!("{}", api::start().await?);
-        loop {
-            let (mut stream, _) = listener.accept().await?;
-            tokio::task::spawn_local(async move {
-                let (mut bytes, mut end) = (vec![0; 65536], 0);
-                while let Ok(read @ 1..) = stream.read(&mut bytes).await {
-                    for byte in &bytes[..read] {
-                        // The end of a head, across reads.
-                        end = match (byte, end) {
-                            (b'\r', 0 | 2) | (b'\n', 1 | 3) => end + 1,
-                            (b'\r', _) => 1,
-                            _ => 0,
-                        };
-                        if end == 4 {
-                            end = 0;
-                            if stream.write_all(RESPONSE).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                }
-            });
-        }
-    })
+        addresses.send(listener.local_addr()?)?;
+        tokio::task::spawn_local(accept(listener, answer));
+    }
+    addresses.send(api::start().await?)?;
+    std::future::pending().await
+}
+
+async fn accept(listener: TcpListener, answer: Option<&'static str>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::task::spawn_local(serve(stream, answer));
+    }
+}
+
+async fn serve(stream: TcpStream, answer: Option<&'static str>) -> Result<(), Error> {
+    stream.set_nodelay(true)?;
+    let streams = if answer.is_some() { 100 } else { 10_000 };
+    let mut builder = h2::server::Builder::new();
+    let mut connection = builder.max_concurrent_streams(streams).handshake::<_, Bytes>(stream).await?;
+    while let Some(accepted) = connection.accept().await {
+        let (request, mut respond) = accepted?;
+        tokio::task::spawn_local(async move {
+            let Some(answer) = answer else {
+                return std::future::poll_fn(|cx| respond.poll_reset(cx)).await.map(drop);
+            };
+            let mut body = request.into_body();
+            while let Some(part) = body.data().await {
+                body.flow_control().release_capacity(part?.len())?;
+            }
+            let response = http::Response::builder().header("content-length", answer.len()).body(());
+            let mut out = respond.send_response(response.unwrap_or_default(), false)?;
+            out.send_data(Bytes::from_static(answer.as_bytes()), true)
+        });
+    }
+    Ok(())
 }

@@ -11,13 +11,14 @@ pub(crate) fn window(bytes: u32) -> Vec<u8> {
     [&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4][..], &bytes.to_be_bytes()].concat()
 }
 
-/// The head of a request, without a table: a GET without a body, or a POST whose body follows.
-pub(crate) fn request(stream: u32, host: &str, has_body: bool) -> Vec<u8> {
+/// The head of a request for a short path, without a table: a GET without a body, or a POST whose body follows.
+pub(crate) fn request(stream: u32, path: &str, has_body: bool) -> Vec<u8> {
     const END_HEADERS: u8 = 4;
     const END_STREAM: u8 = 1;
     let method = if has_body { 0x83 } else { 0x82 };
-    // `:authority` of the static table, with a literal that is not kept; then `:path: /` and `:scheme: http`.
-    let block = [&[method, 0x01, host.len() as u8], host.as_bytes(), &[0x84, 0x86]].concat();
+    // `:path` and `:authority` of the static table, with literals that are not kept; then `:scheme: http`.
+    let path = [&[0x04, path.len() as u8], path.as_bytes()].concat();
+    let block = [&[method], &path[..], b"\x01\x08stranger\x86"].concat();
     let flags = if has_body { END_HEADERS } else { END_HEADERS | END_STREAM };
     let head = [&[0, 0, block.len() as u8, 1, flags], &stream.to_be_bytes()[..]].concat();
     [head, block].concat()
