@@ -123,11 +123,9 @@ mod tests {
     struct Note(Rc<Cell<usize>>, Rc<Barrier>);
 
     impl TaskWork for Note {
-        fn begin(self: Box<Self>) -> impl Future<Output = ()> {
-            async move {
-                self.1.wait().await;
-                self.0.set(self.0.get() + 1);
-            }
+        async fn begin(self: Box<Self>) {
+            self.1.wait().await;
+            self.0.set(self.0.get() + 1);
         }
     }
 
