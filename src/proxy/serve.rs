@@ -111,10 +111,11 @@ impl Service {
             let dispatch = Dispatch::new(self, &binding, dtab.overrides().printed(), is_last);
             let (route, mut response, scratch) = if dispatch.is_plain(request) {
                 let route = dispatch.leave(peer, request, context)?;
-                let deadline = context.deadline();
                 // A request that waits for its answer does not hold what other requests can use meanwhile.
                 let scratch = is_diagnosed.then_some(scratch);
-                (route, dispatch.send_once(request, deadline, route).await?, scratch)
+                let mut response = dispatch.send(request, route).await?;
+                dispatch.classify(&mut response, request);
+                (route, response, scratch)
             } else {
                 // Boxed, so that other requests do not pay for its size.
                 let (route, response) = Box::pin(dispatch.run(peer, request, context)).await?;

@@ -68,38 +68,24 @@ impl<'a> Dispatch<'a> {
         };
         let hop_by_hop = self.service.policy.leave(peer, &mut request.head, context, &leaving);
         request.upgrade = hop_by_hop.tunnel_protocols();
+        tell_deadline(request, context.deadline(), route);
         Ok(route)
     }
 
-    /// Sends a request that is not retried to the client of a leaf.
-    pub(super) async fn send_once(
-        &self,
-        request: &mut Request,
-        deadline: Option<Deadline>,
-        route: &Route,
-    ) -> Result<Response, Error> {
-        let mut response = self.send(request, deadline, route).await?;
-        response.classify(&self.logical.settings.classifier, &mut request.record);
-        Ok(response)
-    }
-
     /// Sends a request that has left to the client of a leaf.
-    async fn send(
-        &self,
-        request: &mut Request,
-        deadline: Option<Deadline>,
-        route: &Route,
-    ) -> Result<Response, Error> {
+    pub(super) async fn send(&self, request: &mut Request, route: &Route) -> Result<Response, Error> {
         request.record.note_client(route.id());
         let pools = &self.service.pools;
         match &route.to {
             _ if self.is_last => Ok(made_here(200, pools.heads.take())),
-            Ok(client) => {
-                tell_deadline(request, deadline, client.attempt_timeout());
-                client.call(request, pools, route.limits.as_ref()).await
-            }
+            Ok(client) => client.call(request, pools, route.limits.as_ref()).await,
             Err(status) => self.service.status_response(*status, route),
         }
+    }
+
+    /// Has a response that is passed on judged by the classifier of its service.
+    pub(super) fn classify(&self, response: &mut Response, request: &mut Request) {
+        response.classify(&self.logical.settings.classifier, &mut request.record);
     }
 
     /// Gets the response to a request, within the time of its service, with retries.
@@ -130,7 +116,9 @@ impl<'a> Dispatch<'a> {
         let settings = &logical.settings;
         if !logical.may_retry(request.head.method()) {
             let route = self.leave(peer, request, context)?;
-            return Ok((route, self.send_once(request, context.deadline(), route).await?));
+            let mut response = self.send(request, route).await?;
+            self.classify(&mut response, request);
+            return Ok((route, response));
         }
         let mut pauses = RetryPauses::new(settings.retry_backoff);
         let body = std::mem::replace(&mut request.body, Body::Empty);
@@ -145,11 +133,12 @@ impl<'a> Dispatch<'a> {
                 let route = self.binding.draw()?;
                 let residual = route.residual.as_deref().map(str::as_bytes);
                 self.service.policy.name_client(&mut request.head, route.id().as_bytes(), residual);
+                tell_deadline(request, context.deadline(), route);
                 route
             } else {
                 self.leave(peer, request, context)?
             };
-            let mut sent = self.send(request, context.deadline(), route).await;
+            let mut sent = self.send(request, route).await;
             let class = self.judge(request, &mut sent, logical, route).await?;
             let pause = pauses.next_pause();
             let may_retry = class == ResponseClass::RetryableFailure
@@ -162,7 +151,7 @@ impl<'a> Dispatch<'a> {
             }
             if !is_paid {
                 let mut response = sent?;
-                response.classify(&settings.classifier, &mut request.record);
+                self.classify(&mut response, request);
                 return Ok((route, response));
             }
             tracing::debug!(service = %self.binding.service, client = route.id(), "a request is retried");
@@ -241,7 +230,8 @@ async fn discard(mut response: Response, limit: usize, timeout: Duration) {
 
 /// Tells the endpoint of this attempt until when an answer is awaited: by `l5d-ctx-deadline`, and a gRPC service also by
 /// `grpc-timeout`.
-fn tell_deadline(request: &mut Request, deadline: Option<Deadline>, attempt: Option<Duration>) {
+fn tell_deadline(request: &mut Request, deadline: Option<Deadline>, route: &Route) {
+    let attempt = route.to.as_ref().ok().and_then(|client| client.attempt_timeout());
     if attempt.is_none() && (deadline.is_none() || !request.grpc) {
         return;
     }
