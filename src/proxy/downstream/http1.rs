@@ -190,6 +190,9 @@ impl Http1Turn<'_> {
         };
         let body = Body::Http1(Http1Reader::of_request(Rc::clone(self.connection), framing));
         self.connection.set_body_wanted(!body.is_done());
+        if !body.is_done() {
+            self.connection.acknowledge_head();
+        }
         let mut request = Request {
             takes_interim: is_new_version,
             takes_trailers: terms.trailers,

@@ -73,6 +73,9 @@ impl Http1Exchange<'_> {
             keeps_alive(&head) && !is_suspect && !matches!(framing, Framing::Close | Framing::Tunnel);
         self.connection.set_doubtful(framing == Framing::None);
         let body = Http1Reader::of_response(Rc::clone(&self.connection), framing);
+        if !body.is_done() && framing != Framing::Tunnel {
+            self.connection.acknowledge_head();
+        }
         // Until the first byte of the response has gone out, it can still be a bad gateway.
         body.check_at_hand().map_err(|error| Error::of_response_body(self.address, error))?;
         let body = Body::Http1(body);

@@ -111,6 +111,14 @@ impl Connection {
         read
     }
 
+    /// Has the peer's bytes acknowledged at once if none of the body is here that its head announces: a peer that writes
+    /// the two apart waits for it. It costs a system call, and so is not done where both come together.
+    pub(crate) fn acknowledge_head(&self) {
+        if self.with_input(<[u8]>::is_empty) {
+            self.transport.borrow().acknowledge();
+        }
+    }
+
     /// Waits for more bytes; returns their number, or zero when the peer has ended its side.
     pub(crate) async fn fill(&self) -> io::Result<usize> {
         poll_fn(|cx| {

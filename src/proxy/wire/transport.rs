@@ -32,6 +32,21 @@ impl Transport {
         !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
+    /// Has the kernel acknowledge at once what has come, instead of with the next bytes that go out, or 40 ms later: a peer
+    /// that writes a head and its body apart waits for that between the two (RFC 896, RFC 1122 4.2.3.2).
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(clippy::unused_self, reason = "other systems have no such option")
+    )]
+    pub(crate) fn acknowledge(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            let Self::Plain(stream) = self;
+            // A socket that refuses works as before.
+            let _ = SockRef::from(stream).set_tcp_quickack(true);
+        }
+    }
+
     /// Makes the end of the connection a reset, so that the peer cannot take a part for the whole.
     pub(crate) fn reset_on_close(&self) {
         let Self::Plain(stream) = self;
