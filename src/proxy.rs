@@ -79,7 +79,7 @@ pub use self::limits::{Http2Settings, Limits};
 pub use self::metrics::TrafficMetrics;
 pub use self::upstream::{
     AccrualBackoff, AccrualPolicy, AccrualSettings, ApertureSettings, BackoffSettings, BalancerAlgorithm,
-    BalancerSettings, BudgetSettings, ClientHealth, ClientSettings, DialGuard, EndpointHealth,
+    BalancerSettings, BudgetSettings, ClientHealth, ClientSettings, DialGuard, Egress, EndpointHealth,
     EndpointRegistry, Route, ServiceSettings, SettingsTable,
 };
 pub use self::wire::WireProtocol;

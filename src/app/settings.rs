@@ -6,8 +6,8 @@ use crate::identify::Ingresses;
 use crate::interpret::Naming;
 use crate::name::Path;
 use crate::proxy::{
-    AccrualSettings, BindingSettings, CacheConfig, ClientSettings, Http2Settings, Limits, ListenerSettings,
-    RouterSettings, ServiceSettings, SettingsTable, SocketOptions, WireProtocol,
+    AccrualSettings, BindingSettings, CacheConfig, ClientSettings, Egress, Http2Settings, Limits,
+    ListenerSettings, RouterSettings, ServiceSettings, SettingsTable, SocketOptions, WireProtocol,
 };
 use crate::sandbox::Sandboxes;
 use crate::{config, context, message};
@@ -99,6 +99,8 @@ impl SettingsTable for RouterTraffic {
                 fail_fast: client.fail_fast.unwrap_or(usual.accrual.fail_fast),
             },
             trust_retryable: client.trust_retryable.unwrap_or(usual.trust_retryable),
+            egress: (client.egress == Some(true))
+                .then(|| Egress { removes_baggage: client.remove_baggage == Some(true) }),
             ..usual
         }
     }

@@ -58,6 +58,12 @@ pub struct ClientConfig {
     /// `trustRetryable`: whether an endpoint's `l5d-retryable` is believed; off by default. Linkerd believed all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust_retryable: Option<bool>,
+    /// `egress`: whether its endpoints are outside: they are told nothing that steers, and are not believed; off by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress: Option<bool>,
+    /// `removeBaggage`: whether such an endpoint is not sent `baggage` at all; off by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remove_baggage: Option<bool>,
     /// The settings of HTTP/2 connections. Only `h2` routers have keys for them.
     #[serde(flatten)]
     pub http2: Http2Config,
@@ -120,6 +126,8 @@ impl Settings for ClientConfig {
             pool: PoolConfig { min_size, max_size, idle, max_waiters },
             session: ClientSessionConfig { idle: session_idle, life },
             trust_retryable,
+            egress,
+            remove_baggage,
             http2: Http2Config { stream_window, header_table, max_frame, max_header_list },
         } = later;
         replace(&mut self.load_balancer, load_balancer);
@@ -136,6 +144,8 @@ impl Settings for ClientConfig {
         replace(&mut self.session.idle, session_idle);
         replace(&mut self.session.life, life);
         replace(&mut self.trust_retryable, trust_retryable);
+        replace(&mut self.egress, egress);
+        replace(&mut self.remove_baggage, remove_baggage);
         replace(&mut self.http2.stream_window, stream_window);
         replace(&mut self.http2.header_table, header_table);
         replace(&mut self.http2.max_frame, max_frame);
@@ -169,6 +179,8 @@ fn settings(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> ClientC
         pool: pool(&mut client),
         session: session(&mut client),
         trust_retryable: client.flag("trustRetryable"),
+        egress: client.flag("egress"),
+        remove_baggage: client.flag("removeBaggage"),
         http2,
     }
 }

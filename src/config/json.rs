@@ -215,6 +215,8 @@ routers:
     requestAttemptTimeoutMs: 9
     requeueBudget: {minRetriesPerSec: 0, percentCanRetry: 0.5, ttlSecs: 60}
     trustRetryable: true
+    egress: true
+    removeBaggage: false
   service:
     totalTimeoutMs: 10
     responseClassifier: {kind: io.l5d.http.retryableIdempotent5XX}

@@ -369,6 +369,21 @@ impl Policy {
         }
     }
 
+    /// Removes what steers from a request that goes outside: what the request of an untrusted caller loses when it comes.
+    /// `Via` stays. With `removes_baggage`, nothing of `baggage` goes either.
+    pub fn strip_outward(&self, head: &mut Head, removes_baggage: bool) {
+        // What is removed here is not counted as removed from a caller's request.
+        drop_steering(head, &self.names, &mut Context::default());
+        if removes_baggage {
+            head.remove(KnownField::Baggage);
+        }
+    }
+
+    /// Removes what steers from a response that comes from outside: nothing in it is believed.
+    pub fn strip_inward(&self, head: &mut Head) {
+        head.remove_where(|field| field.known.is_steering());
+    }
+
     /// Prepares a response for its caller; also one that the router made. The version must still be the one the
     /// response came in.
     pub fn answer(&self, head: &mut Head, grant: Grant) -> ResponseFindings {

@@ -63,7 +63,7 @@ struct GroupCells {
 }
 
 /// A group of series, which all threads share. It is gone when none of them counts in it.
-struct GroupScope {
+pub(super) struct GroupScope {
     kind: &'static GroupKind,
     labels: Labels,
     state: Mutex<ScopeState>,
@@ -129,7 +129,7 @@ impl GroupScope {
     }
 
     /// Adds the sum of each series.
-    fn add_totals(&self, totals: &mut BTreeMap<Series, Total>) {
+    pub(super) fn add_totals(&self, totals: &mut BTreeMap<Series, Total>) {
         let state = self.state();
         for (at, series) in self.kind.counters.iter().enumerate() {
             let live = state.cells.iter().filter_map(|cells| cells.counts.get(at));
@@ -182,9 +182,9 @@ impl Groups {
         CounterGroup { cells, scope, one_thread: PhantomData }
     }
 
-    /// Adds the sums of all groups.
-    pub(super) fn add_totals(&self, totals: &mut BTreeMap<Series, Total>) {
-        self.0.values().filter_map(Weak::upgrade).for_each(|scope| scope.add_totals(totals));
+    /// Returns the groups that are there.
+    pub(super) fn scopes(&self) -> Vec<Arc<GroupScope>> {
+        self.0.values().filter_map(Weak::upgrade).collect()
     }
 
     /// Returns the meaning of the series of a name.

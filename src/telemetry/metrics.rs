@@ -279,10 +279,13 @@ impl Registry {
 
     /// Sums every series.
     pub fn totals(&self) -> BTreeMap<Series, Total> {
-        let table = self.table();
-        let mut totals: BTreeMap<_, _> =
-            table.series.iter().map(|(key, cells)| (key.clone(), cells.total())).collect();
-        table.groups.add_totals(&mut totals);
+        let (mut totals, scopes) = {
+            let table = self.table();
+            let totals = table.series.iter().map(|(key, cells)| (key.clone(), cells.total()));
+            (totals.collect::<BTreeMap<_, _>>(), table.groups.scopes())
+        };
+        // Without the lock: a worker that begins to count in a group does not wait for all others to be summed.
+        scopes.iter().for_each(|scope| scope.add_totals(&mut totals));
         totals
     }
 

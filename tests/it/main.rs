@@ -16,6 +16,7 @@ mod controller_command;
 mod delegate_properties;
 mod diagnosis;
 mod dns_live;
+mod egress;
 mod endpoint_health;
 mod endpoint_limits;
 mod examples;

@@ -33,6 +33,9 @@ pub(super) const SECTIONS: &[Section] = &[
             one("clientSession", Works, "client session"),
             // Not in Linkerd 1, which believed every endpoint.
             key("trustRetryable", Works),
+            // Neither are these two, although its users asked for them.
+            key("egress", Works),
+            key("removeBaggage", Works),
             key("socketOptions", NotYet(SOCKETS)),
             key("forwardClientCert", NotYet(TLS)),
             key(

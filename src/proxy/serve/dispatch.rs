@@ -10,7 +10,7 @@ use crate::proxy::exchange::{
     Outcome, Request, Response, ResponseClass, ResponseStatus, TimeLimit, beside, grpc_code, trailing_code,
     within,
 };
-use crate::proxy::upstream::{LogicalService, RetryPauses, Route};
+use crate::proxy::upstream::{Client, Egress, LogicalService, RetryPauses, Route};
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::replay::{ReplayBuffer, read_ahead};
 use std::pin::pin;
@@ -78,9 +78,32 @@ impl<'a> Dispatch<'a> {
         let pools = &self.service.pools;
         match &route.to {
             _ if self.is_last => Ok(made_here(200, pools.heads.take())),
-            Ok(client) => client.call(request, pools, route.limits.as_ref()).await,
+            Ok(client) => match client.egress() {
+                None => client.call(request, pools, route.limits.as_ref()).await,
+                // Boxed, so that other requests do not pay for its size.
+                Some(egress) => Box::pin(self.send_outside(request, route, (client, egress))).await,
+            },
             Err(status) => self.service.status_response(*status, route),
         }
+    }
+
+    /// Sends a request to a client whose endpoints are outside: it goes without what steers, and has it again afterwards, for
+    /// a retry may draw another client.
+    async fn send_outside(
+        &self,
+        request: &mut Request,
+        route: &Route,
+        (client, egress): (&Client, Egress),
+    ) -> Result<Response, Error> {
+        let (policy, pools) = (&self.service.policy, &self.service.pools);
+        let inside = Head::clone(&request.head);
+        policy.strip_outward(&mut request.head, egress.removes_baggage);
+        request.body.filter_trailers(&self.service.trailers);
+        let sent = client.call(request, pools, route.limits.as_ref()).await;
+        *request.head = inside;
+        let mut response = sent?;
+        policy.strip_inward(&mut response.head);
+        Ok(response)
     }
 
     /// Has a response that is passed on judged by the classifier of its service.

@@ -7,7 +7,7 @@ use super::http1::Http1Exchange;
 use super::http2;
 use super::registry::{BudgetOwner, EndpointRegistry};
 use super::retry_budget::RetryBudget;
-use super::settings::ClientSettings;
+use super::settings::{ClientSettings, Egress};
 use crate::context::OverrideLimits;
 use crate::interpret::EndpointSet;
 use crate::message::Head;
@@ -97,6 +97,11 @@ impl Client {
     /// Returns how long one attempt may take, if that is limited.
     pub(crate) fn attempt_timeout(&self) -> Option<Duration> {
         self.state.borrow().settings.attempt_timeout
+    }
+
+    /// Returns the treatment of its endpoints, if they are outside.
+    pub(crate) fn egress(&self) -> Option<Egress> {
+        self.state.borrow().settings.egress
     }
 
     /// Returns whether an endpoint's `l5d-retryable` is believed.

@@ -47,6 +47,8 @@ pub struct ClientSettings {
     pub attempt_timeout: Option<Duration>,
     /// Whether an endpoint's `l5d-retryable` is believed: not unless it is said. `trustRetryable`.
     pub trust_retryable: bool,
+    /// The treatment of endpoints that are outside: none of the client's is. `egress`.
+    pub egress: Option<Egress>,
     /// How many HTTP/2 connections a worker has to one endpoint at most: 8. Another one is opened when the endpoint
     /// allows no more streams on those that are open.
     pub max_http2_connections: usize,
@@ -59,6 +61,13 @@ pub struct ClientSettings {
     pub balancer: BalancerSettings,
     /// When an endpoint that fails is left alone: after five failures in a row. `failureAccrual`.
     pub accrual: AccrualSettings,
+}
+
+/// The treatment of endpoints outside: a request to them loses what steers, and so does their response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// Whether `baggage` is removed as a whole: `removeBaggage`.
+    pub removes_baggage: bool,
 }
 
 impl ClientSettings {
@@ -80,6 +89,7 @@ impl ClientSettings {
             max_waiters: usize::MAX,
             attempt_timeout: None,
             trust_retryable: false,
+            egress: None,
             max_http2_connections: 8,
             max_http1_connections: 1024,
             stream_wait: Duration::from_secs(1),
