@@ -100,6 +100,26 @@ async fn a_body_is_sent_again_if_it_fits_the_buffer() {
     app.stop().await;
 }
 
+/// The answer comes before the body has: what had come of it goes to the next endpoint too, and the rest only there.
+#[tokio::test(flavor = "local")]
+async fn a_body_that_is_still_coming_is_sent_again_from_its_beginning() {
+    let upstream = Upstream::start().await;
+    let app = TestApp::start(&router(&upstream.path(), &[&retrying("retryableAll5XX")])).await;
+    let mut client = app.client().await;
+    client.send(request("POST", "Content-Length: 6\r\n", "abc")).await;
+    let mut first = upstream.accept().await;
+    first.head().await;
+    first.expect("abc").await;
+    first.send(FAILED).await;
+    let mut second = upstream.accept().await;
+    client.send("def").await;
+    assert_eq!(second.request().await.text(), "abcdef");
+    second.send(ok("whole")).await;
+    assert_eq!(client.response().await.text(), "whole");
+    first.assert_gone().await;
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "local")]
 async fn an_endpoint_is_believed_only_if_the_client_says_so() {
     const RETRYABLE: &str =

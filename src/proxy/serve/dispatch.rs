@@ -7,12 +7,13 @@ use crate::message::{Head, KnownField};
 use crate::proxy::bind::Binding;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
-    Outcome, Request, Response, ResponseClass, ResponseStatus, TimeLimit, beside, grpc_code, trailing_code,
-    within,
+    Outcome, Request, Response, ResponseClass, ResponseStatus, TimeLimit, Upload, beside, grpc_code,
+    trailing_code, within,
 };
 use crate::proxy::upstream::{Client, Egress, LogicalService, RetryPauses, Route};
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::replay::{ReplayBuffer, read_ahead};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -149,8 +150,10 @@ impl<'a> Dispatch<'a> {
         logical.budget.deposit(request.record.began());
         let mut has_left = false;
         loop {
-            if let Some(body) = kept.as_ref().and_then(ReplayBuffer::reader) {
-                (request.body, request.is_body_begun) = (body, false);
+            if let Some(kept) = &kept {
+                // It was whole when the answer before was judged, and was not read since.
+                let body = kept.reader().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof));
+                (request.body, request.is_body_begun) = (body.map_err(Error::RequestBody)?, false);
             }
             let route = if std::mem::replace(&mut has_left, true) {
                 let route = self.binding.draw()?;
@@ -242,11 +245,12 @@ async fn discard(mut response: Response, limit: usize, timeout: Duration) {
     if let Some(attempt) = &mut response.attempt {
         attempt.classify(false);
     }
-    if !body.is_done() {
-        let reading = pin!(read_ahead(body, limit, timeout, |_| ()));
-        if !matches!(beside(&mut response.upload, reading).await, Ok((_, Ok(Some(()))))) {
-            return response.discard_body();
-        }
+    // A request that is still being sent is not sent on: more of it than is kept might be read meanwhile.
+    if !matches!(response.upload, Upload::Done) {
+        return response.discard_body();
+    }
+    if !body.is_done() && !matches!(read_ahead(body, limit, timeout, |_| ()).await, (_, Ok(Some(())))) {
+        return response.discard_body();
     }
     response.end(Outcome::Answered(status));
 }
