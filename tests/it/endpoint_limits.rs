@@ -47,6 +47,24 @@ async fn a_request_waits_for_a_stream_so_long() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn no_more_requests_wait_than_may() {
+    let keys = "  client: {streamWaitMs: 60000, hostConnectionPool: {maxWaiters: 1}}\n";
+    let FullEndpoint { app, filling, full } = FullEndpoint::start(keys).await;
+    let mut client = connect(&app, 2).await;
+    let mut waiting = client.begin(get("web", &[]), false).await;
+    until("one waits", async || app.total("client_waiters", &[]) == 1).await;
+    let answer = client.get("web", &[]).await;
+    assert_eq!((answer.status(), answer.field("l5d-retryable")), (503, Some("true")));
+    assert!(answer.text().contains("`hostConnectionPool.maxWaiters`"), "{}", answer.text());
+    let FullUpstream { mut conns, mut calls, exchanges } = full;
+    calls.remove(0).say("room").await;
+    conns[0].call().await.say("served").await;
+    assert_eq!(waiting.answer().await.text(), "served");
+    drop((filling, exchanges, calls, conns, client));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_silent_body_ends_only_while_others_wait() {
     let FullEndpoint { app, filling, full } = FullEndpoint::start("").await;
     let FullUpstream { mut exchanges, mut conns, mut calls } = full;

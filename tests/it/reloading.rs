@@ -82,6 +82,32 @@ async fn open_connections_are_served_by_what_the_file_says_now() {
     app.stop().await;
 }
 
+/// Settings of clients and services, each different in both files.
+const TRAFFIC: [&[&str]; 2] = [
+    &[
+        "client: {requestAttemptTimeoutMs: 60000, streamWaitMs: 50000, loadBalancer: {kind: ewma}, trustRetryable: true, \
+         hostConnectionPool: {minSize: 1, maxSize: 50, idleTimeMs: 5000, maxWaiters: 90}, failFast: true, \
+         clientSession: {lifeTimeMs: 60000}, requeueBudget: {minRetriesPerSec: 1}, failureAccrual: {kind: none}}",
+        "service: {totalTimeoutMs: 70000, responseClassifier: {kind: io.l5d.http.retryableRead5XX}, \
+         retries: {budget: {minRetriesPerSec: 1}, backoff: {kind: constant, ms: 1}}}",
+    ],
+    &[
+        "client: {kind: io.l5d.static, configs: [{prefix: /$/inet, connectTimeoutMs: 9000, loadBalancer: {kind: aperture}, \
+         failureAccrual: {kind: io.l5d.successRateWindowed, successRate: 0.5, window: 10}}, {prefix: /, egress: true}]}",
+        "service: {kind: io.l5d.static, configs: [{prefix: /svc, responseClassifier: {kind: io.l5d.http.allSuccessful}}]}",
+    ],
+];
+
+#[tokio::test(flavor = "local")]
+async fn every_setting_of_clients_and_services_changes_under_load() {
+    let services = [Service::saying("hi").await, Service::saying("hi").await];
+    let dtab = format!("/svc => 1 * {} & 1 * {}", services[0].path(), services[1].path());
+    let files = TRAFFIC.map(|lines| router(&dtab, "", lines));
+    assert_all_are_answered(files, 200).await;
+    let connections: usize = services.iter().map(Service::connections).sum();
+    assert!(connections < 60, "pools stay through 60 reloads: {connections}");
+}
+
 /// A mixture of the two files would lead nowhere.
 #[tokio::test(flavor = "local")]
 async fn prefix_identifiers_and_dtab_go_live_together_under_load() {
@@ -90,6 +116,11 @@ async fn prefix_identifiers_and_dtab_go_live_together_under_load() {
         let identifier = format!("identifier: {{kind: io.l5d.static, path: /{one}}}");
         router(&dtab, "", &[&format!("dstPrefix: /{one}"), &identifier])
     });
+    assert_all_are_answered(files, 204).await;
+}
+
+/// Changes between two files sixty times while eight callers ask, and fails unless each answer has this status.
+async fn assert_all_are_answered(files: [String; 2], status: u16) {
     let mut app = TestApp::start_workers(&files[0], 2).await;
     let (answered, ended) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
     let mut load = tokio::task::JoinSet::new();
@@ -98,7 +129,7 @@ async fn prefix_identifiers_and_dtab_go_live_together_under_load() {
         load.spawn_local(async move {
             while !ended.get() {
                 let answer = client.get("world", "").await;
-                assert_eq!(answer.status(), 204, "{}", answer.text());
+                assert_eq!(answer.status(), status, "{}", answer.text());
                 answered.set(answered.get() + 1);
             }
         });
