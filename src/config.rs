@@ -58,7 +58,7 @@ pub use self::resolved::{
     SessionConfig, SocketConfig,
 };
 pub use self::retries::{BackoffConfig, BudgetConfig};
-pub use self::service::{ClassifierConfig, RetriesConfig, RetryBufferConfig, ServiceConfig};
+pub use self::service::{ClassifierConfig, MirrorConfig, RetriesConfig, RetryBufferConfig, ServiceConfig};
 
 use self::errors::Report;
 use crate::source::node::{self, Document, Place};

@@ -219,6 +219,7 @@ routers:
     removeBaggage: false
   service:
     totalTimeoutMs: 10
+    mirror: {name: /svc/shadow, percent: 12.5}
     responseClassifier: {kind: io.l5d.http.retryableIdempotent5XX}
     retries: {budget: {minRetriesPerSec: 1, percentCanRetry: 2.5, ttlSecs: 3}, backoff: {kind: jittered, minMs: 4, maxMs: 5}}
   maxHeadersKB: 1

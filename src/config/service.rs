@@ -7,7 +7,10 @@ use super::json::{is_default, some_millis};
 use super::reader::{MAX_INT, Reader};
 use super::resolved::Protocol;
 use super::retries::{BackoffConfig, BudgetConfig, backoff, budget};
-use crate::proxy::{Classifier, GrpcClassifier, RetriedMethods, ServiceSettings, StatusCodes, UNAVAILABLE};
+use crate::name::Path;
+use crate::proxy::{
+    Classifier, GrpcClassifier, MirrorSettings, RetriedMethods, ServiceSettings, StatusCodes, UNAVAILABLE,
+};
 use crate::source::node::Node;
 use serde::Serialize;
 use std::time::Duration;
@@ -27,6 +30,9 @@ pub struct ServiceConfig {
     /// `responseClassifier`: `io.l5d.http.nonRetryable5XX` by default, or `io.l5d.h2.nonRetryable5XX`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_classifier: Option<ClassifierConfig>,
+    /// `mirror`: the name to which requests are copied; none by default. Not in Linkerd 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorConfig>,
     /// `retries`.
     #[serde(skip_serializing_if = "is_default")]
     pub retries: RetriesConfig,
@@ -41,6 +47,15 @@ pub struct ServiceConfig {
     /// `retryBufferSize`: `h2` alone.
     #[serde(skip_serializing_if = "is_default")]
     pub retry_buffer_size: RetryBufferConfig,
+}
+
+/// `mirror`: the name to which a share of the requests is copied.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct MirrorConfig {
+    /// `name`: the logical name, such as `/svc/shadow`.
+    pub name: Path,
+    /// `percent`: how many of a hundred requests; all by default.
+    pub percent: f64,
 }
 
 /// `retries`: how many retries there may be, and the pauses before them.
@@ -146,6 +161,10 @@ impl ServiceConfig {
             total_timeout: self.total_timeout,
             classifier: classifier.map_or(usual.classifier, ClassifierConfig::classifier),
             believes_retryable,
+            mirror: self
+                .mirror
+                .as_ref()
+                .map(|mirror| MirrorSettings { name: mirror.name.clone(), percent: mirror.percent }),
             retry_budget: self.retries.budget.map_or(usual.retry_budget, BudgetConfig::settings),
             retry_backoff: self.retries.backoff.map_or(usual.retry_backoff, BackoffConfig::settings),
             request_buffer: request_bytes.unwrap_or(usual.request_buffer),
@@ -161,12 +180,14 @@ impl Settings for ServiceConfig {
         let Self {
             total_timeout,
             response_classifier,
+            mirror,
             retries: RetriesConfig { budget, backoff },
             classification_timeout,
             retry_buffer_size: RetryBufferConfig { request_bytes, response_bytes },
         } = later;
         replace(&mut self.total_timeout, total_timeout);
         replace(&mut self.response_classifier, response_classifier);
+        replace(&mut self.mirror, mirror);
         replace(&mut self.retries.budget, budget);
         replace(&mut self.retries.backoff, backoff);
         replace(&mut self.classification_timeout, classification_timeout);
@@ -189,6 +210,7 @@ fn settings(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Service
     let read = ServiceConfig {
         total_timeout: service.millis("totalTimeoutMs"),
         response_classifier: classifier(&mut service, protocol),
+        mirror: mirror(&mut service),
         retries: retries(&mut service),
         ..ServiceConfig::default()
     };
@@ -203,6 +225,17 @@ fn settings(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Service
             }
         }
     }
+}
+
+/// Reads `mirror`.
+fn mirror(service: &mut Reader<'_, '_>) -> Option<MirrorConfig> {
+    let node = service.get("mirror")?;
+    let mut mirror = Reader::new(&node, &["mirror"], service.report());
+    if mirror.get("name").is_none() {
+        mirror.missing("name");
+    }
+    let percent = mirror.decimal("percent", 0.0..=100.0).unwrap_or(100.0);
+    Some(MirrorConfig { name: mirror.path("name")?, percent })
 }
 
 /// Reads `retries`.

@@ -33,6 +33,11 @@ impl Context {
         Self::default()
     }
 
+    /// Makes the context of a copy of a request: it is in the same trace, and has nothing else of it.
+    pub fn traced_alike(&self) -> Self {
+        Self { trace: self.trace, call_depth: self.call_depth, ..Self::default() }
+    }
+
     /// Forgets the last request and keeps the memory.
     pub fn clear(&mut self) {
         let Self {

@@ -341,7 +341,7 @@ impl Bindings {
         let budget = self.endpoint_registry.budget(BudgetOwner::Service, name, settings.retry_budget);
         let source = Arc::downgrade(&budget);
         let counters = is_routable.then(|| self.metrics.service(&name.to_string(), source));
-        LogicalService { settings, budget, counters }
+        LogicalService { settings, budget, counters, mirrored: Rc::default() }
     }
 
     /// Returns the client of a bound name, the cached one of its id or a new one, or the status that it stands for.

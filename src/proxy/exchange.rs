@@ -118,6 +118,8 @@ impl TimeLimit {
 /// The caller of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
+    /// There is none: the request is a copy.
+    None,
     /// A connection, which carries nothing else meanwhile.
     Http1(Rc<Connection>),
     /// A stream.
@@ -141,6 +143,7 @@ impl Caller {
                 let _ = connection.write([out.data(), b"", b""]).await;
             }
             Self::Http2(reply) => reply.interim(head),
+            Self::None => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod diagnosis;
 mod dispatch;
+mod mirror;
 mod sandboxes;
 
 use self::diagnosis::Routing;

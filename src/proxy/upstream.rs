@@ -34,4 +34,4 @@ pub use self::registry::{ClientHealth, EndpointHealth, EndpointRegistry};
 pub use self::retry_budget::BudgetSettings;
 pub use self::route::Route;
 pub(super) use self::route::Routes;
-pub use self::settings::{ClientSettings, Egress, ServiceSettings, SettingsTable};
+pub use self::settings::{ClientSettings, Egress, MirrorSettings, ServiceSettings, SettingsTable};

@@ -41,6 +41,7 @@ mod limits;
 mod linkerd1;
 mod loopback;
 mod matrix;
+mod mirroring;
 mod name_laws;
 mod name_properties;
 mod namespaces;

@@ -102,6 +102,8 @@ pub(super) const SECTIONS: &[Section] = &[
         &[
             key("totalTimeoutMs", Works),
             one("retries", Works, "retries"),
+            // Not in Linkerd 1.
+            one("mirror", Works, "mirror"),
             one("responseClassifier", Works, "response classifier"),
         ],
     ),
@@ -114,6 +116,7 @@ pub(super) const SECTIONS: &[Section] = &[
         &[key("classificationTimeoutMs", Foreign(NOTHING)), key("retryBufferSize", Foreign(NOTHING))],
     ),
     section("retries", &[one("budget", Works, "retry budget"), one("backoff", Works, "backoff")]),
+    section("mirror", &[key("name", Works), key("percent", Works)]),
     section("retry buffer size", &[key("requestBytes", Works), key("responseBytes", Works)]),
     kinds("backoff", &[]),
     section("backoff kind", &[key("constant", Works), key("jittered", Works)]),

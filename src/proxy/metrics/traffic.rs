@@ -60,6 +60,12 @@ static SERVICE: GroupKind = GroupKind {
             None,
             "Retries that the budget of the service did not pay",
         ),
+        series("service_mirrored", None, "Requests for the service that were copied to its mirror"),
+        series(
+            "service_mirror_skipped",
+            None,
+            "Copies that were left out: of a large or unfinished body, or one too many",
+        ),
     ],
     durations: series(
         "service_request_duration",
@@ -85,6 +91,8 @@ enum ServiceCount {
     Stalled,
     Retries,
     BudgetExhausted,
+    Mirrored,
+    MirrorSkipped,
 }
 
 /// The counters of a client. The places are those of [`ClientCount`], and of [`CLIENT_SOURCES`].
@@ -225,6 +233,12 @@ impl ServiceCounters {
     /// Records the time until the head of a response.
     pub(crate) fn answered(&self, time: Duration) {
         self.0.record(time);
+    }
+
+    /// Counts a copy to the mirror, or one that was left out.
+    pub(crate) fn mirrored(&self, is_sent: bool) {
+        let count = if is_sent { ServiceCount::Mirrored } else { ServiceCount::MirrorSkipped };
+        self.0.increment(count as usize);
     }
 
     /// Counts a retry, or one that the budget did not pay.

@@ -1,6 +1,7 @@
 //! From a binding to a response: a leaf is drawn, the request leaves to its client, and the response is judged. A failure
 //! that may be retried draws another leaf.
 
+use super::mirror::Mirror;
 use super::{Service, made_here};
 use crate::context::{Context, Deadline, Peer, UpstreamNames};
 use crate::message::{Head, KnownField};
@@ -43,9 +44,11 @@ impl<'a> Dispatch<'a> {
         Self { service, binding, logical: binding.logical(), overrides, is_last }
     }
 
-    /// Returns whether the request is sent to one leaf and is not bounded by a time of its service.
+    /// Returns whether the request is sent to one leaf, not bounded by a time of its service, and not copied.
     pub(super) fn is_plain(&self, request: &Request) -> bool {
-        self.logical.settings.total_timeout.is_none() && !self.logical.may_retry(request.head.method())
+        let settings = &self.logical.settings;
+        let is_bounded = settings.total_timeout.is_some();
+        !is_bounded && settings.mirror.is_none() && !self.logical.may_retry(request.head.method())
     }
 
     /// Draws the first leaf, and prepares the request for its client.
@@ -125,7 +128,12 @@ impl<'a> Dispatch<'a> {
             TimeLimit::of(total, left)
         });
         request.time_limit = [request.time_limit, limit].into_iter().flatten().reduce(TimeLimit::min);
-        within(limit, pin!(self.retry(peer, request, context))).await
+        let mirror = Mirror::begin((self.service, &self.logical), peer, request, context);
+        let answered = within(limit, pin!(self.retry(peer, request, context))).await;
+        if let Some(mirror) = mirror {
+            mirror.send();
+        }
+        answered
     }
 
     /// Sends a request, and sends it again after a failure that may be retried, as long as its body is at hand, its time

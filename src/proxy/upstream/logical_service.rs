@@ -14,6 +14,8 @@ pub(crate) struct LogicalService {
     pub(crate) budget: Arc<RetryBudget>,
     /// Its counters; `None` while its name leads nowhere: those of all names that a caller makes up would be too many.
     pub(crate) counters: Option<Rc<ServiceCounters>>,
+    /// Held by each copy of a request that is under way to the mirror on this worker.
+    pub(crate) mirrored: Rc<()>,
 }
 
 impl LogicalService {

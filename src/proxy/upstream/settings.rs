@@ -100,7 +100,7 @@ impl ClientSettings {
 }
 
 /// The settings of a service: everything about its requests that a configuration may set beside their way.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceSettings {
     /// How long a request may take until the head of its response, with all its attempts: any time. `totalTimeoutMs`.
     pub total_timeout: Option<Duration>,
@@ -110,6 +110,8 @@ pub struct ServiceSettings {
     /// Whether an endpoint of any client may say that a failure is retryable: [`ClientSettings::trust_retryable`] says of
     /// which.
     pub believes_retryable: bool,
+    /// The name to which requests are copied, if they are. `mirror`.
+    pub mirror: Option<MirrorSettings>,
     /// How many retries the process makes. `retries.budget`.
     pub retry_budget: BudgetSettings,
     /// The pauses before retries: none. `retries.backoff`.
@@ -124,6 +126,15 @@ pub struct ServiceSettings {
     pub classification_timeout: Duration,
 }
 
+/// The name to which a share of a service's requests is copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MirrorSettings {
+    /// The logical name, which is bound by the router's own dtab alone.
+    pub name: Path,
+    /// How many of a hundred requests are copied.
+    pub percent: f64,
+}
+
 impl Default for ServiceSettings {
     fn default() -> Self {
         const BUFFER: usize = 16_383;
@@ -131,6 +142,7 @@ impl Default for ServiceSettings {
             total_timeout: None,
             classifier: Classifier::default(),
             believes_retryable: false,
+            mirror: None,
             retry_budget: BudgetSettings::default(),
             retry_backoff: BackoffSettings::default(),
             request_buffer: BUFFER,

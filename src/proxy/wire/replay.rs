@@ -66,6 +66,12 @@ impl ReplayBuffer {
 }
 
 impl ReplayBuffer {
+    /// Returns the content of a body that was read to its end, unless it was larger than the bound.
+    pub(crate) fn content(&self) -> Option<Vec<u8>> {
+        let kept = self.0.borrow();
+        (kept.room.is_some() && kept.rest.is_done()).then(|| kept.parts.concat())
+    }
+
     /// Returns whether all of the body that was read is kept.
     pub(crate) fn is_whole(&self) -> bool {
         self.0.borrow().room.is_some()
