@@ -109,9 +109,10 @@ impl TimeLimit {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Returns whether the time is over that the router allows. A caller whose own time is over has given up.
-    pub(crate) fn has_timed_out(self) -> bool {
-        !self.is_callers && Instant::now() >= self.until
+    /// Returns the time at which the time is over that the router allows; `None` if it is its caller's own: a caller whose
+    /// time is over has given up.
+    pub(crate) fn times_out(self) -> Option<Instant> {
+        (!self.is_callers).then_some(self.until)
     }
 }
 
@@ -307,8 +308,9 @@ pub(crate) async fn within<T>(
 ) -> Result<T, Error> {
     match limit {
         None => work.await,
+        // Boxed, so that requests without a limit do not pay for the size of a timer.
         Some(TimeLimit { until, timeout, .. }) => {
-            timeout_at(until, work).await.unwrap_or(Err(Error::Timeout { timeout }))
+            Box::pin(timeout_at(until, work)).await.unwrap_or(Err(Error::Timeout { timeout }))
         }
     }
 }

@@ -113,9 +113,15 @@ impl Service {
             let (route, mut response, scratch) = if dispatch.is_plain(request) {
                 let route = dispatch.leave(peer, request, context)?;
                 // A request that waits for its answer does not hold what other requests can use meanwhile.
-                let scratch = is_diagnosed.then_some(scratch);
-                let mut response = dispatch.send(request, route).await?;
-                dispatch.classify(&mut response, request);
+                let (scratch, logical) = (is_diagnosed.then_some(scratch), dispatch.into_logical());
+                let mut response = match &route.to {
+                    // This arm alone is not boxed: it is the way of most requests.
+                    Ok(client) if !is_last && client.egress().is_none() => {
+                        client.call(request, &self.pools, route.limits.as_ref()).await?
+                    }
+                    _ => Box::pin(dispatch::send(self, request, route, is_last)).await?,
+                };
+                response.classify(&logical.settings.classifier, &mut request.record);
                 (route, response, scratch)
             } else {
                 // Boxed, so that other requests do not pay for its size.

@@ -278,6 +278,6 @@ mod tests {
     #[test]
     fn the_work_of_a_stream_is_small() {
         let size = future_size(<Stream as TaskWork>::begin);
-        assert!(size <= 2_520, "{size} bytes");
+        assert!(size <= 2_360, "{size} bytes");
     }
 }

@@ -85,7 +85,8 @@ pub(crate) struct Attempt {
 pub(crate) struct PendingAttempt {
     /// `None` once it has ended.
     attempt: Option<Attempt>,
-    time_limit: Option<TimeLimit>,
+    /// The time at which it has timed out, if the router limits it.
+    times_out: Option<Instant>,
     /// The time of its begin, if the endpoint wants to know its latency.
     began: Option<Instant>,
 }
@@ -94,7 +95,7 @@ impl PendingAttempt {
     /// Begins an attempt, which the endpoint has counted, for a request with this limit.
     pub(crate) fn new(endpoint: Rc<dyn UpstreamEndpoint>, time_limit: Option<TimeLimit>) -> Self {
         let attempt = Attempt { endpoint, report: AttemptReport::default() };
-        Self { attempt: Some(attempt), time_limit, began: None }
+        Self { attempt: Some(attempt), times_out: time_limit.and_then(TimeLimit::times_out), began: None }
     }
 
     /// Sets the standing that the endpoint has now.
@@ -129,7 +130,7 @@ impl PendingAttempt {
             attempt.end(outcome);
         }
         // It did not end because of its time.
-        self.time_limit = None;
+        self.times_out = None;
     }
 }
 
@@ -139,7 +140,7 @@ impl Drop for PendingAttempt {
         if let Some(began) = self.began {
             attempt.endpoint.note_least_latency(began);
         }
-        if self.time_limit.is_some_and(TimeLimit::has_timed_out) {
+        if self.times_out.is_some_and(|at| Instant::now() >= at) {
             attempt.end(Outcome::TimedOut);
         }
     }

@@ -72,42 +72,19 @@ impl<'a> Dispatch<'a> {
         };
         let hop_by_hop = self.service.policy.leave(peer, &mut request.head, context, &leaving);
         request.upgrade = hop_by_hop.tunnel_protocols();
+        request.record.note_client(route.id());
         tell_deadline(request, context.deadline(), route);
         Ok(route)
     }
 
-    /// Sends a request that has left to the client of a leaf.
-    pub(super) async fn send(&self, request: &mut Request, route: &Route) -> Result<Response, Error> {
-        request.record.note_client(route.id());
-        let pools = &self.service.pools;
-        match &route.to {
-            _ if self.is_last => Ok(made_here(200, pools.heads.take())),
-            Ok(client) => match client.egress() {
-                None => client.call(request, pools, route.limits.as_ref()).await,
-                // Boxed, so that other requests do not pay for its size.
-                Some(egress) => Box::pin(self.send_outside(request, route, (client, egress))).await,
-            },
-            Err(status) => self.service.status_response(*status, route),
-        }
+    /// Returns the service, once the request has left.
+    pub(super) fn into_logical(self) -> Rc<LogicalService> {
+        self.logical
     }
 
-    /// Sends a request to a client whose endpoints are outside: it goes without what steers, and has it again afterwards, for
-    /// a retry may draw another client.
-    async fn send_outside(
-        &self,
-        request: &mut Request,
-        route: &Route,
-        (client, egress): (&Client, Egress),
-    ) -> Result<Response, Error> {
-        let (policy, pools) = (&self.service.policy, &self.service.pools);
-        let inside = Head::clone(&request.head);
-        policy.strip_outward(&mut request.head, egress.removes_baggage);
-        request.body.filter_trailers(&self.service.trailers);
-        let sent = client.call(request, pools, route.limits.as_ref()).await;
-        *request.head = inside;
-        let mut response = sent?;
-        policy.strip_inward(&mut response.head);
-        Ok(response)
+    /// Sends a request that has left to the client of a leaf.
+    pub(super) async fn send(&self, request: &mut Request, route: &Route) -> Result<Response, Error> {
+        send(self.service, request, route, self.is_last).await
     }
 
     /// Has a response that is passed on judged by the classifier of its service.
@@ -167,6 +144,7 @@ impl<'a> Dispatch<'a> {
                 let route = self.binding.draw()?;
                 let residual = route.residual.as_deref().map(str::as_bytes);
                 self.service.policy.name_client(&mut request.head, route.id().as_bytes(), residual);
+                request.record.note_client(route.id());
                 tell_deadline(request, context.deadline(), route);
                 route
             } else {
@@ -243,6 +221,42 @@ impl<'a> Dispatch<'a> {
             && response.head.find(b"l5d-retryable").is_some_and(|value| value.eq_ignore_ascii_case(b"true"));
         Ok(if is_told { ResponseClass::RetryableFailure } else { class })
     }
+}
+
+/// Sends a request that has left to the client of a leaf. One that `is_last` is answered here.
+pub(super) async fn send(
+    service: &Service,
+    request: &mut Request,
+    route: &Route,
+    is_last: bool,
+) -> Result<Response, Error> {
+    let pools = &service.pools;
+    match &route.to {
+        _ if is_last => Ok(made_here(200, pools.heads.take())),
+        Ok(client) => match client.egress() {
+            None => client.call(request, pools, route.limits.as_ref()).await,
+            Some(egress) => send_outside(service, request, route, (client, egress)).await,
+        },
+        Err(status) => service.status_response(*status, route),
+    }
+}
+
+/// Sends a request to a client whose endpoints are outside: it goes without what steers, and has it again afterwards, for a
+/// retry may draw another client.
+async fn send_outside(
+    service: &Service,
+    request: &mut Request,
+    route: &Route,
+    (client, egress): (&Client, Egress),
+) -> Result<Response, Error> {
+    let inside = Head::clone(&request.head);
+    service.policy.strip_outward(&mut request.head, egress.removes_baggage);
+    request.body.filter_trailers(&service.trailers);
+    let sent = client.call(request, &service.pools, route.limits.as_ref()).await;
+    *request.head = inside;
+    let mut response = sent?;
+    service.policy.strip_inward(&mut response.head);
+    Ok(response)
 }
 
 /// Ends a response that is not passed on: a short rest of it is read, so that its connection can be used again; or else the
