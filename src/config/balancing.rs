@@ -239,17 +239,13 @@ pub(super) fn accrual(client: &mut Reader<'_, '_>) -> Option<AccrualConfig> {
 
 /// Reads a count that must be there, from 1.
 fn required<N: TryFrom<u64>>(keys: &mut Reader<'_, '_>, key: &str) -> Option<N> {
-    if keys.get(key).is_none() {
-        keys.missing(key);
-    }
+    keys.require(key);
     keys.number(key, 1..=MAX_INT)
 }
 
 /// Reads `successRate`.
 fn success_rate(keys: &mut Reader<'_, '_>) -> Option<f64> {
-    if keys.get("successRate").is_none() {
-        keys.missing("successRate");
-    }
+    keys.require("successRate");
     keys.decimal("successRate", 0.0..=1.0)
 }
 

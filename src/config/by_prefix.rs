@@ -134,9 +134,7 @@ pub(super) fn by_prefix<S: Default>(
 
 /// Reads `prefix`.
 fn prefix(entry: &mut Reader<'_, '_>) -> Option<NamePrefix> {
-    if entry.get("prefix").is_none() {
-        entry.missing("prefix");
-    }
+    entry.require("prefix");
     let text = entry.text("prefix")?;
     let node = entry.get("prefix")?;
     let matcher = text.parse().map_err(|error: crate::namer::PatternError| node.error(error.to_string()));

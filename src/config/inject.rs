@@ -101,10 +101,7 @@ fn percent(reader: &mut Reader<'_, '_>) -> Option<Percent> {
 
 /// Reads `share`.
 fn share(reader: &mut Reader<'_, '_>) -> Option<f64> {
-    let Some(node) = reader.get("share") else {
-        reader.missing("share");
-        return None;
-    };
+    let node = reader.require("share")?;
     let share =
         node.text().ok().and_then(|text| text.parse().ok()).filter(|share| (0.0..=100.0).contains(share));
     reader.report().check(share.ok_or_else(|| node.unexpected("a number from 0 to 100, such as 5 or 0.5")))
@@ -113,10 +110,7 @@ fn share(reader: &mut Reader<'_, '_>) -> Option<f64> {
 /// Reads `by`.
 fn by(reader: &mut Reader<'_, '_>) -> Option<PercentBy> {
     let expected = "`peer` or `{cookie: session}`";
-    let Some(node) = reader.get("by") else {
-        reader.missing("by");
-        return None;
-    };
+    let node = reader.require("by")?;
     if node.is_mapping() {
         let mut caller = Reader::new(&node, &["inject caller"], reader.report());
         return match caller.non_empty("cookie") {
@@ -133,10 +127,7 @@ fn by(reader: &mut Reader<'_, '_>) -> Option<PercentBy> {
 
 /// Reads `secret`. It is not shown in an error either.
 fn secret(reader: &mut Reader<'_, '_>) -> Option<Secret> {
-    let Some(node) = reader.get("secret") else {
-        reader.missing("secret");
-        return None;
-    };
+    let node = reader.require("secret")?;
     let text = reader.text("secret")?;
     if text.chars().count() < SHORTEST_SECRET {
         let message = format!("expected a secret of {SHORTEST_SECRET} characters or more, drawn at random");

@@ -58,9 +58,7 @@ fn identifier(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Optio
         }
         "io.l5d.static" => {
             let mut reader = Reader::new(node, &["identifier io.l5d.static"], reader.report());
-            if reader.get("path").is_none() {
-                reader.missing("path");
-            }
+            reader.require("path");
             identify::Config::Static(identify::StaticPath { path: reader.path("path")? })
         }
         "io.l5d.ingress" => identify::Config::Ingress(kubernetes::ingress(&mut reader)),
@@ -149,9 +147,7 @@ fn namer(
         }
         "io.l5d.rewrite" => {
             let prefix = prefix(&mut reader);
-            if reader.get("prefix").is_none() {
-                reader.missing("prefix");
-            }
+            reader.require("prefix");
             let rewrite: Option<namer::Rewrite> = reader.deserialize("namer io.l5d.rewrite");
             let error = rewrite.as_ref().and_then(|rewrite| rewrite_error(rewrite, node));
             report.errors(error);

@@ -48,11 +48,6 @@ impl<'a, 'r> Reader<'a, 'r> {
         self.report.error(error);
     }
 
-    /// Reports that a key is absent.
-    pub(super) fn missing(&mut self, key: &str) {
-        self.error(None, format!("the key `{key}` is missing"));
-    }
-
     /// Returns the value of a key, unless it is null.
     pub(super) fn get(&self, key: &str) -> Option<Node<'a>> {
         debug_assert!(
@@ -61,6 +56,15 @@ impl<'a, 'r> Reader<'a, 'r> {
             self.sections
         );
         self.node.get(key)
+    }
+
+    /// Returns the value of a key that must be there, and reports it if it is not.
+    pub(super) fn require(&mut self, key: &str) -> Option<Node<'a>> {
+        let value = self.get(key);
+        if value.is_none() {
+            self.error(None, format!("the key `{key}` is missing"));
+        }
+        value
     }
 
     /// Reads a text.

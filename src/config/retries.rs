@@ -83,9 +83,7 @@ pub(super) fn backoff(parent: &mut Reader<'_, '_>) -> Option<BackoffConfig> {
     }
     let mut keys = Reader::new(&node, &["backoff jittered"], report);
     let [min, max] = ["minMs", "maxMs"].map(|key| {
-        if keys.get(key).is_none() {
-            keys.missing(key);
-        }
+        keys.require(key);
         keys.number(key, 1..=MAX_INT)
     });
     let (min_ms, max_ms) = (min?, max?);

@@ -266,9 +266,7 @@ fn labeler(header: &mut Reader<'_, '_>, end: &str) -> Labeler {
         "connectionRandom" => Labeler::ConnectionRandom,
         "router" => Labeler::Router,
         "static" => {
-            if reader.get("label").is_none() {
-                reader.missing("label");
-            }
+            reader.require("label");
             reader.non_empty("label").map(Labeler::Static).unwrap_or_default()
         }
         _ => Labeler::RequestRandom,

@@ -231,9 +231,7 @@ fn settings(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Service
 fn mirror(service: &mut Reader<'_, '_>) -> Option<MirrorConfig> {
     let node = service.get("mirror")?;
     let mut mirror = Reader::new(&node, &["mirror"], service.report());
-    if mirror.get("name").is_none() {
-        mirror.missing("name");
-    }
+    mirror.require("name");
     let percent = mirror.decimal("percent", 0.0..=100.0).unwrap_or(100.0);
     Some(MirrorConfig { name: mirror.path("name")?, percent })
 }
@@ -282,9 +280,7 @@ fn classifier(service: &mut Reader<'_, '_>, protocol: Protocol) -> Option<Classi
         read.success_status_codes = codes(&mut keys, "successStatusCodes");
         if retried.is_none() {
             read.retryable_status_codes = codes(&mut keys, "retryableStatusCodes");
-            if keys.get("retryableStatusCodes").is_none() {
-                keys.missing("retryableStatusCodes");
-            }
+            keys.require("retryableStatusCodes");
         }
     }
     Some(read)

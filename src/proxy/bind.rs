@@ -34,7 +34,7 @@ use crate::sandbox::{Overlay, WorkerSandboxes};
 use crate::telemetry::Gauge;
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -95,6 +95,8 @@ pub struct Bindings {
     endpoint_registry: Arc<EndpointRegistry>,
     losing_names: Gauge,
     metrics: TrafficMetrics,
+    /// The service of all names that lead nowhere.
+    nowhere: Rc<LogicalService>,
     sandboxes: Rc<WorkerSandboxes>,
     state: RefCell<BindingCache>,
 }
@@ -117,6 +119,7 @@ impl Bindings {
             endpoint_registry: Arc::default(),
             losing_names: Gauge::default(),
             metrics: TrafficMetrics::default(),
+            nowhere: Rc::default(),
             sandboxes: Rc::default(),
             state: RefCell::new(state),
         }
@@ -168,9 +171,10 @@ impl Bindings {
         self.max_override_lookups.set(settings.max_override_lookups);
         let state = &mut *self.state.borrow_mut();
         state.configure(settings);
-        for binding in state.names.routable() {
+        let bindings: Vec<_> = state.names.routable().map(Rc::clone).collect();
+        for binding in bindings {
             if let Ok(name) = binding.service.parse() {
-                binding.logical.replace(Rc::new(self.logical_service(state, &name, true)));
+                binding.logical.replace(self.logical_service(state, &name));
             }
         }
     }
@@ -313,7 +317,10 @@ impl Bindings {
                     Routes::new(sampler, leaves)
                 }),
         };
-        let logical = self.logical_service(state, path, routes.is_ok());
+        let logical = match &routes {
+            Ok(_) => self.logical_service(state, path),
+            Err(_) => Rc::clone(&self.nowhere),
+        };
         let lost = lost_shares(&delegation, base);
         let is_losing = dtab.dtab().is_empty() && !lost.is_empty();
         let overrides = base + dtab.sandbox_entries();
@@ -322,7 +329,7 @@ impl Bindings {
         let fallback = unbound_entry(&delegation, base..overrides);
         Binding {
             routes,
-            logical: RefCell::new(Rc::new(logical)),
+            logical: RefCell::new(logical),
             service: path.to_string().into(),
             unbound: unbound.map(|dentry| format!("{dentry:#}").into()),
             fallback: fallback.and_then(|position| fallback_text(&delegation, base, position, dtab)),
@@ -335,13 +342,21 @@ impl Bindings {
         }
     }
 
-    /// Makes the service of a logical name, as it is configured.
-    fn logical_service(&self, state: &BindingCache, name: &Path, is_routable: bool) -> LogicalService {
+    /// Returns the service of a logical name that leads somewhere, as it is configured.
+    fn logical_service(&self, state: &mut BindingCache, name: &Path) -> Rc<LogicalService> {
+        if let Some(service) = state.services.get(name).and_then(Weak::upgrade) {
+            return service;
+        }
+        if state.services.len() == state.services.capacity() {
+            state.services.retain(|_, service| service.strong_count() > 0);
+        }
         let settings = state.settings.service(name);
         let budget = self.endpoint_registry.budget(BudgetOwner::Service, name, settings.retry_budget);
         let source = Arc::downgrade(&budget);
-        let counters = is_routable.then(|| self.metrics.service(&name.to_string(), source));
-        LogicalService { settings, budget, counters, mirrored: Rc::default() }
+        let counters = self.metrics.service(&name.to_string(), source);
+        let service = Rc::new(LogicalService::new(settings, budget, Some(counters)));
+        state.services.insert(name.clone(), Rc::downgrade(&service));
+        service
     }
 
     /// Returns the client of a bound name, the cached one of its id or a new one, or the status that it stands for.

@@ -54,9 +54,7 @@ pub(super) fn store(reader: &mut Reader<'_, '_>, kind: &str) -> Option<store::Ku
 
 /// Reads a name that must be there.
 fn required(reader: &mut Reader<'_, '_>, key: &str, is_good: fn(&str) -> bool) -> Option<String> {
-    if reader.get(key).is_none() {
-        reader.missing(key);
-    }
+    reader.require(key);
     optional(reader, key, is_good)
 }
 

@@ -72,7 +72,5 @@ fn daemon_set(reader: &mut Reader<'_, '_>) -> Option<DaemonSet> {
 
 /// Reports a key that must be there and is absent.
 fn require(reader: &mut Reader<'_, '_>, key: &str) {
-    if reader.get(key).is_none() {
-        reader.missing(key);
-    }
+    reader.require(key);
 }

@@ -5,10 +5,11 @@ use super::client_cache::ClientCache;
 use super::name_cache::NameCache;
 use super::{BindingSettings, RequestDtab};
 use crate::interpret::{AnswerTable, Naming};
-use crate::name::Dtab;
-use crate::proxy::upstream::{Client, SettingsTable};
+use crate::name::{Dtab, Path};
+use crate::proxy::upstream::{Client, LogicalService, SettingsTable};
 use crate::sandbox::{Overlay, WorkerSandboxes};
-use std::rc::Rc;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,6 +32,8 @@ pub(super) struct BindingCache {
     pub(super) names: NameCache,
     pub(super) clients: ClientCache,
     pub(super) settings: Arc<dyn SettingsTable>,
+    /// The services of the names that lead somewhere, for as long as a binding has one: all bindings of a name share it.
+    pub(super) services: HashMap<Path, Weak<LogicalService>>,
     /// The buffer in which keys are built.
     pub(super) key: Vec<u8>,
     /// The time of the last sweep: a hit reads it instead of the clock.
@@ -78,6 +81,7 @@ impl BindingCache {
             names: NameCache::default(),
             clients: ClientCache::default(),
             settings: Arc::clone(&settings.traffic),
+            services: HashMap::new(),
             key: Vec::new(),
             last_sweep: Instant::now(),
             no_entries: Rc::default(),
@@ -91,6 +95,7 @@ impl BindingCache {
     pub(super) fn configure(&mut self, settings: &BindingSettings) {
         self.bounds = CacheBounds::new(settings);
         self.settings = Arc::clone(&settings.traffic);
+        self.services.clear();
         for client in self.clients.iter() {
             client.configure(Rc::new(self.settings.client(client.id())));
         }

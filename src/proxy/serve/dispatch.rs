@@ -203,7 +203,7 @@ impl<'a> Dispatch<'a> {
             let reading = pin!(read_ahead(body, limit, time, trailing_code));
             let (body, read) = beside(&mut response.upload, reading).await.map_err(Error::RequestBody)?;
             response.body = body;
-            match (read, route.to.as_ref().ok().and_then(|_| request.record.endpoint())) {
+            match (read, request.record.endpoint()) {
                 (Ok(Some(code)), _) => grpc = code,
                 // Larger, or slower: it is passed on as it is.
                 (Ok(None), _) | (Err(_), None) => return Ok(ResponseClass::Success),

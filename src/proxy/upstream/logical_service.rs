@@ -12,13 +12,30 @@ pub(crate) struct LogicalService {
     pub(crate) settings: ServiceSettings,
     /// The budget of its retries, over all workers.
     pub(crate) budget: Arc<RetryBudget>,
-    /// Its counters; `None` while its name leads nowhere: those of all names that a caller makes up would be too many.
+    /// Its counters; `None` for names that lead nowhere: those of all names that a caller makes up would be too many.
     pub(crate) counters: Option<Rc<ServiceCounters>>,
     /// Held by each copy of a request that is under way to the mirror on this worker.
     pub(crate) mirrored: Rc<()>,
 }
 
+/// The service of names that lead nowhere: it has the usual settings, and counts nothing.
+impl Default for LogicalService {
+    fn default() -> Self {
+        let settings = ServiceSettings::default();
+        let budget = Arc::new(RetryBudget::new(settings.retry_budget));
+        Self::new(settings, budget, None)
+    }
+}
+
 impl LogicalService {
+    pub(crate) fn new(
+        settings: ServiceSettings,
+        budget: Arc<RetryBudget>,
+        counters: Option<Rc<ServiceCounters>>,
+    ) -> Self {
+        Self { settings, budget, counters, mirrored: Rc::default() }
+    }
+
     /// Returns whether a response to a request with this method may lead to a retry.
     pub(crate) fn may_retry(&self, method: &[u8]) -> bool {
         self.settings.believes_retryable || self.settings.classifier.retries(method)

@@ -7,7 +7,7 @@ use std::rc::Rc;
 /// Picks the endpoint with the lower cost of two at random that are alive; of two with the same cost, either. An endpoint
 /// whose probe is due goes before both.
 ///
-/// Where neither can be used, it draws again, `max_effort` times in all.
+/// It draws again while neither can be used, `max_effort` times in all.
 pub(super) fn pick<'a, C: PartialOrd>(
     endpoints: &'a [Rc<WorkerEndpoint>],
     max_effort: usize,
