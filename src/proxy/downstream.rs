@@ -8,7 +8,6 @@ mod http2;
 mod listen;
 mod listener;
 mod open_streams;
-mod peer_requests;
 mod settings;
 mod stream;
 mod tasks;

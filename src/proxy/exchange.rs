@@ -19,7 +19,7 @@ pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
 pub(crate) use self::wait_queue::WaitQueue;
 
 use super::error::Error;
-use super::limits::{PeerAddress, Permit};
+use super::limits::{PeerRequests, Permit};
 use super::wire::body::{Body, TransferError, carry};
 use super::wire::connection::Connection;
 use super::wire::http2;
@@ -53,8 +53,8 @@ pub(crate) struct Request {
     pub(crate) is_body_begun: bool,
     /// The caller, to which interim responses go.
     pub(crate) caller: Caller,
-    /// The address of the caller, by which it has its turn where requests wait.
-    pub(crate) peer: PeerAddress,
+    /// The requests of the caller's address, by which it has its turn where requests wait, and its share of an endpoint.
+    pub(crate) peer: Rc<PeerRequests>,
     /// How long its caller may send nothing of the body while others wait for its endpoint.
     pub(crate) silent_after: Duration,
     /// Whether the caller understands them: HTTP/1.0 does not (RFC 9110 15.2).

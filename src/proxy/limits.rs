@@ -2,9 +2,11 @@
 
 mod connection_table;
 mod peer_address;
+mod peer_requests;
 
 pub(crate) use self::connection_table::{ConnectionLimits, ConnectionPlace, ConnectionTable};
 pub(crate) use self::peer_address::PeerAddress;
+pub(crate) use self::peer_requests::{CountedRequest, PeerCounts, PeerRequests};
 
 use crate::message;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! An endpoint that takes no more requests at once: who waits for it, how long, and who has to end.
 
-use crate::support::http2::{FullUpstream, H2Client, MOST_CONNECTIONS, get, post};
+use crate::support::http2::{FullUpstream, H2Client, H2Conn, MOST_CONNECTIONS, get, post};
 use crate::support::{TestApp, Upstream, Wire, ok, one_router, speaking, time_flies, until};
 use h2::Reason;
 use http::Response;
@@ -206,5 +206,80 @@ async fn a_silent_body_to_an_endpoint_over_http1_ends_while_others_wait() {
     conn.request().await;
     conn.send(ok("hi")).await;
     assert_eq!(waiting.response().await.text(), "hi");
+    app.stop().await;
+}
+
+/// Nobody is trusted here.
+const STRANGERS: &str = ", ip: 0.0.0.0, trust: nobody";
+
+#[tokio::test(flavor = "local")]
+async fn one_address_of_strangers_leaves_connections_for_others() {
+    let upstream = Upstream::start().await;
+    let keys = "  client: {hostConnectionPool: {maxSize: 18}}\n";
+    let yaml = speaking("http", &format!("/svc/* => {}", upstream.path()), STRANGERS);
+    let app = TestApp::start_here(&(yaml + keys)).await;
+    let mut many = connect(&app, 2).await;
+    let (mut begun, mut conns) = (Vec::new(), Vec::new());
+    for _ in 0..16 {
+        begun.push(many.begin(get("web", &[]), false).await);
+        let mut conn = upstream.accept().await;
+        conn.request().await;
+        conns.push(conn);
+    }
+    // Two are free, for each of which it may have eight.
+    let (refused, passed) = time_flies(many.get("web", &[])).await;
+    assert_eq!((refused.status(), passed.as_secs()), (503, 0));
+    let mut few = connect(&app, 3).await;
+    for _ in 0..2 {
+        begun.push(few.begin(get("web", &[]), false).await);
+        let mut conn = upstream.accept().await;
+        conn.request().await;
+        conns.push(conn);
+    }
+    for (conn, exchange) in conns.iter_mut().zip(&mut begun) {
+        conn.send(ok("hi")).await;
+        assert_eq!(exchange.answer().await.text(), "hi");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn one_address_of_strangers_leaves_streams_for_others() {
+    let upstream = Upstream::start().await;
+    let trusted = ", ip: 0.0.0.0, trust: {from: [127.0.0.4]}";
+    let yaml = speaking("h2", &format!("/svc/* => {}", upstream.path()), trusted);
+    let app = TestApp::start_here(&yaml).await;
+    let mut settings = h2::server::Builder::new();
+    settings.max_concurrent_streams(3);
+    let mut many = connect(&app, 2).await;
+    // The first tells what is allowed: three streams on each of eight connections.
+    let (answer, first) = tokio::join!(many.get("web", &[]), async {
+        let mut conn = H2Conn::accept_with(&upstream, &settings).await;
+        conn.call().await.say("hi").await;
+        conn
+    });
+    answer.assert_status(200);
+    let (mut conns, mut calls, mut begun) = (vec![first], Vec::new(), Vec::new());
+    let mut begin = async |client: &mut H2Client| {
+        begun.push(client.begin(get("web", &[]), false).await);
+        let at = calls.len() / 3;
+        if at == conns.len() {
+            conns.push(H2Conn::accept_with(&upstream, &settings).await);
+        }
+        calls.push(conns[at].call().await);
+    };
+    for _ in 0..22 {
+        begin(&mut many).await;
+    }
+    let (refused, passed) = time_flies(many.get("web", &[])).await;
+    assert_eq!((refused.status(), passed.as_secs()), (503, 0));
+    // An address with few has the last but one, and a caller that is trusted the last.
+    begin(&mut connect(&app, 3).await).await;
+    begin(&mut connect(&app, 4).await).await;
+    for (call, exchange) in calls.into_iter().zip(&mut begun) {
+        call.say("hi").await;
+        assert_eq!(exchange.answer().await.text(), "hi");
+    }
+    drop((begun, conns));
     app.stop().await;
 }

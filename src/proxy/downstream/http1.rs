@@ -2,7 +2,6 @@
 
 use super::access::{AccessLogger, CountingSink};
 use super::listener::ConnectionContext;
-use super::peer_requests::{CountedRequest, PeerRequests};
 use super::tunnel::tunnel;
 use crate::context::Peer;
 use crate::message::{
@@ -10,6 +9,7 @@ use crate::message::{
 };
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
+use crate::proxy::limits::{CountedRequest, PeerRequests};
 use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::serve::Service;
 use crate::proxy::wire::body::Body;
@@ -200,7 +200,7 @@ impl Http1Turn<'_> {
             upgrade: None,
             grant: None,
             caller: Caller::Http1(Rc::clone(self.connection)),
-            peer: self.peer.remote.ip().into(),
+            peer: Rc::clone(self.requests),
             silent_after: self.service.limits.stalled,
             head,
             framing,

@@ -1,11 +1,10 @@
 //! One listener on one worker, and the context of each of its connections.
 
 use super::access::AccessLogger;
-use super::peer_requests::{PeerCounts, PeerRequests};
 use super::stream::Stream;
 use super::tasks::TaskPool;
 use crate::context::Peer;
-use crate::proxy::limits::{ConnectionPlace, Http2Settings};
+use crate::proxy::limits::{ConnectionPlace, Http2Settings, PeerCounts, PeerRequests};
 use crate::proxy::serve::Service;
 use crate::proxy::wire::shutdown::{ShutdownReceiver, ShutdownSignal};
 use crate::proxy::wire::timer::IdleTimer;

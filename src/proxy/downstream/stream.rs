@@ -2,12 +2,12 @@
 
 use super::access::{AccessLogger, CountingSink};
 use super::open_streams::{OpenStream, StreamEnd};
-use super::peer_requests::CountedRequest;
 use super::tasks::TaskWork;
 use crate::context::Peer;
 use crate::message::{Framing, Head, ResponseConnection, request_framing};
 use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
+use crate::proxy::limits::CountedRequest;
 use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::serve::Service;
 use crate::proxy::wire::body::Body;
@@ -46,7 +46,7 @@ impl TaskWork for Stream {
         let Self { service, access, peer, request, respond, open, counted } = *self;
         let turn =
             Http2Turn { service, access, peer, reply: ResponseSender::new(respond), progress: Rc::default() };
-        let (mut request, valid) = turn.take(request);
+        let (mut request, valid) = turn.take(request, &counted);
         async move {
             let _counted = counted;
             let ended = turn.serve(&mut request, valid).await;
@@ -144,7 +144,11 @@ impl Http2Turn {
     }
 
     /// Makes a request of the stream's head and body, and checks it.
-    fn take(&self, request: http::Request<RecvStream>) -> (Request, Result<(), Box<Error>>) {
+    fn take(
+        &self,
+        request: http::Request<RecvStream>,
+        counted: &CountedRequest,
+    ) -> (Request, Result<(), Box<Error>>) {
         let (parts, body) = request.into_parts();
         let line = self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer));
         let record = Record::new(&self.service.counters, line);
@@ -161,7 +165,7 @@ impl Http2Turn {
             body: if whole { Body::Empty } else { Body::Http2(Http2Reader::new(body, progress)) },
             is_body_begun: false,
             caller: Caller::Http2(Rc::clone(&self.reply)),
-            peer: self.peer.remote.ip().into(),
+            peer: Rc::clone(counted.peer()),
             silent_after: self.service.limits.stalled,
             takes_interim: true,
             takes_trailers: value(http::header::TE) == Some(b"trailers"),

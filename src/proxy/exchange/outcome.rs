@@ -58,6 +58,7 @@ impl Outcome {
             | Error::Busy { .. }
             | Error::PeerBusy { .. }
             | Error::EndpointBusy { .. }
+            | Error::EndpointShare { .. }
             | Error::EndpointQueueFull { .. } => Self::NotSent,
         }
     }

@@ -7,6 +7,7 @@ use crate::message::{Framing, Head};
 use crate::name::PathBuf;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, Outcome, Record, Request};
+use crate::proxy::limits::PeerRequests;
 use crate::proxy::metrics::Counters;
 use crate::proxy::upstream::LogicalService;
 use crate::proxy::wire::body::Body;
@@ -32,6 +33,7 @@ pub(super) struct Mirror {
     service: Service,
     logical: Rc<LogicalService>,
     peer: Peer,
+    requests: Rc<PeerRequests>,
     head: Head,
     framing: Framing,
     context: Context,
@@ -66,6 +68,7 @@ impl Mirror {
             service: service.clone(),
             logical: Rc::clone(logical),
             peer: peer.clone(),
+            requests: Rc::clone(&request.peer),
             head,
             framing: request.framing,
             context: context.traced_alike(),
@@ -116,7 +119,7 @@ impl Mirror {
             body: if body.is_empty() { Body::Empty } else { Body::Text(body) },
             is_body_begun: false,
             caller: Caller::None,
-            peer: self.peer.remote.ip().into(),
+            peer: Rc::clone(&self.requests),
             silent_after: TIME,
             takes_interim: false,
             takes_trailers: self.grpc,

@@ -246,11 +246,12 @@ impl Attempts<'_> {
 
     /// Sends a request on a connection from the pool, or on a new one.
     async fn send(&self, endpoint: &WorkerEndpoint, request: &mut Request) -> Result<Response, Error> {
+        endpoint.check_share(request)?;
         if endpoint.protocol() == WireProtocol::Http2 {
             return http2::send(endpoint, request, &self.pools.heads).await;
         }
         let (address, settings) = (endpoint.address(), endpoint.settings());
-        endpoint.http1_room(request.peer, &settings).await?;
+        endpoint.http1_room(request.peer.address(), &settings).await?;
         // After a connection from the pool turned out to be dead, the others in it may be dead as well.
         let pooled =
             if self.last_error.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };

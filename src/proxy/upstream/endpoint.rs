@@ -8,10 +8,11 @@ use super::pool::Pool;
 use super::registry::EndpointKey;
 use super::settings::ClientSettings;
 use super::uploads::OpenUploads;
+use crate::context::Grant;
 use crate::interpret::{Endpoint, Hint};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
-    AttemptReport, PendingAttempt, Standing, TimeLimit, UpstreamEndpoint, WaitQueue,
+    AttemptReport, PendingAttempt, Request, Standing, TimeLimit, UpstreamEndpoint, WaitQueue,
 };
 use crate::proxy::limits::PeerAddress;
 use crate::proxy::metrics::ClientCounters;
@@ -117,6 +118,33 @@ impl WorkerEndpoint {
 
     pub(crate) fn uploads(&self) -> &Rc<OpenUploads> {
         &self.uploads
+    }
+
+    /// Checks that a request may have one of the places for requests that are left: a caller without trust takes the last ones
+    /// only if its address has few requests under way.
+    ///
+    /// # Errors
+    ///
+    /// Its address has too many.
+    pub(crate) fn check_share(&self, request: &Request) -> Result<(), Error> {
+        let is_trusted = request.grant.is_some_and(Grant::is_trusted);
+        if is_trusted || !request.peer.is_beyond_share(|| self.free_places()) {
+            return Ok(());
+        }
+        Err(Error::EndpointShare { address: self.address() })
+    }
+
+    /// Returns how many more requests the endpoint takes at once: of this worker over HTTP/2, of all over HTTP/1.
+    #[cold]
+    fn free_places(&self) -> usize {
+        let settings = self.settings.borrow();
+        match self.protocol() {
+            // The request itself is counted.
+            WireProtocol::Http1 => {
+                (settings.max_http1_connections + 1).saturating_sub(self.state.connections())
+            }
+            WireProtocol::Http2 => self.http2.free_streams(&settings),
+        }
     }
 
     /// Waits until a request that was begun may have a connection over HTTP/1.

@@ -36,7 +36,7 @@ pub(crate) async fn send(
     let http2_request = request.head.to_http2_request(request.takes_trailers)?;
     let connection = endpoint
         .http2()
-        .connection(endpoint.connect_target(&settings), request.peer, endpoint.uploads())
+        .connection(endpoint.connect_target(&settings), request.peer.address(), endpoint.uploads())
         .await?;
     let whole = request.body.is_done();
     let NewStream { response, stream, slot, is_first_after_idle } =

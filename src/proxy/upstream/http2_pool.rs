@@ -152,6 +152,19 @@ impl Http2Pool {
         }
     }
 
+    /// Returns how many more streams there may be, on connections that are open and those that may be opened.
+    pub(crate) fn free_streams(&self, settings: &ClientSettings) -> usize {
+        let open = self.open.borrow();
+        let live = || open.iter().filter(|connection| !connection.ended.get());
+        let free = |connection: &Rc<Http2Connection>| {
+            connection.most_streams().saturating_sub(connection.streams.get())
+        };
+        // A connection that is opened takes as many as the others, as far as can be known.
+        let each = live().map(|connection| connection.most_streams()).max().unwrap_or(INITIAL_STREAMS);
+        let unopened = settings.max_http2_connections.saturating_sub(live().count());
+        live().map(free).fold(unopened.saturating_mul(each), usize::saturating_add)
+    }
+
     /// Returns the room for one more stream, if there is any.
     fn room(&self, settings: &ClientSettings) -> Option<StreamRoom> {
         match self.least_busy(settings) {
@@ -258,7 +271,12 @@ impl Http2Connection {
 
     /// Returns whether the endpoint allows one more stream on the connection.
     fn has_room(&self) -> bool {
-        self.streams.get() < self.sender.current_max_send_streams()
+        self.streams.get() < self.most_streams()
+    }
+
+    /// Returns how many streams the endpoint allows on the connection.
+    fn most_streams(&self) -> usize {
+        self.sender.current_max_send_streams()
     }
 }
 
