@@ -10,7 +10,9 @@ mod metrics;
 pub use self::group::{CounterGroup, GroupKind, GroupSeries, GroupSource, SourceKind};
 pub use self::level::LevelError;
 pub use self::log::{LogFile, LogHandle, LogTarget, Logs, RollPolicy};
-pub use self::metrics::{Counter, Distribution, Durations, Gauge, Registry, Series, SharedCounter, Total};
+pub use self::metrics::{
+    Counter, Distribution, Durations, Family, Gauge, Labels, Registry, Sample, SharedCounter, Total,
+};
 
 use std::env;
 use std::io::{self, IsTerminal as _};

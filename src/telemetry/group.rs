@@ -1,7 +1,7 @@
 //! Series of things that come and go, such as clients: they are there for as long as any thread counts in them.
 
-use super::metrics::{Buckets, Distribution, Series, Total};
-use std::collections::{BTreeMap, HashMap};
+use super::metrics::{Buckets, Distribution, Labels, Sample, Total};
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -39,14 +39,19 @@ pub enum SourceKind {
     Gauge,
 }
 
+impl GroupKind {
+    /// Returns all series: the counters, the durations, and those that are read from a source.
+    fn series(&'static self) -> impl Iterator<Item = &'static GroupSeries> {
+        let sources = self.sources.iter().map(|(series, _)| series);
+        self.counters.iter().chain([&self.durations]).chain(sources)
+    }
+}
+
 /// A part of the process that knows numbers of a group: each is read when the metrics are.
 pub trait GroupSource: Send + Sync {
     /// Returns the number at this place of [`GroupKind::sources`].
     fn read(&self, at: usize) -> u64;
 }
-
-/// The labels of a group.
-type Labels = Vec<(&'static str, String)>;
 
 /// One thread's counters of a group. They cannot leave that thread.
 pub struct CounterGroup {
@@ -123,33 +128,46 @@ impl GroupScope {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn series(&self, series: &GroupSeries) -> Series {
-        let kind = series.kind.map(|kind| ("kind", kind.to_owned()));
-        Series { name: series.name, labels: self.labels.iter().cloned().chain(kind).collect() }
-    }
-
-    /// Adds the sum of each series.
-    pub(super) fn add_totals(&self, totals: &mut BTreeMap<Series, Total>) {
+    /// Adds the sum of each series to its column, as [`GroupKind::series`] has them.
+    fn add_to(&self, columns: &mut [(&GroupSeries, Vec<Sample>)]) {
+        let mut columns = columns.iter_mut();
+        let mut add = |total| {
+            if let Some((series, samples)) = columns.next() {
+                samples.push(Sample { labels: Arc::clone(&self.labels), kind: series.kind, total });
+            }
+        };
         let state = self.state();
-        for (at, series) in self.kind.counters.iter().enumerate() {
+        for (at, gone) in state.counts.iter().enumerate() {
             let live = state.cells.iter().filter_map(|cells| cells.counts.get(at));
             let live: u64 = live.map(|count| count.load(Relaxed)).sum();
-            let gone = state.counts.get(at).copied().unwrap_or_default();
-            totals.insert(self.series(series), Total::Counter(gone + live));
+            add(Total::Counter(gone + live));
         }
-        let mut durations = state.durations.clone();
+        let mut durations = Box::new(state.durations.clone());
         state.cells.iter().for_each(|cells| cells.durations.add_to(&mut durations));
-        totals.insert(self.series(&self.kind.durations), Total::Durations(durations));
+        add(Total::Durations(durations));
         let Some(source) = state.source.as_ref().and_then(Weak::upgrade) else { return };
-        for (at, (series, kind)) in self.kind.sources.iter().enumerate() {
+        for (at, (_, kind)) in self.kind.sources.iter().enumerate() {
             let number = source.read(at);
-            let total = match kind {
+            add(match kind {
                 SourceKind::Counter => Total::Counter(number),
                 SourceKind::Gauge => Total::Gauge(number.try_into().unwrap_or(i64::MAX)),
-            };
-            totals.insert(self.series(series), total);
+            });
         }
     }
+}
+
+/// Returns the sums of all series of some groups, for each name and kind together.
+pub(super) fn group_samples(scopes: &[Arc<GroupScope>]) -> Vec<(&'static GroupSeries, Vec<Sample>)> {
+    let mut columns = Vec::new();
+    for alike in scopes.chunk_by(|one, next| std::ptr::eq(one.kind, next.kind)) {
+        let Some(first) = alike.first() else { continue };
+        let begun = columns.len();
+        columns.extend(first.kind.series().map(|series| (series, Vec::with_capacity(alike.len()))));
+        if let Some(own) = columns.get_mut(begun..) {
+            alike.iter().for_each(|scope| scope.add_to(own));
+        }
+    }
+    columns
 }
 
 impl Groups {
@@ -182,19 +200,12 @@ impl Groups {
         CounterGroup { cells, scope, one_thread: PhantomData }
     }
 
-    /// Returns the groups that are there.
+    /// Returns the groups that are there, those of one kind behind each other, in the order of their labels.
     pub(super) fn scopes(&self) -> Vec<Arc<GroupScope>> {
-        self.0.values().filter_map(Weak::upgrade).collect()
-    }
-
-    /// Returns the meaning of the series of a name.
-    pub(super) fn meaning(&self, name: &str) -> Option<&'static str> {
-        self.0.values().filter_map(Weak::upgrade).find_map(|scope| {
-            let kind = scope.kind;
-            let sources = kind.sources.iter().map(|(series, _)| series);
-            let all = kind.counters.iter().chain([&kind.durations]).chain(sources);
-            all.into_iter().find(|series| series.name == name).map(|series| series.meaning)
-        })
+        let mut scopes: Vec<_> = self.0.values().filter_map(Weak::upgrade).collect();
+        let place = |scope: &GroupScope| std::ptr::from_ref(scope.kind).addr();
+        scopes.sort_unstable_by(|one, other| (place(one), &one.labels).cmp(&(place(other), &other.labels)));
+        scopes
     }
 }
 
@@ -243,7 +254,12 @@ mod tests {
         assert_eq!(registry.total("ends", &[("client", "a"), ("kind", "bad")]), 1);
         assert_eq!(registry.total("times", &labels), 1);
         assert_eq!(registry.total("things", &[]), 3);
-        assert_eq!(registry.meaning("ends"), "Ends");
+        let families = registry.families();
+        let shown = families.iter().map(|family| (family.name, family.meaning, family.samples.len()));
+        assert_eq!(
+            shown.collect::<Vec<_>>(),
+            [("ends", "Ends", 2), ("things", "Things", 2), ("times", "Times", 2)]
+        );
         let source: Arc<dyn GroupSource> = Arc::new(Size);
         here.set_source(Arc::downgrade(&source));
         assert_eq!(registry.total("size", &labels), 7);
@@ -251,6 +267,7 @@ mod tests {
         assert_eq!(registry.total("size", &labels), 0);
         drop(here);
         assert_eq!(registry.total("things", &[]), 1);
-        assert!(registry.totals().keys().all(|series| series.labels[0].1 == "b"));
+        let families = registry.families();
+        assert!(families.iter().flat_map(|family| &family.samples).all(|sample| sample.labels[0].1 == "b"));
     }
 }

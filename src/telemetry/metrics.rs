@@ -1,7 +1,7 @@
 //! Metrics in cells: each worker has its own, so that counting is one plain store; a reader sums the cells of one name
 //! and label set. What several threads count is counted by atomic additions.
 
-use super::group::{CounterGroup, GroupKind, Groups};
+use super::group::{CounterGroup, GroupKind, Groups, group_samples};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -9,13 +9,36 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A metric's name and labels, in the order they are shown.
+/// The labels of a series, such as `router` `outgoing`, in the order they are shown. Cheap to clone.
+pub type Labels = Arc<[(&'static str, String)]>;
+
+/// A metric's name and labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Series {
+struct Series {
+    name: &'static str,
+    labels: Labels,
+}
+
+/// The series of one name, each with its sum.
+#[derive(Debug)]
+pub struct Family {
     /// The name, such as `requests`.
     pub name: &'static str,
-    /// The labels, such as `router` `outgoing`.
-    pub labels: Vec<(&'static str, String)>,
+    /// The meaning, in a sentence without its full stop; empty when none was set.
+    pub meaning: &'static str,
+    /// The series, in the order of their labels, each kind for itself.
+    pub samples: Vec<Sample>,
+}
+
+/// The sum of one series over all workers.
+#[derive(Debug)]
+pub struct Sample {
+    /// The labels, without `kind`. The series of one thing share them.
+    pub labels: Labels,
+    /// The value of the label `kind`, if the series has it and shares its other labels.
+    pub kind: Option<&'static str>,
+    /// The sum.
+    pub total: Total,
 }
 
 /// A number that only grows, counted by the thread that made it. It and its clones cannot leave that thread: two writers
@@ -71,8 +94,8 @@ pub enum Total {
     Counter(u64),
     /// The sum of gauges.
     Gauge(i64),
-    /// The sum of histograms.
-    Durations(Distribution),
+    /// The sum of histograms. Boxed, for most sums are one number.
+    Durations(Box<Distribution>),
 }
 
 /// The distribution of durations.
@@ -270,37 +293,44 @@ impl Registry {
         self.table().groups.group(kind, labels)
     }
 
-    /// Returns the meaning of the series of a name; empty when none was set.
-    pub fn meaning(&self, name: &str) -> &'static str {
-        let table = self.table();
-        let meaning = table.meanings.get(name).copied();
-        meaning.or_else(|| table.groups.meaning(name)).unwrap_or_default()
-    }
-
-    /// Sums every series.
-    pub fn totals(&self) -> BTreeMap<Series, Total> {
-        let (mut totals, scopes) = {
+    /// Sums every series. The families are in the order of their names.
+    pub fn families(&self) -> Vec<Family> {
+        let mut families: BTreeMap<&'static str, Family> = BTreeMap::new();
+        let mut add = |name, meaning, samples: Vec<Sample>| {
+            let family =
+                families.entry(name).or_insert_with(|| Family { name, meaning, samples: Vec::new() });
+            family.samples.extend(samples);
+        };
+        let scopes = {
             let table = self.table();
-            let totals = table.series.iter().map(|(key, cells)| (key.clone(), cells.total()));
-            (totals.collect::<BTreeMap<_, _>>(), table.groups.scopes())
+            for (Series { name, labels }, cells) in &table.series {
+                let meaning = table.meanings.get(name).copied().unwrap_or_default();
+                add(
+                    name,
+                    meaning,
+                    vec![Sample { labels: Arc::clone(labels), kind: None, total: cells.total() }],
+                );
+            }
+            table.groups.scopes()
         };
         // Without the lock: a worker that begins to count in a group does not wait for all others to be summed.
-        scopes.iter().for_each(|scope| scope.add_totals(&mut totals));
-        totals
+        let samples = group_samples(&scopes).into_iter();
+        for (series, samples) in samples.filter(|(_, samples)| !samples.is_empty()) {
+            add(series.name, series.meaning, samples);
+        }
+        families.into_values().collect()
     }
 
     /// Sums the counters and gauges of that name in every series that has all of the given labels.
     pub fn total(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        let wanted = |key: &Series| {
-            key.name == name
-                && labels.iter().all(|(k, v)| key.labels.iter().any(|(key, value)| key == k && value == v))
-        };
-        let totals = self.totals();
-        let totals = totals.into_iter().filter(|(key, _)| wanted(key)).map(|(_, total)| total);
-        totals
-            .map(|total| match total {
-                Total::Counter(count) => count,
-                Total::Gauge(count) => count.try_into().unwrap_or_default(),
+        let is_wanted = |sample: &Sample| labels.iter().all(|label| sample.labels().any(|own| own == *label));
+        let families = self.families();
+        let samples = families.iter().filter(|family| family.name == name).flat_map(|family| &family.samples);
+        samples
+            .filter(|sample| is_wanted(sample))
+            .map(|sample| match &sample.total {
+                Total::Counter(count) => *count,
+                Total::Gauge(count) => (*count).try_into().unwrap_or_default(),
                 Total::Durations(durations) => durations.count(),
             })
             .sum()
@@ -317,6 +347,14 @@ fn series(name: &'static str, labels: &[(&'static str, &str)]) -> Series {
     Series { name, labels: labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect() }
 }
 
+impl Sample {
+    /// Returns all labels.
+    pub fn labels(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
+        let kind = self.kind.map(|kind| ("kind", kind));
+        self.labels.iter().map(|(key, value)| (*key, value.as_str())).chain(kind)
+    }
+}
+
 impl Cells {
     /// Sums the cells.
     fn total(&self) -> Total {
@@ -324,7 +362,7 @@ impl Cells {
             Self::Counters(cells) => Total::Counter(cells.iter().map(|cell| cell.load(Relaxed)).sum()),
             Self::Gauges(cells) => Total::Gauge(cells.iter().map(|cell| cell.0.load(Relaxed)).sum()),
             Self::Durations(cells) => {
-                let mut all = Distribution::default();
+                let mut all = Box::<Distribution>::default();
                 cells.iter().for_each(|buckets| buckets.add_to(&mut all));
                 Total::Durations(all)
             }
@@ -348,7 +386,8 @@ mod tests {
         assert_eq!(registry.total("requests", &[("server", "a")]), 3);
         assert_eq!(registry.total("requests", &[("router", "in")]), 13);
         assert_eq!(registry.total("responses", &[]), 0);
-        assert_eq!(registry.totals().len(), 2);
+        let families = registry.families();
+        assert_eq!((families.len(), families[0].samples.len()), (1, 2));
     }
 
     #[test]
@@ -375,7 +414,7 @@ mod tests {
         let (here, there) = (registry.gauge("open", &[]), registry.gauge("open", &[]));
         here.add(3);
         there.add(-1);
-        assert_eq!(registry.totals().into_values().collect::<Vec<_>>(), [Total::Gauge(2)]);
+        assert_eq!(registry.families()[0].samples[0].total, Total::Gauge(2));
     }
 
     #[test]
@@ -385,7 +424,7 @@ mod tests {
         for (at, micros) in [0, 100, 101, 1_000, 10_000_000, 10_000_001].into_iter().enumerate() {
             cells[at % 2].record(Duration::from_micros(micros));
         }
-        let Some(Total::Durations(all)) = registry.totals().into_values().next() else { panic!() };
+        let Total::Durations(all) = &registry.families()[0].samples[0].total else { panic!() };
         assert_eq!(all.counts, [2, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!((all.count(), all.sum), (6, Duration::from_micros(20_001_202)));
     }

@@ -1,14 +1,13 @@
 //! The metrics as OpenMetrics text, which Prometheus reads.
 
 use crate::admin::response::{PageResponse, respond, text};
-use crate::telemetry::{Durations, Registry, Series, Total};
+use crate::telemetry::{Durations, Family, Registry, Total};
 use hyper::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text as format};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::{Registry as Exported, Unit};
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// The prefix of every name.
@@ -33,26 +32,23 @@ struct RegistryCollector(Registry);
 
 impl Collector for RegistryCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut families: BTreeMap<&str, Vec<(Series, Total)>> = BTreeMap::new();
-        for (series, total) in self.0.totals() {
-            families.entry(series.name).or_default().push((series, total));
-        }
-        for (name, all) in families {
-            let (unit, kind) = match all.first() {
-                Some((_, Total::Gauge(_))) => (None, MetricType::Gauge),
-                Some((_, Total::Durations(_))) => (Some(Unit::Seconds), MetricType::Histogram),
+        let mut labels = Vec::new();
+        for Family { name, meaning, samples } in &self.0.families() {
+            let (unit, kind) = match samples.first().map(|sample| &sample.total) {
+                Some(Total::Gauge(_)) => (None, MetricType::Gauge),
+                Some(Total::Durations(_)) => (Some(Unit::Seconds), MetricType::Histogram),
                 _ => (None, MetricType::Counter),
             };
-            let mut family = encoder.encode_descriptor(name, self.0.meaning(name), unit.as_ref(), kind)?;
-            for (series, total) in all {
-                let labels: Vec<_> =
-                    series.labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let mut family = encoder.encode_descriptor(name, meaning, unit.as_ref(), kind)?;
+            for sample in samples {
+                labels.clear();
+                labels.extend(sample.labels());
                 let mut metric = family.encode_family(&labels)?;
-                match total {
+                match &sample.total {
                     Total::Counter(count) => {
-                        metric.encode_counter(&count, None::<&Exemplar<NoLabelSet, f64>>)?;
+                        metric.encode_counter(count, None::<&Exemplar<NoLabelSet, f64>>)?;
                     }
-                    Total::Gauge(count) => metric.encode_gauge(&count)?,
+                    Total::Gauge(count) => metric.encode_gauge(count)?,
                     Total::Durations(all) => {
                         let bounds =
                             Durations::BOUNDS.iter().map(|bound| bound.as_secs_f64()).chain([f64::INFINITY]);
