@@ -231,3 +231,34 @@ async fn many_requests_given_up_end_no_other_stream() {
     assert_eq!(patient.answer().await.text(), "hi");
     app.stop().await;
 }
+
+/// More requests than heads that may wait to be written on a connection, begun at once.
+#[tokio::test(flavor = "local")]
+async fn a_crowd_of_requests_is_carried_whole() {
+    const CROWD: usize = 500;
+    let (app, upstream) = scene().await;
+    let mut client = app.h2_client().await;
+    let mut settings = h2::server::Builder::new();
+    settings.max_concurrent_streams(1000);
+    let (first, mut conn) = tokio::join!(client.get("web", &[]), async {
+        let mut conn = H2Conn::accept_with(&upstream, &settings).await;
+        conn.call().await.say("hi").await;
+        conn
+    });
+    first.assert_status(200);
+    let mut begun = Vec::new();
+    for _ in 0..CROWD {
+        begun.push(client.begin(get("web", &[]), false).await);
+    }
+    // All of them are there before the first is answered.
+    let mut calls = Vec::new();
+    for _ in 0..CROWD {
+        calls.push(conn.call().await);
+    }
+    for (call, exchange) in calls.into_iter().zip(&mut begun) {
+        call.say("hi").await;
+        assert_eq!(exchange.answer().await.text(), "hi");
+    }
+    drop((conn, begun));
+    app.stop().await;
+}

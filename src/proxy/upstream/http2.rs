@@ -1,7 +1,7 @@
 //! The endpoint's side of an exchange over HTTP/2, on one stream of a connection that many exchanges share.
 
 use super::endpoint::WorkerEndpoint;
-use super::http2_pool::{Http2Connection, NewStream};
+use super::http2_pool::Http2Connection;
 use super::uploads::UploadCarrier;
 use crate::message::{Framing, Head, HeadLimits, response_framing};
 use crate::proxy::error::{Error, Exposure};
@@ -33,14 +33,17 @@ pub(crate) async fn send(
     heads: &ObjectPool<Head>,
 ) -> Result<Response, Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
-    let http2_request = request.head.to_http2_request(request.takes_trailers)?;
     let connection = endpoint
         .http2()
         .connection(endpoint.connect_target(&settings), request.peer.address(), endpoint.uploads())
         .await?;
+    let (slot, is_first_after_idle) = connection.reserve();
+    let turn = connection.turn().await;
+    let http2_request = request.head.to_http2_request(request.takes_trailers)?;
     let whole = request.body.is_done();
-    let NewStream { response, stream, slot, is_first_after_idle } =
-        connection.begin(http2_request, whole).map_err(|error| reset(address, error, Exposure::Unseen))?;
+    let (response, stream) = connection
+        .begin(http2_request, whole, turn)
+        .map_err(|error| reset(address, error, Exposure::Unseen))?;
     let answers = connection.answers();
     let stream = Rc::new(RefCell::new(stream));
     let sending = Rc::clone(&stream);

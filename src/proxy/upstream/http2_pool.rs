@@ -12,11 +12,13 @@ use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{Builder, Connection as Driver, ResponseFuture, SendRequest};
 use std::cell::{Cell, RefCell};
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// How many streams a connection may have until its endpoint has sent its limit: the least that RFC 9113 6.5.2
@@ -32,6 +34,10 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// How many streams that were reset here a connection remembers for a second: frames that the endpoint had sent on them
 /// before it knew of the reset are not a fault of the endpoint.
 const MOST_RESET: usize = 10_000;
+
+/// How many heads may wait on a connection until they are written: 128. A head that waits there takes more memory than
+/// its request, and a crowd of requests begins before the connection has its turn.
+const MOST_UNWRITTEN: usize = 128;
 
 /// A worker's connections to one endpoint.
 #[derive(Debug)]
@@ -77,15 +83,8 @@ pub(crate) struct Http2Connection {
     idle_since: Cell<Option<Instant>>,
     /// The requests that look for room when a stream ends.
     queue: Rc<WaitQueue>,
-}
-
-/// A stream that has just begun.
-pub(crate) struct NewStream {
-    pub(crate) response: ResponseFuture,
-    pub(crate) stream: SendStream<Bytes>,
-    pub(crate) slot: StreamSlot,
-    /// Whether its connection had carried an exchange before, and none was under way when this one began.
-    pub(crate) is_first_after_idle: bool,
+    /// A permit for each head that may still wait to be written.
+    unwritten: Rc<Semaphore>,
 }
 
 impl Http2Pool {
@@ -228,8 +227,8 @@ impl Http2Connection {
             .handshake(stream)
             .await
             .map_err(|error| Error::Connecting { address, source: io_error(error) })?;
-        let ended = Rc::new(Cell::new(false));
-        tokio::task::spawn_local(drive(driver, address, Rc::clone(&ended)));
+        let (ended, unwritten) = (Rc::new(Cell::new(false)), Rc::new(Semaphore::new(MOST_UNWRITTEN)));
+        tokio::task::spawn_local(drive(driver, address, Rc::clone(&ended), Rc::clone(&unwritten)));
         let queue = Rc::clone(queue);
         Ok(Rc::new(Self {
             sender,
@@ -240,16 +239,41 @@ impl Http2Connection {
             ended,
             idle_since: Cell::new(None),
             queue,
+            unwritten,
         }))
     }
 
-    /// Begins a stream with the head of a request. `whole` says that no body follows.
-    pub(crate) fn begin(&self, request: http::Request<()>, whole: bool) -> Result<NewStream, h2::Error> {
+    /// Waits until one more head may wait to be written; `None` when the connection has ended.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        match self.unwritten.try_acquire() {
+            Ok(permit) => Some(permit),
+            // Boxed, so that requests that need not wait do not pay for its size.
+            Err(_) => Box::pin(self.unwritten.acquire()).await.ok(),
+        }
+    }
+
+    /// Takes the place of one more stream. Returns also whether the connection had carried an exchange before, and carries
+    /// none now.
+    pub(crate) fn reserve(&self) -> (StreamSlot, bool) {
         let is_first_after_idle = self.used.replace(true) && self.streams.get() == 0;
-        let (response, stream) = self.sender.clone().send_request(request, whole)?;
         self.idle_since.set(None);
-        let slot = StreamSlot::take(&self.streams, &self.queue);
-        Ok(NewStream { response, stream, slot, is_first_after_idle })
+        (StreamSlot::take(&self.streams, &self.queue), is_first_after_idle)
+    }
+
+    /// Begins a stream in a place that was taken, with the head of a request whose turn it is. `whole` says that no body
+    /// follows.
+    pub(crate) fn begin(
+        &self,
+        request: http::Request<()>,
+        whole: bool,
+        turn: Option<SemaphorePermit<'_>>,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        let begun = self.sender.clone().send_request(request, whole)?;
+        if let Some(turn) = turn {
+            // It comes back with those of the other heads that are written together.
+            turn.forget();
+        }
+        Ok(begun)
     }
 
     /// Counts the head of a response.
@@ -281,11 +305,27 @@ impl Http2Connection {
 }
 
 /// Drives the connection until it ends. It ends by itself when it is in no pool and no stream is left.
-async fn drive(driver: Driver<Transport, Bytes>, address: SocketAddr, ended: Rc<Cell<bool>>) {
-    if let Err(error) = driver.await {
+///
+/// Each of its turns writes the heads that wait.
+async fn drive(
+    mut driver: Driver<Transport, Bytes>,
+    address: SocketAddr,
+    ended: Rc<Cell<bool>>,
+    unwritten: Rc<Semaphore>,
+) {
+    let driven = poll_fn(|cx| {
+        let polled = Pin::new(&mut driver).poll(cx);
+        let left = unwritten.available_permits();
+        if left < MOST_UNWRITTEN / 2 {
+            unwritten.add_permits(MOST_UNWRITTEN - left);
+        }
+        polled
+    });
+    if let Err(error) = driven.await {
         tracing::debug!(%address, %error, "an HTTP/2 connection to an endpoint ended with an error");
     }
     ended.set(true);
+    unwritten.close();
 }
 
 /// Copies the error of a connection for each request that waited for it.
