@@ -13,11 +13,20 @@ use std::collections::VecDeque;
 /// * infinite because a weight is: that branch takes everything (several share it equally);
 /// * within 1% of one: each weight is taken as it is, and the small rest goes where Vose's alias method leaves it;
 /// * anything else: each weight is divided by the sum.
+///
+/// It holds what its owner makes of each leaf.
 #[derive(Clone, Debug)]
-pub struct Sampler {
-    leaves: Vec<Bound>,
-    nodes: Vec<SamplerNode>,
+pub struct Sampler<T> {
+    leaves: Box<[T]>,
+    nodes: Box<[SamplerNode]>,
     root: usize,
+}
+
+/// The parts of a [`Sampler`] that is being made.
+struct SamplerParts<T, F> {
+    leaves: Vec<T>,
+    nodes: Vec<SamplerNode>,
+    make: F,
 }
 
 /// One node of a prepared tree.
@@ -28,7 +37,7 @@ enum SamplerNode {
     /// The position of a leaf.
     Leaf(usize),
     /// A union, as Vose's alias table; never empty.
-    Draw(Vec<AliasSlot>),
+    Draw(Box<[AliasSlot]>),
 }
 
 /// One slot of an alias table; all are equally likely.
@@ -40,17 +49,27 @@ struct AliasSlot {
     alias: usize,
 }
 
-impl Sampler {
-    /// Prepares a tree. An `Alt`, which binding never leaves, counts as nothing.
-    pub fn new(tree: &NameTree<Bound>) -> Self {
-        let mut sampler = Self { leaves: Vec::new(), nodes: Vec::new(), root: 0 };
-        sampler.root = sampler.add(tree);
-        sampler
+impl<T> Sampler<T> {
+    /// Prepares a tree; `make` is called for each leaf. An `Alt`, which binding never leaves, counts as nothing.
+    pub fn new(tree: &NameTree<Bound>, make: impl FnMut(&Bound) -> T) -> Self {
+        let mut parts = SamplerParts { leaves: Vec::new(), nodes: Vec::new(), make };
+        let root = parts.add(tree);
+        Self { leaves: parts.leaves.into(), nodes: parts.nodes.into(), root }
     }
 
-    /// Returns the leaves in the order of the tree; a name that stands there twice is listed twice.
-    pub fn leaves(&self) -> &[Bound] {
+    /// Returns what was made of the leaves, in the order of the tree; a name that stands there twice is listed twice.
+    pub fn leaves(&self) -> &[T] {
         &self.leaves
+    }
+
+    /// Returns how many bytes it takes, without what the leaves hold.
+    pub fn bytes(&self) -> usize {
+        let slots = |node: &SamplerNode| match node {
+            SamplerNode::Draw(slots) => size_of_val(&**slots),
+            _ => 0,
+        };
+        let slots: usize = self.nodes.iter().map(slots).sum();
+        size_of_val(&*self.leaves) + size_of_val(&*self.nodes) + slots
     }
 
     /// Picks a leaf and returns its position in [`leaves`](Sampler::leaves), or None when the draw fell on a branch
@@ -68,12 +87,14 @@ impl Sampler {
             }
         }
     }
+}
 
+impl<T, F: FnMut(&Bound) -> T> SamplerParts<T, F> {
     /// Adds a tree and returns the position of its node.
     fn add(&mut self, tree: &NameTree<Bound>) -> usize {
         let node = match tree {
             NameTree::Leaf(bound) => {
-                self.leaves.push(bound.clone());
+                self.leaves.push((self.make)(bound));
                 SamplerNode::Leaf(self.leaves.len() - 1)
             }
             NameTree::Union(branches) => self.union(branches),
@@ -117,7 +138,7 @@ pub(super) fn shares(weights: &[f64]) -> Vec<f64> {
 
 impl AliasSlot {
     /// Builds the alias table by Vose's method, as Finagle does: the larger shares fill the slots of the smaller ones.
-    fn table(nodes: &[usize], shares: &[f64]) -> Vec<Self> {
+    fn table(nodes: &[usize], shares: &[f64]) -> Box<[Self]> {
         let count = nodes.len();
         let mut slots: Vec<_> = nodes.iter().map(|&node| Self { node, keep: 1.0, alias: node }).collect();
         let mut scaled: Vec<_> = shares.iter().map(|share| share * count as f64).collect();
@@ -132,7 +153,7 @@ impl AliasSlot {
             let queue = if scaled[more] < 1.0 { &mut small } else { &mut large };
             queue.push_back(more);
         }
-        slots
+        slots.into()
     }
 
     /// Draws a slot and returns the position of its node or its alias.

@@ -303,18 +303,19 @@ impl Bindings {
                 .and_then(|()| dtab.overlay().check_destinations(&delegation, base))
                 .map_err(|text| BindFailure::Refused(text.into()))
                 .map(|()| {
-                    let sampler = Sampler::new(tree);
                     let mut residuals = ResidualTexts::default();
                     let route = |bound: &Bound| {
                         let limits = steered
                             .contains_key(&(&bound.id, &bound.residual))
                             .then(|| dtab.limits().clone());
-                        let id = bound.id.to_string().into();
-                        let residual = residuals.text(&bound.residual);
-                        Route { id, residual, to: self.destination(state, bound), limits }
+                        let to = self.destination(state, bound);
+                        let id = match &to {
+                            Ok(client) => Rc::clone(client.text()),
+                            Err(_) => bound.id.to_string().into(),
+                        };
+                        Route { id, residual: residuals.text(&bound.residual), to, limits }
                     };
-                    let leaves = sampler.leaves().iter().map(route).collect();
-                    Routes::new(sampler, leaves)
+                    Routes::new(Sampler::new(tree, route))
                 }),
         };
         let logical = match &routes {

@@ -17,13 +17,17 @@ fn weighted(branches: &[(f64, &str)]) -> NameTree<Bound> {
     NameTree::Union(branches.collect())
 }
 
+fn sampler(tree: &NameTree<Bound>) -> Sampler<Bound> {
+    Sampler::new(tree, Bound::clone)
+}
+
 /// The share of the draws that each leaf should get, and that should find nothing.
 type Shares = &'static [(&'static str, f64)];
 
 /// Returns the share of the draws that each leaf got, and the share that found nothing.
 fn frequencies(tree: &NameTree<Bound>) -> Vec<(String, f64)> {
     const DRAWS: usize = 100_000;
-    let sampler = Sampler::new(tree);
+    let sampler = sampler(tree);
     let mut random = fastrand::Rng::with_seed(7);
     let mut counts = vec![0_usize; sampler.leaves().len() + 1];
     for _ in 0..DRAWS {
@@ -85,7 +89,7 @@ fn a_sum_of_nearly_one_is_taken_as_it_is() {
 
 #[test]
 fn draws_at_the_ends_are_in_range() {
-    let sampler = Sampler::new(&tree("0.2 * /a & 0.3 * /b & 0.5 * /c"));
+    let sampler = sampler(&tree("0.2 * /a & 0.3 * /b & 0.5 * /c"));
     for draw in [0.0, f64::EPSILON, 1.0 - f64::EPSILON, 1.0, 7.0, -1.0, f64::NAN] {
         assert!(sampler.pick(&mut || draw).is_some());
     }
@@ -94,10 +98,10 @@ fn draws_at_the_ends_are_in_range() {
 #[test]
 fn nothing_is_drawn_where_nothing_is_to_choose() {
     for text in ["/a", "~", "1 * /a & 0 * $"] {
-        Sampler::new(&tree(text)).pick(&mut || panic!("{text} needs no draw"));
+        sampler(&tree(text)).pick(&mut || panic!("{text} needs no draw"));
     }
     let mut draws = 0;
-    Sampler::new(&tree("(/a & /b) & (/c & /d)")).pick(&mut || {
+    sampler(&tree("(/a & /b) & (/c & /d)")).pick(&mut || {
         draws += 1;
         0.5
     });
@@ -107,6 +111,6 @@ fn nothing_is_drawn_where_nothing_is_to_choose() {
 #[test]
 fn an_alt_and_a_union_of_nothing_lead_nowhere() {
     for tree in [tree("/a | /b"), NameTree::Union(Vec::new())] {
-        assert_eq!(Sampler::new(&tree).pick(&mut || 0.0), None);
+        assert_eq!(sampler(&tree).pick(&mut || 0.0), None);
     }
 }

@@ -70,8 +70,8 @@ pub(super) enum BindFailure {
 }
 
 /// The bytes of an answer that a binding depends on, besides the pointer to it in the binding: its entry in the tables of
-/// the worker and of control, and the namer's own state.
-const ANSWER_BYTES: usize = 1_000;
+/// the worker and of control, and the namer's own state. Measured with `io.l5d.fs` (dhat): 1,670.
+const ANSWER_BYTES: usize = 1_600;
 
 /// The bytes of the service of a name that leads somewhere: its counters and its budget.
 const SERVICE_BYTES: usize = 1_200;

@@ -143,6 +143,7 @@ impl BindingCache {
         }
         while self.bytes() > self.bounds.bytes && self.drop_one_entry() {}
         while !self.answers.has_room(answers) && self.names.pop() {}
+        self.clients.note_many_released();
     }
 
     /// Returns about how many bytes bindings, parsed overrides and answers take.

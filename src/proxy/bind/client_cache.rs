@@ -19,14 +19,22 @@ pub(super) struct ClientCache {
     released: ReleasedClients,
 }
 
+/// How many ids of released clients are kept until they are looked at: 1,000.
+const MOST_RELEASED: usize = 1_000;
+
 /// The ids of clients that a dropped binding had used. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReleasedClients(Rc<RefCell<Vec<Path>>>);
 
 impl ReleasedClients {
-    /// Adds the ids of the clients of a binding that is dropped.
+    /// Adds the ids of the clients of a binding that is dropped. Leaves that follow each other have the same, as a rule.
     pub(super) fn extend<'a>(&self, clients: impl Iterator<Item = &'a Rc<Client>>) {
-        self.0.borrow_mut().extend(clients.map(|client| client.id().clone()));
+        let mut ids = self.0.borrow_mut();
+        for id in clients.map(|client| client.id()) {
+            if ids.last() != Some(id) {
+                ids.push(id.clone());
+            }
+        }
     }
 }
 
@@ -65,6 +73,20 @@ impl ClientCache {
             self.insert(client);
             self.idle.put(client.id().clone(), ());
         }
+    }
+
+    /// Notes which clients no binding uses any longer, if many are to be looked at: otherwise it is done when room is made,
+    /// and by each sweep.
+    pub(super) fn note_many_released(&mut self) {
+        if self.released.0.borrow().len() >= MOST_RELEASED {
+            self.note_released();
+        }
+    }
+
+    /// Returns how many ids of released clients are to be looked at.
+    #[cfg(test)]
+    pub(super) fn released_count(&self) -> usize {
+        self.released.0.borrow().len()
     }
 
     /// Notes which clients no binding uses any longer.

@@ -390,6 +390,21 @@ async fn bytes_are_bounded_whatever_the_number() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn the_clients_of_dropped_bindings_are_few() {
+    let scene = scene();
+    let one = NonZeroUsize::new(1).unwrap();
+    let cache = CacheConfig { names: one, ..CacheConfig::default() };
+    scene.bindings.configure(&settings(Duration::from_secs(5), cache));
+    let leaves = ["/#/all/a", "/#/all/b"].join(" & ");
+    let mut most = 0;
+    for n in 0..1_500 {
+        scene.bind(&format!("/svc/n{n}"), &format!("/svc => {leaves}; /x{n} => /y")).await;
+        most = most.max(scene.bindings.state.borrow().clients.released_count());
+    }
+    assert!((900..=1_002).contains(&most), "{most}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn strangers_wait_for_a_thousand_names_at_most() {
     let scene = Rc::new(scene());
     replace_namer(&scene, Silent::default());

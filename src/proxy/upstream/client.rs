@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout};
 #[derive(Debug)]
 pub(crate) struct Client {
     id: Path,
+    text: Rc<str>,
     registry: Arc<EndpointRegistry>,
     counters: Rc<ClientCounters>,
     state: RefCell<ClientState>,
@@ -76,7 +77,8 @@ impl Client {
     ) -> Self {
         let shared = registry.client(bound.id);
         let source = Arc::downgrade(&shared);
-        let counters = metrics.client(&bound.id.to_string(), source);
+        let text: Rc<str> = bound.id.to_string().into();
+        let counters = metrics.client(&text, source);
         let mut state = ClientState {
             endpoints: bound.endpoints.clone(),
             balancer: Balancer::new(shared, &counters, &settings),
@@ -85,7 +87,7 @@ impl Client {
         };
         state.update_endpoints();
         let registry = Arc::clone(registry);
-        Self { id: bound.id.clone(), registry, counters, state: RefCell::new(state) }
+        Self { id: bound.id.clone(), text, registry, counters, state: RefCell::new(state) }
     }
 
     /// Returns the settings that hold for its next request.
@@ -112,6 +114,11 @@ impl Client {
     /// Returns the bound id.
     pub(crate) fn id(&self) -> &Path {
         &self.id
+    }
+
+    /// Returns the bound id as text.
+    pub(crate) fn text(&self) -> &Rc<str> {
+        &self.text
     }
 
     /// Returns the addresses of its endpoints.

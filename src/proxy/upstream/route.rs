@@ -2,21 +2,18 @@
 
 use super::client::Client;
 use crate::context::{OverrideLimits, UpstreamNames};
-use crate::interpret::{Bound, Sampler};
+use crate::interpret::Sampler;
 use std::rc::Rc;
 
 /// The leaves of a bound name.
 #[derive(Debug)]
-pub(crate) struct Routes {
-    sampler: Sampler,
-    routes: Box<[Route]>,
-}
+pub(crate) struct Routes(Sampler<Route>);
 
 /// One leaf of a bound name.
 #[derive(Debug)]
 pub struct Route {
-    /// The bound id as text.
-    pub(crate) id: Box<str>,
+    /// The bound id as text. Leaves of one client share it.
+    pub(crate) id: Rc<str>,
     /// The residual as text, unless it is empty. Leaves with the same residual share it.
     pub(crate) residual: Option<Rc<str>>,
     /// The client, or the status of a response that the router makes itself.
@@ -26,27 +23,29 @@ pub struct Route {
 }
 
 impl Routes {
-    pub(crate) fn new(sampler: Sampler, routes: Box<[Route]>) -> Self {
-        Self { sampler, routes }
+    pub(crate) fn new(sampler: Sampler<Route>) -> Self {
+        Self(sampler)
     }
 
     /// Returns the clients of the leaves that have one.
     pub(crate) fn clients(&self) -> impl Iterator<Item = &Rc<Client>> {
-        self.routes.iter().filter_map(|route| route.to.as_ref().ok())
+        self.0.leaves().iter().filter_map(|route| route.to.as_ref().ok())
     }
 
     /// Returns about how many bytes the leaves take, without their clients.
     pub(crate) fn bytes(&self) -> usize {
-        let text = |route: &Route| route.id.len() + route.residual.as_ref().map_or(0, |text| text.len());
-        let texts: usize = self.routes.iter().map(text).sum();
-        // A leaf stands in the sampler, with its id and residual as paths, and in the routes, with both as texts.
-        self.routes.len() * (size_of::<Route>() + 2 * size_of::<Bound>()) + 2 * texts
+        let text = |route: &Route| {
+            // Those of clients are theirs.
+            let id = if route.to.is_ok() { 0 } else { route.id.len() };
+            id + route.residual.as_ref().map_or(0, |text| text.len())
+        };
+        self.0.bytes() + self.0.leaves().iter().map(text).sum::<usize>()
     }
 
     /// Draws a leaf by weight; None when the share of an empty branch was drawn.
     pub(crate) fn draw(&self) -> Option<&Route> {
-        let at = self.sampler.pick(&mut fastrand::f64)?;
-        self.routes.get(at)
+        let at = self.0.pick(&mut fastrand::f64)?;
+        self.0.leaves().get(at)
     }
 }
 
