@@ -1,7 +1,8 @@
 //! The drain of a process: announce it, stop accepting, wait for the guards, then force.
 //!
 //! A task that must finish before the process may end holds a [`Guard`]; its drop is the signal that the task is done.
-//! The kind of task is not known here.
+//! The kind of task is not known here. A part of the process that may end before the rest has a drain within that of the
+//! process.
 //!
 //! | stage | new connections | connections that wait for a request | requests under way |
 //! |---|---|---|---|
@@ -41,6 +42,16 @@ pub struct Drain {
 /// A guard, held by a task that must finish before the drain is over.
 #[derive(Clone, Debug)]
 pub struct Guard {
+    own: Membership,
+    /// The membership in the drain around it, if there is one.
+    outer: Option<Membership>,
+    /// The last stage that [`Guard::next`] returned.
+    seen: Stage,
+}
+
+/// The part of a guard that belongs to one drain.
+#[derive(Clone, Debug)]
+struct Membership {
     stage: watch::Receiver<Stage>,
     _alive: mpsc::Sender<Never>,
 }
@@ -51,9 +62,14 @@ pub struct Stages(watch::Receiver<Stage>);
 
 /// Makes a drain and its first guard.
 pub fn channel() -> (Drain, Guard) {
+    make(None)
+}
+
+fn make(outer: Option<Membership>) -> (Drain, Guard) {
     let (stage_sender, stage) = watch::channel(Stage::Open);
     let (alive_sender, alive) = mpsc::channel(1);
-    (Drain { stage: stage_sender, alive }, Guard { stage, _alive: alive_sender })
+    let own = Membership { stage, _alive: alive_sender };
+    (Drain { stage: stage_sender, alive }, Guard { own, outer, seen: Stage::Open })
 }
 
 impl Stages {
@@ -109,23 +125,51 @@ impl Drain {
 }
 
 impl Guard {
+    /// Makes a drain within this guard's, and its first guard. Such a guard delays both drains, and its stage is the later
+    /// one of both. There are two levels, no more: the drain around is that of a guard from [`channel`].
+    pub fn inner(&self) -> (Drain, Self) {
+        debug_assert!(self.outer.is_none(), "there are two levels");
+        make(Some(self.own.clone()))
+    }
+
     /// Returns the stage of the drain.
     pub fn stage(&self) -> Stage {
-        *self.stage.borrow()
+        let outer = self.outer.as_ref().map_or(Stage::Open, |outer| *outer.stage.borrow());
+        (*self.own.stage.borrow()).max(outer)
     }
 
     /// Waits until the drain has reached `stage`; a drain that is dropped counts as forced.
     pub async fn reached(&mut self, stage: Stage) {
+        let own = self.own.stage.wait_for(|now| *now >= stage);
         // An error means that the drain is dropped, which ends the wait as well.
-        let _ = self.stage.wait_for(|now| *now >= stage).await;
+        match &mut self.outer {
+            None => drop(own.await),
+            Some(outer) => tokio::select! {
+                _ = own => {}
+                _ = outer.stage.wait_for(|now| *now >= stage) => {}
+            },
+        }
     }
 
     /// Waits until the stage differs from the last one seen, and returns it; a drain that is dropped counts as forced.
     /// No stage follows [`Stage::Forced`].
     pub async fn next(&mut self) -> Stage {
-        match self.stage.changed().await {
-            Ok(()) => *self.stage.borrow_and_update(),
-            Err(_) => Stage::Forced,
+        loop {
+            let own = self.own.stage.changed();
+            let changed = match &mut self.outer {
+                None => own.await,
+                Some(outer) => tokio::select! {
+                    changed = own => changed,
+                    changed = outer.stage.changed() => changed,
+                },
+            };
+            if changed.is_err() {
+                return Stage::Forced;
+            }
+            let now = self.stage();
+            if now != std::mem::replace(&mut self.seen, now) {
+                return now;
+            }
         }
     }
 }
@@ -188,6 +232,28 @@ mod tests {
         drop(guard);
         assert!(drain.drain(Duration::from_secs(9), Duration::from_secs(20)).await);
         assert_eq!(began.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inner_drain_ends_by_itself_or_with_the_one_around_it() {
+        let (outer, guard) = channel();
+        let (inner, mut within) = guard.inner();
+        let (_other, mut other) = guard.inner();
+        let ended = tokio::spawn(inner.drain(Duration::ZERO, Duration::from_secs(10)));
+        assert_eq!((within.next().await, other.stage()), (Stage::Stopping, Stage::Open));
+        drop(guard);
+        let all = tokio::spawn(outer.drain(Duration::from_secs(1), Duration::from_secs(2)));
+        assert_eq!(other.next().await, Stage::LastCall);
+        assert_eq!(within.stage(), Stage::Stopping, "the later stage counts");
+        other.reached(Stage::Stopping).await;
+        drop(other);
+        // The one around is forced first.
+        let began = tokio::time::Instant::now();
+        assert_eq!((within.next().await, began.elapsed().as_secs()), (Stage::Forced, 1));
+        assert!(!ended.is_finished() && !all.is_finished(), "it delays both");
+        drop(within);
+        assert!(ended.await.unwrap(), "its own grace was not over");
+        assert!(!all.await.unwrap());
     }
 
     #[tokio::test]
