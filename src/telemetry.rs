@@ -6,6 +6,7 @@ mod group;
 mod level;
 mod log;
 mod metrics;
+mod scope;
 
 pub use self::group::{CounterGroup, GroupKind, GroupSeries, GroupSource, SourceKind};
 pub use self::level::LevelError;
@@ -13,6 +14,7 @@ pub use self::log::{LogFile, LogHandle, LogTarget, Logs, RollPolicy};
 pub use self::metrics::{
     Counter, Distribution, Durations, Family, Gauge, Labels, Registry, Sample, SharedCounter, Total,
 };
+pub use self::scope::SeriesScope;
 
 use std::env;
 use std::io::{self, IsTerminal as _};

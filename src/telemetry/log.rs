@@ -9,7 +9,7 @@ pub use self::file::LogFile;
 pub use self::roll_policy::RollPolicy;
 
 use self::file::RollingFile;
-use super::{Registry, SharedCounter};
+use super::{Registry, SeriesScope, SharedCounter};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
@@ -85,6 +85,8 @@ enum LogMessage {
     Line(Vec<u8>),
     /// The request to open the file again.
     Reopen,
+    /// Other settings for the file.
+    Configure(LogFile),
 }
 
 impl LogHandle {
@@ -100,23 +102,40 @@ impl LogHandle {
         }
         queued
     }
+
+    /// Returns whether both are handles to one writer.
+    pub fn is_same_writer(&self, other: &Self) -> bool {
+        self.sender.same_channel(&other.sender)
+    }
 }
 
 /// The logs of a process. Each place has one writer, whatever the number of handles.
 #[derive(Debug, Default)]
 pub struct Logs(Vec<Log>);
 
-/// An open log.
+/// A log whose writer runs.
 #[derive(Debug)]
 struct Log {
     target: LogTarget,
-    handle: LogHandle,
+    /// The handle that keeps the writer running; `None` when the log is not in use any longer. Then the writer ends with
+    /// the last handle of others.
+    kept: Option<LogHandle>,
+    sender: mpsc::WeakUnboundedSender<LogMessage>,
+    queued: Arc<AtomicUsize>,
     /// A channel that is closed when the writer has ended.
     ended: oneshot::Receiver<()>,
 }
 
+impl Log {
+    /// Returns a handle to the writer, unless it ends.
+    fn handle(&self) -> Option<LogHandle> {
+        let sender = self.sender.upgrade()?;
+        Some(LogHandle { sender, queued: Arc::clone(&self.queued) })
+    }
+}
+
 impl Logs {
-    /// Opens a log, or joins the writer of the one that is open at the same place.
+    /// Opens a log, or joins the writer that is running for the same place. Its settings stay until [`Logs::keep`].
     ///
     /// The folder of a file is made when it is missing.
     ///
@@ -124,8 +143,11 @@ impl Logs {
     ///
     /// The file cannot be opened, or no thread can be started.
     pub fn open(&mut self, target: &LogTarget, registry: &Registry) -> io::Result<LogHandle> {
-        if let Some(log) = self.0.iter().find(|log| log.target.is_same_place(target)) {
-            return Ok(log.handle.clone());
+        for log in self.0.iter_mut().filter(|log| log.target.is_same_place(target)) {
+            if let Some(handle) = log.handle() {
+                log.kept = Some(handle.clone());
+                return Ok(handle);
+            }
         }
         let output = match target {
             LogTarget::StandardOutput => LogOutput::Standard,
@@ -133,7 +155,8 @@ impl Logs {
         };
         let (name, (metric, meaning)) = (target.name(), UNWRITTEN);
         registry.describe(metric, meaning);
-        let unwritten = registry.shared_counter(metric, &[("log", &name)]);
+        let series = SeriesScope::new(registry);
+        let unwritten = series.shared_counter(metric, &[("log", &name)]);
         let (sender, messages) = mpsc::unbounded_channel();
         let handle = LogHandle { sender, queued: Arc::default() };
         let (end, ended) = oneshot::channel();
@@ -141,24 +164,48 @@ impl Logs {
         let queued = Arc::clone(&handle.queued);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             writer.run(messages, &queued);
-            drop(end);
+            drop((series, end));
         })?;
-        self.0.push(Log { target: target.clone(), handle: handle.clone(), ended });
+        self.0.push(Log {
+            target: target.clone(),
+            sender: handle.sender.downgrade(),
+            queued: Arc::clone(&handle.queued),
+            kept: Some(handle.clone()),
+            ended,
+        });
         Ok(handle)
+    }
+
+    /// Keeps these logs, with these settings. Every other one ends when the last handle to it is dropped.
+    pub fn keep(&mut self, targets: &[&LogTarget]) {
+        self.0.retain_mut(|log| !matches!(log.ended.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        for log in self.0.iter_mut().filter(|log| log.kept.is_some()) {
+            let Some(&target) = targets.iter().find(|target| log.target.is_same_place(target)) else {
+                log.kept = None;
+                continue;
+            };
+            if log.target != *target
+                && let (LogTarget::File(file), Some(handle)) = (target, &log.kept)
+            {
+                // A writer that has ended takes no settings.
+                let _ = handle.sender.send(LogMessage::Configure(file.clone()));
+            }
+            log.target = target.clone();
+        }
     }
 
     /// Opens every file again, so that a new file replaces one that was moved aside. Lines are appended.
     pub fn reopen(&self) {
-        for log in &self.0 {
+        for handle in self.0.iter().filter_map(Log::handle) {
             // A writer that has ended has no file to open.
-            let _ = log.handle.sender.send(LogMessage::Reopen);
+            let _ = handle.sender.send(LogMessage::Reopen);
         }
     }
 
     /// Waits until all queued lines are written; to be called when every other [`LogHandle`] is dropped.
     pub async fn ended(self) {
-        for Log { handle, ended, .. } in self.0 {
-            drop(handle);
+        for Log { kept, ended, .. } in self.0 {
+            drop(kept);
             // The error means that the writer has ended, which is the news.
             let _ = ended.await;
         }
@@ -209,6 +256,11 @@ impl LogWriter {
             LogMessage::Reopen => {
                 self.flush();
                 self.reopen();
+            }
+            LogMessage::Configure(settings) => {
+                if let LogOutput::File(file) = &mut self.output {
+                    file.configure(settings);
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ pub type Labels = Arc<[(&'static str, String)]>;
 
 /// A metric's name and labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Series {
+pub(super) struct Series {
     name: &'static str,
     labels: Labels,
 }
@@ -55,7 +55,7 @@ pub struct Sample {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Counter {
-    cell: Arc<AtomicU64>,
+    pub(super) cell: Arc<AtomicU64>,
     one_thread: OneThread,
 }
 
@@ -64,17 +64,17 @@ type OneThread = PhantomData<Rc<()>>;
 
 /// A number that only grows, counted by any thread.
 #[derive(Clone, Debug, Default)]
-pub struct SharedCounter(Arc<AtomicU64>);
+pub struct SharedCounter(pub(super) Arc<AtomicU64>);
 
 /// A number that grows and shrinks, counted by any thread.
 #[derive(Clone, Debug, Default)]
-pub struct Gauge(Arc<AtomicI64>);
+pub struct Gauge(pub(super) Arc<AtomicI64>);
 
 /// A histogram of durations with the bounds [`Durations::BOUNDS`], recorded by the thread that made it, as a
 /// [`Counter`] is.
 #[derive(Clone, Debug, Default)]
 pub struct Durations {
-    buckets: Arc<Buckets>,
+    pub(super) buckets: Arc<Buckets>,
     one_thread: OneThread,
 }
 
@@ -114,18 +114,18 @@ pub struct Registry(Arc<Mutex<SeriesTable>>);
 
 /// The series of a registry, and their meanings.
 #[derive(Debug, Default)]
-struct SeriesTable {
-    series: BTreeMap<Series, Cells>,
+pub(super) struct SeriesTable {
+    pub(super) series: BTreeMap<Series, Cells>,
     meanings: BTreeMap<&'static str, &'static str>,
     groups: Groups,
 }
 
-/// The cells of one series.
+/// The cells of one series, and the sum of those that are gone.
 #[derive(Debug)]
-enum Cells {
-    Counters(Vec<Arc<AtomicU64>>),
+pub(super) enum Cells {
+    Counters(Vec<Arc<AtomicU64>>, u64),
     Gauges(Vec<Gauge>),
-    Durations(Vec<Arc<Buckets>>),
+    Durations(Vec<Arc<Buckets>>, Distribution),
 }
 
 impl Counter {
@@ -158,6 +158,11 @@ impl Gauge {
     /// Counts `n` more, or fewer when it is negative.
     pub fn add(&self, n: i64) {
         self.0.fetch_add(n, Relaxed);
+    }
+
+    /// Moves what is counted here to another gauge.
+    pub fn move_to(&self, other: &Self) {
+        other.add(self.0.swap(0, Relaxed));
     }
 
     /// Sets the value to `n`.
@@ -254,8 +259,13 @@ impl Registry {
     /// Makes a new cell of a series of counters.
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Arc<AtomicU64> {
         let cell = Arc::<AtomicU64>::default();
-        match self.table().series.entry(series(name, labels)).or_insert_with(|| Cells::Counters(Vec::new())) {
-            Cells::Counters(cells) => cells.push(Arc::clone(&cell)),
+        match self
+            .table()
+            .series
+            .entry(series(name, labels))
+            .or_insert_with(|| Cells::Counters(Vec::new(), 0))
+        {
+            Cells::Counters(cells, _) => cells.push(Arc::clone(&cell)),
             _ => debug_assert!(false, "{name} is no counter"),
         }
         cell
@@ -274,9 +284,9 @@ impl Registry {
     /// Makes new cells of durations, for the thread that calls this.
     pub fn durations(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Durations {
         let cell = Durations::default();
-        match self.table().series.entry(series(name, labels)).or_insert_with(|| Cells::Durations(Vec::new()))
-        {
-            Cells::Durations(cells) => cells.push(Arc::clone(&cell.buckets)),
+        let none = || Cells::Durations(Vec::new(), Distribution::default());
+        match self.table().series.entry(series(name, labels)).or_insert_with(none) {
+            Cells::Durations(cells, _) => cells.push(Arc::clone(&cell.buckets)),
             _ => debug_assert!(false, "{name} is no duration"),
         }
         cell
@@ -321,6 +331,12 @@ impl Registry {
         families.into_values().collect()
     }
 
+    /// Returns how many series there are.
+    #[cfg(test)]
+    pub(super) fn series_count(&self) -> usize {
+        self.families().iter().map(|family| family.samples.len()).sum()
+    }
+
     /// Sums the counters and gauges of that name in every series that has all of the given labels.
     pub fn total(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let is_wanted = |sample: &Sample| labels.iter().all(|label| sample.labels().any(|own| own == *label));
@@ -337,13 +353,13 @@ impl Registry {
     }
 
     /// Locks the table.
-    fn table(&self) -> MutexGuard<'_, SeriesTable> {
+    pub(super) fn table(&self) -> MutexGuard<'_, SeriesTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Returns the series of a name and labels.
-fn series(name: &'static str, labels: &[(&'static str, &str)]) -> Series {
+pub(super) fn series(name: &'static str, labels: &[(&'static str, &str)]) -> Series {
     Series { name, labels: labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect() }
 }
 
@@ -359,15 +375,42 @@ impl Cells {
     /// Sums the cells.
     fn total(&self) -> Total {
         match self {
-            Self::Counters(cells) => Total::Counter(cells.iter().map(|cell| cell.load(Relaxed)).sum()),
+            Self::Counters(cells, gone) => {
+                Total::Counter(gone + cells.iter().map(|cell| cell.load(Relaxed)).sum::<u64>())
+            }
             Self::Gauges(cells) => Total::Gauge(cells.iter().map(|cell| cell.0.load(Relaxed)).sum()),
-            Self::Durations(cells) => {
-                let mut all = Box::<Distribution>::default();
+            Self::Durations(cells, gone) => {
+                let mut all = Box::new(gone.clone());
                 cells.iter().for_each(|buckets| buckets.add_to(&mut all));
                 Total::Durations(all)
             }
         }
     }
+
+    /// Removes the cell at this address, and keeps its count; returns whether other cells are left.
+    pub(super) fn remove(&mut self, cell: usize) -> bool {
+        match self {
+            Self::Counters(cells, gone) => {
+                let is_it = |count: &mut Arc<AtomicU64>| address(count) == cell;
+                cells.extract_if(.., is_it).for_each(|count| *gone += count.load(Relaxed));
+                !cells.is_empty()
+            }
+            Self::Gauges(cells) => {
+                cells.retain(|gauge| address(&gauge.0) != cell);
+                !cells.is_empty()
+            }
+            Self::Durations(cells, gone) => {
+                let is_it = |buckets: &mut Arc<Buckets>| address(buckets) == cell;
+                cells.extract_if(.., is_it).for_each(|buckets| buckets.add_to(gone));
+                !cells.is_empty()
+            }
+        }
+    }
+}
+
+/// Returns the address of a cell, by which it is found again.
+pub(super) fn address<T>(cell: &Arc<T>) -> usize {
+    Arc::as_ptr(cell).addr()
 }
 
 #[cfg(test)]

@@ -72,6 +72,12 @@ impl RollingFile {
         Ok(Self { until: log.roll.next(began), log, file, rolls, size: about.len(), began })
     }
 
+    /// Changes when it is moved aside, and how many files are kept. The path stays the same place, and what it holds stays.
+    pub(super) fn configure(&mut self, log: LogFile) {
+        self.until = log.roll.next(self.began);
+        self.log = log;
+    }
+
     /// Returns whether it has to be moved aside before a line of `line` bytes, when `waiting` bytes wait before it.
     pub(super) fn is_due(&self, waiting: usize, line: usize, now: Timestamp) -> bool {
         let size = self.size.saturating_add(waiting as u64);

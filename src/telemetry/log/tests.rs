@@ -36,6 +36,59 @@ async fn one_file_has_one_writer() {
     assert_eq!(fs::read_to_string(&path).expect("a text"), "one\ntwo\n");
 }
 
+/// Whoever began with a log ends with it, and finds its writer even if the log was given up meanwhile.
+#[tokio::test]
+async fn a_log_that_is_not_kept_ends_with_its_last_handle() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [a, b] = ["a.log", "b.log"].map(|name| folder.path().join(name));
+    let mut logs = Logs::default();
+    let registry = Registry::default();
+    let (first, other) = (logs.open(&file(&a), &registry), logs.open(&file(&b), &registry));
+    let (first, other) = (first.expect("it opens"), other.expect("it opens"));
+    logs.keep(&[&file(&b)]);
+    assert!(first.write(b"under way\n".into()));
+    let again = logs.open(&file(&a), &registry).expect("it runs still");
+    assert!(again.is_same_writer(&first));
+    logs.keep(&[&file(&b)]);
+    assert_eq!((logs.0.len(), registry.series_count()), (2, 2));
+    drop((first, again));
+    while !matches!(logs.0[0].ended.try_recv(), Err(oneshot::error::TryRecvError::Closed)) {
+        std::thread::yield_now();
+    }
+    assert_eq!(fs::read_to_string(&a).expect("a text"), "under way\n");
+    logs.keep(&[&file(&b)]);
+    assert_eq!((logs.0.len(), registry.series_count()), (1, 1), "nothing of it is left");
+    let anew = logs.open(&file(&a), &registry).expect("it opens again");
+    assert!(anew.write(b"new\n".into()));
+    drop((anew, other));
+    logs.keep(&[&file(&b)]);
+    logs.ended().await;
+    assert_eq!(fs::read_to_string(&a).expect("a text"), "under way\nnew\n");
+}
+
+#[tokio::test]
+async fn the_settings_of_a_log_change_while_it_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.log");
+    let mut logs = Logs::default();
+    let lines = logs.open(&file(&path), &Registry::default()).expect("it opens");
+    assert!(lines.write(b"first\n".into()));
+    // To empty it is for the start only.
+    let settings = LogFile { path, roll: RollPolicy::Size(8), append: false, keep: Some(1) };
+    logs.keep(&[&LogTarget::File(settings)]);
+    for line in ["second\n", "third\n"] {
+        assert!(lines.write(line.into()));
+    }
+    drop(lines);
+    logs.ended().await;
+    let mut texts: Vec<_> = fs::read_dir(folder.path())
+        .expect("it is there")
+        .map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("a text"))
+        .collect();
+    texts.sort();
+    assert_eq!(texts, ["second\n", "third\n"], "the first was the second file aside");
+}
+
 /// The queue has a bound in bytes: a worker that reaches it loses lines and never waits.
 #[test]
 fn a_full_queue_drops_lines() {
