@@ -2,7 +2,7 @@
 
 use crate::machine::is_local;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The sockets of this process that its clients never dial, whatever name leads there: that of the admin server. Cheap
 /// to clone.
@@ -12,21 +12,37 @@ use std::sync::Arc;
 /// may be dialled: a request may pass one router after the other.
 ///
 /// It is asked for each new connection, with the address that is dialled, so that neither a host name nor a transformer
-/// leads around it.
+/// leads around it. The sockets may change meanwhile.
 #[derive(Clone, Debug, Default)]
-pub struct DialGuard(Arc<[SocketAddr]>);
+pub struct DialGuard(Arc<RwLock<Vec<SocketAddr>>>);
 
 impl DialGuard {
     /// Makes a guard of bound sockets.
     pub fn new(sockets: impl IntoIterator<Item = SocketAddr>) -> Self {
-        Self(sockets.into_iter().collect())
+        Self(Arc::new(RwLock::new(sockets.into_iter().collect())))
+    }
+
+    /// Adds a bound socket.
+    pub fn add(&self, socket: SocketAddr) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(socket);
+    }
+
+    /// Removes a socket that is closed. One that was added twice is still there.
+    pub fn remove(&self, socket: SocketAddr) {
+        let mut sockets = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = sockets.iter().position(|known| *known == socket) {
+            sockets.swap_remove(at);
+        }
     }
 
     /// Returns whether a connection to this address would reach one of the sockets.
     pub(crate) fn forbids(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         // The system is asked last: for nearly every address, the comparison of the ports decides.
-        self.0.iter().any(|socket| socket.port() == address.port() && reaches(ip, socket.ip().to_canonical()))
+        let sockets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        sockets
+            .iter()
+            .any(|socket| socket.port() == address.port() && reaches(ip, socket.ip().to_canonical()))
     }
 }
 
@@ -82,5 +98,19 @@ mod tests {
             }
             assert!(!DialGuard::default().forbids(socket.parse().unwrap()));
         }
+    }
+
+    #[test]
+    fn a_socket_is_forbidden_until_it_was_removed_as_often_as_it_was_added() {
+        let guard = DialGuard::default();
+        let known = guard.clone();
+        let socket = "127.0.0.1:9990".parse().unwrap();
+        guard.add(socket);
+        guard.add(socket);
+        guard.remove(socket);
+        assert!(known.forbids(socket));
+        guard.remove(socket);
+        guard.remove(socket);
+        assert!(!known.forbids(socket));
     }
 }
