@@ -1,25 +1,32 @@
 //! Builds all parts, binds all listeners, and runs them: the only module that knows every part.
 
+mod access_logs;
+mod admin_servers;
 mod controller;
+mod listeners;
 mod live;
 mod naming;
 mod reload;
 mod settings;
+mod sockets;
 mod workers;
 
 pub use self::controller::Controller;
 
+use self::admin_servers::{AdminPlan, AdminServers, AdminSocket};
+use self::listeners::{ListenerPlan, Listeners};
 use self::live::LiveConfig;
+use self::sockets::ClosingSocket;
 use self::workers::Workers;
-use crate::admin::{AdminState, PageSet, Readiness};
+use crate::admin::{AdminState, Readiness};
 use crate::config::{Config, Errors, Warning};
-use crate::drain::{self, Drain, Stage};
+use crate::drain::{self, Drain, Guard, Stage};
 use crate::interpret::NamerRegistry;
-use crate::proxy::{AccessLog, DialGuard, ListenerConfig, Proxy, ProxyParts, RouterConfig, SocketOptions};
+use crate::proxy::{AccessLog, DialGuard, ListenerHandle, Proxy, ProxyParts};
 use crate::telemetry::{Logs, Registry};
-use crate::{admin, config, context, identify, namer, proxy, sandbox, store};
+use crate::{config, context, identify, namer, sandbox, store};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -52,6 +59,14 @@ impl Threads {
     /// Returns as many workers as the configuration says, or one for each core that the process may use.
     pub fn configured(config: &Config) -> Self {
         Self::Workers(workers(config))
+    }
+
+    /// Returns how many workers there are.
+    fn count(self) -> usize {
+        match self {
+            Self::Here => 1,
+            Self::Workers(count) => count.max(1),
+        }
     }
 }
 
@@ -150,15 +165,26 @@ pub struct ListenerInfo {
 /// A running application.
 #[derive(Debug)]
 pub struct RunningApp {
-    listeners: Vec<ListenerInfo>,
-    admin: SocketAddr,
-    metrics: Option<SocketAddr>,
     registry: Registry,
     stop_asked: Arc<Notify>,
     drain: Drain,
     admin_drain: Drain,
     live: LiveConfig,
+    sockets: AppSockets,
+    /// The listeners in service, as they are shown.
+    infos: Vec<ListenerInfo>,
     workers: Workers,
+}
+
+/// The parts of the app that a reload opens and closes.
+#[derive(Debug)]
+struct AppSockets {
+    proxy: Proxy,
+    listeners: Listeners,
+    admin: AdminServers,
+    admin_state: AdminState,
+    admin_guard: Guard,
+    dial_guard: DialGuard,
     logs: Logs,
 }
 
@@ -175,30 +201,20 @@ impl App {
         let control = Handle::current();
         let registry = Registry::default();
         let live = LiveConfig::open(config, &registry, &control).await?;
-        let (admin_socket, admin) =
-            bind_socket(ADMIN, live.config().admin.address(), &SocketOptions::default())?;
-        let metrics = bind_metrics(live.config())?;
-        let metrics_address = metrics.as_ref().map(|(_, address)| *address);
-        let (sockets, listeners) = bind_listeners(live.config())?;
-        let mut logs = Logs::default();
-        let access_logs = open_access_logs(live.config(), &mut logs, &registry)?;
-        let routers = router_configs(&live, access_logs, &listeners);
-
         let (drain, guard) = drain::channel();
         let (admin_drain, admin_guard) = drain::channel();
         let readiness = Readiness::new(drain.stages());
         let stop_asked = Arc::<Notify>::default();
         let (namer_registry, namer_handle) = NamerRegistry::new(ANSWER_IDLE);
         control.spawn(namer_registry.run());
-        let proxy = Proxy::new(ProxyParts {
-            routers,
-            settings: live.settings(),
-            sockets,
-            dial_guard: DialGuard::new([admin].into_iter().chain(metrics_address)),
+        let dial_guard = DialGuard::default();
+        let parts = ProxyParts {
+            dial_guard: dial_guard.clone(),
             zone: config::own_zone().map(Into::into),
             namer_handle: namer_handle.clone(),
             registry: registry.clone(),
-        });
+        };
+        let (proxy, workers) = Proxy::new(parts, threads.count(), guard);
         let (config, routers, namers) = live.admin_values();
         let admin_state = AdminState {
             readiness: readiness.clone(),
@@ -212,51 +228,89 @@ impl App {
             namer_handle,
             endpoint_registry: proxy.endpoint_registry(),
         };
-        if let Some((socket, address)) = metrics {
-            let listener = watched(METRICS, socket, address)?;
-            control.spawn(admin::serve(listener, PageSet::Metrics, admin_state.clone(), admin_guard.clone()));
-        }
-        let admin_listener = watched(ADMIN, admin_socket, admin)?;
-        control.spawn(admin::serve(admin_listener, PageSet::All, admin_state, admin_guard));
-        let workers = match Workers::start(proxy, &guard, threads).await {
-            Ok(workers) => workers,
+        let (listeners, admin) = (Listeners::default(), AdminServers::default());
+        let logs = Logs::default();
+        let mut sockets = AppSockets { proxy, listeners, admin, admin_state, admin_guard, dial_guard, logs };
+        let opened = async {
+            let workers = Workers::start(workers, threads).await.map_err(Error::Worker)?;
+            Ok((workers, sockets.open(live.config()).await?))
+        };
+        let (workers, opened) = match opened.await {
+            Ok(opened) => opened,
             Err(error) => {
-                drop(guard);
+                drop(sockets);
                 drain.drain(Duration::ZERO, Duration::ZERO).await;
-                return Err(Error::Worker(error));
+                return Err(error);
             }
         };
+        sockets.take_over(opened, &live);
+        let infos = sockets.listeners.infos();
         readiness.serving();
-        let metrics = metrics_address;
-        Ok(RunningApp {
-            listeners,
-            admin,
-            metrics,
-            registry,
-            stop_asked,
-            drain,
-            admin_drain,
-            live,
-            workers,
-            logs,
-        })
+        Ok(RunningApp { registry, stop_asked, drain, admin_drain, live, sockets, infos, workers })
+    }
+}
+
+/// The listeners and logs that a configuration needs beside those that are open already.
+#[derive(Debug)]
+struct OpenPlan {
+    listeners: ListenerPlan<ListenerHandle>,
+    admin: AdminPlan<AdminSocket>,
+    access_logs: Vec<Option<AccessLog>>,
+}
+
+impl AppSockets {
+    /// Opens what a configuration needs beside what is open. Nothing of it is in use yet, and nothing is closed.
+    ///
+    /// # Errors
+    ///
+    /// A listener cannot be bound, or an access log cannot be opened. Then what was opened is closed again.
+    async fn open(&mut self, config: &Config) -> Result<OpenPlan, Error> {
+        let (listeners, admin) = (self.listeners.plan(config), self.admin.plan(&config.admin));
+        let leaving = [self.listeners.leaving(&listeners), self.admin.leaving(&admin)].concat();
+        let admin = admin.bind(&leaving)?;
+        let listeners = listeners.bind(config, &leaving)?.open(&mut self.proxy).await?;
+        // Last, because to open a log may empty it.
+        match access_logs::open(config, &mut self.logs, &self.admin_state.registry) {
+            Ok(access_logs) => Ok(OpenPlan { listeners, admin, access_logs }),
+            Err(error) => {
+                sockets::closed(listeners.abandon()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Uses what was opened for the configuration, and closes what it does not need any longer. Returns the signals that
+    /// sockets are closed.
+    fn take_over(&mut self, opened: OpenPlan, live: &LiveConfig) -> Vec<ClosingSocket> {
+        let config = live.config();
+        let grace = config.admin.shutdown_grace;
+        // First, because no request may be carried to it.
+        let parts = (&self.admin_state, &self.admin_guard, &self.dial_guard);
+        let mut closing = self.admin.replace(opened.admin, parts, grace);
+        let gone = self.listeners.replace(opened.listeners);
+        let settings = live.settings(self.listeners.parts(config, opened.access_logs));
+        self.proxy.serve(settings, self.listeners.handles());
+        closing.extend(listeners::close(gone, grace));
+        access_logs::keep(config, &mut self.logs);
+        closing
     }
 }
 
 impl RunningApp {
     /// Returns the listeners, in the order of the configuration.
     pub fn listeners(&self) -> &[ListenerInfo] {
-        &self.listeners
+        &self.infos
     }
 
     /// Returns the address on which the admin server listens.
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        // There always is one.
+        self.sockets.admin.address().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
     /// Returns the address of the listener for metrics and probes, if there is one.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics
+        self.sockets.admin.metrics_address()
     }
 
     /// Returns the metrics.
@@ -264,22 +318,53 @@ impl RunningApp {
         &self.registry
     }
 
-    /// Takes over a changed configuration: everything but listeners, which stay as they are until a restart. Requests
-    /// under way are not touched; the next ones are served by the new configuration, also on open connections.
+    /// Takes over a changed configuration: everything but the number of workers. Requests under way are not touched; the
+    /// next ones are served by the new configuration, also on open connections. Connections of a listener that goes are
+    /// drained.
     ///
     /// Returns the changes that take a restart, each with its place.
     ///
     /// # Errors
     ///
-    /// The configuration is wrong, a namer cannot be made, or a stored dtab, an identifier or the sandboxes cannot be
-    /// used. Then everything stays as it is.
+    /// The configuration is wrong, a namer cannot be made, a stored dtab, an identifier or the sandboxes cannot be used, a
+    /// listener cannot be bound, or an access log cannot be opened. Then everything stays as it is.
     pub async fn reload(&mut self, read: Result<Config, Errors>) -> Result<Vec<Warning>, Error> {
-        self.live.reload(read.map_err(Error::from)).await
+        let taken = match read {
+            Ok(new) => self.take_over(new).await,
+            Err(errors) => Err(errors.into()),
+        };
+        let (taken, closing) = match taken {
+            Ok((left, closing)) => (Ok(left), closing),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        self.live.count(&taken);
+        // Their addresses are free when this returns.
+        sockets::closed(closing).await;
+        taken
+    }
+
+    /// Takes over a configuration, or nothing of it. Returns the changes that take a restart, and the signals that sockets
+    /// are closed.
+    async fn take_over(&mut self, new: Config) -> Result<(Vec<Warning>, Vec<ClosingSocket>), Error> {
+        let (config, left) = reload::keep_workers(self.live.config(), new);
+        // Every step that can fail comes first, so that all of it is taken over or nothing.
+        let parts = self.live.rebuild(&config).await?;
+        let opened = match self.sockets.open(&config).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                access_logs::keep(self.live.config(), &mut self.sockets.logs);
+                return Err(error);
+            }
+        };
+        self.live.take_over(config, parts);
+        let closing = self.sockets.take_over(opened, &self.live);
+        self.infos = self.sockets.listeners.infos();
+        Ok((left, closing))
     }
 
     /// Opens every access log anew, so that a file that was moved aside is replaced.
     pub fn reopen_logs(&self) {
-        self.logs.reopen();
+        self.sockets.logs.reopen();
     }
 
     /// Waits until a caller of the admin server asks for a stop: then [`RunningApp::leave`] should be called, and
@@ -312,107 +397,24 @@ impl RunningApp {
     /// The admin server answers until the end, so that the progress of the drain can be seen. Returns whether all
     /// requests of the routers finished in time.
     pub async fn stop(self) -> bool {
-        let announced = self.drain.stages().stage() >= Stage::Leaving;
+        let Self { drain, admin_drain, live, sockets, workers, .. } = self;
+        let AppSockets { proxy, listeners, admin, admin_guard, logs, .. } = sockets;
+        // These hold guards.
+        drop((proxy, admin_guard));
+        // Their drop would force what they drain.
+        let _inner = (listeners.into_drains(), admin.into_drains());
+        let announced = drain.stages().stage() >= Stage::Leaving;
         let last_call = if announced { LAST_CALL } else { Duration::ZERO };
-        let drained = self.drain.drain(last_call, self.live.config().admin.shutdown_grace);
+        let drained = drain.drain(last_call, live.config().admin.shutdown_grace);
         // Saved now, because the process that takes over may start without an API server, and may not wait for the end.
-        let (in_time, saved) = tokio::join!(drained, self.live.save(SAVE_TIMEOUT));
+        let (in_time, saved) = tokio::join!(drained, live.save(SAVE_TIMEOUT));
         if !saved {
             tracing::warn!("not all snapshots were written within {} s", SAVE_TIMEOUT.as_secs());
         }
-        self.workers.ended().await;
+        workers.ended().await;
         // A log without a reader, such as a pipe, must not hold up the end.
-        let _ = tokio::time::timeout(END_TIMEOUT, self.logs.ended()).await;
-        self.admin_drain.drain(Duration::ZERO, END_TIMEOUT).await;
+        let _ = tokio::time::timeout(END_TIMEOUT, logs.ended()).await;
+        admin_drain.drain(Duration::ZERO, END_TIMEOUT).await;
         in_time
     }
-}
-
-/// The name of the admin server in errors.
-const ADMIN: &str = "the admin server";
-
-/// The name of the listener for metrics in errors.
-const METRICS: &str = "the listener for metrics";
-
-/// Binds the listener for metrics and probes, if there is to be one.
-fn bind_metrics(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
-    let bind =
-        |metrics: config::AdminMetrics| bind_socket(METRICS, metrics.address(), &SocketOptions::default());
-    config.admin.metrics.map(bind).transpose()
-}
-
-/// Has the runtime watch a listening socket; `what` names it in errors.
-fn watched(what: &str, socket: TcpListener, address: SocketAddr) -> Result<tokio::net::TcpListener, Error> {
-    let failed = |source| Error::Bind { what: what.to_owned(), address, source };
-    tokio::net::TcpListener::from_std(socket).map_err(failed)
-}
-
-/// Binds every listener; when one cannot be bound, those bound before it are closed again.
-fn bind_listeners(config: &Config) -> Result<(Vec<TcpListener>, Vec<ListenerInfo>), Error> {
-    let mut sockets = Vec::new();
-    let mut listeners = Vec::new();
-    for (router, places) in config.routers.iter().zip(&config.places.routers) {
-        for (at, (server, place)) in router.servers.iter().zip(&places.ports).enumerate() {
-            let key = format!("{}.servers[{at}].port", places.key);
-            let what = format!("{}:{place}: {key}: router {}", config.file, router.label);
-            let (socket, address) =
-                bind_socket(&what, server.address(), &settings::socket(&server.socket_options))?;
-            let unnamed = || format!("{}/{}", address.ip(), address.port());
-            let label = server.label.clone().unwrap_or_else(unnamed);
-            listeners.push(ListenerInfo { router: router.label.clone(), server: label, address });
-            sockets.push(socket);
-        }
-    }
-    Ok((sockets, listeners))
-}
-
-/// Binds one socket; `what` names it in errors.
-fn bind_socket(
-    what: &str,
-    address: SocketAddr,
-    options: &SocketOptions,
-) -> Result<(TcpListener, SocketAddr), Error> {
-    let failed = |source| Error::Bind { what: what.to_owned(), address, source };
-    let socket = proxy::bind(address, options).map_err(failed)?;
-    let bound = socket.local_addr().map_err(failed)?;
-    Ok((socket, bound))
-}
-
-/// Opens the access logs of the routers, in their order; logs to one file share one writer.
-fn open_access_logs(
-    config: &Config,
-    logs: &mut Logs,
-    registry: &Registry,
-) -> Result<Vec<Option<AccessLog>>, Error> {
-    let mut opened = Vec::new();
-    for (router, places) in config.routers.iter().zip(&config.places.routers) {
-        let open = |log: &config::AccessLogConfig| match logs.open(&log.target, registry) {
-            Ok(lines) => Ok(AccessLog { lines, format: log.format }),
-            Err(source) => {
-                let (key, place) = &places.access_log;
-                let what = format!("{}:{place}: {key}: router {}", config.file, router.label);
-                Err(Error::AccessLog { what, source })
-            }
-        };
-        opened.push(router.access_log.as_ref().map(open).transpose()?);
-    }
-    Ok(opened)
-}
-
-/// Returns the configuration of the routers that stays for as long as they run.
-fn router_configs(
-    live: &LiveConfig,
-    access_logs: Vec<Option<AccessLog>>,
-    listeners: &[ListenerInfo],
-) -> Vec<RouterConfig> {
-    let mut listeners = listeners.iter();
-    let routers = live.config().routers.iter().zip(access_logs);
-    let config = routers.map(|(router, access_log)| {
-        let listeners = router.servers.iter().zip(listeners.by_ref()).map(|(server, listener)| {
-            let socket = settings::socket(&server.socket_options);
-            ListenerConfig { label: listener.server.clone(), socket }
-        });
-        RouterConfig { label: router.label.clone(), access_log, listeners: listeners.collect() }
-    });
-    config.collect()
 }

@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | accept | `proxy/downstream/listen.rs:run` | a socket, a permit, the peer's address |
 //! | choose a worker | `proxy/downstream/listen.rs:hand_over` | the worker with the fewest connections receives it |
-//! | begin the connection | `proxy/worker.rs:serve` | a task on that worker |
+//! | begin the connection | `proxy/worker/listener_task.rs:serve` | a task on that worker |
 //! | detect the protocol | `proxy/downstream/detect.rs:serve_connection` | HTTP/1 or HTTP/2, from the first bytes |
 //! | read the head | `proxy/downstream/http1.rs:next_head` | a head, found in one scan |
 //! | | `proxy/downstream/stream.rs:take` | |
@@ -54,8 +54,8 @@
 //! | 6 | `downstream` | From a socket to requests: listening, protocol detection, the server halves of HTTP/1 and HTTP/2, access lines. |
 //! | 7 | `worker` | One thread: its listeners, its caches, its sweep. |
 //!
-//! The proxy knows neither configuration files nor concrete namers: it is given a [`RouterConfig`] for each router,
-//! [`RouterSettings`], which may change at any time, and a [`NamerHandle`].
+//! The proxy knows neither configuration files nor concrete namers: it is given bound sockets, [`RouterSettings`] and a
+//! [`NamerHandle`]. Its routers and listeners may change at any time: [`Proxy`] tells the workers, by messages.
 
 mod bind;
 mod downstream;
@@ -70,8 +70,8 @@ mod worker;
 
 pub use self::bind::{Binding, BindingSettings, Bindings, CacheConfig, RequestDtab};
 pub use self::downstream::{
-    AccessFormat, AccessLog, ListenerConfig, ListenerSettings, RouterConfig, RouterSettings, SocketOptions,
-    bind, pause_after,
+    AcceptSettings, AccessFormat, AccessLog, ListenerHandle, ListenerId, ListenerSettings, RouterId,
+    RouterSettings, SocketOptions, bind, bind_beside, pause_after,
 };
 pub use self::error::{Error, Exposure};
 pub use self::exchange::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
@@ -83,36 +83,34 @@ pub use self::upstream::{
     EndpointRegistry, MirrorSettings, Route, ServiceSettings, SettingsTable,
 };
 pub use self::wire::WireProtocol;
+pub use self::worker::Worker;
 
 pub(crate) use self::limits::{ConnectionLimits, ConnectionPlace, ConnectionTable};
 
-use self::downstream::{Acceptor, OpenAcceptor, WorkerHandle};
-use self::limits::Counts;
-use self::worker::{SharedState, Worker};
+use self::worker::{SharedState, WorkerMessage};
 use crate::drain::Guard;
 use crate::interpret::NamerHandle;
 use crate::telemetry::Registry;
+use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use std::sync::atomic::AtomicUsize;
+use tokio::sync::{mpsc, oneshot};
 
-/// The proxy before it runs, with its listeners bound.
+/// The proxy as control sees it: it tells the workers which listeners they have, and how requests are served.
 pub struct Proxy {
     shared: Arc<SharedState>,
-    sockets: Vec<TcpListener>,
+    workers: Vec<WorkerHandle>,
+    /// How many listeners were opened.
+    opened: u64,
+    guard: Guard,
 }
 
 /// The parts of which a proxy is made.
 #[derive(Debug)]
 pub struct ProxyParts {
-    /// The routers.
-    pub routers: Vec<RouterConfig>,
-    /// The settings of the routers, in their order; live.
-    pub settings: watch::Receiver<Vec<RouterSettings>>,
-    /// The bound sockets of the listeners, in the order of the routers and their listeners.
-    pub sockets: Vec<TcpListener>,
-    /// The sockets of the process to which no request is carried.
+    /// The sockets of the process to which no request is carried; live.
     pub dial_guard: DialGuard,
     /// The zone that the process runs in, if it is known.
     pub zone: Option<Arc<str>>,
@@ -122,26 +120,33 @@ pub struct ProxyParts {
     pub registry: Registry,
 }
 
-/// The part of the proxy that one thread runs: a worker, and the acceptors of some listeners.
-pub struct WorkerTask {
-    worker: Worker,
-    acceptors: Vec<Acceptor>,
+/// The handle by which control reaches one worker.
+struct WorkerHandle {
+    /// How many connections the worker has.
+    connections: Arc<AtomicUsize>,
+    messages: mpsc::UnboundedSender<WorkerMessage>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("workers", &self.workers.len()).finish_non_exhaustive()
+    }
 }
 
 impl Proxy {
-    /// Makes a proxy from its parts.
-    pub fn new(parts: ProxyParts) -> Self {
-        let ProxyParts { routers, settings, sockets, dial_guard, zone, namer_handle, registry } = parts;
-        let counts = sockets.iter().map(|_| Counts::default()).collect();
-        let shared = SharedState {
-            routers,
-            settings,
-            counts,
-            namer_handle,
-            endpoint_registry: Arc::new(EndpointRegistry::new(dial_guard).in_zone(zone)),
-            registry,
+    /// Makes a proxy without listeners, and its workers, each of which has to be run by a thread. The drain of the guard
+    /// ends them.
+    pub fn new(parts: ProxyParts, workers: usize, guard: Guard) -> (Self, Vec<Worker>) {
+        let ProxyParts { dial_guard, zone, namer_handle, registry } = parts;
+        let endpoint_registry = Arc::new(EndpointRegistry::new(dial_guard).in_zone(zone));
+        let shared = Arc::new(SharedState { namer_handle, endpoint_registry, registry });
+        let make = |_| {
+            let (sender, messages) = mpsc::unbounded_channel();
+            let handle = WorkerHandle { connections: Arc::default(), messages: sender };
+            (handle, Worker { shared: Arc::clone(&shared), messages, guard: guard.clone() })
         };
-        Self { shared: Arc::new(shared), sockets }
+        let (handles, made) = (0..workers).map(make).unzip();
+        (Self { shared, workers: handles, opened: 0, guard }, made)
     }
 
     /// Returns the endpoints that the workers use, of all clients.
@@ -149,62 +154,53 @@ impl Proxy {
         Arc::clone(&self.shared.endpoint_registry)
     }
 
-    /// Splits the proxy into one task for each of `workers` threads.
-    pub fn split(self, workers: usize, guard: &Guard) -> Vec<WorkerTask> {
-        let (handles, receivers): (Vec<_>, Vec<_>) = (0..workers)
-            .map(|_| {
-                let (sender, receiver) = mpsc::unbounded_channel();
-                (WorkerHandle { connections: Arc::default(), sender }, receiver)
-            })
-            .unzip();
-        let mut acceptors: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-        for (at, acceptor) in self.shared.acceptors(self.sockets, &handles).enumerate() {
-            acceptors[at % workers].push(acceptor);
-        }
-        handles
-            .iter()
-            .zip(receivers)
-            .zip(acceptors)
-            .map(|((own, incoming), acceptors)| WorkerTask {
-                worker: Worker {
-                    shared: Arc::clone(&self.shared),
-                    incoming,
-                    connections: Arc::clone(&own.connections),
-                    guard: guard.clone(),
-                },
-                acceptors,
-            })
-            .collect()
-    }
-}
-
-/// A [`WorkerTask`] whose runtime watches its listeners.
-pub struct OpenWorkerTask {
-    worker: Worker,
-    acceptors: Vec<OpenAcceptor>,
-}
-
-impl WorkerTask {
-    /// Has the runtime that this is called on watch the listeners. It must support tasks that are not `Send`.
+    /// Opens a listener on a bound socket. It accepts nothing until [`Proxy::serve`] has settings for it; its drop before
+    /// that closes it.
     ///
     /// # Errors
     ///
-    /// The runtime cannot watch a listener.
-    pub fn open(self) -> io::Result<OpenWorkerTask> {
-        let acceptors = self.acceptors.into_iter().map(Acceptor::open).collect::<io::Result<_>>()?;
-        Ok(OpenWorkerTask { worker: self.worker, acceptors })
+    /// The runtime of its worker cannot watch the socket, or the worker has ended.
+    pub async fn open(&mut self, socket: TcpListener) -> io::Result<ListenerHandle> {
+        let connections = self.workers.iter().map(|worker| Arc::clone(&worker.connections));
+        let (handle, acceptor) = ListenerHandle::new(self.opened, socket, connections, &self.guard)?;
+        // Each worker runs some of the acceptors.
+        let worker = &self.workers[(self.opened % self.workers.len() as u64) as usize];
+        self.opened += 1;
+        let (opening, opened) = oneshot::channel();
+        let ended = || io::Error::other("the worker that should accept has ended");
+        worker.messages.send(WorkerMessage::Open(acceptor, opening)).map_err(|_| ended())?;
+        opened.await.unwrap_or_else(|_| Err(ended()))?;
+        Ok(handle)
     }
-}
 
-impl OpenWorkerTask {
-    /// Accepts and serves connections until the drain is over.
-    pub async fn run(self) {
-        let mut accepting = tokio::task::JoinSet::new();
-        for acceptor in self.acceptors {
-            accepting.spawn_local(acceptor.run(self.worker.guard.clone()));
+    /// Serves the requests that begin from now on by these settings, on these listeners. Those that are new begin to accept
+    /// when all workers know of them. One without settings any longer has to be closed by its handle.
+    pub fn serve<'a>(
+        &self,
+        routers: Vec<RouterSettings>,
+        listeners: impl Iterator<Item = &'a mut ListenerHandle>,
+    ) {
+        let mut begun: Vec<Vec<_>> = self.workers.iter().map(|_| Vec::new()).collect();
+        let mut begin = Vec::new();
+        for handle in listeners {
+            for router in &routers {
+                if let Some(listener) = router.listeners.iter().find(|listener| listener.id == handle.id()) {
+                    handle.configure(&self.shared.registry, &router.label, &listener.label, listener.accept);
+                }
+            }
+            if let Some((parts, signal)) = handle.begin() {
+                begun.iter_mut().zip(parts).for_each(|(worker, part)| worker.push(part));
+                begin.push(signal);
+            }
         }
-        // They end with the drain, as the worker does.
-        let accepted = async { while accepting.join_next().await.is_some() {} };
-        tokio::join!(accepted, self.worker.run());
+        let routers: Arc<[_]> = routers.into();
+        for (worker, begun) in self.workers.iter().zip(begun) {
+            // A worker that has ended is noticed by whoever runs it.
+            let _ = worker.messages.send(WorkerMessage::Serve(Arc::clone(&routers), begun));
+        }
+        // An acceptor that has ended is one whose process stops.
+        for signal in begin {
+            let _ = signal.send(());
+        }
     }
 }

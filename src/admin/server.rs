@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// The time in which a client must send a head, also counted between two requests.
@@ -25,8 +26,14 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// Serves the pages of a set until the drain of `guard` begins, and finishes the requests under way.
 ///
 /// That drain is the admin server's own, after that of the routers: while they drain, it still answers. However many idle
-/// connections there are, a further one is served.
-pub async fn serve(listener: TcpListener, pages: PageSet, state: AdminState, mut guard: Guard) {
+/// connections there are, a further one is served. `closed` is dropped when the socket is closed.
+pub async fn serve(
+    listener: TcpListener,
+    pages: PageSet,
+    state: AdminState,
+    mut guard: Guard,
+    closed: oneshot::Sender<()>,
+) {
     let state = Arc::new(state);
     let open = AdminConnections::default();
     let mut connections = JoinSet::new();
@@ -50,7 +57,7 @@ pub async fn serve(listener: TcpListener, pages: PageSet, state: AdminState, mut
             () = guard.reached(Stage::Stopping) => break,
         }
     }
-    drop(listener);
+    drop((listener, closed));
     while connections.join_next().await.is_some() {}
 }
 

@@ -1,7 +1,9 @@
 //! Builds the controller of sandboxes from the configuration of the routers, and runs it with an admin server.
 
+use super::admin_servers::ADMIN;
 use super::naming::RouterNaming;
-use super::{ADMIN, ANSWER_IDLE, END_TIMEOUT, Error, bind_socket};
+use super::sockets::{bind_socket, watch_socket};
+use super::{ANSWER_IDLE, END_TIMEOUT, Error};
 use crate::admin::{self, AdminState, PageSet, Readiness, RouterView};
 use crate::config::{Config, Router};
 use crate::controller::{self, ControllerParts, LeaseConfig};
@@ -17,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 /// A controller that is built and not running yet; its admin server answers.
 #[derive(Debug)]
@@ -67,12 +69,9 @@ impl Controller {
         let (namer_registry, namer_handle) = NamerRegistry::new(ANSWER_IDLE);
         control.spawn(namer_registry.run());
 
-        let (socket, address) = bind_socket(ADMIN, config.admin.address(), &SocketOptions::default())?;
-        let listener = tokio::net::TcpListener::from_std(socket).map_err(|source| Error::Bind {
-            what: ADMIN.to_owned(),
-            address,
-            source,
-        })?;
+        let options = SocketOptions::default();
+        let (socket, address) = bind_socket(ADMIN, config.admin.address(), &options, &[])?;
+        let listener = watch_socket(ADMIN, (socket, address))?;
         let (drain, _) = drain::channel();
         let (admin_drain, admin_guard) = drain::channel();
         let (readiness, stop_asked) = (Readiness::new(drain.stages()), Arc::<Notify>::default());
@@ -97,7 +96,8 @@ impl Controller {
             namer_handle: namer_handle.clone(),
             endpoint_registry: Arc::new(EndpointRegistry::new(DialGuard::new([address]))),
         };
-        control.spawn(admin::serve(listener, PageSet::All, state, admin_guard));
+        let (closing, _) = oneshot::channel();
+        control.spawn(admin::serve(listener, PageSet::All, state, admin_guard, closing));
         readiness.serving();
 
         let access = sandboxes.client.access.clone();

@@ -1,15 +1,15 @@
 //! The parts of the app that a reload may change while it runs.
 
 use super::naming::RouterNaming;
-use super::settings::SharedParts;
-use super::{Error, reload, settings};
+use super::settings::{RouterParts, SharedParts};
+use super::{Error, settings};
 use crate::config::{Config, Router, Server, Warning};
 use crate::context::Trust;
 use crate::context::token::{KeyFiles, OpenKeys};
 use crate::identify::{self, Ingresses};
 use crate::interpret::Namers;
 use crate::kubernetes::ApiClients;
-use crate::proxy::RouterSettings;
+use crate::proxy::{RouterId, RouterSettings};
 use crate::sandbox::Sandboxes;
 use crate::store::{DtabStore, DtabStores};
 use crate::telemetry::{Gauge, Registry, SharedCounter};
@@ -29,10 +29,28 @@ pub(super) struct LiveConfig {
     keys: OpenKeys,
     sandboxes: Sandboxes,
     /// In the order of the routers.
-    bases: Vec<RouterNaming>,
-    settings: watch::Sender<Vec<RouterSettings>>,
+    bases: Vec<RouterBase>,
+    /// How many routers there have been.
+    routers: u64,
     channels: AdminChannels,
     reloads: ReloadMetrics,
+}
+
+/// The identity of a router, and its naming.
+#[derive(Debug)]
+struct RouterBase {
+    id: RouterId,
+    naming: RouterNaming,
+}
+
+/// The parts of a configuration that were made from it and are not in use yet.
+#[derive(Debug)]
+pub(super) struct RebuiltParts {
+    namers: namer::NamerSet,
+    stores: Vec<Option<DtabStore>>,
+    ingresses: Ingresses,
+    keys: OpenKeys,
+    sandboxes: Sandboxes,
 }
 
 /// The sending ends of the values that the admin server shows.
@@ -66,18 +84,17 @@ impl LiveConfig {
         let namers = namer::build(&config.namers, config.interpreters(), &clients, registry, control)?;
         let stores = DtabStores::new(&clients, registry, control);
         let opened = open_stores(&stores, &config.routers).await?;
-        let bases: Vec<_> = config
-            .routers
-            .iter()
-            .zip(&opened)
-            .map(|(router, store)| router_naming(router, store.as_ref(), &namers, control))
+        let bases: Vec<_> = (0..)
+            .zip(config.routers.iter().zip(&opened))
+            .map(|(id, (router, store))| RouterBase {
+                id: RouterId(id),
+                naming: router_naming(router, store.as_ref(), &namers, control),
+            })
             .collect();
         let ingresses = Ingresses::new(&clients, registry, control).rebuild(identifiers(&config)).await?;
         let keys = OpenKeys::new(registry, control).reopen(key_files(&config)).await?;
         let sandboxes = Sandboxes::new(&clients, registry, control);
         let sandboxes = sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?;
-        let workers = super::workers(&config);
-        let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes, workers };
         let channels = AdminChannels {
             access: watch::Sender::new(config.admin.access()),
             config: watch::Sender::new(config.to_json()),
@@ -85,7 +102,7 @@ impl LiveConfig {
             namers: watch::Sender::new(namers.namers().clone()),
         };
         Ok(Self {
-            settings: watch::Sender::new(settings::routers(&config, &bases, &parts)),
+            routers: bases.len() as u64,
             reloads: ReloadMetrics::new(registry),
             config,
             clients,
@@ -104,9 +121,16 @@ impl LiveConfig {
         &self.config
     }
 
-    /// Returns the settings of the routers, now and whenever they change.
-    pub(super) fn settings(&self) -> watch::Receiver<Vec<RouterSettings>> {
-        self.settings.subscribe()
+    /// Returns the settings of the routers, in their order, from their parts.
+    pub(super) fn settings(&self, parts: Vec<RouterParts>) -> Vec<RouterSettings> {
+        let Self { config, ingresses, keys, sandboxes, .. } = self;
+        let shared = SharedParts { ingresses, keys, sandboxes, workers: super::workers(config) };
+        let routers = config.routers.iter().zip(&self.bases).zip(parts);
+        routers
+            .map(|((router, base), own)| {
+                settings::router((config, router), (base.id, base.naming.naming()), own, &shared)
+            })
+            .collect()
     }
 
     /// Returns the clients that watch API servers.
@@ -137,56 +161,68 @@ impl LiveConfig {
         self.clients.save(limit).await
     }
 
-    /// Takes over a configuration that was read, or counts the failure to read it.
-    ///
-    /// Returns the changes that take a restart.
+    /// Counts a reload, by its result.
+    pub(super) fn count(&self, taken: &Result<Vec<Warning>, Error>) {
+        self.reloads.count(taken);
+    }
+
+    /// Makes the parts of a changed configuration; nothing changes yet.
     ///
     /// # Errors
     ///
-    /// It is wrong, a namer cannot be made, a store has no good dtab, an identifier does not lead to an API server, the file
-    /// of sandboxes is wrong, or a file holds no usable key.
-    /// Nothing has changed then.
-    pub(super) async fn reload(&mut self, read: Result<Config, Error>) -> Result<Vec<Warning>, Error> {
-        let taken = match read {
-            Ok(new) => self.take_over(&new).await,
-            Err(error) => Err(error),
-        };
-        self.reloads.count(&taken);
-        taken
+    /// A namer cannot be made, a store has no good dtab, an identifier does not lead to an API server, the file of
+    /// sandboxes is wrong, or a file holds no usable key.
+    pub(super) async fn rebuild(&self, config: &Config) -> Result<RebuiltParts, Error> {
+        Ok(RebuiltParts {
+            namers: self.namers.rebuild(&config.namers, config.interpreters())?,
+            stores: open_stores(&self.stores, &config.routers).await?,
+            ingresses: self.ingresses.rebuild(identifiers(config)).await?,
+            keys: self.keys.reopen(key_files(config)).await?,
+            sandboxes: self.sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?,
+        })
     }
 
-    /// Takes over a configuration, or nothing of it.
-    async fn take_over(&mut self, new: &Config) -> Result<Vec<Warning>, Error> {
-        let (config, left) = reload::merge(&self.config, new);
-        // Every step that can fail comes first, so that all of it is taken over or nothing.
-        let namers = self.namers.rebuild(&config.namers, config.interpreters())?;
-        let opened = open_stores(&self.stores, &config.routers).await?;
-        let ingresses = self.ingresses.rebuild(identifiers(&config)).await?;
-        let keys = self.keys.reopen(key_files(&config)).await?;
-        let sandboxes = self.sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?;
-        let routers = self.config.routers.iter().zip(&config.routers).zip(&opened);
+    /// Takes over a changed configuration, with the parts that were made from it.
+    pub(super) fn take_over(&mut self, config: Config, parts: RebuiltParts) {
+        let RebuiltParts { namers, stores, ingresses, keys, sandboxes } = parts;
         let same_sandboxes = self.config.sandboxes == config.sandboxes;
-        for (base, ((before, router), store)) in self.bases.iter_mut().zip(routers) {
-            if same_sandboxes && differs_in_naming_alone(before, router) {
-                let namers = namers.namers_behind(&router.interpreter.transformers);
-                base.change(router, store.as_ref().map(DtabStore::stored), &namers);
-            } else {
-                // The workers take it over together with the settings.
-                *base = router_naming(router, store.as_ref(), &namers, &Handle::current());
-            }
+        let mut before: Vec<_> = self.config.routers.iter().zip(self.bases.drain(..)).collect();
+        let mut bases = Vec::new();
+        for (router, store) in config.routers.iter().zip(&stores) {
+            let is_it = |(known, _): &(&Router, _)| is_same_router(known, router);
+            let known = before.iter().position(is_it).map(|at| before.swap_remove(at));
+            bases.push(match known {
+                Some((before, base)) if same_sandboxes && differs_in_naming_alone(before, router) => {
+                    let namers = namers.namers_behind(&router.interpreter.transformers);
+                    base.naming.change(router, store.as_ref().map(DtabStore::stored), &namers);
+                    base
+                }
+                known => {
+                    let id = known.map(|(_, base)| base.id).unwrap_or_else(|| {
+                        self.routers += 1;
+                        RouterId(self.routers - 1)
+                    });
+                    // The workers take it over together with the settings.
+                    let naming = router_naming(router, store.as_ref(), &namers, &Handle::current());
+                    RouterBase { id, naming }
+                }
+            });
         }
+        self.bases = bases;
         self.clients.limit_attempts(config.kubernetes.watch_attempts);
-        let workers = super::workers(&config);
-        let parts = SharedParts { ingresses: &ingresses, keys: &keys, sandboxes: &sandboxes, workers };
-        self.settings.send_replace(settings::routers(&config, &self.bases, &parts));
         self.channels.access.send_replace(config.admin.access());
         self.channels.config.send_replace(config.to_json());
-        self.channels.routers.send_replace(router_views(&config, &self.bases, &sandboxes, opened));
+        self.channels.routers.send_replace(router_views(&config, &self.bases, &sandboxes, stores));
         self.channels.namers.send_replace(namers.namers().clone());
         (self.config, self.namers, self.ingresses, self.keys) = (config, namers, ingresses, keys);
         self.sandboxes = sandboxes;
-        Ok(left)
     }
+}
+
+/// Returns whether a router is the one that was there before: it has the same label, and its endpoints speak the same
+/// protocol.
+fn is_same_router(before: &Router, now: &Router) -> bool {
+    before.label == now.label && before.protocol == now.protocol
 }
 
 /// Makes the naming of a router.
@@ -232,7 +268,7 @@ async fn open_stores(stores: &DtabStores, routers: &[Router]) -> Result<Vec<Opti
 /// Returns the routers as the admin server shows them. The values hold their stores open, too.
 fn router_views(
     config: &Config,
-    bases: &[RouterNaming],
+    bases: &[RouterBase],
     sandboxes: &Sandboxes,
     stores: Vec<Option<DtabStore>>,
 ) -> Vec<admin::RouterView> {
@@ -240,7 +276,7 @@ fn router_views(
         config.routers.iter().zip(bases).zip(stores).map(|((router, base), store)| admin::RouterView {
             label: router.label.clone(),
             prefix: router.dst_prefix.clone(),
-            naming: base.naming(),
+            naming: base.naming.naming(),
             max_override_lookups: router.max_override_lookups,
             sandboxes: sandboxes.table(),
             store,

@@ -1,13 +1,13 @@
 //! Turns the configuration into the proxy's settings.
 
-use super::naming::RouterNaming;
 use crate::context::token::OpenKeys;
 use crate::identify::Ingresses;
 use crate::interpret::Naming;
 use crate::name::Path;
 use crate::proxy::{
-    AccrualSettings, BindingSettings, CacheConfig, ClientSettings, Egress, Http2Settings, Limits,
-    ListenerSettings, RouterSettings, ServiceSettings, SettingsTable, SocketOptions, WireProtocol,
+    AcceptSettings, AccessLog, AccrualSettings, BindingSettings, CacheConfig, ClientSettings, Egress,
+    Http2Settings, Limits, ListenerId, ListenerSettings, RouterId, RouterSettings, ServiceSettings,
+    SettingsTable, SocketOptions, WireProtocol,
 };
 use crate::sandbox::Sandboxes;
 use crate::{config, context, message};
@@ -24,24 +24,27 @@ pub(super) struct SharedParts<'a> {
     pub(super) workers: usize,
 }
 
-/// Returns the settings of the routers that a reload may change while they run, in their order.
-pub(super) fn routers(
-    config: &config::Config,
-    namings: &[RouterNaming],
-    parts: &SharedParts<'_>,
-) -> Vec<RouterSettings> {
-    let routers = config.routers.iter().zip(namings);
-    routers.map(|(one, naming)| router((config, one), naming.naming(), parts)).collect()
+/// The parts of a router that are open: what its settings have beside its configuration.
+pub(super) struct RouterParts {
+    pub(super) access_log: Option<AccessLog>,
+    /// Its listeners, in their order: the identity of each, and its label in metrics.
+    pub(super) listeners: Vec<(ListenerId, String)>,
 }
 
-fn router(
+/// Returns the settings of a router.
+pub(super) fn router(
     (config, router): (&config::Config, &config::Router),
-    naming: watch::Receiver<Naming>,
+    (id, naming): (RouterId, watch::Receiver<Naming>),
+    own: RouterParts,
     parts: &SharedParts<'_>,
 ) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     let listener_parts = (&config.sandboxes.tenancy, parts.keys);
+    let servers = router.servers.iter().zip(own.listeners);
     RouterSettings {
+        id,
+        label: router.label.clone(),
+        access_log: own.access_log,
         sandboxes: parts.sandboxes.table(),
         unknown_key: config.sandboxes.objects.unknown_key,
         naming,
@@ -58,7 +61,7 @@ fn router(
             traffic: Arc::new(RouterTraffic { router: router.clone() }),
             max_override_lookups: router.max_override_lookups,
         },
-        listeners: router.servers.iter().map(|server| listener(router, server, listener_parts)).collect(),
+        listeners: servers.map(|(server, own)| listener((router, server), own, listener_parts)).collect(),
     }
 }
 
@@ -123,8 +126,8 @@ fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) ->
 }
 
 fn listener(
-    router: &config::Router,
-    server: &config::Server,
+    (router, server): (&config::Router, &config::Server),
+    (id, label): (ListenerId, String),
     (tenancy, keys): (&context::Tenancy, &OpenKeys),
 ) -> ListenerSettings {
     let policy = context::Config {
@@ -141,12 +144,17 @@ fn listener(
         timestamp_header: server.timestamp_header.clone(),
     };
     ListenerSettings {
+        id,
+        label,
         policy,
         limits: limits(router, server),
         http2: Http2Settings { max_streams: server.max_streams, ..http2(&server.http2) },
         max_concurrent_requests: server.max_concurrent_requests,
-        max_connections: server.max_connections,
-        max_connections_per_peer: server.max_connections_per_peer,
+        accept: AcceptSettings {
+            socket: socket(&server.socket_options),
+            max_connections: server.max_connections,
+            max_connections_per_peer: server.max_connections_per_peer,
+        },
     }
 }
 
@@ -178,7 +186,7 @@ fn http2(configured: &config::Http2Config) -> Http2Settings {
     }
 }
 
-/// Returns the options of a listening socket, which cannot change while it is open.
+/// Returns the options of a listening socket.
 pub(super) fn socket(options: &config::SocketConfig) -> SocketOptions {
     let default = SocketOptions::default();
     SocketOptions {

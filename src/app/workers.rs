@@ -1,8 +1,7 @@
 //! Starts the threads that serve, and waits for their end.
 
 use super::{END_TIMEOUT, Threads};
-use crate::drain::Guard;
-use crate::proxy::{Proxy, WorkerTask};
+use crate::proxy::Worker;
 use std::io;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{oneshot, watch};
@@ -25,17 +24,13 @@ impl Drop for EndNotice {
 }
 
 impl Workers {
-    /// Starts the workers of a proxy, and waits until they accept connections on every listener.
+    /// Starts workers, and waits until they run.
     ///
     /// # Errors
     ///
-    /// A thread or its runtime cannot be started, or it cannot watch a listener. The drain of `guard` ends the others.
-    pub(super) async fn start(proxy: Proxy, guard: &Guard, threads: Threads) -> io::Result<Self> {
+    /// A thread or its runtime cannot be started. The drain of the workers ends the others.
+    pub(super) async fn start(tasks: Vec<Worker>, threads: Threads) -> io::Result<Self> {
         let (ends, ended) = watch::channel(0);
-        let tasks = match threads {
-            Threads::Here => proxy.split(1, guard),
-            Threads::Workers(count) => proxy.split(count.max(1), guard),
-        };
         let workers = Self { count: tasks.len(), ended };
         let mut starting = Vec::new();
         for (at, task) in tasks.into_iter().enumerate() {
@@ -51,7 +46,7 @@ impl Workers {
             starting.push(start);
         }
         for start in starting {
-            start.await.unwrap_or_else(|_| Err(io::Error::other("it ended while it was started")))?;
+            start.await.map_err(|_| io::Error::other("it ended while it was started"))?;
         }
         Ok(workers)
     }
@@ -72,16 +67,11 @@ impl Workers {
     }
 }
 
-/// Serves until the drain is over. Sends first whether it can.
-async fn run(task: WorkerTask, started: oneshot::Sender<io::Result<()>>) {
-    match task.open() {
-        Ok(open) => {
-            // Without a receiver, the start has failed elsewhere, and the drain follows.
-            let _ = started.send(Ok(()));
-            open.run().await;
-        }
-        Err(error) => drop(started.send(Err(error))),
-    }
+/// Serves until the drain is over. Sends first that it runs.
+async fn run(task: Worker, started: oneshot::Sender<()>) {
+    // Without a receiver, the start has failed elsewhere, and the drain follows.
+    let _ = started.send(());
+    task.run().await;
 }
 
 /// The stack of a worker's thread: twice the size that the deepest delegation takes in a debug build. Only the part in

@@ -7,6 +7,7 @@ use crate::files::Watch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -143,24 +144,48 @@ async fn reload(file: &str, running: &mut RunningApp) {
     if let Ok(config) = &read {
         log_notes(config);
     }
+    let before = addresses(running);
     match running.reload(read).await {
         Ok(left) => {
             left.iter().for_each(|left| tracing::warn!("{left}"));
+            let new = addresses(running).into_iter().filter(|address| !before.contains(address));
+            new.for_each(|address| address.log());
             tracing::info!("the configuration was read again and is in use");
         }
         Err(error) => tracing::warn!("the last good configuration stays in use: {error}"),
     }
 }
 
+/// An address on which the process listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ServedAddress {
+    /// A router does, which has this label.
+    Router(String, SocketAddr),
+    Admin(SocketAddr),
+    Metrics(SocketAddr),
+}
+
+impl ServedAddress {
+    fn log(&self) {
+        match self {
+            Self::Router(router, address) => tracing::info!(router, %address, "serving"),
+            Self::Admin(address) => tracing::info!(%address, "admin"),
+            Self::Metrics(address) => tracing::info!(%address, "metrics"),
+        }
+    }
+}
+
+/// Returns the addresses of all listeners, those of routers in the order of the configuration.
+fn addresses(running: &RunningApp) -> Vec<ServedAddress> {
+    let listeners = running.listeners().iter();
+    let routers = listeners.map(|listener| ServedAddress::Router(listener.router.clone(), listener.address));
+    let admin = [ServedAddress::Admin(running.admin())];
+    routers.chain(admin).chain(running.metrics_address().map(ServedAddress::Metrics)).collect()
+}
+
 /// Logs the addresses of all listeners.
 pub(super) fn log_addresses(running: &RunningApp) {
-    for listener in running.listeners() {
-        tracing::info!(router = listener.router, address = %listener.address, "serving");
-    }
-    tracing::info!(address = %running.admin(), "admin");
-    if let Some(address) = running.metrics_address() {
-        tracing::info!(%address, "metrics");
-    }
+    addresses(running).iter().for_each(ServedAddress::log);
 }
 
 /// The way in which the process stops.

@@ -31,7 +31,6 @@ use crate::interpret::{
 };
 use crate::name::{NameTree, Path, PathBuf};
 use crate::sandbox::{Overlay, WorkerSandboxes};
-use crate::telemetry::Gauge;
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
@@ -93,7 +92,6 @@ pub struct Bindings {
     pending: PendingNames,
     namer_handle: NamerHandle,
     endpoint_registry: Arc<EndpointRegistry>,
-    losing_names: Gauge,
     metrics: TrafficMetrics,
     /// The service of all names that lead nowhere.
     nowhere: Rc<LogicalService>,
@@ -117,7 +115,6 @@ impl Bindings {
             pending: PendingNames::default(),
             namer_handle,
             endpoint_registry: Arc::default(),
-            losing_names: Gauge::default(),
             metrics: TrafficMetrics::default(),
             nowhere: Rc::default(),
             sandboxes: Rc::default(),
@@ -132,7 +129,7 @@ impl Bindings {
         next.state.borrow_mut().clients.extend_idle(self.state.borrow().clients.iter());
         next.configure(settings);
         let next = next.sharing(Arc::clone(&self.endpoint_registry)).with_sandboxes(&self.sandboxes);
-        next.counting(self.losing_names.clone(), self.metrics.clone())
+        next.counting(self.metrics.clone())
     }
 
     /// Returns whether these are the bindings under a naming.
@@ -158,11 +155,10 @@ impl Bindings {
         self.timeout.get()
     }
 
-    /// Counts the cached names of which the base dtab loses a share, in `losing_names`; and requests by their service and
-    /// client, in `metrics`.
+    /// Counts requests by their service and client, and the cached names of which the base dtab loses a share.
     #[must_use]
-    pub fn counting(self, losing_names: Gauge, metrics: TrafficMetrics) -> Self {
-        Self { losing_names, metrics, ..self }
+    pub fn counting(self, metrics: TrafficMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Replaces the settings. Cache entries beyond the new bounds are dropped; clients keep their connections.
@@ -336,7 +332,7 @@ impl Bindings {
             fallback: fallback.and_then(|position| fallback_text(&delegation, base, position, dtab)),
             dtab: Rc::clone(dtab),
             lost: lost_text(&delegation, &lost),
-            _losing: is_losing.then(|| LosingName::new(&self.losing_names)),
+            _losing: is_losing.then(|| LosingName::new(self.metrics.losing_names())),
             answers,
             evaluated: state.last_sweep,
             released: state.clients.released(),

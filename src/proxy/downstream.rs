@@ -3,6 +3,7 @@
 
 mod access;
 mod detect;
+mod handle;
 mod http1;
 mod http2;
 mod listen;
@@ -16,7 +17,11 @@ mod tunnel;
 pub(super) use self::access::AccessLogger;
 pub use self::access::{AccessFormat, AccessLog};
 pub(super) use self::detect::serve_connection;
-pub(super) use self::listen::{AcceptedConnection, Acceptor, OpenAcceptor, WorkerHandle};
-pub use self::listen::{bind, pause_after};
-pub(super) use self::listener::Listener;
-pub use self::settings::{ListenerConfig, ListenerSettings, RouterConfig, RouterSettings, SocketOptions};
+pub use self::handle::ListenerHandle;
+pub(super) use self::handle::ListenerPart;
+pub(super) use self::listen::{AcceptedConnection, Acceptor, ConnectionCount};
+pub use self::listen::{bind, bind_beside, pause_after};
+pub(super) use self::listener::{Listener, OpenConnection};
+pub use self::settings::{
+    AcceptSettings, ListenerId, ListenerSettings, RouterId, RouterSettings, SocketOptions,
+};

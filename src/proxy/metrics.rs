@@ -7,7 +7,8 @@ pub(crate) use self::traffic::{AttemptEnd, ClientCounters, ServiceCounters};
 
 use crate::context::{RemovalKind, Removals};
 use crate::fault::Blame;
-use crate::telemetry::{Counter, Durations, Gauge, Registry, SharedCounter};
+use crate::telemetry::{Counter, Durations, Gauge, Registry, SeriesScope, SharedCounter};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The end of a request for its listener. Each request has exactly one, so that their counts add up to `requests`.
@@ -45,8 +46,8 @@ impl RequestOutcome {
     }
 }
 
-/// The metric cells of one listener on one worker.
-#[derive(Clone, Debug, Default)]
+/// The metric cells of one listener on one worker. They go with the last request that counts in them.
+#[derive(Debug, Default)]
 pub(crate) struct Counters {
     connections: Counter,
     open_connections: Gauge,
@@ -72,6 +73,17 @@ pub(crate) struct Counters {
     pub(crate) reset_floods: Counter,
     pub(crate) frame_floods: Counter,
     pub(crate) refused_streams: Counter,
+    _series: Option<SeriesScope>,
+}
+
+/// The metric cells of a listener's acceptor. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct AcceptCounters {
+    /// Connections that were refused.
+    pub(crate) refused: SharedCounter,
+    /// Connections that made room for others.
+    pub(crate) evicted: SharedCounter,
+    _series: Arc<SeriesScope>,
 }
 
 /// The counters of requests that select sandboxes.
@@ -82,10 +94,6 @@ pub(crate) struct SandboxCounters {
     pub(crate) conflicts: Counter,
     pub(crate) fallbacks: Counter,
 }
-
-/// An open connection. Its drop takes it off the gauge.
-#[derive(Debug)]
-pub(crate) struct OpenConnection(Gauge);
 
 /// The help text of each series.
 const MEANINGS: [(&str, &str); 17] = [
@@ -178,22 +186,16 @@ impl<'a> ListenerLabels<'a> {
     }
 }
 
-/// Makes one worker's cell of the names that lose a share by a router's own dtab.
-pub(crate) fn losing_names(registry: &Registry, router: &str) -> Gauge {
-    const MEANING: &str = "Names in use of which a weighted branch of the router's own dtab leads nowhere, so that others take \
-                           its share; each worker counts its own";
-    registry.describe("losing_names", MEANING);
-    registry.gauge("losing_names", &[("router", router)])
-}
-
-/// Makes the cell of a listener's refused connections. The acceptor counts them, not a worker.
-pub(crate) fn refused_connections(registry: &Registry, labels: ListenerLabels<'_>) -> SharedCounter {
-    registry.shared_counter("refused_connections", &labels.pairs())
-}
-
-/// Makes the cell of a listener's connections that made room for others. The acceptor counts them, not a worker.
-pub(crate) fn evicted_connections(registry: &Registry, labels: ListenerLabels<'_>) -> SharedCounter {
-    registry.shared_counter("evicted_connections", &labels.pairs())
+impl AcceptCounters {
+    /// Makes the cells of one listener's acceptor.
+    pub(crate) fn new(registry: &Registry, labels: ListenerLabels<'_>) -> Self {
+        let series = SeriesScope::new(registry);
+        Self {
+            refused: series.shared_counter("refused_connections", &labels.pairs()),
+            evicted: series.shared_counter("evicted_connections", &labels.pairs()),
+            _series: Arc::new(series),
+        }
+    }
 }
 
 impl Counters {
@@ -202,15 +204,16 @@ impl Counters {
         for (name, meaning) in MEANINGS.into_iter().chain(SANDBOXES).chain(UNFINISHED) {
             registry.describe(name, meaning);
         }
+        let series = SeriesScope::new(registry);
         let labels = labels.pairs();
-        let counter = |name| registry.counter(name, &labels);
+        let counter = |name| series.counter(name, &labels);
         let removed = |kind: RemovalKind| {
-            registry.counter("removed_from_requests", &[labels[0], labels[1], ("kind", kind.name())])
+            series.counter("removed_from_requests", &[labels[0], labels[1], ("kind", kind.name())])
         };
-        let class = |class| registry.counter("responses", &[labels[0], labels[1], ("class", class)]);
+        let class = |class| series.counter("responses", &[labels[0], labels[1], ("class", class)]);
         Self {
             connections: counter("connections"),
-            open_connections: registry.gauge("open_connections", &labels),
+            open_connections: series.gauge("open_connections", &labels),
             requests: counter("requests"),
             success: counter("success"),
             failed_responses: counter("failed_responses"),
@@ -220,7 +223,7 @@ impl Counters {
             abandoned: counter("abandoned"),
             stalled: counter("stalled"),
             responses: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
-            durations: registry.durations("request_duration", &labels),
+            durations: series.durations("request_duration", &labels),
             dropped_overrides: counter("dropped_overrides"),
             removed: RemovalKind::ALL.map(removed),
             unbound_overrides: counter("unbound_overrides"),
@@ -236,14 +239,24 @@ impl Counters {
             reset_floods: counter("reset_floods"),
             frame_floods: counter("frame_floods"),
             refused_streams: counter("refused_streams"),
+            _series: Some(series),
         }
     }
 
-    /// Counts a connection, which is open until the returned value is dropped.
-    pub(crate) fn connected(&self) -> OpenConnection {
+    /// Counts a connection that was accepted, and is open now.
+    pub(crate) fn connected(&self) {
         self.connections.increment();
         self.open_connections.add(1);
-        OpenConnection(self.open_connections.clone())
+    }
+
+    /// Counts the end of a connection.
+    pub(crate) fn disconnected(&self) {
+        self.open_connections.add(-1);
+    }
+
+    /// Counts the connections that are open here in other counters from now on.
+    pub(crate) fn move_connections(&self, to: &Self) {
+        self.open_connections.move_to(&to.open_connections);
     }
 
     /// Counts what was removed from a request.
@@ -293,11 +306,5 @@ impl Counters {
         if let Some(counter) = class.and_then(|class| self.responses.get(class)) {
             counter.increment();
         }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.add(-1);
     }
 }

@@ -244,11 +244,13 @@ async fn a_changed_file_is_taken_over_and_a_wrong_one_is_not() {
     serving.until(":1:8: expected '=>'").await;
     client.get("a", "").await.assert_status(205);
 
-    configure(&status(206), ", maxCallDepth: 5, label: other");
+    configure(&status(206), ", maxCallDepth: 5}, {port: 0, label: other}]\nworkers: 3 # [{");
     let lines = serving.until("was read again and is in use").await;
-    let left = ":6:13: routers[0].servers[0].label: the label in metrics stays until a restart";
+    let left = ":7:10: workers: the number of workers stays until a restart";
     assert!(lines.iter().any(|line| line.contains(left)), "{lines:?}");
     until("the new dtab serves", async || client.get("a", "").await.status() == 206).await;
+    let mut added = Wire::connect(address(&lines, " serving ")).await;
+    added.get("a", "").await.assert_status(206);
     configure("/svc = /b", "");
     let lines = serving.until("expected '=>'").await;
     assert!(lines.iter().any(|line| line.contains("the last good configuration stays in use")), "{lines:?}");

@@ -39,6 +39,7 @@ mod kubernetes_faults;
 mod kubernetes_live;
 mod limits;
 mod linkerd1;
+mod listeners_live;
 mod loopback;
 mod matrix;
 mod mirroring;

@@ -20,7 +20,7 @@ use crate::proxy::error::Error;
 use crate::proxy::exchange::{Observer, Record};
 use crate::proxy::metrics::ListenerLabels;
 use crate::proxy::wire::sink::{BodyPart, Sink, Trailers};
-use crate::telemetry::{Counter, LogHandle, Registry};
+use crate::telemetry::{Counter, LogHandle, Registry, SeriesScope};
 use std::io;
 use std::rc::Rc;
 
@@ -61,6 +61,7 @@ pub(crate) struct AccessLogger {
     router: Box<str>,
     server: Box<str>,
     dropped: Counter,
+    _series: SeriesScope,
 }
 
 /// Returns the status that a line shows for this record.
@@ -95,8 +96,17 @@ impl AccessLogger {
     pub(crate) fn new(log: AccessLog, registry: &Registry, labels: ListenerLabels<'_>) -> Rc<Self> {
         let (metric, meaning) = DROPPED;
         registry.describe(metric, meaning);
-        let dropped = registry.counter(metric, &labels.pairs());
-        Rc::new(Self { log, router: labels.router.into(), server: labels.server.into(), dropped })
+        let series = SeriesScope::new(registry);
+        let dropped = series.counter(metric, &labels.pairs());
+        let (router, server) = (labels.router.into(), labels.server.into());
+        Rc::new(Self { log, router, server, dropped, _series: series })
+    }
+
+    /// Returns whether it writes lines of this format and with these labels to this log.
+    pub(crate) fn is_for(&self, log: &AccessLog, labels: ListenerLabels<'_>) -> bool {
+        self.log.format == log.format
+            && self.log.lines.is_same_writer(&log.lines)
+            && (&*self.router, &*self.server) == (labels.router, labels.server)
     }
 
     /// Begins the line of a request over HTTP/1, from its head as it was received.

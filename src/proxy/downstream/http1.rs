@@ -94,7 +94,7 @@ impl Http1Session {
 
     /// Serves the request that has begun, under the present settings. The time for the first one runs already.
     async fn take_request(&mut self, is_first: bool) -> Continuation {
-        let service = self.context.listener.service();
+        let (service, access) = (self.context.listener.service(), self.context.listener.access());
         let head = self.next_head(&service, is_first).await;
         let Self { context: ConnectionContext { listener, peer, timer, place, requests, .. }, connection } =
             self;
@@ -104,7 +104,7 @@ impl Http1Session {
             service: &service,
             connection,
             peer,
-            access: listener.access(),
+            access: access.as_ref(),
             requests,
             is_last,
             shutdown: listener.shutdown(),

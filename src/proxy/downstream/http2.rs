@@ -192,7 +192,7 @@ impl Http2Session {
         }
         listener.streams().spawn(Stream {
             service,
-            access: listener.access().cloned(),
+            access: listener.access(),
             peer: Rc::clone(&self.peer),
             request,
             respond,

@@ -1,11 +1,11 @@
 //! Listening sockets: all are bound before any accepts, and accepted connections are spread evenly over the workers.
 
-use super::settings::{RouterSettings, SocketOptions};
+use super::settings::{AcceptSettings, SocketOptions};
 use crate::context::Peer;
 use crate::drain::{Guard, Stage};
 use crate::machine::{SocketUse, leaves_reserve};
 use crate::proxy::limits::{ConnectionLimits, ConnectionPlace, ConnectionTable};
-use crate::telemetry::SharedCounter;
+use crate::proxy::metrics::AcceptCounters;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Binds a listening socket.
 ///
@@ -33,39 +33,99 @@ pub fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net
     Ok(socket.into())
 }
 
+/// Binds a listening socket in place of others of this process, which are going to be closed: `leaving`. One of those may
+/// have its port, at the same address or at one that includes it.
+///
+/// # Errors
+///
+/// Those of [`bind`].
+pub fn bind_beside(
+    address: SocketAddr,
+    options: &SocketOptions,
+    leaving: &[&std::net::TcpListener],
+) -> io::Result<std::net::TcpListener> {
+    let has_port = |socket: &&&std::net::TcpListener| {
+        socket.local_addr().is_ok_and(|bound| bound.port() == address.port())
+    };
+    let beside: Vec<_> = leaving.iter().filter(has_port).map(|socket| SockRef::from(*socket)).collect();
+    match bind(address, options) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !beside.is_empty() => {}
+        bound => return bound,
+    }
+    // The sockets of one user may share a port while all of them say so.
+    let share = |socket: &SockRef<'_>| -> io::Result<bool> {
+        let shared = socket.reuse_port()?;
+        socket.set_reuse_port(true)?;
+        Ok(shared)
+    };
+    let shared: Vec<_> = beside.iter().map(share).collect();
+    let bound = bind(address, &SocketOptions { reuse_port: true, ..*options });
+    for (socket, shared) in beside.iter().zip(shared) {
+        socket.set_reuse_port(shared.unwrap_or_default())?;
+    }
+    let bound = bound?;
+    SockRef::from(&bound).set_reuse_port(options.reuse_port)?;
+    Ok(bound)
+}
+
+/// Applies options to a socket that listens.
+///
+/// # Errors
+///
+/// The system refuses one of them.
+pub(super) fn apply_options(socket: &std::net::TcpListener, options: &SocketOptions) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_reuse_port(options.reuse_port)?;
+    // Of a socket that listens, it changes the number that may wait.
+    socket.listen(options.backlog)
+}
+
 /// An accepted connection on its way to a worker.
 #[derive(Debug)]
 pub(crate) struct AcceptedConnection {
-    /// The position of its listener.
-    pub(crate) listener: usize,
     pub(crate) stream: std::net::TcpStream,
     pub(crate) peer: Peer,
     /// The place of the connection, as long as it is open.
     pub(crate) place: ConnectionPlace,
 }
 
-/// The handle by which acceptors give connections to one worker.
-#[derive(Clone, Debug)]
-pub(crate) struct WorkerHandle {
-    /// How many connections the worker has.
-    pub(crate) connections: Arc<AtomicUsize>,
-    pub(crate) sender: mpsc::UnboundedSender<AcceptedConnection>,
+/// A connection that is counted for its worker. Its drop ends the count.
+#[derive(Debug)]
+pub(crate) struct ConnectionCount(Arc<AtomicUsize>);
+
+impl Drop for ConnectionCount {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The sending end of a listener's connections to one worker.
+#[derive(Debug)]
+pub(super) struct WorkerPort {
+    /// How many connections the worker has, of all listeners.
+    pub(super) connections: Arc<AtomicUsize>,
+    pub(super) sender: mpsc::UnboundedSender<(AcceptedConnection, ConnectionCount)>,
 }
 
 /// One listening socket, with the workers that serve its connections.
 pub(crate) struct Acceptor {
-    /// Its position among the listeners.
-    pub(crate) listener: usize,
-    pub(crate) socket: std::net::TcpListener,
-    pub(crate) options: SocketOptions,
-    pub(crate) settings: watch::Receiver<Vec<RouterSettings>>,
+    pub(super) socket: Arc<std::net::TcpListener>,
+    pub(super) settings: watch::Receiver<ActiveSettings>,
     /// The open connections of this listener.
-    pub(crate) open: Arc<ConnectionTable>,
-    /// How many connections were refused.
-    pub(crate) refused: SharedCounter,
-    /// How many connections were ended to make room for others.
-    pub(crate) evicted: SharedCounter,
-    pub(crate) workers: Vec<WorkerHandle>,
+    pub(super) open: Arc<ConnectionTable>,
+    pub(super) workers: Vec<WorkerPort>,
+    /// Received when it is to accept; its error is the end.
+    pub(super) begin: oneshot::Receiver<()>,
+    pub(super) guard: Guard,
+    /// Dropped when the socket is closed.
+    pub(super) closed: oneshot::Sender<()>,
+}
+
+/// The settings of an acceptor, and the cells in which it counts.
+#[derive(Clone, Debug)]
+pub(super) struct ActiveSettings {
+    pub(super) accept: AcceptSettings,
+    pub(super) counters: Option<AcceptCounters>,
 }
 
 /// An acceptor whose socket is watched by the runtime.
@@ -88,17 +148,28 @@ impl Acceptor {
 
 impl OpenAcceptor {
     /// Accepts until the drain begins; each connection goes to the worker that has the fewest.
-    pub(crate) async fn run(self, mut guard: Guard) {
+    pub(crate) async fn run(self) {
         let Self { mut acceptor, watched } = self;
+        if (&mut acceptor.begin).await.is_ok() {
+            acceptor.accept(&watched).await;
+        }
+        let Acceptor { socket, closed, .. } = acceptor;
+        drop((watched, socket));
+        drop(closed);
+    }
+}
+
+impl Acceptor {
+    async fn accept(&mut self, watched: &TcpListener) {
         loop {
             let accepted = tokio::select! {
                 accepted = watched.accept() => accepted,
-                () = guard.reached(Stage::LastCall) => break,
+                () = self.guard.reached(Stage::LastCall) => break,
             };
             match accepted {
                 Ok((stream, remote)) => {
                     let Ok(stream) = stream.into_std() else { continue };
-                    if acceptor.admit(stream, remote).is_none() {
+                    if self.admit(stream, remote).is_none() {
                         return;
                     }
                 }
@@ -106,36 +177,44 @@ impl OpenAcceptor {
             }
         }
         // Connections that the system has accepted already would be reset when the socket is closed.
-        for _ in 0..acceptor.options.backlog {
-            let Ok((stream, remote)) = acceptor.socket.accept() else { break };
-            if stream.set_nonblocking(true).is_ok() && acceptor.admit(stream, remote).is_none() {
+        let most = self.settings.borrow().accept.socket.backlog;
+        for _ in 0..most {
+            let Ok((stream, remote)) = self.socket.accept() else { break };
+            if stream.set_nonblocking(true).is_ok() && self.admit(stream, remote).is_none() {
                 break;
             }
         }
     }
-}
 
-impl Acceptor {
     /// Hands a connection over to a worker, or refuses it; None when no worker is left.
     fn admit(&mut self, stream: std::net::TcpStream, remote: SocketAddr) -> Option<()> {
         // A connection without a local address has ended already.
         let Ok(local) = stream.local_addr() else { return Some(()) };
-        let Some(place) = self.admission(&stream, remote) else {
-            self.refused.increment();
+        let ActiveSettings { accept, counters } = self.settings.borrow().clone();
+        let Some(place) = self.admission(&stream, remote, &accept, counters.as_ref()) else {
+            if let Some(counters) = counters {
+                counters.refused.increment();
+            }
             refuse(&stream);
             return Some(());
         };
-        set_options(&stream, self.options);
-        let (listener, peer) = (self.listener, Peer::new(remote, local));
-        hand_over(AcceptedConnection { listener, stream, peer, place }, &mut self.workers)
+        set_options(&stream, accept.socket);
+        hand_over(AcceptedConnection { stream, peer: Peer::new(remote, local), place }, &mut self.workers)
     }
 
     /// Finds a place for a connection. One that takes a descriptor of those that are kept for other uses makes room for the
     /// next one only; and none if room is being made already: a burst of them would end all that are idle, before the first
     /// descriptor is free again.
-    fn admission(&self, stream: &std::net::TcpStream, remote: SocketAddr) -> Option<ConnectionPlace> {
+    fn admission(
+        &self,
+        stream: &std::net::TcpStream,
+        remote: SocketAddr,
+        accept: &AcceptSettings,
+        counters: Option<&AcceptCounters>,
+    ) -> Option<ConnectionPlace> {
         let is_beyond = !leaves_reserve(stream, SocketUse::Caller);
-        let mut limits = self.limits();
+        let mut limits =
+            ConnectionLimits { total: accept.max_connections, per_peer: accept.max_connections_per_peer };
         if is_beyond {
             if self.open.is_making_room() {
                 return None;
@@ -143,18 +222,10 @@ impl Acceptor {
             limits.total = limits.total.min(self.open.count());
         }
         let admission = self.open.admit(remote.ip(), limits)?;
-        self.evicted.add(admission.evicted);
-        Some(admission.place).filter(|_| !is_beyond)
-    }
-
-    /// Returns the limits on the connections of this listener, as they are now.
-    fn limits(&self) -> ConnectionLimits {
-        let settings = self.settings.borrow();
-        let listener = settings.iter().flat_map(|router| &router.listeners).nth(self.listener);
-        ConnectionLimits {
-            total: listener.map_or(0, |listener| listener.max_connections),
-            per_peer: listener.and_then(|listener| listener.max_connections_per_peer),
+        if let Some(counters) = counters {
+            counters.evicted.add(admission.evicted);
         }
+        Some(admission.place).filter(|_| !is_beyond)
     }
 }
 
@@ -174,14 +245,15 @@ fn refuse(mut stream: &std::net::TcpStream) {
 /// Gives a connection to the worker that has the fewest; None when no worker is left.
 ///
 /// A worker that has ended is left out, and the others go on serving.
-fn hand_over(mut accepted: AcceptedConnection, workers: &mut Vec<WorkerHandle>) -> Option<()> {
+fn hand_over(mut accepted: AcceptedConnection, workers: &mut Vec<WorkerPort>) -> Option<()> {
     loop {
         let (at, fewest) =
             workers.iter().enumerate().min_by_key(|(_, worker)| worker.connections.load(Relaxed))?;
         fewest.connections.fetch_add(1, Relaxed);
-        match fewest.sender.send(accepted) {
+        let counted = ConnectionCount(Arc::clone(&fewest.connections));
+        match fewest.sender.send((accepted, counted)) {
             Ok(()) => return Some(()),
-            Err(mpsc::error::SendError(returned)) => accepted = returned,
+            Err(mpsc::error::SendError((returned, _))) => accepted = returned,
         }
         workers.remove(at);
     }

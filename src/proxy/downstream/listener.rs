@@ -17,27 +17,22 @@ pub(crate) struct Listener {
     service: RefCell<Rc<Service>>,
     /// Settings sent to callers over HTTP/2.
     http2: Cell<Http2Settings>,
-    access: Option<Rc<AccessLogger>>,
+    access: RefCell<Option<Rc<AccessLogger>>>,
     streams: TaskPool<Stream>,
     peers: PeerCounts,
     shutdown: Rc<ShutdownSignal>,
 }
 
 impl Listener {
-    pub(crate) fn new(service: Service, http2: Http2Settings, shutdown: &Rc<ShutdownSignal>) -> Self {
+    pub(crate) fn new(service: Service, http2: Http2Settings, access: Option<Rc<AccessLogger>>) -> Self {
         Self {
             service: RefCell::new(Rc::new(service)),
             http2: Cell::new(http2),
-            access: None,
+            access: RefCell::new(access),
             streams: TaskPool::default(),
             peers: PeerCounts::default(),
-            shutdown: Rc::clone(shutdown),
+            shutdown: Rc::default(),
         }
-    }
-
-    /// Writes an access line for each request.
-    pub(crate) fn with_access_log(self, access: Option<Rc<AccessLogger>>) -> Self {
-        Self { access, ..self }
     }
 
     /// Returns the service as it is now.
@@ -45,26 +40,49 @@ impl Listener {
         Rc::clone(&self.service.borrow())
     }
 
-    /// Changes the service. Requests that have begun keep the old one.
-    pub(crate) fn change(&self, http2: Http2Settings, change: impl FnOnce(&mut Service)) {
+    /// Changes the service and the access log. Requests that have begun keep the old ones.
+    pub(crate) fn change(&self, service: Service, http2: Http2Settings, access: Option<Rc<AccessLogger>>) {
+        let before = self.service.replace(Rc::new(service));
+        let now = self.service();
+        if !Rc::ptr_eq(&before.counters, &now.counters) {
+            before.counters.move_connections(&now.counters);
+        }
         self.http2.set(http2);
-        change(Rc::make_mut(&mut self.service.borrow_mut()));
+        *self.access.borrow_mut() = access;
     }
 
     pub(super) fn http2(&self) -> Http2Settings {
         self.http2.get()
     }
 
-    pub(super) fn access(&self) -> Option<&Rc<AccessLogger>> {
-        self.access.as_ref()
+    /// Returns the access log as it is now, if there is one.
+    pub(crate) fn access(&self) -> Option<Rc<AccessLogger>> {
+        self.access.borrow().clone()
     }
 
     pub(super) fn streams(&self) -> &TaskPool<Stream> {
         &self.streams
     }
 
-    pub(super) fn shutdown(&self) -> &ShutdownSignal {
+    /// Returns the signal by which its connections end.
+    pub(crate) fn shutdown(&self) -> &ShutdownSignal {
         &self.shutdown
+    }
+}
+
+/// A connection that its listener counts as open. Its drop ends the count.
+pub(crate) struct OpenConnection(Rc<Listener>);
+
+impl OpenConnection {
+    pub(crate) fn new(listener: &Rc<Listener>) -> Self {
+        listener.service.borrow().counters.connected();
+        Self(Rc::clone(listener))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.service.borrow().counters.disconnected();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The configuration and the settings of routers and their listeners, as the proxy takes them.
+//! The settings of routers and their listeners, as the proxy takes them.
 
 use super::access::AccessLog;
 use crate::context;
@@ -11,30 +11,24 @@ use crate::sandbox::{SandboxTable, UnknownKey};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// The configuration of one router, which does not change while it runs.
-#[derive(Debug)]
-pub struct RouterConfig {
-    /// The name of the router, unique among all routers.
-    pub label: String,
-    /// The log that receives a line for each request, if there is one.
-    pub access_log: Option<AccessLog>,
-    /// The listeners of the router.
-    pub listeners: Vec<ListenerConfig>,
-}
+/// The identity of a router. A reload that keeps it keeps its caches and its connections to endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouterId(pub u64);
 
-/// The configuration of one listener, which does not change while it runs.
-#[derive(Debug)]
-pub struct ListenerConfig {
-    /// The name of the listener in metrics: `<ip>/<port>`.
-    pub label: String,
-    /// Options of the listening socket and its connections.
-    pub socket: SocketOptions,
-}
+/// The identity of a listener: its socket. It may go from one router to another, with its open connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub(super) u64);
 
 /// The settings of a router that a reload may change while it runs. A request is served under the settings that apply
 /// when it begins, also on a connection that was open before.
 #[derive(Clone, Debug)]
 pub struct RouterSettings {
+    /// The identity of the router.
+    pub id: RouterId,
+    /// The name of the router, unique among all routers.
+    pub label: String,
+    /// The log that receives a line for each request, if there is one.
+    pub access_log: Option<AccessLog>,
     /// The dtab and namers that apply to a request without overrides, live. Settings that differ in anything else have
     /// another channel than those before them, so that all of them go live together.
     pub naming: watch::Receiver<Naming>,
@@ -48,13 +42,17 @@ pub struct RouterSettings {
     pub sandboxes: watch::Receiver<Arc<SandboxTable>>,
     /// The treatment of requests whose key no sandbox has.
     pub unknown_key: UnknownKey,
-    /// The settings of each listener, in the order of [`RouterConfig::listeners`].
+    /// The listeners of the router.
     pub listeners: Vec<ListenerSettings>,
 }
 
 /// The settings of a listener that a reload may change while it runs.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// The identity of the listener.
+    pub id: ListenerId,
+    /// The name of the listener in metrics: `<ip>/<port>`.
+    pub label: String,
     /// The callers that the listener trusts, and the headers that it adds.
     pub policy: context::Config,
     /// The bounds on requests and connections.
@@ -64,6 +62,15 @@ pub struct ListenerSettings {
     /// How many requests the listener serves at once, over all workers: `maxConcurrentRequests`. Requests that began
     /// while there was no such limit are not counted.
     pub max_concurrent_requests: Option<usize>,
+    /// The settings of its socket and its connections.
+    pub accept: AcceptSettings,
+}
+
+/// The settings by which a listener accepts connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcceptSettings {
+    /// Options of the listening socket, and of the connections that it accepts from now on.
+    pub socket: SocketOptions,
     /// How many connections the listener has at once, over all workers: `maxConnections`.
     pub max_connections: usize,
     /// How many of them one peer address may have: `maxConnectionsPerPeer`.

@@ -3,16 +3,20 @@
 
 use super::RequestOutcome;
 use crate::fault::Blame;
-use crate::telemetry::{CounterGroup, GroupKind, GroupSeries, GroupSource, Registry, SourceKind};
+use crate::telemetry::{
+    CounterGroup, Gauge, GroupKind, GroupSeries, GroupSource, Registry, SeriesScope, SourceKind,
+};
 use std::rc::Rc;
 use std::sync::Weak;
 use std::time::Duration;
 
-/// The registry of a router's services and clients. Cheap to clone.
+/// The registry of a router's services and clients, on one worker. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct TrafficMetrics {
     registry: Registry,
     router: Rc<str>,
+    losing_names: Gauge,
+    _series: Option<Rc<SeriesScope>>,
 }
 
 /// One worker's counters of a service: a logical name.
@@ -193,7 +197,18 @@ pub(crate) enum AttemptEnd {
 impl TrafficMetrics {
     /// Makes the registry of a router's services and clients.
     pub fn new(registry: &Registry, router: &str) -> Self {
-        Self { registry: registry.clone(), router: router.into() }
+        const MEANING: &str = "Names in use of which a weighted branch of the router's own dtab leads nowhere, so that others \
+                               take its share; each worker counts its own";
+        registry.describe("losing_names", MEANING);
+        let series = SeriesScope::new(registry);
+        let losing_names = series.gauge("losing_names", &[("router", router)]);
+        let (registry, router) = (registry.clone(), router.into());
+        Self { registry, router, losing_names, _series: Some(Rc::new(series)) }
+    }
+
+    /// Returns the gauge of the names that lose a share by the router's own dtab.
+    pub(crate) fn losing_names(&self) -> &Gauge {
+        &self.losing_names
     }
 
     /// Makes one worker's counters of a service, whose budget is read from a source.
