@@ -263,7 +263,8 @@ async fn what_outlasts_the_grace_of_a_listener_that_goes_is_cut_off_alone() {
         exchange.head().await.expect_err("it is cut off");
     })
     .await;
-    assert!((3..5).contains(&passed.as_secs()), "{passed:?}");
+    // Some of it has passed while the clock ran.
+    assert!((2000..5000).contains(&passed.as_millis()), "{passed:?}");
     assert_eq!(app.total("abandoned", &[]), 0, "the series went with it");
     staying_conn.send(ok("whole")).await;
     assert_eq!(staying.response().await.text(), "whole");
