@@ -6,6 +6,7 @@ use crate::support::http2::H2Client;
 use crate::support::{Service, TestApp, Upstream, Wire, ok, time_flies, until};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use tempfile::TempDir;
@@ -230,6 +231,29 @@ async fn connections_of_a_router_that_goes_are_drained_and_its_series_go() {
     .await;
     expect(&mut staying, 204).await;
     assert_eq!(app.total("connections", &[("router", "stays")]), 2);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn callers_that_the_system_has_accepted_for_a_listener_that_goes_are_served() {
+    let [stays, goes] = free_addresses(92);
+    let one = config(&[labelled("in", &status(204), &[at(stays, "")])]);
+    let both = config(&[labelled("in", &status(204), &[at(stays, ""), at(goes, "")])]);
+    let mut app = TestApp::start_here(&both).await;
+    // All of this thread, so that the app accepts none of them meanwhile.
+    let wait = || {
+        let mut stream = std::net::TcpStream::connect(goes).expect("the system accepts it");
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("there is room for it");
+        stream.set_nonblocking(true).expect("the system can");
+        stream
+    };
+    let waiting: Vec<_> = (0..50).map(|_| wait()).collect();
+    reload(&mut app, &one).await;
+    assert!(is_closed(goes).await);
+    for stream in waiting {
+        let answer = Wire::new(TcpStream::from_std(stream).expect("it is open")).response().await;
+        assert_eq!((answer.status(), answer.field("connection")), (204, Some("close")));
+    }
     app.stop().await;
 }
 
