@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use std::time::Duration;
 
 /// How many streams a connection may have until its endpoint has sent its limit: the least that RFC 9113 6.5.2
 /// recommends.
@@ -35,6 +36,9 @@ const MOST_RESET: usize = 10_000;
 
 /// A worker's connections to one endpoint.
 #[derive(Debug)]
+/// How often the next request looks for room by itself: endpoints raise their limits without a word.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+
 pub(crate) struct Http2Pool {
     open: RefCell<Vec<Rc<Http2Connection>>>,
     /// The connection that is being opened: one, however many requests wait for it.
@@ -126,14 +130,14 @@ impl Http2Pool {
                     let (address, wait) = (target.address, target.settings.stream_wait);
                     let until = *until.get_or_insert_with(|| Instant::now() + wait);
                     let _waiter = target.waiters.begin(address, target.settings.max_waiters)?;
-                    let take = || {
+                    let take = |_: &Context<'_>| {
                         let room = self.room(target.settings);
                         if room.is_none() {
                             uploads.reset_silent();
                         }
                         room
                     };
-                    let room = self.queue.wait(peer, until, take).await;
+                    let room = self.queue.wait(peer, until, CHECK_EVERY, take).await;
                     room.ok_or(Error::EndpointBusy { address, wait })?
                 }
             };
