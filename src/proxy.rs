@@ -73,7 +73,7 @@ pub use self::downstream::{
     AccessFormat, AccessLog, ListenerConfig, ListenerSettings, RouterConfig, RouterSettings, SocketOptions,
     bind, pause_after,
 };
-pub use self::error::{Error, Exposure};
+pub use self::error::{Error, Exposure, TunnelDefect};
 pub use self::exchange::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
 pub use self::limits::{Http2Settings, Limits};
 pub use self::metrics::TrafficMetrics;

@@ -199,6 +199,7 @@ fn merge_server(
         add_forwarded_header: _,
         max_streams: _,
         max_requests_per_peer: _,
+        connect: _,
         http2: _,
         timestamp_header: _,
         socket_options,

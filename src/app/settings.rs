@@ -150,6 +150,7 @@ fn listener(
     }
 }
 
+        connect: server.connect,
 fn limits(router: &config::Router, server: &config::Server) -> Limits {
     let default = Limits::default();
     let options = &server.socket_options;

@@ -233,7 +233,7 @@ routers:
   httpAccessLogRotateCount: 4
   servers:
   - {ip: 0.0.0.0, port: 0, label: s, trust: everybody, maxConcurrentRequests: 1, timeoutMs: 2, maxCallDepth: 3}
-  - {port: 0, maxConnections: 4, maxConnectionsPerPeer: 3, maxRequestsPerPeer: 2, maxHeaders: 5, headersTimeoutMs: 6, serverSession: {idleTimeMs: 7, lifeTimeMs: 8}}
+  - {port: 0, maxConnections: 4, maxConnectionsPerPeer: 3, maxRequestsPerPeer: 2, connect: true, maxHeaders: 5, headersTimeoutMs: 6, serverSession: {idleTimeMs: 7, lifeTimeMs: 8}}
   - port: 0
     clearContext: true
     timestampHeader: x-when

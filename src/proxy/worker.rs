@@ -159,6 +159,7 @@ impl WorkerRouter {
                 service.bindings = Rc::clone(&self.bindings);
                 service.unknown_key = unknown_key;
                 service.limits = settings.limits;
+                service.connect = settings.connect;
                 service.permits = request_permits(settings, counts);
             });
         }
@@ -252,6 +253,7 @@ fn make_routers(
                 no_sandboxes: Rc::default(),
                 unknown_key,
                 limits: settings.limits,
+                connect: settings.connect,
                 permits: request_permits(settings, counts),
                 counters: Rc::new(counters),
                 log_turns: Arc::clone(&counts.log_turns),

@@ -64,6 +64,8 @@ pub struct ListenerSettings {
     /// How many requests the listener serves at once, over all workers: `maxConcurrentRequests`. Requests that began
     /// while there was no such limit are not counted.
     pub max_concurrent_requests: Option<usize>,
+    /// Whether CONNECT of trusted callers opens a tunnel: `connect`.
+    pub connect: bool,
     /// How many connections the listener has at once, over all workers: `maxConnections`.
     pub max_connections: usize,
     /// How many of them one peer address may have: `maxConnectionsPerPeer`.

@@ -2,16 +2,20 @@
 
 use super::endpoint::WorkerEndpoint;
 use super::http2_pool::{Http2Connection, NewStream};
+use super::pings::LostEndpoint;
+use super::settings::ClientSettings;
 use super::uploads::UploadCarrier;
-use crate::message::{Framing, Head, HeadLimits, response_framing};
-use crate::proxy::error::{Error, Exposure};
+use crate::message::{Framing, Head, HeadError, HeadLimits, KnownField, response_framing};
+use crate::proxy::error::{Error, Exposure, TunnelDefect};
 use crate::proxy::exchange::{
-    Carrier, MOST_INTERIM, Request, Response, Upload, UpstreamStream, beside, is_repeatable, relay_interim,
+    Carrier, MOST_INTERIM, Request, Response, Upload, UpstreamStream, WebSocketKey, beside, is_repeatable,
+    relay_interim,
 };
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::http2::{Http2Reader, Http2Writer, SharedSendStream, io_error};
 use crate::proxy::wire::object_pool::{ObjectPool, Pooled};
 use h2::client::ResponseFuture;
+use h2::ext::Protocol;
 use h2::{Reason, RecvStream};
 use http::StatusCode;
 use std::cell::RefCell;
@@ -20,6 +24,8 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Sends a request on a stream and reads the head of its response. The returned response holds what is left of both
 /// bodies.
@@ -33,20 +39,30 @@ pub(crate) async fn send(
     heads: &ObjectPool<Head>,
 ) -> Result<Response, Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
+    // Boxed, as few requests have one.
+    let tunnel = HttpTunnel::of(request)?.map(Box::new);
     let http2_request = request.head.to_http2_request(request.takes_trailers)?;
-    let connection = endpoint
-        .http2()
-        .connection(endpoint.connect_target(&settings), request.peer, endpoint.uploads())
-        .await?;
-    let whole = request.body.is_done();
+    // In one step: what waits through several is held to the end.
+    let (connection, is_doubted) = take_connection(endpoint, request, &settings, tunnel.as_deref()).await?;
+    let http2_request = match &tunnel {
+        None => http2_request,
+        Some(tunnel) => tunnel.extend(http2_request),
+    };
+    let whole = request.body.is_done() && tunnel.is_none();
     let NewStream { response, stream, slot, is_first_after_idle } =
         connection.begin(http2_request, whole).map_err(|error| reset(address, error, Exposure::Unseen))?;
-    let answers = connection.answers();
+    let answers = connection.pings().answers();
     let stream = Rc::new(RefCell::new(stream));
     let sending = Rc::clone(&stream);
     let upstream_stream = UpstreamStream::new(Rc::clone(&stream), request.caller.clone(), slot);
-    let response_heads = ResponseHeads { heads, limits: &settings.heads, connection: &connection };
-    let unanswered = (!whole).then(|| endpoint.uploads().begin(request.silent_after));
+    let response_heads = ResponseHeads {
+        heads,
+        limits: &settings.heads,
+        connection: &connection,
+        read_timeout: settings.read_timeout,
+        is_doubted,
+    };
+    let unanswered = (!whole && tunnel.is_none()).then(|| endpoint.uploads().begin(request.silent_after));
     let mut upload = match &unanswered {
         None => Upload::Done,
         Some(open) => begin_upload(request, stream, open.carrier()),
@@ -56,20 +72,122 @@ pub(crate) async fn send(
         let read = beside(&mut upload, reading).await.map_err(Error::RequestBody)?;
         // The end of a connection that was idle may cross a request, as over HTTP/1.
         let may_have_crossed =
-            is_first_after_idle && connection.answers() == answers && is_repeatable(request);
+            is_first_after_idle && connection.pings().answers() == answers && is_repeatable(request);
         read.map_err(|failure| failure.into_error(address, may_have_crossed))?.into_parts()
     };
     drop(unanswered);
     let mut head = heads.take();
     head.take_http2_response(&parts, &settings.heads)
         .map_err(|error| Error::of_response_head(address, error, &settings.heads))?;
+    if let Some(tunnel) = &tunnel
+        && (200..300).contains(&head.status())
+    {
+        tunnel.switch(&mut head);
+        let carrier = Some(Carrier::Http2(Box::new(upstream_stream)));
+        let body = Body::Http2(Http2Reader::new(body, None));
+        return Ok(Response { carrier, ..Response::new(head, Framing::Tunnel, body) });
+    }
     let (framing, body) = take_body(&head, body, request).map_err(|reason| bad_response(address, reason))?;
     if !body.is_done() {
         // Until the first byte of the response has gone out, it can still be a bad gateway.
         check_stream(&sending).map_err(|error| Error::of_response_body(address, io_error(error)))?;
     }
+    let body = body.timed(settings.read_timeout);
     let carrier = Some(Carrier::Http2(Box::new(upstream_stream)));
     Ok(Response { upload, carrier, ..Response::new(head, framing, body) })
+}
+
+/// The tunnel that a request asks for, as HTTP/2 has it (RFC 8441).
+struct HttpTunnel {
+    protocol: Protocol,
+    /// The key that is answered to a caller over HTTP/1.
+    key: Option<WebSocketKey>,
+}
+
+impl HttpTunnel {
+    /// Returns the tunnel of a request, if it asks for one that HTTP/2 has.
+    ///
+    /// # Errors
+    ///
+    /// It came over HTTP/1, and its handshake has no key.
+    fn of(request: &Request) -> Result<Option<Self>, Error> {
+        let Some(protocol) = request.http2_protocol() else { return Ok(None) };
+        let key = match request.is_tunnel_alone() {
+            true => None,
+            false => Some(WebSocketKey::of(&request.head).ok_or(NO_KEY)?),
+        };
+        Ok(Some(Self { protocol: protocol.into(), key }))
+    }
+
+    /// Makes a request an extended CONNECT.
+    fn extend(&self, mut request: http::Request<()>) -> http::Request<()> {
+        *request.method_mut() = http::Method::CONNECT;
+        request.extensions_mut().insert(self.protocol.clone());
+        if self.key.is_some() {
+            request.headers_mut().remove(http::header::SEC_WEBSOCKET_KEY);
+        }
+        request
+    }
+
+    /// Makes the head of a successful answer that of a switch of protocols.
+    fn switch(&self, head: &mut Head) {
+        head.set_status(101);
+        head.remove(KnownField::ContentLength);
+        if let Some(key) = &self.key {
+            key.answer(head);
+        }
+    }
+}
+
+/// The defect of an opening handshake without a key (RFC 6455 4.2.1).
+const NO_KEY: HeadError = HeadError::Malformed("an upgrade to websocket has no valid Sec-WebSocket-Key");
+
+/// Takes a connection for a request; returns also whether it is in doubt that the endpoint is still there. Then the request
+/// may be sent twice.
+async fn take_connection(
+    endpoint: &WorkerEndpoint,
+    request: &Request,
+    settings: &ClientSettings,
+    tunnel: Option<&HttpTunnel>,
+) -> Result<(Rc<Http2Connection>, bool), Error> {
+    let target = endpoint.connect_target(settings);
+    let connection = endpoint.http2().connection(target, request.peer, endpoint.uploads()).await?;
+    let is_doubted = connection.is_doubted(request.record.began());
+    let may_go = !is_doubted || is_repeatable(request);
+    if may_go && tunnel.is_none() {
+        return Ok((connection, is_doubted));
+    }
+    // Boxed, so that other requests do not pay for its size.
+    Box::pin(async move {
+        let connection =
+            if may_go { connection } else { await_answer(endpoint, request, settings, connection).await? };
+        if tunnel.is_some() {
+            let address = endpoint.address();
+            let is_taken = connection.takes_extended_connect().await;
+            if !is_taken.map_err(|LostEndpoint| lost(address, Exposure::Unseen))? {
+                return Err(Error::TunnelUnsupported { address, reason: TunnelDefect::NotAllowed });
+            }
+        }
+        Ok((connection, is_doubted && may_go))
+    })
+    .await
+}
+
+/// Waits until the endpoint of a connection that is in doubt has answered, with a request that cannot be sent twice; returns
+/// the connection to send it on. That may be another one: other requests wait as well, and take the room.
+async fn await_answer(
+    endpoint: &WorkerEndpoint,
+    request: &Request,
+    settings: &ClientSettings,
+    mut connection: Rc<Http2Connection>,
+) -> Result<Rc<Http2Connection>, Error> {
+    while connection.is_doubted(request.record.began()) {
+        let answered = connection.pings().answer().await;
+        answered.map_err(|LostEndpoint| lost(endpoint.address(), Exposure::Unseen))?;
+        let target = endpoint.connect_target(settings);
+        connection = endpoint.http2().connection(target, request.peer, endpoint.uploads()).await?;
+    }
+    Ok(connection)
 }
 
 /// Checks that a stream whose response has begun has not ended in an error already. A reset without an error says that the
@@ -84,6 +202,10 @@ fn check_stream(stream: &SharedSendStream) -> Result<(), h2::Error> {
 
 fn reset(address: SocketAddr, error: h2::Error, exposure: Exposure) -> Error {
     Error::Reset { address, source: io_error(error), exposure }
+}
+
+fn lost(address: SocketAddr, exposure: Exposure) -> Error {
+    Error::Lost { address, exposure }
 }
 
 fn bad_response(address: SocketAddr, reason: String) -> Error {
@@ -128,12 +250,20 @@ struct ResponseHeads<'a> {
     heads: &'a ObjectPool<Head>,
     limits: &'a HeadLimits,
     connection: &'a Http2Connection,
+    /// How long the endpoint may send nothing of it.
+    read_timeout: Option<Duration>,
+    /// Whether the request is given up when the endpoint does not answer a ping: it may be sent twice.
+    is_doubted: bool,
 }
 
 /// The failure to get a final response.
 enum ResponseFailure {
     /// The stream or its connection ended.
     Stream(h2::Error),
+    /// The endpoint has not answered a ping, nor any request.
+    Lost,
+    /// The endpoint has sent nothing of it for so long.
+    Silent(Duration),
     /// There were too many interim responses.
     Interim,
     /// The response was a 101: a caller over HTTP/1 would take the bytes that follow for another protocol.
@@ -150,6 +280,8 @@ impl ResponseFailure {
                 reset(address, error, Exposure::Repeatable)
             }
             Self::Stream(error) => reset(address, error, Exposure::Seen),
+            Self::Silent(timeout) => Error::EndpointSilent { address, timeout },
+            Self::Lost => lost(address, Exposure::Repeatable),
             Self::Interim => bad_response(address, format!("more than {MOST_INTERIM} interim responses")),
             Self::Switching => bad_response(address, SWITCHING.to_owned()),
         }
@@ -163,8 +295,21 @@ async fn read_head(
     response_heads: &ResponseHeads<'_>,
 ) -> Result<http::Response<RecvStream>, ResponseFailure> {
     for _ in 0..=MOST_INTERIM {
-        let received = poll_fn(|cx| poll_head(&mut response, cx)).await?;
-        response_heads.connection.note_answer();
+        let pings = response_heads.connection.pings();
+        let received = poll_fn(|cx| match poll_head(&mut response, cx) {
+            Poll::Pending if response_heads.is_doubted => {
+                pings.poll_lost(cx).map(|()| Err(ResponseFailure::Lost))
+            }
+            received => received,
+        });
+        let received = match response_heads.read_timeout {
+            None => received.await?,
+            // Boxed, so that requests without such a limit do not pay for its size.
+            Some(limit) => {
+                Box::pin(timeout(limit, received)).await.unwrap_or(Err(ResponseFailure::Silent(limit)))?
+            }
+        };
+        pings.note_answer();
         let interim = match received {
             ReceivedHead::Final(response) => return Ok(response),
             ReceivedHead::Interim(interim) => interim,
