@@ -212,6 +212,7 @@ routers:
     streamWaitMs: 4
     hostConnectionPool: {minSize: 1, maxSize: 5, idleTimeMs: 6, maxWaiters: 0}
     clientSession: {idleTimeMs: 7, lifeTimeMs: 8}
+    socketOptions: {noDelay: false, keepAlive: false, readTimeoutMs: 10, writeTimeoutMs: 11}
     requestAttemptTimeoutMs: 9
     requeueBudget: {minRetriesPerSec: 0, percentCanRetry: 0.5, ttlSecs: 60}
     trustRetryable: true
