@@ -94,7 +94,8 @@ impl Request {
         match self.caller {
             Caller::Http2(_) => Some(protocols),
             Caller::Http1(_) => {
-                let is_plain = self.head.method() == b"GET" && self.framing == Framing::None;
+                let has_no_body = matches!(self.framing, Framing::None | Framing::Length(0));
+                let is_plain = self.head.method() == b"GET" && has_no_body;
                 (is_plain && has_web_socket(protocols)).then_some(WEB_SOCKET)
             }
             Caller::None => None,

@@ -31,7 +31,7 @@ async fn start(endpoint: Speaks) -> (TestApp, Upstream) {
 fn handshake(key: &str) -> String {
     format!(
         "GET /chat?a HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+         Content-Length: 0\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
     )
 }
 
@@ -221,7 +221,7 @@ async fn switch(upstream: &Upstream, speaks: Speaks, caller: Speaks) -> End {
     assert_eq!(call.head.uri().path_and_query().map(|path| path.as_str()), Some("/chat?a"));
     assert_eq!(call.field("sec-websocket-protocol"), Some("chat"));
     assert_eq!(call.field("l5d-dst-service"), Some("/svc/web"));
-    for absent in ["sec-websocket-key", "upgrade", "connection"] {
+    for absent in ["sec-websocket-key", "upgrade", "connection", "content-length"] {
         assert_eq!(call.field(absent), None, "{absent}");
     }
     let response = Response::builder().header("sec-websocket-protocol", "chat");

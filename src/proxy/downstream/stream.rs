@@ -326,6 +326,6 @@ mod tests {
     #[test]
     fn the_work_of_a_stream_is_small() {
         let size = future_size(<Stream as TaskWork>::begin);
-        assert!(size <= 2_400, "{size} bytes");
+        assert!(size <= 2_384, "{size} bytes");
     }
 }

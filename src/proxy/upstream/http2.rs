@@ -5,7 +5,7 @@ use super::http2_pool::{Http2Connection, NewStream};
 use super::pings::LostEndpoint;
 use super::settings::ClientSettings;
 use super::uploads::UploadCarrier;
-use crate::message::{Framing, Head, HeadError, HeadLimits, KnownField, response_framing};
+use crate::message::{Framing, Head, HeadError, KnownField, response_framing};
 use crate::proxy::error::{Error, Exposure, TunnelDefect};
 use crate::proxy::exchange::{
     Carrier, MOST_INTERIM, Request, Response, Upload, UpstreamStream, WebSocketKey, beside, is_repeatable,
@@ -39,30 +39,25 @@ pub(crate) async fn send(
     heads: &ObjectPool<Head>,
 ) -> Result<Response, Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
-    // Boxed, as few requests have one.
-    let tunnel = HttpTunnel::of(request)?.map(Box::new);
-    let http2_request = request.head.to_http2_request(request.takes_trailers)?;
-    // In one step: what waits through several is held to the end.
-    let (connection, is_doubted) = take_connection(endpoint, request, &settings, tunnel.as_deref()).await?;
-    let http2_request = match &tunnel {
-        None => http2_request,
-        Some(tunnel) => tunnel.extend(http2_request),
+    let http2_request = {
+        let plain = request.head.to_http2_request(request.takes_trailers)?;
+        match HttpTunnel::of(request)? {
+            None => plain,
+            Some(tunnel) => tunnel.extend(plain),
+        }
     };
-    let whole = request.body.is_done() && tunnel.is_none();
+    // In one step: what waits through several is held to the end.
+    let connection = take_connection(endpoint, request, &settings).await?;
+    let is_tunnel = request.http2_protocol().is_some();
+    let whole = request.body.is_done() && !is_tunnel;
     let NewStream { response, stream, slot, is_first_after_idle } =
         connection.begin(http2_request, whole).map_err(|error| reset(address, error, Exposure::Unseen))?;
     let answers = connection.pings().answers();
     let stream = Rc::new(RefCell::new(stream));
     let sending = Rc::clone(&stream);
     let upstream_stream = UpstreamStream::new(Rc::clone(&stream), request.caller.clone(), slot);
-    let response_heads = ResponseHeads {
-        heads,
-        limits: &settings.heads,
-        connection: &connection,
-        read_timeout: settings.read_timeout,
-        is_doubted,
-    };
-    let unanswered = (!whole && tunnel.is_none()).then(|| endpoint.uploads().begin(request.silent_after));
+    let response_heads = ResponseHeads { heads, settings: &settings, connection: &connection };
+    let unanswered = (!whole && !is_tunnel).then(|| endpoint.uploads().begin(request.silent_after));
     let mut upload = match &unanswered {
         None => Upload::Done,
         Some(open) => begin_upload(request, stream, open.carrier()),
@@ -79,8 +74,8 @@ pub(crate) async fn send(
     let mut head = heads.take();
     head.take_http2_response(&parts, &settings.heads)
         .map_err(|error| Error::of_response_head(address, error, &settings.heads))?;
-    if let Some(tunnel) = &tunnel
-        && (200..300).contains(&head.status())
+    if (200..300).contains(&head.status())
+        && let Some(tunnel) = HttpTunnel::of(request)?
     {
         tunnel.switch(&mut head);
         let carrier = Some(Carrier::Http2(Box::new(upstream_stream)));
@@ -120,9 +115,11 @@ impl HttpTunnel {
     }
 
     /// Makes a request an extended CONNECT.
-    fn extend(&self, mut request: http::Request<()>) -> http::Request<()> {
+    fn extend(self, mut request: http::Request<()>) -> http::Request<()> {
         *request.method_mut() = http::Method::CONNECT;
-        request.extensions_mut().insert(self.protocol.clone());
+        // What follows on the stream is no content.
+        request.headers_mut().remove(http::header::CONTENT_LENGTH);
+        request.extensions_mut().insert(self.protocol);
         if self.key.is_some() {
             request.headers_mut().remove(http::header::SEC_WEBSOCKET_KEY);
         }
@@ -142,33 +139,30 @@ impl HttpTunnel {
 /// The defect of an opening handshake without a key (RFC 6455 4.2.1).
 const NO_KEY: HeadError = HeadError::Malformed("an upgrade to websocket has no valid Sec-WebSocket-Key");
 
-/// Takes a connection for a request; returns also whether it is in doubt that the endpoint is still there. Then the request
-/// may be sent twice.
+/// Takes a connection for a request. When it is in doubt that the endpoint is still there, the request may be sent twice.
 async fn take_connection(
     endpoint: &WorkerEndpoint,
     request: &Request,
     settings: &ClientSettings,
-    tunnel: Option<&HttpTunnel>,
-) -> Result<(Rc<Http2Connection>, bool), Error> {
+) -> Result<Rc<Http2Connection>, Error> {
     let target = endpoint.connect_target(settings);
     let connection = endpoint.http2().connection(target, request.peer, endpoint.uploads()).await?;
-    let is_doubted = connection.is_doubted(request.record.began());
-    let may_go = !is_doubted || is_repeatable(request);
-    if may_go && tunnel.is_none() {
-        return Ok((connection, is_doubted));
+    let must_wait = connection.is_doubted(request.record.began()) && !is_repeatable(request);
+    if !must_wait && request.upgrade.is_none() {
+        return Ok(connection);
     }
     // Boxed, so that other requests do not pay for its size.
     Box::pin(async move {
         let connection =
-            if may_go { connection } else { await_answer(endpoint, request, settings, connection).await? };
-        if tunnel.is_some() {
+            if must_wait { await_answer(endpoint, request, settings, connection).await? } else { connection };
+        if request.http2_protocol().is_some() {
             let address = endpoint.address();
             let is_taken = connection.takes_extended_connect().await;
             if !is_taken.map_err(|LostEndpoint| lost(address, Exposure::Unseen))? {
                 return Err(Error::TunnelUnsupported { address, reason: TunnelDefect::NotAllowed });
             }
         }
-        Ok((connection, is_doubted && may_go))
+        Ok(connection)
     })
     .await
 }
@@ -245,15 +239,23 @@ fn take_body(head: &Head, body: RecvStream, request: &Request) -> Result<(Framin
 /// The defect of a 101 (RFC 9113 8.6).
 const SWITCHING: &str = "it switches protocols, which HTTP/2 does not allow";
 
-/// The pool of heads of a worker, the bounds on the heads of responses, and the connection on which they come.
+/// The pool of heads of a worker, the settings of the client, and the connection on which heads of responses come.
 struct ResponseHeads<'a> {
     heads: &'a ObjectPool<Head>,
-    limits: &'a HeadLimits,
+    settings: &'a ClientSettings,
     connection: &'a Http2Connection,
-    /// How long the endpoint may send nothing of it.
-    read_timeout: Option<Duration>,
-    /// Whether the request is given up when the endpoint does not answer a ping: it may be sent twice.
-    is_doubted: bool,
+}
+
+impl ResponseHeads<'_> {
+    /// Is ready when the endpoint has not answered a ping in time. Only a request that may be sent twice was sent to an
+    /// endpoint that is in doubt.
+    fn poll_lost<T>(&self, request: &Request, cx: &mut Context<'_>) -> Poll<Result<T, ResponseFailure>> {
+        let pings = self.connection.pings();
+        if pings.is_quiet() || !is_repeatable(request) {
+            return Poll::Pending;
+        }
+        pings.poll_lost(cx).map(|()| Err(ResponseFailure::Lost))
+    }
 }
 
 /// The failure to get a final response.
@@ -295,21 +297,18 @@ async fn read_head(
     response_heads: &ResponseHeads<'_>,
 ) -> Result<http::Response<RecvStream>, ResponseFailure> {
     for _ in 0..=MOST_INTERIM {
-        let pings = response_heads.connection.pings();
         let received = poll_fn(|cx| match poll_head(&mut response, cx) {
-            Poll::Pending if response_heads.is_doubted => {
-                pings.poll_lost(cx).map(|()| Err(ResponseFailure::Lost))
-            }
+            Poll::Pending => response_heads.poll_lost(request, cx),
             received => received,
         });
-        let received = match response_heads.read_timeout {
+        let received = match response_heads.settings.read_timeout {
             None => received.await?,
             // Boxed, so that requests without such a limit do not pay for its size.
             Some(limit) => {
                 Box::pin(timeout(limit, received)).await.unwrap_or(Err(ResponseFailure::Silent(limit)))?
             }
         };
-        pings.note_answer();
+        response_heads.connection.pings().note_answer();
         let interim = match received {
             ReceivedHead::Final(response) => return Ok(response),
             ReceivedHead::Interim(interim) => interim,
@@ -345,7 +344,7 @@ async fn pass_interim(interim: http::Response<()>, request: &Request, response_h
     let mut head: Pooled<Head> = response_heads.heads.take();
     let (parts, ()) = interim.into_parts();
     // One that is out of bounds is dropped: no caller depends on it.
-    if head.take_http2_response(&parts, response_heads.limits).is_ok() {
+    if head.take_http2_response(&parts, &response_heads.settings.heads).is_ok() {
         relay_interim(&mut head, request).await;
     }
 }

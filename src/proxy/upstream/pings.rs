@@ -78,6 +78,11 @@ impl EndpointPings {
         self.answers.get()
     }
 
+    /// Returns whether the endpoint is not in doubt.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.state.get() == PingState::Quiet
+    }
+
     /// Returns whether the answer to a ping is awaited.
     pub(crate) fn is_awaited(&self) -> bool {
         self.state.get() == PingState::Awaited
