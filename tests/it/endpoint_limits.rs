@@ -200,7 +200,7 @@ async fn a_connection_that_is_given_back_wakes_other_workers() {
     clients[0].send(GET).await;
     let mut conns = vec![upstream.accept().await];
     conns[0].request().await;
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     for turn in 0..TURNS {
         let (now, next) = (turn % 2, (turn + 1) % 2);
         clients[next].send(GET).await;
