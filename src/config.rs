@@ -47,7 +47,7 @@ mod validation;
 
 pub use self::balancing::{AccrualConfig, AccrualPolicyConfig, AlgorithmConfig, BalancerConfig};
 pub use self::by_prefix::{ByPrefix, NamePrefix, PrefixEntry, Settings};
-pub use self::client::{ClientConfig, ClientSessionConfig, PoolConfig};
+pub use self::client::{ClientConfig, ClientSessionConfig, ClientSocketConfig, PoolConfig};
 pub use self::environment::{OWN_ZONE, own_zone};
 pub use self::errors::{Errors, Warning};
 pub use self::finding::{Finding, Severity};

@@ -74,5 +74,5 @@ pub use self::framing::{Framing, FramingError, keeps_alive, request_framing, res
 pub(crate) use self::head::is_token_byte;
 pub use self::head::{
     Head, HeadError, HeadLimits, HopByHopFields, RequestConnection, ResponseConnection, ResponseEnd, Version,
-    strip_trailers, trailer_fields, trailer_lines, validate_host,
+    is_tunnel_protocol, strip_trailers, trailer_fields, trailer_lines, validate_host,
 };

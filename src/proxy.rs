@@ -34,6 +34,7 @@
 //! | answer | `proxy/serve.rs:answer` | a head for the caller |
 //! | write the response | `proxy/downstream/http1.rs:respond` | the body, sent piece by piece |
 //! | | `proxy/downstream/stream.rs:deliver` | |
+//! | carry a tunnel | `proxy/downstream/tunnel.rs:tunnel` | bytes both ways, in place of a body |
 //! | end | `proxy/exchange.rs:end` | the outcome is reported, the record is closed |
 //! | keep the connection | `proxy/upstream/pool.rs:keep` | it waits for another request |
 //!
@@ -73,7 +74,7 @@ pub use self::downstream::{
     AcceptSettings, AccessFormat, AccessLog, ListenerHandle, ListenerId, ListenerSettings, RouterId,
     RouterSettings, SocketOptions, bind, bind_beside, pause_after,
 };
-pub use self::error::{Error, Exposure};
+pub use self::error::{Error, Exposure, TunnelDefect};
 pub use self::exchange::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
 pub use self::limits::{Http2Settings, Limits};
 pub use self::metrics::TrafficMetrics;

@@ -82,6 +82,7 @@ impl SettingsTable for RouterTraffic {
         let heads = heads(router, &client.http2, router.max_response_headers);
         let usual = ClientSettings::new(protocol, heads);
         let idle = [client.pool.idle, client.session.idle].into_iter().flatten().min();
+        let idle = idle.or(client.socket.read_timeout);
         ClientSettings {
             http2: http2(&client.http2),
             connect_timeout: client.connect_timeout.unwrap_or(usual.connect_timeout),
@@ -94,6 +95,10 @@ impl SettingsTable for RouterTraffic {
             max_waiters: client.pool.max_waiters.unwrap_or(usual.max_waiters),
             idle_timeout: idle.unwrap_or(usual.idle_timeout),
             connection_life: client.session.life,
+            no_delay: client.socket.no_delay.unwrap_or(usual.no_delay),
+            keep_alive: client.socket.keep_alive.unwrap_or(usual.keep_alive),
+            read_timeout: client.socket.read_timeout,
+            write_timeout: client.socket.write_timeout.unwrap_or(usual.write_timeout),
             stream_wait: client.stream_wait.unwrap_or(usual.stream_wait),
             balancer: client.load_balancer.map_or(usual.balancer, config::BalancerConfig::settings),
             accrual: AccrualSettings {
@@ -150,6 +155,7 @@ fn listener(
         limits: limits(router, server),
         http2: Http2Settings { max_streams: server.max_streams, ..http2(&server.http2) },
         max_concurrent_requests: server.max_concurrent_requests,
+        connect: server.connect,
         accept: AcceptSettings {
             socket: socket(&server.socket_options),
             max_connections: server.max_connections,

@@ -55,6 +55,9 @@ pub struct ClientConfig {
     /// `clientSession`.
     #[serde(rename = "clientSession", skip_serializing_if = "is_default")]
     pub session: ClientSessionConfig,
+    /// `socketOptions`.
+    #[serde(rename = "socketOptions", skip_serializing_if = "is_default")]
+    pub socket: ClientSocketConfig,
     /// `trustRetryable`: whether an endpoint's `l5d-retryable` is believed; off by default. Linkerd believed all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust_retryable: Option<bool>,
@@ -105,6 +108,32 @@ pub struct ClientSessionConfig {
     pub life: Option<Duration>,
 }
 
+/// The options of connections to endpoints.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientSocketConfig {
+    /// `noDelay` (`TCP_NODELAY`): on by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_delay: Option<bool>,
+    /// `keepAlive` (`SO_KEEPALIVE`): on by default, where Linkerd left it to the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<bool>,
+    /// `readTimeoutMs`: how long an endpoint may send nothing while a response is awaited; unlimited by default.
+    #[serde(
+        rename = "readTimeoutMs",
+        serialize_with = "some_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub read_timeout: Option<Duration>,
+    /// `writeTimeoutMs`: how long an endpoint may take nothing of the bytes that are written; 30 s by default.
+    #[serde(
+        rename = "writeTimeoutMs",
+        serialize_with = "some_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub write_timeout: Option<Duration>,
+}
+
 /// Replaces what a later entry sets.
 pub(super) fn replace<T: Clone>(value: &mut Option<T>, later: &Option<T>) {
     if later.is_some() {
@@ -125,6 +154,7 @@ impl Settings for ClientConfig {
             requeue_budget,
             pool: PoolConfig { min_size, max_size, idle, max_waiters },
             session: ClientSessionConfig { idle: session_idle, life },
+            socket: ClientSocketConfig { no_delay, keep_alive, read_timeout, write_timeout },
             trust_retryable,
             egress,
             remove_baggage,
@@ -143,6 +173,10 @@ impl Settings for ClientConfig {
         replace(&mut self.pool.max_waiters, max_waiters);
         replace(&mut self.session.idle, session_idle);
         replace(&mut self.session.life, life);
+        replace(&mut self.socket.no_delay, no_delay);
+        replace(&mut self.socket.keep_alive, keep_alive);
+        replace(&mut self.socket.read_timeout, read_timeout);
+        replace(&mut self.socket.write_timeout, write_timeout);
         replace(&mut self.trust_retryable, trust_retryable);
         replace(&mut self.egress, egress);
         replace(&mut self.remove_baggage, remove_baggage);
@@ -178,6 +212,7 @@ fn settings(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> ClientC
         requeue_budget: budget(&mut client, "requeueBudget"),
         pool: pool(&mut client),
         session: session(&mut client),
+        socket: socket(&mut client),
         trust_retryable: client.flag("trustRetryable"),
         egress: client.flag("egress"),
         remove_baggage: client.flag("removeBaggage"),
@@ -209,4 +244,16 @@ fn session(client: &mut Reader<'_, '_>) -> ClientSessionConfig {
     let Some(node) = client.get("clientSession") else { return ClientSessionConfig::default() };
     let mut session = Reader::new(&node, &["client session"], client.report());
     ClientSessionConfig { idle: session.millis("idleTimeMs"), life: session.millis("lifeTimeMs") }
+}
+
+/// Reads `socketOptions`.
+fn socket(client: &mut Reader<'_, '_>) -> ClientSocketConfig {
+    let Some(node) = client.get("socketOptions") else { return ClientSocketConfig::default() };
+    let mut options = Reader::new(&node, &["client socket options"], client.report());
+    ClientSocketConfig {
+        no_delay: options.flag("noDelay"),
+        keep_alive: options.flag("keepAlive"),
+        read_timeout: options.millis("readTimeoutMs"),
+        write_timeout: options.millis("writeTimeoutMs"),
+    }
 }

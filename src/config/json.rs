@@ -212,6 +212,7 @@ routers:
     streamWaitMs: 4
     hostConnectionPool: {minSize: 1, maxSize: 5, idleTimeMs: 6, maxWaiters: 0}
     clientSession: {idleTimeMs: 7, lifeTimeMs: 8}
+    socketOptions: {noDelay: false, keepAlive: false, readTimeoutMs: 10, writeTimeoutMs: 11}
     requestAttemptTimeoutMs: 9
     requeueBudget: {minRetriesPerSec: 0, percentCanRetry: 0.5, ttlSecs: 60}
     trustRetryable: true
@@ -233,7 +234,7 @@ routers:
   httpAccessLogRotateCount: 4
   servers:
   - {ip: 0.0.0.0, port: 0, label: s, trust: everybody, maxConcurrentRequests: 1, timeoutMs: 2, maxCallDepth: 3}
-  - {port: 0, maxConnections: 4, maxConnectionsPerPeer: 3, maxRequestsPerPeer: 2, maxHeaders: 5, headersTimeoutMs: 6, serverSession: {idleTimeMs: 7, lifeTimeMs: 8}}
+  - {port: 0, maxConnections: 4, maxConnectionsPerPeer: 3, maxRequestsPerPeer: 2, connect: true, maxHeaders: 5, headersTimeoutMs: 6, serverSession: {idleTimeMs: 7, lifeTimeMs: 8}}
   - port: 0
     clearContext: true
     timestampHeader: x-when

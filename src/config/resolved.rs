@@ -418,6 +418,8 @@ pub struct Server {
     /// `maxRequestsPerPeer`: how many requests one peer address (of IPv6, a /64) that is not trusted may have under way on
     /// each worker; 1,000 by default. Not in Linkerd 1.
     pub max_requests_per_peer: usize,
+    /// `connect`: whether CONNECT of trusted callers opens a tunnel; off by default. Not in Linkerd 1.
+    pub connect: bool,
     /// The settings of HTTP/2 connections. Only servers of `h2` routers have keys for them.
     #[serde(flatten)]
     pub http2: Http2Config,

@@ -51,6 +51,7 @@ fn server(
     let address = reader.address(SocketAddr::new(LOOPBACK, protocol.default_port()));
     let (trust, trust_reason) = decide_trust(&mut reader, address.ip(), label);
     let hosts = hosts(&mut reader, &trust);
+    let connect = connect(&mut reader, &trust);
     let server = Server {
         ip: address.ip(),
         port: address.port(),
@@ -72,6 +73,7 @@ fn server(
         max_call_depth: reader.number("maxCallDepth", 0..=MAX_INT).unwrap_or(100),
         add_forwarded_header: forwarded(&mut reader, protocol),
         max_streams: reader.number("maxConcurrentStreamsPerConnection", 1..=MAX_INT),
+        connect,
         max_requests_per_peer: reader.number("maxRequestsPerPeer", 1..=MAX_INT).unwrap_or(1000),
         http2: match protocol {
             Protocol::Http => Http2Config::default(),
@@ -84,6 +86,18 @@ fn server(
         socket_options: reader.socket_options(),
     };
     (server, ServerPlaces { server: node.place(), port })
+}
+
+/// Reads `connect`; warns where nobody may use it.
+fn connect(reader: &mut Reader<'_, '_>, trust: &Trust) -> bool {
+    let connect = reader.flag("connect").unwrap_or_default();
+    if connect && *trust == Trust::Nobody {
+        let message = "`connect` has no effect: it is for trusted callers, and this server trusts nobody";
+        if let Some(key) = reader.get("connect") {
+            reader.report().warn(key.place(), key.key(), message.to_owned());
+        }
+    }
+    connect
 }
 
 /// Reads `serverSession`.

@@ -109,6 +109,16 @@ routers:
 "#;
 
 #[test]
+fn connect_is_for_listeners_that_trust_somebody() {
+    let of = |keys: &str| config(&format!("routers: [{{protocol: http, servers: [{{{keys}}}]}}]"));
+    let trusting = of("connect: true");
+    assert!(trusting.routers[0].servers[0].connect && trusting.warnings.is_empty());
+    let nobody = of("connect: true, trust: nobody");
+    let [warning] = &nobody.warnings[..] else { panic!("{:?}", nobody.warnings) };
+    assert!(warning.to_string().contains("servers[0].connect: `connect` has no effect"), "{warning}");
+}
+
+#[test]
 fn every_key_that_works_ends_in_its_field() {
     let config = config(EVERYTHING);
     assert_eq!(config.admin.address().to_string(), "0.0.0.0:1");
@@ -188,6 +198,7 @@ fn every_key_that_works_ends_in_its_field() {
         }),
         max_streams: None,
         max_requests_per_peer: 1000,
+        connect: false,
         http2: Http2Config::default(),
         timestamp_header: Some("x-request-start".into()),
         socket_options: options,

@@ -13,7 +13,9 @@ use super::{Field, KnownField};
 use std::fmt;
 
 pub(super) use self::connection::MAX_OPTIONS;
-pub use self::connection::{HopByHopFields, RequestConnection, ResponseConnection, ResponseEnd};
+pub use self::connection::{
+    HopByHopFields, RequestConnection, ResponseConnection, ResponseEnd, is_tunnel_protocol,
+};
 pub use self::http2::{strip_trailers, trailer_fields, trailer_lines};
 pub use self::parse::{HeadError, HeadLimits};
 pub use self::target::validate_host;

@@ -18,9 +18,18 @@ pub enum Error {
     /// The end of the body cannot be determined.
     #[error("the request is malformed: {0}")]
     Framing(#[from] FramingError),
-    /// The method is CONNECT, which a router by names does not support.
-    #[error("CONNECT is not supported: a tunnel has no name to route by")]
+    /// The method is CONNECT, and no tunnel is opened: the listener does not say `connect: true`, the caller is not trusted, or
+    /// the protocol of an extended CONNECT carries HTTP.
+    #[error("CONNECT is not supported on this listener, or not from this caller, or not for this protocol")]
     Connect,
+    /// The endpoint does not open the tunnel that the request asks for.
+    #[error("{address} opens no tunnel: {reason}")]
+    TunnelUnsupported {
+        /// The endpoint's address.
+        address: SocketAddr,
+        /// The reason.
+        reason: TunnelDefect,
+    },
     /// The method is TRACE, and the caller is not trusted: the response would show the fields that proxies add.
     #[error("TRACE is for trusted callers")]
     Trace,
@@ -179,6 +188,14 @@ pub enum Error {
         /// Whether the endpoint may have executed the request.
         exposure: Exposure,
     },
+    /// The connection was idle before the request, and its endpoint did not answer a ping.
+    #[error("{address} did not answer a ping in time, on a connection that was idle before")]
+    Lost {
+        /// The endpoint's address.
+        address: SocketAddr,
+        /// Whether the endpoint may have executed the request.
+        exposure: Exposure,
+    },
     /// The response is malformed.
     #[error("{address} answered with a malformed response: {reason}")]
     BadResponse {
@@ -201,12 +218,33 @@ pub enum Error {
         /// `timeoutMs`, `totalTimeoutMs`, or the time that was left until the caller's deadline.
         timeout: Duration,
     },
+    /// The endpoint sent nothing of the head of its response for too long.
+    #[error(
+        "{address} was silent for {timeout:?} while its response was awaited (`socketOptions.readTimeoutMs`)"
+    )]
+    EndpointSilent {
+        /// The endpoint's address.
+        address: SocketAddr,
+        /// `socketOptions.readTimeoutMs`.
+        timeout: Duration,
+    },
     /// The response to an attempt did not begin in time.
     #[error("Exceeded {timeout:?} while waiting for a response to an attempt (`requestAttemptTimeoutMs`)")]
     AttemptTimeout {
         /// `requestAttemptTimeoutMs`.
         timeout: Duration,
     },
+}
+
+/// The reason why an endpoint does not open the tunnel of an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TunnelDefect {
+    /// Its settings do not have SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 3).
+    #[error("its settings do not allow an extended CONNECT, as which an upgrade goes over HTTP/2")]
+    NotAllowed,
+    /// The router does not know what another protocol than WebSocket is over HTTP/1.
+    #[error("it speaks HTTP/1, to which an extended CONNECT is carried for WebSocket alone")]
+    OtherProtocol,
 }
 
 /// The exposure of a request whose connection or stream ended before the response.
@@ -302,12 +340,15 @@ impl Error {
             | Self::EndpointShare { .. }
             | Self::EndpointQueueFull { .. } => StatusRow::Unavailable,
             Self::Connecting { .. }
+            | Self::TunnelUnsupported { .. }
             | Self::Reset { .. }
             | Self::BadResponse { .. }
             | Self::BrokenResponse { .. } => StatusRow::Upstream,
-            Self::ConnectTimeout { .. } | Self::Timeout { .. } | Self::AttemptTimeout { .. } => {
-                StatusRow::TooLate
-            }
+            Self::ConnectTimeout { .. }
+            | Self::Lost { .. }
+            | Self::EndpointSilent { .. }
+            | Self::Timeout { .. }
+            | Self::AttemptTimeout { .. } => StatusRow::TooLate,
         }
     }
 
@@ -425,7 +466,7 @@ impl Fault for Error {
             | Self::EndpointQueueFull { .. } => true,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => true,
             Self::Connecting { .. } => true,
-            Self::Reset { exposure, .. } => *exposure == Exposure::Unseen,
+            Self::Reset { exposure, .. } | Self::Lost { exposure, .. } => *exposure == Exposure::Unseen,
             _ => false,
         }
     }

@@ -7,6 +7,7 @@ mod outcome;
 mod record;
 mod repeat;
 mod wait_queue;
+mod web_socket;
 
 pub(crate) use self::attempt::{
     Attempt, AttemptReport, Carrier, PendingAttempt, Standing, StreamSlot, UpstreamEndpoint, UpstreamStream,
@@ -17,6 +18,7 @@ pub(crate) use self::outcome::Outcome;
 pub(crate) use self::record::{Observer, OverrideFate, REQUEST_ID, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
 pub(crate) use self::wait_queue::WaitQueue;
+pub(crate) use self::web_socket::{WEB_SOCKET, WebSocketKey, remove_keys};
 
 use super::error::Error;
 use super::limits::{PeerRequests, Permit};
@@ -65,12 +67,52 @@ pub(crate) struct Request {
     pub(crate) grpc: bool,
     /// The rights of its caller, once it has entered.
     pub(crate) grant: Option<Grant>,
-    /// The protocols it asks to switch to.
+    /// The protocols it asks to switch to: those of `Upgrade`, or that of an extended CONNECT, which is a GET here.
     pub(crate) upgrade: Option<Box<[u8]>>,
     /// The time it may take until its response begins, once that is known.
     pub(crate) time_limit: Option<TimeLimit>,
     /// Its record, which takes the facts as they become known.
     pub(crate) record: Record,
+}
+
+impl Request {
+    /// Returns whether it asks for a connection to its endpoint as it is, without HTTP.
+    pub(crate) fn is_connect(&self) -> bool {
+        self.head.method() == b"CONNECT"
+    }
+
+    /// Returns whether a successful answer opens a tunnel for its caller, whatever the answer is meant as: it is a CONNECT,
+    /// plain or extended (RFC 9110 9.3.6, RFC 8441 4).
+    pub(crate) fn is_tunnel_alone(&self) -> bool {
+        self.is_connect() || (self.upgrade.is_some() && matches!(self.caller, Caller::Http2(_)))
+    }
+
+    /// Returns the protocol that an endpoint over HTTP/2 is asked to switch to. Of those of a caller over HTTP/1, it is
+    /// WebSocket, and others are left out.
+    pub(crate) fn http2_protocol(&self) -> Option<&str> {
+        let protocols = std::str::from_utf8(self.upgrade.as_deref()?).ok()?;
+        match self.caller {
+            Caller::Http2(_) => Some(protocols),
+            Caller::Http1(_) => {
+                let has_no_body = matches!(self.framing, Framing::None | Framing::Length(0));
+                let is_plain = self.head.method() == b"GET" && has_no_body;
+                (is_plain && has_web_socket(protocols)).then_some(WEB_SOCKET)
+            }
+            Caller::None => None,
+        }
+    }
+
+    /// Returns whether it is an extended CONNECT for WebSocket.
+    pub(crate) fn is_web_socket_of_http2(&self) -> bool {
+        let is_named =
+            self.upgrade.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(WEB_SOCKET.as_bytes()));
+        is_named && matches!(self.caller, Caller::Http2(_))
+    }
+}
+
+/// Returns whether WebSocket is one of the protocols of an `Upgrade`.
+fn has_web_socket(protocols: &str) -> bool {
+    protocols.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case(WEB_SOCKET))
 }
 
 /// The time a request may take until its response begins.

@@ -9,7 +9,10 @@ use self::diagnosis::Routing;
 use self::dispatch::{Dispatch, grpc_timeout};
 use super::bind::{Binding, Bindings};
 use super::error::Error;
-use super::exchange::{OverrideFate, REQUEST_ID, Record, Request, Response, TimeLimit, within};
+use super::exchange::{
+    Caller, Carrier, OverrideFate, REQUEST_ID, Record, Request, Response, TimeLimit, WEB_SOCKET, remove_keys,
+    within,
+};
 use super::limits::{Limits, LogTurns, Permit, Permits};
 use super::metrics::Counters;
 use super::upstream::{ObjectPools, Route};
@@ -40,6 +43,8 @@ pub(crate) struct Service {
     pub(crate) no_sandboxes: Rc<Overlay>,
     pub(crate) unknown_key: UnknownKey,
     pub(crate) limits: Limits,
+    /// Whether CONNECT of trusted callers opens a tunnel.
+    pub(crate) connect: bool,
     pub(crate) permits: Option<Permits>,
     pub(crate) counters: Rc<Counters>,
     /// The filter for the trailers of untrusted requests.
@@ -136,7 +141,7 @@ impl Service {
                 };
                 Box::pin(diagnosis::add(&mut response, routing)).await?;
             }
-            self.answer(&mut response, grant, &request.record);
+            self.answer(&mut response, grant, request);
             Ok(response)
         });
         let mut response = within(limit, carried).await?;
@@ -145,9 +150,14 @@ impl Service {
     }
 
     /// Makes the response of a route to a status.
-    fn status_response(&self, status: u16, route: &Route) -> Result<Response, Error> {
+    fn status_response(&self, status: u16, route: &Route, request: &Request) -> Result<Response, Error> {
+        let id = route.id();
+        if status < 300 && request.is_tunnel_alone() {
+            return Err(Error::Unroutable(format!(
+                "{status} would open a tunnel, and no endpoint is at its end ({id})"
+            )));
+        }
         if status < 200 {
-            let id = route.id();
             return Err(Error::Naming(format!(
                 "{status} is an interim status: it answers no request ({id})"
             )));
@@ -155,13 +165,17 @@ impl Service {
         Ok(made_here(status, self.pools.heads.take()))
     }
 
+    /// Returns whether CONNECT of a caller opens a tunnel.
+    pub(crate) fn takes_connect(&self, peer: &Peer) -> bool {
+        self.connect && self.policy.grant(peer).is_trusted()
+    }
+
     /// Prepares a response for its caller.
-    fn answer(&self, response: &mut Response, grant: Grant, record: &Record) {
+    fn answer(&self, response: &mut Response, grant: Grant, request: &Request) {
         let answered = self.policy.answer(&mut response.head, grant);
         if response.framing == Framing::Tunnel {
             // Before the fields that follow: other responses are settled where they are written.
-            let protocols = answered.hop_by_hop.upgrade.as_deref();
-            response.head.settle_response(Framing::Tunnel, ResponseConnection::Tunnel { protocols });
+            open_tunnel(response, answered.hop_by_hop.upgrade.as_deref(), &request.caller);
         }
         if let (426, Some(protocols)) = (response.head.status(), &answered.hop_by_hop.upgrade) {
             // It is what the response is about (RFC 9110 15.5.22).
@@ -169,7 +183,7 @@ impl Service {
             response.head.append(b"upgrade", protocols);
         }
         if grant.is_trusted() {
-            tell_fate(&mut response.head, record);
+            tell_fate(&mut response.head, &request.record);
         }
         if answered.blank_body && response.framing != Framing::Tunnel {
             response.discard_body();
@@ -408,6 +422,20 @@ fn set_grpc_error(head: &mut Head, status: u8, text: &str) {
     head.append(b"content-type", b"application/grpc");
     head.append(b"grpc-status", status.to_string().as_bytes());
     head.append(b"grpc-message", &encode_grpc_message(text));
+}
+
+/// Makes the head of a response that opens a tunnel the one that its caller understands: a 101 over HTTP/1, unless the
+/// request was a CONNECT, and a 200 over HTTP/2.
+fn open_tunnel(response: &mut Response, protocols: Option<&[u8]>, caller: &Caller) {
+    let head = &mut response.head;
+    if let Caller::Http2(_) = caller {
+        head.set_status(200);
+        return remove_keys(head);
+    }
+    // An endpoint over HTTP/2 does not repeat the protocol that it was asked for.
+    let is_switched = head.status() == 101 && matches!(response.carrier, Some(Carrier::Http2(_)));
+    let protocols = if is_switched { Some(WEB_SOCKET.as_bytes()) } else { protocols };
+    head.settle_response(Framing::Tunnel, ResponseConnection::Tunnel { protocols });
 }
 
 /// Makes an empty response, as `/$/io.buoyant.http.status/<code>` asks for.

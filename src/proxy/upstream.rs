@@ -14,6 +14,7 @@ mod http2;
 mod http2_pool;
 mod latency;
 mod logical_service;
+mod pings;
 mod pool;
 mod registry;
 mod retry_budget;

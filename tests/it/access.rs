@@ -295,6 +295,32 @@ async fn a_tunnel_is_logged_when_it_ends() {
     assert_eq!(lines.len(), 1);
 }
 
+#[tokio::test(flavor = "local")]
+async fn a_tunnel_of_connect_is_written_when_it_ends_with_its_bytes() {
+    let (upstream, folder) = (Upstream::start().await, Folder::new());
+    let config = folder.config(&format!("/svc/* => {}", upstream.path()), JSON);
+    let config = config.replace("{port: 0}]", "{port: 0, connect: true}]");
+    let app = TestApp::start_here(&config).await;
+    let mut client = app.client().await;
+    client.send("CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\n\r\nquestion").await;
+    let mut conn = upstream.accept().await;
+    conn.expect("question").await;
+    conn.send("the answer").await;
+    client.head().await.assert_status(200);
+    client.expect("the answer").await;
+    assert_eq!(folder.lines(), [""; 0]);
+    client.writer.finish().await;
+    conn.assert_ended().await;
+    conn.writer.finish().await;
+    client.assert_ended().await;
+    app.stop().await;
+    let [line] = &folder.objects()[..] else { panic!("one line: {:?}", folder.lines()) };
+    for (key, value) in [("method", "CONNECT"), ("outcome", "success"), ("name", "/svc/db:5432")] {
+        assert_eq!(line[key], value, "{line}");
+    }
+    assert_eq!((&line["status"], &line["bytes"]), (&200.into(), &10.into()), "{line}");
+}
+
 async fn ask(app: &TestApp, count: usize) {
     let mut client: Wire = app.client().await;
     for _ in 0..count {

@@ -301,8 +301,8 @@ const CASES: &[Case] = &[
         &[(3, 18, "routers[0].client.kind", "did you mean `io.l5d.global`?")],
     ),
     (
-        "routers:\n- protocol: http\n  client: {socketOptions: {}}\n  servers: [{}]\n",
-        &[(3, 12, "routers[0].client.socketOptions", "feature: socket options of clients")],
+        "routers:\n- protocol: http\n  client: {socketOptions: {noDelay: 1}}\n  servers: [{}]\n",
+        &[(3, 37, "routers[0].client.socketOptions.noDelay", "expected")],
     ),
     // Each protocol has keys that the other does not know.
     (

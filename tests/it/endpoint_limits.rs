@@ -189,6 +189,42 @@ async fn room_on_one_worker_is_found_by_the_others() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_connection_that_is_given_back_wakes_other_workers() {
+    const TURNS: usize = 20;
+    let upstream = Upstream::start().await;
+    let keys = "  client: {hostConnectionPool: {maxSize: 1}, streamWaitMs: 10000}\n";
+    let yaml = one_router(&format!("/svc/* => {}", upstream.path()), "") + keys;
+    let app = TestApp::start_workers(&yaml, 2).await;
+    // Each on a worker of its own: connections are spread evenly.
+    let mut clients = [app.client().await, app.client().await];
+    clients[0].send(GET).await;
+    let mut conns = vec![upstream.accept().await];
+    conns[0].request().await;
+    let began = tokio::time::Instant::now();
+    for turn in 0..TURNS {
+        let (now, next) = (turn % 2, (turn + 1) % 2);
+        clients[next].send(GET).await;
+        until("it waits", async || {
+            app.client().await;
+            app.total("client_waiters", &[]) == 1
+        })
+        .await;
+        conns[now].send(ok("hi")).await;
+        assert_eq!(clients[now].response().await.text(), "hi");
+        if turn == 0 {
+            conns.push(upstream.accept().await);
+        }
+        conns[next].request().await;
+    }
+    // One that looks by itself does so every 250 ms.
+    let (passed, slow) = (began.elapsed(), Duration::from_millis(250) * TURNS as u32 / 4);
+    assert!(passed < slow, "{passed:?}");
+    conns[TURNS % 2].send(ok("hi")).await;
+    assert_eq!(clients[TURNS % 2].response().await.text(), "hi");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_silent_body_to_an_endpoint_over_http1_ends_while_others_wait() {
     let upstream = Upstream::start().await;
     let keys = "  client: {hostConnectionPool: {maxSize: 1}}\n";

@@ -462,11 +462,11 @@ async fn interim_responses_pass() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn an_upgrade_is_not_for_an_http2_endpoint() {
+async fn an_upgrade_but_to_web_socket_is_not_for_an_http2_endpoint() {
     let service = H2Service::saying("hi").await;
     let app = TestApp::start(&speaking("h2", &format!("/svc/* => {}", service.path()), "")).await;
     let mut client = app.client().await;
-    let response = client.get("web", "Connection: upgrade\r\nUpgrade: websocket\r\n").await;
+    let response = client.get("web", "Connection: upgrade\r\nUpgrade: odd\r\n").await;
     assert_eq!(
         (response.status(), response.text()),
         (200, "hi"),

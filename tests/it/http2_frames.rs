@@ -183,14 +183,18 @@ async fn malformed_responses_are_the_endpoints_fault() {
 
 #[tokio::test(flavor = "local")]
 async fn no_endpoint_over_http2_switches_protocols() {
-    let (app, upstream, _client) = played(Http2).await;
-    let mut wire = app.client().await;
-    wire.send("GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
-    let mut conn = Frames::accept(&upstream, &[]).await;
-    conn.next_of(kind::HEADERS, 1).await;
-    conn.send(Frame::head(1, &[(":status", "101"), ("upgrade", "websocket")])).await;
-    wire.response().await.assert_status(502);
-    app.stop().await;
+    for upgrade in ["odd", "websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="] {
+        let (app, upstream, _client) = played(Http2).await;
+        let mut wire = app.client().await;
+        let request = "GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade:";
+        wire.send(format!("{request} {upgrade}\r\n\r\n")).await;
+        // SETTINGS_ENABLE_CONNECT_PROTOCOL
+        let mut conn = Frames::accept(&upstream, &[(8, 1)]).await;
+        conn.next_of(kind::HEADERS, 1).await;
+        conn.send(Frame::head(1, &[(":status", "101"), ("upgrade", "websocket")])).await;
+        wire.response().await.assert_status(502);
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "local")]

@@ -4,6 +4,7 @@ use crate::reloading::Load;
 use crate::support::either::{Caller, Echo, Speaks, router};
 use crate::support::http2::H2Client;
 use crate::support::{Service, TestApp, Upstream, Wire, ok, time_flies, until};
+use signpost::telemetry::Sample;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -58,6 +59,16 @@ async fn expect(callers: &mut [Caller; 2], status: u16) {
     for caller in callers {
         until("the answer changes", async || caller.get(&[]).await.status == status).await;
     }
+}
+
+/// Returns all series, with their labels.
+fn series(app: &TestApp) -> BTreeSet<String> {
+    let families = app.running().registry().families();
+    let text = |name: &str, sample: &Sample| {
+        let labels = sample.labels().map(|(key, value)| format!(" {key}={value:?}"));
+        labels.fold(name.to_owned(), |text, label| text + &label)
+    };
+    families.iter().flat_map(|family| family.samples.iter().map(|sample| text(family.name, sample))).collect()
 }
 
 #[tokio::test(flavor = "local")]
@@ -137,15 +148,10 @@ async fn a_listener_goes_to_another_router_with_its_connections() {
     })
     .await;
     assert!(count(&app, "requests", "b", &server) >= 2);
-    let totals = app.running().registry().totals();
+    let all = series(&app);
     let of_a = |label: &str| {
-        let has = |labels: &[(&str, String)], key: &str, value: &str| {
-            labels.iter().any(|(k, v)| *k == key && v == value)
-        };
-        totals
-            .keys()
-            .filter(|series| has(&series.labels, "router", "a") && has(&series.labels, "server", label))
-            .count()
+        let labels = [format!("router={:?}", "a"), format!("server={label:?}")];
+        all.iter().filter(|series| labels.iter().all(|label| series.contains(label))).count()
     };
     assert_eq!(of_a(&server), 0, "its series of before are gone");
     assert!(of_a("mine") > 20);
@@ -199,7 +205,7 @@ async fn connections_of_a_router_that_goes_are_drained_and_its_series_go() {
     let mut app = TestApp::start(&one).await;
     let mut staying = callers(stays).await;
     expect(&mut staying, 204).await;
-    let before: BTreeSet<_> = app.running().registry().totals().into_keys().collect();
+    let before = series(&app);
 
     reload(&mut app, &both).await;
     let mut held = Wire::connect(goes).await;
@@ -226,7 +232,7 @@ async fn connections_of_a_router_that_goes_are_drained_and_its_series_go() {
     h2_held.over().await.expect("it was told goodbye");
     until("nothing of it is counted", async || {
         tokio::task::yield_now().await;
-        app.running().registry().totals().into_keys().collect::<BTreeSet<_>>() == before
+        series(&app) == before
     })
     .await;
     expect(&mut staying, 204).await;
@@ -583,7 +589,7 @@ async fn listeners_that_come_and_go_leave_nothing_behind() {
         table.lines().filter(|line| line.contains(&address) && line.contains(" 0A ")).count()
     };
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let series = |app: &TestApp| app.running().registry().totals().len();
+    let series = |app: &TestApp| series(app).len();
     reload(&mut app, &config(&[stays.clone(), comes.clone()])).await;
     assert_eq!(sockets(), 1);
     let mut first = callers(app.address("comes", 0)).await;

@@ -4,7 +4,7 @@ use super::Support::{Foreign, NoEffect, NotYet, Refused, Works};
 use super::{NOTHING, Section, TLS, key, kinds, list, one, section};
 
 const NO_PUSH: &str = "it limits what endpoints push, and they may push nothing";
-const SOCKETS: &str = "socket options of clients";
+const NOT_LISTENING: &str = "a client binds no port, and listens on none";
 
 pub(super) const SECTIONS: &[Section] = &[
     kinds("client", &[]).defaults_to("io.l5d.global"),
@@ -36,7 +36,7 @@ pub(super) const SECTIONS: &[Section] = &[
             // Neither are these two, although its users asked for them.
             key("egress", Works),
             key("removeBaggage", Works),
-            key("socketOptions", NotYet(SOCKETS)),
+            one("socketOptions", Works, "client socket options"),
             key("forwardClientCert", NotYet(TLS)),
             key(
                 "requestAuthorizers",
@@ -85,6 +85,18 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "host connection pool",
         &[key("minSize", Works), key("maxSize", Works), key("idleTimeMs", Works), key("maxWaiters", Works)],
+    ),
+    section(
+        "client socket options",
+        &[
+            key("noDelay", Works),
+            key("keepAlive", Works),
+            key("readTimeoutMs", Works),
+            key("writeTimeoutMs", Works),
+            key("reuseAddr", NoEffect(NOT_LISTENING)),
+            key("reusePort", NoEffect(NOT_LISTENING)),
+            key("backlog", NoEffect(NOT_LISTENING)),
+        ],
     ),
     section("client session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),
     section(

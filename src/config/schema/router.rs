@@ -123,6 +123,8 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxConnections", Works),
             key("maxConnectionsPerPeer", Works),
             key("maxRequestsPerPeer", Works),
+            // Not in Linkerd 1, which knew no CONNECT.
+            key("connect", Works),
             key("maxConcurrentStreamsPerConnection", Works),
             key("maxHeaders", Works),
             key("headersTimeoutMs", Works),

@@ -279,7 +279,7 @@ impl Head {
 }
 
 /// Returns whether a protocol is `token ["/" token]`, and none that carries HTTP.
-fn is_tunnel_protocol(protocol: &[u8]) -> bool {
+pub fn is_tunnel_protocol(protocol: &[u8]) -> bool {
     let is_token = |text: &[u8]| !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte));
     let (name, version) = match memchr::memchr(b'/', protocol) {
         Some(slash) => (&protocol[..slash], Some(&protocol[slash + 1..])),

@@ -32,7 +32,12 @@ impl Head {
         limits: &HeadLimits,
     ) -> Result<(), HeadError> {
         self.clear();
-        let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let is_connect = parts.method == Method::CONNECT;
+        let target = match parts.uri.authority() {
+            // It has no path (8.5).
+            Some(authority) if is_connect => authority.as_str(),
+            _ => parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+        };
         if target.len() > limits.line {
             return Err(HeadError::LineTooLong);
         }
@@ -43,6 +48,9 @@ impl Head {
             self.append_known(KnownField::Host, host);
         }
         self.take_fields(&parts.headers, limits)?;
+        if is_connect {
+            return self.take_authority();
+        }
         self.normalise_target()?;
         self.lower_host();
         Ok(())

@@ -49,6 +49,19 @@ impl Head {
         }
     }
 
+    /// Checks the target of a CONNECT, and makes it the `Host`, in place of any that came (RFC 9112 3.2.3).
+    ///
+    /// # Errors
+    ///
+    /// A target that is not `host:port`.
+    pub fn take_authority(&mut self) -> Result<(), HeadError> {
+        self.normalise_target()?;
+        let authority = self.target().to_vec();
+        self.set(b"Host", &authority);
+        self.lower_host();
+        Ok(())
+    }
+
     /// Lower-cases the letters of `Host` in place: host names do not differ by case, names of paths do.
     pub fn lower_host(&mut self) {
         if !self.contains(KnownField::Host) {
@@ -203,6 +216,14 @@ mod tests {
             );
             assert_eq!(head.find(b"a"), Some(b"b".as_slice()));
         }
+    }
+
+    #[test]
+    fn the_authority_of_connect_replaces_the_host() {
+        let mut head = request("CONNECT", "New:443", "Host: old\r\n");
+        assert_eq!(head.take_authority(), Ok(()));
+        assert_eq!(head.get(KnownField::Host), Some(b"new:443".as_slice()));
+        assert!(request("CONNECT", "new", "Host: new:443\r\n").take_authority().is_err());
     }
 
     #[test]

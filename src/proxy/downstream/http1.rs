@@ -2,10 +2,11 @@
 
 use super::access::{AccessLogger, CountingSink};
 use super::listener::ConnectionContext;
-use super::tunnel::tunnel;
+use super::tunnel::{TunnelInput, TunnelLimits, TunnelOutput, tunnel};
 use crate::context::Peer;
 use crate::message::{
-    Framing, Head, KnownField, ResponseConnection, ResponseEnd, Version, keeps_alive, request_framing,
+    Framing, Head, HeadError, KnownField, ResponseConnection, ResponseEnd, Version, keeps_alive,
+    request_framing,
 };
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
@@ -169,6 +170,8 @@ struct ResponseTerms {
     expects_continue: bool,
     /// Whether the caller takes trailers (RFC 9110 6.5.1).
     trailers: bool,
+    /// The limits on a tunnel that the response opens.
+    tunnel: TunnelLimits,
 }
 
 impl Http1Turn<'_> {
@@ -176,17 +179,20 @@ impl Http1Turn<'_> {
     async fn serve(&self, mut head: Pooled<Head>, opened: Instant, timer: &mut IdleTimer) -> Continuation {
         let line = self.access.map(|log| log.begin(&head, self.peer));
         let record = Record::new(&self.service.counters, line);
-        let framing = match validate(&mut head) {
+        let is_connect = head.method() == b"CONNECT";
+        let framing = match self.validate(&mut head) {
             Ok(framing) => framing,
             Err(error) => return self.refuse(&error, record).await,
         };
         let is_old = self.service.limits.life.is_some_and(|life| record.began() - opened >= life);
         let is_new_version = head.version() == Version::Http11;
         let terms = ResponseTerms {
-            keep_alive: keeps_alive(&head) && !is_old,
+            // A caller that does not wait for the answer to its CONNECT sends bytes that are no request.
+            keep_alive: keeps_alive(&head) && !is_old && !is_connect,
             version: head.version(),
             expects_continue: head.contains(KnownField::Expect),
             trailers: is_new_version && head.takes_trailers(),
+            tunnel: self.tunnel_limits(is_connect),
         };
         let body = Body::Http1(Http1Reader::of_request(Rc::clone(self.connection), framing));
         self.connection.set_body_wanted(!body.is_done());
@@ -286,7 +292,7 @@ impl Http1Turn<'_> {
             Err(Some(PeerEnd::Broken)) => return Err(RequestOutcome::Abandoned),
             Err(Some(PeerEnd::HalfClosed)) => {}
         }
-        while_moving(connection, HALF_CLOSED, work).await.ok_or(RequestOutcome::Abandoned)
+        while_moving(|| connection.progress.moved(), HALF_CLOSED, work).await.ok_or(RequestOutcome::Abandoned)
     }
 
     /// Writes a response, and discards a small request body that was not read because the router answered by itself.
@@ -321,6 +327,7 @@ impl Http1Turn<'_> {
             version: Version::Http11,
             expects_continue: false,
             trailers: false,
+            tunnel: TunnelLimits::default(),
         };
         let response = self.service.error_response(self.peer, error, None);
         self.service.counters.refused(response.head.status());
@@ -338,7 +345,7 @@ impl Http1Turn<'_> {
         record: &mut Record,
     ) -> Continuation {
         if response.framing == Framing::Tunnel {
-            Box::pin(tunnel(self.connection, response, record)).await;
+            Box::pin(self.open_tunnel(response, terms.tunnel, record)).await;
             return Continuation::Close;
         }
         // The connection cannot be kept when the end of the request's body is not known: the endpoint refused the rest,
@@ -382,13 +389,45 @@ impl Http1Turn<'_> {
             _ => Continuation::Linger,
         }
     }
+
+    /// Writes the head of a response behind which a tunnel begins, and carries the bytes of both sides.
+    async fn open_tunnel(&self, response: Response, limits: TunnelLimits, record: &mut Record) {
+        let connection = self.connection;
+        let mut out = connection.out();
+        response.head.write(out.out());
+        record.note_response(&response.head);
+        if connection.write([out.data(), b"", b""]).await.is_err() {
+            return;
+        }
+        drop(out);
+        connection.set_body_wanted(true);
+        let input = TunnelInput::Http1(Rc::clone(connection));
+        tunnel((input, TunnelOutput::Http1(Rc::clone(connection))), response, record, limits).await;
+    }
+
+    /// Returns the limits on a tunnel that a request opens.
+    fn tunnel_limits(&self, is_connect: bool) -> TunnelLimits {
+        if is_connect { TunnelLimits::of_connect(&self.service.limits) } else { TunnelLimits::default() }
+    }
+
+    /// Checks a head and brings it into the form in which it is routed.
+    fn validate(&self, head: &mut Head) -> Result<Framing, Error> {
+        if head.method() != b"CONNECT" {
+            return validate(head);
+        }
+        if !self.service.takes_connect(self.peer) {
+            return Err(Error::Connect);
+        }
+        if request_framing(head)? != Framing::None {
+            return Err(HeadError::Malformed("a CONNECT has a body").into());
+        }
+        head.take_authority()?;
+        Ok(Framing::None)
+    }
 }
 
 /// Checks a head and brings it into the form in which it is routed.
 fn validate(head: &mut Head) -> Result<Framing, Error> {
-    if head.method() == b"CONNECT" {
-        return Err(Error::Connect);
-    }
     // Before the target is normalised: the rules are about the Host as it was received.
     let framing = request_framing(head)?;
     if let Framing::Length(length) = framing {

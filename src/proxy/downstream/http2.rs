@@ -57,6 +57,7 @@ pub(crate) async fn serve_connection(mut context: ConnectionContext, transport: 
         .max_pending_accept_reset_streams(MOST_UNSEEN)
         .max_concurrent_reset_streams(max_streams as usize)
         .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol()
         .handshake(transport);
     let due = limits.head.saturating_sub(context.place.opened().elapsed());
     let Ok(Ok(mut connection)) = timeout(due, handshake).await else {

@@ -62,6 +62,8 @@ pub struct ListenerSettings {
     /// How many requests the listener serves at once, over all workers: `maxConcurrentRequests`. Requests that began
     /// while there was no such limit are not counted.
     pub max_concurrent_requests: Option<usize>,
+    /// Whether CONNECT of trusted callers opens a tunnel: `connect`.
+    pub connect: bool,
     /// The settings of its socket and its connections.
     pub accept: AcceptSettings,
 }

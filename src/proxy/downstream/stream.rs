@@ -3,8 +3,9 @@
 use super::access::{AccessLogger, CountingSink};
 use super::open_streams::{OpenStream, StreamEnd};
 use super::tasks::TaskWork;
+use super::tunnel::{TunnelEnd, TunnelInput, TunnelLimits, TunnelOutput, tunnel};
 use crate::context::Peer;
-use crate::message::{Framing, Head, ResponseConnection, request_framing};
+use crate::message::{Framing, Head, KnownField, ResponseConnection, is_tunnel_protocol, request_framing};
 use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
 use crate::proxy::limits::CountedRequest;
@@ -16,6 +17,7 @@ use crate::proxy::wire::http2::{
 };
 use crate::proxy::wire::timer::{PeerProgress, StallTimer};
 use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::header::{HeaderName, HeaderValue};
@@ -149,47 +151,70 @@ impl Http2Turn {
         request: http::Request<RecvStream>,
         counted: &CountedRequest,
     ) -> (Request, Result<(), Box<Error>>) {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let line = self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer));
         let record = Record::new(&self.service.counters, line);
         let mut head = self.service.pools.heads.take();
-        let whole = body.is_end_stream();
-        let taken = self.take_head(&mut head, &parts);
-        let framing = taken.and_then(|()| validate(&mut head, whole));
+        let opens_tunnel = parts.method == http::Method::CONNECT;
+        let whole = opens_tunnel || body.is_end_stream();
+        let taken = self.take_head(&mut head, &mut parts);
+        let framing = taken.and_then(|()| validate(&mut head, whole)).map(|framing| {
+            // What follows on the stream is no content.
+            if opens_tunnel && head.remove(KnownField::ContentLength) > 0 { Framing::None } else { framing }
+        });
         // A body without a length may be a stream of messages, which may pause for any time: it has no stall timer.
         let progress = matches!(framing, Ok(Framing::Length(_))).then(|| Rc::clone(&self.progress));
         let value = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
+        let grpc = !opens_tunnel && value(http::header::CONTENT_TYPE).is_some_and(is_grpc);
+        let takes_trailers = value(http::header::TE) == Some(b"trailers");
+        let upgrade = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_ref().into());
+        let body = if opens_tunnel {
+            self.reply.keep_tunnel_input(body);
+            Body::Empty
+        } else if whole {
+            Body::Empty
+        } else {
+            Body::Http2(Http2Reader::new(body, progress))
+        };
         let request = Request {
             head,
             framing: *framing.as_ref().unwrap_or(&Framing::None),
-            body: if whole { Body::Empty } else { Body::Http2(Http2Reader::new(body, progress)) },
+            body,
             is_body_begun: false,
             caller: Caller::Http2(Rc::clone(&self.reply)),
             peer: Rc::clone(counted.peer()),
             silent_after: self.service.limits.stalled,
             takes_interim: true,
-            takes_trailers: value(http::header::TE) == Some(b"trailers"),
-            grpc: value(http::header::CONTENT_TYPE).is_some_and(is_grpc),
+            takes_trailers,
+            grpc,
             grant: None,
-            upgrade: None,
+            upgrade,
             time_limit: None,
             record,
         };
         (request, framing.map(drop).map_err(Box::new))
     }
 
-    /// Takes the header list of a request over, unless it is of a method that is not supported.
-    fn take_head(&self, head: &mut Head, parts: &http::request::Parts) -> Result<(), Error> {
-        if parts.method == http::Method::CONNECT {
-            return Err(Error::Connect);
+    /// Takes the header list of a request over, unless it asks for a tunnel that is not opened. An extended CONNECT becomes
+    /// the GET that asks for the same over HTTP/1 (RFC 8441 5): it has the same name.
+    fn take_head(&self, head: &mut Head, parts: &mut http::request::Parts) -> Result<(), Error> {
+        match parts.extensions.get::<Protocol>() {
+            Some(protocol) if !is_tunnel_protocol(protocol.as_ref()) => return Err(Error::Connect),
+            Some(_) => parts.method = http::Method::GET,
+            None if parts.method != http::Method::CONNECT => {}
+            None if !self.service.takes_connect(&self.peer) => return Err(Error::Connect),
+            None => {}
         }
         Ok(head.take_http2_request(parts, &self.service.limits.heads)?)
     }
 
     /// Sends a response with its body, and ends the exchange.
     async fn deliver(&self, mut response: Response, request: &mut Request) {
-        let (reply, is_grpc, record) = (&self.reply, request.grpc, &mut request.record);
         response.head.settle_response(response.framing, ResponseConnection::Http2);
+        if response.framing == Framing::Tunnel {
+            return Box::pin(self.open_tunnel(response, request)).await;
+        }
+        let (reply, is_grpc, record) = (&self.reply, request.grpc, &mut request.record);
         record.note_response(&response.head);
         let whole = response.body.is_done();
         let Ok(stream) = reply.begin(&response.head, whole) else {
@@ -214,6 +239,29 @@ impl Http2Turn {
             let _ = timeout(LINGER, response.upload.end()).await;
         }
         response.end(outcome);
+    }
+
+    /// Sends the head of a response behind which a tunnel begins, and carries the bytes of both sides.
+    async fn open_tunnel(&self, response: Response, request: &mut Request) {
+        let limits = if request.is_connect() {
+            TunnelLimits::of_connect(&self.service.limits)
+        } else {
+            TunnelLimits::default()
+        };
+        let record = &mut request.record;
+        record.note_response(&response.head);
+        let Some(input) = self.reply.take_tunnel_input() else {
+            return self.reply.reset(Reason::INTERNAL_ERROR);
+        };
+        let Ok(stream) = self.reply.begin(&response.head, false) else {
+            return self.reply.reset(Reason::INTERNAL_ERROR);
+        };
+        let input = TunnelInput::Http2(Http2Reader::new(input, None));
+        let output = TunnelOutput::Http2(Http2Writer::new(stream, Some(Rc::clone(&self.progress))));
+        if tunnel((input, output), response, record, limits).await == TunnelEnd::Broken {
+            // As a connection that is reset (RFC 8441 5).
+            self.reply.reset(Reason::CANCEL);
+        }
     }
 
     /// Ends a stream whose response has begun and cannot be passed on to its end: with the code of the endpoint, if it gave
@@ -282,6 +330,6 @@ mod tests {
     #[test]
     fn the_work_of_a_stream_is_small() {
         let size = future_size(<Stream as TaskWork>::begin);
-        assert!(size <= 2_360, "{size} bytes");
+        assert!(size <= 2_384, "{size} bytes");
     }
 }

@@ -63,6 +63,9 @@ fn place(error: &Error) -> usize {
         Error::EndpointQueueFull { .. } => 30,
         Error::AttemptTimeout { .. } => 31,
         Error::EndpointShare { .. } => 32,
+        Error::TunnelUnsupported { .. } => 33,
+        Error::Lost { .. } => 34,
+        Error::EndpointSilent { .. } => 35,
     }
 }
 
@@ -112,6 +115,9 @@ fn all() -> Vec<Error> {
         Error::EndpointQueueFull { address, limit: 3 },
         Error::AttemptTimeout { timeout },
         Error::EndpointShare { address },
+        Error::TunnelUnsupported { address, reason: TunnelDefect::NotAllowed },
+        Error::Lost { address, exposure: Exposure::Unseen },
+        Error::EndpointSilent { address, timeout },
     ]
 }
 
@@ -120,7 +126,7 @@ fn strangers_learn_nothing_of_the_inside() {
     let errors = all();
     let mut places: Vec<usize> = errors.iter().map(place).collect();
     places.dedup();
-    assert_eq!(places, (0..=32).collect::<Vec<_>>(), "each variant is there");
+    assert_eq!(places, (0..=35).collect::<Vec<_>>(), "each variant is there");
     for error in &errors {
         let text = error.text(false);
         let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

@@ -182,7 +182,7 @@ pub(crate) enum Carrier {
     /// A stream; held, because its drop resets a stream that is not finished.
     ///
     /// It is boxed, so that exchanges over HTTP/1 are not moved with its size.
-    Http2(#[expect(dead_code, reason = "its drop is what it does")] Box<UpstreamStream>),
+    Http2(Box<UpstreamStream>),
 }
 
 impl Carrier {
@@ -209,6 +209,11 @@ impl UpstreamStream {
     /// Makes the stream of a caller's request, in the slot that it takes.
     pub(crate) fn new(stream: SharedSendStream, caller: Caller, slot: StreamSlot) -> Self {
         Self { stream, caller, _slot: slot }
+    }
+
+    /// Returns its sending half.
+    pub(crate) fn sender(&self) -> SharedSendStream {
+        Rc::clone(&self.stream)
     }
 }
 

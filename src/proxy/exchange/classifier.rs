@@ -142,6 +142,8 @@ impl Classifier {
             Error::Connecting { .. }
                 | Error::ConnectTimeout { .. }
                 | Error::AttemptTimeout { .. }
+                | Error::Lost { .. }
+                | Error::EndpointSilent { .. }
                 | Error::Reset { .. }
                 | Error::BadResponse { .. }
                 | Error::BrokenResponse { .. }
@@ -150,7 +152,8 @@ impl Classifier {
             Self::Status { retried, .. } => retried.has(method),
             Self::Grpc(rule) if rule.retried == StatusCodes::ALL => true,
             Self::Grpc(rule) => match error {
-                Error::Reset { exposure: Exposure::Unseen, .. } => {
+                Error::Reset { exposure: Exposure::Unseen, .. }
+                | Error::Lost { exposure: Exposure::Unseen, .. } => {
                     rule.is_compliant || rule.retried.has(UNAVAILABLE)
                 }
                 Error::Connecting { .. } | Error::ConnectTimeout { .. } => {

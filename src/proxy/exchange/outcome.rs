@@ -30,9 +30,11 @@ impl Outcome {
             Error::Connecting { .. } => Self::Refused,
             Error::Reset { exposure: Exposure::Repeatable, .. } => Self::IdleEnd,
             Error::Reset { .. } | Error::BadResponse { .. } | Error::BrokenResponse { .. } => Self::Reset,
-            Error::ConnectTimeout { .. } | Error::Timeout { .. } | Error::AttemptTimeout { .. } => {
-                Self::TimedOut
-            }
+            Error::ConnectTimeout { .. }
+            | Error::Lost { .. }
+            | Error::EndpointSilent { .. }
+            | Error::Timeout { .. }
+            | Error::AttemptTimeout { .. } => Self::TimedOut,
             // A body that breaks off is its caller's end.
             Error::RequestBody(_) => Self::Abandoned,
             Error::Head(_)
@@ -55,6 +57,7 @@ impl Outcome {
             | Error::BindingTimeout { .. }
             | Error::PendingNames { .. }
             | Error::OwnSocket { .. }
+            | Error::TunnelUnsupported { .. }
             | Error::Busy { .. }
             | Error::PeerBusy { .. }
             | Error::EndpointBusy { .. }

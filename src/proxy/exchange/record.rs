@@ -309,6 +309,12 @@ impl Record {
         }
     }
 
+    /// Notes that the caller was sent the switch to a tunnel: that is the response, and whatever ends the tunnel is of another
+    /// protocol.
+    pub(crate) fn note_tunnel(&mut self) {
+        self.outcome.get_or_insert(RequestOutcome::Success);
+    }
+
     /// Counts bytes of content that were passed on to the caller.
     pub(crate) fn add_sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);

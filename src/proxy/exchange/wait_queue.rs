@@ -9,10 +9,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// How often the next request looks for room by itself: other workers make room, and endpoints raise their limits, without
-/// a word to this one.
-const CHECK_EVERY: Duration = Duration::from_millis(50);
-
 /// A queue in which each peer address has its turn: of the requests that wait, one of each is served, however many a peer
 /// has.
 #[derive(Debug, Default)]
@@ -66,18 +62,22 @@ impl WaitQueue {
 
     /// Waits until it is the turn of a request of this peer and `take` finds room for it; `None` when that is not so by
     /// `until`.
+    ///
+    /// `take` is asked when room was announced, and `every` so often: some room is made without a word. It may have its task
+    /// woken by others.
     pub(crate) async fn wait<T>(
         &self,
         peer: PeerAddress,
         until: Instant,
-        mut take: impl FnMut() -> Option<T>,
+        every: Duration,
+        mut take: impl FnMut(&Context<'_>) -> Option<T>,
     ) -> Option<T> {
         let mut place = self.enter(peer);
         let mut timer = pin!(sleep_until(until));
         poll_fn(|cx| {
             loop {
                 let is_next = place.is_next();
-                if is_next && let Some(taken) = take() {
+                if is_next && let Some(taken) = take(cx) {
                     place.is_served = true;
                     return Poll::Ready(Some(taken));
                 }
@@ -86,7 +86,7 @@ impl WaitQueue {
                     return Poll::Ready(None);
                 }
                 place.register(cx);
-                timer.as_mut().reset(if is_next { until.min(now + CHECK_EVERY) } else { until });
+                timer.as_mut().reset(if is_next { until.min(now + every) } else { until });
                 if timer.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
@@ -164,6 +164,8 @@ mod tests {
     use std::rc::Rc;
     use tokio::task::{JoinHandle, spawn_local, yield_now};
 
+    const EVERY: Duration = Duration::from_millis(50);
+
     /// An endpoint with room for some requests, which writes down the peers that took it.
     #[derive(Default)]
     struct Rooms {
@@ -178,13 +180,13 @@ mod tests {
             let (rooms, until) = (Rc::clone(self), Instant::now() + Duration::from_secs(1));
             let address = IpAddr::from([10, 0, 0, peer]).into();
             spawn_local(async move {
-                let take = || {
+                let take = |_: &Context<'_>| {
                     let left = rooms.left.get().checked_sub(1)?;
                     rooms.left.set(left);
                     rooms.taken.borrow_mut().push(peer);
                     Some(())
                 };
-                rooms.queue.wait(address, until, take).await.is_some()
+                rooms.queue.wait(address, until, EVERY, take).await.is_some()
             })
         }
 
@@ -240,6 +242,6 @@ mod tests {
         rooms.left.set(1);
         let began = Instant::now();
         assert!(waiting.await.unwrap());
-        assert!(began.elapsed() <= CHECK_EVERY);
+        assert!(began.elapsed() <= EVERY);
     }
 }

@@ -8,7 +8,7 @@ use crate::message::{Head, KnownField};
 use crate::proxy::bind::Binding;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
-    Outcome, Request, Response, ResponseClass, ResponseStatus, TimeLimit, Upload, beside, grpc_code,
+    Caller, Outcome, Request, Response, ResponseClass, ResponseStatus, TimeLimit, Upload, beside, grpc_code,
     trailing_code, within,
 };
 use crate::proxy::upstream::{Client, Egress, LogicalService, RetryPauses, Route};
@@ -71,7 +71,10 @@ impl<'a> Dispatch<'a> {
             ..route.leaving(&self.binding.service, self.overrides)
         };
         let hop_by_hop = self.service.policy.leave(peer, &mut request.head, context, &leaving);
-        request.upgrade = hop_by_hop.tunnel_protocols();
+        // That of an extended CONNECT is known already.
+        if matches!(request.caller, Caller::Http1(_)) {
+            request.upgrade = hop_by_hop.tunnel_protocols();
+        }
         request.record.note_client(route.id());
         tell_deadline(request, context.deadline(), route);
         Ok(route)
@@ -237,7 +240,7 @@ pub(super) async fn send(
             None => client.call(request, pools, route.limits.as_ref()).await,
             Some(egress) => send_outside(service, request, route, (client, egress)).await,
         },
-        Err(status) => service.status_response(*status, route),
+        Err(status) => service.status_response(*status, route, request),
     }
 }
 

@@ -53,8 +53,11 @@ impl Mirror {
         context: &Context,
     ) -> Option<Self> {
         let mirror = logical.settings.mirror.as_ref()?;
-        // A copy is not copied again by the next router.
-        if request.head.find(MARK).is_some() || fastrand::f64() * 100.0 >= mirror.percent {
+        // A copy is not copied again by the next router, and a tunnel cannot be copied.
+        if request.is_tunnel_alone()
+            || request.head.find(MARK).is_some()
+            || fastrand::f64() * 100.0 >= mirror.percent
+        {
             return None;
         }
         let mut head = Head::clone(&request.head);

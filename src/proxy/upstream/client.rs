@@ -10,12 +10,13 @@ use super::retry_budget::RetryBudget;
 use super::settings::{ClientSettings, Egress};
 use crate::context::OverrideLimits;
 use crate::interpret::EndpointSet;
-use crate::message::Head;
+use crate::message::{Framing, Head};
 use crate::name::Path;
-use crate::proxy::error::{Error, Exposure};
-use crate::proxy::exchange::{Outcome, Request, Response, is_repeatable};
+use crate::proxy::error::{Error, Exposure, TunnelDefect};
+use crate::proxy::exchange::{Carrier, Outcome, Request, Response, is_repeatable};
 use crate::proxy::metrics::{ClientCounters, TrafficMetrics};
 use crate::proxy::wire::WireProtocol;
+use crate::proxy::wire::body::Body;
 use crate::proxy::wire::buffer::Buffer;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::object_pool::ObjectPool;
@@ -254,11 +255,18 @@ impl Attempts<'_> {
     /// Sends a request on a connection from the pool, or on a new one.
     async fn send(&self, endpoint: &WorkerEndpoint, request: &mut Request) -> Result<Response, Error> {
         endpoint.check_share(request)?;
-        if endpoint.protocol() == WireProtocol::Http2 {
+        if endpoint.protocol() == WireProtocol::Http2 && !request.is_connect() {
             return http2::send(endpoint, request, &self.pools.heads).await;
         }
         let (address, settings) = (endpoint.address(), endpoint.settings());
+        if request.is_tunnel_alone() && !request.is_connect() && !request.is_web_socket_of_http2() {
+            return Err(Error::TunnelUnsupported { address, reason: TunnelDefect::OtherProtocol });
+        }
         endpoint.http1_room(request.peer.address(), &settings).await?;
+        if request.is_connect() {
+            // Boxed, so that other requests do not pay for its size.
+            return Box::pin(self.open_tunnel(endpoint)).await;
+        }
         // After a connection from the pool turned out to be dead, the others in it may be dead as well.
         let pooled =
             if self.last_error.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };
@@ -271,8 +279,20 @@ impl Attempts<'_> {
             }
         };
         let (heads, limits, uploads) = (&self.pools.heads, &settings.heads, endpoint.uploads());
-        let exchange = Http1Exchange { connection, address, reused, heads, limits, uploads };
+        let read_timeout = settings.read_timeout;
+        let exchange = Http1Exchange { connection, address, reused, heads, limits, read_timeout, uploads };
         exchange.send(request).await
+    }
+
+    /// Opens a connection for a CONNECT: it is the end of a tunnel, whatever protocol the endpoint speaks.
+    async fn open_tunnel(&self, endpoint: &WorkerEndpoint) -> Result<Response, Error> {
+        let settings = endpoint.settings();
+        let stream = Box::pin(connect(endpoint.connect_target(&settings))).await?;
+        let connection = Connection::new(stream, self.pools.buffers.clone());
+        let mut head = self.pools.heads.take();
+        head.set_status(200);
+        let carrier = Some(Carrier::Http1 { connection, reusable: false });
+        Ok(Response { carrier, ..Response::new(head, Framing::Tunnel, Body::Empty) })
     }
 
     /// Prepares the next attempt after a failed one. Returns the error if there is to be no other.
@@ -293,7 +313,9 @@ impl Attempts<'_> {
             return Err(error);
         }
         match &error {
-            Error::Reset { exposure, .. } => self.is_repeated |= *exposure == Exposure::Repeatable,
+            Error::Reset { exposure, .. } | Error::Lost { exposure, .. } => {
+                self.is_repeated |= *exposure == Exposure::Repeatable;
+            }
             _ => self.unreachable.push(endpoint.address()),
         }
         self.last_error = Some(Box::new(error));
@@ -305,8 +327,11 @@ impl Attempts<'_> {
     fn may_repeat(&self, request: &Request, error: &Error) -> bool {
         match error {
             Error::Connecting { .. } | Error::ConnectTimeout { .. } => true,
-            Error::Reset { exposure: Exposure::Unseen, .. } => !request.is_body_begun,
-            Error::Reset { exposure: Exposure::Repeatable, .. } => !self.is_repeated,
+            Error::Reset { exposure, .. } | Error::Lost { exposure, .. } => match exposure {
+                Exposure::Unseen => !request.is_body_begun,
+                Exposure::Repeatable => !self.is_repeated,
+                Exposure::Seen => false,
+            },
             _ => false,
         }
     }

@@ -50,11 +50,41 @@ pub(crate) async fn connect(target: ConnectTarget<'_>) -> Result<Transport, Erro
 /// Sets the options of a connection. Errors are ignored: a socket without the options still works.
 fn set_options(stream: &TcpStream, settings: &ClientSettings) {
     // A small request must not wait until the previous one is acknowledged.
-    let _ = stream.set_nodelay(true);
+    let _ = stream.set_nodelay(settings.no_delay);
     // A node that is lost closes no connection: sent bytes must be acknowledged in time, and idle connections are
     // probed.
     let socket = SockRef::from(stream);
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(settings.keepalive));
+    if settings.keep_alive {
+        let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(settings.keepalive));
+    }
+    // It counts also for an endpoint whose host acknowledges, and whose window stays shut.
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(settings.keepalive));
+    let _ = socket.set_tcp_user_timeout(Some(settings.write_timeout));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::HeadLimits;
+    use crate::proxy::wire::WireProtocol;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn options_are_set_as_the_settings_say() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let heads = HeadLimits { line: 1, fields_bytes: 1, fields: 1 };
+        let usual = ClientSettings::new(WireProtocol::Http1, heads);
+        let write_timeout = Duration::from_secs(7);
+        let other = ClientSettings { no_delay: false, keep_alive: false, write_timeout, ..usual };
+        for settings in [usual, other] {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            set_options(&stream, &settings);
+            let socket = SockRef::from(&stream);
+            let set = (socket.tcp_nodelay().unwrap(), socket.keepalive().unwrap());
+            assert_eq!(set, (settings.no_delay, settings.keep_alive));
+            #[cfg(target_os = "linux")]
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(settings.write_timeout));
+        }
+    }
 }

@@ -22,8 +22,12 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// How often the next request looks for room by itself: bodies become silent without a word.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
 
 /// One endpoint on one worker.
 #[derive(Debug)]
@@ -161,14 +165,21 @@ impl WorkerEndpoint {
     async fn await_http1_room(&self, peer: PeerAddress, settings: &ClientSettings) -> Result<(), Error> {
         let (most, wait) = (settings.max_http1_connections, settings.stream_wait);
         let _waiter = self.state.waiters().begin(self.address(), settings.max_waiters)?;
-        let take = || {
-            let has_room = self.state.connections() < most;
-            if !has_room {
-                self.uploads.reset_silent();
+        let turn = self.state.waiters().turn();
+        let take = |cx: &Context<'_>| {
+            let has_room = || self.state.connections() < most;
+            if has_room() {
+                return Some(());
             }
-            has_room.then_some(())
+            self.uploads.reset_silent();
+            // What was given back before the task was registered is seen now.
+            turn.register(cx.waker());
+            has_room().then_some(())
         };
-        let room = self.queue.wait(peer, Instant::now() + wait, take).await;
+        let room = self.queue.wait(peer, Instant::now() + wait, CHECK_EVERY, take).await;
+        if room.is_some() {
+            turn.serve();
+        }
         room.ok_or(Error::EndpointBusy { address: self.address(), wait })
     }
 
@@ -280,6 +291,7 @@ impl UpstreamEndpoint for WorkerEndpoint {
             self.log(change);
         }
         self.queue.wake_next();
+        self.state.waiters().wake_next();
     }
 
     fn keep(&self, connection: Rc<Connection>) {

@@ -8,7 +8,7 @@ use super::settings::ClientSettings;
 use super::waiters::Waiters;
 use crate::proxy::exchange::{AttemptReport, Standing};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -69,7 +69,7 @@ impl EndpointState {
 
     /// Returns how many requests have a connection over HTTP/1, or open one.
     pub(crate) fn connections(&self) -> usize {
-        self.in_flight.load(Relaxed).saturating_sub(self.waiters.count())
+        self.in_flight.load(SeqCst).saturating_sub(self.waiters.count())
     }
 
     /// Returns the cost of one more request, for a balancer with this decay.
@@ -99,7 +99,7 @@ impl EndpointState {
 
     /// Counts a request that has ended. Its report is all that workers tell of an endpoint's health.
     pub(crate) fn report(&self, report: AttemptReport, settings: &ClientSettings) -> Option<AccrualChange> {
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.in_flight.fetch_sub(1, SeqCst);
         if report.verdict() == Some(true) && self.accrual.is_well() && !settings.accrual.policy.wants_rate() {
             return None;
         }

@@ -6,7 +6,8 @@ use crate::message::{
 };
 use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{
-    Caller, Carrier, MOST_INTERIM, Request, Response, Upload, beside, is_repeatable, relay_interim,
+    Caller, Carrier, MOST_INTERIM, Request, Response, Upload, WebSocketKey, beside, is_repeatable,
+    relay_interim,
 };
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::connection::Connection;
@@ -17,6 +18,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// One exchange on a connection, which carries no other meanwhile.
 pub(crate) struct Http1Exchange<'a> {
@@ -27,6 +30,8 @@ pub(crate) struct Http1Exchange<'a> {
     pub(crate) heads: &'a ObjectPool<Head>,
     /// Bounds on the head of the response.
     pub(crate) limits: &'a HeadLimits,
+    /// How long the endpoint may send nothing while its response is awaited.
+    pub(crate) read_timeout: Option<Duration>,
     /// The bodies that the endpoint has not answered.
     pub(crate) uploads: &'a Rc<OpenUploads>,
 }
@@ -46,6 +51,11 @@ impl Http1Exchange<'_> {
     ///
     /// [`Error::Reset`] says whether the endpoint may have executed the request.
     pub(crate) async fn send(&self, request: &mut Request) -> Result<Response, Error> {
+        if request.is_web_socket_of_http2()
+            && let Some(key) = WebSocketKey::random()
+        {
+            key.write(&mut request.head);
+        }
         let moved = self.connection.progress.moved();
         let (mut upload, unanswered) = match self.send_head(request).await {
             Ok(sent) => sent,
@@ -78,7 +88,7 @@ impl Http1Exchange<'_> {
         }
         // Until the first byte of the response has gone out, it can still be a bad gateway.
         body.check_at_hand().map_err(|error| Error::of_response_body(self.address, error))?;
-        let body = Body::Http1(body);
+        let body = Body::Http1(body).timed(self.read_timeout);
         let carrier = Some(Carrier::Http1 { connection: Rc::clone(&self.connection), reusable });
         Ok(Response { upload, carrier, ..Response::new(head, framing, body) })
     }
@@ -162,6 +172,7 @@ impl Http1Exchange<'_> {
                     "it switches protocols without being asked to, or before it has read the request",
                 ));
             }
+            self.check_switch(&head, framing, request)?;
             // An endpoint that answers 408 has timed out while its connection was idle, and has not seen this request.
             let exposure = self.exposure(request);
             if head.status() == 408 && exposure == Exposure::Repeatable && !keeps_alive(&head) {
@@ -170,6 +181,21 @@ impl Http1Exchange<'_> {
             return Ok((head, framing));
         }
         Err(self.bad_response(&format!("more than {MOST_INTERIM} interim responses")))
+    }
+
+    /// Checks the answer to an extended CONNECT, which came over HTTP/2 and went out as a request for an upgrade.
+    fn check_switch(&self, head: &Head, framing: Framing, request: &Request) -> Result<(), Error> {
+        if !request.is_tunnel_alone() {
+            return Ok(());
+        }
+        if framing != Framing::Tunnel && (200..300).contains(&head.status()) {
+            return Err(self.bad_response("it does not switch to the protocol that it was asked for"));
+        }
+        let is_answered = || WebSocketKey::of(&request.head).is_some_and(|key| key.is_answered(head));
+        if framing == Framing::Tunnel && request.is_web_socket_of_http2() && !is_answered() {
+            return Err(self.bad_response("its Sec-WebSocket-Accept does not answer the key"));
+        }
+        Ok(())
     }
 
     /// Reads one head. Sets `began` when any byte of a response is read.
@@ -181,7 +207,15 @@ impl Http1Exchange<'_> {
                 self.connection.consume(length);
                 return Ok(());
             }
-            let error = match self.connection.fill().await {
+            let filled = match self.read_timeout {
+                None => self.connection.fill().await,
+                Some(limit) => {
+                    // Boxed, so that requests without such a limit do not pay for its size.
+                    let filled = Box::pin(timeout(limit, self.connection.fill())).await;
+                    filled.map_err(|_| Error::EndpointSilent { address: self.address, timeout: limit })?
+                }
+            };
+            let error = match filled {
                 Ok(0) => io::ErrorKind::UnexpectedEof.into(),
                 Err(error) => error,
                 Ok(_) => {

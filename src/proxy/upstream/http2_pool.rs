@@ -1,6 +1,7 @@
 //! The HTTP/2 connections of one worker to one endpoint, each of which carries many exchanges at once.
 
 use super::connect::{ConnectTarget, connect};
+use super::pings::{DOUBTED_AFTER, EndpointPings, LostEndpoint};
 use super::settings::ClientSettings;
 use super::uploads::OpenUploads;
 use crate::proxy::error::Error;
@@ -12,12 +13,14 @@ use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{Builder, Connection as Driver, ResponseFuture, SendRequest};
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -38,6 +41,9 @@ const MOST_RESET: usize = 10_000;
 /// How many heads may wait on a connection until they are written: 128. A head that waits there takes more memory than
 /// its request, and a crowd of requests begins before the connection has its turn.
 const MOST_UNWRITTEN: usize = 128;
+
+/// How often the next request looks for room by itself: endpoints raise their limits without a word.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// A worker's connections to one endpoint.
 #[derive(Debug)]
@@ -67,14 +73,13 @@ type Opening = OnceCell<Result<Rc<Http2Connection>, Error>>;
 const FIELD_LIST_FACTOR: u32 = 4;
 
 /// One connection, which carries many exchanges at once.
-#[derive(Debug)]
 pub(crate) struct Http2Connection {
     sender: SendRequest<Bytes>,
     opened: Instant,
     /// Whether an exchange was begun on it before.
     used: Cell<bool>,
-    /// How many heads of responses have come on it, interim ones too.
-    answers: Cell<u64>,
+    /// The pings that find out whether the endpoint is still there.
+    pings: Rc<EndpointPings>,
     /// How many exchanges are under way.
     streams: Rc<Cell<usize>>,
     /// Whether the connection takes no more exchanges.
@@ -125,14 +130,14 @@ impl Http2Pool {
                     let (address, wait) = (target.address, target.settings.stream_wait);
                     let until = *until.get_or_insert_with(|| Instant::now() + wait);
                     let _waiter = target.waiters.begin(address, target.settings.max_waiters)?;
-                    let take = || {
+                    let take = |_: &Context<'_>| {
                         let room = self.room(target.settings);
                         if room.is_none() {
                             uploads.reset_silent();
                         }
                         room
                     };
-                    let room = self.queue.wait(peer, until, take).await;
+                    let room = self.queue.wait(peer, until, CHECK_EVERY, take).await;
                     room.ok_or(Error::EndpointBusy { address, wait })?
                 }
             };
@@ -223,18 +228,19 @@ impl Http2Connection {
             // By default, the faults of single streams are counted over the connection's life and end it with all
             // streams.
             .max_local_error_reset_streams(None);
-        let (sender, driver) = builder
+        let (sender, mut driver) = builder
             .handshake(stream)
             .await
             .map_err(|error| Error::Connecting { address, source: io_error(error) })?;
         let (ended, unwritten) = (Rc::new(Cell::new(false)), Rc::new(Semaphore::new(MOST_UNWRITTEN)));
+        let pings = EndpointPings::new(driver.ping_pong(), &ended);
         tokio::task::spawn_local(drive(driver, address, Rc::clone(&ended), Rc::clone(&unwritten)));
         let queue = Rc::clone(queue);
         Ok(Rc::new(Self {
             sender,
             opened: Instant::now(),
             used: Cell::new(false),
-            answers: Cell::new(0),
+            pings,
             streams: Rc::default(),
             ended,
             idle_since: Cell::new(None),
@@ -276,14 +282,33 @@ impl Http2Connection {
         Ok(begun)
     }
 
-    /// Counts the head of a response.
-    pub(crate) fn note_answer(&self) {
-        self.answers.set(self.answers.get() + 1);
+    /// Pings the endpoint if the connection was idle for long until `now`, when a request is to be sent on it. Returns
+    /// whether it is in doubt that the endpoint is there.
+    pub(crate) fn is_doubted(&self, now: Instant) -> bool {
+        if let Some(since) = self.idle_since.get()
+            && now.saturating_duration_since(since) >= DOUBTED_AFTER
+        {
+            self.idle_since.set(None);
+            self.pings.check();
+        }
+        self.pings.is_awaited()
     }
 
-    /// Returns how many heads of responses have come on the connection.
-    pub(crate) fn answers(&self) -> u64 {
-        self.answers.get()
+    /// Returns the pings of the connection.
+    pub(crate) fn pings(&self) -> &Rc<EndpointPings> {
+        &self.pings
+    }
+
+    /// Returns whether the endpoint takes an extended CONNECT. It is asked for its settings first, if they have not come.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint does not answer.
+    pub(crate) async fn takes_extended_connect(&self) -> Result<bool, LostEndpoint> {
+        if !self.sender.is_extended_connect_protocol_enabled() {
+            self.pings.greeting().await?;
+        }
+        Ok(self.sender.is_extended_connect_protocol_enabled())
     }
 
     /// Returns whether the connection still takes streams: it is open, and the endpoint has not sent a GOAWAY.
@@ -301,6 +326,16 @@ impl Http2Connection {
     /// Returns how many streams the endpoint allows on the connection.
     fn most_streams(&self) -> usize {
         self.sender.current_max_send_streams()
+    }
+}
+
+impl fmt::Debug for Http2Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2Connection")
+            .field("opened", &self.opened)
+            .field("streams", &self.streams)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 

@@ -28,9 +28,17 @@ pub struct ClientSettings {
     pub requeue_budget: BudgetSettings,
     /// How long a connection may take to open: 3 s.
     pub connect_timeout: Duration,
-    /// How long an endpoint's host may leave sent bytes unacknowledged, and how long it may be silent before it is
-    /// probed: 30 s.
+    /// How long an endpoint's host may be silent before it is probed: 30 s.
     pub keepalive: Duration,
+    /// Whether an idle connection is probed at all (`SO_KEEPALIVE`): it is. `socketOptions.keepAlive`.
+    pub keep_alive: bool,
+    /// Whether small writes are sent at once (`TCP_NODELAY`): they are. `socketOptions.noDelay`.
+    pub no_delay: bool,
+    /// How long an endpoint may send nothing while a response is awaited: any time. `socketOptions.readTimeoutMs`.
+    pub read_timeout: Option<Duration>,
+    /// How long an endpoint's host may leave sent bytes unacknowledged, and the endpoint those that come untaken: 30 s.
+    /// `socketOptions.writeTimeoutMs`.
+    pub write_timeout: Duration,
     /// How many idle HTTP/1 connections to one endpoint a worker keeps: 512. More are closed.
     pub max_idle_connections: usize,
     /// How long an idle connection is kept: 60 s.
@@ -82,6 +90,10 @@ impl ClientSettings {
             requeue_budget: BudgetSettings::default(),
             connect_timeout: Duration::from_secs(3),
             keepalive: Duration::from_secs(30),
+            keep_alive: true,
+            no_delay: true,
+            read_timeout: None,
+            write_timeout: Duration::from_secs(30),
             max_idle_connections: 512,
             idle_timeout: Duration::from_secs(60),
             min_idle_connections: 0,

@@ -6,6 +6,8 @@ use super::trailer_filter::TrailerFilter;
 use super::{http1, http2};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// A body that has not been read yet, wherever it comes from.
 #[derive(Debug)]
@@ -20,9 +22,26 @@ pub(crate) enum Body {
     Http2(http2::Http2Reader),
     /// Kept while it is read, for a second attempt.
     Replay(ReplayReader),
+    /// Read within a time for each part.
+    Timed(Box<TimedBody>),
+}
+
+/// A body whose sender may be silent for a limited time.
+#[derive(Debug)]
+pub(crate) struct TimedBody {
+    body: Body,
+    limit: Duration,
 }
 
 impl Body {
+    /// Limits how long its sender may be silent while a part is awaited, if there is a limit.
+    pub(crate) fn timed(self, limit: Option<Duration>) -> Self {
+        match limit {
+            Some(limit) if !self.is_done() => Self::Timed(Box::new(TimedBody { body: self, limit })),
+            _ => self,
+        }
+    }
+
     /// Returns whether nothing of it is still to come.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
@@ -32,6 +51,7 @@ impl Body {
             Self::Http1(incoming) => incoming.is_done(),
             Self::Http2(incoming) => incoming.is_done(),
             Self::Replay(kept) => kept.is_done(),
+            Self::Timed(timed) => timed.body.is_done(),
         }
     }
 
@@ -42,6 +62,10 @@ impl Body {
             Self::Http2(incoming) => Ok(incoming.next().await?.map(BodyPart::Http2)),
             // Boxed, because the body that it reads has this function too.
             Self::Replay(kept) => Box::pin(kept.next()).await,
+            Self::Timed(timed) => {
+                let next = Box::pin(timeout(timed.limit, timed.body.next())).await;
+                next.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
             made_here => made_here.next_at_hand(),
         }
     }
@@ -58,6 +82,7 @@ impl Body {
             Self::Http1(incoming) => Ok(incoming.next_at_hand()?.map(BodyPart::Http1)),
             Self::Http2(incoming) => Ok(incoming.next_at_hand()?.map(BodyPart::Http2)),
             Self::Replay(kept) => kept.next_at_hand(),
+            Self::Timed(timed) => timed.body.next_at_hand(),
         }
     }
 
@@ -66,6 +91,7 @@ impl Body {
         match self {
             Self::Http1(incoming) => incoming.filter_trailers(filter),
             Self::Http2(incoming) => incoming.filter_trailers(filter),
+            Self::Timed(timed) => timed.body.filter_trailers(filter),
             Self::Empty | Self::Text(_) | Self::Replay(_) => {}
         }
     }
@@ -76,6 +102,7 @@ impl Body {
             Self::Http1(incoming) if !incoming.trailers().is_empty() => Trailers::Lines(incoming.trailers()),
             Self::Http2(incoming) => incoming.trailers().map_or(Trailers::None, Trailers::Fields),
             Self::Replay(kept) => kept.trailers(),
+            Self::Timed(timed) => timed.body.trailers(),
             _ => Trailers::None,
         }
     }

@@ -227,17 +227,17 @@ pub(crate) enum PeerEnd {
     Broken,
 }
 
-/// Drives `work` as long as bytes go to its caller at least once in `limit`.
+/// Drives `work` as long as bytes move at least once in `limit`; `moved` counts them.
 pub(crate) async fn while_moving<T>(
-    connection: &Connection,
+    moved: impl Fn() -> u64,
     limit: Duration,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
     loop {
-        let before = connection.progress.moved();
+        let before = moved();
         match timeout(limit, work.as_mut()).await {
             Ok(done) => return Some(done),
-            Err(_) if connection.progress.moved() == before => return None,
+            Err(_) if moved() == before => return None,
             Err(_) => {}
         }
     }

@@ -16,6 +16,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -58,13 +59,23 @@ pub(crate) fn refusal_code(error: &io::Error) -> Option<Reason> {
 }
 
 /// The sender of the response to a caller's stream.
-#[derive(Debug)]
 pub(crate) struct ResponseSender {
     respond: RefCell<SendResponse<Bytes>>,
     /// The stream of the body, once the head of the response was sent.
     stream: RefCell<Option<SharedSendStream>>,
     /// The code with which the caller gave the stream up.
     given_up: Cell<Option<Reason>>,
+    /// The bytes that the caller sends in a tunnel, until that stands.
+    tunnel_input: Cell<Option<Box<RecvStream>>>,
+}
+
+impl fmt::Debug for ResponseSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseSender")
+            .field("stream", &self.stream)
+            .field("given_up", &self.given_up)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ResponseSender {
@@ -73,7 +84,18 @@ impl ResponseSender {
             respond: RefCell::new(respond),
             stream: RefCell::default(),
             given_up: Cell::default(),
+            tunnel_input: Cell::default(),
         })
+    }
+
+    /// Keeps the bytes that the caller sends for a tunnel.
+    pub(crate) fn keep_tunnel_input(&self, stream: RecvStream) {
+        self.tunnel_input.set(Some(Box::new(stream)));
+    }
+
+    /// Takes what was kept for the tunnel, which stands now.
+    pub(crate) fn take_tunnel_input(&self) -> Option<RecvStream> {
+        self.tunnel_input.take().map(|stream| *stream)
     }
 
     /// Returns the code with which the caller gave the stream up, if it did.

@@ -154,6 +154,7 @@ impl RouterChange<'_> {
             no_sandboxes: before.map(|before| Rc::clone(&before.no_sandboxes)).unwrap_or_default(),
             unknown_key: self.settings.unknown_key,
             limits: settings.limits,
+            connect: settings.connect,
             permits,
             counters,
             log_turns: Arc::clone(&counts.log_turns),
