@@ -154,6 +154,27 @@ async fn refused(
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_tunnel_is_a_success_for_every_classifier() {
+    let upstream = Upstream::start().await;
+    let dtab = format!("/svc/db:5432 => {}", upstream.path());
+    let keys = "  service: {responseClassifier: {kind: io.l5d.h2.grpc.alwaysRetryable}}\n";
+    let app = TestApp::start_here(&(speaking("h2", &dtab, ", connect: true") + keys)).await;
+    let (mut client, mut endpoint) = open(&app, &upstream).await;
+    endpoint.send("hello").await;
+    client.expect("hello").await;
+    client.writer.finish().await;
+    endpoint.assert_ended().await;
+    endpoint.writer.finish().await;
+    client.assert_ended().await;
+    upstream.assert_unreached().await;
+    until("its end is counted", async || {
+        served(&app).await && (app.total("client_success", &[]), app.total("service_success", &[])) == (1, 1)
+    })
+    .await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn strangers_and_other_listeners_get_no_tunnel() {
     for server in
         ["", ", connect: false", ", connect: true, trust: nobody", ", connect: true, clearContext: true"]

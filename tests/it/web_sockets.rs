@@ -327,6 +327,31 @@ async fn silence_does_not_end_a_web_socket() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_classifier_of_grpc_leaves_web_sockets_alone() {
+    let keys = "  service: {responseClassifier: {kind: io.l5d.h2.grpc.alwaysRetryable}, retryBufferSize: {responseBytes: 9}}\n";
+    for pair in [(Http1, Http2), (Http2, Http2)] {
+        let upstream = Upstream::start().await;
+        let dtab = format!("/svc/* => {}", upstream.path());
+        let app = TestApp::start(&(speaking("h2", &dtab, "") + keys)).await;
+        let (mut caller, mut endpoint) = open(&app, &upstream, pair).await;
+        for _ in 0..3 {
+            endpoint.send("more than nine bytes").await;
+            caller.expect(b"more than nine bytes").await;
+        }
+        caller.finish().await;
+        endpoint.finish().await;
+        caller.assert_ended().await;
+        until("its end is counted", async || {
+            app.client().await;
+            app.total("service_success", &[]) == 1 && app.total("client_success", &[]) == 1
+        })
+        .await;
+        drop((caller, endpoint));
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn an_endpoint_may_refuse_to_switch() {
     for (caller, endpoint) in PAIRS {
         let (app, upstream) = start(endpoint).await;

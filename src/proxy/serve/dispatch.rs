@@ -4,7 +4,7 @@
 use super::mirror::Mirror;
 use super::{Service, made_here};
 use crate::context::{Context, Deadline, Peer, UpstreamNames};
-use crate::message::{Head, KnownField};
+use crate::message::{Framing, Head, KnownField};
 use crate::proxy::bind::Binding;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
@@ -196,6 +196,8 @@ impl<'a> Dispatch<'a> {
         let (classifier, method) = (&settings.classifier, request.head.method());
         let response = match sent {
             Err(error) => return Ok(classifier.judge_error(method, error)),
+            // What follows is not to be read here, and has no trailers.
+            Ok(response) if response.framing == Framing::Tunnel => return Ok(ResponseClass::Success),
             Ok(response) => response,
         };
         let status = response.head.status();
