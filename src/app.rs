@@ -17,7 +17,7 @@ use crate::drain::{self, Drain, Stage};
 use crate::interpret::NamerRegistry;
 use crate::proxy::{AccessLog, DialGuard, ListenerConfig, Proxy, ProxyParts, RouterConfig, SocketOptions};
 use crate::telemetry::{Logs, Registry};
-use crate::{admin, config, context, identify, namer, proxy, sandbox, store};
+use crate::{admin, config, context, identify, namer, proxy, sandbox, store, tls};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -82,6 +82,9 @@ pub enum Error {
     /// A file of keys cannot be used.
     #[error(transparent)]
     Keys(#[from] context::token::KeyError),
+    /// A file of certificates or keys cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// A listener cannot be bound.
     #[error("{what} cannot listen on {address}: {source}{}", advice(source))]
     Bind {
@@ -203,6 +206,7 @@ impl App {
         let admin_state = AdminState {
             readiness: readiness.clone(),
             access: live.admin_access(),
+            tls: live.admin_tls(),
             stop: Arc::clone(&stop_asked),
             registry: registry.clone(),
             config,

@@ -43,6 +43,7 @@ mod schema;
 mod server;
 mod service;
 mod signed;
+mod tls;
 mod validation;
 
 pub use self::balancing::{AccrualConfig, AccrualPolicyConfig, AlgorithmConfig, BalancerConfig};
@@ -59,6 +60,7 @@ pub use self::resolved::{
 };
 pub use self::retries::{BackoffConfig, BudgetConfig};
 pub use self::service::{ClassifierConfig, MirrorConfig, RetriesConfig, RetryBufferConfig, ServiceConfig};
+pub use self::tls::{ClientTlsConfig, CommonName};
 
 use self::errors::Report;
 use crate::source::node::{self, Document, Place};

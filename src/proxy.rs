@@ -80,7 +80,7 @@ pub use self::metrics::TrafficMetrics;
 pub use self::upstream::{
     AccrualBackoff, AccrualPolicy, AccrualSettings, ApertureSettings, BackoffSettings, BalancerAlgorithm,
     BalancerSettings, BudgetSettings, ClientHealth, ClientSettings, DialGuard, Egress, EndpointHealth,
-    EndpointRegistry, MirrorSettings, Route, ServiceSettings, SettingsTable,
+    EndpointRegistry, EndpointTls, MirrorSettings, Route, ServiceSettings, SettingsTable,
 };
 pub use self::wire::WireProtocol;
 

@@ -1,5 +1,6 @@
 //! Builds the controller of sandboxes from the configuration of the routers, and runs it with an admin server.
 
+use super::live::admin_tls;
 use super::naming::RouterNaming;
 use super::{ADMIN, ANSWER_IDLE, END_TIMEOUT, Error, bind_socket};
 use crate::admin::{self, AdminState, PageSet, Readiness, RouterView};
@@ -13,6 +14,7 @@ use crate::proxy::{DialGuard, EndpointRegistry, SocketOptions};
 use crate::sandbox::{self, Sandboxes};
 use crate::store::{DtabStore, DtabStores};
 use crate::telemetry::Registry;
+use crate::tls::OpenTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +75,8 @@ impl Controller {
             address,
             source,
         })?;
+        let tls =
+            OpenTls::new(&registry, &control).reopen(config.admin.tls.iter(), std::iter::empty()).await?;
         let (drain, _) = drain::channel();
         let (admin_drain, admin_guard) = drain::channel();
         let (readiness, stop_asked) = (Readiness::new(drain.stages()), Arc::<Notify>::default());
@@ -88,6 +92,7 @@ impl Controller {
         let state = AdminState {
             readiness: readiness.clone(),
             access: watch::channel(config.admin.access()).1,
+            tls: watch::channel(admin_tls(&config, &tls)).1,
             stop: Arc::clone(&stop_asked),
             registry: registry.clone(),
             config: watch::channel(config.to_json()).1,

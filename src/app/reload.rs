@@ -50,7 +50,7 @@ fn merge_admin(running: &Admin, new: &Admin, place: Place, left: &mut RestartWar
     if running.address() != new.address() {
         left.add(place, "admin", format!("the admin server stays at {} until a restart", running.address()));
     }
-    let Admin { ip, port, shutdown_delay: _, shutdown_grace: _, hosts: _, shutdown: _, metrics } =
+    let Admin { ip, port, shutdown_delay: _, shutdown_grace: _, tls: _, hosts: _, shutdown: _, metrics } =
         &mut merged;
     if *metrics != running.metrics {
         left.add(
@@ -181,6 +181,7 @@ fn merge_server(
         ip: _,
         port: _,
         label,
+        tls: _,
         trust: _,
         hosts: _,
         trust_is_set: _,

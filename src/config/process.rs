@@ -46,6 +46,7 @@ pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
     let place = super::place_or(reader.get("port").as_ref(), node.place());
     let address = reader.address(usual.address());
     let admin = Admin {
+        tls: super::tls::server_tls(&mut reader),
         hosts: hosts(&mut reader),
         shutdown: shutdown(&node, &mut reader),
         metrics: metrics(&mut reader, address.ip()),
@@ -58,7 +59,10 @@ pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
             .number("shutdownGraceMs", 0..=MAX_INT)
             .map_or(usual.shutdown_grace, Duration::from_millis),
     };
-    if !admin.ip.is_loopback() {
+    let asks_for_certificates = admin.tls.as_ref().is_some_and(|tls| {
+        tls.certificates.iter().all(|pair| pair.clients.as_ref().is_some_and(|clients| clients.is_required))
+    });
+    if !admin.ip.is_loopback() && !asks_for_certificates {
         let message = format!(
             "the admin server listens on {}, not on loopback, and has no passwords: whoever reaches it reads the \
              configuration and may ask where any name leads. Keep it on 127.0.0.1, with \

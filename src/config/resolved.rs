@@ -12,6 +12,7 @@ use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
 use crate::telemetry::LogTarget;
+use crate::tls::ServerTlsFiles;
 use crate::{identify, namer, sandbox, store};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -149,6 +150,9 @@ pub struct Admin {
     /// `shutdownGraceMs`: how long the requests under way may take after that; 10 s by default.
     #[serde(rename = "shutdownGraceMs", serialize_with = "millis")]
     pub shutdown_grace: Duration,
+    /// `tls`: its certificate; none by default. The listener for metrics has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTlsFiles>,
     /// `hosts`: names by which requests may call it beside `localhost` and IP addresses; none by default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
@@ -195,6 +199,7 @@ impl Default for Admin {
             port: 9990,
             shutdown_delay: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(10),
+            tls: None,
             hosts: Vec::new(),
             shutdown: ShutdownAccess::default(),
             metrics: None,
@@ -362,6 +367,9 @@ pub struct Server {
     /// `label`: its name in metrics; `<ip>/<port>` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// `tls`: its certificates; none by default, and connections are not encrypted then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTlsFiles>,
     /// The callers that it trusts, by `trust`, `clearContext`, or else its address.
     #[serde(skip_serializing_if = "Trust::is_by_loopback")]
     pub trust: Trust,

@@ -168,7 +168,6 @@ const NOTHING: &str = "nothing takes its place; remove it";
 const ADMIN_RULES: &str = "access rules for the admin server";
 const CONSUL: &str = "Consul";
 const IDENTIFIER_PORT: &str = "the identifier port";
-const TLS: &str = "TLS";
 const TRACES: &str = "traces";
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Forwarded {
             out.push(b'=');
             push_value(host, out);
         }
-        out.extend_from_slice(if peer.secure { b";proto=https" } else { b";proto=http" });
+        out.extend_from_slice(if peer.is_secure() { b";proto=https" } else { b";proto=http" });
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
     fn a_host_is_quoted_when_it_must_be() {
         let of = |host| Forwarded { by: Labeler::Router, from: Labeler::Router, host };
         let mut peer = peer("192.0.2.43:1", "192.0.2.1:2");
-        peer.secure = true;
+        peer.tls = Some(std::sync::Arc::default());
         let table: [(&[u8], &str); 4] = [
             (b"www.hello.world", ";host=www.hello.world"),
             (b"hello:8080", ";host=\"hello:8080\""),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(untagged)]
 pub enum ForwardedFrom {
-    /// Those whose address `trust` names, with or without a token, so that a hop inside the mesh keeps the word of the
+    /// Those whose address or certificate `trust` names, with or without a token, so that a hop inside the mesh keeps the word of the
     /// edge.
     #[default]
     Trusted,
@@ -24,7 +24,7 @@ impl ForwardedFrom {
     /// Returns whether the word of a peer counts, by the address of its connection.
     pub(super) fn includes(&self, peer: &Peer, trust: &Trust) -> bool {
         match self {
-            Self::Trusted => trust.names(peer.remote),
+            Self::Trusted => trust.names(peer),
             Self::Ranges(ranges) => is_within(ranges, peer.remote),
         }
     }
@@ -42,7 +42,7 @@ pub(super) fn write_anew(head: &mut Head, peer: &Peer, context: &mut Context) {
     // Writing to memory does not fail.
     let address = written(&mut context.scratch, |out| _ = write!(out, "{address}"));
     head.append(b"X-Forwarded-For", address);
-    head.append(b"X-Forwarded-Proto", if peer.secure { b"https" } else { b"http" });
+    head.append(b"X-Forwarded-Proto", if peer.is_secure() { b"https" } else { b"http" });
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn the_schemes_and_the_routers_own_element_are_true() {
         let mut peer = Peer::new(([192, 0, 2, 43], 8080).into(), ([192, 0, 2, 1], 4140).into());
-        peer.secure = true;
+        peer.tls = Some(Arc::default());
         let forwarded =
             crate::context::Forwarded { by: Labeler::Ip, from: Labeler::Ip, ..Default::default() };
         let config = Config { forwarded: Some(forwarded), ..Config::default() };

@@ -16,7 +16,7 @@ mod tunnel;
 
 pub(super) use self::access::AccessLogger;
 pub use self::access::{AccessFormat, AccessLog};
-pub(super) use self::detect::serve_connection;
+pub(super) use self::detect::{serve_connection, serve_secure};
 pub(super) use self::listen::{AcceptedConnection, Acceptor, OpenAcceptor, WorkerHandle};
 pub use self::listen::{bind, pause_after};
 pub(super) use self::listener::Listener;

@@ -24,6 +24,12 @@ pub enum Error {
     /// The method is TRACE, and the caller is not trusted: the response would show the fields that proxies add.
     #[error("TRACE is for trusted callers")]
     Trace,
+    /// The connection is for another host, by its certificate.
+    #[error(
+        "The connection is for another host: this one has a certificate, or an authority of callers, of its own. Open a \
+         connection for it"
+    )]
+    Misdirected,
     /// `Max-Forwards` is not a number.
     #[error("Invalid value for Max-Forwards header")]
     MaxForwards,
@@ -228,6 +234,7 @@ enum StatusRow {
     Malformed,
     Forbidden,
     NotFound,
+    Misdirected,
     MethodNotAllowed,
     NotImplemented,
     LineTooLong,
@@ -246,6 +253,7 @@ impl StatusRow {
             Self::Malformed => (400, 3, Blame::Caller),
             Self::Forbidden => (403, 7, Blame::Caller),
             Self::NotFound => (404, 5, Blame::Caller),
+            Self::Misdirected => (421, 14, Blame::Caller),
             Self::MethodNotAllowed => (405, 12, Blame::Caller),
             Self::NotImplemented => (501, 12, Blame::Caller),
             Self::LineTooLong => (414, 8, Blame::Caller),
@@ -266,6 +274,7 @@ impl Error {
             Self::Head(HeadError::FieldsTooLong | HeadError::TooManyFields) => StatusRow::FieldsTooLarge,
             Self::Framing(error) if error.status() == 501 => StatusRow::NotImplemented,
             Self::Connect => StatusRow::NotImplemented,
+            Self::Misdirected => StatusRow::Misdirected,
             Self::Trace => StatusRow::MethodNotAllowed,
             Self::Refused(Refusal::DeadlinePassed) => StatusRow::TooLate,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => StatusRow::Unavailable,
@@ -364,6 +373,7 @@ impl Error {
             StatusRow::Malformed => "the request is malformed or names no destination",
             StatusRow::Forbidden => "the request may not be carried to its destination",
             StatusRow::NotFound => "there is no such destination",
+            StatusRow::Misdirected => "the connection is for another host",
             StatusRow::MethodNotAllowed => "the method is not allowed",
             StatusRow::NotImplemented => "the request needs something that is not implemented",
             StatusRow::LineTooLong => "the request line is too long",
@@ -489,6 +499,7 @@ mod tests {
             Error::EndpointBusy { .. } => 29,
             Error::EndpointQueueFull { .. } => 30,
             Error::AttemptTimeout { .. } => 31,
+            Error::Misdirected => 32,
         }
     }
 
@@ -537,6 +548,7 @@ mod tests {
             Error::EndpointBusy { address, wait: timeout },
             Error::EndpointQueueFull { address, limit: 3 },
             Error::AttemptTimeout { timeout },
+            Error::Misdirected,
         ]
     }
 
@@ -545,7 +557,7 @@ mod tests {
         let errors = all();
         let mut places: Vec<usize> = errors.iter().map(place).collect();
         places.dedup();
-        assert_eq!(places, (0..=31).collect::<Vec<_>>(), "each variant is there");
+        assert_eq!(places, (0..=32).collect::<Vec<_>>(), "each variant is there");
         for error in &errors {
             let text = error.text(false);
             let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

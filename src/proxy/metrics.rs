@@ -69,6 +69,8 @@ pub(crate) struct Counters {
     pub(crate) unknown_host_overrides: Counter,
     pub(crate) sandboxes: SandboxCounters,
     pub(crate) unfinished_heads: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) failed_handshakes: Counter,
     pub(crate) reset_floods: Counter,
     pub(crate) frame_floods: Counter,
     pub(crate) refused_streams: Counter,
@@ -143,13 +145,19 @@ const SANDBOXES: [(&str, &str); 4] = [
 ];
 
 /// The help texts of series about connections that were refused, or ended without a request.
-const UNFINISHED: [(&str, &str); 6] = [
+const UNFINISHED: [(&str, &str); 8] = [
     (
         "refused_connections",
         "Connections closed at once because the listener had reached its limit, and none was idle to make room",
     ),
     ("evicted_connections", "Connections closed while they were idle, to make room for others"),
     ("unfinished_heads", "Connections that ended, or timed out, in the middle of a head"),
+    ("tls_handshakes", "Connections over TLS whose handshake was done"),
+    (
+        "tls_handshake_failures",
+        "Connections over TLS that ended, or timed out, before their handshake was done: without TLS, without a good \
+         certificate, or silent",
+    ),
     (
         "reset_floods",
         "HTTP/2 connections that were ended because the caller reset many streams right after it began them",
@@ -233,6 +241,8 @@ impl Counters {
                 fallbacks: counter("sandbox_fallbacks"),
             },
             unfinished_heads: counter("unfinished_heads"),
+            handshakes: counter("tls_handshakes"),
+            failed_handshakes: counter("tls_handshake_failures"),
             reset_floods: counter("reset_floods"),
             frame_floods: counter("frame_floods"),
             refused_streams: counter("refused_streams"),

@@ -46,9 +46,20 @@ impl<T> LiveTls<T> {
         Arc::clone(&self.0.borrow())
     }
 
-    /// Returns whether it has changed since `before`.
-    pub fn differs_from(&self, before: &Arc<T>) -> bool {
-        !Arc::ptr_eq(&self.0.borrow(), before)
+    /// Returns another handle, which has seen the present value.
+    pub fn newly_read(&self) -> Self {
+        let mut live = self.clone();
+        live.0.mark_unchanged();
+        live
+    }
+
+    /// Returns whether it has changed since the last call, or since this handle was made. One atomic load while it has not.
+    pub fn take_change(&mut self) -> bool {
+        let has_changed = self.0.has_changed().unwrap_or(false);
+        if has_changed {
+            self.0.mark_unchanged();
+        }
+        has_changed
     }
 }
 

@@ -148,6 +148,12 @@ impl SecurePeer {
         Self { identity, server, at }
     }
 
+    /// Describes a peer whose certificate was verified.
+    #[cfg(test)]
+    pub(crate) fn with_identity(identity: Option<Identity>) -> Self {
+        Self { identity, ..Self::default() }
+    }
+
     /// Returns whether a request for this host, given without its port, is on the wrong connection (RFC 9110, 15.5.20).
     pub fn is_misdirected(&self, host: &[u8]) -> bool {
         self.server.misdirects(self.at, host)

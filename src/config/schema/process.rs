@@ -1,9 +1,7 @@
 //! The file as a whole, the admin server, the names of tenants, telemeters.
 
 use super::Support::{Inside, NoEffect, NotYet, Works};
-use super::{
-    ADMIN_RULES, IDENTIFIER_PORT, Section, TLS, TRACES, key, kinds, list, one, section, value_or_one,
-};
+use super::{ADMIN_RULES, IDENTIFIER_PORT, Section, TRACES, key, kinds, list, one, section, value_or_one};
 
 const NO_REPORT: &str = "no usage data is sent";
 const ALWAYS_THERE: &str =
@@ -36,7 +34,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("socketOptions", NoEffect("the admin server sets what it needs")),
             key("shutdownDelayMs", Works),
             key("shutdownGraceMs", Works),
-            key("tls", NotYet(TLS)),
+            one("tls", Works, "server tls"),
             // These three are not in Linkerd 1.
             key("hosts", Works),
             key("shutdown", Works),

@@ -1,9 +1,7 @@
 //! Routers, their servers, identifiers and binding caches.
 
 use super::Support::{Foreign, NoEffect, NotYet, Refused, Works};
-use super::{
-    Contents, NOTHING, SchemaRow, Section, TLS, TRACES, key, kinds, list, one, section, value_or_one,
-};
+use super::{Contents, NOTHING, SchemaRow, Section, TRACES, key, kinds, list, one, section, value_or_one};
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
 const STREAMED: &str = "bodies are always streamed, whatever their length";
@@ -130,7 +128,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxCallDepth", Works),
             one("addForwardedHeader", Works, "forwarded header"),
             one("socketOptions", Works, "socket options"),
-            key("tls", NotYet(TLS)),
+            one("tls", Works, "server tls"),
             one("serverSession", Works, "session"),
             key("announce", NoEffect(NOT_ANNOUNCED)),
         ],
@@ -196,6 +194,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("path", Works),
             key("query", Works),
             key("from", Works),
+            key("identities", Works),
             one("percent", Works, "inject share"),
         ],
     ),
@@ -204,7 +203,15 @@ pub(super) const SECTIONS: &[Section] = &[
         &[key("share", Works), value_or_one("by", Works, "inject caller"), key("secret", Works)],
     ),
     section("inject caller", &[key("cookie", Works)]),
-    section("trust", &[key("from", Works), one("signed", Works, "signed overrides"), key("require", Works)]),
+    section(
+        "trust",
+        &[
+            key("from", Works),
+            key("identities", Works),
+            one("signed", Works, "signed overrides"),
+            key("require", Works),
+        ],
+    ),
     section(
         "signed overrides",
         &[
@@ -213,6 +220,23 @@ pub(super) const SECTIONS: &[Section] = &[
             key("audience", Works),
             key("maxLifetimeSeconds", Works),
             key("revoked", Works),
+        ],
+    ),
+    section(
+        "server tls",
+        // The list is not in Linkerd 1, which had one certificate.
+        &[list("certificates", Works, "server certificate"), key("protocols", Works), key("ciphers", Works)],
+    )
+    .with(&["server certificate"]),
+    section(
+        "server certificate",
+        &[
+            key("certPath", Works),
+            key("keyPath", Works),
+            key("intermediateCertsPath", Works),
+            key("caCertPath", Works),
+            key("requireClientAuth", Works),
+            key("hosts", Works),
         ],
     ),
     section("session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),

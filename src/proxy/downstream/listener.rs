@@ -9,8 +9,10 @@ use crate::proxy::limits::{ConnectionPlace, Http2Settings};
 use crate::proxy::serve::Service;
 use crate::proxy::wire::shutdown::{ShutdownReceiver, ShutdownSignal};
 use crate::proxy::wire::timer::IdleTimer;
+use crate::tls::{LiveTls, ServerTls};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// One listener on one worker. Each request is served by the service as it is when the request begins.
@@ -18,6 +20,8 @@ pub(crate) struct Listener {
     service: RefCell<Rc<Service>>,
     /// Settings sent to callers over HTTP/2.
     http2: Cell<Http2Settings>,
+    /// The certificates, if connections are encrypted.
+    tls: RefCell<Option<LiveTls<ServerTls>>>,
     access: Option<Rc<AccessLogger>>,
     streams: TaskPool<Stream>,
     peers: PeerCounts,
@@ -29,6 +33,7 @@ impl Listener {
         Self {
             service: RefCell::new(Rc::new(service)),
             http2: Cell::new(http2),
+            tls: RefCell::new(None),
             access: None,
             streams: TaskPool::default(),
             peers: PeerCounts::default(),
@@ -50,6 +55,16 @@ impl Listener {
     pub(crate) fn change(&self, http2: Http2Settings, change: impl FnOnce(&mut Service)) {
         self.http2.set(http2);
         change(Rc::make_mut(&mut self.service.borrow_mut()));
+    }
+
+    /// Replaces the certificates for connections that are accepted from now on.
+    pub(crate) fn change_tls(&self, tls: Option<&LiveTls<ServerTls>>) {
+        *self.tls.borrow_mut() = tls.cloned();
+    }
+
+    /// Returns the certificates as they are now, if connections are encrypted.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.borrow().as_ref().map(LiveTls::current)
     }
 
     pub(super) fn http2(&self) -> Http2Settings {

@@ -8,6 +8,7 @@ use crate::name::Path;
 use crate::proxy::bind::BindingSettings;
 use crate::proxy::limits::{Http2Settings, Limits};
 use crate::sandbox::{SandboxTable, UnknownKey};
+use crate::tls::{LiveTls, ServerTls};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -55,6 +56,8 @@ pub struct RouterSettings {
 /// The settings of a listener that a reload may change while it runs.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// The certificates with which connections are encrypted, if they are: `tls`.
+    pub tls: Option<LiveTls<ServerTls>>,
     /// The callers that the listener trusts, and the headers that it adds.
     pub policy: context::Config,
     /// The bounds on requests and connections.

@@ -33,7 +33,7 @@ pub(crate) async fn send(
     heads: &ObjectPool<Head>,
 ) -> Result<Response, Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
-    let http2_request = request.head.to_http2_request(request.takes_trailers)?;
+    let http2_request = request.head.to_http2_request(request.takes_trailers, settings.tls.is_some())?;
     let connection = endpoint
         .http2()
         .connection(endpoint.connect_target(&settings), request.peer, endpoint.uploads())
