@@ -119,6 +119,14 @@ impl TlsSession {
         }
     }
 
+    /// Returns whether records of the session itself wait to be written.
+    fn wants_write(&self) -> bool {
+        match self {
+            Self::Client(session) => session.wants_write(),
+            Self::Server(session) => session.wants_write(),
+        }
+    }
+
     fn alpn(&self) -> Option<&[u8]> {
         match self {
             Self::Client(session) => session.alpn_protocol(),
@@ -331,30 +339,35 @@ impl TlsStream {
             }
         };
         let left = records.get(used..).unwrap_or_default();
+        let step = ended.map_err(|error| {
+            self.fail();
+            broken(error)
+        })?;
         if left.is_empty() {
             self.incoming = Vec::new();
         } else {
             self.incoming.clear();
             self.incoming.extend_from_slice(left);
         }
-        let step = ended.map_err(|error| {
-            self.queue_alert();
-            broken(error)
-        })?;
         if self.incoming.len() > MOST_KEPT {
+            (self.is_closing, self.is_ended) = (true, true);
             return Err(broken(rustls::Error::General("a message of the peer is too long".to_owned())));
         }
         Ok(step)
     }
 
-    /// Appends the alert that tells the peer of an error, to what is to be written.
-    fn queue_alert(&mut self) {
-        self.is_closing = true;
+    /// Ends the use of a session after an error, and appends the alert that tells the peer of it to what is to be written.
+    fn fail(&mut self) {
+        (self.is_closing, self.is_ended, self.incoming) = (true, true, Vec::new());
         let mut nothing = Vec::new();
-        // An alert is one record; the error comes back when it was taken out.
-        while let (_, Ok(Step::Again)) =
-            self.session.step(&mut [], &mut nothing, &mut self.outgoing, Operation::None)
-        {}
+        // What waits to be written comes before all else: the records, of which the session knows the place, are not looked
+        // at again.
+        while self.session.wants_write() {
+            let (_, step) = self.session.step(&mut [], &mut nothing, &mut self.outgoing, Operation::None);
+            if !matches!(step, Ok(Step::Again)) {
+                return;
+            }
+        }
     }
 
     /// Reads from the socket once, and takes what comes.

@@ -1,4 +1,4 @@
-//! Files that are good, and files that are wrong in one point each.
+//! Files that are good, and files that are wrong in one point each; and handshakes that are wrong somewhere.
 
 use super::files::{ClientAuthority, PairFiles, ServerPair, ServerTlsFiles};
 use super::live::TlsFileSet as _;
@@ -8,6 +8,9 @@ use super::testing::{TestCertificate, TestFiles};
 use super::{AuthorityFiles, ClientTlsFiles};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 fn pair(cert: PathBuf, key: PathBuf, intermediates: Option<PathBuf>) -> ServerPair {
     ServerPair { files: PairFiles { cert, key, intermediates }, hosts: HostNames::default(), clients: None }
@@ -248,4 +251,96 @@ fn a_bundle_of_endpoints_may_have_what_they_signed_themselves() {
     client(files.write("root.pem", &root.pem)).build().expect("it is an authority");
     let error = client(files.write("leaf.pem", root.issue("a.test").pem)).build().expect_err("it is none");
     assert!(error.to_string().contains("is not that of an authority (CA)"), "{error}");
+}
+
+/// Returns both ends of a connection.
+async fn sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connecting = TcpStream::connect(listener.local_addr().unwrap());
+    let (near, far) = tokio::join!(connecting, listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+/// Carries bytes one way until they end, and changes one of them.
+async fn carry(
+    from: &mut (impl tokio::io::AsyncRead + Unpin),
+    to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    (place, mask): (usize, u8),
+) {
+    let (mut buffer, mut done) = ([0; 1500], 0);
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if let Some(byte) = place.checked_sub(done).and_then(|at| buffer[..count].get_mut(at)) {
+            *byte ^= mask;
+        }
+        done += count;
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+    let _ = to.shutdown().await;
+}
+
+/// Whichever byte of a handshake is another, on either way and of either side: both ends come to an end, and none panics.
+#[tokio::test]
+async fn no_byte_of_a_handshake_makes_an_end_panic() {
+    let files = TestFiles::new();
+    let root = TestCertificate::authority("root", None);
+    let ca = files.write("ca.pem", &root.pem);
+    let entry = |host: &str| {
+        let leaf = root.issue(host);
+        let (cert, key) =
+            (files.write(&format!("{host}.pem"), &leaf.pem), files.write(&format!("{host}.key"), &leaf.key));
+        let clients = Some(ClientAuthority { ca: ca.clone(), is_required: true });
+        ServerPair { clients, ..pair(cert, key, None) }
+    };
+    let (a, b) = (entry("a.test"), entry("b.test"));
+    let client = |version| {
+        let protocols = TlsProtocols { versions: vec![version], ciphers: Vec::new() };
+        let authorities = AuthorityFiles::Files(vec![ca.clone()]);
+        ClientTlsFiles { authorities, pair: Some(a.files.clone()), protocols }.build().unwrap()
+    };
+    let clients = [client(super::TlsVersion::Tls12), client(super::TlsVersion::Tls13)];
+    let servers =
+        [listener(vec![a.clone()]), listener(vec![a, b])].map(|files| Arc::new(files.build().unwrap()));
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut good = 0;
+    for turn in 0..300 {
+        let (near, mut near_far) = sockets().await;
+        let (mut far_near, far) = sockets().await;
+        // The first turns change nothing.
+        let mask = if turn < 8 { 0 } else { random.u8(1..) };
+        // Most of the bytes of interest come first.
+        let place = random.usize(..4000) * random.usize(..100) / 100;
+        let [up, down] = if turn % 2 == 0 { [(place, mask), (0, 0)] } else { [(0, 0), (place, mask)] };
+        let (mut near_read, mut near_write) = near_far.split();
+        let (mut far_read, mut far_write) = far_near.split();
+        let carrying = async {
+            tokio::join!(
+                carry(&mut near_read, &mut far_write, up),
+                carry(&mut far_read, &mut near_write, down)
+            )
+        };
+        let name = super::EndpointName::parse("a.test").unwrap();
+        let asking = async {
+            let mut stream = super::connect(near, &clients[turn / 2 % 2], name, &[b"h2"]).await.ok()?;
+            stream.write_all(b"question").await.ok()?;
+            stream.flush().await.ok()?;
+            let mut answer = [0; 6];
+            stream.read_exact(&mut answer).await.ok()?;
+            Some(answer)
+        };
+        let answering = async {
+            let (mut stream, _) = super::accept(far, Arc::clone(&servers[turn / 4 % 2])).await.ok()?;
+            let mut question = [0; 8];
+            stream.read_exact(&mut question).await.ok()?;
+            stream.write_all(b"answer").await.ok()?;
+            stream.flush().await.ok()
+        };
+        let ends = async { tokio::join!(asking, answering, carrying).0 };
+        // A length that is larger than it was has an end wait for more.
+        let answer = tokio::time::timeout(std::time::Duration::from_millis(150), ends).await.ok().flatten();
+        assert!(turn >= 8 || answer == Some(*b"answer"), "turn {turn}");
+        good += usize::from(answer.is_some());
+    }
+    assert!(good < 200, "{good} of 300 came through, although a byte was changed");
 }

@@ -64,6 +64,8 @@ mod stored_live;
 mod stranger_limits;
 mod stranger_responses;
 mod support;
+mod tls_endpoints;
+mod tls_listeners;
 mod tokens;
 mod traffic_metrics;
 mod transforming;
