@@ -10,7 +10,7 @@
 //! * `delegator` explains where a name leads, to programs and on a page.
 //! * `server` carries connections, `response` makes responses.
 //!
-//! Absent: passwords, and rules about which caller may see which page. The server listens on loopback unless the
+//! Absent: passwords, and rules about which caller may see which page: `security` removes pages for all. The server listens on loopback unless the
 //! configuration says otherwise; a second listener may serve metrics and probes alone.
 
 mod access;
@@ -26,7 +26,7 @@ mod sandboxes;
 mod server;
 mod state;
 
-pub use self::access::{AdminAccess, PageSet, ShutdownAccess};
+pub use self::access::{AdminAccess, AdminSecurity, PageSet, PathPattern, ShutdownAccess};
 pub use self::server::serve;
 
 use crate::context::OverrideLimits;

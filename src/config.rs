@@ -55,8 +55,8 @@ pub use self::finding::{Finding, Severity};
 pub use self::notes::Note;
 pub use self::resolved::{
     AccessLogConfig, Admin, AdminMetrics, BindingCacheConfig, Config, Http2Config, InterpreterConfig,
-    KubernetesConfig, Places, Protocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig, Server,
-    SessionConfig, SocketConfig,
+    KubernetesConfig, Places, Protocol, ProxyProtocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig,
+    Server, SessionConfig, SocketConfig,
 };
 pub use self::retries::{BackoffConfig, BudgetConfig};
 pub use self::service::{ClassifierConfig, MirrorConfig, RetriesConfig, RetryBufferConfig, ServiceConfig};

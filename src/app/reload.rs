@@ -50,8 +50,17 @@ fn merge_admin(running: &Admin, new: &Admin, place: Place, left: &mut RestartWar
     if running.address() != new.address() {
         left.add(place, "admin", format!("the admin server stays at {} until a restart", running.address()));
     }
-    let Admin { ip, port, shutdown_delay: _, shutdown_grace: _, tls: _, hosts: _, shutdown: _, metrics } =
-        &mut merged;
+    let Admin {
+        ip,
+        port,
+        shutdown_delay: _,
+        shutdown_grace: _,
+        tls: _,
+        hosts: _,
+        shutdown: _,
+        security: _,
+        metrics,
+    } = &mut merged;
     if *metrics != running.metrics {
         left.add(
             place,
@@ -181,6 +190,7 @@ fn merge_server(
         ip: _,
         port: _,
         label,
+        proxy_protocol: _,
         tls: _,
         trust: _,
         hosts: _,

@@ -159,6 +159,7 @@ fn listener(
         timestamp_header: server.timestamp_header.clone(),
     };
     ListenerSettings {
+        proxies: server.proxy_protocol.as_ref().map(|proxies| Arc::clone(&proxies.from)),
         // The files of all listeners are open.
         tls: server.tls.as_ref().and_then(|files| parts.tls.server(files)),
         policy,

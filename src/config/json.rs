@@ -111,6 +111,7 @@ admin:
   shutdownGraceMs: 3000
   hosts: [router.example]
   shutdown: nobody
+  security: {uiEnabled: false, diagnosticsEnabled: false, pathWhitelist: ["/admin/(ping|ready)"], pathBlacklist: [/help]}
   tls: {certPath: admin.pem, keyPath: admin.key, caCertPath: ca.pem, protocols: [TLSv1.3]}
   metrics: {ip: 127.0.0.3, port: 0}
   socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
@@ -262,6 +263,7 @@ routers:
     trust: {from: [10.0.0.0/8], identities: ["spiffe://mesh.example/ns/*/sa/edge", "*.mesh.example"], require: all}
     inject: [{when: {identities: [edge.mesh.example]}, sandbox: a}]
   - port: 0
+    proxyProtocol: {from: [10.0.0.0/8]}
     tls: {certPath: a.pem, keyPath: a.key, caCertPath: ca.pem}
     trust: {identities: [edge.mesh.example], signed: {keys: [a.pem]}}
   - {port: 0, trust: {signed: {keys: [a.pem, /b.pem], jwks: keys.json}}}

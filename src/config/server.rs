@@ -2,7 +2,7 @@
 
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{Http2Config, LOOPBACK, Protocol, Server, SessionConfig};
+use super::resolved::{Http2Config, LOOPBACK, Protocol, ProxyProtocol, Server, SessionConfig};
 use super::signed::signed;
 use crate::context::{
     Forwarded, ForwardedFrom, HostParameter, HostPattern, IdentityTrust, Labeler, Range, Requirement,
@@ -57,6 +57,7 @@ fn server(
         ip: address.ip(),
         port: address.port(),
         label: reader.non_empty("label"),
+        proxy_protocol: proxy_protocol(&mut reader),
         tls: super::tls::server_tls(&mut reader),
         trust_is_set: reader.get("trust").is_some() || reader.get("clearContext").is_some(),
         trust,
@@ -106,6 +107,15 @@ fn check_identities(reader: &mut Reader<'_, '_>, server: &Server) {
                        `tls` with `caCertPath`";
         reader.error(node.as_ref(), message);
     }
+}
+
+/// Reads `proxyProtocol`.
+fn proxy_protocol(reader: &mut Reader<'_, '_>) -> Option<ProxyProtocol> {
+    let node = reader.get("proxyProtocol")?;
+    let mut reader = Reader::new(&node, &["proxy protocol"], reader.report());
+    reader.require("from");
+    ranges(&mut reader, "no connection would be served; remove `proxyProtocol` if there is no proxy in front")
+        .map(|from| ProxyProtocol { from })
 }
 
 /// Reads `serverSession`.
@@ -238,7 +248,7 @@ fn trust(reader: &mut Reader<'_, '_>, label: &str) -> Option<Trust> {
 /// Reads a `trust` that is a mapping.
 fn conditions(trust: &Node<'_>, label: &str, report: &mut Report) -> Option<Trust> {
     let mut reader = Reader::new(trust, &["trust"], report);
-    let (from, signed) = (ranges(&mut reader), signed(&mut reader, label));
+    let (from, signed) = (ranges(&mut reader, NO_CALLER), signed(&mut reader, label));
     let identities = super::tls::identities(&mut reader);
     let words = [("any", Requirement::Any), ("all", Requirement::All)];
     let require = reader.one_of("require", &words).unwrap_or_default();
@@ -262,15 +272,15 @@ fn conditions(trust: &Node<'_>, label: &str, report: &mut Report) -> Option<Trus
     }
 }
 
-/// Reads `from`.
-fn ranges(reader: &mut Reader<'_, '_>) -> Option<Arc<[Range]>> {
+/// The consequence of an empty list of callers.
+const NO_CALLER: &str = "no caller would be trusted; write `trust: nobody` for that";
+
+/// Reads `from`, which must not be empty, for this reason.
+fn ranges(reader: &mut Reader<'_, '_>, reason: &str) -> Option<Arc<[Range]>> {
     let from = reader.get("from")?;
     let ranges = reader.ranges("from")?;
     if ranges.is_empty() {
-        reader.error(
-            Some(&from),
-            "this list is empty: no caller would be trusted; write `trust: nobody` for that",
-        );
+        reader.error(Some(&from), format!("this list is empty: {reason}"));
     }
     Some(ranges.into())
 }

@@ -68,9 +68,9 @@ impl Forwarded {
     pub(super) fn encode(&self, peer: &Peer, router: &str, host: Option<&[u8]>, out: &mut Vec<u8>) {
         // Two labels of one connection must differ, or both ends would look like one.
         out.extend_from_slice(b"by=");
-        self.by.encode(peer.local, peer.seed, router, out);
+        self.by.encode(peer.local, peer.seed.into(), router, out);
         out.extend_from_slice(b";for=");
-        self.from.encode(peer.remote, !peer.seed, router, out);
+        self.from.encode(peer.remote, (!peer.seed).into(), router, out);
         if let Some(host) = host.filter(|host| !host.is_empty()) {
             out.push(b';');
             out.extend_from_slice(self.host.name());

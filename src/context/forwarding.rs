@@ -1,7 +1,6 @@
 //! The fields by which a request says over which hops it came: kept from peers that may say so, written anew otherwise.
 
 use super::policy::written;
-use super::trust::is_within;
 use super::{Context, Peer, Range, RemovalKind, Trust};
 use crate::message::{Head, KnownField};
 use serde::Serialize;
@@ -25,7 +24,7 @@ impl ForwardedFrom {
     pub(super) fn includes(&self, peer: &Peer, trust: &Trust) -> bool {
         match self {
             Self::Trusted => trust.names(peer),
-            Self::Ranges(ranges) => is_within(ranges, peer.remote),
+            Self::Ranges(ranges) => peer.is_within(ranges),
         }
     }
 }

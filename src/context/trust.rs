@@ -6,7 +6,7 @@ use crate::tls::IdentityPattern;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Serialize, Serializer};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub struct IdentityTrust {
 
 impl IdentityTrust {
     fn includes(&self, caller: &Peer) -> bool {
-        let is_within = self.from.as_ref().map(|ranges| is_within(ranges, caller.remote));
+        let is_within = self.from.as_ref().map(|ranges| caller.is_within(ranges));
         let is_named = caller.is_one_of(&self.identities);
         match self.require {
             Requirement::Any => is_named || is_within == Some(true),
@@ -76,7 +76,7 @@ impl SignedTrust {
     pub(super) fn accepts_token_from(&self, caller: &Peer) -> bool {
         match self.require {
             Requirement::All => {
-                self.from.as_ref().is_none_or(|ranges| is_within(ranges, caller.remote))
+                self.from.as_ref().is_none_or(|ranges| caller.is_within(ranges))
                     && self.identities.as_ref().is_none_or(|patterns| caller.is_one_of(patterns))
             }
             Requirement::Any => true,
@@ -85,7 +85,7 @@ impl SignedTrust {
 
     /// Returns whether the address or the certificate of a caller is among those that are named.
     fn names(&self, caller: &Peer) -> bool {
-        self.from.as_ref().is_some_and(|ranges| is_within(ranges, caller.remote))
+        self.from.as_ref().is_some_and(|ranges| caller.is_within(ranges))
             || self.identities.as_ref().is_some_and(|patterns| caller.is_one_of(patterns))
     }
 }
@@ -112,10 +112,13 @@ impl Trust {
     ///
     /// A caller that a socket for both address families shows as `::ffff:10.0.0.1` counts as 10.0.0.1.
     pub fn includes(&self, caller: &Peer) -> bool {
+        if caller.is_unknown {
+            return false;
+        }
         match self {
             Self::Nobody => false,
             Self::Everybody | Self::Loopback => true,
-            Self::From(ranges) => is_within(ranges, caller.remote),
+            Self::From(ranges) => caller.is_within(ranges),
             Self::Identities(trust) => trust.includes(caller),
             Self::Signed(trust) => trust.require == Requirement::Any && trust.names(caller),
         }
@@ -166,12 +169,6 @@ impl Trust {
             Self::Nobody | Self::Everybody | Self::Loopback | Self::From(_) | Self::Identities(_) => None,
         }
     }
-}
-
-/// Returns whether the address of a caller is in one of the ranges.
-pub(super) fn is_within(ranges: &[Range], caller: SocketAddr) -> bool {
-    let address = caller.ip().to_canonical();
-    ranges.iter().any(|range| range.contains(address))
 }
 
 /// A range of addresses of one family, such as `10.244.0.0/16` or `fd00::/8` (RFC 4632, 3.1; RFC 4291, 2.3).

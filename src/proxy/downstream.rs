@@ -9,6 +9,7 @@ mod listen;
 mod listener;
 mod open_streams;
 mod peer_requests;
+mod proxy_header;
 mod settings;
 mod stream;
 mod tasks;
@@ -16,7 +17,7 @@ mod tunnel;
 
 pub(super) use self::access::AccessLogger;
 pub use self::access::{AccessFormat, AccessLog};
-pub(super) use self::detect::{serve_connection, serve_secure};
+pub(super) use self::detect::{serve_connection, serve_disguised};
 pub(super) use self::listen::{AcceptedConnection, Acceptor, OpenAcceptor, WorkerHandle};
 pub use self::listen::{bind, pause_after};
 pub(super) use self::listener::Listener;

@@ -71,6 +71,7 @@ pub(crate) struct Counters {
     pub(crate) unfinished_heads: Counter,
     pub(crate) handshakes: Counter,
     pub(crate) failed_handshakes: Counter,
+    pub(crate) refused_proxies: Counter,
     pub(crate) reset_floods: Counter,
     pub(crate) frame_floods: Counter,
     pub(crate) refused_streams: Counter,
@@ -145,13 +146,18 @@ const SANDBOXES: [(&str, &str); 4] = [
 ];
 
 /// The help texts of series about connections that were refused, or ended without a request.
-const UNFINISHED: [(&str, &str); 8] = [
+const UNFINISHED: [(&str, &str); 9] = [
     (
         "refused_connections",
         "Connections closed at once because the listener had reached its limit, and none was idle to make room",
     ),
     ("evicted_connections", "Connections closed while they were idle, to make room for others"),
     ("unfinished_heads", "Connections that ended, or timed out, in the middle of a head"),
+    (
+        "proxy_protocol_failures",
+        "Connections that ended because they came from an address without the PROXY protocol, or did not begin with its \
+         header in time",
+    ),
     ("tls_handshakes", "Connections over TLS whose handshake was done"),
     (
         "tls_handshake_failures",
@@ -243,6 +249,7 @@ impl Counters {
             unfinished_heads: counter("unfinished_heads"),
             handshakes: counter("tls_handshakes"),
             failed_handshakes: counter("tls_handshake_failures"),
+            refused_proxies: counter("proxy_protocol_failures"),
             reset_floods: counter("reset_floods"),
             frame_floods: counter("frame_floods"),
             refused_streams: counter("refused_streams"),

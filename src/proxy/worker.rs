@@ -3,7 +3,7 @@
 use super::bind::Bindings;
 use super::downstream::{
     AcceptedConnection, Acceptor, AccessLogger, Listener, ListenerSettings, RouterConfig, RouterSettings,
-    WorkerHandle, serve_connection, serve_secure,
+    WorkerHandle, serve_connection, serve_disguised,
 };
 use super::limits::{Counts, Permits};
 use super::metrics::{
@@ -152,7 +152,7 @@ impl WorkerRouter {
         let unknown_key = settings.unknown_key;
         let identifiers = Rc::new(Identifiers::new(&settings.identifiers, &settings.prefix));
         for ((listener, counts), settings) in self.listeners.iter().zip(&settings.listeners) {
-            listener.change_tls(settings.tls.as_ref());
+            listener.change_transport(settings);
             listener.change(settings.http2, |service| {
                 service.policy = Policy::new(settings.policy.clone());
                 service.trailers = trailer_filter(&service.policy, &service.counters);
@@ -197,10 +197,11 @@ fn serve(
     Some(async move {
         let (_counted, _open) = (counted, open);
         if let Ok(stream) = TcpStream::from_std(stream) {
-            match listener.tls() {
-                None => serve_connection(listener, stream, peer, place).await,
+            if listener.is_disguised() {
                 // Boxed, so that connections without TLS do not pay for its size.
-                Some(tls) => Box::pin(serve_secure(listener, stream, (peer, tls), place)).await,
+                Box::pin(serve_disguised(listener, stream, peer, place)).await;
+            } else {
+                serve_connection(listener, stream, peer, place).await;
             }
         }
     })
@@ -267,7 +268,7 @@ fn make_routers(
             let access =
                 router.access_log.clone().map(|log| AccessLogger::new(log, &shared.registry, labels));
             let listener = Listener::new(service, settings.http2, shutdown).with_access_log(access);
-            listener.change_tls(settings.tls.as_ref());
+            listener.change_transport(settings);
             (Rc::new(listener), counts.clone())
         });
         routers.push(WorkerRouter { listeners: listeners.collect(), bindings, sandboxes });

@@ -129,6 +129,8 @@ pub(super) const SECTIONS: &[Section] = &[
             one("addForwardedHeader", Works, "forwarded header"),
             one("socketOptions", Works, "socket options"),
             one("tls", Works, "server tls"),
+            // Not in Linkerd 1, although its users asked for it.
+            one("proxyProtocol", Works, "proxy protocol"),
             one("serverSession", Works, "session"),
             key("announce", NoEffect(NOT_ANNOUNCED)),
         ],
@@ -228,6 +230,7 @@ pub(super) const SECTIONS: &[Section] = &[
         &[list("certificates", Works, "server certificate"), key("protocols", Works), key("ciphers", Works)],
     )
     .with(&["server certificate"]),
+    section("proxy protocol", &[key("from", Works)]),
     section(
         "server certificate",
         &[

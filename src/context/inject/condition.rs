@@ -81,7 +81,7 @@ impl InjectCondition {
     /// Returns whether all parts hold for a request.
     pub(in crate::context) fn holds(&self, peer: &Peer, head: &Head) -> bool {
         let address = peer.remote.ip().to_canonical();
-        self.from.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(address)))
+        self.from.as_ref().is_none_or(|ranges| peer.is_within(ranges))
             && self.identities.as_ref().is_none_or(|patterns| peer.is_one_of(patterns))
             && self.path.as_ref().is_none_or(|prefix| has_prefix(head.target(), prefix))
             && self.header.iter().all(|(name, glob)| values(head, name).any(|value| glob.matches(value)))

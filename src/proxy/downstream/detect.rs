@@ -3,7 +3,8 @@
 use super::http1::Http1Session;
 use super::http2::{self, PREFACE};
 use super::listener::{ConnectionContext, Listener};
-use crate::context::Peer;
+use super::proxy_header::{ProxiedCaller, read_header};
+use crate::context::{Peer, Range};
 use crate::proxy::limits::ConnectionPlace;
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
@@ -51,25 +52,69 @@ fn serve_session(mut session: Http1Session, protocol: Option<WireProtocol>) -> i
     }
 }
 
-/// Serves one connection over TLS until it ends. The protocol is the one agreed on by ALPN; without it, that of the first
-/// bytes.
-pub(crate) async fn serve_secure(
+/// Serves one connection on which something comes before the first bytes of HTTP, until it ends: the header of a proxy in
+/// front, the handshake of TLS, or both. The protocol is the one agreed on by ALPN, or else that of the first bytes.
+pub(crate) async fn serve_disguised(
     listener: Rc<Listener>,
     stream: TcpStream,
-    (peer, tls): (Peer, Arc<ServerTls>),
+    peer: Peer,
     place: ConnectionPlace,
 ) {
+    let (proxies, tls) = (listener.proxies(), listener.tls());
     let mut context = ConnectionContext::new(listener, peer, place);
-    // Boxed, so that it takes no room afterwards.
-    let Some((stream, peer)) = Box::pin(shake_hands(&mut context, stream, tls)).await else { return };
-    context.peer.tls = Some(peer);
-    let protocol = match stream.alpn() {
-        Some(b"h2") => Some(WireProtocol::Http2),
-        _ => None,
+    let stream = match proxies {
+        None => stream,
+        Some(proxies) => {
+            let Some(stream) = Box::pin(read_caller(&mut context, stream, &proxies)).await else { return };
+            stream
+        }
+    };
+    let (transport, protocol) = match tls {
+        None => (Transport::Plain(stream), None),
+        Some(tls) => {
+            // Boxed, so that it takes no room afterwards.
+            let Some((stream, peer)) = Box::pin(shake_hands(&mut context, stream, tls)).await else { return };
+            context.peer.tls = Some(peer);
+            let is_http2 = stream.alpn() == Some(b"h2");
+            (Transport::Tls(stream), is_http2.then_some(WireProtocol::Http2))
+        }
     };
     let buffers = context.listener.service().pools.buffers.clone();
-    let connection = Connection::new(Transport::Tls(stream), buffers);
+    let connection = Connection::new(transport, buffers);
     serve_session(Http1Session { context, connection }, protocol).await;
+}
+
+/// Reads who calls, of a proxy in front, in the time that a first head may take. A connection from elsewhere ends: it would
+/// be free to say so, too.
+async fn read_caller(
+    context: &mut ConnectionContext,
+    mut stream: TcpStream,
+    proxies: &[Range],
+) -> Option<TcpStream> {
+    let mut peer = context.peer.clone();
+    let address = peer.remote.ip().to_canonical();
+    let caller = if proxies.iter().any(|range| range.contains(address)) {
+        let mut reading = std::pin::pin!(read_header(&mut stream));
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = reading.as_mut().poll(cx) {
+                return Poll::Ready(read.ok());
+            }
+            context.poll_elapsed(cx).map(|()| None)
+        });
+        read.await
+    } else {
+        None
+    };
+    let Some(caller) = caller else {
+        context.listener.service().counters.refused_proxies.increment();
+        return None;
+    };
+    match caller {
+        ProxiedCaller::At(address) => peer.remote = address,
+        ProxiedCaller::Unknown => peer.is_unknown = true,
+    }
+    context.take_caller(peer);
+    Some(stream)
 }
 
 /// The response to a caller without TLS. One that speaks HTTP/1 can read it.
@@ -164,12 +209,12 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_is_small() {
-        fn size_of_future<P, F>(_: fn(Rc<Listener>, TcpStream, P, ConnectionPlace) -> F) -> usize {
+        fn size_of_future<F>(_: fn(Rc<Listener>, TcpStream, Peer, ConnectionPlace) -> F) -> usize {
             size_of::<F>()
         }
         let size = size_of_future(serve_connection);
         assert!(size <= IDLE_CONNECTION, "{size} bytes");
-        let size = size_of_future(serve_secure);
+        let size = size_of_future(serve_disguised);
         assert!(size <= IDLE_SECURE, "{size} bytes");
         assert!(size_of::<TlsStream>() <= 2048, "{} bytes", size_of::<TlsStream>());
     }

@@ -2,9 +2,10 @@
 
 use super::access::AccessLogger;
 use super::peer_requests::{PeerCounts, PeerRequests};
+use super::settings::ListenerSettings;
 use super::stream::Stream;
 use super::tasks::TaskPool;
-use crate::context::Peer;
+use crate::context::{Peer, Range};
 use crate::proxy::limits::{ConnectionPlace, Http2Settings};
 use crate::proxy::serve::Service;
 use crate::proxy::wire::shutdown::{ShutdownReceiver, ShutdownSignal};
@@ -20,6 +21,8 @@ pub(crate) struct Listener {
     service: RefCell<Rc<Service>>,
     /// Settings sent to callers over HTTP/2.
     http2: Cell<Http2Settings>,
+    /// The addresses of proxies in front, which say who calls, if there are any.
+    proxies: RefCell<Option<Arc<[Range]>>>,
     /// The certificates, if connections are encrypted.
     tls: RefCell<Option<LiveTls<ServerTls>>>,
     access: Option<Rc<AccessLogger>>,
@@ -33,6 +36,7 @@ impl Listener {
         Self {
             service: RefCell::new(Rc::new(service)),
             http2: Cell::new(http2),
+            proxies: RefCell::new(None),
             tls: RefCell::new(None),
             access: None,
             streams: TaskPool::default(),
@@ -57,14 +61,25 @@ impl Listener {
         change(Rc::make_mut(&mut self.service.borrow_mut()));
     }
 
-    /// Replaces the certificates for connections that are accepted from now on.
-    pub(crate) fn change_tls(&self, tls: Option<&LiveTls<ServerTls>>) {
-        *self.tls.borrow_mut() = tls.cloned();
+    /// Replaces the settings of connections that are accepted from now on.
+    pub(crate) fn change_transport(&self, settings: &ListenerSettings) {
+        self.tls.borrow_mut().clone_from(&settings.tls);
+        self.proxies.borrow_mut().clone_from(&settings.proxies);
+    }
+
+    /// Returns whether something comes before the first bytes of HTTP.
+    pub(crate) fn is_disguised(&self) -> bool {
+        self.tls.borrow().is_some() || self.proxies.borrow().is_some()
     }
 
     /// Returns the certificates as they are now, if connections are encrypted.
-    pub(crate) fn tls(&self) -> Option<Arc<ServerTls>> {
+    pub(super) fn tls(&self) -> Option<Arc<ServerTls>> {
         self.tls.borrow().as_ref().map(LiveTls::current)
+    }
+
+    /// Returns the addresses of proxies in front, which say who calls, if there are any.
+    pub(super) fn proxies(&self) -> Option<Arc<[Range]>> {
+        self.proxies.borrow().clone()
     }
 
     pub(super) fn http2(&self) -> Http2Settings {
@@ -106,6 +121,12 @@ impl ConnectionContext {
         let shutdown = listener.shutdown.subscribe();
         let requests = PeerRequests::of(peer.remote.ip(), &listener.peers);
         Self { listener, peer, shutdown, timer, place, requests }
+    }
+
+    /// Takes the caller that a proxy in front has named: its requests count for its own address.
+    pub(super) fn take_caller(&mut self, peer: Peer) {
+        self.requests = PeerRequests::of(peer.remote.ip(), &self.listener.peers);
+        self.peer = peer;
     }
 
     /// Restarts the timer for a first head that has begun: it is due by `headersTimeoutMs` after the accept.

@@ -56,6 +56,8 @@ pub struct RouterSettings {
 /// The settings of a listener that a reload may change while it runs.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// The addresses of proxies in front, which have to say who calls, if there are any: `proxyProtocol`.
+    pub proxies: Option<Arc<[context::Range]>>,
     /// The certificates with which connections are encrypted, if they are: `tls`.
     pub tls: Option<LiveTls<ServerTls>>,
     /// The callers that the listener trusts, and the headers that it adds.
