@@ -49,6 +49,7 @@ mod naming_live;
 mod outcomes;
 mod override_limits;
 mod own_sockets;
+mod proxied;
 mod readme;
 mod reference;
 mod reloading;

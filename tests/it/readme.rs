@@ -69,7 +69,7 @@ fn the_configurations_of_tls_are_right() {
     let chapter = include_str!("../../docs/tls.md");
     let blocks: Vec<_> =
         chapter.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
-    assert_eq!(blocks.len(), 5);
+    assert_eq!(blocks.len(), 6);
     for block in blocks {
         config::read("docs/tls.md", block).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
@@ -142,6 +142,8 @@ pub(crate) struct FrontOptions<'a> {
     /// The name that it asks for and verifies.
     pub(crate) name: &'a str,
     pub(crate) alpn: &'a [&'a str],
+    /// What it sends in clear before the handshake.
+    pub(crate) prelude: &'a str,
     pub(crate) pair: Option<TestPair>,
     /// Whether it speaks TLS 1.2 alone.
     pub(crate) is_old: bool,
@@ -187,6 +189,7 @@ impl TlsFront {
         config.alpn_protocols = options.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let connector = TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from(options.name.to_owned()).expect("it is a name");
+        let prelude = options.prelude.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
         let seen = Rc::<FrontSeen>::default();
@@ -194,8 +197,9 @@ impl TlsFront {
         let task = tokio::task::spawn_local(async move {
             while let Ok((plain, _)) = listener.accept().await {
                 let (seen, connector, name) = (Rc::clone(&shared), connector.clone(), name.clone());
+                let prelude = prelude.clone();
                 tokio::task::spawn_local(async move {
-                    if let Err(error) = carry(plain, target, connector, name, &seen).await {
+                    if let Err(error) = carry(plain, (target, &prelude), connector, name, &seen).await {
                         seen.errors.borrow_mut().push(error.to_string());
                     }
                 });
@@ -238,14 +242,15 @@ impl Drop for TlsFront {
 
 async fn carry(
     mut plain: TcpStream,
-    target: SocketAddr,
+    (target, prelude): (SocketAddr, &str),
     connector: TlsConnector,
     name: ServerName<'static>,
     seen: &FrontSeen,
 ) -> std::io::Result<()> {
     plain.set_nodelay(true)?;
-    let tcp = TcpStream::connect(target).await?;
+    let mut tcp = TcpStream::connect(target).await?;
     tcp.set_nodelay(true)?;
+    tcp.write_all(prelude.as_bytes()).await?;
     let mut secure = connector.connect(name, tcp).await?;
     let session = secure.get_ref().1;
     let alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
@@ -327,6 +332,11 @@ impl TlsBack {
     /// The name of this endpoint.
     pub(crate) fn path(&self) -> String {
         format!("/$/inet/{}/{}", self.address.ip(), self.address.port())
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// How many handshakes were done.
