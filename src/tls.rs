@@ -4,7 +4,7 @@
 //! * `pem_file` reads files, `pair` makes a chain and its key of them, `authority` the certificates that are trusted.
 //! * `certificate` has what certificates say, `identity` what that of a peer says, and patterns for it.
 //! * `server` has the configuration of one that accepts, `client` of one that connects; `live` follows their files.
-//! * `stream` is a connection, over rustls without its buffers; `handshake` begins one.
+//! * `stream` is a connection, over rustls without its buffers, `session` its state; `handshake` begins one.
 //!
 //! A file that is wrong fails the start with its path and its fault. One that is wrong later leaves what was read before
 //! in use.
@@ -25,6 +25,7 @@ mod pair;
 mod pem_file;
 mod protocols;
 mod server;
+mod session;
 mod stream;
 
 pub use self::client::{ClientTls, EndpointName};

@@ -82,7 +82,7 @@ impl ServedConnection {
         match done {
             Ok(Ok((stream, _))) => self.serve(stream, guard).await,
             Ok(Err(error)) => {
-                tracing::debug!(peer = %self.peer, "a handshake with the admin server failed: {error}")
+                tracing::debug!(peer = %self.peer, "a handshake with the admin server failed: {error}");
             }
             Err(_) => {}
         }

@@ -350,7 +350,7 @@ mod tests {
             (None, any, [false, false, true, true, false]),
             (None, all, [false, false, true, true, false]),
             (pods.clone(), any, [true, false, true, true, false]),
-            (pods.clone(), all, [false, false, true, false, false]),
+            (pods, all, [false, false, true, false, false]),
         ] {
             let identities = Arc::clone(&edge);
             let trust =

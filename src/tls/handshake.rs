@@ -3,7 +3,8 @@
 use super::client::{ClientTls, EndpointName};
 use super::identity::Identity;
 use super::server::{SecurePeer, ServerTls};
-use super::stream::{TlsSession, TlsStream};
+use super::session::TlsSession;
+use super::stream::TlsStream;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::{Acceptor, UnbufferedServerConnection};
 use std::future::poll_fn;

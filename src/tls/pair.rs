@@ -71,15 +71,13 @@ fn check_key(key: &CertifiedKey, files: &PairFiles) -> Result<(), TlsError> {
             Err(error) => Err(TlsFault::from(error).in_file(&files.cert)),
         }
     };
-    let mut number = 1;
-    for certificate in &key.cert {
+    for (number, certificate) in (1..).zip(&key.cert) {
         if fits(certificate)? {
             if number == 1 {
                 return Ok(());
             }
             return Err(TlsFault::LeafNotFirst { number }.in_file(&files.cert));
         }
-        number += 1;
     }
     Err(TlsFault::KeyMismatch { certificate: files.cert.clone() }.in_file(&files.key))
 }

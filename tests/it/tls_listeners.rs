@@ -461,8 +461,8 @@ async fn the_admin_server_has_its_certificate() {
         .writer
         .try_send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
-    let url = format!("GET /admin/ping HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(Wire::connect(front.address()).await.ask(url).await.text(), "pong");
+    let ping = "GET /admin/ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(Wire::connect(front.address()).await.ask(ping).await.text(), "pong");
     app.stop().await;
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn serve_connection(
 }
 
 /// Serves one connection that speaks `protocol`, or else the one that its first bytes show.
+#[expect(clippy::manual_async_fn, reason = "an async fn would hold the session twice")]
 fn serve_session(mut session: Http1Session, protocol: Option<WireProtocol>) -> impl Future<Output = ()> {
     async move {
         let protocol = match protocol {
