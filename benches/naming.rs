@@ -191,7 +191,7 @@ fn signed() -> (Trust, TokenKeys, Vec<u8>) {
         max_lifetime: 7200,
         revoked: Vec::new(),
     };
-    let trust = SignedTrust { from: None, signed, require: Requirement::Any };
+    let trust = SignedTrust { from: None, identities: None, signed, require: Requirement::Any };
     (Trust::Signed(Arc::new(trust)), keys, request.into_bytes())
 }
 

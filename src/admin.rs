@@ -10,7 +10,7 @@
 //! * `delegator` explains where a name leads, to programs and on a page.
 //! * `server` carries connections, `response` makes responses.
 //!
-//! Absent: TLS, passwords, and rules about which caller may see which page. The server listens on loopback unless the
+//! Absent: passwords, and rules about which caller may see which page: `security` removes pages for all. The server listens on loopback unless the
 //! configuration says otherwise; a second listener may serve metrics and probes alone.
 
 mod access;
@@ -26,7 +26,7 @@ mod sandboxes;
 mod server;
 mod state;
 
-pub use self::access::{AdminAccess, PageSet, ShutdownAccess};
+pub use self::access::{AdminAccess, AdminSecurity, PageSet, PathPattern, ShutdownAccess};
 pub use self::server::serve;
 
 use crate::context::OverrideLimits;
@@ -38,6 +38,7 @@ use crate::proxy::EndpointRegistry;
 use crate::sandbox::SandboxTable;
 use crate::store::DtabStore;
 use crate::telemetry::Registry;
+use crate::tls::{LiveTls, ServerTls};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::{Notify, watch};
@@ -49,6 +50,8 @@ pub struct AdminState {
     pub readiness: Readiness,
     /// The rules of access, live.
     pub access: watch::Receiver<AdminAccess>,
+    /// The certificates of the admin server, if it has any, live.
+    pub tls: watch::Receiver<Option<LiveTls<ServerTls>>>,
     /// Notified when the process is asked to stop.
     pub stop: Arc<Notify>,
     /// The metrics.

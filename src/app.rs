@@ -24,7 +24,7 @@ use crate::drain::{self, Drain, Guard, Stage};
 use crate::interpret::NamerRegistry;
 use crate::proxy::{AccessLog, DialGuard, ListenerHandle, Proxy, ProxyParts};
 use crate::telemetry::{Logs, Registry};
-use crate::{config, context, identify, namer, sandbox, store};
+use crate::{config, context, identify, namer, sandbox, store, tls};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -97,6 +97,9 @@ pub enum Error {
     /// A file of keys cannot be used.
     #[error(transparent)]
     Keys(#[from] context::token::KeyError),
+    /// A file of certificates or keys cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// A listener cannot be bound.
     #[error("{what} cannot listen on {address}: {source}{}", advice(source))]
     Bind {
@@ -219,6 +222,7 @@ impl App {
         let admin_state = AdminState {
             readiness: readiness.clone(),
             access: live.admin_access(),
+            tls: live.admin_tls(),
             stop: Arc::clone(&stop_asked),
             registry: registry.clone(),
             config,

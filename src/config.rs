@@ -43,6 +43,7 @@ mod schema;
 mod server;
 mod service;
 mod signed;
+mod tls;
 mod validation;
 
 pub use self::balancing::{AccrualConfig, AccrualPolicyConfig, AlgorithmConfig, BalancerConfig};
@@ -54,11 +55,12 @@ pub use self::finding::{Finding, Severity};
 pub use self::notes::Note;
 pub use self::resolved::{
     AccessLogConfig, Admin, AdminMetrics, BindingCacheConfig, Config, Http2Config, InterpreterConfig,
-    KubernetesConfig, Places, Protocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig, Server,
-    SessionConfig, SocketConfig,
+    KubernetesConfig, Places, Protocol, ProxyProtocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig,
+    Server, SessionConfig, SocketConfig,
 };
 pub use self::retries::{BackoffConfig, BudgetConfig};
 pub use self::service::{ClassifierConfig, MirrorConfig, RetriesConfig, RetryBufferConfig, ServiceConfig};
+pub use self::tls::{ClientTlsConfig, CommonName};
 
 use self::errors::Report;
 use crate::source::node::{self, Document, Place};

@@ -57,6 +57,6 @@ pub use self::request_target::RequestTarget;
 pub use self::steering::TenantHeaders;
 pub use self::tenancy::{Tenancy, is_sandbox_key};
 pub use self::trace::Trace;
-pub use self::trust::{Range, RangeError, Requirement, SignedTrust, Trust};
+pub use self::trust::{IdentityTrust, Range, RangeError, Requirement, SignedTrust, Trust};
 pub use self::untrusted::is_removed;
 pub use self::via::{count_own_via, count_via};

@@ -41,6 +41,7 @@
 //! | 0 | [`files`] | Watch a file for change through its directory, debounced. | the contents of the file |
 //! | 0 | [`machine`] | The addresses of this machine and the descriptors of this process, as the system knows them. | the use of an address |
 //! | 1 | [`name`] | Paths, name trees and dtabs as values: parse, print, look up. | async, sockets, config |
+//! | 1 | [`tls`] | Certificates and keys as rustls configurations: by SNI, verified, reloaded; the stream that encrypts. | who listens or connects |
 //! | 1 | [`message`] | A message head as its bytes plus edits, from HTTP/1 and HTTP/2 and to either; HTTP/1 framing rules as pure functions. | sockets, the meaning of a field |
 //! | 2 | [`kubernetes`] | One client; watches with state, backoff, staleness and snapshot. | the meaning of a resource |
 //! | 2 | [`context`] | The context of a request: its peer, and header fields decoded, checked, removed, encoded again. | routing |
@@ -154,3 +155,5 @@ pub mod sandbox;
 pub mod store;
 #[cfg(feature = "router")]
 pub mod telemetry;
+#[cfg(feature = "router")]
+pub mod tls;

@@ -35,7 +35,7 @@ const LIBRARY: House = House {
     root: ROOT,
     floors: &[
         &["source", "fault", "drain", "telemetry", "files", "machine"],
-        &["name", "message"],
+        &["name", "tls", "message"],
         &["kubernetes", "context", "interpret"],
         &["identify", "sandbox", "namer", "store"],
         &["proxy", "controller"],

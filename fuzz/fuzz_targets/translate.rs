@@ -14,7 +14,7 @@ fuzz_target!(|input: &[u8]| {
     if head.take_http2_request(&parts, &LIMITS).is_err() {
         return;
     }
-    if let Ok(sent) = head.to_http2_request(false) {
+    if let Ok(sent) = head.to_http2_request(false, false) {
         let (parts, ()) = sent.into_parts();
         let mut again = Head::new();
         again.take_http2_request(&parts, &LIMITS).expect("an accepted head is accepted again");

@@ -138,6 +138,10 @@ pub(super) async fn answer(
         return text(StatusCode::FORBIDDEN, why);
     }
     let path = request.uri().path();
+    let access = state.access.borrow().clone();
+    if pages == PageSet::All && !access.security.has(path) {
+        return text(StatusCode::NOT_FOUND, "there is no such page");
+    }
     let mut known = PAGES.iter().filter(|row| pages == PageSet::All || row.page.is_for_machines());
     let Some((row, variable)) = known.find_map(|row| Some((row, row.matches(path)?))) else {
         return text(StatusCode::NOT_FOUND, missing(pages));
@@ -146,7 +150,6 @@ pub(super) async fn answer(
     if !head && !row.methods.contains(request.method()) {
         return refuse_method(row);
     }
-    let access = state.access.borrow().clone();
     if !row.page.is_open()
         && let Some(why) = origin::refusal(&request, &access.hosts)
     {

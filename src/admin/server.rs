@@ -4,6 +4,7 @@ use super::connections::{AdminConnections, MOST_OPEN, serve_busily};
 use super::{AdminState, PageSet, pages};
 use crate::drain::{Guard, Stage};
 use crate::proxy::{ConnectionPlace, pause_after};
+use crate::tls;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,9 +14,11 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// The time in which a client must send a head, also counted between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -72,6 +75,28 @@ struct ServedConnection {
 impl ServedConnection {
     /// Serves it until it ends, has to give way, or the drain ends it.
     async fn run(self, stream: TcpStream, mut guard: Guard) {
+        let tls = match self.pages {
+            PageSet::All => self.state.tls.borrow().clone(),
+            PageSet::Metrics => None,
+        };
+        let Some(tls) = tls else { return self.serve(stream, guard).await };
+        let handshake = tls::accept(stream, tls.current());
+        let done = tokio::select! {
+            done = timeout(HEAD_TIMEOUT, handshake) => done,
+            () = poll_fn(|cx| self.place.poll_evicted(cx)) => return,
+            () = guard.reached(Stage::Stopping) => return,
+        };
+        match done {
+            Ok(Ok((stream, _))) => self.serve(stream, guard).await,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer, "a handshake with the admin server failed: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Serves a connection, over TLS or without.
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin, mut guard: Guard) {
         let Self { pages, peer, place, state } = self;
         let answer = service_fn(|request| {
             let (state, place) = (Arc::clone(&state), Arc::clone(&place));

@@ -1,6 +1,7 @@
 //! Builds the controller of sandboxes from the configuration of the routers, and runs it with an admin server.
 
 use super::admin_servers::ADMIN;
+use super::live::admin_tls;
 use super::naming::RouterNaming;
 use super::sockets::{bind_socket, watch_socket};
 use super::{ANSWER_IDLE, END_TIMEOUT, Error};
@@ -15,6 +16,7 @@ use crate::proxy::{DialGuard, EndpointRegistry, SocketOptions};
 use crate::sandbox::{self, Sandboxes};
 use crate::store::{DtabStore, DtabStores};
 use crate::telemetry::Registry;
+use crate::tls::OpenTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +74,8 @@ impl Controller {
         let options = SocketOptions::default();
         let (socket, address) = bind_socket(ADMIN, config.admin.address(), &options, &[])?;
         let listener = watch_socket(ADMIN, (socket, address))?;
+        let tls =
+            OpenTls::new(&registry, &control).reopen(config.admin.tls.iter(), std::iter::empty()).await?;
         let (drain, _) = drain::channel();
         let (admin_drain, admin_guard) = drain::channel();
         let (readiness, stop_asked) = (Readiness::new(drain.stages()), Arc::<Notify>::default());
@@ -87,6 +91,7 @@ impl Controller {
         let state = AdminState {
             readiness: readiness.clone(),
             access: watch::channel(config.admin.access()).1,
+            tls: watch::channel(admin_tls(&config, &tls)).1,
             stop: Arc::clone(&stop_asked),
             registry: registry.clone(),
             config: watch::channel(config.to_json()).1,

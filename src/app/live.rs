@@ -13,7 +13,9 @@ use crate::proxy::{RouterId, RouterSettings};
 use crate::sandbox::Sandboxes;
 use crate::store::{DtabStore, DtabStores};
 use crate::telemetry::{Gauge, Registry, SharedCounter};
+use crate::tls::{ClientTlsFiles, LiveTls, OpenTls, ServerTls, ServerTlsFiles};
 use crate::{admin, namer};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -27,6 +29,7 @@ pub(super) struct LiveConfig {
     stores: DtabStores,
     ingresses: Ingresses,
     keys: OpenKeys,
+    tls: Arc<OpenTls>,
     sandboxes: Sandboxes,
     /// In the order of the routers.
     bases: Vec<RouterBase>,
@@ -50,6 +53,7 @@ pub(super) struct RebuiltParts {
     stores: Vec<Option<DtabStore>>,
     ingresses: Ingresses,
     keys: OpenKeys,
+    tls: Arc<OpenTls>,
     sandboxes: Sandboxes,
 }
 
@@ -57,6 +61,7 @@ pub(super) struct RebuiltParts {
 #[derive(Debug)]
 struct AdminChannels {
     access: watch::Sender<admin::AdminAccess>,
+    tls: watch::Sender<Option<LiveTls<ServerTls>>>,
     config: watch::Sender<serde_json::Value>,
     routers: watch::Sender<Vec<admin::RouterView>>,
     namers: watch::Sender<Namers>,
@@ -93,10 +98,13 @@ impl LiveConfig {
             .collect();
         let ingresses = Ingresses::new(&clients, registry, control).rebuild(identifiers(&config)).await?;
         let keys = OpenKeys::new(registry, control).reopen(key_files(&config)).await?;
+        let tls = OpenTls::new(registry, control);
+        let tls = Arc::new(tls.reopen(server_tls(&config), client_tls(&config)).await?);
         let sandboxes = Sandboxes::new(&clients, registry, control);
         let sandboxes = sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?;
         let channels = AdminChannels {
             access: watch::Sender::new(config.admin.access()),
+            tls: watch::Sender::new(admin_tls(&config, &tls)),
             config: watch::Sender::new(config.to_json()),
             routers: watch::Sender::new(router_views(&config, &bases, &sandboxes, opened)),
             namers: watch::Sender::new(namers.namers().clone()),
@@ -110,6 +118,7 @@ impl LiveConfig {
             stores,
             ingresses,
             keys,
+            tls,
             sandboxes,
             bases,
             channels,
@@ -123,8 +132,8 @@ impl LiveConfig {
 
     /// Returns the settings of the routers, in their order, from their parts.
     pub(super) fn settings(&self, parts: Vec<RouterParts>) -> Vec<RouterSettings> {
-        let Self { config, ingresses, keys, sandboxes, .. } = self;
-        let shared = SharedParts { ingresses, keys, sandboxes, workers: super::workers(config) };
+        let Self { config, ingresses, keys, tls, sandboxes, .. } = self;
+        let shared = SharedParts { ingresses, keys, tls, sandboxes, workers: super::workers(config) };
         let routers = config.routers.iter().zip(&self.bases).zip(parts);
         routers
             .map(|((router, base), own)| {
@@ -141,6 +150,11 @@ impl LiveConfig {
     /// Returns the rules of access to the admin server, now and whenever they change.
     pub(super) fn admin_access(&self) -> watch::Receiver<admin::AdminAccess> {
         self.channels.access.subscribe()
+    }
+
+    /// Returns the certificates of the admin server, now and whenever they change.
+    pub(super) fn admin_tls(&self) -> watch::Receiver<Option<LiveTls<ServerTls>>> {
+        self.channels.tls.subscribe()
     }
 
     /// Returns the values that the admin server shows: the configuration, the routers, the namers.
@@ -178,13 +192,14 @@ impl LiveConfig {
             stores: open_stores(&self.stores, &config.routers).await?,
             ingresses: self.ingresses.rebuild(identifiers(config)).await?,
             keys: self.keys.reopen(key_files(config)).await?,
+            tls: Arc::new(self.tls.reopen(server_tls(config), client_tls(config)).await?),
             sandboxes: self.sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?,
         })
     }
 
     /// Takes over a changed configuration, with the parts that were made from it.
     pub(super) fn take_over(&mut self, config: Config, parts: RebuiltParts) {
-        let RebuiltParts { namers, stores, ingresses, keys, sandboxes } = parts;
+        let RebuiltParts { namers, stores, ingresses, keys, tls, sandboxes } = parts;
         let same_sandboxes = self.config.sandboxes == config.sandboxes;
         let mut before: Vec<_> = self.config.routers.iter().zip(self.bases.drain(..)).collect();
         let mut bases = Vec::new();
@@ -211,11 +226,12 @@ impl LiveConfig {
         self.bases = bases;
         self.clients.limit_attempts(config.kubernetes.watch_attempts);
         self.channels.access.send_replace(config.admin.access());
+        self.channels.tls.send_replace(admin_tls(&config, &tls));
         self.channels.config.send_replace(config.to_json());
         self.channels.routers.send_replace(router_views(&config, &self.bases, &sandboxes, stores));
         self.channels.namers.send_replace(namers.namers().clone());
         (self.config, self.namers, self.ingresses, self.keys) = (config, namers, ingresses, keys);
-        self.sandboxes = sandboxes;
+        (self.sandboxes, self.tls) = (sandboxes, tls);
     }
 }
 
@@ -251,6 +267,23 @@ fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
 fn key_files(config: &Config) -> impl Iterator<Item = &KeyFiles> {
     let servers = config.routers.iter().flat_map(|router| &router.servers);
     servers.filter_map(|server| server.trust.signed()).map(|trust| &trust.signed.files)
+}
+
+/// Returns the files of certificates of all listeners, and of the admin server.
+fn server_tls(config: &Config) -> impl Iterator<Item = &ServerTlsFiles> {
+    let servers = config.routers.iter().flat_map(|router| &router.servers);
+    servers.filter_map(|server| server.tls.as_ref()).chain(&config.admin.tls)
+}
+
+/// Returns the files of TLS to endpoints, of all clients.
+fn client_tls(config: &Config) -> impl Iterator<Item = ClientTlsFiles> {
+    let clients = config.routers.iter().flat_map(|router| router.client.iter());
+    clients.filter_map(|client| client.tls.as_ref()?.files())
+}
+
+/// Returns the certificates of the admin server, if it has any.
+pub(super) fn admin_tls(config: &Config, tls: &OpenTls) -> Option<LiveTls<ServerTls>> {
+    config.admin.tls.as_ref().and_then(|files| tls.server(files))
 }
 
 /// Opens the stores of the routers, in their order; stores that are open already stay open.

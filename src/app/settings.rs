@@ -6,10 +6,11 @@ use crate::interpret::Naming;
 use crate::name::Path;
 use crate::proxy::{
     AcceptSettings, AccessLog, AccrualSettings, BindingSettings, CacheConfig, ClientSettings, Egress,
-    Http2Settings, Limits, ListenerId, ListenerSettings, RouterId, RouterSettings, ServiceSettings,
-    SettingsTable, SocketOptions, WireProtocol,
+    EndpointTls, Http2Settings, Limits, ListenerId, ListenerSettings, RouterId, RouterSettings,
+    ServiceSettings, SettingsTable, SocketOptions, WireProtocol,
 };
 use crate::sandbox::Sandboxes;
+use crate::tls::{EndpointName, OpenTls};
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 pub(super) struct SharedParts<'a> {
     pub(super) ingresses: &'a Ingresses,
     pub(super) keys: &'a OpenKeys,
+    pub(super) tls: &'a Arc<OpenTls>,
     pub(super) sandboxes: &'a Sandboxes,
     /// How many workers there are: from 1.
     pub(super) workers: usize,
@@ -39,7 +41,7 @@ pub(super) fn router(
     parts: &SharedParts<'_>,
 ) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
-    let listener_parts = (&config.sandboxes.tenancy, parts.keys);
+    let listener_parts = (&config.sandboxes.tenancy, parts);
     let servers = router.servers.iter().zip(own.listeners);
     RouterSettings {
         id,
@@ -58,7 +60,7 @@ pub(super) fn router(
                 bytes: router.binding_cache.bytes / parts.workers,
                 idle: router.binding_cache.idle_ttl,
             },
-            traffic: Arc::new(RouterTraffic { router: router.clone() }),
+            traffic: Arc::new(RouterTraffic { router: router.clone(), tls: Arc::clone(parts.tls) }),
             max_override_lookups: router.max_override_lookups,
         },
         listeners: servers.map(|(server, own)| listener((router, server), own, listener_parts)).collect(),
@@ -69,11 +71,25 @@ pub(super) fn router(
 #[derive(Debug)]
 struct RouterTraffic {
     router: config::Router,
+    tls: Arc<OpenTls>,
+}
+
+impl RouterTraffic {
+    /// Returns TLS to the endpoints of a client.
+    fn tls(&self, client: &config::ClientTlsConfig) -> Option<EndpointTls> {
+        // The files of all clients are open.
+        let config = self.tls.client(&client.files()?)?;
+        let name = client
+            .common_name
+            .as_ref()
+            .map(|name| EndpointName::parse(name.text()).ok_or_else(|| name.text().into()));
+        Some(EndpointTls { config, name })
+    }
 }
 
 impl SettingsTable for RouterTraffic {
     fn client(&self, id: &Path) -> ClientSettings {
-        let Self { router } = self;
+        let Self { router, .. } = self;
         let client = router.client.of(id);
         let protocol = match router.protocol {
             config::Protocol::Http => WireProtocol::Http1,
@@ -85,6 +101,8 @@ impl SettingsTable for RouterTraffic {
         let idle = idle.or(client.socket.read_timeout);
         ClientSettings {
             http2: http2(&client.http2),
+            tls: client.tls.as_ref().and_then(|tls| self.tls(tls)),
+            forwards_certificate: client.forward_client_cert == Some(true),
             connect_timeout: client.connect_timeout.unwrap_or(usual.connect_timeout),
             requeue_budget: client
                 .requeue_budget
@@ -133,12 +151,12 @@ fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) ->
 fn listener(
     (router, server): (&config::Router, &config::Server),
     (id, label): (ListenerId, String),
-    (tenancy, keys): (&context::Tenancy, &OpenKeys),
+    (tenancy, parts): (&context::Tenancy, &SharedParts<'_>),
 ) -> ListenerSettings {
     let policy = context::Config {
         trust: server.trust.clone(),
         tenancy: tenancy.clone(),
-        token_keys: server.trust.signed().and_then(|trust| keys.keys(&trust.signed.files)),
+        token_keys: server.trust.signed().and_then(|trust| parts.keys.keys(&trust.signed.files)),
         overrides: server.overrides.clone(),
         inject: Arc::clone(&server.inject),
         hosts: server.hosts.clone(),
@@ -151,6 +169,9 @@ fn listener(
     ListenerSettings {
         id,
         label,
+        proxies: server.proxy_protocol.as_ref().map(|proxies| Arc::clone(&proxies.from)),
+        // The files of all listeners are open.
+        tls: server.tls.as_ref().and_then(|files| parts.tls.server(files)),
         policy,
         limits: limits(router, server),
         http2: Http2Settings { max_streams: server.max_streams, ..http2(&server.http2) },

@@ -3,7 +3,7 @@
 use super::errors::Report;
 use super::reader::Reader;
 use crate::name::Path;
-use crate::namer::PathMatcher;
+use crate::namer::{Captures, PathMatcher};
 use crate::source::node::Node;
 use serde::{Serialize, Serializer};
 
@@ -11,6 +11,11 @@ use serde::{Serialize, Serializer};
 pub trait Settings: Clone + Default {
     /// Takes over what `later` sets.
     fn merge(&mut self, later: &Self);
+
+    /// Returns the settings with what the prefix of their entry has captured.
+    fn fill(&self, _captures: &Captures<'_>) -> Self {
+        self.clone()
+    }
 }
 
 /// `client` or `service`: the settings of names.
@@ -46,12 +51,12 @@ pub struct NamePrefix {
 }
 
 impl NamePrefix {
-    /// Returns whether a name is under the prefix. A bound id is also without the part that transformers put before it,
+    /// Returns the settings of an entry with this prefix, if a name is under it. A bound id is also without the part that transformers put before it,
     /// `/%/io.l5d.port/4141` of `/%/io.l5d.port/4141/#/io.l5d.fs/web`: in Linkerd, such a prefix stopped matching when a
     /// transformer came.
-    fn matches(&self, name: &Path) -> bool {
-        let is_under = |name: &Path| self.matcher.captures(name).is_some();
-        is_under(name) || untransformed(name).is_some_and(|name| is_under(&name))
+    fn fill<S: Settings>(&self, settings: &S, name: &Path) -> Option<S> {
+        let under = |name: &Path| self.matcher.captures(name).map(|captures| settings.fill(&captures));
+        under(name).or_else(|| untransformed(name).and_then(|name| under(&name)))
     }
 }
 
@@ -83,8 +88,8 @@ impl<S: Settings> ByPrefix<S> {
             Self::Global(settings) => settings.clone(),
             Self::Static { configs } => {
                 let mut merged = S::default();
-                let matching = configs.iter().filter(|entry| entry.prefix.matches(name));
-                matching.for_each(|entry| merged.merge(&entry.settings));
+                let matching = configs.iter().filter_map(|entry| entry.prefix.fill(&entry.settings, name));
+                matching.for_each(|settings| merged.merge(&settings));
                 merged
             }
         }
@@ -110,23 +115,23 @@ pub(super) struct Sections {
     pub(super) entry: &'static [&'static str],
 }
 
-/// Reads a block of settings; `read` reads those of one mapping.
+/// Reads a block of settings; `read` reads those of one mapping, with the prefix of its entry if it has one.
 pub(super) fn by_prefix<S: Default>(
     router: &mut Reader<'_, '_>,
     sections: &Sections,
-    read: impl Fn(&Node<'_>, &mut Report) -> S,
+    read: impl Fn(&Node<'_>, Option<&PathMatcher>, &mut Report) -> S,
 ) -> ByPrefix<S> {
     let Some(node) = router.get(sections.key) else { return ByPrefix::default() };
     let report = router.report();
     let kind = node.get("kind");
     if kind.and_then(|kind| kind.text().ok()) != Some("io.l5d.static") {
-        return ByPrefix::Global(read(&node, report));
+        return ByPrefix::Global(read(&node, None, report));
     }
     let configs = Reader::new(&node, sections.by_prefix, report).get("configs");
     let entries = configs.and_then(|configs| configs.list().ok()).unwrap_or_default();
     let configs = report.each(&entries, |node, report| {
         let prefix = prefix(&mut Reader::new(node, sections.entry, report));
-        let settings = read(node, report);
+        let settings = read(node, prefix.as_ref().map(|prefix| &prefix.matcher), report);
         Some(PrefixEntry { prefix: prefix?, settings })
     });
     ByPrefix::Static { configs }

@@ -7,6 +7,8 @@ use super::json::{is_default, some_millis};
 use super::reader::{MAX_INT, Reader};
 use super::resolved::{Http2Config, Protocol};
 use super::retries::{BudgetConfig, budget};
+use super::tls::{ClientTlsConfig, CommonName, client_tls};
+use crate::namer::{Captures, PathMatcher};
 use crate::source::node::Node;
 use serde::Serialize;
 use std::time::Duration;
@@ -15,6 +17,12 @@ use std::time::Duration;
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientConfig {
+    /// `tls`: whether connections are encrypted, and whom they are made to; they are not by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTlsConfig>,
+    /// `forwardClientCert`: whether an endpoint is told the certificate of the caller; off by default.
+    #[serde(rename = "forwardClientCert", skip_serializing_if = "Option::is_none")]
+    pub forward_client_cert: Option<bool>,
     /// `loadBalancer`: how an endpoint is picked; `p2c` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<BalancerConfig>,
@@ -142,9 +150,21 @@ pub(super) fn replace<T: Clone>(value: &mut Option<T>, later: &Option<T>) {
 }
 
 impl Settings for ClientConfig {
+    fn fill(&self, captures: &Captures<'_>) -> Self {
+        let mut filled = self.clone();
+        if let Some(name @ CommonName::Template(..)) =
+            filled.tls.as_mut().and_then(|tls| tls.common_name.as_mut())
+        {
+            *name = name.fill(captures);
+        }
+        filled
+    }
+
     fn merge(&mut self, later: &Self) {
         // Taken apart by name, so that a new key cannot be forgotten here.
         let Self {
+            tls,
+            forward_client_cert,
             load_balancer,
             failure_accrual,
             fail_fast,
@@ -160,6 +180,8 @@ impl Settings for ClientConfig {
             remove_baggage,
             http2: Http2Config { stream_window, header_table, max_frame, max_header_list },
         } = later;
+        replace(&mut self.tls, tls);
+        replace(&mut self.forward_client_cert, forward_client_cert);
         replace(&mut self.load_balancer, load_balancer);
         replace(&mut self.failure_accrual, failure_accrual);
         replace(&mut self.fail_fast, fail_fast);
@@ -192,17 +214,23 @@ const SECTIONS: Sections =
 
 /// Reads `client`.
 pub(super) fn client(router: &mut Reader<'_, '_>, protocol: Protocol) -> ByPrefix<ClientConfig> {
-    by_prefix(router, &SECTIONS, |node, report| settings(node, protocol, report))
+    by_prefix(router, &SECTIONS, |node, prefix, report| settings(node, (protocol, prefix), report))
 }
 
 /// Reads the settings of one mapping.
-fn settings(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> ClientConfig {
+fn settings(
+    node: &Node<'_>,
+    (protocol, prefix): (Protocol, Option<&PathMatcher>),
+    report: &mut Report,
+) -> ClientConfig {
     let http2 = match protocol {
         Protocol::Http => Http2Config::default(),
         Protocol::H2 => Reader::new(node, &["client h2"], report).http2(),
     };
     let mut client = Reader::new(node, &["client io.l5d.global"], report);
     ClientConfig {
+        tls: client_tls(&mut client, prefix),
+        forward_client_cert: client.flag("forwardClientCert"),
         load_balancer: balancer(&mut client),
         failure_accrual: accrual(&mut client),
         fail_fast: client.flag("failFast"),

@@ -1,10 +1,13 @@
 //! The part of a configuration that depends on the machine: variables of the environment, files of credentials and keys.
 
 use super::Config;
+use super::by_prefix::ByPrefix;
 use super::client::ClientConfig;
 use super::finding::{Finding, POD_ENVIRONMENT, Severity};
 use super::resolved::{Router, RouterPlaces};
+use super::tls::ClientTlsConfig;
 use crate::source::node::Place;
+use crate::tls::TlsError;
 use crate::{identify, kubernetes, namer, sandbox, store};
 use std::fmt;
 
@@ -42,6 +45,9 @@ impl Config {
         }
         for (router, places) in self.routers.iter().zip(&self.places.routers) {
             search.router(router, places);
+        }
+        if let Some(tls) = &self.admin.tls {
+            search.tls((self.places.admin, "admin.tls"), tls.check());
         }
         search.sandboxes(self);
         search.found
@@ -101,12 +107,37 @@ impl Search<'_> {
             let is_of_pod = is_of_pod(source);
             self.add((places.identifier, &key), &error, is_of_pod);
         }
+        for (at, client) in router.client.iter().enumerate() {
+            let Some(files) = client.tls.as_ref().and_then(ClientTlsConfig::files) else { continue };
+            let key = match &router.client {
+                ByPrefix::Global(_) => format!("{}.client.tls", places.key),
+                ByPrefix::Static { .. } => format!("{}.client.configs[{at}].tls", places.key),
+            };
+            self.tls((places.router, &key), files.check());
+        }
         for (at, (server, place)) in router.servers.iter().zip(&places.servers).enumerate() {
+            if let Some(tls) = &server.tls {
+                self.tls((*place, &format!("{}.servers[{at}].tls", places.key)), tls.check());
+            }
             let Some(Err(error)) = server.trust.signed().map(|trust| trust.signed.files.check()) else {
                 continue;
             };
             let key = format!("{}.servers[{at}].trust.signed", places.key);
             self.add((*place, &key), &error, false);
+        }
+    }
+
+    /// Adds what was found of certificates and keys.
+    fn tls(&mut self, part: Part<'_>, checked: Result<Vec<String>, TlsError>) {
+        match checked {
+            Ok(warnings) => {
+                let weight = (Severity::Warning, "certificate-expiry");
+                let found = warnings
+                    .into_iter()
+                    .map(|warning| Finding::new((self.file, part.0, part.1), weight, warning));
+                self.found.extend(found);
+            }
+            Err(error) => self.add(part, &error, false),
         }
     }
 

@@ -70,6 +70,7 @@ fn condition(reader: &mut Reader<'_, '_>) -> InjectCondition {
         path,
         query: globs(reader, "query"),
         from: reader.ranges("from"),
+        identities: super::tls::identities(reader),
         percent: percent(reader),
     }
 }

@@ -111,6 +111,8 @@ admin:
   shutdownGraceMs: 3000
   hosts: [router.example]
   shutdown: nobody
+  security: {uiEnabled: false, diagnosticsEnabled: false, pathWhitelist: ["/admin/(ping|ready)"], pathBlacklist: [/help]}
+  tls: {certPath: admin.pem, keyPath: admin.key, caCertPath: ca.pem, protocols: [TLSv1.3]}
   metrics: {ip: 127.0.0.3, port: 0}
   socketOptions: {noDelay: false, keepAlive: true, backlog: 7, readTimeoutMs: 1, writeTimeoutMs: 2, reusePort: true}
 sandboxes:
@@ -205,6 +207,12 @@ routers:
   bindingCache: {paths: 1, clients: 2, idleTtlSecs: 3, bytes: 1048576}
   maxOverrideLookups: 7
   client:
+    tls:
+      commonName: linkerd
+      trustCertsBundle: ca.pem
+      clientAuth: {certPath: own.pem, keyPath: own.key, intermediateCertsPath: middle.pem}
+      protocols: [TLSv1.2, TLSv1.3]
+    forwardClientCert: true
     loadBalancer: {kind: aperture, maxEffort: 4, smoothWindowMs: 3, lowLoad: 0.25, highLoad: 1.5, minAperture: 2, enableProbation: true, preferZone: true}
     failureAccrual: {kind: io.l5d.successRate, successRate: 0.75, requests: 20, backoff: {kind: constant, ms: 0}}
     failFast: true
@@ -246,6 +254,19 @@ routers:
   - {port: 0, trust: nobody, forwardedFrom: [10.0.0.0/8, "::1"]}
   - {port: 0, forwardedFrom: []}
   - {port: 0, trust: {from: [10.0.0.0/8, 127.0.0.1, "::1", "::ffff:10.0.0.0/104"]}}
+  - port: 0
+    tls:
+      certificates:
+      - {certPath: a.pem, keyPath: a.key, intermediateCertsPath: middle.pem, hosts: [a.test, "*.example"]}
+      - {certPath: b.pem, keyPath: b.key, caCertPath: own-ca.pem, requireClientAuth: true}
+      caCertPath: ca.pem
+      ciphers: [TLS_AES_128_GCM_SHA256]
+    trust: {from: [10.0.0.0/8], identities: ["spiffe://mesh.example/ns/*/sa/edge", "*.mesh.example"], require: all}
+    inject: [{when: {identities: [edge.mesh.example]}, sandbox: a}]
+  - port: 0
+    proxyProtocol: {from: [10.0.0.0/8]}
+    tls: {certPath: a.pem, keyPath: a.key, caCertPath: ca.pem}
+    trust: {identities: [edge.mesh.example], signed: {keys: [a.pem]}}
   - {port: 0, trust: {signed: {keys: [a.pem, /b.pem], jwks: keys.json}}}
   - {port: 0, trust: {signed: {jwks: keys.json, maxLifetimeSeconds: 60, audience: [a, b], revoked: [c, d]}}}
   - {port: 0, trust: {from: [10.0.0.0/8], signed: {keys: [a.pem]}, require: all}}
@@ -283,6 +304,9 @@ routers:
       loadBalancer: {kind: ewma}
       failureAccrual: {kind: io.l5d.successRateWindowed, successRate: 1, window: 30, backoff: {kind: jittered, minMs: 1, maxMs: 2}}
     - {prefix: /$/inet, loadBalancer: {kind: roundRobin, maxEffort: 6}, failureAccrual: {kind: io.l5d.consecutiveFailures, failures: 3}}
+    - {prefix: "/$/inet/{host}", tls: {commonName: "{host}.test", trustCerts: [ca.pem, other.pem]}}
+    - {prefix: /$/inet/plain, tls: {enabled: false}}
+    - {prefix: /$/inet/any, tls: {disableValidation: true}}
     - {prefix: /#/io.l5d.k8s, loadBalancer: {kind: heap}, failureAccrual: {kind: none}}
     - {prefix: /#/io.l5d.dnssrv, loadBalancer: {kind: p2c}}
   service:

@@ -138,6 +138,10 @@ fn meaning(trust: &Trust) -> &'static str {
             "Callers from there decide where their requests go, and so do those whose address is translated to one of \
              these on the way; overrides of all others are removed. To remove all, write `trust: nobody`"
         }
+        Trust::Identities(_) => {
+            "Callers with such a certificate, which `caCertPath` of `tls` has to have issued, decide where their requests go; \
+             overrides of all others are removed. To remove all, write `trust: nobody`"
+        }
         Trust::Signed(_) => {
             "A token decides where the requests that bring it go, and nothing else; overrides of callers that are not \
              trusted are removed. To follow what callers send by themselves, name their addresses in `from`, with \

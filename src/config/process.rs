@@ -4,7 +4,7 @@ use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
 use super::resolved::{Admin, AdminMetrics, KubernetesConfig};
 use super::schema;
-use crate::admin::ShutdownAccess;
+use crate::admin::{AdminSecurity, PathPattern, ShutdownAccess};
 use crate::source::node::{Node, Place};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -46,8 +46,10 @@ pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
     let place = super::place_or(reader.get("port").as_ref(), node.place());
     let address = reader.address(usual.address());
     let admin = Admin {
+        tls: super::tls::server_tls(&mut reader),
         hosts: hosts(&mut reader),
-        shutdown: shutdown(&node, &mut reader),
+        shutdown: shutdown(&mut reader),
+        security: security(&mut reader),
         metrics: metrics(&mut reader, address.ip()),
         ip: address.ip(),
         port: address.port(),
@@ -58,7 +60,10 @@ pub(super) fn admin(root: &Node<'_>, report: &mut Report) -> (Admin, Place) {
             .number("shutdownGraceMs", 0..=MAX_INT)
             .map_or(usual.shutdown_grace, Duration::from_millis),
     };
-    if !admin.ip.is_loopback() {
+    let asks_for_certificates = admin.tls.as_ref().is_some_and(|tls| {
+        tls.certificates.iter().all(|pair| pair.clients.as_ref().is_some_and(|clients| clients.is_required))
+    });
+    if !admin.ip.is_loopback() && !asks_for_certificates {
         let message = format!(
             "the admin server listens on {}, not on loopback, and has no passwords: whoever reaches it reads the \
              configuration and may ask where any name leads. Keep it on 127.0.0.1, with \
@@ -88,13 +93,36 @@ fn hosts(reader: &mut Reader<'_, '_>) -> Vec<String> {
 }
 
 /// Reads `shutdown` of the admin server, or else `controlEnabled` of its `security`, Linkerd's key.
-fn shutdown(admin: &Node<'_>, reader: &mut Reader<'_, '_>) -> ShutdownAccess {
+fn shutdown(reader: &mut Reader<'_, '_>) -> ShutdownAccess {
     let own = reader.one_of("shutdown", &ShutdownAccess::ALL);
-    let security = admin.get("security");
+    let security = reader.get("security");
     let enabled = security
         .and_then(|node| Reader::new(&node, &["admin security"], reader.report()).flag("controlEnabled"));
     let linkerds = if enabled == Some(false) { ShutdownAccess::Nobody } else { ShutdownAccess::default() };
     own.unwrap_or(linkerds)
+}
+
+/// Reads `security` of the admin server.
+fn security(reader: &mut Reader<'_, '_>) -> AdminSecurity {
+    let Some(node) = reader.get("security") else { return AdminSecurity::default() };
+    let mut reader = Reader::new(&node, &["admin security"], reader.report());
+    AdminSecurity {
+        has_ui: reader.flag("uiEnabled").unwrap_or(true),
+        has_diagnostics: reader.flag("diagnosticsEnabled").unwrap_or(true),
+        allowed: patterns(&mut reader, "pathWhitelist"),
+        denied: patterns(&mut reader, "pathBlacklist"),
+    }
+}
+
+/// Reads a list of regular expressions.
+fn patterns(reader: &mut Reader<'_, '_>, key: &str) -> Vec<PathPattern> {
+    let Some(list) = reader.get(key) else { return Vec::new() };
+    let nodes = reader.report().check(list.list()).unwrap_or_default();
+    reader.report().each(&nodes, |node, report| {
+        let text = report.check(node.text())?;
+        let expected = "a regular expression for a whole path, such as `/admin/metrics.*`";
+        report.check(PathPattern::new(text).map_err(|_| node.unexpected(expected)))
+    })
 }
 
 /// Reads `metrics` of the admin server, which listens on `ip`.

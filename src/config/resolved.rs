@@ -5,13 +5,16 @@ use super::by_prefix::ByPrefix;
 use super::client::ClientConfig;
 use super::json::{is_default, kind_of_store, millis, seconds, some_millis};
 use super::service::ServiceConfig;
-use crate::admin::{AdminAccess, ShutdownAccess};
-use crate::context::{Forwarded, ForwardedFrom, HostPattern, InjectRule, OverrideLimits, Tenancy, Trust};
+use crate::admin::{AdminAccess, AdminSecurity, ShutdownAccess};
+use crate::context::{
+    Forwarded, ForwardedFrom, HostPattern, InjectRule, OverrideLimits, Range, Tenancy, Trust,
+};
 use crate::kubernetes::ATTEMPTS_PER_SECOND;
 use crate::name::{Dtab, Path};
 use crate::proxy::AccessFormat;
 use crate::source::node::Place;
 use crate::telemetry::LogTarget;
+use crate::tls::ServerTlsFiles;
 use crate::{identify, namer, sandbox, store};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -149,12 +152,18 @@ pub struct Admin {
     /// `shutdownGraceMs`: how long the requests under way may take after that; 10 s by default.
     #[serde(rename = "shutdownGraceMs", serialize_with = "millis")]
     pub shutdown_grace: Duration,
+    /// `tls`: its certificate; none by default. The listener for metrics has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTlsFiles>,
     /// `hosts`: names by which requests may call it beside `localhost` and IP addresses; none by default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// `shutdown`: the callers that may stop the process, or none with `security: {controlEnabled: false}`; those on
     /// loopback by default.
     pub shutdown: ShutdownAccess,
+    /// `security`: the pages that there are; all by default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub security: AdminSecurity,
     /// `metrics`: a second listener, for metrics and probes alone; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<AdminMetrics>,
@@ -184,7 +193,7 @@ impl Admin {
 
     /// Returns the rules of access.
     pub fn access(&self) -> AdminAccess {
-        AdminAccess { hosts: self.hosts.clone(), shutdown: self.shutdown }
+        AdminAccess { hosts: self.hosts.clone(), shutdown: self.shutdown, security: self.security.clone() }
     }
 }
 
@@ -195,8 +204,10 @@ impl Default for Admin {
             port: 9990,
             shutdown_delay: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(10),
+            tls: None,
             hosts: Vec::new(),
             shutdown: ShutdownAccess::default(),
+            security: AdminSecurity::default(),
             metrics: None,
         }
     }
@@ -362,6 +373,12 @@ pub struct Server {
     /// `label`: its name in metrics; `<ip>/<port>` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// `proxyProtocol`: the proxies in front of it, which say who calls; none by default. Not in Linkerd 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// `tls`: its certificates; none by default, and connections are not encrypted then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTlsFiles>,
     /// The callers that it trusts, by `trust`, `clearContext`, or else its address.
     #[serde(skip_serializing_if = "Trust::is_by_loopback")]
     pub trust: Trust,
@@ -435,6 +452,13 @@ impl Server {
     pub const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }
+}
+
+/// The proxies in front of a listener, which say who calls by the PROXY protocol.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ProxyProtocol {
+    /// `from`: their addresses; never empty.
+    pub from: Arc<[Range]>,
 }
 
 /// The bounds on the time that a connection may last.

@@ -165,10 +165,8 @@ pub(crate) fn working_keys(names: &[&str]) -> Vec<&'static str> {
 const NOTHING: &str = "nothing takes its place; remove it";
 
 // The features that are still to be built, as the errors about their keys name them.
-const ADMIN_RULES: &str = "access rules for the admin server";
 const CONSUL: &str = "Consul";
 const IDENTIFIER_PORT: &str = "the identifier port";
-const TLS: &str = "TLS";
 const TRACES: &str = "traces";
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{Http2Config, LOOPBACK, Protocol, Server, SessionConfig};
+use super::resolved::{Http2Config, LOOPBACK, Protocol, ProxyProtocol, Server, SessionConfig};
 use super::signed::signed;
 use crate::context::{
-    Forwarded, ForwardedFrom, HostParameter, HostPattern, Labeler, Range, Requirement, SignedTrust, Trust,
+    Forwarded, ForwardedFrom, HostParameter, HostPattern, IdentityTrust, Labeler, Range, Requirement,
+    SignedTrust, Trust,
 };
 use crate::source::node::{Node, Place};
+use crate::tls::{IdentityPattern, ServerTlsFiles};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +58,8 @@ fn server(
         ip: address.ip(),
         port: address.port(),
         label: reader.non_empty("label"),
+        proxy_protocol: proxy_protocol(&mut reader),
+        tls: super::tls::server_tls(&mut reader),
         trust_is_set: reader.get("trust").is_some() || reader.get("clearContext").is_some(),
         trust,
         hosts,
@@ -85,6 +89,7 @@ fn server(
         },
         socket_options: reader.socket_options(),
     };
+    check_identities(&mut reader, &server);
     (server, ServerPlaces { server: node.place(), port })
 }
 
@@ -98,6 +103,33 @@ fn connect(reader: &mut Reader<'_, '_>, trust: &Trust) -> bool {
         }
     }
     connect
+}
+
+/// Refuses identities where no caller can have one: a rule that never holds would look like one that protects.
+fn check_identities(reader: &mut Reader<'_, '_>, server: &Server) {
+    let asks = |tls: &ServerTlsFiles| tls.certificates.iter().any(|pair| pair.clients.is_some());
+    if server.tls.as_ref().is_some_and(asks) {
+        return;
+    }
+    let is_asked_for = |key: &str| match key {
+        "trust" => server.trust.has_identities(),
+        _ => server.inject.iter().any(|rule| rule.when.identities.is_some()),
+    };
+    for key in ["trust", "inject"].into_iter().filter(|key| is_asked_for(key)) {
+        let node = reader.get(key);
+        let message = "`identities` are those of callers' certificates, which this server does not ask for: give it \
+                       `tls` with `caCertPath`";
+        reader.error(node.as_ref(), message);
+    }
+}
+
+/// Reads `proxyProtocol`.
+fn proxy_protocol(reader: &mut Reader<'_, '_>) -> Option<ProxyProtocol> {
+    let node = reader.get("proxyProtocol")?;
+    let mut reader = Reader::new(&node, &["proxy protocol"], reader.report());
+    reader.require("from");
+    ranges(&mut reader, "no connection would be served; remove `proxyProtocol` if there is no proxy in front")
+        .map(|from| ProxyProtocol { from })
 }
 
 /// Reads `serverSession`.
@@ -124,7 +156,7 @@ fn decide_trust(reader: &mut Reader<'_, '_>, ip: IpAddr, label: &str) -> (Trust,
         (Some(Trust::Everybody), Some(true)) | (Some(Trust::Nobody), Some(false)) => {
             Some("`trust` and `clearContext` contradict each other: `clearContext: true` is `trust: nobody`")
         }
-        (Some(Trust::From(_) | Trust::Signed(_)), Some(_)) => {
+        (Some(Trust::From(_) | Trust::Identities(_) | Trust::Signed(_)), Some(_)) => {
             Some("`trust` lists the trusted callers already: remove `clearContext`")
         }
         _ => None,
@@ -146,6 +178,10 @@ fn decide_trust(reader: &mut Reader<'_, '_>, ip: IpAddr, label: &str) -> (Trust,
             );
             (from, reason)
         }
+        (Some(Trust::Identities(rules)), _) => {
+            let reason = explain_identities(&rules);
+            (Trust::Identities(rules), reason)
+        }
         (Some(Trust::Signed(signed)), _) => {
             let reason = explain_signed(&signed);
             (Trust::Signed(signed), reason)
@@ -159,10 +195,35 @@ fn decide_trust(reader: &mut Reader<'_, '_>, ip: IpAddr, label: &str) -> (Trust,
     }
 }
 
+/// Says whom a listener trusts by certificates.
+fn explain_identities(trust: &IdentityTrust) -> String {
+    let names = list_identities(&trust.identities);
+    let from = trust.from.as_ref().map(|ranges| list_ranges(ranges));
+    let whom = match (from, trust.require) {
+        (None, _) => format!("callers whose certificate is of {names}"),
+        (Some(from), Requirement::Any) => format!("{from}, and callers whose certificate is of {names}"),
+        (Some(from), Requirement::All) => format!("callers from {from} whose certificate is of {names}"),
+    };
+    format!("trusts {whom}: others are not trusted")
+}
+
+/// Lists the patterns of identities.
+fn list_identities(patterns: &[IdentityPattern]) -> String {
+    patterns.iter().map(IdentityPattern::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Says whom a listener trusts that accepts tokens.
 fn explain_signed(trust: &SignedTrust) -> String {
     let audience = trust.signed.audience.join(" or ");
     let from = trust.from.as_ref().map(|ranges| list_ranges(ranges));
+    let names = trust
+        .identities
+        .as_ref()
+        .map(|patterns| format!("callers whose certificate is of {}", list_identities(patterns)));
+    let from = match (from, names) {
+        (Some(from), Some(names)) => Some(format!("{from} and {names}")),
+        (from, names) => from.or(names),
+    };
     let token = format!("a token for {audience} that is signed by one of its keys");
     match (from, trust.require) {
         (None, _) => format!("trusts nobody, and grants the claims of {token} to whoever presents it"),
@@ -201,32 +262,39 @@ fn trust(reader: &mut Reader<'_, '_>, label: &str) -> Option<Trust> {
 /// Reads a `trust` that is a mapping.
 fn conditions(trust: &Node<'_>, label: &str, report: &mut Report) -> Option<Trust> {
     let mut reader = Reader::new(trust, &["trust"], report);
-    let (from, signed) = (ranges(&mut reader), signed(&mut reader, label));
+    let (from, signed) = (ranges(&mut reader, NO_CALLER), signed(&mut reader, label));
+    let identities = super::tls::identities(&mut reader);
     let words = [("any", Requirement::Any), ("all", Requirement::All)];
     let require = reader.one_of("require", &words).unwrap_or_default();
     let is_given = |key| trust.get(key).is_some();
-    if !is_given("from") && !is_given("signed") {
-        reader.error(None, "a key is missing: `from`, `signed`, or both");
-    } else if require == Requirement::All && !(is_given("from") && is_given("signed")) {
-        let message = "`all` combines `from` with `signed`, and only one of them is there: add the other, or remove this";
+    let given = ["from", "identities", "signed"].into_iter().filter(|key| is_given(key)).count();
+    if given == 0 {
+        reader.error(None, "a key is missing: `from`, `identities`, `signed`, or several of them");
+    } else if require == Requirement::All && given < 2 {
+        let message = "`all` combines `from`, `identities` and `signed`, and only one of them is there: add another, or remove this";
         reader.error(reader.get("require").as_ref(), message);
     }
-    match (from, signed) {
-        (from, Some(signed)) => Some(Trust::Signed(Arc::new(SignedTrust { from, signed, require }))),
-        (Some(from), None) => Some(Trust::From(from)),
-        (None, None) => None,
+    match (from, identities, signed) {
+        (from, identities, Some(signed)) => {
+            Some(Trust::Signed(Arc::new(SignedTrust { from, identities, signed, require })))
+        }
+        (from, Some(identities), None) => {
+            Some(Trust::Identities(Arc::new(IdentityTrust { from, identities, require })))
+        }
+        (Some(from), None, None) => Some(Trust::From(from)),
+        (None, None, None) => None,
     }
 }
 
-/// Reads `from`.
-fn ranges(reader: &mut Reader<'_, '_>) -> Option<Arc<[Range]>> {
+/// The consequence of an empty list of callers.
+const NO_CALLER: &str = "no caller would be trusted; write `trust: nobody` for that";
+
+/// Reads `from`, which must not be empty, for this reason.
+fn ranges(reader: &mut Reader<'_, '_>, reason: &str) -> Option<Arc<[Range]>> {
     let from = reader.get("from")?;
     let ranges = reader.ranges("from")?;
     if ranges.is_empty() {
-        reader.error(
-            Some(&from),
-            "this list is empty: no caller would be trusted; write `trust: nobody` for that",
-        );
+        reader.error(Some(&from), format!("this list is empty: {reason}"));
     }
     Some(ranges.into())
 }

@@ -201,7 +201,7 @@ const SECTIONS: Sections =
 
 /// Reads `service`.
 pub(super) fn service(router: &mut Reader<'_, '_>, protocol: Protocol) -> ByPrefix<ServiceConfig> {
-    by_prefix(router, &SECTIONS, |node, report| settings(node, protocol, report))
+    by_prefix(router, &SECTIONS, |node, _, report| settings(node, protocol, report))
 }
 
 /// Reads the settings of one mapping.

@@ -176,6 +176,8 @@ fn every_key_that_works_ends_in_its_field() {
         ip: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
         port: 12,
         label: Some("first".into()),
+        proxy_protocol: None,
+        tls: None,
         trust_is_set: true,
         trust: Trust::Nobody,
         hosts: Vec::new(),

@@ -68,16 +68,16 @@ impl Forwarded {
     pub(super) fn encode(&self, peer: &Peer, router: &str, host: Option<&[u8]>, out: &mut Vec<u8>) {
         // Two labels of one connection must differ, or both ends would look like one.
         out.extend_from_slice(b"by=");
-        self.by.encode(peer.local, peer.seed, router, out);
+        self.by.encode(peer.local, peer.seed.into(), router, out);
         out.extend_from_slice(b";for=");
-        self.from.encode(peer.remote, !peer.seed, router, out);
+        self.from.encode(peer.remote, (!peer.seed).into(), router, out);
         if let Some(host) = host.filter(|host| !host.is_empty()) {
             out.push(b';');
             out.extend_from_slice(self.host.name());
             out.push(b'=');
             push_value(host, out);
         }
-        out.extend_from_slice(if peer.secure { b";proto=https" } else { b";proto=http" });
+        out.extend_from_slice(if peer.is_secure() { b";proto=https" } else { b";proto=http" });
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
     fn a_host_is_quoted_when_it_must_be() {
         let of = |host| Forwarded { by: Labeler::Router, from: Labeler::Router, host };
         let mut peer = peer("192.0.2.43:1", "192.0.2.1:2");
-        peer.secure = true;
+        peer.tls = Some(std::sync::Arc::default());
         let table: [(&[u8], &str); 4] = [
             (b"www.hello.world", ";host=www.hello.world"),
             (b"hello:8080", ";host=\"hello:8080\""),

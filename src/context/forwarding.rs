@@ -1,7 +1,6 @@
 //! The fields by which a request says over which hops it came: kept from peers that may say so, written anew otherwise.
 
 use super::policy::written;
-use super::trust::is_within;
 use super::{Context, Peer, Range, RemovalKind, Trust};
 use crate::message::{Head, KnownField};
 use serde::Serialize;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(untagged)]
 pub enum ForwardedFrom {
-    /// Those whose address `trust` names, with or without a token, so that a hop inside the mesh keeps the word of the
+    /// Those whose address or certificate `trust` names, with or without a token, so that a hop inside the mesh keeps the word of the
     /// edge.
     #[default]
     Trusted,
@@ -24,8 +23,8 @@ impl ForwardedFrom {
     /// Returns whether the word of a peer counts, by the address of its connection.
     pub(super) fn includes(&self, peer: &Peer, trust: &Trust) -> bool {
         match self {
-            Self::Trusted => trust.names(peer.remote),
-            Self::Ranges(ranges) => is_within(ranges, peer.remote),
+            Self::Trusted => trust.names(peer),
+            Self::Ranges(ranges) => peer.is_within(ranges),
         }
     }
 }
@@ -42,7 +41,7 @@ pub(super) fn write_anew(head: &mut Head, peer: &Peer, context: &mut Context) {
     // Writing to memory does not fail.
     let address = written(&mut context.scratch, |out| _ = write!(out, "{address}"));
     head.append(b"X-Forwarded-For", address);
-    head.append(b"X-Forwarded-Proto", if peer.secure { b"https" } else { b"http" });
+    head.append(b"X-Forwarded-Proto", if peer.is_secure() { b"https" } else { b"http" });
 }
 
 #[cfg(test)]
@@ -128,7 +127,7 @@ mod tests {
     #[test]
     fn the_schemes_and_the_routers_own_element_are_true() {
         let mut peer = Peer::new(([192, 0, 2, 43], 8080).into(), ([192, 0, 2, 1], 4140).into());
-        peer.secure = true;
+        peer.tls = Some(Arc::default());
         let forwarded =
             crate::context::Forwarded { by: Labeler::Ip, from: Labeler::Ip, ..Default::default() };
         let config = Config { forwarded: Some(forwarded), ..Config::default() };

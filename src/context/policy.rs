@@ -189,7 +189,7 @@ impl Policy {
     ///
     /// The address of the connection decides, not a field such as `Forwarded`.
     pub fn grant(&self, peer: &Peer) -> Grant {
-        Grant::new(self.config.trust.includes(peer.remote))
+        Grant::new(self.config.trust.includes(peer))
     }
 
     /// Checks a request that came in and moves its context into `context`, which is cleared first.

@@ -1,10 +1,12 @@
 //! The callers that a listener trusts to steer requests.
 
+use super::Peer;
 use super::token::SignedOverrides;
+use crate::tls::IdentityPattern;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Serialize, Serializer};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -21,9 +23,36 @@ pub enum Trust {
     Loopback,
     /// `trust: {from: [...]}`: callers with an address in one of these ranges; never empty in a configuration.
     From(Arc<[Range]>),
-    /// `trust: {signed: {...}}`: callers with a token, with or without `from`.
+    /// `trust: {identities: [...]}`: callers with a certificate of one of these names, with or without `from`.
+    #[serde(untagged)]
+    Identities(Arc<IdentityTrust>),
+    /// `trust: {signed: {...}}`: callers with a token, with or without `from` and `identities`.
     #[serde(untagged)]
     Signed(Arc<SignedTrust>),
+}
+
+/// The trust of a listener that trusts certificates.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityTrust {
+    /// `from`: ranges of addresses; never empty in a configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Arc<[Range]>>,
+    /// `identities`: patterns of names; never empty in a configuration.
+    pub identities: Arc<[IdentityPattern]>,
+    /// `require`: `any` by default.
+    pub require: Requirement,
+}
+
+impl IdentityTrust {
+    fn includes(&self, caller: &Peer) -> bool {
+        let is_within = self.from.as_ref().map(|ranges| caller.is_within(ranges));
+        let is_named = caller.is_one_of(&self.identities);
+        match self.require {
+            Requirement::Any => is_named || is_within == Some(true),
+            Requirement::All => is_named && is_within != Some(false),
+        }
+    }
 }
 
 /// The trust of a listener that accepts tokens.
@@ -33,6 +62,9 @@ pub struct SignedTrust {
     /// `from`: ranges of addresses; never empty in a configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Arc<[Range]>>,
+    /// `identities`: patterns of names; never empty in a configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identities: Option<Arc<[IdentityPattern]>>,
     /// `signed`: the tokens that are accepted.
     pub signed: SignedOverrides,
     /// `require`: `any` by default.
@@ -40,12 +72,21 @@ pub struct SignedTrust {
 }
 
 impl SignedTrust {
-    /// Returns whether a caller at this address may use a token.
-    pub(super) fn accepts_token_from(&self, caller: SocketAddr) -> bool {
-        match (self.require, &self.from) {
-            (Requirement::All, Some(ranges)) => is_within(ranges, caller),
-            (Requirement::All, None) | (Requirement::Any, _) => true,
+    /// Returns whether a caller may use a token.
+    pub(super) fn accepts_token_from(&self, caller: &Peer) -> bool {
+        match self.require {
+            Requirement::All => {
+                self.from.as_ref().is_none_or(|ranges| caller.is_within(ranges))
+                    && self.identities.as_ref().is_none_or(|patterns| caller.is_one_of(patterns))
+            }
+            Requirement::Any => true,
         }
+    }
+
+    /// Returns whether the address or the certificate of a caller is among those that are named.
+    fn names(&self, caller: &Peer) -> bool {
+        self.from.as_ref().is_some_and(|ranges| caller.is_within(ranges))
+            || self.identities.as_ref().is_some_and(|patterns| caller.is_one_of(patterns))
     }
 }
 
@@ -53,10 +94,11 @@ impl SignedTrust {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Requirement {
-    /// An address in `from` is trusted, and a token is accepted from every address.
+    /// An address in `from` is trusted, and so is a certificate in `identities`, and a token is accepted from everybody.
     #[default]
     Any,
-    /// No address is trusted, and a token is accepted from an address in `from` alone.
+    /// A caller needs all of them: without `signed`, both the address and the certificate; with it, nobody is trusted, and a
+    /// token is accepted from those alone.
     All,
 }
 
@@ -66,32 +108,47 @@ impl Trust {
         *self == Self::Loopback
     }
 
-    /// Returns whether a caller at this address is trusted, whatever it presents.
+    /// Returns whether a caller is trusted by its address or its certificate, whatever its requests present.
     ///
     /// A caller that a socket for both address families shows as `::ffff:10.0.0.1` counts as 10.0.0.1.
-    pub fn includes(&self, caller: SocketAddr) -> bool {
+    pub fn includes(&self, caller: &Peer) -> bool {
+        if caller.is_unknown {
+            return false;
+        }
         match self {
             Self::Nobody => false,
             Self::Everybody | Self::Loopback => true,
-            Self::From(ranges) => is_within(ranges, caller),
-            Self::Signed(trust) => {
-                trust.require == Requirement::Any
-                    && trust.from.as_ref().is_some_and(|ranges| is_within(ranges, caller))
-            }
+            Self::From(ranges) => caller.is_within(ranges),
+            Self::Identities(trust) => trust.includes(caller),
+            Self::Signed(trust) => trust.require == Requirement::Any && trust.names(caller),
         }
     }
 
-    /// Returns whether it names the address of a caller, be it trusted there or only with a token.
-    pub(super) fn names(&self, caller: SocketAddr) -> bool {
-        self.includes(caller) || is_within(self.ranges(), caller)
+    /// Returns whether it names the address or the certificate of a caller, be it trusted by that or only with a token.
+    pub(super) fn names(&self, caller: &Peer) -> bool {
+        match self {
+            Self::Signed(trust) => trust.names(caller),
+            other => other.includes(caller),
+        }
+    }
+
+    /// Returns whether it asks for the names in callers' certificates.
+    pub fn has_identities(&self) -> bool {
+        match self {
+            Self::Identities(_) => true,
+            Self::Signed(trust) => trust.identities.is_some(),
+            Self::Nobody | Self::Everybody | Self::Loopback | Self::From(_) => false,
+        }
     }
 
     /// Returns whether no caller is trusted, whatever its address: a token grants its claims and nothing else.
     pub fn excludes_everybody(&self) -> bool {
         match self {
             Self::Nobody => true,
-            Self::Everybody | Self::Loopback | Self::From(_) => false,
-            Self::Signed(trust) => trust.from.is_none() || trust.require == Requirement::All,
+            Self::Everybody | Self::Loopback | Self::From(_) | Self::Identities(_) => false,
+            Self::Signed(trust) => {
+                (trust.from.is_none() && trust.identities.is_none()) || trust.require == Requirement::All
+            }
         }
     }
 
@@ -99,6 +156,7 @@ impl Trust {
     pub fn ranges(&self) -> &[Range] {
         match self {
             Self::From(ranges) => ranges,
+            Self::Identities(trust) => trust.from.as_deref().unwrap_or_default(),
             Self::Signed(trust) => trust.from.as_deref().unwrap_or_default(),
             Self::Nobody | Self::Everybody | Self::Loopback => &[],
         }
@@ -108,15 +166,9 @@ impl Trust {
     pub fn signed(&self) -> Option<&Arc<SignedTrust>> {
         match self {
             Self::Signed(trust) => Some(trust),
-            Self::Nobody | Self::Everybody | Self::Loopback | Self::From(_) => None,
+            Self::Nobody | Self::Everybody | Self::Loopback | Self::From(_) | Self::Identities(_) => None,
         }
     }
-}
-
-/// Returns whether the address of a caller is in one of the ranges.
-pub(super) fn is_within(ranges: &[Range], caller: SocketAddr) -> bool {
-    let address = caller.ip().to_canonical();
-    ranges.iter().any(|range| range.contains(address))
 }
 
 /// A range of addresses of one family, such as `10.244.0.0/16` or `fd00::/8` (RFC 4632, 3.1; RFC 4291, 2.3).
@@ -196,6 +248,7 @@ pub enum RangeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::{Identity, SecurePeer};
 
     fn range(text: &str) -> Range {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -265,11 +318,57 @@ mod tests {
             ("[fd00::1]:1", true),
             ("[fe80::1]:1", false),
         ] {
-            let caller: SocketAddr = caller.parse().unwrap();
-            assert_eq!(pods.includes(caller), trusted, "{caller}");
-            assert!(Trust::Everybody.includes(caller) && !Trust::Nobody.includes(caller));
+            let peer = peer(caller, None);
+            assert_eq!(pods.includes(&peer), trusted, "{caller}");
+            assert!(Trust::Everybody.includes(&peer) && !Trust::Nobody.includes(&peer));
         }
-        assert!(!Trust::From([].into()).includes("127.0.0.1:1".parse().unwrap()));
+        assert!(!Trust::From([].into()).includes(&peer("127.0.0.1:1", None)));
+    }
+
+    /// Returns a caller at an address, with a certificate of this URI.
+    fn peer(address: &str, uri: Option<&str>) -> Peer {
+        let mut peer = Peer::new(address.parse().unwrap(), "192.0.2.9:4140".parse().unwrap());
+        let identity = uri.map(|uri| Identity::named(&[], &[uri]));
+        peer.tls = Some(Arc::new(SecurePeer::with_identity(identity)));
+        peer
+    }
+
+    #[test]
+    fn addresses_certificates_and_tokens_combine() {
+        let pods: Option<Arc<[Range]>> = Some([range("10.0.0.0/8")].into());
+        let edge: Arc<[IdentityPattern]> = [IdentityPattern::parse("spiffe://mesh/edge").unwrap()].into();
+        let (any, all) = (Requirement::Any, Requirement::All);
+        let [inside, outside] = ["10.1.2.3:1", "192.0.2.1:1"];
+        let callers = [
+            peer(inside, None),
+            peer(outside, None),
+            peer(inside, Some("spiffe://mesh/edge")),
+            peer(outside, Some("spiffe://mesh/edge")),
+            peer(outside, Some("spiffe://mesh/other")),
+        ];
+        for (from, require, trusted) in [
+            (None, any, [false, false, true, true, false]),
+            (None, all, [false, false, true, true, false]),
+            (pods.clone(), any, [true, false, true, true, false]),
+            (pods, all, [false, false, true, false, false]),
+        ] {
+            let identities = Arc::clone(&edge);
+            let trust =
+                Trust::Identities(Arc::new(IdentityTrust { from: from.clone(), identities, require }));
+            assert_eq!(callers.each_ref().map(|caller| trust.includes(caller)), trusted, "{trust:?}");
+            let signed = SignedOverrides {
+                files: Default::default(),
+                audience: Vec::new(),
+                max_lifetime: 1,
+                revoked: Vec::new(),
+            };
+            let rules = Arc::new(SignedTrust { from, identities: Some(Arc::clone(&edge)), signed, require });
+            let may_use = callers.each_ref().map(|caller| rules.accepts_token_from(caller));
+            assert_eq!(may_use, if require == all { trusted } else { [true; 5] }, "{rules:?}");
+            let trust = Trust::Signed(rules);
+            let expected = if require == all { [false; 5] } else { trusted };
+            assert_eq!(callers.each_ref().map(|caller| trust.includes(caller)), expected, "{trust:?}");
+        }
     }
 
     #[test]
@@ -288,11 +387,11 @@ mod tests {
                 max_lifetime: 1,
                 revoked: Vec::new(),
             };
-            let rules = Arc::new(SignedTrust { from, signed, require });
+            let rules = Arc::new(SignedTrust { from, identities: None, signed, require });
             let trust = Trust::Signed(Arc::clone(&rules));
-            let callers = ["10.1.2.3:1", "192.0.2.1:1"].map(|caller| caller.parse().unwrap());
-            assert_eq!(callers.map(|caller| trust.includes(caller)), trusted, "{trust:?}");
-            assert_eq!(callers.map(|caller| rules.accepts_token_from(caller)), token, "{trust:?}");
+            let callers = ["10.1.2.3:1", "192.0.2.1:1"].map(|caller| peer(caller, None));
+            assert_eq!(callers.each_ref().map(|caller| trust.includes(caller)), trusted, "{trust:?}");
+            assert_eq!(callers.each_ref().map(|caller| rules.accepts_token_from(caller)), token, "{trust:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ mod http2;
 mod listen;
 mod listener;
 mod open_streams;
+mod proxy_header;
 mod settings;
 mod stream;
 mod tasks;
@@ -16,7 +17,7 @@ mod tunnel;
 
 pub(super) use self::access::AccessLogger;
 pub use self::access::{AccessFormat, AccessLog};
-pub(super) use self::detect::serve_connection;
+pub(super) use self::detect::{serve_connection, serve_disguised};
 pub use self::handle::ListenerHandle;
 pub(super) use self::handle::ListenerPart;
 pub(super) use self::listen::{AcceptedConnection, Acceptor, ConnectionCount};

@@ -33,6 +33,12 @@ pub enum Error {
     /// The method is TRACE, and the caller is not trusted: the response would show the fields that proxies add.
     #[error("TRACE is for trusted callers")]
     Trace,
+    /// The connection is for another host, by its certificate.
+    #[error(
+        "The connection is for another host: this one has a certificate, or an authority of callers, of its own. Open a \
+         connection for it"
+    )]
+    Misdirected,
     /// `Max-Forwards` is not a number.
     #[error("Invalid value for Max-Forwards header")]
     MaxForwards,
@@ -275,6 +281,7 @@ enum StatusRow {
     Malformed,
     Forbidden,
     NotFound,
+    Misdirected,
     MethodNotAllowed,
     NotImplemented,
     LineTooLong,
@@ -293,6 +300,7 @@ impl StatusRow {
             Self::Malformed => (400, 3, Blame::Caller),
             Self::Forbidden => (403, 7, Blame::Caller),
             Self::NotFound => (404, 5, Blame::Caller),
+            Self::Misdirected => (421, 14, Blame::Caller),
             Self::MethodNotAllowed => (405, 12, Blame::Caller),
             Self::NotImplemented => (501, 12, Blame::Caller),
             Self::LineTooLong => (414, 8, Blame::Caller),
@@ -313,6 +321,7 @@ impl Error {
             Self::Head(HeadError::FieldsTooLong | HeadError::TooManyFields) => StatusRow::FieldsTooLarge,
             Self::Framing(error) if error.status() == 501 => StatusRow::NotImplemented,
             Self::Connect => StatusRow::NotImplemented,
+            Self::Misdirected => StatusRow::Misdirected,
             Self::Trace => StatusRow::MethodNotAllowed,
             Self::Refused(Refusal::DeadlinePassed) => StatusRow::TooLate,
             Self::Refused(Refusal::Token(TokenRefusal::Busy)) => StatusRow::Unavailable,
@@ -415,6 +424,7 @@ impl Error {
             StatusRow::Malformed => "the request is malformed or names no destination",
             StatusRow::Forbidden => "the request may not be carried to its destination",
             StatusRow::NotFound => "there is no such destination",
+            StatusRow::Misdirected => "the connection is for another host",
             StatusRow::MethodNotAllowed => "the method is not allowed",
             StatusRow::NotImplemented => "the request needs something that is not implemented",
             StatusRow::LineTooLong => "the request line is too long",

@@ -70,6 +70,9 @@ pub(crate) struct Counters {
     pub(crate) unknown_host_overrides: Counter,
     pub(crate) sandboxes: SandboxCounters,
     pub(crate) unfinished_heads: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) failed_handshakes: Counter,
+    pub(crate) refused_proxies: Counter,
     pub(crate) reset_floods: Counter,
     pub(crate) frame_floods: Counter,
     pub(crate) refused_streams: Counter,
@@ -151,13 +154,24 @@ const SANDBOXES: [(&str, &str); 4] = [
 ];
 
 /// The help texts of series about connections that were refused, or ended without a request.
-const UNFINISHED: [(&str, &str); 6] = [
+const UNFINISHED: [(&str, &str); 9] = [
     (
         "refused_connections",
         "Connections closed at once because the listener had reached its limit, and none was idle to make room",
     ),
     ("evicted_connections", "Connections closed while they were idle, to make room for others"),
     ("unfinished_heads", "Connections that ended, or timed out, in the middle of a head"),
+    (
+        "proxy_protocol_failures",
+        "Connections that ended because they came from an address without the PROXY protocol, or did not begin with its \
+         header in time",
+    ),
+    ("tls_handshakes", "Connections over TLS whose handshake was done"),
+    (
+        "tls_handshake_failures",
+        "Connections over TLS that ended, or timed out, before their handshake was done: without TLS, without a good \
+         certificate, or silent",
+    ),
     (
         "reset_floods",
         "HTTP/2 connections that were ended because the caller reset many streams right after it began them",
@@ -236,6 +250,9 @@ impl Counters {
                 fallbacks: counter("sandbox_fallbacks"),
             },
             unfinished_heads: counter("unfinished_heads"),
+            handshakes: counter("tls_handshakes"),
+            failed_handshakes: counter("tls_handshake_failures"),
+            refused_proxies: counter("proxy_protocol_failures"),
             reset_floods: counter("reset_floods"),
             frame_floods: counter("frame_floods"),
             refused_streams: counter("refused_streams"),

@@ -84,6 +84,7 @@ impl Service {
             request.body.filter_trailers(&self.trailers);
         }
         entered?;
+        self.check_direction(peer, &request.head)?;
         request.record.note_trace(context.trace());
         if grant.is_trusted() {
             request.record.note_caller_id(&request.head);
@@ -147,6 +148,12 @@ impl Service {
         let mut response = within(limit, carried).await?;
         response.permit = permit;
         Ok(response)
+    }
+
+    /// Checks that a request over TLS is for a host of its connection: clients share connections among hosts.
+    fn check_direction(&self, peer: &Peer, head: &Head) -> Result<(), Error> {
+        let (Some(tls), Some(host)) = (&peer.tls, head.get(KnownField::Host)) else { return Ok(()) };
+        if tls.is_misdirected(host_without_port(host)) { Err(Error::Misdirected) } else { Ok(()) }
     }
 
     /// Makes the response of a route to a status.

@@ -35,4 +35,6 @@ pub use self::registry::{ClientHealth, EndpointHealth, EndpointRegistry};
 pub use self::retry_budget::BudgetSettings;
 pub use self::route::Route;
 pub(super) use self::route::Routes;
-pub use self::settings::{ClientSettings, Egress, MirrorSettings, ServiceSettings, SettingsTable};
+pub use self::settings::{
+    ClientSettings, Egress, EndpointTls, MirrorSettings, ServiceSettings, SettingsTable,
+};

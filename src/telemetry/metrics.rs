@@ -281,6 +281,11 @@ impl Registry {
         cell
     }
 
+    /// Removes a series whose subject is gone.
+    pub fn remove(&self, name: &'static str, labels: &[(&'static str, &str)]) {
+        self.table().series.remove(&series(name, labels));
+    }
+
     /// Makes new cells of durations, for the thread that calls this.
     pub fn durations(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Durations {
         let cell = Durations::default();

@@ -171,7 +171,12 @@ async fn a_verified_token_allocates_nothing() {
         max_lifetime: 3600,
         revoked: Vec::new(),
     };
-    let trust = Trust::Signed(Arc::new(SignedTrust { from: None, signed, require: Requirement::Any }));
+    let trust = Trust::Signed(Arc::new(SignedTrust {
+        from: None,
+        identities: None,
+        signed,
+        require: Requirement::Any,
+    }));
     let token_keys = Some(TokenKeys::from_jwks(key.jwks.unwrap().as_bytes()).unwrap());
     naming.policy = Policy::new(context::Config { trust, token_keys, ..context::Config::default() });
     let first = naming.name(&request).await;

@@ -150,7 +150,7 @@ fn check_can_be_strict_and_print_json() {
     );
     let (code, stdout, stderr) = run(&["check", "--strict", "-"], warned);
     assert!(code == 1 && stdout.is_empty() && stderr.contains("<stdin>:3:26: routers[0].dtab: "), "{stderr}");
-    let wrong = "routers:\n- {protocol: http, servers: [{prot: 0}], client: {tls: {}}}\n";
+    let wrong = "routers:\n- {protocol: http, servers: [{prot: 0}], client: {socketOptions: {}}}\n";
     for (file, strict, code, expected) in [
         (
             warned,

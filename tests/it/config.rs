@@ -180,12 +180,22 @@ const CASES: &[Case] = &[
     ),
     (
         "routers:\n- protocol: http\n  servers:\n  - trust: {}\n",
-        &[(4, 12, "routers[0].servers[0].trust", "a key is missing: `from`, `signed`, or both")],
+        &[(
+            4,
+            12,
+            "routers[0].servers[0].trust",
+            "a key is missing: `from`, `identities`, `signed`, or several of them",
+        )],
     ),
     (
         "routers:\n- protocol: http\n  servers:\n  - trust: {to: [10.0.0.0/8]}\n",
         &[
-            (4, 12, "routers[0].servers[0].trust", "a key is missing: `from`, `signed`, or both"),
+            (
+                4,
+                12,
+                "routers[0].servers[0].trust",
+                "a key is missing: `from`, `identities`, `signed`, or several of them",
+            ),
             (4, 13, "routers[0].servers[0].trust.to", "unknown key"),
         ],
     ),
@@ -242,7 +252,46 @@ const CASES: &[Case] = &[
     ),
     (
         "routers:\n- protocol: http\n  servers:\n  - tls: {certPath: a}\n",
-        &[(4, 5, "routers[0].servers[0].tls", "`tls` is not available yet (feature: TLS)")],
+        &[(4, 10, "routers[0].servers[0].tls", "the key `keyPath` is missing")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - tls: {certPath: a, keyPath: b, requireClientAuth: true}\n",
+        &[(4, 55, "routers[0].servers[0].tls.requireClientAuth", "`caCertPath` is missing")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - tls: {certificates: []}\n",
+        &[(4, 25, "routers[0].servers[0].tls.certificates", "expected at least one certificate")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - tls: {certPath: a, certificates: [{certPath: a, keyPath: b}]}\n",
+        &[(4, 21, "routers[0].servers[0].tls.certPath", "move this into one of them")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - tls: {certPath: a, keyPath: b, protocols: [SSLv3], ciphers: [TLS_RSA_WITH_NULL_SHA]}\n",
+        &[
+            (4, 48, "routers[0].servers[0].tls.protocols[0]", "expected `TLSv1.2` or `TLSv1.3`"),
+            (4, 66, "routers[0].servers[0].tls.ciphers[0]", "expected one of TLS_AES_256_GCM_SHA384"),
+        ],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - {trust: {identities: [a.test]}}\n",
+        &[(4, 13, "routers[0].servers[0].trust", "which this server does not ask for")],
+    ),
+    (
+        "routers:\n- protocol: http\n  servers:\n  - {proxyProtocol: {}}\n",
+        &[(4, 21, "routers[0].servers[0].proxyProtocol", "the key `from` is missing")],
+    ),
+    (
+        "routers:\n- protocol: http\n  client: {tls: {}}\n  servers: [{}]\n",
+        &[(3, 17, "routers[0].client.tls", "the key `commonName` is missing")],
+    ),
+    (
+        "routers:\n- protocol: http\n  client: {tls: {commonName: '{host}'}}\n  servers: [{}]\n",
+        &[(3, 30, "routers[0].client.tls.commonName", "captures need a `prefix`")],
+    ),
+    (
+        "routers:\n- protocol: http\n  client: {tls: {disableValidation: true, trustCerts: [a]}}\n  servers: [{}]\n",
+        &[(3, 37, "routers[0].client.tls.disableValidation", "would not be asked")],
     ),
     (
         "routers:\n- protocol: http\n  label: ''\n  servers: [{}]\n",

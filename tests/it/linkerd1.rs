@@ -1,7 +1,8 @@
 //! Linkerd 1's examples: `examples/linkerd1` runs, and the table in its README is true.
 
 use crate::support::http2::{H2Service, one};
-use crate::support::{ApiServer, Names, Service, TestApp, read, service, slice, until};
+use crate::support::tls::{Authority, FrontOptions, TlsBack, TlsFiles, TlsFront};
+use crate::support::{ApiServer, Names, Service, TestApp, Wire, read, service, slice, until};
 use serde_json::json;
 use signpost::app::Threads;
 use signpost::config::{self, Config, Http2Config, Protocol};
@@ -17,17 +18,12 @@ const EXAMPLES: usize = 39;
 
 /// What an original has that is refused here: more keys of the file (lines of YAML), and of its router.
 const REFUSED: &[(&str, &str, &str)] = &[
-    (
-        "admin",
-        "admin: {security: {uiEnabled: false}}",
-        "interpreter: {kind: io.l5d.namerd, dst: /$/inet/127.1/4100}",
-    ),
-    ("admin-tls", "admin: {tls: {certPath: cert.pem, keyPath: key.pem}}", ""),
+    ("admin", "", "interpreter: {kind: io.l5d.namerd, dst: /$/inet/127.1/4100}"),
     (
         "client-options",
         "",
         "client:\n  kind: io.l5d.static\n  configs:\n  - {prefix: /a, requestAttemptTimeoutMs: 50, loadBalancer: {kind: ewma}}\n  \
-         - {prefix: /b, hostConnectionPool: {maxSize: 1}, failFast: true}\n  - {prefix: /c, socketOptions: {}, tls: {}}",
+         - {prefix: /b, hostConnectionPool: {maxSize: 1}, failFast: true}\n  - {prefix: /c, socketOptions: {}}",
     ),
     ("consul", "namers: [{kind: io.l5d.consul, host: 127.0.0.1, port: 8500}]", ""),
     (
@@ -36,15 +32,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "interpreter: {kind: io.l5d.consul.interpreter, namespace: default}",
     ),
     ("curator", "namers: [{kind: io.l5d.curator, experimental: true}]", ""),
-    ("disable-tls", "", "client: {kind: io.l5d.static, configs: [{prefix: /$/inet, tls: {enabled: false}}]}"),
     ("marathon", "namers: [{kind: io.l5d.marathon, host: marathon.mesos}]", ""),
     ("marathon-leader", "namers: [{kind: io.l5d.marathon}]", ""),
-    (
-        "mutualTls",
-        "",
-        "client: {tls: {commonName: linkerd, clientAuth: {certPath: a, keyPath: b}}}\n\
-         servers: [{port: 0, tls: {certPath: a, keyPath: b, requireClientAuth: true}}]",
-    ),
     ("namerd", "", "interpreter: {kind: io.l5d.namerd, dst: /$/inet/127.1/4100}"),
     ("namerd", "", "interpreter: {kind: io.l5d.namerd.http, experimental: true}"),
     ("namerd", "", "interpreter: {kind: io.l5d.mesh, dst: /$/inet/127.1/4321}"),
@@ -53,24 +42,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("namerd-tls", "", "interpreter: {kind: io.l5d.namerd, tls: {commonName: linkerd}}"),
     ("namerd-tls", "", "interpreter: {kind: io.l5d.namerd.http, tls: {commonName: linkerd}}"),
     ("namerd-tls", "", "interpreter: {kind: io.l5d.mesh, tls: {commonName: linkerd}}"),
-    (
-        "proxy",
-        "",
-        "client: {kind: io.l5d.static, configs: [{prefix: '/$/io.buoyant.rinet/443/{host}', tls: {commonName: '{host}'}}]}",
-    ),
-    (
-        "serversets",
-        "namers: [{kind: io.l5d.serversets}]",
-        "client: {kind: io.l5d.static, configs: [{prefix: /a, tls: {commonName: a}}]}",
-    ),
+    ("serversets", "namers: [{kind: io.l5d.serversets}]", ""),
     ("thrift", "", "protocol: thrift"),
     ("thriftmux", "", "protocol: thriftmux"),
-    (
-        "tls",
-        "",
-        "client: {kind: io.l5d.static, configs: [{prefix: '/#/io.l5d.fs/{host}', tls: {commonName: '{host}.com'}}]}\n\
-         servers: [{port: 0, tls: {certPath: a, keyPath: b}}]",
-    ),
     ("tracelog", "telemetry: [{kind: io.l5d.tracelog, sampleRate: 0.2}]", ""),
     ("zipkin", "telemetry: [{kind: io.l5d.zipkin, host: localhost}]", ""),
 ];
@@ -210,6 +184,9 @@ struct Stage {
     hello: Service,
     /// Stands at `localhost:8001`, and has the service hello inside, main outside.
     api: ApiServer,
+    /// The folder of certificates, and their authority: edge.pem is that of the router.
+    certificates: TlsFiles,
+    authority: Authority,
 }
 
 impl Stage {
@@ -224,7 +201,10 @@ impl Stage {
         service["status"] = json!({ "loadBalancer": { "ingress": [{ "ip": main.address().ip() }] } });
         api.put(service);
         names.write("over-http2", &[over_http2.address()]);
-        Self { names, main, over_http2, hello, api }
+        let (certificates, authority) = (TlsFiles::new(), Authority::new("authority"));
+        certificates.write("ca.pem", authority.pem());
+        certificates.write_pair("edge", &authority.issue(&["edge.mesh.example", "localhost"]));
+        Self { names, main, over_http2, hello, api, certificates, authority }
     }
 
     /// Reads an example, with this stage in place of what it names, and ports of its own.
@@ -236,6 +216,7 @@ impl Stage {
         let text = text
             .replace("ort: 8001", &format!("ort: {}", self.api.address().port()))
             .replace("examples/names", self.names.path())
+            .replace("examples/certs", &self.certificates.text(""))
             .replace("logs/", &format!("{}/logs/", self.names.path()))
             .replace("127.1/9999", &port(main))
             .replace("127.1/7777", &port(self.hello.address()));
@@ -269,11 +250,13 @@ async fn every_example_is_started_and_answers() {
                 stage.asked("rewriting", "GET /hello/api/x HTTP/1.1\r\nHost: a\r\n\r\n", "hello").await;
             }
             "influxdb" | "prometheus" | "recent-requests" | "service-options" | "socket-options"
-            | "statsd" => {
+            | "statsd" | "disable-tls" => {
                 stage.asked(&name, HELLO, "main").await;
             }
             "access-logs" => access_logs(&stage).await,
             "admin" => admin(&stage).await,
+            "admin-tls" => admin_tls(&stage).await,
+            "mutualTls" | "tls" => tls(&stage, &name).await,
             "http" => http(&stage).await,
             "k8s" => k8s(&stage).await,
             "k8s-servicemesh" => k8s_servicemesh(&stage).await,
@@ -310,6 +293,39 @@ async fn admin(stage: &Stage) {
         assert_eq!(app.total("requests", &[("router", router)]), 1);
     }
     app.stop().await;
+}
+
+async fn admin_tls(stage: &Stage) {
+    let app = stage.run("admin-tls").await;
+    let options = FrontOptions { name: "localhost", ..FrontOptions::default() };
+    let front = TlsFront::start(app.running().admin(), &stage.authority, options).await;
+    let ping = "GET /admin/ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(Wire::connect(front.address()).await.ask(ping).await.text(), "pong");
+    assert_eq!(app.client().await.get("hello", "").await.text(), "main");
+    app.stop().await;
+}
+
+/// A caller with a certificate, a router, and an endpoint that asks for one.
+async fn tls(stage: &Stage, name: &str) {
+    let asked = (name == "mutualTls").then_some(&stage.authority);
+    let pair = stage.authority.issue(&["hello.mesh.example"]);
+    let back = TlsBack::start(stage.hello.address(), &pair, asked, &[]).await;
+    stage.names.write("hello", &[back.address()]);
+    let app = stage.run(name).await;
+    let own = asked.map(|authority| authority.issue(&["caller.mesh.example"]));
+    for (pair, is_served) in [(own, true), (None, asked.is_none())] {
+        let options = FrontOptions { name: "localhost", pair, ..FrontOptions::default() };
+        let front = TlsFront::start(app.first_address(), &stage.authority, options).await;
+        let mut client = Wire::connect(front.address()).await;
+        client.writer.try_send("GET / HTTP/1.1\r\nHost: hello\r\n\r\n").await;
+        if is_served {
+            assert_eq!(client.response().await.text(), "hello", "{name}");
+        } else {
+            client.assert_gone().await;
+        }
+    }
+    app.stop().await;
+    stage.names.write("hello", &[stage.hello.address()]);
 }
 
 async fn http(stage: &Stage) {

@@ -62,3 +62,15 @@ fn the_baggage_is_an_override() {
     let overrides = decode_overrides(context.overrides(), policy.override_limits()).unwrap();
     assert_eq!(overrides.dtab, "/host/world => /srv/world-v2".parse().unwrap());
 }
+
+/// Each block of configuration in the chapter about TLS is read as it stands.
+#[test]
+fn the_configurations_of_tls_are_right() {
+    let chapter = include_str!("../../docs/tls.md");
+    let blocks: Vec<_> =
+        chapter.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(blocks.len(), 6);
+    for block in blocks {
+        config::read("docs/tls.md", block).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+    }
+}

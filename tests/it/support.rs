@@ -13,6 +13,7 @@ mod message;
 mod names;
 mod process;
 mod team;
+pub(crate) mod tls;
 mod upstream;
 mod wire;
 

@@ -1,7 +1,7 @@
 //! Clients and services: balancers, accrual, retries, classifiers, timeouts.
 
-use super::Support::{Foreign, NoEffect, NotYet, Refused, Works};
-use super::{NOTHING, Section, TLS, key, kinds, list, one, section};
+use super::Support::{Foreign, NoEffect, Refused, Works};
+use super::{NOTHING, Section, key, kinds, list, one, section};
 
 const NO_PUSH: &str = "it limits what endpoints push, and they may push nothing";
 const NOT_LISTENING: &str = "a client binds no port, and listens on none";
@@ -20,7 +20,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section(
         "client io.l5d.global",
         &[
-            key("tls", NotYet(TLS)),
+            one("tls", Works, "client tls"),
             one("loadBalancer", Works, "load balancer"),
             // Not in Linkerd 1: it had 3 s, fixed.
             key("connectTimeoutMs", Works),
@@ -37,12 +37,28 @@ pub(super) const SECTIONS: &[Section] = &[
             key("egress", Works),
             key("removeBaggage", Works),
             one("socketOptions", Works, "client socket options"),
-            key("forwardClientCert", NotYet(TLS)),
+            key("forwardClientCert", Works),
             key(
                 "requestAuthorizers",
                 Refused("its only kind was Istio's, of Linkerd 1's time: remove the key"),
             ),
         ],
+    ),
+    section(
+        "client tls",
+        &[
+            key("enabled", Works),
+            key("commonName", Works),
+            key("disableValidation", Works),
+            key("trustCerts", Works),
+            key("trustCertsBundle", Works),
+            one("clientAuth", Works, "client auth"),
+            key("protocols", Works),
+        ],
+    ),
+    section(
+        "client auth",
+        &[key("certPath", Works), key("keyPath", Works), key("intermediateCertsPath", Works)],
     ),
     // `preferZone` is not in Linkerd 1.
     kinds("load balancer", &[key("enableProbation", Works), key("preferZone", Works)]).defaults_to("p2c"),

@@ -1,9 +1,7 @@
 //! The file as a whole, the admin server, the names of tenants, telemeters.
 
 use super::Support::{Inside, NoEffect, NotYet, Works};
-use super::{
-    ADMIN_RULES, IDENTIFIER_PORT, Section, TLS, TRACES, key, kinds, list, one, section, value_or_one,
-};
+use super::{IDENTIFIER_PORT, Section, TRACES, key, kinds, list, one, section, value_or_one};
 
 const NO_REPORT: &str = "no usage data is sent";
 const ALWAYS_THERE: &str =
@@ -36,12 +34,12 @@ pub(super) const SECTIONS: &[Section] = &[
             key("socketOptions", NoEffect("the admin server sets what it needs")),
             key("shutdownDelayMs", Works),
             key("shutdownGraceMs", Works),
-            key("tls", NotYet(TLS)),
+            one("tls", Works, "server tls"),
             // These three are not in Linkerd 1.
             key("hosts", Works),
             key("shutdown", Works),
             one("metrics", Works, "admin metrics"),
-            one("security", Inside, "admin security"),
+            one("security", Works, "admin security"),
             key("httpIdentifierPort", NotYet(IDENTIFIER_PORT)),
             key(
                 "workerThreads",
@@ -56,10 +54,10 @@ pub(super) const SECTIONS: &[Section] = &[
         "admin security",
         &[
             key("controlEnabled", Works),
-            key("uiEnabled", NotYet(ADMIN_RULES)),
-            key("diagnosticsEnabled", NotYet(ADMIN_RULES)),
-            key("pathWhitelist", NotYet(ADMIN_RULES)),
-            key("pathBlacklist", NotYet(ADMIN_RULES)),
+            key("uiEnabled", Works),
+            key("diagnosticsEnabled", Works),
+            key("pathWhitelist", Works),
+            key("pathBlacklist", Works),
         ],
     ),
     section("kubernetes", &[key("watchAttemptsPerSecond", Works)]),

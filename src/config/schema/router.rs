@@ -1,9 +1,7 @@
 //! Routers, their servers, identifiers and binding caches.
 
 use super::Support::{Foreign, NoEffect, NotYet, Refused, Works};
-use super::{
-    Contents, NOTHING, SchemaRow, Section, TLS, TRACES, key, kinds, list, one, section, value_or_one,
-};
+use super::{Contents, NOTHING, SchemaRow, Section, TRACES, key, kinds, list, one, section, value_or_one};
 
 const ONE_CACHE: &str = "a name is kept with its tree and its bound names: `paths` bounds them all";
 const STREAMED: &str = "bodies are always streamed, whatever their length";
@@ -132,7 +130,9 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxCallDepth", Works),
             one("addForwardedHeader", Works, "forwarded header"),
             one("socketOptions", Works, "socket options"),
-            key("tls", NotYet(TLS)),
+            one("tls", Works, "server tls"),
+            // Not in Linkerd 1, although its users asked for it.
+            one("proxyProtocol", Works, "proxy protocol"),
             one("serverSession", Works, "session"),
             key("announce", NoEffect(NOT_ANNOUNCED)),
         ],
@@ -198,6 +198,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("path", Works),
             key("query", Works),
             key("from", Works),
+            key("identities", Works),
             one("percent", Works, "inject share"),
         ],
     ),
@@ -206,7 +207,15 @@ pub(super) const SECTIONS: &[Section] = &[
         &[key("share", Works), value_or_one("by", Works, "inject caller"), key("secret", Works)],
     ),
     section("inject caller", &[key("cookie", Works)]),
-    section("trust", &[key("from", Works), one("signed", Works, "signed overrides"), key("require", Works)]),
+    section(
+        "trust",
+        &[
+            key("from", Works),
+            key("identities", Works),
+            one("signed", Works, "signed overrides"),
+            key("require", Works),
+        ],
+    ),
     section(
         "signed overrides",
         &[
@@ -215,6 +224,24 @@ pub(super) const SECTIONS: &[Section] = &[
             key("audience", Works),
             key("maxLifetimeSeconds", Works),
             key("revoked", Works),
+        ],
+    ),
+    section(
+        "server tls",
+        // The list is not in Linkerd 1, which had one certificate.
+        &[list("certificates", Works, "server certificate"), key("protocols", Works), key("ciphers", Works)],
+    )
+    .with(&["server certificate"]),
+    section("proxy protocol", &[key("from", Works)]),
+    section(
+        "server certificate",
+        &[
+            key("certPath", Works),
+            key("keyPath", Works),
+            key("intermediateCertsPath", Works),
+            key("caCertPath", Works),
+            key("requireClientAuth", Works),
+            key("hosts", Works),
         ],
     ),
     section("session", &[key("idleTimeMs", Works), key("lifeTimeMs", Works)]),

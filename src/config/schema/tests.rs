@@ -271,15 +271,15 @@ fn what_waits_inside_of_settings_by_prefix_is_named_too() {
     for protocol in ["http", "h2"] {
         let file = format!(
             "routers:\n- protocol: {protocol}\n  servers: [{{port: 0}}]\n  client:\n    kind: io.l5d.static\n    configs:\n    \
-             - {{prefix: /a, forwardClientCert: true, no such: 1}}\n    - {{prefix: /b, tls: {{}}}}\n  \
+             - {{prefix: /a, socketOptions: 1, no such: 1}}\n    - {{prefix: /b, socketOptions: {{}}}}\n  \
              service: {{kind: io.l5d.static, configs: [{{prefix: /c, totalTimeoutMs: 5}}]}}\n"
         );
         let errors = config::read("f", &file).expect_err("it waits");
         let found: Vec<_> = errors.iter().map(|error| (error.key.as_str(), error.code)).collect();
         let expected = [
-            ("routers[0].client.configs[0].forwardClientCert", "not-available"),
+            ("routers[0].client.configs[0].socketOptions", "not-available"),
             ("routers[0].client.configs[0].\"no such\"", "unknown-key"),
-            ("routers[0].client.configs[1].tls", "not-available"),
+            ("routers[0].client.configs[1].socketOptions", "not-available"),
         ];
         assert_eq!(found, expected, "{errors}");
     }
@@ -290,7 +290,11 @@ fn what_waits_inside_of_settings_by_prefix_is_named_too() {
 fn contents_of_a_key_that_does_not_work_are_not_checked() {
     let file = |lines: &str| format!("routers:\n- {{protocol: http, servers: [{{port: 0}}], {lines}}}\n");
     for (lines, key, message) in [
-        ("client: {tls: {no such key: 1}}", "client.tls", "`tls` is not available yet"),
+        (
+            "client: {socketOptions: {no such key: 1}}",
+            "client.socketOptions",
+            "`socketOptions` is not available yet",
+        ),
         ("interpreter: {kind: io.l5d.mesh, root: 1}", "interpreter.kind", "`io.l5d.mesh` is not supported"),
     ] {
         let errors = config::read("f", &file(lines)).expect_err(lines);

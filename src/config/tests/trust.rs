@@ -71,7 +71,7 @@ fn signed_trust(from: Option<&str>, require: Requirement) -> Trust {
         revoked: Vec::new(),
     };
     let from = from.map(|range| [range.parse().unwrap()].into());
-    Trust::Signed(Arc::new(SignedTrust { from, signed, require }))
+    Trust::Signed(Arc::new(SignedTrust { from, identities: None, signed, require }))
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use super::super::{Peer, Range, RequestTarget};
 use crate::message::Head;
+use crate::tls::IdentityPattern;
 use aws_lc_rs::hmac;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use wildmatch::WildMatch;
 
 /// The condition of a rule. Every part that is there must hold.
@@ -29,6 +31,9 @@ pub struct InjectCondition {
     /// `from`: the connection comes from an address in one of these ranges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Vec<Range>>,
+    /// `identities`: the certificate of the caller has one of these names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identities: Option<Arc<[IdentityPattern]>>,
     /// `percent`: the caller is among this share of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<Percent>,
@@ -76,7 +81,8 @@ impl InjectCondition {
     /// Returns whether all parts hold for a request.
     pub(in crate::context) fn holds(&self, peer: &Peer, head: &Head) -> bool {
         let address = peer.remote.ip().to_canonical();
-        self.from.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(address)))
+        self.from.as_ref().is_none_or(|ranges| peer.is_within(ranges))
+            && self.identities.as_ref().is_none_or(|patterns| peer.is_one_of(patterns))
             && self.path.as_ref().is_none_or(|prefix| has_prefix(head.target(), prefix))
             && self.header.iter().all(|(name, glob)| values(head, name).any(|value| glob.matches(value)))
             && self.cookie.iter().all(|(name, glob)| cookies(head, name).any(|value| glob.matches(value)))
@@ -87,7 +93,7 @@ impl InjectCondition {
     /// Returns whether a caller that is not trusted can meet the condition by what it sends, wherever it is.
     pub fn can_be_met_at_will(&self) -> bool {
         let by_peer = self.percent.as_ref().is_some_and(|percent| percent.by == PercentBy::Peer);
-        self.from.is_none() && !by_peer
+        self.from.is_none() && self.identities.is_none() && !by_peer
     }
 
     /// Returns whether the query has every parameter.

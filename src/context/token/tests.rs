@@ -39,7 +39,7 @@ pub(super) fn claims(lifetime: u64) -> Claims {
 }
 
 fn verifier_with(keys: &TokenKeys) -> TokenVerifier {
-    let trust = SignedTrust { from: None, signed: rules(), require: Requirement::Any };
+    let trust = SignedTrust { from: None, identities: None, signed: rules(), require: Requirement::Any };
     TokenVerifier::new(&Arc::new(trust), keys)
 }
 

@@ -35,7 +35,7 @@ pub(in crate::context) fn take_claims(
         return Ok(None);
     }
     let verified = verifier.map(|verifier| {
-        if !verifier.trust.accepts_token_from(peer.remote) {
+        if !verifier.trust.accepts_token_from(peer) {
             return Err(TokenRefusal::Address);
         }
         let in_query = in_query.iter().map(|token| (token.as_slice(), true));

@@ -101,7 +101,8 @@ impl Head {
         }
     }
 
-    /// Returns the request as HTTP/2 has it: `Host` as `:authority`, `http` as `:scheme`, names in lower case.
+    /// Returns the request as HTTP/2 has it: `Host` as `:authority`, the scheme of the connection as `:scheme`, names in
+    /// lower case. Endpoints refuse a scheme that is not that of their connection.
     ///
     /// Hop-by-hop fields are left out; `te: trailers` is added when `trailers` is true: it is the one such field that
     /// HTTP/2 has (RFC 9113 8.2.2).
@@ -109,7 +110,7 @@ impl Head {
     /// # Errors
     ///
     /// A target, a host or a name that HTTP/2 cannot carry although HTTP/1 can.
-    pub fn to_http2_request(&self, trailers: bool) -> Result<http::Request<()>, HeadError> {
+    pub fn to_http2_request(&self, trailers: bool, is_secure: bool) -> Result<http::Request<()>, HeadError> {
         const UNFIT: HeadError = HeadError::Malformed("the request target cannot be carried over HTTP/2");
         let mut request = http::Request::new(());
         let bytes = SharedBytes::new(&self.bytes);
@@ -123,7 +124,7 @@ impl Head {
                     Authority::from_maybe_shared(bytes.get(host.value))
                         .map_err(|_| HeadError::Malformed("the host cannot be carried over HTTP/2"))?,
                 );
-                uri.scheme = Some(Scheme::HTTP);
+                uri.scheme = Some(if is_secure { Scheme::HTTPS } else { Scheme::HTTP });
                 *request.version_mut() = http::Version::HTTP_2;
             }
             // A request without a host goes without `:authority`, as one that came over HTTP/1 may (8.3.1).

@@ -1,15 +1,18 @@
 //! One listener on one worker, and the context of each of its connections.
 
 use super::access::AccessLogger;
+use super::settings::ListenerSettings;
 use super::stream::Stream;
 use super::tasks::TaskPool;
-use crate::context::Peer;
+use crate::context::{Peer, Range};
 use crate::proxy::limits::{ConnectionPlace, Http2Settings, PeerCounts, PeerRequests};
 use crate::proxy::serve::Service;
 use crate::proxy::wire::shutdown::{ShutdownReceiver, ShutdownSignal};
 use crate::proxy::wire::timer::IdleTimer;
+use crate::tls::{LiveTls, ServerTls};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// One listener on one worker. Each request is served by the service as it is when the request begins.
@@ -17,6 +20,10 @@ pub(crate) struct Listener {
     service: RefCell<Rc<Service>>,
     /// Settings sent to callers over HTTP/2.
     http2: Cell<Http2Settings>,
+    /// The addresses of proxies in front, which say who calls, if there are any.
+    proxies: RefCell<Option<Arc<[Range]>>>,
+    /// The certificates, if connections are encrypted.
+    tls: RefCell<Option<LiveTls<ServerTls>>>,
     access: RefCell<Option<Rc<AccessLogger>>>,
     streams: TaskPool<Stream>,
     peers: PeerCounts,
@@ -28,6 +35,8 @@ impl Listener {
         Self {
             service: RefCell::new(Rc::new(service)),
             http2: Cell::new(http2),
+            proxies: RefCell::new(None),
+            tls: RefCell::new(None),
             access: RefCell::new(access),
             streams: TaskPool::default(),
             peers: PeerCounts::default(),
@@ -49,6 +58,27 @@ impl Listener {
         }
         self.http2.set(http2);
         *self.access.borrow_mut() = access;
+    }
+
+    /// Replaces the settings of connections that are accepted from now on.
+    pub(crate) fn change_transport(&self, settings: &ListenerSettings) {
+        self.tls.borrow_mut().clone_from(&settings.tls);
+        self.proxies.borrow_mut().clone_from(&settings.proxies);
+    }
+
+    /// Returns whether something comes before the first bytes of HTTP.
+    pub(crate) fn is_disguised(&self) -> bool {
+        self.tls.borrow().is_some() || self.proxies.borrow().is_some()
+    }
+
+    /// Returns the certificates as they are now, if connections are encrypted.
+    pub(super) fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.borrow().as_ref().map(LiveTls::current)
+    }
+
+    /// Returns the addresses of proxies in front, which say who calls, if there are any.
+    pub(super) fn proxies(&self) -> Option<Arc<[Range]>> {
+        self.proxies.borrow().clone()
     }
 
     pub(super) fn http2(&self) -> Http2Settings {
@@ -108,6 +138,12 @@ impl ConnectionContext {
         let shutdown = listener.shutdown.subscribe();
         let requests = PeerRequests::of(peer.remote.ip(), &listener.peers);
         Self { listener, peer, shutdown, timer, place, requests }
+    }
+
+    /// Takes the caller that a proxy in front has named: its requests count for its own address.
+    pub(super) fn take_caller(&mut self, peer: Peer) {
+        self.requests = PeerRequests::of(peer.remote.ip(), &self.listener.peers);
+        self.peer = peer;
     }
 
     /// Restarts the timer for a first head that has begun: it is due by `headersTimeoutMs` after the accept.

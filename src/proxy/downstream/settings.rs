@@ -8,6 +8,7 @@ use crate::name::Path;
 use crate::proxy::bind::BindingSettings;
 use crate::proxy::limits::{Http2Settings, Limits};
 use crate::sandbox::{SandboxTable, UnknownKey};
+use crate::tls::{LiveTls, ServerTls};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -53,6 +54,10 @@ pub struct ListenerSettings {
     pub id: ListenerId,
     /// The name of the listener in metrics: `<ip>/<port>`.
     pub label: String,
+    /// The addresses of proxies in front, which have to say who calls, if there are any: `proxyProtocol`.
+    pub proxies: Option<Arc<[context::Range]>>,
+    /// The certificates with which connections are encrypted, if they are: `tls`.
+    pub tls: Option<LiveTls<ServerTls>>,
     /// The callers that the listener trusts, and the headers that it adds.
     pub policy: context::Config,
     /// The bounds on requests and connections.

@@ -66,6 +66,7 @@ fn place(error: &Error) -> usize {
         Error::TunnelUnsupported { .. } => 33,
         Error::Lost { .. } => 34,
         Error::EndpointSilent { .. } => 35,
+        Error::Misdirected => 36,
     }
 }
 
@@ -118,6 +119,7 @@ fn all() -> Vec<Error> {
         Error::TunnelUnsupported { address, reason: TunnelDefect::NotAllowed },
         Error::Lost { address, exposure: Exposure::Unseen },
         Error::EndpointSilent { address, timeout },
+        Error::Misdirected,
     ]
 }
 
@@ -126,7 +128,7 @@ fn strangers_learn_nothing_of_the_inside() {
     let errors = all();
     let mut places: Vec<usize> = errors.iter().map(place).collect();
     places.dedup();
-    assert_eq!(places, (0..=35).collect::<Vec<_>>(), "each variant is there");
+    assert_eq!(places, (0..=36).collect::<Vec<_>>(), "each variant is there");
     for error in &errors {
         let text = error.text(false);
         let inside = ["/", "=>", "l5d", "signpost", "dtab", "baggage"].iter().chain(&INSIDE);

@@ -42,6 +42,7 @@ impl Outcome {
             | Error::Connect
             | Error::Trace
             | Error::MaxForwards
+            | Error::Misdirected
             | Error::Refused(_)
             | Error::Override(_)
             | Error::OverrideLookups(_)

@@ -77,6 +77,7 @@ impl<'a> Dispatch<'a> {
         }
         request.record.note_client(route.id());
         tell_deadline(request, context.deadline(), route);
+        tell_certificate(request, peer, route);
         Ok(route)
     }
 
@@ -149,6 +150,7 @@ impl<'a> Dispatch<'a> {
                 self.service.policy.name_client(&mut request.head, route.id().as_bytes(), residual);
                 request.record.note_client(route.id());
                 tell_deadline(request, context.deadline(), route);
+                tell_certificate(request, peer, route);
                 route
             } else {
                 self.leave(peer, request, context)?
@@ -300,6 +302,29 @@ fn tell_deadline(request: &mut Request, deadline: Option<Deadline>, route: &Rout
         && let Some(left) = deadline.remaining(now)
     {
         request.head.set(b"grpc-timeout", encode_grpc_timeout(left).as_bytes());
+    }
+}
+
+/// Tells the endpoint of this attempt the certificate of the caller, where the client says so: nothing that the caller said of
+/// it goes there. What was written for another client, before this one was drawn, is taken back.
+fn tell_certificate(request: &mut Request, peer: &Peer, route: &Route) {
+    const NAME: &[u8] = b"x-forwarded-client-cert";
+    let is_named = |name: &[u8]| {
+        let plain = name.iter().map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() });
+        name.len() == NAME.len() && plain.eq(NAME.iter().copied())
+    };
+    let own = peer.identity().map(|identity| identity.forwarded().as_bytes());
+    let is_forwarded = route.to.as_ref().is_ok_and(|client| client.forwards_certificate());
+    if !is_forwarded && own.is_none() {
+        return;
+    }
+    request.head.remove_where(|field| {
+        field.known == KnownField::XForwarded
+            && is_named(field.name)
+            && (is_forwarded || Some(field.value) == own)
+    });
+    if let Some(own) = own.filter(|_| is_forwarded) {
+        request.head.append(NAME, own);
     }
 }
 

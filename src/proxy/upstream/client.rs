@@ -107,6 +107,11 @@ impl Client {
         self.state.borrow().settings.egress
     }
 
+    /// Returns whether an endpoint is told the certificate of the caller.
+    pub(crate) fn forwards_certificate(&self) -> bool {
+        self.state.borrow().settings.forwards_certificate
+    }
+
     /// Returns whether an endpoint's `l5d-retryable` is believed.
     pub(crate) fn trusts_retryable(&self) -> bool {
         self.state.borrow().settings.trust_retryable
@@ -255,6 +260,7 @@ impl Attempts<'_> {
     /// Sends a request on a connection from the pool, or on a new one.
     async fn send(&self, endpoint: &WorkerEndpoint, request: &mut Request) -> Result<Response, Error> {
         endpoint.check_share(request)?;
+        endpoint.renew_tls();
         if endpoint.protocol() == WireProtocol::Http2 && !request.is_connect() {
             return http2::send(endpoint, request, &self.pools.heads).await;
         }

@@ -18,6 +18,7 @@ use crate::proxy::limits::PeerAddress;
 use crate::proxy::metrics::ClientCounters;
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::connection::Connection;
+use crate::tls::{ClientTls, LiveTls};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -37,6 +38,8 @@ pub(crate) struct WorkerEndpoint {
     /// Whether its namer no longer has it.
     is_on_probation: Cell<bool>,
     settings: RefCell<Rc<ClientSettings>>,
+    /// The configuration of TLS as it was looked at last.
+    tls: RefCell<Option<LiveTls<ClientTls>>>,
     /// The idle HTTP/1 connections of this worker.
     pool: Pool,
     /// The HTTP/2 connections of this worker.
@@ -61,6 +64,7 @@ impl WorkerEndpoint {
             key: EndpointKey::of(endpoint),
             hint: endpoint.hint,
             is_on_probation: Cell::new(false),
+            tls: RefCell::new(settings.tls.as_ref().map(|tls| tls.config.newly_read())),
             settings: RefCell::new(settings),
             pool: Pool::default(),
             http2: Http2Pool::new(&queue),
@@ -202,6 +206,7 @@ impl WorkerEndpoint {
     pub(crate) fn connect_target<'a>(&'a self, settings: &'a ClientSettings) -> ConnectTarget<'a> {
         ConnectTarget {
             address: self.address(),
+            protocol: self.protocol(),
             settings,
             guard: self.state.guard(),
             waiters: self.state.waiters(),
@@ -214,7 +219,25 @@ impl WorkerEndpoint {
         if settings.accrual.policy == AccrualPolicy::None {
             self.state.accrual().revive();
         }
-        *self.settings.borrow_mut() = Rc::clone(settings);
+        let before = self.settings.replace(Rc::clone(settings));
+        if before.tls != settings.tls {
+            *self.tls.borrow_mut() = settings.tls.as_ref().map(|tls| tls.config.newly_read());
+            self.leave_connections();
+        }
+    }
+
+    /// Leaves the connections that other certificates have verified to the requests that they serve.
+    pub(crate) fn renew_tls(&self) {
+        // One atomic load, and none without TLS.
+        if self.tls.borrow_mut().as_mut().is_some_and(LiveTls::take_change) {
+            self.leave_connections();
+        }
+    }
+
+    /// Has no further request use the connections that are open.
+    fn leave_connections(&self) {
+        self.pool.leave();
+        self.http2.leave();
     }
 
     /// Returns the protocol of the endpoint's connections: its namer's hint, or else its client's setting.

@@ -44,7 +44,7 @@ pub(crate) async fn send(
     let (slot, is_first_after_idle) = connection.reserve();
     let turn = connection.turn().await;
     let http2_request = {
-        let plain = request.head.to_http2_request(request.takes_trailers)?;
+        let plain = request.head.to_http2_request(request.takes_trailers, settings.tls.is_some())?;
         match HttpTunnel::of(request)? {
             None => plain,
             Some(tunnel) => tunnel.extend(plain),

@@ -55,6 +55,8 @@ pub(crate) struct Http2Pool {
     ///
     /// They do not wait in the queue of h2, because it sends requests even if they were given up meanwhile.
     queue: Rc<WaitQueue>,
+    /// The time before which connections were opened that take no more streams.
+    left: Cell<Option<Instant>>,
 }
 
 /// The room for one more stream.
@@ -95,7 +97,12 @@ pub(crate) struct Http2Connection {
 impl Http2Pool {
     /// Makes a pool whose requests wait in this queue.
     pub(crate) fn new(queue: &Rc<WaitQueue>) -> Self {
-        Self { open: RefCell::default(), opening: RefCell::default(), queue: Rc::clone(queue) }
+        Self {
+            open: RefCell::default(),
+            opening: RefCell::default(),
+            queue: Rc::clone(queue),
+            left: Cell::default(),
+        }
     }
 
     /// Returns a connection with room for one more stream of this peer, open already or new. While there is none, the
@@ -185,6 +192,9 @@ impl Http2Pool {
             // Its streams go on; then it ends.
             open.retain(|connection| connection.opened.elapsed() < life);
         }
+        if let Some(left) = self.left.get() {
+            open.retain(|connection| connection.opened > left);
+        }
         loop {
             open.retain(|connection| !connection.ended.get());
             let least = open.iter().min_by_key(|connection| connection.streams.get())?;
@@ -193,6 +203,12 @@ impl Http2Pool {
             }
             least.ended.set(true);
         }
+    }
+
+    /// Gives up all connections: their streams go on; then they end.
+    pub(crate) fn leave(&self) {
+        self.left.set(Some(Instant::now()));
+        self.open.borrow_mut().clear();
     }
 
     /// Closes the connections that were without a stream for too long.
@@ -212,7 +228,7 @@ impl Http2Pool {
 impl Http2Connection {
     async fn open(target: ConnectTarget<'_>, queue: &Rc<WaitQueue>) -> Result<Rc<Self>, Error> {
         let ConnectTarget { address, settings, .. } = target;
-        let http2 = &settings.http2;
+        let (http2, opened) = (&settings.http2, Instant::now());
         let stream = connect(target).await?;
         let mut builder = Builder::new();
         builder
@@ -238,7 +254,7 @@ impl Http2Connection {
         let queue = Rc::clone(queue);
         Ok(Rc::new(Self {
             sender,
-            opened: Instant::now(),
+            opened,
             used: Cell::new(false),
             pings,
             streams: Rc::default(),

@@ -2,13 +2,17 @@
 
 use super::settings::ClientSettings;
 use crate::proxy::wire::connection::Connection;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tokio::time::Instant;
 
 /// The HTTP/1 connections of one worker to one endpoint that wait for a request.
 #[derive(Debug, Default)]
-pub(crate) struct Pool(RefCell<Vec<IdleConnection>>);
+pub(crate) struct Pool {
+    idle: RefCell<Vec<IdleConnection>>,
+    /// The time before which connections were opened that are not kept any more.
+    left: Cell<Option<Instant>>,
+}
 
 /// A connection that waits for a request.
 #[derive(Debug)]
@@ -24,7 +28,7 @@ impl Pool {
     /// For a request that is not `repeatable`, the kernel is asked too, so that the request is not written to a
     /// connection that the endpoint has closed.
     pub(crate) fn take(&self, repeatable: bool) -> Option<Rc<Connection>> {
-        let mut idle = self.0.borrow_mut();
+        let mut idle = self.idle.borrow_mut();
         while let Some(IdleConnection { connection, .. }) = idle.pop() {
             if !connection.is_stale(!repeatable) {
                 return Some(connection);
@@ -35,19 +39,26 @@ impl Pool {
 
     /// Keeps a connection for a later request, or closes it when the pool is full or the connection has had its time.
     pub(crate) fn keep(&self, connection: Rc<Connection>, settings: &ClientSettings) {
-        if settings.connection_life.is_some_and(|life| connection.age() >= life) {
+        let is_left = self.left.get().is_some_and(|left| connection.opened() <= left);
+        if is_left || settings.connection_life.is_some_and(|life| connection.age() >= life) {
             return;
         }
-        let mut idle = self.0.borrow_mut();
+        let mut idle = self.idle.borrow_mut();
         if idle.len() < settings.max_idle_connections {
             idle.push(IdleConnection { connection, idle_since: None });
         }
     }
 
+    /// Closes all connections that wait, and those that serve a request as soon as that ends.
+    pub(crate) fn leave(&self) {
+        self.left.set(Some(Instant::now()));
+        self.idle.borrow_mut().clear();
+    }
+
     /// Closes the connections that the endpoint has closed, that have had their time, or that were idle for too long; of the
     /// last, `hostConnectionPool.minSize` stay, those that were used last.
     pub(crate) fn sweep(&self, now: Instant, settings: &ClientSettings) {
-        let mut idle = self.0.borrow_mut();
+        let mut idle = self.idle.borrow_mut();
         let is_old =
             |connection: &Connection| settings.connection_life.is_some_and(|life| connection.age() >= life);
         idle.retain(|idle| !idle.connection.is_stale(false) && !is_old(&idle.connection));
@@ -111,15 +122,15 @@ mod tests {
             pool.keep(Connection::new(Transport::Plain(near), ObjectPool::default()), &settings);
         }
         pool.sweep(Instant::now(), &settings);
-        assert_eq!(pool.0.borrow().len(), 3, "they have just become idle");
+        assert_eq!(pool.idle.borrow().len(), 3, "they have just become idle");
         advance(Duration::from_secs(60)).await;
         pool.sweep(Instant::now(), &settings);
-        assert_eq!(pool.0.borrow().len(), 2);
+        assert_eq!(pool.idle.borrow().len(), 2);
         let kept = pool.take(true).expect("two wait");
         advance(Duration::from_secs(600)).await;
         pool.keep(kept, &settings);
-        assert_eq!(pool.0.borrow().len(), 1, "its life was over when its request ended");
+        assert_eq!(pool.idle.borrow().len(), 1, "its life was over when its request ended");
         pool.sweep(Instant::now(), &settings);
-        assert_eq!(pool.0.borrow().len(), 0);
+        assert_eq!(pool.idle.borrow().len(), 0);
     }
 }

@@ -9,11 +9,13 @@ use crate::name::Path;
 use crate::proxy::exchange::Classifier;
 use crate::proxy::limits::Http2Settings;
 use crate::proxy::wire::WireProtocol;
+use crate::tls::{ClientTls, EndpointName, LiveTls};
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The settings of one client, which apply to its next request on every worker.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientSettings {
     /// The protocol of endpoints whose namer does not give one.
     pub protocol: WireProtocol,
@@ -26,7 +28,12 @@ pub struct ClientSettings {
     pub max_attempts: usize,
     /// How many of those further attempts the process makes.
     pub requeue_budget: BudgetSettings,
-    /// How long a connection may take to open: 3 s.
+    /// TLS to the endpoints: none. `tls`.
+    pub tls: Option<EndpointTls>,
+    /// Whether an endpoint is told the certificate of the caller, in `x-forwarded-client-cert`: it is not.
+    /// `forwardClientCert`.
+    pub forwards_certificate: bool,
+    /// How long a connection may take to open, with the handshake of TLS: 3 s.
     pub connect_timeout: Duration,
     /// How long an endpoint's host may be silent before it is probed: 30 s.
     pub keepalive: Duration,
@@ -71,6 +78,16 @@ pub struct ClientSettings {
     pub accrual: AccrualSettings,
 }
 
+/// TLS to the endpoints of a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointTls {
+    /// The authorities that are believed, and the certificate that is shown; live.
+    pub config: LiveTls<ClientTls>,
+    /// The name that certificates must have; the address of the endpoint by default. A text that is no name fails each
+    /// connection: it may be made of a part of a path.
+    pub name: Option<Result<EndpointName, Arc<str>>>,
+}
+
 /// The treatment of endpoints outside: a request to them loses what steers, and so does their response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Egress {
@@ -88,6 +105,8 @@ impl ClientSettings {
             http2: Http2Settings::default(),
             max_attempts: 4,
             requeue_budget: BudgetSettings::default(),
+            tls: None,
+            forwards_certificate: false,
             connect_timeout: Duration::from_secs(3),
             keepalive: Duration::from_secs(30),
             keep_alive: true,
@@ -176,7 +195,7 @@ pub trait SettingsTable: Debug + Send + Sync {
 /// All clients have these settings, and all services the usual ones.
 impl SettingsTable for ClientSettings {
     fn client(&self, _id: &Path) -> ClientSettings {
-        *self
+        self.clone()
     }
 
     fn service(&self, _name: &Path) -> ServiceSettings {

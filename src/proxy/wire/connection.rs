@@ -62,6 +62,11 @@ impl Connection {
         self.opened.elapsed()
     }
 
+    /// Returns the time at which it was opened.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
     /// Takes the transport back, for another protocol; the bytes that came in are in front of it again.
     ///
     /// Returns `None` while another part of the router holds the connection.
@@ -165,7 +170,7 @@ impl Connection {
     /// always asked about a connection that is in doubt.
     pub(crate) fn is_stale(&self, ask_kernel: bool) -> bool {
         let ask_kernel = ask_kernel || self.is_doubtful.get();
-        self.input.borrow().is_some() || self.transport.borrow().is_stale(ask_kernel)
+        self.input.borrow().is_some() || self.transport.borrow_mut().is_stale(ask_kernel)
     }
 
     /// Writes all the given bytes, in one system call when the socket takes them.
@@ -195,7 +200,10 @@ impl Connection {
                 done += written;
                 self.progress.add(written);
             }
-            Poll::Ready(Ok(()))
+            // What is encrypted may wait for the socket still.
+            let flushed = Pin::new(&mut *self.transport.borrow_mut()).poll_flush(cx);
+            self.progress.for_room.set(flushed.is_pending());
+            flushed
         })
         .await?;
         self.is_broken_off.set(false);
@@ -204,7 +212,7 @@ impl Connection {
 
     /// Makes the end of the connection a reset, so that the peer cannot take a part for the whole.
     pub(crate) fn reset_on_close(&self) {
-        self.transport.borrow().reset_on_close();
+        self.transport.borrow_mut().reset_on_close();
     }
 
     /// Ends this side of the connection.

@@ -2,6 +2,7 @@
 
 use super::buffer::Buffer;
 use super::object_pool::Pooled;
+use crate::tls::TlsStream;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
@@ -16,18 +17,19 @@ use tokio::net::TcpStream;
 pub(crate) enum Transport {
     /// TCP, without encryption.
     Plain(TcpStream),
+    /// TLS over TCP. Boxed, so that connections without it do not pay for its size.
+    Tls(Box<TlsStream>),
 }
 
 impl Transport {
     /// Returns whether the peer has closed the connection, or sent bytes, while the connection was idle.
     ///
     /// `ask_kernel` also finds out what the runtime has not been told yet, at the price of one system call.
-    pub(crate) fn is_stale(&self, ask_kernel: bool) -> bool {
-        let Self::Plain(stream) = self;
-        let read = if ask_kernel {
-            SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])
-        } else {
-            stream.try_read(&mut [0])
+    pub(crate) fn is_stale(&mut self, ask_kernel: bool) -> bool {
+        let read = match self {
+            Self::Plain(stream) if ask_kernel => SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]),
+            Self::Plain(stream) => stream.try_read(&mut [0]),
+            Self::Tls(stream) => return stream.is_stale(ask_kernel),
         };
         !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
@@ -41,34 +43,43 @@ impl Transport {
     pub(crate) fn acknowledge(&self) {
         #[cfg(target_os = "linux")]
         {
-            let Self::Plain(stream) = self;
             // A socket that refuses works as before.
-            let _ = SockRef::from(stream).set_tcp_quickack(true);
+            let _ = SockRef::from(self.socket()).set_tcp_quickack(true);
         }
     }
 
     /// Makes the end of the connection a reset, so that the peer cannot take a part for the whole.
-    pub(crate) fn reset_on_close(&self) {
-        let Self::Plain(stream) = self;
+    pub(crate) fn reset_on_close(&mut self) {
         // A socket that refuses is closed as any other.
-        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
+        if let Self::Tls(stream) = self {
+            stream.end_abruptly();
+        }
     }
 
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
-        let Self::Plain(stream) = self.get_mut();
-        Pin::new(stream)
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.socket(),
+        }
     }
 }
 
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read(cx, buf)
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+        }
     }
 }
 
 impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(cx, bytes)
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -76,20 +87,31 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(cx, slices)
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        let Self::Plain(stream) = self;
-        stream.is_write_vectored()
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(cx)
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_shutdown(cx)
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
     }
 }
 
@@ -166,19 +188,18 @@ mod tests {
 
     /// Waits until the transport has something to read, be it the end.
     async fn readable(transport: &Transport) {
-        let Transport::Plain(stream) = transport;
-        stream.readable().await.unwrap();
+        transport.socket().readable().await.unwrap();
     }
 
     #[tokio::test]
     async fn a_connection_is_stale_once_its_peer_has_spoken_or_gone() {
         for ask_kernel in [true, false] {
-            let (idle, mut far) = pair().await;
+            let (mut idle, mut far) = pair().await;
             assert!(!idle.is_stale(ask_kernel));
             far.write_all(b"unasked").await.unwrap();
             readable(&idle).await;
             assert!(idle.is_stale(ask_kernel), "bytes that no request asked for");
-            let (idle, far) = pair().await;
+            let (mut idle, far) = pair().await;
             drop(far);
             readable(&idle).await;
             assert!(idle.is_stale(ask_kernel), "the peer has closed it");
@@ -187,7 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reset_reaches_the_peer() {
-        let (transport, mut far) = pair().await;
+        let (mut transport, mut far) = pair().await;
         transport.reset_on_close();
         drop(transport);
         let error = far.read(&mut [0]).await.unwrap_err();

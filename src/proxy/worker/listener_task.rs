@@ -2,7 +2,7 @@
 
 use crate::drain::{Guard, Stage};
 use crate::proxy::downstream::{
-    AcceptedConnection, ConnectionCount, Listener, OpenConnection, serve_connection,
+    AcceptedConnection, ConnectionCount, Listener, OpenConnection, serve_connection, serve_disguised,
 };
 use std::rc::Rc;
 use tokio::net::TcpStream;
@@ -55,7 +55,12 @@ fn serve(
         let _counts = (counted, open);
         let AcceptedConnection { stream, peer, place } = accepted;
         if let Ok(stream) = TcpStream::from_std(stream) {
-            serve_connection(listener, stream, peer, place).await;
+            if listener.is_disguised() {
+                // Boxed, so that connections without TLS do not pay for its size.
+                Box::pin(serve_disguised(listener, stream, peer, place)).await;
+            } else {
+                serve_connection(listener, stream, peer, place).await;
+            }
         }
     }
 }

@@ -124,12 +124,15 @@ impl RouterChange<'_> {
     fn begin(&self, settings: &ListenerSettings, counts: Counts) -> WorkerListener {
         let service = self.service(settings, &counts, None);
         let access = self.access(settings, None);
-        WorkerListener { listener: Rc::new(Listener::new(service, settings.http2, access)), counts }
+        let listener = Rc::new(Listener::new(service, settings.http2, access));
+        listener.change_transport(settings);
+        WorkerListener { listener, counts }
     }
 
     /// Applies settings to a listener, which may be one of another router until now.
     fn apply(&self, settings: &ListenerSettings, WorkerListener { listener, counts }: &WorkerListener) {
         let service = self.service(settings, counts, Some(&listener.service()));
+        listener.change_transport(settings);
         listener.change(service, settings.http2, self.access(settings, listener.access()));
     }
 

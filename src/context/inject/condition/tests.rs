@@ -29,6 +29,7 @@ fn every_part_must_hold() {
         path: Some("/shop".to_owned()),
         query: globs(&[("preview", "*")]),
         from: Some(vec!["10.0.0.0/8".parse().unwrap()]),
+        identities: None,
         percent: None,
     };
     let request = "/shop/cart?a=b&preview= HTTP/1.1\r\nX-Team: ba\r\ncookie: dogfood=on-v2";

@@ -23,8 +23,9 @@ const STRANGER: &str = "192.0.2.1:1";
 
 fn policy(rules: Rules) -> Policy {
     let from = Some(["10.0.0.0/8".parse().unwrap()].into());
-    let signed =
-        |from, require| Trust::Signed(Arc::new(SignedTrust { from, signed: super::rules(), require }));
+    let signed = |from, require| {
+        Trust::Signed(Arc::new(SignedTrust { from, identities: None, signed: super::rules(), require }))
+    };
     let trust = match rules {
         Rules::Nobody => Trust::Nobody,
         Rules::Everybody => Trust::Everybody,

@@ -73,15 +73,15 @@ fn parsed(text: &[u8]) -> Head {
 #[test]
 fn a_head_becomes_a_list() {
     let head = parsed(b"POST /a?b HTTP/1.1\r\nHost: w:1\r\nX-Y: z\r\nConnection: close\r\nTE: gzip\r\n\r\n");
-    let sent = head.to_http2_request(true).unwrap();
+    let sent = head.to_http2_request(true, false).unwrap();
     assert_eq!(sent.uri().to_string(), "http://w:1/a?b");
     assert_eq!(sent.method(), "POST");
     let fields: Vec<_> =
         sent.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     assert_eq!(fields, [("x-y", b"z".as_slice()), ("te", b"trailers")]);
-    assert!(head.to_http2_request(false).unwrap().headers().get("te").is_none());
+    assert!(head.to_http2_request(false, false).unwrap().headers().get("te").is_none());
 
-    let without = parsed(b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n").to_http2_request(false).unwrap();
+    let without = parsed(b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n").to_http2_request(false, false).unwrap();
     assert_eq!((without.uri().to_string().as_str(), without.uri().authority()), ("*", None));
 
     let mut answer = Head::response(404);
@@ -97,11 +97,11 @@ fn a_head_becomes_a_list() {
 fn heads_of_http1_that_http2_cannot_carry() {
     let mut head = Head::request(b"GET", b"/<a>?\"\xff`");
     head.append(b"host", b"w");
-    let sent = head.to_http2_request(false).unwrap();
+    let sent = head.to_http2_request(false, false).unwrap();
     assert_eq!(sent.uri().path_and_query().unwrap(), "/%3Ca%3E?%22%FF%60");
     let mut odd = Head::request(b"GET", b"/");
     odd.append(b"host", b"a^b");
-    let error = odd.to_http2_request(false).err();
+    let error = odd.to_http2_request(false, false).err();
     assert_eq!(error, Some(HeadError::Malformed("the host cannot be carried over HTTP/2")));
 }
 
@@ -113,7 +113,7 @@ fn fields_that_are_never_indexed_stay_so() {
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let mut head = Head::new();
     head.take_http2_request(&parts, &LIMITS).unwrap();
-    let sent = head.to_http2_request(false).unwrap();
+    let sent = head.to_http2_request(false, false).unwrap();
     assert!(sent.headers()["authorization"].is_sensitive());
     assert!(!sent.headers()["x"].is_sensitive());
 }

@@ -31,7 +31,7 @@ pub(super) fn balancer_of(
         let counters = TrafficMetrics::default().client("", Arc::downgrade(&shared) as _);
         Balancer::new(shared, &counters, settings)
     };
-    balancer.update(set, &Rc::new(*settings));
+    balancer.update(set, &Rc::new(settings.clone()));
     balancer
 }
 

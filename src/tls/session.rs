@@ -1,0 +1,186 @@
+//! The state of TLS on one connection, which takes one step at a time and does no input or output.
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::CertificateDer;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    WriteTraffic,
+};
+
+/// The most bytes in one record (RFC 8446, 5.1).
+pub(super) const RECORD: usize = 16 * 1024;
+
+/// The state of TLS on one connection.
+pub(super) enum TlsSession {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
+/// An operation for which a session has to take application data.
+#[derive(Clone, Copy)]
+pub(super) enum Operation<'a> {
+    None,
+    Encrypt(&'a [u8]),
+    Close,
+}
+
+/// The result of one step of a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There may be more to do.
+    Again,
+    /// The handshake waits for the peer.
+    Blocked,
+    /// The operation is carried out, and no record is left.
+    Done,
+    /// The peer sends nothing more.
+    PeerClosed,
+}
+
+impl TlsSession {
+    /// Takes one step with the records that came. Returns how many bytes of them are used up.
+    pub(super) fn step(
+        &mut self,
+        records: &mut [u8],
+        plain: &mut Vec<u8>,
+        outgoing: &mut Vec<u8>,
+        operation: Operation<'_>,
+    ) -> (usize, Result<Step, rustls::Error>) {
+        match self {
+            Self::Client(session) => {
+                carry_out(session.process_tls_records(records), plain, outgoing, operation)
+            }
+            Self::Server(session) => {
+                carry_out(session.process_tls_records(records), plain, outgoing, operation)
+            }
+        }
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        match self {
+            Self::Client(session) => session.is_handshaking(),
+            Self::Server(session) => session.is_handshaking(),
+        }
+    }
+
+    /// Returns whether records of the session itself wait to be written.
+    pub(super) fn wants_write(&self) -> bool {
+        match self {
+            Self::Client(session) => session.wants_write(),
+            Self::Server(session) => session.wants_write(),
+        }
+    }
+
+    pub(super) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Client(session) => session.alpn_protocol(),
+            Self::Server(session) => session.alpn_protocol(),
+        }
+    }
+
+    pub(super) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match self {
+            Self::Client(session) => session.peer_certificates(),
+            Self::Server(session) => session.peer_certificates(),
+        }
+    }
+}
+
+/// Acts on the state of a session.
+fn carry_out<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    plain: &mut Vec<u8>,
+    outgoing: &mut Vec<u8>,
+    operation: Operation<'_>,
+) -> (usize, Result<Step, rustls::Error>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let step = match state {
+        Err(error) => return (discard, Err(error)),
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+            while let Some(record) = traffic.next_record() {
+                match record {
+                    Ok(record) => {
+                        discard += record.discard;
+                        plain.extend_from_slice(record.payload);
+                    }
+                    Err(error) => return (discard, Err(error)),
+                }
+            }
+            Step::Again
+        }
+        Ok(ConnectionState::EncodeTlsData(mut data)) => match encode(&mut data, outgoing) {
+            Ok(()) => Step::Again,
+            Err(error) => return (discard, Err(rustls::Error::General(error.to_string()))),
+        },
+        Ok(ConnectionState::TransmitTlsData(transmit)) => {
+            // It counts as sent: what is outgoing is kept until the socket takes it.
+            transmit.done();
+            Step::Again
+        }
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => match write(&mut traffic, outgoing, operation) {
+            Ok(()) => Step::Done,
+            Err(error) => return (discard, Err(rustls::Error::General(error.to_string()))),
+        },
+        Ok(ConnectionState::PeerClosed) => Step::PeerClosed,
+        Ok(ConnectionState::Closed) => Step::Done,
+        // Early data is never asked for, so its state does not come up.
+        Ok(_) => Step::Blocked,
+    };
+    (discard, Ok(step))
+}
+
+/// Appends a record of the handshake.
+fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let begin = outgoing.len();
+    let mut room = RECORD;
+    loop {
+        outgoing.resize(begin + room, 0);
+        let encoded = data.encode(outgoing.get_mut(begin..).unwrap_or_default());
+        outgoing.truncate(begin + encoded.as_ref().copied().unwrap_or_default());
+        match encoded {
+            Ok(_) => return Ok(()),
+            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size }))
+                if required_size > room =>
+            {
+                room = required_size;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Appends the records of an operation.
+fn write<Data>(
+    traffic: &mut WriteTraffic<'_, Data>,
+    outgoing: &mut Vec<u8>,
+    operation: Operation<'_>,
+) -> Result<(), EncryptError> {
+    /// More than the head, the tag and the padding of a record have.
+    const OVERHEAD: usize = 64;
+    let begin = outgoing.len();
+    let mut room = match operation {
+        Operation::None => return Ok(()),
+        Operation::Encrypt(bytes) => bytes.len() + (bytes.len() / RECORD + 1) * OVERHEAD,
+        Operation::Close => OVERHEAD,
+    };
+    loop {
+        outgoing.resize(begin + room, 0);
+        let into = outgoing.get_mut(begin..).unwrap_or_default();
+        let written = match operation {
+            Operation::None => Ok(0),
+            Operation::Encrypt(bytes) => traffic.encrypt(bytes, into),
+            Operation::Close => traffic.queue_close_notify(into),
+        };
+        outgoing.truncate(begin + written.as_ref().copied().unwrap_or_default());
+        match written {
+            Ok(_) => return Ok(()),
+            Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size }))
+                if required_size > room =>
+            {
+                room = required_size;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
