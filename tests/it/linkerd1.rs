@@ -256,6 +256,7 @@ async fn every_example_is_started_and_answers() {
             "access-logs" => access_logs(&stage).await,
             "admin" => admin(&stage).await,
             "admin-tls" => admin_tls(&stage).await,
+            "client-options" => client_options(&stage).await,
             "mutualTls" | "tls" => tls(&stage, &name).await,
             "http" => http(&stage).await,
             "k8s" => k8s(&stage).await,
@@ -303,6 +304,14 @@ async fn admin_tls(stage: &Stage) {
     assert_eq!(Wire::connect(front.address()).await.ask(ping).await.text(), "pong");
     assert_eq!(app.client().await.get("hello", "").await.text(), "main");
     app.stop().await;
+}
+
+async fn client_options(stage: &Stage) {
+    let pair = stage.authority.issue(&["hello.mesh.example"]);
+    let back = TlsBack::start(stage.hello.address(), &pair, None, &[]).await;
+    stage.names.write("hello", &[back.address()]);
+    stage.asked("client-options", "GET / HTTP/1.1\r\nHost: hello\r\n\r\n", "hello").await;
+    stage.names.write("hello", &[stage.hello.address()]);
 }
 
 /// A caller with a certificate, a router, and an endpoint that asks for one.

@@ -39,6 +39,8 @@ pub(crate) async fn send(
     heads: &ObjectPool<Head>,
 ) -> Result<Response, Error> {
     let (address, settings) = (endpoint.address(), endpoint.settings());
+    // A handshake that cannot be passed on is refused before a connection is opened for it.
+    HttpTunnel::of(request).map(drop)?;
     // In one step: what waits through several is held to the end.
     let connection = take_connection(endpoint, request, &settings).await?;
     let (slot, is_first_after_idle) = connection.reserve();
