@@ -27,7 +27,7 @@ pub(super) enum Operation<'a> {
 
 /// The result of one step of a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum SessionStep {
     /// There may be more to do.
     Again,
     /// The handshake waits for the peer.
@@ -46,7 +46,7 @@ impl TlsSession {
         plain: &mut Vec<u8>,
         outgoing: &mut Vec<u8>,
         operation: Operation<'_>,
-    ) -> (usize, Result<Step, rustls::Error>) {
+    ) -> (usize, Result<SessionStep, rustls::Error>) {
         match self {
             Self::Client(session) => {
                 carry_out(session.process_tls_records(records), plain, outgoing, operation)
@@ -93,7 +93,7 @@ fn carry_out<Data>(
     plain: &mut Vec<u8>,
     outgoing: &mut Vec<u8>,
     operation: Operation<'_>,
-) -> (usize, Result<Step, rustls::Error>) {
+) -> (usize, Result<SessionStep, rustls::Error>) {
     let UnbufferedStatus { mut discard, state } = status;
     let step = match state {
         Err(error) => return (discard, Err(error)),
@@ -107,25 +107,25 @@ fn carry_out<Data>(
                     Err(error) => return (discard, Err(error)),
                 }
             }
-            Step::Again
+            SessionStep::Again
         }
         Ok(ConnectionState::EncodeTlsData(mut data)) => match encode(&mut data, outgoing) {
-            Ok(()) => Step::Again,
+            Ok(()) => SessionStep::Again,
             Err(error) => return (discard, Err(rustls::Error::General(error.to_string()))),
         },
         Ok(ConnectionState::TransmitTlsData(transmit)) => {
             // It counts as sent: what is outgoing is kept until the socket takes it.
             transmit.done();
-            Step::Again
+            SessionStep::Again
         }
         Ok(ConnectionState::WriteTraffic(mut traffic)) => match write(&mut traffic, outgoing, operation) {
-            Ok(()) => Step::Done,
+            Ok(()) => SessionStep::Done,
             Err(error) => return (discard, Err(rustls::Error::General(error.to_string()))),
         },
-        Ok(ConnectionState::PeerClosed) => Step::PeerClosed,
-        Ok(ConnectionState::Closed) => Step::Done,
+        Ok(ConnectionState::PeerClosed) => SessionStep::PeerClosed,
+        Ok(ConnectionState::Closed) => SessionStep::Done,
         // Early data is never asked for, so its state does not come up.
-        Ok(_) => Step::Blocked,
+        Ok(_) => SessionStep::Blocked,
     };
     (discard, Ok(step))
 }

@@ -4,7 +4,7 @@
 //! share. It keeps what is left over: a part of a record, bytes that its reader had no room for, and what the socket did
 //! not take.
 
-use super::session::{Operation, RECORD, Step, TlsSession};
+use super::session::{Operation, RECORD, SessionStep, TlsSession};
 use rustls::pki_types::CertificateDer;
 use socket2::SockRef;
 use std::cell::RefCell;
@@ -24,20 +24,40 @@ const MOST_KEPT: usize = 64 * 1024;
 const MOST_WRITTEN: usize = 64 * 1024;
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static SCRATCH: RefCell<ThreadBuffers> = RefCell::default();
 }
 
 /// The buffers that all connections of a thread share, each for one call.
 #[derive(Default)]
-struct Scratch {
-    /// Records as they came.
+struct ThreadBuffers {
+    /// Records as they came, as far as it is filled. What lies behind is of earlier calls, and not cleared for each.
     records: Vec<u8>,
+    filled: usize,
     /// The bytes in them.
     plain: Vec<u8>,
     /// Records as they go.
     outgoing: Vec<u8>,
     /// Pieces of a message that go into one record.
     gathered: Vec<u8>,
+}
+
+impl ThreadBuffers {
+    /// Puts what was kept of a record into the buffer, and returns the room behind it.
+    fn room(&mut self, kept: &[u8]) -> &mut [u8] {
+        let length = kept.len() + READ;
+        if self.records.len() < length {
+            self.records.resize(length, 0);
+        }
+        let (begin, room) = self.records.split_at_mut(kept.len());
+        begin.copy_from_slice(kept);
+        room
+    }
+
+    /// Takes so many bytes that were read into the room behind what was kept; returns whether there are any.
+    fn fill(&mut self, kept: &[u8], count: usize) -> bool {
+        self.filled = kept.len() + count;
+        count > 0
+    }
 }
 
 /// An encrypted connection after its handshake.
@@ -109,9 +129,12 @@ impl TlsStream {
         }
         SCRATCH.with_borrow_mut(|scratch| {
             loop {
-                let read = self.read_once(&mut scratch.records, |stream, room| {
-                    if ask_kernel { (&*SockRef::from(stream)).read(room) } else { stream.try_read(room) }
-                });
+                let room = scratch.room(&self.incoming);
+                let read = match ask_kernel {
+                    true => (&*SockRef::from(&self.stream)).read(room),
+                    false => self.stream.try_read(room),
+                };
+                let read = read.map(|count| scratch.fill(&self.incoming, count));
                 match read {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                     Ok(true) => {}
@@ -126,32 +149,18 @@ impl TlsStream {
         })
     }
 
-    /// Reads from the socket behind the part of a record that was kept; false at the end.
-    fn read_once(
-        &mut self,
-        records: &mut Vec<u8>,
-        read: impl FnOnce(&TcpStream, &mut [u8]) -> io::Result<usize>,
-    ) -> io::Result<bool> {
-        let kept = self.incoming.len();
-        records.clear();
-        records.extend_from_slice(&self.incoming);
-        records.resize(kept + READ, 0);
-        let count = read(&self.stream, records.get_mut(kept..).unwrap_or_default())?;
-        records.truncate(kept + count);
-        Ok(count > 0)
-    }
-
     /// Takes the records that came: decrypts them, and keeps the part of one that is not whole.
-    fn take_records(&mut self, scratch: &mut Scratch) -> io::Result<Step> {
-        let Scratch { records, plain, .. } = scratch;
+    fn take_records(&mut self, scratch: &mut ThreadBuffers) -> io::Result<SessionStep> {
+        let ThreadBuffers { records, filled, plain, .. } = scratch;
+        let records = records.get_mut(..*filled).unwrap_or_default();
         let mut used = 0;
         let ended = loop {
             let left = records.get_mut(used..).unwrap_or_default();
             let (discard, step) = self.session.step(left, plain, &mut self.outgoing, Operation::None);
             used += discard;
             match step {
-                Ok(Step::Again) => {}
-                Ok(Step::PeerClosed) => self.is_ended = true,
+                Ok(SessionStep::Again) => {}
+                Ok(SessionStep::PeerClosed) => self.is_ended = true,
                 Ok(step) => break Ok(step),
                 Err(error) => break Err(error),
             }
@@ -182,20 +191,22 @@ impl TlsStream {
         // at again.
         while self.session.wants_write() {
             let (_, step) = self.session.step(&mut [], &mut nothing, &mut self.outgoing, Operation::None);
-            if !matches!(step, Ok(Step::Again)) {
+            if !matches!(step, Ok(SessionStep::Again)) {
                 return;
             }
         }
     }
 
     /// Reads from the socket once, and takes what comes.
-    fn poll_records(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<io::Result<Step>> {
-        let mut pending = false;
-        let read = self.read_polled(cx, &mut scratch.records, &mut pending);
-        if pending {
-            return Poll::Pending;
-        }
-        if !read? {
+    fn poll_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut ThreadBuffers,
+    ) -> Poll<io::Result<SessionStep>> {
+        let mut room = ReadBuf::new(scratch.room(&self.incoming));
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
+        let count = room.filled().len();
+        if !scratch.fill(&self.incoming, count) {
             let reason = "the peer ended the connection without the closing message of TLS";
             return Poll::Ready(Err(io::Error::new(ErrorKind::UnexpectedEof, reason)));
         }
@@ -207,37 +218,13 @@ impl TlsStream {
         Poll::Ready(taken)
     }
 
-    fn read_polled(
-        &mut self,
-        cx: &mut Context<'_>,
-        records: &mut Vec<u8>,
-        pending: &mut bool,
-    ) -> io::Result<bool> {
-        let kept = self.incoming.len();
-        records.clear();
-        records.extend_from_slice(&self.incoming);
-        records.resize(kept + READ, 0);
-        let mut room = ReadBuf::new(records.get_mut(kept..).unwrap_or_default());
-        match Pin::new(&mut self.stream).poll_read(cx, &mut room) {
-            Poll::Pending => {
-                *pending = true;
-                Ok(false)
-            }
-            Poll::Ready(read) => {
-                let count = room.filled().len();
-                records.truncate(kept + count);
-                read.map(|()| count > 0)
-            }
-        }
-    }
-
     /// Takes the steps of a handshake; ready when it is done.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {
         SCRATCH.with_borrow_mut(|scratch| {
             // What there is to say first, or what was read before.
             scratch.plain.clear();
-            scratch.records.clear();
-            scratch.records.append(&mut self.incoming);
+            scratch.room(&self.incoming);
+            scratch.fill(&self.incoming, 0);
             let mut taken = self.take_records(scratch);
             loop {
                 self.plain.extend_from_slice(&scratch.plain);
@@ -255,7 +242,7 @@ impl TlsStream {
                 }
                 let kept = self.incoming.len();
                 taken = Ok(ready!(self.poll_records(cx, scratch))?);
-                *left = left.saturating_sub(scratch.records.len().saturating_sub(kept));
+                *left = left.saturating_sub(scratch.filled.saturating_sub(kept));
                 if *left == 0 {
                     let reason = "the handshake of the peer is too long";
                     return Poll::Ready(Err(broken(rustls::Error::General(reason.to_owned()))));
@@ -287,10 +274,10 @@ impl TlsStream {
             let (discard, step) = self.session.step(left, &mut self.plain, outgoing, operation);
             used += discard;
             match step {
-                Ok(Step::Again) => {}
-                Ok(Step::PeerClosed) => self.is_ended = true,
-                Ok(Step::Done) => break Ok(()),
-                Ok(Step::Blocked) => break Err(ErrorKind::NotConnected.into()),
+                Ok(SessionStep::Again) => {}
+                Ok(SessionStep::PeerClosed) => self.is_ended = true,
+                Ok(SessionStep::Done) => break Ok(()),
+                Ok(SessionStep::Blocked) => break Err(ErrorKind::NotConnected.into()),
                 Err(error) => break Err(broken(error)),
             }
         };
@@ -382,7 +369,7 @@ impl AsyncWrite for TlsStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { outgoing, gathered, .. } = scratch;
+            let ThreadBuffers { outgoing, gathered, .. } = scratch;
             match slices.iter().find(|slice| !slice.is_empty()) {
                 Some(first) if first.len() >= RECORD => return this.poll_seal(cx, first, outgoing),
                 _ => {}
