@@ -14,7 +14,7 @@
 //! | accept | `proxy/downstream/listen.rs:run` | a socket, a permit, the peer's address |
 //! | choose a worker | `proxy/downstream/listen.rs:hand_over` | the worker with the fewest connections receives it |
 //! | begin the connection | `proxy/worker/listener_task.rs:serve` | a task on that worker |
-//! | take off the disguise | `proxy/downstream/detect.rs:serve_disguised` | the caller that a proxy in front names; its certificate, after the handshake of TLS |
+//! | read the preamble | `proxy/downstream/detect.rs:serve_after_preamble` | the caller that a proxy in front names; its certificate, after the handshake of TLS |
 //! | detect the protocol | `proxy/downstream/detect.rs:serve_connection` | HTTP/1 or HTTP/2, from the first bytes |
 //! | read the head | `proxy/downstream/http1.rs:next_head` | a head, found in one scan |
 //! | | `proxy/downstream/stream.rs:take` | |

@@ -17,7 +17,7 @@ mod tunnel;
 
 pub(super) use self::access::AccessLogger;
 pub use self::access::{AccessFormat, AccessLog};
-pub(super) use self::detect::{serve_connection, serve_disguised};
+pub(super) use self::detect::{serve_after_preamble, serve_connection};
 pub use self::handle::ListenerHandle;
 pub(super) use self::handle::ListenerPart;
 pub(super) use self::listen::{AcceptedConnection, Acceptor, ConnectionCount};

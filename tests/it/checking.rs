@@ -150,7 +150,8 @@ fn check_can_be_strict_and_print_json() {
     );
     let (code, stdout, stderr) = run(&["check", "--strict", "-"], warned);
     assert!(code == 1 && stdout.is_empty() && stderr.contains("<stdin>:3:26: routers[0].dtab: "), "{stderr}");
-    let wrong = "routers:\n- {protocol: http, servers: [{prot: 0}], client: {socketOptions: {}}}\n";
+    let wrong =
+        "routers:\n- {protocol: http, servers: [{prot: 0}], tracePropagator: {kind: io.l5d.default}}\n";
     for (file, strict, code, expected) in [
         (
             warned,

@@ -132,7 +132,8 @@ async fn a_call_takes_no_longer_than_it_may() {
     let status = answer.expect_err("it is too late");
     // The server is told the time as well, and gives up at the same moment: with another code.
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status}");
-    assert!((5..10).contains(&passed.as_secs()), "{passed:?}");
+    // The server's clock is that of the system.
+    assert!((4_900..10_000).contains(&passed.as_millis()), "{passed:?}");
     server.hanging(0).await;
 
     let past = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later") - Duration::from_secs(10);

@@ -19,12 +19,6 @@ const EXAMPLES: usize = 39;
 /// What an original has that is refused here: more keys of the file (lines of YAML), and of its router.
 const REFUSED: &[(&str, &str, &str)] = &[
     ("admin", "", "interpreter: {kind: io.l5d.namerd, dst: /$/inet/127.1/4100}"),
-    (
-        "client-options",
-        "",
-        "client:\n  kind: io.l5d.static\n  configs:\n  - {prefix: /a, requestAttemptTimeoutMs: 50, loadBalancer: {kind: ewma}}\n  \
-         - {prefix: /b, hostConnectionPool: {maxSize: 1}, failFast: true}\n  - {prefix: /c, socketOptions: {}}",
-    ),
     ("consul", "namers: [{kind: io.l5d.consul, host: 127.0.0.1, port: 8500}]", ""),
     (
         "consul-interpreter",
@@ -52,6 +46,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
 /// What an original has that the start warns of, and that the file of this project's folder has not.
 const WARNED: &[(&str, &str, &str)] = &[
     ("access-logs", "telemetry: [{kind: io.l5d.recentRequests, sampleRate: 1.0}]", ""),
+    (
+        "client-options",
+        "",
+        "client: {kind: io.l5d.static, configs: [{prefix: /a, socketOptions: {reusePort: true}}]}",
+    ),
     ("h2spec", "usage: {enabled: false}", ""),
     ("http", "", "identifier: {kind: io.l5d.header}\nservers: [{port: 4140, ip: 0.0.0.0}]"),
     (

@@ -265,21 +265,21 @@ fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
     }
 }
 
-/// A user learns in one go of all that a file waits for.
+/// A user learns in one go of all that is refused in a file.
 #[test]
-fn what_waits_inside_of_settings_by_prefix_is_named_too() {
+fn what_is_refused_inside_of_settings_by_prefix_is_named_too() {
     for protocol in ["http", "h2"] {
         let file = format!(
             "routers:\n- protocol: {protocol}\n  servers: [{{port: 0}}]\n  client:\n    kind: io.l5d.static\n    configs:\n    \
-             - {{prefix: /a, socketOptions: 1, no such: 1}}\n    - {{prefix: /b, socketOptions: {{}}}}\n  \
+             - {{prefix: /a, requestAuthorizers: 1, no such: 1}}\n    - {{prefix: /b, requestAuthorizers: {{}}}}\n  \
              service: {{kind: io.l5d.static, configs: [{{prefix: /c, totalTimeoutMs: 5}}]}}\n"
         );
-        let errors = config::read("f", &file).expect_err("it waits");
+        let errors = config::read("f", &file).expect_err("it is refused");
         let found: Vec<_> = errors.iter().map(|error| (error.key.as_str(), error.code)).collect();
         let expected = [
-            ("routers[0].client.configs[0].socketOptions", "not-available"),
+            ("routers[0].client.configs[0].requestAuthorizers", "not-supported"),
             ("routers[0].client.configs[0].\"no such\"", "unknown-key"),
-            ("routers[0].client.configs[1].socketOptions", "not-available"),
+            ("routers[0].client.configs[1].requestAuthorizers", "not-supported"),
         ];
         assert_eq!(found, expected, "{errors}");
     }
@@ -290,11 +290,7 @@ fn what_waits_inside_of_settings_by_prefix_is_named_too() {
 fn contents_of_a_key_that_does_not_work_are_not_checked() {
     let file = |lines: &str| format!("routers:\n- {{protocol: http, servers: [{{port: 0}}], {lines}}}\n");
     for (lines, key, message) in [
-        (
-            "client: {socketOptions: {no such key: 1}}",
-            "client.socketOptions",
-            "`socketOptions` is not available yet",
-        ),
+        ("tracePropagator: {no such key: 1}", "tracePropagator", "`tracePropagator` is not available yet"),
         ("interpreter: {kind: io.l5d.mesh, root: 1}", "interpreter.kind", "`io.l5d.mesh` is not supported"),
     ] {
         let errors = config::read("f", &file(lines)).expect_err(lines);

@@ -55,7 +55,7 @@ fn serve_session(mut session: Http1Session, protocol: Option<WireProtocol>) -> i
 
 /// Serves one connection on which something comes before the first bytes of HTTP, until it ends: the header of a proxy in
 /// front, the handshake of TLS, or both. The protocol is the one agreed on by ALPN, or else that of the first bytes.
-pub(crate) async fn serve_disguised(
+pub(crate) async fn serve_after_preamble(
     listener: Rc<Listener>,
     stream: TcpStream,
     peer: Peer,
@@ -215,7 +215,7 @@ mod tests {
         }
         let size = size_of_future(serve_connection);
         assert!(size <= IDLE_CONNECTION, "{size} bytes");
-        let size = size_of_future(serve_disguised);
+        let size = size_of_future(serve_after_preamble);
         assert!(size <= IDLE_SECURE, "{size} bytes");
         assert!(size_of::<TlsStream>() <= 2048, "{} bytes", size_of::<TlsStream>());
     }

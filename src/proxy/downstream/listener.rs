@@ -67,7 +67,7 @@ impl Listener {
     }
 
     /// Returns whether something comes before the first bytes of HTTP.
-    pub(crate) fn is_disguised(&self) -> bool {
+    pub(crate) fn has_preamble(&self) -> bool {
         self.tls.borrow().is_some() || self.proxies.borrow().is_some()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::drain::{Guard, Stage};
 use crate::proxy::downstream::{
-    AcceptedConnection, ConnectionCount, Listener, OpenConnection, serve_connection, serve_disguised,
+    AcceptedConnection, ConnectionCount, Listener, OpenConnection, serve_after_preamble, serve_connection,
 };
 use std::rc::Rc;
 use tokio::net::TcpStream;
@@ -55,9 +55,9 @@ fn serve(
         let _counts = (counted, open);
         let AcceptedConnection { stream, peer, place } = accepted;
         if let Ok(stream) = TcpStream::from_std(stream) {
-            if listener.is_disguised() {
+            if listener.has_preamble() {
                 // Boxed, so that connections without TLS do not pay for its size.
-                Box::pin(serve_disguised(listener, stream, peer, place)).await;
+                Box::pin(serve_after_preamble(listener, stream, peer, place)).await;
             } else {
                 serve_connection(listener, stream, peer, place).await;
             }
