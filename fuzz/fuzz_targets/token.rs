@@ -88,6 +88,11 @@ fn policy() -> Policy {
         max_lifetime: 3600,
         revoked: Vec::new(),
     };
-    let trust = Trust::Signed(Arc::new(SignedTrust { from: None, identities: None, signed, require: Requirement::Any }));
+    let trust = Trust::Signed(Arc::new(SignedTrust {
+        from: None,
+        identities: None,
+        signed,
+        require: Requirement::Any,
+    }));
     Policy::new(Config { trust, token_keys: Some(KEYS.clone()), ..Config::default() })
 }
