@@ -3,7 +3,7 @@
 //! A request gets a logical name such as `/svc/world`. A delegation table, the *dtab*, rewrites that name step by step;
 //! *namers* turn the last step into live addresses; a balancer picks one. A request can carry dtab entries of its own,
 //! so that one request goes through `world-v2` while all others stay on `world-v1`. The notation is described in
-//! `grammar/README.md`, the program in `README.md`. This page is the map of the code.
+//! `grammar/README.md`, the program in `README.md` and the book in `docs/`. This page is the map of the code.
 //!
 //! # The life of a request
 //!
@@ -101,10 +101,10 @@
 //! | `src/config/server.rs`, `router.rs`, `process.rs` | A line that reads it, with its bounds and its default. |
 //! | `src/app/settings.rs` | A line that hands the field to a setting of [`proxy`]. |
 //! | `src/app/reload.rs` | A line that says whether a reload may change it; the compiler asks for it. |
-//! | `README.md` | Its documentation. |
+//! | `docs/*.md` | Its documentation, on the page of its subject. |
 //!
 //! A key of a kind (of a namer, an identifier, a store or a transformer) needs the row, a field of the kind's type in its
-//! own module, and `README.md`. A type that is not deserialized is read in `src/config/naming/*.rs`. The tests of
+//! own module, and the page of its kind in `docs/`. A type that is not deserialized is read in `src/config/naming/*.rs`. The tests of
 //! [`config`] fail for a row whose key is not read or whose name is not shown, and for a key that is read and has no row.
 //!
 //! # Features

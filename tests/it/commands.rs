@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 
 /// Does what the shell and curl do with a printed line: method, header fields, host and port.
-async fn curl(line: &str) -> Message {
+pub(crate) async fn curl(line: &str) -> Message {
     let mut words = shell_words(line).into_iter().skip(1);
     let (mut method, mut url) = ("GET".to_owned(), String::new());
     let mut fields: Vec<(String, String)> = Vec::new();

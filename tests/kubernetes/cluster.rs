@@ -117,7 +117,7 @@ const HANGS: Duration = Duration::from_secs(30);
 /// The group of a resource, and its name.
 pub(crate) type Resource = (&'static str, &'static str);
 
-/// What the README says a router of services has to list and watch.
+/// What the book says a router of services has to list and watch.
 pub(crate) const SERVICES: [Resource; 2] = [("", "services"), ("discovery.k8s.io", "endpointslices")];
 
 /// What the role is called that lets a user read these.

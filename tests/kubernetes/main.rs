@@ -1,6 +1,6 @@
 //! The router in a real cluster: etcd, kube-apiserver and kube-controller-manager as they are released, in a network of
 //! their own, with a kubelet of the test's own whose pods are sockets. The router is the real binary, with a token that
-//! may do what the README says it needs, and nothing else.
+//! may do what the book says it needs, and nothing else.
 //!
 //! `tests/run` builds the control plane and says where it is. Without it there is nothing to run here, and this says so.
 //! Scenarios run one after another; an argument chooses those whose name contains it.

@@ -332,7 +332,7 @@ async fn undefine(cluster: &Cluster) {
     }
 }
 
-/// Defines both resources, as the README says, and waits until they are served.
+/// Defines both resources, as the book says, and waits until they are served.
 pub(crate) async fn define(cluster: &Cluster) {
     let definitions = include_str!("../../examples/kubernetes/sandbox-crds.yaml");
     for (definition, plural) in definitions.split("\n---\n").zip(["sandboxes", "sandboxgroups"]) {

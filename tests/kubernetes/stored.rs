@@ -1,5 +1,5 @@
 //! Dtabs that are stored in a real API server: custom resources, whose status says what becomes of them, and a ConfigMap.
-//! The router has its rights by name, as the README says.
+//! The router has its rights by name, as the book says.
 
 use super::cluster::{Cluster, until};
 use super::kubelet::serve;
@@ -163,7 +163,7 @@ async fn linkerd(cluster: &Cluster, router: &Router) {
     until_answered(LINKERD, "v2").await;
 }
 
-/// Defines both custom resources: ours as the README says, Linkerd's as namerd's users did.
+/// Defines both custom resources: ours as the book says, Linkerd's as namerd's users did.
 async fn define(cluster: &Cluster) {
     let ours = include_bytes!("../../examples/kubernetes/crd.yaml").to_vec();
     patch(cluster, &format!("{DEFINITIONS}/dtabs.signpost.dev"), ours).await.expect("it is applied");
