@@ -1,11 +1,13 @@
-//! The subcommands, one file each: `run controller check delegate fmt demo probe keys sign sandbox`.
+//! The subcommands, one file each: `run controller check delegate fmt demo probe keys sign sandbox completions man`.
 
 mod check;
+mod completions;
 mod controller;
 mod delegate;
 mod demo;
 mod fmt;
 mod keys;
+mod man;
 mod probe;
 mod run;
 mod sandbox;
@@ -95,6 +97,10 @@ enum Command {
     Sign(sign::Arguments),
     /// Make, show and remove sandboxes, and print the request that selects one
     Sandbox(sandbox::Arguments),
+    /// Print a script that completes commands and options in a shell
+    Completions(completions::Arguments),
+    /// Print the manual page of signpost, or of one of its commands
+    Man(man::Arguments),
 }
 
 /// A configuration file.
@@ -129,6 +135,8 @@ impl Arguments {
             (Some(Command::Keys(arguments)), _) => keys::run(&arguments),
             (Some(Command::Sign(arguments)), _) => sign::run(&arguments),
             (Some(Command::Sandbox(arguments)), _) => sandbox::run(&arguments),
+            (Some(Command::Completions(arguments)), _) => completions::run(&arguments),
+            (Some(Command::Man(arguments)), _) => man::run(&arguments),
             // clap requires a file where there is no command.
             (None, None) => Exit::Failed,
         };

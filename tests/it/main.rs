@@ -10,6 +10,7 @@ mod breaking;
 mod carrying;
 mod checking;
 mod client_sockets;
+mod command_line;
 mod commands;
 mod config;
 mod connecting;
