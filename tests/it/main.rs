@@ -57,6 +57,7 @@ mod pinging;
 mod proxied;
 mod readme;
 mod reference;
+mod reference_pages;
 mod reloading;
 mod repeating;
 mod retrying;
