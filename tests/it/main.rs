@@ -71,6 +71,7 @@ mod stored_live;
 mod stranger_limits;
 mod stranger_responses;
 mod support;
+mod test_command;
 mod tls_endpoints;
 mod tls_listeners;
 mod tokens;
