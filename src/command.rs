@@ -1,14 +1,18 @@
-//! The subcommands, one file each: `run controller check delegate fmt demo probe keys sign sandbox`.
+//! The subcommands, one file each: `run controller check delegate fmt demo probe keys sign sandbox schema completions
+//! man`.
 
 mod check;
+mod completions;
 mod controller;
 mod delegate;
 mod demo;
 mod fmt;
 mod keys;
+mod man;
 mod probe;
 mod run;
 mod sandbox;
+mod schema;
 mod sign;
 
 use crate::source::node::unknown;
@@ -95,6 +99,12 @@ enum Command {
     Sign(sign::Arguments),
     /// Make, show and remove sandboxes, and print the request that selects one
     Sandbox(sandbox::Arguments),
+    /// Print the keys of a configuration: a JSON Schema for editors, or tables
+    Schema(schema::Arguments),
+    /// Print a script that completes commands and options in a shell
+    Completions(completions::Arguments),
+    /// Print the manual page of signpost, or of one of its commands
+    Man(man::Arguments),
 }
 
 /// A configuration file.
@@ -129,6 +139,9 @@ impl Arguments {
             (Some(Command::Keys(arguments)), _) => keys::run(&arguments),
             (Some(Command::Sign(arguments)), _) => sign::run(&arguments),
             (Some(Command::Sandbox(arguments)), _) => sandbox::run(&arguments),
+            (Some(Command::Schema(arguments)), _) => schema::run(&arguments),
+            (Some(Command::Completions(arguments)), _) => completions::run(&arguments),
+            (Some(Command::Man(arguments)), _) => man::run(&arguments),
             // clap requires a file where there is no command.
             (None, None) => Exit::Failed,
         };

@@ -34,6 +34,7 @@ mod notes;
 mod overrides;
 mod process;
 mod reader;
+mod reference;
 mod resolved;
 mod retries;
 mod router;
@@ -53,6 +54,7 @@ pub use self::environment::{OWN_ZONE, own_zone};
 pub use self::errors::{Errors, Warning};
 pub use self::finding::{Finding, Severity};
 pub use self::notes::Note;
+pub use self::reference::{json_schema, markdown};
 pub use self::resolved::{
     AccessLogConfig, Admin, AdminMetrics, BindingCacheConfig, Config, Http2Config, InterpreterConfig,
     KubernetesConfig, Places, Protocol, ProxyProtocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig,

@@ -95,14 +95,14 @@ pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::schema::{self, Support};
     use crate::config::{Config, read};
     use std::collections::BTreeSet;
     use std::net::{IpAddr, Ipv4Addr};
 
     /// A configuration with every key that works.
-    const FULL: &str = r#"
+    pub(crate) const FULL: &str = r#"
 workers: 2
 admin:
   ip: 127.0.0.2

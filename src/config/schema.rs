@@ -14,6 +14,9 @@ mod client;
 mod naming;
 mod process;
 mod router;
+mod walk;
+
+pub(crate) use self::walk::{RowPlace, walk};
 
 /// The support that a key or a kind has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +48,16 @@ pub(crate) enum Contents {
     OneOrList(&'static str),
     /// A mapping of this section, or something that validation does not descend into.
     ValueOrOne(&'static str),
+}
+
+impl Contents {
+    /// Returns the section of the mapping, or of the mappings, that stand under the key.
+    pub(crate) const fn section(self) -> Option<&'static str> {
+        match self {
+            Self::Value => None,
+            Self::One(name) | Self::List(name) | Self::OneOrList(name) | Self::ValueOrOne(name) => Some(name),
+        }
+    }
 }
 
 /// One row of the schema: a key, or a kind.

@@ -288,7 +288,7 @@ impl<'a> Node<'a> {
                     (Some(name), _) => {
                         self.error(format!("the key `{name}` is missing")).coded("missing-key")
                     }
-                    (None, Some((_, expected))) => at.unexpected(expected),
+                    (None, Some((_, expected))) => at.unexpected(plain_words(expected)),
                     // The errors of some types have several lines, with a caret of their own.
                     (None, None) => at.error(message.lines().next().unwrap_or_default()),
                 }
@@ -377,6 +377,18 @@ impl Entry<'_> {
     /// Returns an error at the key.
     pub fn error(&self, message: impl Into<String>) -> Error {
         self.value.document.error(self.place, &self.value.key, message)
+    }
+}
+
+/// Returns the words of this module for what serde expects.
+fn plain_words(expected: &str) -> &str {
+    match expected {
+        "a string" => "a text",
+        "a sequence" => "a list (`- value`)",
+        "a boolean" => "`true` or `false`",
+        "path string" => "the path of a file",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        other => other,
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Contents, SchemaRow, Support, TOP, find_section, rows, sections, working_keys};
+use super::{Contents, RowPlace, Support, find_section, sections, walk, working_keys};
 use crate::config::{self, Config, Errors};
 use crate::{identify, namer};
 use marked_yaml::spanned_serde::Error as Serde;
@@ -6,35 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashSet};
 
-/// One row where it may stand in a file.
-struct Case {
-    /// The mappings around it, outermost first: the other keys of each, and the key that leads on.
-    levels: Vec<(Map<String, Value>, &'static str, Contents)>,
-    row: SchemaRow,
-    /// Whether the row is a kind; then the last level's key is `kind` or `protocol`.
-    is_kind: bool,
-}
-
-impl Case {
-    /// Returns the file in which `value` stands at the row's place.
-    fn file(&self, value: Value) -> String {
-        let mut value = value;
-        for (others, key, contents) in self.levels.iter().rev() {
-            if matches!(contents, Contents::List(_)) && !value.is_array() {
-                value = json!([value]);
-            }
-            let mut mapping = others.clone();
-            mapping.insert((*key).to_owned(), value);
-            value = Value::Object(mapping);
-        }
-        let file = value.as_object_mut().expect("the top is a mapping");
-        let routers = file.entry("routers").or_insert_with(|| json!([{ "protocol": "http" }]));
-        if let Some(Value::Object(router)) = routers.get_mut(0) {
-            router.entry("servers").or_insert_with(|| json!([{ "port": 0 }]));
-        }
-        value.to_string()
-    }
-
+impl RowPlace {
     /// Returns whether the row stands in settings by prefix, which wait for a feature as a whole.
     fn waits(&self) -> bool {
         let by_prefix = |others: &Map<String, Value>| {
@@ -45,10 +17,7 @@ impl Case {
 
     /// Returns the key path of the row.
     fn key(&self) -> String {
-        let lists = |contents: &Contents| if matches!(contents, Contents::List(_)) { "[0]" } else { "" };
-        let (last, before) = self.levels.split_last().expect("a row stands in a mapping");
-        let before = before.iter().map(|(_, key, contents)| format!("{key}{}.", lists(contents)));
-        before.chain([last.1.to_owned()]).collect()
+        self.path("[0]")
     }
 
     /// Returns a value that the row may have.
@@ -63,106 +32,13 @@ impl Case {
     }
 
     fn read(&self, value: Value) -> Result<Config, Errors> {
-        config::read("f", &self.file(value))
-    }
-}
-
-/// Finds every row in every place where it may stand.
-#[derive(Default)]
-struct SchemaWalk {
-    cases: Vec<Case>,
-    seen: HashSet<(&'static str, &'static str)>,
-    /// The sections that were looked for.
-    sections: BTreeSet<String>,
-}
-
-fn walk() -> SchemaWalk {
-    let mut walk = SchemaWalk::default();
-    walk.section(TOP, "", &[]);
-    walk
-}
-
-/// Returns the keys that a kind requires.
-fn required(section: &str, kind: &str) -> Map<String, Value> {
-    let keys = match kind {
-        "io.l5d.fs" if section == "interpreter" => json!({ "dtabFile": "dtab" }),
-        "io.l5d.fs" => json!({ "rootDir": "names" }),
-        "io.l5d.k8s.dtab" => json!({ "name": "routes" }),
-        "io.l5d.k8s.configMap" => json!({ "name": "routes", "filename": "dtab" }),
-        "io.l5d.rewrite" => json!({ "prefix": "/p", "pattern": "/{a}", "name": "/b/{a}" }),
-        "io.l5d.static" if section == "identifier" => json!({ "path": "/a" }),
-        "io.l5d.specificHost" => json!({ "host": "localhost" }),
-        "io.l5d.port" => json!({ "port": 1 }),
-        "io.l5d.k8s.daemonset" => json!({ "namespace": "a", "port": "b", "service": "c" }),
-        "io.l5d.const" | "io.l5d.replace" => json!({ "path": "/$/nil" }),
-        "static" => json!({ "label": "a" }),
-        _ => json!({}),
-    };
-    keys.as_object().cloned().unwrap_or_default()
-}
-
-/// Returns whether the contents of a row are checked.
-fn is_descended_into(row: &SchemaRow) -> bool {
-    matches!(row.support, Support::Works | Support::Inside)
-}
-
-/// Returns whether the keys of a kind are checked, although it is not built.
-fn waits_with_its_keys(section: &str, kind: &SchemaRow) -> bool {
-    let keys = format!("{section} {}", kind.name);
-    matches!(kind.support, Support::NotYet(_)) && find_section(&keys).is_some()
-}
-
-type Levels = [(Map<String, Value>, &'static str, Contents)];
-
-impl SchemaWalk {
-    fn section(&mut self, name: &'static str, protocol: &'static str, levels: &Levels) {
-        if !self.seen.insert((name, protocol)) {
-            return;
-        }
-        let section = find_section(name).expect("a key leads to a section that exists");
-        self.sections.insert(name.to_owned());
-        let mut variants: Vec<(Map<String, Value>, &'static str, &'static str)> = Vec::new();
-        match section.kind_key {
-            None => variants.push((Map::new(), "", protocol)),
-            Some(kind_key) => {
-                let kinds = format!("{name} kind");
-                self.sections.insert(kinds.clone());
-                for kind in rows(&[kinds]) {
-                    let levels = [levels, &[(Map::new(), kind_key.name, Contents::Value)]].concat();
-                    self.cases.push(Case { levels, row: *kind, is_kind: true });
-                    if !is_descended_into(kind) && !waits_with_its_keys(name, kind) {
-                        continue;
-                    }
-                    let mut others = required(name, kind.name);
-                    others.insert(kind_key.name.to_owned(), json!(kind.name));
-                    let protocol = if kind_key.name == "protocol" { kind.name } else { protocol };
-                    variants.push((others, kind.name, protocol));
-                }
-            }
-        }
-        for (others, kind, protocol) in variants {
-            let mut names = vec![name.to_owned(), format!("{name} {kind}"), format!("{name} {protocol}")];
-            names.dedup();
-            self.sections.extend(names.iter().cloned());
-            for row in rows(&names) {
-                let levels = [levels, &[(others.clone(), row.name, row.contents)]].concat();
-                self.cases.push(Case { levels: levels.clone(), row: *row, is_kind: false });
-                if let Contents::One(name)
-                | Contents::List(name)
-                | Contents::OneOrList(name)
-                | Contents::ValueOrOne(name) = row.contents
-                {
-                    assert!(is_descended_into(row), "{}: its contents would not be checked", row.name);
-                    self.section(name, protocol, &levels);
-                }
-            }
-        }
+        config::read("f", &self.file(Some(value)).to_string())
     }
 }
 
 #[test]
 fn every_row_has_the_support_that_it_claims() {
-    let cases = walk().cases;
+    let cases = walk().places;
     assert!(cases.len() > 200, "only {} cases", cases.len());
     for case in &cases {
         let (key, name) = (case.key(), case.row.name);
@@ -204,7 +80,7 @@ fn every_row_has_the_support_that_it_claims() {
 #[test]
 fn every_key_that_works_is_read() {
     let mut count = 0;
-    for case in walk().cases {
+    for case in walk().places {
         let works = case.row.support == Support::Works && case.row.contents == Contents::Value;
         if !works || case.is_kind || case.waits() {
             continue;
