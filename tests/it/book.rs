@@ -268,26 +268,39 @@ fn every_shell_block_is_shell() {
     assert!(read > 20, "{read}");
 }
 
-/// The calls of the program in a line of shell, each as words without quotes.
-fn calls(line: &str) -> Vec<Vec<&str>> {
+/// The calls of the program in a line of shell, each as its words; whatever stands in single quotes is `_`.
+fn calls(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" # ").next().unwrap_or_default();
+    let line = line.split('\'').step_by(2).collect::<Vec<_>>().join("_");
     let mut calls = Vec::new();
     for name in ["signpost ", "cargo run --release -- "] {
         for (at, _) in line.match_indices(name) {
             let before = line[..at].trim_end_matches('"');
             if before.is_empty() || before.ends_with("$(") {
                 let rest = &line[at + name.len()..];
-                calls.push(
-                    rest.split(['|', '>', '<', '&', ')', ';'])
-                        .next()
-                        .unwrap_or_default()
-                        .split_whitespace()
-                        .collect(),
-                );
+                let call = rest.split(['|', '>', '<', '&', ')', ';']).next().unwrap_or_default();
+                calls.push(call.split_whitespace().map(str::to_owned).collect());
             }
         }
     }
     calls
+}
+
+/// The subcommand that a call names, as words.
+fn subcommand(call: &[String]) -> Vec<&str> {
+    let own = if ["sandbox", "demo"].contains(&call[0].as_str()) { 2 } else { 1 };
+    let is_word = |word: &&str| word.chars().all(|sign| sign.is_ascii_lowercase());
+    call.iter().take(own).map(String::as_str).filter(is_word).collect()
+}
+
+#[test]
+fn calls_are_found() {
+    let found =
+        calls("sh -c \"$(signpost sandbox curl --entry '/a => /b' --ttl 8h)\" > file # signpost demo");
+    assert_eq!(found, [["sandbox", "curl", "--entry", "_", "--ttl", "8h"]]);
+    assert_eq!(subcommand(&found[0]), ["sandbox", "curl"]);
+    assert_eq!(calls("cargo run --release -- demo"), [["demo"]]);
+    assert!(calls("# signpost demo").is_empty());
 }
 
 /// Every command of the book has a subcommand and options that the program has.
@@ -297,22 +310,17 @@ fn every_command_is_one() {
     let mut read = 0;
     for page in pages() {
         for block in page.blocks().iter().filter(|block| block.language == "sh") {
-            for words in block.text.lines().flat_map(calls) {
-                let is_word = |word: &&&str| word.chars().all(|sign| sign.is_ascii_lowercase());
-                let [first, rest @ ..] = words.as_slice() else { continue };
-                let mut command = vec![*first];
-                if ["sandbox", "demo"].contains(first) {
-                    command.extend(rest.first().filter(is_word));
-                }
+            for call in block.text.lines().flat_map(calls) {
+                let mut command = subcommand(&call);
                 let help = helps.entry(command.join(" ")).or_insert_with(|| {
                     command.push("--help");
                     let (code, stdout, stderr) = run(&command, "");
-                    assert_eq!(code, 0, "{}: {words:?}: {stderr}", page.path);
+                    assert_eq!(code, 0, "{}: {call:?}: {stderr}", page.path);
                     stdout
                 });
-                for option in rest.iter().filter(|word| word.starts_with('-') && word.len() > 1) {
-                    let known = help.split([' ', ',', '\n', '=']).any(|word| word == *option);
-                    assert!(known, "{}: {words:?}: there is no {option}", page.path);
+                for option in call.iter().filter(|word| word.starts_with('-') && word.len() > 1) {
+                    let known = help.split([' ', ',', '\n', '=']).any(|word| word == option);
+                    assert!(known, "{}: {call:?}: there is no {option}", page.path);
                 }
                 read += 1;
             }
