@@ -155,7 +155,8 @@ fn broken(page: &Page, link: &str) -> Option<String> {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let mut paths = vec!["README.md".to_owned()];
+    let mut paths =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(str::to_owned).to_vec();
     for folder in ["docs", "examples", "benches", "grammar"] {
         find(folder, &mut paths);
     }
