@@ -59,6 +59,7 @@ fn page(words: &[String]) -> Result<Vec<u8>, String> {
         command = next.clone();
     }
     let mut page = Vec::new();
-    Man::new(command).title(title).render(&mut page).map_err(|error| error.to_string())?;
+    let source = concat!("signpost ", env!("CARGO_PKG_VERSION"));
+    Man::new(command).title(title).source(source).render(&mut page).map_err(|error| error.to_string())?;
     Ok(page)
 }

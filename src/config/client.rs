@@ -225,7 +225,7 @@ fn settings(
 ) -> ClientConfig {
     let http2 = match protocol {
         Protocol::Http => Http2Config::default(),
-        Protocol::H2 => Reader::new(node, &["client h2"], report).http2(),
+        Protocol::H2 => Reader::new(node, &["client io.l5d.global h2"], report).http2(),
     };
     let mut client = Reader::new(node, &["client io.l5d.global"], report);
     ClientConfig {

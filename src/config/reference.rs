@@ -67,12 +67,6 @@ impl Reference {
         for place in &walk.places {
             let Some(section) = schema::find_section(place.section) else { continue };
             let entry = KeyEntry::new(place);
-            // A key of `client` or `service` of a protocol stands in `configs` where there are some; its reader does not
-            // look for it beside them.
-            if entry.values.as_ref().is_some_and(ValueShape::is_unknown) && entry.contents == Contents::Value
-            {
-                continue;
-            }
             if place.is_kind {
                 if !reference
                     .kinds
@@ -144,11 +138,15 @@ fn owner(place: &RowPlace) -> &'static str {
         own.or_else(|| section.includes.iter().find_map(|name| find(name, key)))
     }
     let name = place.section;
+    let (kind, protocol) = (place.kind, place.protocol);
     let names = match place.is_kind {
         true => vec![format!("{name} kind")],
-        false => {
-            vec![name.to_owned(), format!("{name} {}", place.kind), format!("{name} {}", place.protocol)]
-        }
+        false => vec![
+            name.to_owned(),
+            format!("{name} {kind}"),
+            format!("{name} {kind} {protocol}"),
+            format!("{name} {protocol}"),
+        ],
     };
     names.iter().find_map(|name| find(name, place.row.name)).unwrap_or(name)
 }

@@ -5,8 +5,8 @@
 //! start fails.
 //!
 //! A section is one kind of mapping. The keys of a mapping are the union of its section, of the section of its kind
-//! (`namer io.l5d.fs`), of the section of its router's protocol (`server http`), and of the sections that these
-//! include. The kinds themselves are rows of a section of their own (`namer kind`).
+//! (`namer io.l5d.fs`), of the section of its router's protocol (`server http`), of the section of both (`client
+//! io.l5d.global h2`), and of the sections that these include. The kinds themselves are rows of a section of their own (`namer kind`).
 //!
 //! Absent: keys below a key or kind that does not work. Such a key is reported once, as a whole.
 

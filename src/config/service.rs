@@ -217,7 +217,7 @@ fn settings(node: &Node<'_>, protocol: Protocol, report: &mut Report) -> Service
     match protocol {
         Protocol::Http => read,
         Protocol::H2 => {
-            let mut service = Reader::new(node, &["service h2"], report);
+            let mut service = Reader::new(node, &["service io.l5d.global h2"], report);
             ServiceConfig {
                 classification_timeout: service.millis("classificationTimeoutMs"),
                 retry_buffer_size: retry_buffer(&mut service),

@@ -32,9 +32,12 @@ impl Validator<'_> {
         if let Some(kind_key) = section.kind_key {
             let Some(kind) = self.check_kind(node, section, kind_key) else { return };
             names.push(format!("{name} {kind}"));
+            // The kind of a router is its protocol.
+            if kind != self.protocol {
+                names.push(format!("{name} {kind} {}", self.protocol));
+            }
         }
         names.push(format!("{name} {}", self.protocol));
-        // The kind of a router is its protocol.
         names.dedup();
         let rows = schema::rows(&names);
         let kind_key = section.kind_key.map(|key| key.name);

@@ -99,7 +99,11 @@ fn stated_defaults_are_those_of_the_proxy() {
         ("client socket options", "noDelay", json!(client.no_delay)),
         ("client socket options", "keepAlive", json!(client.keep_alive)),
         ("client socket options", "writeTimeoutMs", json!(client.write_timeout.as_millis())),
-        ("service h2", "classificationTimeoutMs", json!(service.classification_timeout.as_millis())),
+        (
+            "service io.l5d.global h2",
+            "classificationTimeoutMs",
+            json!(service.classification_timeout.as_millis()),
+        ),
         ("retry buffer size", "requestBytes", json!(service.request_buffer)),
         ("retry buffer size", "responseBytes", json!(service.response_buffer)),
     ] {
@@ -127,6 +131,9 @@ fn readers_say_what_each_key_takes() {
     let ranges = "a range of addresses such as 10.244.0.0/16 or fd00::/8, or an address";
     assert_eq!(values("trust", "http", "from"), Some(ValueShape::List(ranges.to_owned())));
     assert!(matches!(values("inject condition", "http", "cookie"), Some(ValueShape::Mapping(_))));
+    let keys = reference.mappings.iter().flat_map(|mapping| &mapping.keys);
+    let unread = keys.filter(|entry| entry.values == scalar(""));
+    assert_eq!(unread.map(|entry| (entry.owner, entry.name)).collect::<Vec<_>>(), [("", ""); 0]);
 }
 
 #[test]

@@ -17,13 +17,6 @@ pub(super) enum ValueShape {
     Mapping(String),
 }
 
-impl ValueShape {
-    /// Returns whether no reader says what it expects.
-    pub(super) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Scalar(words) if words.is_empty())
-    }
-}
-
 /// A text that no key takes unless it takes every text.
 const ODD: &str = "?\u{1} ";
 

@@ -11,11 +11,11 @@ pub(super) const SECTIONS: &[Section] = &[
     section("client kind", &[key("io.l5d.global", Works), key("io.l5d.static", Works)]),
     section("client io.l5d.static", &[list("configs", Works, "client of a prefix")]),
     section("client of a prefix", &[key("prefix", Works)]).with(&["client io.l5d.global"]),
-    section("client of a prefix http", &[]).with(&["client http"]),
-    section("client of a prefix h2", &[]).with(&["client h2"]),
-    section("client http", &[key("maxConcurrentStreamsPerConnection", Foreign(NOTHING))])
+    section("client of a prefix http", &[]).with(&["client io.l5d.global http"]),
+    section("client of a prefix h2", &[]).with(&["client io.l5d.global h2"]),
+    section("client io.l5d.global http", &[key("maxConcurrentStreamsPerConnection", Foreign(NOTHING))])
         .with(&["no h2 endpoint"]),
-    section("client h2", &[key("maxConcurrentStreamsPerConnection", NoEffect(NO_PUSH))])
+    section("client io.l5d.global h2", &[key("maxConcurrentStreamsPerConnection", NoEffect(NO_PUSH))])
         .with(&["h2 endpoint"]),
     section(
         "client io.l5d.global",
@@ -123,8 +123,8 @@ pub(super) const SECTIONS: &[Section] = &[
     section("service kind", &[key("io.l5d.global", Works), key("io.l5d.static", Works)]),
     section("service io.l5d.static", &[list("configs", Works, "service of a prefix")]),
     section("service of a prefix", &[key("prefix", Works)]).with(&["service io.l5d.global"]),
-    section("service of a prefix http", &[]).with(&["service http"]),
-    section("service of a prefix h2", &[]).with(&["service h2"]),
+    section("service of a prefix http", &[]).with(&["service io.l5d.global http"]),
+    section("service of a prefix h2", &[]).with(&["service io.l5d.global h2"]),
     section(
         "service io.l5d.global",
         &[
@@ -136,11 +136,11 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     ),
     section(
-        "service h2",
+        "service io.l5d.global h2",
         &[key("classificationTimeoutMs", Works), one("retryBufferSize", Works, "retry buffer size")],
     ),
     section(
-        "service http",
+        "service io.l5d.global http",
         &[key("classificationTimeoutMs", Foreign(NOTHING)), key("retryBufferSize", Foreign(NOTHING))],
     ),
     section("retries", &[one("budget", Works, "retry budget"), one("backoff", Works, "backoff")]),

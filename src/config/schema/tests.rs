@@ -161,6 +161,21 @@ fn what_is_refused_inside_of_settings_by_prefix_is_named_too() {
     }
 }
 
+/// Where there are `configs`, the keys of settings stand in these; beside them nothing would read them.
+#[test]
+fn settings_of_a_protocol_beside_configs_are_unknown() {
+    for (block, setting) in [("client", "maxFrameBytes: 20000"), ("service", "classificationTimeoutMs: 5")] {
+        let file =
+            |keys: &str| format!("routers: [{{protocol: h2, servers: [{{port: 0}}], {block}: {{{keys}}}}}]");
+        config::read("f", &file(setting)).expect("it is a key of all");
+        let entry = format!("kind: io.l5d.static, configs: [{{prefix: /a, {setting}}}]");
+        config::read("f", &file(&entry)).expect("it is a key of an entry");
+        let beside = format!("kind: io.l5d.static, configs: [], {setting}");
+        let errors = config::read("f", &file(&beside)).expect_err("nothing reads it there");
+        assert_eq!(errors.iter().map(|error| error.code).collect::<Vec<_>>(), ["unknown-key"], "{errors}");
+    }
+}
+
 /// A key that does not work is reported once, whatever it contains.
 #[test]
 fn contents_of_a_key_that_does_not_work_are_not_checked() {

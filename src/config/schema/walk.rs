@@ -138,7 +138,14 @@ impl SchemaWalk {
         }
         self.sections.insert(name.to_owned());
         for (others, kind, protocol) in self.variants(name, protocol, levels) {
-            let mut names = vec![name.to_owned(), format!("{name} {kind}"), format!("{name} {protocol}")];
+            let mut names = vec![
+                name.to_owned(),
+                format!("{name} {kind}"),
+                format!("{name} {kind} {protocol}"),
+                format!("{name} {protocol}"),
+            ];
+            // The kind of a router is its protocol.
+            names.retain(|name| find_section(name).is_some());
             names.dedup();
             self.sections.extend(names.iter().cloned());
             for row in rows(&names) {

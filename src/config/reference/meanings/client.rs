@@ -192,7 +192,7 @@ pub(super) const MEANINGS: &[SectionMeanings] = &[
         ],
     ),
     (
-        "service h2",
+        "service io.l5d.global h2",
         &[
             (
                 "classificationTimeoutMs",
@@ -275,7 +275,7 @@ pub(super) const DEFAULTS: &[StatedDefault] = &[
     ("client socket options", "keepAlive", "true"),
     ("client socket options", "writeTimeoutMs", "30000"),
     ("backoff constant", "ms", "0"),
-    ("service h2", "classificationTimeoutMs", "100"),
+    ("service io.l5d.global h2", "classificationTimeoutMs", "100"),
     ("retry buffer size", "requestBytes", "16383"),
     ("retry buffer size", "responseBytes", "16383"),
     ("mirror", "percent", "100"),
