@@ -46,7 +46,8 @@ fn root() -> clap::Command {
 /// Renders the page of a command.
 fn page(words: &[String]) -> Result<Vec<u8>, String> {
     let mut command = root();
-    let mut title = "signpost".to_owned();
+    let mut title = command.get_name().to_owned();
+    let source = format!("{title} {}", command.get_version().unwrap_or_default());
     for word in words {
         let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
         let Some(next) = command.find_subcommand(word) else {
@@ -59,7 +60,6 @@ fn page(words: &[String]) -> Result<Vec<u8>, String> {
         command = next.clone();
     }
     let mut page = Vec::new();
-    let source = concat!("signpost ", env!("CARGO_PKG_VERSION"));
     Man::new(command).title(title).source(source).render(&mut page).map_err(|error| error.to_string())?;
     Ok(page)
 }
