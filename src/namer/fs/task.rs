@@ -165,8 +165,27 @@ impl FsTask {
         }
     }
 
+    /// Reads the files that are known, if there are many names for each, and publishes what changed in their lines: names
+    /// that strangers ask for must not delay it. A file that is gone, and a name that leads elsewhere now, are found by the
+    /// scan of all names.
+    async fn read_known(&mut self) {
+        if self.names.len() < MANY.saturating_add(4 * self.files.len()) {
+            return;
+        }
+        let (root, files) = (self.root.clone(), self.files.keys().cloned().collect());
+        let Ok(mut scanned) = tokio::task::spawn_blocking(move || scan(&root, &[], files)).await else {
+            return;
+        };
+        scanned.files.retain(|_, reading| *reading != Reading::Missing);
+        if self.read(scanned.files).await {
+            self.update_hosts();
+            self.publish();
+        }
+    }
+
     /// Scans all names, reads all files again, and publishes what changed.
     async fn look_again(&mut self) {
+        self.read_known().await;
         let files = self.files.keys().cloned().collect();
         self.scan(0, files).await;
         self.update_hosts();

@@ -466,3 +466,20 @@ async fn endpoints_stay_until_a_new_host_is_known() {
     folder.replace("web", "host 80");
     web.becomes("/#/io.l5d.fs/web / 10.0.0.2:80").await;
 }
+
+#[tokio::test]
+async fn a_file_changes_comes_and_goes_beside_thousands_of_names_that_are_no_file() {
+    let folder = Folder::new();
+    folder.write("web", "10.0.0.1 80\n");
+    let mut web = folder.ask("/web");
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.1:80").await;
+    let mut missing: Vec<_> = (0..2_500).map(|n| folder.ask(&format!("/missing{n}"))).collect();
+    missing[2_499].becomes("neg").await;
+    folder.replace("web", "10.0.0.2 80\n");
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.2:80").await;
+    fs::rename(folder.at("web"), folder.at("missing7")).unwrap();
+    web.becomes("neg").await;
+    missing[7].becomes("/#/io.l5d.fs/missing7 / 10.0.0.2:80").await;
+    folder.write("web", "10.0.0.3 80\n");
+    web.becomes("/#/io.l5d.fs/web / 10.0.0.3:80").await;
+}
