@@ -4,7 +4,9 @@ use crate::support::http2::{FullUpstream, H2Client, H2Conn, MOST_CONNECTIONS, ge
 use crate::support::{TestApp, Upstream, Wire, ok, one_router, speaking, time_flies, until};
 use h2::Reason;
 use http::Response;
+use std::cell::RefCell;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// An app whose endpoint takes one request on a connection over HTTP/2, and whose connections are all taken by a caller
@@ -317,5 +319,46 @@ async fn one_address_of_strangers_leaves_streams_for_others() {
         assert_eq!(exchange.answer().await.text(), "hi");
     }
     drop((begun, conns));
+    app.stop().await;
+}
+
+/// All requests find the endpoint free, and wait together until there is a connection.
+#[tokio::test(flavor = "local")]
+async fn a_crowd_from_one_address_leaves_streams_for_others() {
+    let upstream = Rc::new(Upstream::start().await);
+    let yaml = speaking("h2", &format!("/svc/* => {}", upstream.path()), STRANGERS);
+    let app = TestApp::start_here(&yaml).await;
+    let held = Rc::new(RefCell::new(Vec::new()));
+    let (serving, holding) = (Rc::clone(&upstream), Rc::clone(&held));
+    let endpoint = tokio::task::spawn_local(async move {
+        let mut settings = h2::server::Builder::new();
+        settings.max_concurrent_streams(3);
+        loop {
+            let mut conn = H2Conn::accept_with(&serving, &settings).await;
+            let holding = Rc::clone(&holding);
+            tokio::task::spawn_local(async move {
+                loop {
+                    let call = conn.call().await;
+                    match call.field("x") {
+                        Some("few") => call.say("hi").await,
+                        _ => holding.borrow_mut().push(call),
+                    }
+                }
+            });
+        }
+    });
+    let (mut many, mut few) = (connect(&app, 2).await, connect(&app, 3).await);
+    let mut crowd = Vec::new();
+    for _ in 0..40 {
+        crowd.push(many.begin(get("web", &[]), false).await);
+    }
+    until("as many are there as may be", async || held.borrow().len() >= 15).await;
+    for _ in 0..10 {
+        assert_eq!(few.get("web", &[("x", "few")]).await.text(), "hi");
+    }
+    assert!(held.borrow().len() < 24, "{}", held.borrow().len());
+    endpoint.abort();
+    held.borrow_mut().clear();
+    drop((crowd, many, few));
     app.stop().await;
 }
