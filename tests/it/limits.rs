@@ -322,7 +322,8 @@ async fn by_default_a_listener_has_ten_thousand_connections() {
 /// A caller that has read much of a response, so that the buffers have grown, and then reads nothing any more.
 #[tokio::test(flavor = "local")]
 async fn a_response_that_is_not_read_fills_no_large_buffers() {
-    const MOST: usize = 512 * 1024;
+    // How far the kernel has grown the buffer on the endpoint's side differs from run to run: 790 kB were seen once.
+    const MOST: usize = 1024 * 1024;
     // The buffers of the test's own sockets, of which the kernel makes twice what is asked for.
     const OWN: usize = 128 * 1024;
     let upstream = Upstream::start().await;
