@@ -1,10 +1,14 @@
 //! The bounds of listeners and connections.
 
 mod connection_table;
+#[cfg(test)]
+mod counted_task;
 mod peer_address;
 mod peer_requests;
 
 pub(crate) use self::connection_table::{ConnectionLimits, ConnectionPlace, ConnectionTable};
+#[cfg(test)]
+pub(crate) use self::counted_task::CountedTask;
 pub(crate) use self::peer_address::PeerAddress;
 pub(crate) use self::peer_requests::{CountedRequest, PeerCounts, PeerRequests};
 

@@ -60,7 +60,7 @@ impl Identity {
 
 /// Returns the value of `x-forwarded-client-cert`: the digest of the certificate, its names, and its subject.
 ///
-/// What is between quotes has no quote of its own, and no byte that ends a field: it is escaped, as Envoy does it.
+/// Text between quotes has no quote of its own, and no byte that ends a field: it is escaped, as Envoy does it.
 fn forwarded_text(certificate: &CertificateDer<'_>, names: &AlternativeNames, subject: &str) -> String {
     let mut text = String::from("Hash=");
     for byte in digest::digest(&digest::SHA256, certificate).as_ref() {

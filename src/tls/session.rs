@@ -19,7 +19,7 @@ pub(super) enum TlsSession {
 
 /// An operation for which a session has to take application data.
 #[derive(Clone, Copy)]
-pub(super) enum Operation<'a> {
+pub(super) enum SessionOperation<'a> {
     None,
     Encrypt(&'a [u8]),
     Close,
@@ -45,7 +45,7 @@ impl TlsSession {
         records: &mut [u8],
         plain: &mut Vec<u8>,
         outgoing: &mut Vec<u8>,
-        operation: Operation<'_>,
+        operation: SessionOperation<'_>,
     ) -> (usize, Result<SessionStep, rustls::Error>) {
         match self {
             Self::Client(session) => {
@@ -92,7 +92,7 @@ fn carry_out<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     plain: &mut Vec<u8>,
     outgoing: &mut Vec<u8>,
-    operation: Operation<'_>,
+    operation: SessionOperation<'_>,
 ) -> (usize, Result<SessionStep, rustls::Error>) {
     let UnbufferedStatus { mut discard, state } = status;
     let step = match state {
@@ -154,23 +154,23 @@ fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> R
 fn write<Data>(
     traffic: &mut WriteTraffic<'_, Data>,
     outgoing: &mut Vec<u8>,
-    operation: Operation<'_>,
+    operation: SessionOperation<'_>,
 ) -> Result<(), EncryptError> {
     /// More than the head, the tag and the padding of a record have.
     const OVERHEAD: usize = 64;
     let begin = outgoing.len();
     let mut room = match operation {
-        Operation::None => return Ok(()),
-        Operation::Encrypt(bytes) => bytes.len() + (bytes.len() / RECORD + 1) * OVERHEAD,
-        Operation::Close => OVERHEAD,
+        SessionOperation::None => return Ok(()),
+        SessionOperation::Encrypt(bytes) => bytes.len() + (bytes.len() / RECORD + 1) * OVERHEAD,
+        SessionOperation::Close => OVERHEAD,
     };
     loop {
         outgoing.resize(begin + room, 0);
         let into = outgoing.get_mut(begin..).unwrap_or_default();
         let written = match operation {
-            Operation::None => Ok(0),
-            Operation::Encrypt(bytes) => traffic.encrypt(bytes, into),
-            Operation::Close => traffic.queue_close_notify(into),
+            SessionOperation::None => Ok(0),
+            SessionOperation::Encrypt(bytes) => traffic.encrypt(bytes, into),
+            SessionOperation::Close => traffic.queue_close_notify(into),
         };
         outgoing.truncate(begin + written.as_ref().copied().unwrap_or_default());
         match written {

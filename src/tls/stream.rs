@@ -4,7 +4,7 @@
 //! share. It keeps what is left over: a part of a record, bytes that its reader had no room for, and what the socket did
 //! not take.
 
-use super::session::{Operation, RECORD, SessionStep, TlsSession};
+use super::session::{RECORD, SessionOperation, SessionStep, TlsSession};
 use rustls::pki_types::CertificateDer;
 use socket2::SockRef;
 use std::cell::RefCell;
@@ -156,7 +156,7 @@ impl TlsStream {
         let mut used = 0;
         let ended = loop {
             let left = records.get_mut(used..).unwrap_or_default();
-            let (discard, step) = self.session.step(left, plain, &mut self.outgoing, Operation::None);
+            let (discard, step) = self.session.step(left, plain, &mut self.outgoing, SessionOperation::None);
             used += discard;
             match step {
                 Ok(SessionStep::Again) => {}
@@ -190,7 +190,8 @@ impl TlsStream {
         // What waits to be written comes before all else: the records, of which the session knows the place, are not looked
         // at again.
         while self.session.wants_write() {
-            let (_, step) = self.session.step(&mut [], &mut nothing, &mut self.outgoing, Operation::None);
+            let (_, step) =
+                self.session.step(&mut [], &mut nothing, &mut self.outgoing, SessionOperation::None);
             if !matches!(step, Ok(SessionStep::Again)) {
                 return;
             }
@@ -267,7 +268,7 @@ impl TlsStream {
     }
 
     /// Encrypts bytes, or the closing message, into `outgoing`.
-    fn seal(&mut self, operation: Operation<'_>, outgoing: &mut Vec<u8>) -> io::Result<()> {
+    fn seal(&mut self, operation: SessionOperation<'_>, outgoing: &mut Vec<u8>) -> io::Result<()> {
         let mut used = 0;
         let ended = loop {
             let left = self.incoming.get_mut(used..).unwrap_or_default();
@@ -298,7 +299,7 @@ impl TlsStream {
         }
         let bytes = bytes.get(..MOST_WRITTEN).unwrap_or(bytes);
         scratch.clear();
-        self.seal(Operation::Encrypt(bytes), scratch)?;
+        self.seal(SessionOperation::Encrypt(bytes), scratch)?;
         let mut written = 0;
         while let Some(left @ [_, ..]) = scratch.get(written..) {
             match Pin::new(&mut self.stream).poll_write(cx, left) {
@@ -396,7 +397,7 @@ impl AsyncWrite for TlsStream {
         let this = self.get_mut();
         if !std::mem::replace(&mut this.is_closing, true) {
             let mut outgoing = std::mem::take(&mut this.outgoing);
-            let sealed = this.seal(Operation::Close, &mut outgoing);
+            let sealed = this.seal(SessionOperation::Close, &mut outgoing);
             this.outgoing = outgoing;
             sealed?;
         }
@@ -413,7 +414,7 @@ impl Drop for TlsStream {
             return;
         }
         let mut outgoing = std::mem::take(&mut self.outgoing);
-        if self.seal(Operation::Close, &mut outgoing).is_ok()
+        if self.seal(SessionOperation::Close, &mut outgoing).is_ok()
             && let Some(left) = outgoing.get(self.written..)
         {
             let _ = self.stream.try_write(left);

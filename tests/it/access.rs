@@ -273,6 +273,14 @@ async fn a_line_is_written_while_its_connection_goes_on() {
     app.stop().await;
 }
 
+/// Ends a tunnel on both sides, the caller's first.
+async fn end_tunnel(mut client: Wire, mut conn: Wire) {
+    client.writer.finish().await;
+    conn.assert_ended().await;
+    conn.writer.finish().await;
+    client.assert_ended().await;
+}
+
 #[tokio::test(flavor = "local")]
 async fn a_tunnel_is_logged_when_it_ends() {
     let folder = Folder::new();
@@ -285,10 +293,7 @@ async fn a_tunnel_is_logged_when_it_ends() {
     conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n").await;
     client.head().await.assert_status(101);
     assert_eq!(folder.lines(), [""; 0]);
-    client.writer.finish().await;
-    conn.assert_ended().await;
-    conn.writer.finish().await;
-    client.assert_ended().await;
+    end_tunnel(client, conn).await;
     app.stop().await;
     let lines = folder.lines();
     assert_eq!(timeless(&lines[0]), r#"a 127.0.0.1 - - [] "GET /chat HTTP/1.1" 101 - "-" "-""#);
@@ -309,10 +314,7 @@ async fn a_tunnel_of_connect_is_written_when_it_ends_with_its_bytes() {
     client.head().await.assert_status(200);
     client.expect("the answer").await;
     assert_eq!(folder.lines(), [""; 0]);
-    client.writer.finish().await;
-    conn.assert_ended().await;
-    conn.writer.finish().await;
-    client.assert_ended().await;
+    end_tunnel(client, conn).await;
     app.stop().await;
     let [line] = &folder.objects()[..] else { panic!("one line: {:?}", folder.lines()) };
     for (key, value) in [("method", "CONNECT"), ("outcome", "success"), ("name", "/svc/db:5432")] {

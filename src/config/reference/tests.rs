@@ -81,7 +81,7 @@ fn stated_defaults_are_values_of_their_keys() {
     }
 }
 
-/// What is stated of the proxy's defaults is so.
+/// The defaults that are stated are those of the proxy.
 #[test]
 fn stated_defaults_are_those_of_the_proxy() {
     let heads = crate::message::HeadLimits { line: 1, fields_bytes: 1, fields: 1 };

@@ -161,7 +161,7 @@ fn what_is_refused_inside_of_settings_by_prefix_is_named_too() {
     }
 }
 
-/// Where there are `configs`, the keys of settings stand in these; beside them nothing would read them.
+/// The keys of settings stand in `configs`, if there are any; beside them nothing would read them.
 #[test]
 fn settings_of_a_protocol_beside_configs_are_unknown() {
     for (block, setting) in [("client", "maxFrameBytes: 20000"), ("service", "classificationTimeoutMs: 5")] {

@@ -107,6 +107,7 @@ impl FsTask {
                     }
                 },
                 () = self.watch.changed() => {
+                    self.read_known().await;
                     self.sweep().await;
                     self.look_again().await;
                 }
@@ -166,7 +167,7 @@ impl FsTask {
     }
 
     /// Reads the files that are known, if there are many names for each, and publishes what changed in their lines: names
-    /// that strangers ask for must not delay it. A file that is gone, and a name that leads elsewhere now, are found by the
+    /// that strangers ask for must not delay it, neither their sweep nor their scan. A file that is gone, and a name that leads elsewhere now, are found by the
     /// scan of all names.
     async fn read_known(&mut self) {
         if self.names.len() < MANY.saturating_add(4 * self.files.len()) {
@@ -185,7 +186,6 @@ impl FsTask {
 
     /// Scans all names, reads all files again, and publishes what changed.
     async fn look_again(&mut self) {
-        self.read_known().await;
         let files = self.files.keys().cloned().collect();
         self.scan(0, files).await;
         self.update_hosts();

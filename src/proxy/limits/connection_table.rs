@@ -316,8 +316,7 @@ impl Drop for ConnectionPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
+    use crate::proxy::limits::CountedTask;
     use std::time::Duration;
     use tokio::time::advance;
 
@@ -441,24 +440,14 @@ mod tests {
         assert!(peers.open.is_empty() && peers.sizes.is_empty() && peers.order.is_empty(), "{peers:?}");
     }
 
-    /// A waker that counts.
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_woken_to_end_and_stays_evicted() {
         let opening = Opening::new(limits(1));
         let [place] = opening.open_all([1]).await;
-        let wakes = Arc::new(Wakes::default());
-        assert!(place.poll_evicted(&Context::from_waker(&Arc::clone(&wakes).into())).is_pending());
+        let task = Arc::new(CountedTask::default());
+        assert!(place.poll_evicted(&Context::from_waker(&task.waker())).is_pending());
         let _second = opening.open(2).await.expect("there is room");
-        assert_eq!(wakes.0.load(Relaxed), 1);
+        assert_eq!(task.wakes(), 1);
         // A request that came at the same time is the last.
         assert!(!place.begin_work());
         place.begin_wait(Instant::now());

@@ -259,7 +259,6 @@ impl Attempts<'_> {
 
     /// Sends a request on a connection from the pool, or on a new one.
     async fn send(&self, endpoint: &WorkerEndpoint, request: &mut Request) -> Result<Response, Error> {
-        endpoint.check_share(request)?;
         endpoint.renew_tls();
         if endpoint.protocol() == WireProtocol::Http2 && !request.is_connect() {
             return http2::send(endpoint, request, &self.pools.heads).await;
@@ -268,7 +267,7 @@ impl Attempts<'_> {
         if request.is_tunnel_alone() && !request.is_connect() && !request.is_web_socket_of_http2() {
             return Err(Error::TunnelUnsupported { address, reason: TunnelDefect::OtherProtocol });
         }
-        endpoint.http1_room(request.peer.address(), &settings).await?;
+        endpoint.http1_room(request, &settings).await?;
         if request.is_connect() {
             // Boxed, so that other requests do not pay for its size.
             return Box::pin(self.open_tunnel(endpoint)).await;

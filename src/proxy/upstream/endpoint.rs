@@ -128,42 +128,30 @@ impl WorkerEndpoint {
         &self.uploads
     }
 
-    /// Checks that a request may have one of the places for requests that are left: a caller without trust takes the last ones
-    /// only if its address has few requests under way.
+    /// Checks that a request may have one of the places that are `free`, at the moment at which it takes one: a caller without
+    /// trust takes the last ones only if its address has few requests under way.
     ///
     /// # Errors
     ///
     /// Its address has too many.
-    pub(crate) fn check_share(&self, request: &Request) -> Result<(), Error> {
+    pub(crate) fn check_share(&self, request: &Request, free: impl FnOnce() -> usize) -> Result<(), Error> {
         let is_trusted = request.grant.is_some_and(Grant::is_trusted);
-        if is_trusted || !request.peer.is_beyond_share(|| self.free_places()) {
+        if is_trusted || !request.peer.is_beyond_share(free) {
             return Ok(());
         }
         Err(Error::EndpointShare { address: self.address() })
     }
 
-    /// Returns how many more requests the endpoint takes at once: of this worker over HTTP/2, of all over HTTP/1.
-    #[cold]
-    fn free_places(&self) -> usize {
-        let settings = self.settings.borrow();
-        match self.protocol() {
-            // The request itself is counted.
-            WireProtocol::Http1 => {
-                (settings.max_http1_connections + 1).saturating_sub(self.state.connections())
-            }
-            WireProtocol::Http2 => self.http2.free_streams(&settings),
-        }
-    }
-
     /// Waits until a request that was begun may have a connection over HTTP/1.
-    pub(crate) async fn http1_room(&self, peer: PeerAddress, settings: &ClientSettings) -> Result<(), Error> {
+    pub(crate) async fn http1_room(&self, request: &Request, settings: &ClientSettings) -> Result<(), Error> {
         let most = settings.max_http1_connections;
         // The request itself is counted.
+        self.check_share(request, || (most + 1).saturating_sub(self.state.connections()))?;
         if self.queue.is_empty() && self.state.connections() <= most {
             return Ok(());
         }
         // Boxed, so that requests that need not wait do not pay for its size.
-        Box::pin(self.await_http1_room(peer, settings)).await
+        Box::pin(self.await_http1_room(request.peer.address(), settings)).await
     }
 
     async fn await_http1_room(&self, peer: PeerAddress, settings: &ClientSettings) -> Result<(), Error> {

@@ -43,8 +43,8 @@ pub(crate) async fn send(
     HttpTunnel::of(request).map(drop)?;
     // In one step: what waits through several is held to the end.
     let connection = take_connection(endpoint, request, &settings).await?;
-    // Others may have taken streams meanwhile: of a crowd that comes at once, all had found them free.
-    endpoint.check_share(request)?;
+    // Not before: of a crowd that comes at once, all find the streams free.
+    endpoint.check_share(request, || endpoint.http2().free_streams(&settings))?;
     let (slot, is_first_after_idle) = connection.reserve();
     let turn = connection.turn().await;
     let http2_request = {

@@ -125,29 +125,19 @@ impl Drop for WaiterTurn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::limits::CountedTask;
     use std::sync::Arc;
-    use std::task::Wake;
-
-    /// A task that counts how often it is woken.
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
 
     #[test]
     fn room_wakes_one_task_after_the_other() {
         let waiters = Waiters::default();
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let tasks: [Arc<Wakes>; 3] = Default::default();
-        let woken = || tasks.each_ref().map(|task| task.0.load(SeqCst));
+        let tasks: [Arc<CountedTask>; 3] = Default::default();
+        let woken = || tasks.each_ref().map(|task| task.wakes());
         let turns = [waiters.turn(), waiters.turn(), waiters.turn()];
         for (turn, task) in turns.iter().zip(&tasks) {
-            turn.register(&Waker::from(Arc::clone(task)));
-            turn.register(&Waker::from(Arc::clone(task)));
+            turn.register(&task.waker());
+            turn.register(&task.waker());
         }
         waiters.wake_next();
         assert_eq!(woken(), [0, 0, 0], "none is counted as waiting");
