@@ -184,19 +184,25 @@ async fn the_log_says_why_a_request_was_not_carried_once_a_second_for_each_liste
         let line = lines.last().expect("the line itself");
         assert!(is_of(line, server, "first", &response) && line.contains("skipped=0"), "{line} {response:?}");
     }
-    // Those of the next second are only counted.
-    let lines = {
-        let mut saying = pin!(serving.until(SAID));
-        loop {
-            tokio::select! {
-                lines = &mut saying => break lines,
-                response = clients[0].get("later", "") => response.assert_status(502),
+    // Those of the same second are only counted, and the next line says how many. A machine that is busy may let a
+    // second pass in between; then a line skips none, and the one after it is awaited.
+    for said in 1.. {
+        let lines = {
+            let mut saying = pin!(serving.until(SAID));
+            loop {
+                tokio::select! {
+                    lines = &mut saying => break lines,
+                    response = clients[0].get("later", "") => response.assert_status(502),
+                }
             }
+        };
+        assert!(said <= began.elapsed().as_secs(), "one a second: {:?}", began.elapsed());
+        let line = lines.last().expect("the line itself");
+        assert!(line.contains("/svc/later"), "{line}");
+        if !line.contains("skipped=0") {
+            break;
         }
-    };
-    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
-    let line = lines.last().expect("the line itself");
-    assert!(line.contains("/svc/later") && !line.contains("skipped=0"), "{line}");
+    }
     assert_eq!(serving.end("TERM").await, Some(0));
 }
 
