@@ -26,6 +26,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// How long it must be quiet before a change is announced: several steps of a writer are one change.
 const QUIET: Duration = Duration::from_millis(20);
 
+/// The same, when the writer has closed the file or has put it into its place: it may have other files to write.
+const QUIET_WHEN_DONE: Duration = Duration::from_millis(5);
+
 /// How long a change may wait for quiet: a change of a file that is written all the time is announced all the same.
 const MAX_DELAY: Duration = Duration::from_millis(200);
 
@@ -75,14 +78,14 @@ impl Watch {
 
     /// Changes the watches, and wakes the task when changes are not reported.
     async fn change_watches(&self, change: impl FnOnce(&mut DirectoryWatches) -> bool + Send + 'static) {
-        if !change_watches(&self.watches, change).await {
+        if change_watches(&self.watches, change).await != Some(true) {
             // The task wakes up, and begins to poll.
             self.subscriber.wake();
         }
     }
 
-    /// Waits until a path has changed since the last call, and no more changes have come for 20 ms, or 200 ms have
-    /// gone by since the first change.
+    /// Waits until a path has changed since the last call, and no more changes have come for 20 ms (for 5 ms once the
+    /// writer has closed or renamed the file), or 200 ms have gone by since the first change.
     ///
     /// It may return without a change: after the system dropped reports, and every two seconds while the system cannot
     /// report at all (its limit of watches is reached, say), which is logged once. A call may be cancelled without
@@ -95,7 +98,9 @@ impl Watch {
     }
 }
 
-/// Runs the task of a watch: waits for a report and for quiet after it, walks the paths again, and announces.
+/// Runs the task of a watch: waits for a report and for quiet after it, announces, and walks the paths again. With
+/// thousands of paths that takes a while, for which a change need not wait; where it finds directories and entries that were
+/// not watched, it announces again, for what changed in them before.
 async fn announce_changes(
     subscriber: Arc<ChangeSubscriber>,
     watches: Arc<Mutex<DirectoryWatches>>,
@@ -107,37 +112,42 @@ async fn announce_changes(
             () = next_change(&subscriber, reported) => {}
             () = announce.closed() => return,
         }
-        reported = change_watches(&watches, DirectoryWatches::renew).await;
         announce.send_replace(());
+        let renewal = change_watches(&watches, DirectoryWatches::renew).await;
+        if renewal.is_some_and(|renewal| renewal.has_more) {
+            announce.send_replace(());
+        }
+        reported = renewal.is_some_and(|renewal| renewal.is_reported);
     }
 }
 
 /// Waits for a report and for quiet after it; without reports, until the next poll.
 async fn next_change(subscriber: &ChangeSubscriber, reported: bool) {
-    if reported {
-        subscriber.next_report().await;
+    let mut is_done = if reported {
+        subscriber.next_report().await
     } else {
         // Without reports, the end of the timeout counts as a change as well.
-        let _ = timeout(POLL, subscriber.next_report()).await;
-    }
+        timeout(POLL, subscriber.next_report()).await.unwrap_or(false)
+    };
     let latest = Instant::now() + MAX_DELAY;
     while Instant::now() < latest {
-        let quiet = latest.min(Instant::now() + QUIET);
-        if timeout_at(quiet, subscriber.next_report()).await.is_err() {
-            return;
+        let quiet = Instant::now() + if is_done { QUIET_WHEN_DONE } else { QUIET };
+        match timeout_at(latest.min(quiet), subscriber.next_report()).await {
+            Ok(done) => is_done = done,
+            Err(_) => return,
         }
     }
 }
 
-/// Changes the watches on a blocking thread; returns whether the system reports changes.
-async fn change_watches(
+/// Changes the watches on a blocking thread. Returns nothing after a panic on that thread, or at the end of the runtime: then
+/// no report can be relied on.
+async fn change_watches<T: Send + 'static>(
     watches: &Arc<Mutex<DirectoryWatches>>,
-    change: impl FnOnce(&mut DirectoryWatches) -> bool + Send + 'static,
-) -> bool {
+    change: impl FnOnce(&mut DirectoryWatches) -> T + Send + 'static,
+) -> Option<T> {
     let watches = Arc::clone(watches);
     let work = move || change(&mut watches.lock().unwrap_or_else(PoisonError::into_inner));
-    // A join error is a panic on that thread or the end of the runtime: then no report can be relied on.
-    tokio::task::spawn_blocking(work).await.unwrap_or(false)
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Returns a path relative to the root.

@@ -1,7 +1,7 @@
 //! The system's watches of directories, and the reports of changes in them.
 
 use super::path_walk::{DirectoryIdentity, EntryCache, walk};
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -38,12 +38,16 @@ struct SubscriberState {
     lost: HashSet<PathBuf>,
     /// Whether reports were dropped, so that any watch may be gone.
     overflowed: bool,
+    /// Whether the last report of interest was of a file that was closed by its writer, or of a rename.
+    is_done: bool,
 }
 
 impl ChangeSubscriber {
-    /// Waits for the next report of interest; one that came since the last wait counts.
-    pub(super) async fn next_report(&self) {
+    /// Waits for the next report of interest; one that came since the last wait counts. Returns whether the writer was
+    /// done with what it wrote, by the last report: it closed or renamed the file.
+    pub(super) async fn next_report(&self) -> bool {
         self.signal.notified().await;
+        self.state().is_done
     }
 
     /// Ends the wait without a report.
@@ -70,10 +74,14 @@ impl SubscriberState {
         let event = match report {
             Ok(event) if event.need_rescan() => {
                 self.overflowed = true;
+                self.is_done = false;
                 return true;
             }
             Ok(event) => event,
-            Err(_) => return true,
+            Err(_) => {
+                self.is_done = false;
+                return true;
+            }
         };
         let gone = match event.kind {
             // Reading is reported too: a reader that reads after each change would wake itself for ever.
@@ -81,23 +89,37 @@ impl SubscriberState {
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => true,
             _ => false,
         };
-        let mut interesting = false;
+        let (mut interesting, mut is_done) = (false, false);
         for path in &event.paths {
-            if self.interests.contains_key(path) {
-                interesting = true;
-                if gone {
-                    self.lost.insert(path.clone());
-                }
+            let is_directory = self.interests.contains_key(path);
+            if is_directory && gone {
+                self.lost.insert(path.clone());
             }
-            interesting |= match (path.parent(), path.file_name()) {
+            let is_entry = match (path.parent(), path.file_name()) {
                 (Some(directory), Some(entry)) => {
                     self.interests.get(directory).is_some_and(|entries| entries.contains(entry))
                 }
                 _ => false,
             };
+            interesting |= is_directory || is_entry;
+            // Of a rename, the path that an entry has now comes last.
+            is_done = is_entry && ends_a_write(event.kind);
+        }
+        if interesting {
+            self.is_done = is_done;
         }
         interesting
     }
+}
+
+/// Returns whether a report says that a file has all of its content: its writer has closed it, or put it into its place. A
+/// removal and a rename to elsewhere do not: what replaces the file is still to come.
+const fn ends_a_write(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
+    )
 }
 
 #[cfg(test)]
@@ -105,6 +127,11 @@ impl ChangeSubscriber {
     /// Returns whether a report would be passed on.
     pub(super) fn is_interested(&self, report: &notify::Result<Event>) -> bool {
         self.state().receive(report)
+    }
+
+    /// Returns whether the last report of interest said that a file has all of its content.
+    pub(super) fn is_done(&self) -> bool {
+        self.state().is_done
     }
 
     /// Adds an entry of interest.
@@ -135,6 +162,15 @@ impl std::fmt::Debug for DirectoryWatches {
             .field("failure", &self.failure)
             .finish()
     }
+}
+
+/// The outcome of walking all paths again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Renewal {
+    /// Whether changes are reported.
+    pub(super) is_reported: bool,
+    /// Whether a directory or an entry is watched that was not before: its changes until then were not reported.
+    pub(super) has_more: bool,
 }
 
 /// The interest in a directory to watch.
@@ -188,14 +224,15 @@ impl DirectoryWatches {
                 }
             }
         }
-        if self.removed < self.paths.len() { self.failure.is_none() } else { self.renew() }
+        if self.removed < self.paths.len() { self.failure.is_none() } else { self.renew().is_reported }
     }
 
-    /// Walks all paths again and watches the directories that they pass now; returns whether changes are reported.
-    pub(super) fn renew(&mut self) -> bool {
+    /// Walks all paths again and watches the directories that they pass now.
+    pub(super) fn renew(&mut self) -> Renewal {
         self.removed = 0;
-        let reported = self.attempt(Self::replace);
-        self.report(reported)
+        let mut has_more = false;
+        let reported = self.attempt(|watches| watches.replace(&mut has_more));
+        Renewal { is_reported: self.report(reported), has_more }
     }
 
     /// Repeats a step until it sets no new watch: the next walk sees the changes between a walk and its watches.
@@ -225,11 +262,15 @@ impl DirectoryWatches {
         self.watch(&directories)
     }
 
-    /// Replaces the watches by those that all paths need; returns whether all were set before.
-    fn replace(&mut self) -> notify::Result<bool> {
+    /// Replaces the watches by those that all paths need; returns whether all were set before. Notes whether a directory
+    /// or an entry came in.
+    fn replace(&mut self, has_more: &mut bool) -> notify::Result<bool> {
         let directories = directories(self.paths.keys());
         let (lost, overflowed) = {
             let mut state = self.subscriber.state();
+            *has_more |= directories.iter().any(|(directory, interest)| {
+                state.interests.get(directory).is_none_or(|known| !interest.entries.is_subset(known))
+            });
             state.interests = directories
                 .iter()
                 .map(|(directory, interest)| (directory.clone(), interest.entries.clone()))
@@ -247,7 +288,9 @@ impl DirectoryWatches {
         for directory in gone {
             self.unwatch(&directory);
         }
-        self.watch(&directories)
+        let complete = self.watch(&directories)?;
+        *has_more |= !complete;
+        Ok(complete)
     }
 
     /// Watches directories; returns whether all were watched before.

@@ -173,24 +173,37 @@ fn passes_reports_of_interest_on() {
     let subscriber = ChangeSubscriber::default();
     subscriber.interest("/etc/names", "web");
     let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-    let cases = [
-        (data, "/etc/names/web", true),
-        (data, "/etc/names/other", false),
-        (data, "/etc/web", false),
-        (EventKind::Create(CreateKind::File), "/etc/names/web", true),
-        (EventKind::Remove(RemoveKind::File), "/etc/names/web", true),
-        (EventKind::Remove(RemoveKind::Folder), "/etc/names", true),
-        (EventKind::Modify(ModifyKind::Name(RenameMode::From)), "/etc/names", true),
-        (EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/etc/names/web", true),
-        (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "/etc/names/web", true),
-        (EventKind::Access(AccessKind::Close(AccessMode::Write)), "/etc/names/web", true),
-        (EventKind::Access(AccessKind::Open(AccessMode::Any)), "/etc/names/web", false),
-        (EventKind::Access(AccessKind::Close(AccessMode::Read)), "/etc/names/web", false),
-        (EventKind::Access(AccessKind::Open(AccessMode::Any)), "/etc/names", false),
+    // Whether the report is passed on, and whether it says that the file has all of its content.
+    let (kept, passed, done) = ((false, false), (true, false), (true, true));
+    let cases: &[(EventKind, &[&str], (bool, bool))] = &[
+        (data, &["/etc/names/web"], passed),
+        (data, &["/etc/names/other"], kept),
+        (data, &["/etc/web"], kept),
+        (EventKind::Create(CreateKind::File), &["/etc/names/web"], passed),
+        (EventKind::Remove(RemoveKind::File), &["/etc/names/web"], passed),
+        (EventKind::Remove(RemoveKind::Folder), &["/etc/names"], passed),
+        (EventKind::Modify(ModifyKind::Name(RenameMode::From)), &["/etc/names"], passed),
+        (EventKind::Modify(ModifyKind::Name(RenameMode::From)), &["/etc/names/web"], passed),
+        (EventKind::Modify(ModifyKind::Name(RenameMode::To)), &["/etc/names/web"], done),
+        (EventKind::Modify(ModifyKind::Name(RenameMode::Both)), &["/etc/names/new", "/etc/names/web"], done),
+        (
+            EventKind::Modify(ModifyKind::Name(RenameMode::Both)),
+            &["/etc/names/web", "/etc/names/old"],
+            passed,
+        ),
+        (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), &["/etc/names/web"], passed),
+        (EventKind::Access(AccessKind::Close(AccessMode::Write)), &["/etc/names/web"], done),
+        (EventKind::Access(AccessKind::Open(AccessMode::Any)), &["/etc/names/web"], kept),
+        (EventKind::Access(AccessKind::Close(AccessMode::Read)), &["/etc/names/web"], kept),
+        (EventKind::Access(AccessKind::Open(AccessMode::Any)), &["/etc/names"], kept),
     ];
-    for (kind, path, interesting) in cases {
-        let event = Event::new(kind).add_path(PathBuf::from(path));
-        assert_eq!(subscriber.is_interested(&Ok(event)), interesting, "{kind:?} {path}");
+    for (kind, paths, (interesting, is_done)) in cases {
+        // The report before says the opposite.
+        let before = if *is_done { data } else { EventKind::Access(AccessKind::Close(AccessMode::Write)) };
+        subscriber.receive(&Ok(Event::new(before).add_path("/etc/names/web".into())));
+        let event = paths.iter().fold(Event::new(*kind), |event, path| event.add_path(PathBuf::from(path)));
+        assert_eq!(subscriber.is_interested(&Ok(event)), *interesting, "{kind:?} {paths:?}");
+        assert_eq!(*interesting && subscriber.is_done(), *is_done, "{kind:?} {paths:?}");
     }
     assert!(subscriber.is_interested(&Err(notify::Error::generic("lost"))));
     assert!(subscriber.is_interested(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))));
