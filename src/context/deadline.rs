@@ -4,7 +4,6 @@ use nom::Parser;
 use nom::character::complete::{char, digit1};
 use nom::combinator::{all_consuming, map_opt};
 use nom::sequence::separated_pair;
-use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time at which the caller stops waiting, as in `l5d-ctx-deadline`: `<timestamp> <deadline>`.
@@ -45,8 +44,10 @@ impl Deadline {
 
     /// Appends the value of `l5d-ctx-deadline` to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        // Writing to memory does not fail.
-        let _ = write!(out, "{} {}", self.timestamp, self.deadline);
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(digits.format(self.timestamp).as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(digits.format(self.deadline).as_bytes());
     }
 
     /// Combines two deadlines as Finagle does: the later timestamp and the earlier deadline.

@@ -97,6 +97,11 @@ impl Context {
         self.deadline = Some(self.deadline.map_or(own, |caller| caller.combined(own)));
     }
 
+    /// Replaces the deadline, by that of one attempt for example; returns the one before.
+    pub fn replace_deadline(&mut self, deadline: Option<Deadline>) -> Option<Deadline> {
+        std::mem::replace(&mut self.deadline, deadline)
+    }
+
     /// Returns the position in its trace that is sent to the upstream.
     pub fn trace(&self) -> &Trace {
         &self.trace

@@ -20,7 +20,6 @@ pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
 pub(crate) use self::wait_queue::WaitQueue;
 pub(crate) use self::web_socket::{WEB_SOCKET, WebSocketKey, remove_keys};
 
-use super::error::Error;
 use super::limits::{PeerRequests, Permit};
 use super::wire::body::{Body, TransferError, carry};
 use super::wire::connection::Connection;
@@ -36,7 +35,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 impl PoolItem for Head {
     fn reset(&mut self) -> bool {
@@ -144,6 +143,16 @@ impl TimeLimit {
     /// Returns the one that ends first.
     pub(crate) fn min(self, other: Self) -> Self {
         if other.until < self.until { other } else { self }
+    }
+
+    /// Returns the time at which it ends.
+    pub(crate) fn until(self) -> Instant {
+        self.until
+    }
+
+    /// Returns the whole of it.
+    pub(crate) fn whole(self) -> Duration {
+        self.timeout
     }
 
     /// Returns how much time is left.
@@ -343,22 +352,6 @@ pub(crate) async fn beside<T>(
         work.as_mut().poll(cx).map(Ok)
     })
     .await
-}
-
-/// Does `work` within a request's time, when that is limited.
-///
-/// The work stays where the calling function pinned it: by value it would be held twice here, once for each arm.
-pub(crate) async fn within<T>(
-    limit: Option<TimeLimit>,
-    work: Pin<&mut impl Future<Output = Result<T, Error>>>,
-) -> Result<T, Error> {
-    match limit {
-        None => work.await,
-        // Boxed, so that requests without a limit do not pay for the size of a timer.
-        Some(TimeLimit { until, timeout, .. }) => {
-            Box::pin(timeout_at(until, work)).await.unwrap_or(Err(Error::Timeout { timeout }))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use super::bind::{Binding, Bindings};
 use super::error::Error;
 use super::exchange::{
     Caller, Carrier, OverrideFate, REQUEST_ID, Record, Request, Response, TimeLimit, WEB_SOCKET, remove_keys,
-    within,
 };
 use super::limits::{Limits, LogTurns, Permit, Permits};
 use super::metrics::Counters;
 use super::upstream::{ObjectPools, Route};
 use super::wire::body::Body;
 use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
+use super::wire::timer::before;
 use super::wire::trailer_filter::TrailerFilter;
 use crate::context::{
     Context, Grant, Peer, Policy, Refusal, Trace, encode_error, encode_grpc_message, host_without_port,
@@ -27,10 +27,11 @@ use crate::identify::{Identifiers, NamedBy};
 use crate::message::{Field, Framing, Head, KnownField, ResponseConnection};
 use crate::name::PathBuf;
 use crate::sandbox::{Overlay, UnknownKey, WorkerSandboxes};
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// One listener's requests on one worker, by the settings that hold now.
 #[derive(Clone)]
@@ -103,49 +104,61 @@ impl Service {
             context.limit(SystemTime::now(), timeout);
         }
         request.time_limit = self.time_limit(context)?;
-        let limit = request.time_limit;
-        let carried = pin!(async {
-            let Scratch { context, name } = &mut *scratch;
-            let limits = self.policy.override_limits();
-            let by_host = (named_by == NamedBy::Host).then_some(&*name);
-            self.drop_doubtful(request, context, by_host).await?;
-            let overlay = self.select_sandboxes(&mut request.record, context).await?;
-            let dtab = self.bindings.request_dtab(&overlay, context.overrides(), limits)?;
-            let binding = self.bindings.bind(name, &dtab, grant.is_trusted()).await?;
-            if !dtab.dtab().is_empty() {
-                self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());
-            }
-            let dispatch = Dispatch::new(self, &binding, dtab.overrides().printed(), is_last);
-            let (route, mut response, scratch) = if dispatch.is_plain(request) {
-                let route = dispatch.leave(peer, request, context)?;
-                // A request that waits for its answer does not hold what other requests can use meanwhile.
-                let (scratch, logical) = (is_diagnosed.then_some(scratch), dispatch.into_logical());
-                let mut response = match &route.to {
-                    // This arm alone is not boxed: it is the way of most requests.
-                    Ok(client) if !is_last && client.egress().is_none() => {
-                        client.call(request, &self.pools, route.limits.as_ref()).await?
-                    }
-                    _ => Box::pin(dispatch::send(self, request, route, is_last)).await?,
+        let until = Cell::new(request.time_limit.map(TimeLimit::until));
+        let mirror = Cell::new(None);
+        let answered = {
+            let carried = pin!(async {
+                let Scratch { context, name } = &mut *scratch;
+                let limits = self.policy.override_limits();
+                let by_host = (named_by == NamedBy::Host).then_some(&*name);
+                self.drop_doubtful(request, context, by_host).await?;
+                let overlay = self.select_sandboxes(&mut request.record, context).await?;
+                let dtab = self.bindings.request_dtab(&overlay, context.overrides(), limits)?;
+                let binding = self.bindings.bind(name, &dtab, grant.is_trusted()).await?;
+                if !dtab.dtab().is_empty() {
+                    self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());
+                }
+                let dispatch = Dispatch::new(self, &binding, dtab.overrides().printed(), is_last);
+                dispatch.limit(request, context);
+                until.set(request.time_limit.map(TimeLimit::until));
+                let (route, mut response, scratch) = if dispatch.is_plain(request) {
+                    let route = dispatch.leave(peer, request, context)?;
+                    // A request that waits for its answer does not hold what other requests can use meanwhile.
+                    let (scratch, logical) = (is_diagnosed.then_some(scratch), dispatch.into_logical());
+                    let mut response = match &route.to {
+                        // This arm alone is not boxed: it is the way of most requests.
+                        Ok(client) if !is_last && client.egress().is_none() => {
+                            client.call(request, &self.pools, route.limits.as_ref()).await?
+                        }
+                        _ => Box::pin(dispatch::send(self, request, route, is_last)).await?,
+                    };
+                    response.classify(&logical.settings.classifier, &mut request.record);
+                    (route, response, scratch)
+                } else {
+                    mirror.set(dispatch.mirror(peer, request, context));
+                    // Boxed, so that other requests do not pay for its size.
+                    let (route, response) = Box::pin(dispatch.run(peer, request, context)).await?;
+                    (route, response, Some(scratch))
                 };
-                response.classify(&logical.settings.classifier, &mut request.record);
-                (route, response, scratch)
-            } else {
-                // Boxed, so that other requests do not pay for its size.
-                let (route, response) = Box::pin(dispatch.run(peer, request, context)).await?;
-                (route, response, Some(scratch))
-            };
-            if let Some(Scratch { name, .. }) = scratch.as_deref().filter(|_| is_diagnosed) {
-                let routing = {
-                    let delegation = &Box::pin(self.bindings.explain(name, &dtab)).await;
-                    let (router, record) = (self.policy.router(), &request.record);
-                    Routing { router, service: &binding.service, route, record, delegation }.to_string()
-                };
-                Box::pin(diagnosis::add(&mut response, routing)).await?;
-            }
-            self.answer(&mut response, grant, request);
-            Ok(response)
-        });
-        let mut response = within(limit, carried).await?;
+                if let Some(Scratch { name, .. }) = scratch.as_deref().filter(|_| is_diagnosed) {
+                    let routing = {
+                        let delegation = &Box::pin(self.bindings.explain(name, &dtab)).await;
+                        let (router, record) = (self.policy.router(), &request.record);
+                        Routing { router, service: &binding.service, route, record, delegation }.to_string()
+                    };
+                    Box::pin(diagnosis::add(&mut response, routing)).await?;
+                }
+                self.answer(&mut response, grant, request);
+                Ok(response)
+            });
+            before(|| until.get(), &self.pools.timers, carried).await
+        };
+        if let Some(mirror) = mirror.take() {
+            mirror.send();
+        }
+        let too_late =
+            || Error::Timeout { timeout: request.time_limit.map_or(Duration::ZERO, TimeLimit::whole) };
+        let mut response = answered.unwrap_or_else(|| Err(too_late()))?;
         response.permit = permit;
         Ok(response)
     }

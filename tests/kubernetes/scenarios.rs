@@ -9,6 +9,7 @@ mod rights;
 mod snapshots;
 mod sources;
 mod workloads;
+mod zones;
 
 use super::cluster::{Cluster, until};
 use super::gate::Gate;
@@ -51,6 +52,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     }),
     ("sources_of_endpoints", |cluster| Box::pin(sources::sources_of_endpoints(cluster))),
     ("daemon_set_and_local_node", |cluster| Box::pin(nodes::daemon_set_and_local_node(cluster))),
+    ("zone_of_the_router", |cluster| Box::pin(zones::zone_of_the_router(cluster))),
     ("ingress", |cluster| Box::pin(ingress::ingress(cluster))),
     ("manifests", |cluster| Box::pin(manifests(cluster))),
     ("sandbox_command", |cluster| Box::pin(sandbox_command(cluster))),

@@ -9,7 +9,7 @@ use crate::proxy::bind::Binding;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
     Caller, Outcome, Request, Response, ResponseClass, ResponseStatus, TimeLimit, Upload, beside, grpc_code,
-    trailing_code, within,
+    trailing_code,
 };
 use crate::proxy::upstream::{Client, Egress, LogicalService, RetryPauses, Route};
 use crate::proxy::wire::body::Body;
@@ -44,11 +44,28 @@ impl<'a> Dispatch<'a> {
         Self { service, binding, logical: binding.logical(), overrides, is_last }
     }
 
-    /// Returns whether the request is sent to one leaf, not bounded by a time of its service, and not copied.
+    /// Returns whether the request is sent to one leaf, and not copied.
     pub(super) fn is_plain(&self, request: &Request) -> bool {
-        let settings = &self.logical.settings;
-        let is_bounded = settings.total_timeout.is_some();
-        !is_bounded && settings.mirror.is_none() && !self.logical.may_retry(request.head.method())
+        self.logical.settings.mirror.is_none() && !self.logical.may_retry(request.head.method())
+    }
+
+    /// Limits the time of the request by that of its service, which began with the request.
+    pub(super) fn limit(&self, request: &mut Request, context: &mut Context) {
+        let Some(total) = self.logical.settings.total_timeout else { return };
+        let left = total.saturating_sub(request.record.began().elapsed());
+        context.limit(SystemTime::now(), left);
+        let own = TimeLimit::of(total, left);
+        request.time_limit = Some(request.time_limit.map_or(own, |limit| limit.min(own)));
+    }
+
+    /// Begins to copy the request, if its service has a mirror.
+    pub(super) fn mirror(
+        &self,
+        peer: &Peer,
+        request: &mut Request,
+        context: &Context,
+    ) -> Option<Box<Mirror>> {
+        Mirror::begin((self.service, &self.logical), peer, request, context).map(Box::new)
     }
 
     /// Draws the first leaf, and prepares the request for its client.
@@ -70,13 +87,16 @@ impl<'a> Dispatch<'a> {
             named_by: self.service.identifiers.headers(),
             ..route.leaving(&self.binding.service, self.overrides)
         };
+        let deadline = attempt_deadline(context, route);
+        let whole = context.replace_deadline(deadline);
         let hop_by_hop = self.service.policy.leave(peer, &mut request.head, context, &leaving);
+        context.replace_deadline(whole);
         // That of an extended CONNECT is known already.
         if matches!(request.caller, Caller::Http1(_)) {
             request.upgrade = hop_by_hop.tunnel_protocols();
         }
         request.record.note_client(route.id());
-        tell_deadline(request, context.deadline(), route);
+        tell_grpc_timeout(request, deadline);
         tell_certificate(request, peer, route);
         Ok(route)
     }
@@ -96,30 +116,9 @@ impl<'a> Dispatch<'a> {
         response.classify(&self.logical.settings.classifier, &mut request.record);
     }
 
-    /// Gets the response to a request, within the time of its service, with retries.
-    pub(super) async fn run(
-        &self,
-        peer: &Peer,
-        request: &mut Request,
-        context: &mut Context,
-    ) -> Result<Answered<'a>, Error> {
-        let limit = self.logical.settings.total_timeout.map(|total| {
-            let left = total.saturating_sub(request.record.began().elapsed());
-            context.limit(SystemTime::now(), left);
-            TimeLimit::of(total, left)
-        });
-        request.time_limit = [request.time_limit, limit].into_iter().flatten().reduce(TimeLimit::min);
-        let mirror = Mirror::begin((self.service, &self.logical), peer, request, context);
-        let answered = within(limit, pin!(self.retry(peer, request, context))).await;
-        if let Some(mirror) = mirror {
-            mirror.send();
-        }
-        answered
-    }
-
     /// Sends a request, and sends it again after a failure that may be retried, as long as its body is at hand, its time
     /// lasts and the budget of its service pays.
-    async fn retry(
+    pub(super) async fn run(
         &self,
         peer: &Peer,
         request: &mut Request,
@@ -149,7 +148,7 @@ impl<'a> Dispatch<'a> {
                 let residual = route.residual.as_deref().map(str::as_bytes);
                 self.service.policy.name_client(&mut request.head, route.id().as_bytes(), residual);
                 request.record.note_client(route.id());
-                tell_deadline(request, context.deadline(), route);
+                tell_deadline(request, attempt_deadline(context, route));
                 tell_certificate(request, peer, route);
                 route
             } else {
@@ -284,22 +283,34 @@ async fn discard(mut response: Response, limit: usize, timeout: Duration) {
     response.end(Outcome::Answered(status));
 }
 
-/// Tells the endpoint of this attempt until when an answer is awaited: by `l5d-ctx-deadline`, and a gRPC service also by
-/// `grpc-timeout`.
-fn tell_deadline(request: &mut Request, deadline: Option<Deadline>, route: &Route) {
-    let attempt = route.to.as_ref().ok().and_then(|client| client.attempt_timeout());
-    if attempt.is_none() && (deadline.is_none() || !request.grpc) {
-        return;
-    }
-    let now = SystemTime::now();
-    let own = attempt.map(|timeout| Deadline::after(now, timeout));
-    let Some(deadline) = own.into_iter().chain(deadline).reduce(Deadline::combined) else { return };
-    let mut text = Vec::new();
-    deadline.encode(&mut text);
+/// Returns the time until which an answer to this attempt is awaited, if there is one.
+fn attempt_deadline(context: &Context, route: &Route) -> Option<Deadline> {
+    let timeout = route.to.as_ref().ok().and_then(|client| client.attempt_timeout());
+    let own = timeout.map(|timeout| Deadline::after(SystemTime::now(), timeout));
+    own.into_iter().chain(context.deadline()).reduce(Deadline::combined)
+}
+
+/// Tells the endpoint of another attempt until when an answer is awaited, in place of what the one before was told.
+fn tell_deadline(request: &mut Request, deadline: Option<Deadline>) {
     request.head.remove(KnownField::L5dCtxDeadline);
-    request.head.append_known(KnownField::L5dCtxDeadline, &text);
+    match deadline {
+        Some(deadline) => {
+            let mut text = Vec::new();
+            deadline.encode(&mut text);
+            request.head.append_known(KnownField::L5dCtxDeadline, &text);
+            tell_grpc_timeout(request, Some(deadline));
+        }
+        None if request.grpc => {
+            request.head.remove_where(|field| field.name.eq_ignore_ascii_case(b"grpc-timeout"));
+        }
+        None => {}
+    }
+}
+
+/// Tells a gRPC service how long an answer is awaited: it does not read `l5d-ctx-deadline`.
+fn tell_grpc_timeout(request: &mut Request, deadline: Option<Deadline>) {
     if request.grpc
-        && let Some(left) = deadline.remaining(now)
+        && let Some(left) = deadline.and_then(|deadline| deadline.remaining(SystemTime::now()))
     {
         request.head.set(b"grpc-timeout", encode_grpc_timeout(left).as_bytes());
     }

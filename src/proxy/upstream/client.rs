@@ -20,13 +20,15 @@ use crate::proxy::wire::body::Body;
 use crate::proxy::wire::buffer::Buffer;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::object_pool::ObjectPool;
+use crate::proxy::wire::timer::{WorkTimer, after, before};
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// The endpoints of one bound id with their connections, on one worker. All names that lead to the id share it.
 #[derive(Debug)]
@@ -62,11 +64,12 @@ impl ClientState {
     }
 }
 
-/// The pools of a worker from which a request takes its buffers and heads.
+/// The pools of a worker from which a request takes its buffers, heads and timers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ObjectPools {
     pub(crate) buffers: ObjectPool<Buffer>,
     pub(crate) heads: ObjectPool<Head>,
+    pub(crate) timers: ObjectPool<WorkTimer>,
 }
 
 impl Client {
@@ -176,23 +179,15 @@ impl Client {
         pools: &ObjectPools,
         limits: Option<&OverrideLimits>,
     ) -> Result<Response, Error> {
-        let (left, budget) = {
+        let left = {
             let state = self.state.borrow();
-            (state.settings.max_attempts, Arc::clone(&state.budget))
+            state.budget.deposit(request.record.began());
+            state.settings.max_attempts
         };
-        budget.deposit(request.record.began());
-        let mut attempts = Attempts {
-            pools,
-            budget,
-            counters: &self.counters,
-            left,
-            is_repeated: false,
-            unreachable: Vec::new(),
-            last_error: None,
-        };
+        let mut attempts = Attempts { client: self, pools, left, failed: None };
         loop {
-            let Some(endpoint) = self.pick(&attempts.unreachable) else {
-                return Err(attempts.last_error.map_or_else(|| self.no_endpoints(), |error| *error));
+            let Some(endpoint) = self.pick(attempts.unreachable()) else {
+                return Err(attempts.failed.map_or_else(|| self.no_endpoints(), |failed| failed.last_error));
             };
             if limits.is_some_and(|limits| limits.denies(endpoint.address().ip())) {
                 return Err(Error::DeniedAddress { address: endpoint.address() });
@@ -217,35 +212,45 @@ impl Client {
 
 /// The attempts of one request.
 struct Attempts<'a> {
+    client: &'a Client,
     pools: &'a ObjectPools,
-    budget: Arc<RetryBudget>,
-    counters: &'a Rc<ClientCounters>,
     /// How many attempts are left.
     left: usize,
-    /// Whether it was sent again although an endpoint may have executed it.
+    /// The attempts that have failed. It is boxed, for most requests have one attempt only.
+    failed: Option<Box<FailedAttempts>>,
+}
+
+/// The attempts of one request that have failed.
+struct FailedAttempts {
+    /// The error of the last one.
+    last_error: Error,
+    /// Whether the request was sent again although an endpoint may have executed it.
     is_repeated: bool,
     /// The endpoints to which no connection could be opened.
     unreachable: Vec<SocketAddr>,
-    /// The error of the last attempt. It is boxed, for most requests have one attempt only.
-    last_error: Option<Box<Error>>,
 }
 
 impl Attempts<'_> {
+    /// Returns the endpoints to which no connection could be opened.
+    fn unreachable(&self) -> &[SocketAddr] {
+        self.failed.as_ref().map_or(&[], |failed| &failed.unreachable)
+    }
+
     /// Sends a request to one endpoint. The attempt goes with the response, or ends with the error.
     async fn attempt(&self, endpoint: &PickedEndpoint, request: &mut Request) -> Result<Response, Error> {
         let pending = endpoint.begin(request.time_limit);
         request.record.note_endpoint(endpoint.address());
-        self.counters.begun();
+        self.client.counters.begun();
         // The first attempt begins with its request, as far as that is of interest.
-        let began = if self.last_error.is_none() { request.record.began() } else { Instant::now() };
-        request.record.note_attempt(Some((Rc::clone(self.counters), began)));
-        let mut sent = match endpoint.attempt_timeout() {
-            None => self.send(endpoint, request).await,
-            Some(limit) => {
-                // Boxed, so that requests without such a limit do not pay for its size.
-                let sending = Box::pin(self.send(endpoint, request));
-                timeout(limit, sending).await.unwrap_or(Err(Error::AttemptTimeout { timeout: limit }))
-            }
+        let began = if self.failed.is_none() { request.record.began() } else { Instant::now() };
+        request.record.note_attempt(Some((Rc::clone(&self.client.counters), began)));
+        let mut sent = {
+            let until = endpoint.attempt_timeout().map(after);
+            let sending = pin!(self.send(endpoint, request));
+            let sent = before(move || until, &self.pools.timers, sending).await;
+            sent.unwrap_or_else(|| {
+                Err(Error::AttemptTimeout { timeout: endpoint.attempt_timeout().unwrap_or_default() })
+            })
         };
         match &mut sent {
             Ok(response) => response.attempt = pending.answered(response.head.status()),
@@ -273,8 +278,7 @@ impl Attempts<'_> {
             return Box::pin(self.open_tunnel(endpoint)).await;
         }
         // After a connection from the pool turned out to be dead, the others in it may be dead as well.
-        let pooled =
-            if self.last_error.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };
+        let pooled = if self.failed.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };
         let reused = pooled.is_some();
         let connection = match pooled {
             Some(connection) => connection,
@@ -283,9 +287,11 @@ impl Attempts<'_> {
                 Connection::new(stream, self.pools.buffers.clone())
             }
         };
-        let (heads, limits, uploads) = (&self.pools.heads, &settings.heads, endpoint.uploads());
+        let (heads, timers) = (&self.pools.heads, &self.pools.timers);
+        let (limits, uploads) = (&settings.heads, endpoint.uploads());
         let read_timeout = settings.read_timeout;
-        let exchange = Http1Exchange { connection, address, reused, heads, limits, read_timeout, uploads };
+        let exchange =
+            Http1Exchange { connection, address, reused, heads, timers, limits, read_timeout, uploads };
         exchange.send(request).await
     }
 
@@ -311,19 +317,23 @@ impl Attempts<'_> {
         if self.left == 0 || !self.may_repeat(request, &error) {
             return Err(error);
         }
-        let is_paid = self.budget.withdraw(Instant::now());
-        self.counters.requeued(is_paid);
+        let is_paid = self.client.state.borrow().budget.withdraw(Instant::now());
+        self.client.counters.requeued(is_paid);
         if !is_paid {
             tracing::debug!(%error, "not sent again: the budget of the client is used up");
             return Err(error);
         }
+        let (mut is_repeated, mut unreachable) = match self.failed.take() {
+            Some(failed) => (failed.is_repeated, failed.unreachable),
+            None => (false, Vec::new()),
+        };
         match &error {
             Error::Reset { exposure, .. } | Error::Lost { exposure, .. } => {
-                self.is_repeated |= *exposure == Exposure::Repeatable;
+                is_repeated |= *exposure == Exposure::Repeatable;
             }
-            _ => self.unreachable.push(endpoint.address()),
+            _ => unreachable.push(endpoint.address()),
         }
-        self.last_error = Some(Box::new(error));
+        self.failed = Some(Box::new(FailedAttempts { last_error: error, is_repeated, unreachable }));
         Ok(())
     }
 
@@ -334,7 +344,7 @@ impl Attempts<'_> {
             Error::Connecting { .. } | Error::ConnectTimeout { .. } => true,
             Error::Reset { exposure, .. } | Error::Lost { exposure, .. } => match exposure {
                 Exposure::Unseen => !request.is_body_begun,
-                Exposure::Repeatable => !self.is_repeated,
+                Exposure::Repeatable => !self.failed.as_ref().is_some_and(|failed| failed.is_repeated),
                 Exposure::Seen => false,
             },
             _ => false,

@@ -1,7 +1,8 @@
-//! Timers of a connection: how long a peer may keep the router waiting.
+//! Timers: how long a peer may keep the router waiting, and how long work may take.
 
+use super::object_pool::{ObjectPool, PoolItem};
 use std::cell::Cell;
-use std::future::Future as _;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,18 +22,27 @@ pub(crate) struct IdleTimer {
 
 impl IdleTimer {
     pub(crate) fn new(limit: Duration) -> Self {
-        let until = after(limit);
+        Self::at(after(limit))
+    }
+
+    /// Begins a wait until this time.
+    fn at(until: Instant) -> Self {
         Self { until, timer: Box::pin(sleep_until(until)), armed: false }
     }
 
     /// Begins a new wait of up to `limit`; returns when it began.
     pub(crate) fn begin(&mut self, limit: Duration) -> Instant {
         let now = Instant::now();
-        self.until = now + bounded(limit);
-        if self.until < self.timer.deadline() {
+        self.begin_until(now + bounded(limit));
+        now
+    }
+
+    /// Begins a new wait until this time.
+    fn begin_until(&mut self, until: Instant) {
+        self.until = until;
+        if until < self.timer.deadline() {
             self.reset();
         }
-        now
     }
 
     fn reset(&mut self) {
@@ -54,6 +64,52 @@ impl IdleTimer {
             self.reset();
         }
     }
+}
+
+/// A timer for work that is limited in time; work hardly ever takes that long.
+///
+/// The timers of a worker are used again: while one is not used, it stays in the runtime's wheel as it was, and a limit that
+/// ends later than the last one moves nothing there.
+#[derive(Debug, Default)]
+pub(crate) struct WorkTimer(Option<IdleTimer>);
+
+impl WorkTimer {
+    /// Is ready when this time has come. A time that has moved since the last poll counts.
+    pub(crate) fn poll_until(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.0.get_or_insert_with(|| IdleTimer::at(until));
+        timer.begin_until(until);
+        timer.poll_elapsed(cx)
+    }
+}
+
+impl PoolItem for WorkTimer {
+    fn reset(&mut self) -> bool {
+        if let Some(timer) = &mut self.0 {
+            // The next task that waits is another one.
+            timer.armed = false;
+        }
+        true
+    }
+}
+
+/// Does `work` until it is done or the time is over, if there is a limit to it; returns nothing in the second case. The timer is
+/// taken from `timers` when the work has to wait for the first time. `until` is asked each time: the work may set a limit itself.
+///
+/// The work stays where the calling function pinned it: by value it would be moved. This is no `async fn`: that would hold what
+/// it is given twice.
+pub(crate) fn before<T>(
+    until: impl Fn() -> Option<Instant>,
+    timers: &ObjectPool<WorkTimer>,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> impl Future<Output = Option<T>> {
+    let mut timer = None;
+    poll_fn(move |cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        let Some(until) = until() else { return Poll::Pending };
+        timer.get_or_insert_with(|| timers.take()).poll_until(until, cx).map(|()| None)
+    })
 }
 
 /// Returns the end of a wait that begins now. A limit that the clock cannot hold becomes one year.
@@ -143,7 +199,27 @@ impl StallTimer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
+    use tokio::time::sleep;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_given_up_when_its_time_is_over() {
+        let timers = ObjectPool::<WorkTimer>::default();
+        let began = Instant::now();
+        // A timer is used again for longer limits, for shorter ones, and by other tasks.
+        for (limit, takes) in [(5, 1), (5, 9), (60, 30), (60, 90), (3, 1), (3, 4), (20, 9), (20, 30)] {
+            let (at, timers) = (Instant::now(), timers.clone());
+            let tasks = tokio::task::LocalSet::new();
+            let task = tasks.spawn_local(async move {
+                let work = std::pin::pin!(sleep(Duration::from_secs(takes)));
+                let until = after(Duration::from_secs(limit));
+                before(|| Some(until), &timers, work).await
+            });
+            let done = tasks.run_until(task).await.unwrap();
+            assert_eq!(done.is_some(), takes < limit, "{takes} s of {limit}");
+            assert_eq!(at.elapsed(), Duration::from_secs(takes.min(limit)));
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(1 + 5 + 30 + 60 + 1 + 3 + 9 + 20));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_can_be_moved_both_ways() {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// A deployment of two pods behind the service `web`, all on one node.
-fn on_node(name: &str, node: &str) -> Value {
+pub(super) fn on_node(name: &str, node: &str) -> Value {
     let mut deployment = deployment(name, 2, &json!({ "behind": "web" }));
     deployment["spec"]["template"]["spec"]["nodeName"] = node.into();
     deployment
