@@ -1,4 +1,4 @@
-# The processes of a suite: sourced by tests/h2spec/run, in the folder of the project. They end
+# The processes of a suite: sourced by tests/h2spec/run and tests/instructions/run, in the folder of the project. They end
 # with the shell, and so does `work`, a folder for what they read and write.
 
 signpost=${CARGO_TARGET_DIR:-target}/debug/signpost
