@@ -22,7 +22,7 @@ pub(crate) struct Block {
     pub(crate) text: String,
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -17,6 +17,7 @@ mod config;
 mod connecting;
 mod context_live;
 mod controller_command;
+mod cost_plots;
 mod delegate_properties;
 mod diagnosis;
 mod dns_live;

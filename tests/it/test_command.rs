@@ -71,6 +71,14 @@ fn nothing_is_installed_unasked() {
 }
 
 #[test]
+fn all_that_several_suites_miss_is_named_at_once() {
+    let machine = Machine::new(0);
+    let (succeeded, said) = machine.run(&["page", "instructions"]);
+    assert!(!succeeded && said.contains("apt-get install --yes chromium valgrind curl\n"), "{said}");
+    assert_eq!(machine.calls(), [""; 0]);
+}
+
+#[test]
 fn what_will_be_installed_is_said_before() {
     let machine = Machine::new(0);
     let (_, said) = machine.run(&["--install", "page"]);
