@@ -72,8 +72,8 @@ mod worker;
 
 pub use self::bind::{Binding, BindingSettings, Bindings, CacheConfig, RequestDtab};
 pub use self::downstream::{
-    AcceptSettings, AccessFormat, AccessLog, ListenerHandle, ListenerId, ListenerSettings, RouterId,
-    RouterSettings, SocketOptions, bind, bind_beside, pause_after,
+    AcceptSettings, AccessFormat, AccessLog, ListenerHandle, ListenerId, ListenerSettings, ProxiedCaller,
+    ProxyHeader, ProxyHeaderError, RouterId, RouterSettings, SocketOptions, bind, bind_beside, pause_after,
 };
 pub use self::error::{Error, Exposure, TunnelDefect};
 pub use self::exchange::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};

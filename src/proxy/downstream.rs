@@ -23,6 +23,7 @@ pub(super) use self::handle::ListenerPart;
 pub(super) use self::listen::{AcceptedConnection, Acceptor, ConnectionCount};
 pub use self::listen::{bind, bind_beside, pause_after};
 pub(super) use self::listener::{Listener, OpenConnection};
+pub use self::proxy_header::{ProxiedCaller, ProxyHeader, ProxyHeaderError};
 pub use self::settings::{
     AcceptSettings, ListenerId, ListenerSettings, RouterId, RouterSettings, SocketOptions,
 };

@@ -77,6 +77,8 @@ mod support;
 mod test_command;
 mod tls_endpoints;
 mod tls_listeners;
+mod tls_offers;
+mod tls_peers;
 mod tokens;
 mod traffic_metrics;
 mod transforming;

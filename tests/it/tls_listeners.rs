@@ -276,6 +276,24 @@ async fn strangers_cost_what_silent_connections_cost() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_caller_beyond_the_limit_is_told_by_an_alert() {
+    let scene = Scene::new();
+    let upstream = Upstream::start().await;
+    let app = TestApp::start(&scene.yaml(&upstream.path(), ", maxConnections: 1")).await;
+    let front = scene.front(&app, FrontOptions::default()).await;
+    let mut served = Wire::connect(front.address()).await;
+    served.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n").await;
+    let mut conn = upstream.accept().await;
+    conn.request().await;
+    Wire::connect(front.address()).await.assert_gone().await;
+    assert_eq!(front.take_errors(), ["received fatal alert: InternalError"]);
+    assert_eq!(app.total("refused_connections", &[]), 1);
+    conn.send(ok("hi")).await;
+    assert_eq!(served.response().await.text(), "hi");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_certificate_changes_under_load_and_nothing_is_lost() {
     let scene = Scene::new();
     let service = Service::saying("hi").await;
@@ -402,6 +420,7 @@ async fn a_response_that_breaks_off_has_no_orderly_end() {
 }
 
 #[tokio::test(flavor = "local")]
+#[ignore = "it needs curl and OpenSSL: tests/run tls"]
 async fn curl_and_openssl_are_served() {
     let scene = Scene::new();
     let service = Service::saying("hi").await;

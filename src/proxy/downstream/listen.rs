@@ -195,7 +195,7 @@ impl Acceptor {
             if let Some(counters) = counters {
                 counters.refused.increment();
             }
-            refuse(&stream);
+            refuse(&stream, accept.is_encrypted);
             return Some(());
         };
         set_options(&stream, accept.socket);
@@ -233,13 +233,17 @@ impl Acceptor {
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
     content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
 
+/// The alert to a connection beyond the limit of a listener with TLS: fatal, `internal_error` (RFC 8446 6.2), which stands for a
+/// lack of resources. Before a handshake it is in clear.
+const TOO_MANY_ENCRYPTED: &[u8] = b"\x15\x03\x03\0\x02\x02\x50";
+
 /// Tells the caller that there are too many connections, as far as the socket allows at once: the acceptor never waits
 /// for a caller.
-fn refuse(mut stream: &std::net::TcpStream) {
+fn refuse(mut stream: &std::net::TcpStream, is_encrypted: bool) {
     // Closing while received bytes are unread would reset the connection, and the response could be lost (RFC 9112
     // 9.6).
     let _ = stream.read(&mut [0; 4096]);
-    let _ = stream.write(TOO_MANY);
+    let _ = stream.write(if is_encrypted { TOO_MANY_ENCRYPTED } else { TOO_MANY });
 }
 
 /// Gives a connection to the worker that has the fewest; None when no worker is left.

@@ -82,6 +82,8 @@ pub struct AcceptSettings {
     pub max_connections: usize,
     /// How many of them one peer address may have: `maxConnectionsPerPeer`.
     pub max_connections_per_peer: Option<usize>,
+    /// Whether its connections are encrypted: a caller beyond the limit is told so in a way that it can read.
+    pub is_encrypted: bool,
 }
 
 /// Options of a listening socket and of the connections it accepts: `socketOptions`.

@@ -264,6 +264,11 @@ impl ServiceCounters {
 }
 
 impl ClientCounters {
+    /// Sets where the numbers are read that the workers share of the client.
+    pub(crate) fn set_source(&self, shared: Weak<dyn GroupSource>) {
+        self.0.set_source(shared);
+    }
+
     /// Counts an attempt that begins.
     pub(crate) fn begun(&self) {
         self.0.increment(ClientCount::Requests as usize);

@@ -79,7 +79,7 @@ impl Client {
         settings: Rc<ClientSettings>,
         (registry, metrics): (&Arc<EndpointRegistry>, &TrafficMetrics),
     ) -> Self {
-        let shared = registry.client(bound.id);
+        let shared = registry.client(bound.id, settings.tls.as_ref());
         let source = Arc::downgrade(&shared);
         let text: Rc<str> = bound.id.to_string().into();
         let counters = metrics.client(&text, source);
@@ -144,10 +144,16 @@ impl Client {
         }
     }
 
-    /// Replaces the settings for the next requests. Open connections stay.
+    /// Replaces the settings for the next requests. Open connections stay, unless others are to verify them.
     pub(crate) fn configure(&self, settings: Rc<ClientSettings>) {
         let state = &mut *self.state.borrow_mut();
         state.balancer.configure(&settings);
+        if state.settings.tls != settings.tls {
+            // Other workers, and other routers, may have endpoints still that are verified as before.
+            let shared = self.registry.client(&self.id, settings.tls.as_ref());
+            self.counters.set_source(Arc::downgrade(&shared) as _);
+            state.balancer = Balancer::new(shared, &self.counters, &settings);
+        }
         state.budget = self.registry.budget(BudgetOwner::Client, &self.id, settings.requeue_budget);
         state.settings = settings;
         // What it prefers may have changed.

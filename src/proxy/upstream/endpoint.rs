@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn states_of_endpoints_share_no_cache_line() {
-        let client = EndpointRegistry::default().client(&Path::empty());
+        let client = EndpointRegistry::default().client(&Path::empty(), None);
         let states: Vec<_> = (1..=8).map(|port| client.states().state(key(port))).collect();
         let mut addresses: Vec<_> = states.iter().map(|state| Arc::as_ptr(state) as usize).collect();
         addresses.sort_unstable();
@@ -337,7 +337,7 @@ mod tests {
     fn every_outcome_ends_one_request() {
         let heads = HeadLimits { line: 1, fields_bytes: 1, fields: 1 };
         let settings = Rc::new(ClientSettings::new(WireProtocol::Http1, heads));
-        let client = EndpointRegistry::default().client(&Path::empty());
+        let client = EndpointRegistry::default().client(&Path::empty(), None);
         let state = client.states().state(key(1));
         let counters = TrafficMetrics::default().client("", Arc::downgrade(&client) as _);
         let endpoint =

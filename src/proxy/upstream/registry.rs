@@ -4,6 +4,7 @@ use super::accrual::{AccrualChange, AccrualState};
 use super::dial_guard::DialGuard;
 use super::endpoint_state::EndpointState;
 use super::retry_budget::{BudgetSettings, RetryBudget};
+use super::settings::EndpointTls;
 use crate::interpret::Endpoint;
 use crate::name::Path;
 use crate::telemetry::GroupSource;
@@ -19,17 +20,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// It is locked when a client is made or its set of endpoints changes, and not for each request.
 #[derive(Debug, Default)]
 pub struct EndpointRegistry {
-    clients: Mutex<HashMap<Path, Weak<SharedClient>>>,
+    clients: Mutex<HashMap<Path, Vec<Weak<SharedClient>>>>,
     budgets: Mutex<HashMap<(BudgetOwner, Path), Weak<RetryBudget>>>,
     guard: DialGuard,
     order: RandomState,
     zone: Option<Arc<str>>,
 }
 
-/// The state of one client that the workers share.
+/// The state of one client that the workers share, over all routers that encrypt and verify its connections alike.
+///
+/// Others have a state of their own: settings of TLS that no endpoint accepts do not shut the endpoints of another router.
 #[derive(Debug)]
 pub(crate) struct SharedClient {
     id: Path,
+    tls: Option<EndpointTls>,
     states: Mutex<HashMap<EndpointKey, Weak<EndpointState>>>,
     counts: AccrualCounts,
     guard: DialGuard,
@@ -100,6 +104,31 @@ impl From<AccrualState> for EndpointHealth {
     }
 }
 
+impl EndpointHealth {
+    /// Returns how bad it is: shut is the worst.
+    fn rank(self) -> (u8, u32) {
+        match self {
+            Self::Alive { failures } => (0, failures),
+            Self::Probing => (1, 0),
+            Self::Shut => (2, 0),
+        }
+    }
+}
+
+impl ClientHealth {
+    /// Adds that of another client with the same id. An endpoint of both has the worse health of the two.
+    fn add(&mut self, other: Self) {
+        for (address, health) in other.endpoints {
+            let known = self.endpoints.entry(address).or_insert(health);
+            *known = std::cmp::max_by_key(*known, health, |health| health.rank());
+        }
+        self.removals += other.removals;
+        self.revivals += other.revivals;
+        self.probes += other.probes;
+        self.removed_millis += other.removed_millis;
+    }
+}
+
 /// Locks a table. One that a panic left behind is whole: no change of it takes two steps.
 fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -136,35 +165,55 @@ impl EndpointRegistry {
 
     /// Returns the endpoints that the workers use, by client: each client's set as of its last request.
     pub fn endpoints(&self) -> BTreeMap<Path, BTreeSet<SocketAddr>> {
-        let clients = self.shared_clients().into_iter();
-        let sets = clients.map(|client| {
+        let mut sets = BTreeMap::<_, BTreeSet<_>>::new();
+        for client in self.shared_clients() {
             let states = lock(&client.states);
-            let held = states.iter().filter(|(_, state)| state.strong_count() > 0);
-            (client.id.clone(), held.map(|(key, _)| key.address).collect::<BTreeSet<_>>())
-        });
-        sets.filter(|(_, addresses)| !addresses.is_empty()).collect()
+            let mut held = states.iter().filter(|(_, state)| state.strong_count() > 0).peekable();
+            if held.peek().is_some() {
+                sets.entry(client.id.clone()).or_default().extend(held.map(|(key, _)| key.address));
+            }
+        }
+        sets
     }
 
     /// Returns the health of the endpoints that the workers use, by client.
     pub fn health(&self) -> BTreeMap<Path, ClientHealth> {
-        self.shared_clients().into_iter().map(|client| (client.id.clone(), client.health())).collect()
+        let mut all = BTreeMap::<_, ClientHealth>::new();
+        for client in self.shared_clients() {
+            all.entry(client.id.clone()).or_default().add(client.health());
+        }
+        all
     }
 
     /// Returns the clients that a worker has.
     fn shared_clients(&self) -> Vec<Arc<SharedClient>> {
-        lock(&self.clients).values().filter_map(Weak::upgrade).collect()
+        lock(&self.clients).values().flatten().filter_map(Weak::upgrade).collect()
     }
 
-    /// Returns what the workers share of a client, which is made if no worker has the client yet.
-    pub(crate) fn client(&self, id: &Path) -> Arc<SharedClient> {
-        get_or_make(&mut lock(&self.clients), id.clone(), || SharedClient {
+    /// Returns what the workers share of a client, which is made if no worker has one yet whose connections are encrypted
+    /// and verified in this way.
+    pub(crate) fn client(&self, id: &Path, tls: Option<&EndpointTls>) -> Arc<SharedClient> {
+        let mut clients = lock(&self.clients);
+        if clients.len() == clients.capacity() && !clients.contains_key(id) {
+            clients.retain(|_, alike| alike.iter().any(|client| client.strong_count() > 0));
+        }
+        let alike = clients.entry(id.clone()).or_default();
+        alike.retain(|client| client.strong_count() > 0);
+        if let Some(client) = alike.iter().filter_map(Weak::upgrade).find(|client| client.tls.as_ref() == tls)
+        {
+            return client;
+        }
+        let client = Arc::new(SharedClient {
             id: id.clone(),
+            tls: tls.cloned(),
             states: Mutex::default(),
             counts: AccrualCounts::default(),
             guard: self.guard.clone(),
             order: self.order.clone(),
             zone: self.zone.clone(),
-        })
+        });
+        alike.push(Arc::downgrade(&client));
+        client
     }
 
     /// Returns the budget of a client or a service, which is made if no worker has one with these settings yet.

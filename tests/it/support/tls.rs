@@ -3,11 +3,13 @@
 use super::within;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, SanType,
+    KeyPair, PKCS_RSA_SHA256, RsaKeySize, SanType,
 };
 use std::cell::{Cell, RefCell};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -99,15 +101,21 @@ impl Authority {
             true => SanType::URI((*name).try_into().expect("it is ASCII")),
             false => SanType::DnsName((*name).try_into().expect("it is ASCII")),
         };
-        self.sign(names[0], names.iter().map(name).collect())
+        self.sign(names[0], names.iter().map(name).collect(), KeyPair::generate().expect("a key is made"))
+    }
+
+    /// Issues a certificate for a host that has a key of RSA.
+    pub(crate) fn issue_rsa(&self, name: &str) -> TestPair {
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key is made");
+        self.sign(name, vec![SanType::DnsName(name.try_into().expect("it is ASCII"))], key)
     }
 
     /// Issues a certificate that has a common name alone, as those of Linkerd's time.
     pub(crate) fn issue_common_name(&self, name: &str) -> TestPair {
-        self.sign(name, Vec::new())
+        self.sign(name, Vec::new(), KeyPair::generate().expect("a key is made"))
     }
 
-    fn sign(&self, name: &str, names: Vec<SanType>) -> TestPair {
+    fn sign(&self, name: &str, names: Vec<SanType>, key: KeyPair) -> TestPair {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -115,12 +123,12 @@ impl Authority {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.subject_alt_names = names;
-        let key = KeyPair::generate().expect("a key is made");
         let cert = params.signed_by(&key, &self.issuer).expect("it is signed").pem();
         TestPair { cert, key: key.serialize_pem() }
     }
 
-    fn roots(&self) -> RootCertStore {
+    /// Returns it as the one authority that is believed.
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("it is PEM"))
@@ -276,6 +284,7 @@ pub(crate) struct TlsBack {
 struct BackSeen {
     errors: RefCell<Vec<String>>,
     handshakes: Cell<usize>,
+    resumed: Cell<usize>,
     names: RefCell<Vec<Option<String>>>,
 }
 
@@ -315,7 +324,10 @@ impl TlsBack {
                         tcp.set_nodelay(true)?;
                         let mut secure = acceptor.accept(tcp).await?;
                         seen.handshakes.set(seen.handshakes.get() + 1);
-                        seen.names.borrow_mut().push(secure.get_ref().1.server_name().map(str::to_owned));
+                        let session = secure.get_ref().1;
+                        seen.names.borrow_mut().push(session.server_name().map(str::to_owned));
+                        let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+                        seen.resumed.set(seen.resumed.get() + usize::from(is_resumed));
                         let mut plain = TcpStream::connect(target).await?;
                         plain.set_nodelay(true)?;
                         copy_bidirectional(&mut secure, &mut plain).await
@@ -344,6 +356,11 @@ impl TlsBack {
         self.seen.handshakes.get()
     }
 
+    /// How many of them took a session up again.
+    pub(crate) fn resumed(&self) -> usize {
+        self.seen.resumed.get()
+    }
+
     /// The names that were asked for, which are forgotten.
     pub(crate) fn take_names(&self) -> Vec<Option<String>> {
         self.seen.names.take()
@@ -363,14 +380,21 @@ impl Drop for TlsBack {
 
 /// Runs a program of this machine; returns whether it succeeded, and what it printed.
 pub(crate) async fn run_program(program: &str, arguments: &[&str]) -> (bool, String) {
-    let (program, arguments) =
-        (program.to_owned(), arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+    run_program_with(program, arguments, "").await
+}
+
+/// As [`run_program`], with a standard input.
+pub(crate) async fn run_program_with(program: &str, arguments: &[&str], input: &str) -> (bool, String) {
+    let (program, input) = (program.to_owned(), input.to_owned());
+    let arguments: Vec<_> = arguments.iter().map(|text| (*text).to_owned()).collect();
     let running = tokio::task::spawn_blocking(move || {
-        let done = std::process::Command::new(&program)
-            .args(&arguments)
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap_or_else(|error| panic!("{program} is there: {error}"));
+        let piped = || Stdio::piped();
+        let started =
+            Command::new(&program).args(&arguments).stdin(piped()).stdout(piped()).stderr(piped()).spawn();
+        let mut child = started.unwrap_or_else(|error| panic!("{program} is there: {error}"));
+        // A program that does not read its input may have ended already.
+        let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
+        let done = child.wait_with_output().expect("it ends");
         let text = [done.stdout, done.stderr].concat();
         (done.status.success(), String::from_utf8_lossy(&text).into_owned())
     });

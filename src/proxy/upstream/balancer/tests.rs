@@ -27,7 +27,7 @@ pub(super) fn balancer_of(
     settings: &ClientSettings,
 ) -> Balancer {
     let mut balancer = {
-        let shared = registry.client(&Path::empty());
+        let shared = registry.client(&Path::empty(), None);
         let counters = TrafficMetrics::default().client("", Arc::downgrade(&shared) as _);
         Balancer::new(shared, &counters, settings)
     };

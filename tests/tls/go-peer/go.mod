@@ -1,0 +1,3 @@
+module signpost.test/go-peer
+
+go 1.25
