@@ -56,9 +56,9 @@ pub use self::finding::{Finding, Severity};
 pub use self::notes::Note;
 pub use self::reference::{json_schema, markdown};
 pub use self::resolved::{
-    AccessLogConfig, Admin, AdminMetrics, BindingCacheConfig, Config, Http2Config, InterpreterConfig,
-    KubernetesConfig, Places, Protocol, ProxyProtocol, Router, RouterPlaces, SandboxPlaces, SandboxesConfig,
-    Server, SessionConfig, SocketConfig,
+    AccessLogConfig, Admin, AdminMetrics, BindingCacheConfig, Config, Http2Config, IngressRedirect,
+    InterpreterConfig, KubernetesConfig, Places, Protocol, ProxyProtocol, Router, RouterPlaces,
+    SandboxPlaces, SandboxesConfig, Server, SessionConfig, SocketConfig,
 };
 pub use self::retries::{BackoffConfig, BudgetConfig};
 pub use self::service::{ClassifierConfig, MirrorConfig, RetriesConfig, RetryBufferConfig, ServiceConfig};

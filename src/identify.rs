@@ -87,7 +87,7 @@ impl Identifiers {
             name.clear();
             name.extend(&self.prefix);
             match identifier.identify(head, name) {
-                Ok(()) => return Ok(identifier.named_by()),
+                Ok(named_by) => return Ok(named_by),
                 Err(missing @ Mismatch::Unknown(_)) => {
                     return Err(IdentifyError::NotYet(missing.to_string()));
                 }
@@ -104,6 +104,8 @@ impl Identifiers {
 pub enum NamedBy {
     /// Its host, which a page in a browser cannot choose.
     Host,
+    /// A rule of an Ingress that has a certificate for its host.
+    SecuredRule,
     /// Its path, another header, or rules.
     Other,
 }
@@ -120,7 +122,7 @@ pub enum IdentifyError {
 }
 
 impl WorkerIdentifier {
-    /// Returns the part of a request by which it names it.
+    /// Returns the part of a request by which it names it, by the head alone.
     fn named_by(&self) -> NamedBy {
         match self {
             Self::Head(Config::MethodAndHost(_)) => NamedBy::Host,
@@ -146,9 +148,9 @@ impl WorkerIdentifier {
         }
     }
 
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
+    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<NamedBy, Mismatch<'_>> {
         match self {
-            Self::Head(config) => config.identify(head, name),
+            Self::Head(config) => config.identify(head, name).map(|()| self.named_by()),
             Self::Ingress(rules) => rules.identify(head, name),
         }
     }

@@ -4,6 +4,7 @@
 //! * `pem_file` reads files, `pair` makes a chain and its key of them, `authority` the certificates that are trusted.
 //! * `certificate` has what certificates say, `identity` what that of a peer says, and patterns for it.
 //! * `server` has the configuration of one that accepts, `client` of one that connects; `live` follows their files.
+//! * `supply` puts certificates of Secrets beside those of files; `host_index` finds the one of a host.
 //! * `stream` is a connection, over rustls without its buffers, `session` its state; `handshake` begins one.
 //!
 //! A file that is wrong fails the start with its path and its fault. One that is wrong later leaves what was read before
@@ -18,6 +19,7 @@ mod error;
 mod expiry;
 mod files;
 mod handshake;
+mod host_index;
 mod identity;
 mod live;
 mod names;
@@ -27,11 +29,12 @@ mod protocols;
 mod server;
 mod session;
 mod stream;
+mod supply;
 
 pub use self::client::{ClientTls, EndpointName};
 pub use self::error::{TlsError, TlsFault};
 pub use self::files::{
-    AuthorityFiles, ClientAuthority, ClientTlsFiles, PairFiles, ServerPair, ServerTlsFiles,
+    AuthorityFiles, ClientAuthority, ClientTlsFiles, IngressTls, PairFiles, ServerPair, ServerTlsFiles,
 };
 pub use self::handshake::{HandshakeError, accept, connect};
 pub use self::identity::{Identity, IdentityPattern};
@@ -40,6 +43,7 @@ pub use self::names::HostNames;
 pub use self::protocols::{CIPHERS, TlsProtocols, TlsVersion, find_cipher};
 pub use self::server::{SecurePeer, ServerTls};
 pub use self::stream::TlsStream;
+pub use self::supply::{CertificateSupply, HostCertificate, PemPair};
 
 #[cfg(test)]
 mod testing;

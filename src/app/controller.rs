@@ -74,8 +74,9 @@ impl Controller {
         let options = SocketOptions::default();
         let (socket, address) = bind_socket(ADMIN, config.admin.address(), &options, &[])?;
         let listener = watch_socket(ADMIN, (socket, address))?;
-        let tls =
-            OpenTls::new(&registry, &control).reopen(config.admin.tls.iter(), std::iter::empty()).await?;
+        let tls = OpenTls::new(&registry, &control)
+            .reopen(super::live::admin_files(&config), std::iter::empty())
+            .await?;
         let (drain, _) = drain::channel();
         let (admin_drain, admin_guard) = drain::channel();
         let (readiness, stop_asked) = (Readiness::new(drain.stages()), Arc::<Notify>::default());

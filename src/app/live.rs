@@ -13,7 +13,7 @@ use crate::proxy::{RouterId, RouterSettings};
 use crate::sandbox::Sandboxes;
 use crate::store::{DtabStore, DtabStores};
 use crate::telemetry::{Gauge, Registry, SharedCounter};
-use crate::tls::{ClientTlsFiles, LiveTls, OpenTls, ServerTls, ServerTlsFiles};
+use crate::tls::{CertificateSupply, ClientTlsFiles, LiveTls, OpenTls, ServerTls, ServerTlsFiles};
 use crate::{admin, namer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +99,7 @@ impl LiveConfig {
         let ingresses = Ingresses::new(&clients, registry, control).rebuild(identifiers(&config)).await?;
         let keys = OpenKeys::new(registry, control).reopen(key_files(&config)).await?;
         let tls = OpenTls::new(registry, control);
-        let tls = Arc::new(tls.reopen(server_tls(&config), client_tls(&config)).await?);
+        let tls = Arc::new(tls.reopen(server_tls(&config, &ingresses), client_tls(&config)).await?);
         let sandboxes = Sandboxes::new(&clients, registry, control);
         let sandboxes = sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?;
         let channels = AdminChannels {
@@ -187,12 +187,14 @@ impl LiveConfig {
     /// A namer cannot be made, a store has no good dtab, an identifier does not lead to an API server, the file of
     /// sandboxes is wrong, or a file holds no usable key.
     pub(super) async fn rebuild(&self, config: &Config) -> Result<RebuiltParts, Error> {
+        let ingresses = self.ingresses.rebuild(identifiers(config)).await?;
+        let tls = self.tls.reopen(server_tls(config, &ingresses), client_tls(config)).await?;
         Ok(RebuiltParts {
             namers: self.namers.rebuild(&config.namers, config.interpreters())?,
             stores: open_stores(&self.stores, &config.routers).await?,
-            ingresses: self.ingresses.rebuild(identifiers(config)).await?,
+            ingresses,
             keys: self.keys.reopen(key_files(config)).await?,
-            tls: Arc::new(self.tls.reopen(server_tls(config), client_tls(config)).await?),
+            tls: Arc::new(tls),
             sandboxes: self.sandboxes.reopen(&config.sandboxes.objects, config.namespace_roots()).await?,
         })
     }
@@ -258,9 +260,12 @@ fn differs_in_naming_alone(before: &Router, now: &Router) -> bool {
     same == *before
 }
 
-/// Returns the identifiers of all routers.
-fn identifiers(config: &Config) -> impl Iterator<Item = &identify::Config> {
-    config.routers.iter().flat_map(|router| &router.identifiers)
+/// Returns the identifiers of all routers, each with whether a listener of its router uses the certificates of Ingresses.
+fn identifiers(config: &Config) -> impl Iterator<Item = (&identify::Config, bool)> {
+    config.routers.iter().flat_map(|router| {
+        let uses_certificates = router.servers.iter().any(Server::uses_ingress_certificates);
+        router.identifiers.iter().map(move |identifier| (identifier, uses_certificates))
+    })
 }
 
 /// Returns the files of keys of all listeners.
@@ -269,10 +274,27 @@ fn key_files(config: &Config) -> impl Iterator<Item = &KeyFiles> {
     servers.filter_map(|server| server.trust.signed()).map(|trust| &trust.signed.files)
 }
 
-/// Returns the files of certificates of all listeners, and of the admin server.
-fn server_tls(config: &Config) -> impl Iterator<Item = &ServerTlsFiles> {
-    let servers = config.routers.iter().flat_map(|router| &router.servers);
-    servers.filter_map(|server| server.tls.as_ref()).chain(&config.admin.tls)
+/// Returns the files of certificates of all listeners, and of the admin server, each with the certificates that are supplied
+/// beside them.
+fn server_tls<'a>(
+    config: &'a Config,
+    ingresses: &Ingresses,
+) -> impl Iterator<Item = (&'a ServerTlsFiles, Vec<CertificateSupply>)> {
+    let of_router =
+        |router: &'a Router| {
+            let supplies = ingresses.certificates(&router.identifiers);
+            router.servers.iter().filter_map(|server| server.tls.as_ref()).map(move |files| {
+                (files, if files.ingress.is_some() { supplies.clone() } else { Vec::new() })
+            })
+        };
+    config.routers.iter().flat_map(of_router).chain(admin_files(config))
+}
+
+/// Returns the files of certificates of the admin server.
+pub(super) fn admin_files(
+    config: &Config,
+) -> impl Iterator<Item = (&ServerTlsFiles, Vec<CertificateSupply>)> {
+    config.admin.tls.iter().map(|files| (files, Vec::new()))
 }
 
 /// Returns the files of TLS to endpoints, of all clients.
@@ -283,7 +305,7 @@ fn client_tls(config: &Config) -> impl Iterator<Item = ClientTlsFiles> {
 
 /// Returns the certificates of the admin server, if it has any.
 pub(super) fn admin_tls(config: &Config, tls: &OpenTls) -> Option<LiveTls<ServerTls>> {
-    config.admin.tls.as_ref().and_then(|files| tls.server(files))
+    config.admin.tls.as_ref().and_then(|files| tls.server(files, &[]))
 }
 
 /// Opens the stores of the routers, in their order; stores that are open already stay open.

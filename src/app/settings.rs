@@ -10,7 +10,7 @@ use crate::proxy::{
     ServiceSettings, SettingsTable, SocketOptions, WireProtocol,
 };
 use crate::sandbox::Sandboxes;
-use crate::tls::{EndpointName, OpenTls};
+use crate::tls::{CertificateSupply, EndpointName, OpenTls};
 use crate::{config, context, message};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -41,7 +41,8 @@ pub(super) fn router(
     parts: &SharedParts<'_>,
 ) -> RouterSettings {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
-    let listener_parts = (&config.sandboxes.tenancy, parts);
+    let supplies = parts.ingresses.certificates(&router.identifiers);
+    let listener_parts = (&config.sandboxes.tenancy, &*supplies, parts);
     let servers = router.servers.iter().zip(own.listeners);
     RouterSettings {
         id,
@@ -151,7 +152,7 @@ fn heads(router: &config::Router, http2: &config::Http2Config, fields: usize) ->
 fn listener(
     (router, server): (&config::Router, &config::Server),
     (id, label): (ListenerId, String),
-    (tenancy, parts): (&context::Tenancy, &SharedParts<'_>),
+    (tenancy, supplies, parts): (&context::Tenancy, &[CertificateSupply], &SharedParts<'_>),
 ) -> ListenerSettings {
     let policy = context::Config {
         trust: server.trust.clone(),
@@ -171,12 +172,16 @@ fn listener(
         label,
         proxies: server.proxy_protocol.as_ref().map(|proxies| Arc::clone(&proxies.from)),
         // The files of all listeners are open.
-        tls: server.tls.as_ref().and_then(|files| parts.tls.server(files)),
+        tls: server
+            .tls
+            .as_ref()
+            .and_then(|files| parts.tls.server(files, if files.ingress.is_some() { supplies } else { &[] })),
         policy,
         limits: limits(router, server),
         http2: Http2Settings { max_streams: server.max_streams, ..http2(&server.http2) },
         max_concurrent_requests: server.max_concurrent_requests,
         connect: server.connect,
+        https_redirect: server.ingress_redirect.map(|redirect| redirect.https_port),
         accept: AcceptSettings {
             socket: socket(&server.socket_options),
             max_connections: server.max_connections,

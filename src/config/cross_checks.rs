@@ -3,6 +3,7 @@
 use super::errors::Report;
 use super::resolved::{AccessLogConfig, Admin, Places, Router};
 use crate::context::{Tenancy, is_removed};
+use crate::identify;
 use crate::source::node::{Document, Place};
 use crate::telemetry::{LogFile, LogTarget};
 use std::collections::HashMap;
@@ -19,6 +20,27 @@ pub(super) fn check(
     check_labels(document, routers, places, report);
     check_ports(document, admin, routers, places, report);
     check_access_logs(document, routers, places, report);
+    check_ingresses(document, routers, places, report);
+}
+
+/// Reports listeners that use the certificates of Ingresses, where their router knows no Ingress.
+fn check_ingresses(document: &Document, routers: &[Router], places: &Places, report: &mut Report) {
+    let is_ingress = |identifier: &identify::Config| matches!(identifier, identify::Config::Ingress(_));
+    for (router, places) in routers.iter().zip(&places.routers) {
+        if router.identifiers.iter().any(is_ingress) {
+            continue;
+        }
+        for (at, (server, place)) in router.servers.iter().zip(&places.servers).enumerate() {
+            if server.uses_ingress_certificates() {
+                let key = if server.tls.is_some() { "tls.ingress" } else { "ingressRedirect" };
+                let message = format!(
+                    "the router `{}` knows no Ingresses: give it `identifier: {{kind: io.l5d.ingress}}`",
+                    router.label
+                );
+                report.error(document.error(*place, &format!("{}.servers[{at}].{key}", places.key), message));
+            }
+        }
+    }
 }
 
 /// Warns of identifiers that read a field which a listener of their router removes, for all its callers.

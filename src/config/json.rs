@@ -263,6 +263,8 @@ routers:
       ciphers: [TLS_AES_128_GCM_SHA256]
     trust: {from: [10.0.0.0/8], identities: ["spiffe://mesh.example/ns/*/sa/edge", "*.mesh.example"], require: all}
     inject: [{when: {identities: [edge.mesh.example]}, sandbox: a}]
+  - {port: 0, ingressRedirect: {httpsPort: 8443}}
+  - {port: 0, tls: {ingress: true, caCertPath: ca.pem, requireClientAuth: true}}
   - port: 0
     proxyProtocol: {from: [10.0.0.0/8]}
     tls: {certPath: a.pem, keyPath: a.key, caCertPath: ca.pem}

@@ -379,6 +379,10 @@ pub struct Server {
     /// `tls`: its certificates; none by default, and connections are not encrypted then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTlsFiles>,
+    /// `ingressRedirect`: where requests in clear are sent whose Ingress has a certificate for their host; they are served
+    /// by default. Not in Linkerd 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress_redirect: Option<IngressRedirect>,
     /// The callers that it trusts, by `trust`, `clearContext`, or else its address.
     #[serde(skip_serializing_if = "Trust::is_by_loopback")]
     pub trust: Trust,
@@ -452,6 +456,19 @@ impl Server {
     pub const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }
+
+    /// Returns whether it needs the certificates in Secrets that Ingresses name.
+    pub fn uses_ingress_certificates(&self) -> bool {
+        self.ingress_redirect.is_some() || self.tls.as_ref().is_some_and(|tls| tls.ingress.is_some())
+    }
+}
+
+/// The place to which requests in clear are sent for TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngressRedirect {
+    /// `httpsPort`: 443 by default.
+    pub https_port: u16,
 }
 
 /// The proxies in front of a listener, which say who calls by the PROXY protocol.

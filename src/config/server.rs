@@ -2,7 +2,9 @@
 
 use super::errors::Report;
 use super::reader::{MAX_INT, Reader};
-use super::resolved::{Http2Config, LOOPBACK, Protocol, ProxyProtocol, Server, SessionConfig};
+use super::resolved::{
+    Http2Config, IngressRedirect, LOOPBACK, Protocol, ProxyProtocol, Server, SessionConfig,
+};
 use super::signed::signed;
 use crate::context::{
     Forwarded, ForwardedFrom, HostParameter, HostPattern, IdentityTrust, Labeler, Range, Requirement,
@@ -59,7 +61,8 @@ fn server(
         port: address.port(),
         label: reader.non_empty("label"),
         proxy_protocol: proxy_protocol(&mut reader),
-        tls: super::tls::server_tls(&mut reader),
+        tls: super::tls::listener_tls(&mut reader),
+        ingress_redirect: ingress_redirect(&mut reader),
         trust_is_set: reader.get("trust").is_some() || reader.get("clearContext").is_some(),
         trust,
         hosts,
@@ -107,7 +110,10 @@ fn connect(reader: &mut Reader<'_, '_>, trust: &Trust) -> bool {
 
 /// Refuses identities where no caller can have one: a rule that never holds would look like one that protects.
 fn check_identities(reader: &mut Reader<'_, '_>, server: &Server) {
-    let asks = |tls: &ServerTlsFiles| tls.certificates.iter().any(|pair| pair.clients.is_some());
+    let asks = |tls: &ServerTlsFiles| {
+        tls.certificates.iter().any(|pair| pair.clients.is_some())
+            || tls.ingress.as_ref().is_some_and(|ingress| ingress.clients.is_some())
+    };
     if server.tls.as_ref().is_some_and(asks) {
         return;
     }
@@ -121,6 +127,17 @@ fn check_identities(reader: &mut Reader<'_, '_>, server: &Server) {
                        `tls` with `caCertPath`";
         reader.error(node.as_ref(), message);
     }
+}
+
+/// Reads `ingressRedirect`; refuses it where every request comes over TLS.
+fn ingress_redirect(reader: &mut Reader<'_, '_>) -> Option<IngressRedirect> {
+    let node = reader.get("ingressRedirect")?;
+    if reader.get("tls").is_some() {
+        let message = "this server has `tls` itself: give it to the one for requests in clear";
+        reader.error(Some(&node), message);
+    }
+    let mut reader = Reader::new(&node, &["ingress redirect"], reader.report());
+    Some(IngressRedirect { https_port: reader.number("httpsPort", 1..=u16::MAX.into()).unwrap_or(443) })
 }
 
 /// Reads `proxyProtocol`.

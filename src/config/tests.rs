@@ -201,6 +201,7 @@ fn every_key_that_works_ends_in_its_field() {
         max_streams: None,
         max_requests_per_peer: 1000,
         connect: false,
+        ingress_redirect: None,
         http2: Http2Config::default(),
         timestamp_header: Some("x-request-start".into()),
         socket_options: options,

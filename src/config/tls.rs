@@ -5,8 +5,8 @@ use super::reader::Reader;
 use crate::namer::{Captures, PathMatcher, Template};
 use crate::source::node::Node;
 use crate::tls::{
-    AuthorityFiles, CIPHERS, ClientAuthority, ClientTlsFiles, HostNames, IdentityPattern, PairFiles,
-    ServerPair, ServerTlsFiles, TlsProtocols, TlsVersion, find_cipher,
+    AuthorityFiles, CIPHERS, ClientAuthority, ClientTlsFiles, HostNames, IdentityPattern, IngressTls,
+    PairFiles, ServerPair, ServerTlsFiles, TlsProtocols, TlsVersion, find_cipher,
 };
 use serde::{Serialize, Serializer};
 use std::path::PathBuf;
@@ -84,22 +84,52 @@ impl ClientTlsConfig {
     }
 }
 
-/// Reads `tls` of a listener: one certificate, or a list of them. What stands beside the list holds for each of its
+/// Reads `tls` of a listener of a router: that of [`server_tls`], and the certificates of Ingresses beside it or alone.
+pub(super) fn listener_tls(server: &mut Reader<'_, '_>) -> Option<ServerTlsFiles> {
+    let node = server.get("tls")?;
+    let mut reader = Reader::new(&node, &["listener tls"], server.report());
+    let is_ingress = reader.flag("ingress") == Some(true);
+    let has_files = ["certPath", "keyPath", "certificates"].iter().any(|key| reader.get(key).is_some());
+    if !is_ingress || has_files {
+        let (files, clients) = read_server_tls(&mut reader)?;
+        return Some(ServerTlsFiles { ingress: is_ingress.then_some(IngressTls { clients }), ..files });
+    }
+    for key in ["intermediateCertsPath", "hosts"] {
+        let beside = reader.get(key);
+        if beside.is_some() {
+            reader.error(beside.as_ref(), "it belongs to `certPath` and `keyPath`, which are not there");
+        }
+    }
+    let (protocols, ingress) = (all_protocols(&mut reader), IngressTls { clients: clients(&mut reader) });
+    Some(ServerTlsFiles { certificates: Vec::new(), ingress: Some(ingress), protocols })
+}
+
+/// Reads `tls` of the admin server: one certificate, or a list of them. What stands beside the list holds for each of its
 /// certificates that says nothing else.
 pub(super) fn server_tls(server: &mut Reader<'_, '_>) -> Option<ServerTlsFiles> {
     let node = server.get("tls")?;
-    let mut reader = Reader::new(&node, &["server tls"], server.report());
-    let reader = &mut reader;
+    read_server_tls(&mut Reader::new(&node, &["server tls"], server.report())).map(|(files, _)| files)
+}
+
+/// Reads the versions and the cipher suites that are spoken.
+fn all_protocols(reader: &mut Reader<'_, '_>) -> TlsProtocols {
     let protocols = TlsProtocols { ciphers: ciphers(reader).unwrap_or_default(), ..protocols(reader) };
     if !protocols.has_suite() {
         let node = reader.get("ciphers");
         reader.error(node.as_ref(), "none of these cipher suites is of one of the `protocols`");
     }
+    protocols
+}
+
+/// Reads the certificates of files, and the authority of callers that stands beside them.
+fn read_server_tls(reader: &mut Reader<'_, '_>) -> Option<(ServerTlsFiles, Option<ClientAuthority>)> {
+    let protocols = all_protocols(reader);
     let list = reader.get("certificates");
     let clients = clients(reader);
     let Some(list) = list else {
         let pair = server_pair(reader)?;
-        return Some(ServerTlsFiles { certificates: vec![ServerPair { clients, ..pair }], protocols });
+        let certificates = vec![ServerPair { clients: clients.clone(), ..pair }];
+        return Some((ServerTlsFiles { certificates, ingress: None, protocols }, clients));
     };
     for key in ["certPath", "keyPath", "intermediateCertsPath", "hosts"] {
         let beside = reader.get(key);
@@ -118,7 +148,8 @@ pub(super) fn server_tls(server: &mut Reader<'_, '_>) -> Option<ServerTlsFiles> 
         Some(ServerPair { clients: own.or_else(|| clients.clone()), ..server_pair(&mut entry)? })
     };
     let certificates = reader.report().each(&nodes, read);
-    (!certificates.is_empty()).then_some(ServerTlsFiles { certificates, protocols })
+    let is_any = !certificates.is_empty();
+    is_any.then_some((ServerTlsFiles { certificates, ingress: None, protocols }, clients))
 }
 
 /// Reads the files and the hosts of one certificate.

@@ -129,6 +129,8 @@ impl<T: WatchedObject> Objects<T> {
                     }
                     (Some(reuse_equal(new, old)), None)
                 }
+                // The reason may show what the object has.
+                Err(_) if T::IS_SECRET => (old, Some("it is malformed".into())),
                 Err(error) => (old, Some(error.error.into())),
             };
             let entry = ObjectEntry { good, unreadable, seen };

@@ -133,9 +133,13 @@ impl<T: WatchedObject> ResourceWatch<T> {
         }
     }
 
-    /// Returns the resource and the namespace in words: `endpointslices in default`.
+    /// Returns the resource and the namespace in words: `endpointslices in default`; of a Secret its name as well.
     pub(super) fn description(&self) -> String {
         let resource = T::ApiObject::plural(&());
+        if let (true, Selector::Name(name), Some(namespace)) = (T::IS_SECRET, &self.selector, &self.namespace)
+        {
+            return format!("{resource} {namespace}/{name}");
+        }
         match &self.namespace {
             Some(namespace) => format!("{resource} in {namespace}"),
             None => format!("{resource} in all namespaces"),

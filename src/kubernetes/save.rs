@@ -45,8 +45,11 @@ impl<T> Clone for Saver<T> {
 }
 
 impl<T: WatchedObject> Saver<T> {
-    /// Makes a saver, if the client's configuration names a folder.
+    /// Makes a saver, if the client's configuration names a folder, and the objects may be saved.
     pub(super) fn new(watched: &Arc<ResourceWatch<T>>) -> Option<Self> {
+        if T::IS_SECRET {
+            return None;
+        }
         let snapshots = Arc::clone(watched.client.snapshots()?);
         Some(Self { snapshots, watched: Arc::clone(watched) })
     }

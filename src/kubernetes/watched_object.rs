@@ -20,6 +20,9 @@ pub trait WatchedObject: PartialEq + Serialize + DeserializeOwned + Send + Sync 
         + Send
         + 'static;
 
+    /// Whether it is kept in memory alone: no snapshot contains it, and no message a part of it.
+    const IS_SECRET: bool = false;
+
     /// Takes the part to store from the whole object.
     fn from_api(object: Self::ApiObject) -> Self;
 

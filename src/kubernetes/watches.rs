@@ -98,14 +98,39 @@ impl<T: WatchedObject> Watches<T> {
         metrics: Metrics,
         control: &Handle,
     ) -> watch::Receiver<GroupState<T>> {
+        let (watched, receiver) =
+            Self::watch_alone(client, namespace.map(Into::into), Selector::All, metrics, control);
+        watched.set_configured();
+        receiver
+    }
+
+    /// Watches one object, by a watch of its own, as [`Watches::watch_all`] does for all. After a refusal it is tried
+    /// again seldom.
+    pub fn watch_one(
+        client: ApiClient,
+        namespace: &str,
+        name: &str,
+        metrics: Metrics,
+        control: &Handle,
+    ) -> watch::Receiver<GroupState<T>> {
+        let selector = Selector::Name(name.to_owned());
+        Self::watch_alone(client, Some(namespace.into()), selector, metrics, control).1
+    }
+
+    /// Starts a watch that is its own, with all its objects as one group.
+    fn watch_alone(
+        client: ApiClient,
+        namespace: WatchScope,
+        selector: Selector,
+        metrics: Metrics,
+        control: &Handle,
+    ) -> (Arc<ResourceWatch<T>>, watch::Receiver<GroupState<T>>) {
         let nowhere = || -> GroupKey { ("".into(), "".into()) };
         let (group, control, room) =
             (Arc::new(move |_: &ObjectMeta| Some(nowhere())), control.clone(), Mutex::default());
-        let (scope, selector) = (Scope::Cluster, Selector::All);
+        let scope = Scope::Cluster;
         let watches = Self::from_table(WatchTable { client, scope, selector, group, metrics, control, room });
-        let (watched, receiver) = watches.join_watch(namespace.map(Into::into), nowhere());
-        watched.set_configured();
-        receiver
+        watches.join_watch(namespace, nowhere())
     }
 
     /// Watches the objects of a group in a namespace that the configuration names, and starts the watch of that

@@ -3,6 +3,7 @@
 mod diagnosis;
 mod dispatch;
 mod mirror;
+mod redirect;
 mod sandboxes;
 
 use self::diagnosis::Routing;
@@ -46,6 +47,8 @@ pub(crate) struct Service {
     pub(crate) limits: Limits,
     /// Whether CONNECT of trusted callers opens a tunnel.
     pub(crate) connect: bool,
+    /// The port to which requests in clear are sent whose Ingress has a certificate for their host, if they are.
+    pub(crate) https_redirect: Option<u16>,
     pub(crate) permits: Option<Permits>,
     pub(crate) counters: Rc<Counters>,
     /// The filter for the trailers of untrusted requests.
@@ -100,6 +103,13 @@ impl Service {
         }
         let named_by = self.identifiers.identify(&mut request.head, name)?;
         request.record.note_name(name);
+        if let Some(port) = self.https_redirect
+            && let Some(location) = redirect::location(port, named_by, peer, &request.head)
+        {
+            let mut response = made_here(308, self.pools.heads.take());
+            response.head.append(b"location", location.as_bytes());
+            return Ok(response);
+        }
         if let Some(timeout) = request.grpc.then(|| grpc_timeout(&request.head)).flatten() {
             context.limit(SystemTime::now(), timeout);
         }

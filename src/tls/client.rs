@@ -3,7 +3,7 @@
 use super::authority::Authorities;
 use super::certificate::CertificateFacts;
 use super::error::{TlsError, TlsFault};
-use super::expiry::Expiry;
+use super::expiry::{CertificateSource, Expiry};
 use super::files::{AuthorityFiles, ClientTlsFiles};
 use super::live::TlsFileSet;
 use super::pair::CertificatePair;
@@ -80,7 +80,10 @@ impl TlsFileSet for ClientTlsFiles {
             }
         };
         config.resumption = Resumption::in_memory_sessions(MOST_RESUMED);
-        let expiries = pair.iter().map(|(files, pair)| Expiry::of(&pair.facts, &files.cert)).collect();
+        let expiries = pair
+            .iter()
+            .map(|(files, pair)| Expiry::of(&pair.facts, CertificateSource::File(files.cert.clone())))
+            .collect();
         Ok(ClientTls { config: Arc::new(config), expiries })
     }
 

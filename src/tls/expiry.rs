@@ -3,7 +3,8 @@
 use super::certificate::CertificateFacts;
 use crate::telemetry::{Gauge, Registry};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -13,11 +14,37 @@ const NOT_AFTER: &str = "tls_certificate_not_after_seconds";
 /// The share of a certificate's time at whose beginning a warning is due: a tenth of 90 days is nine.
 const LAST_PART: u64 = 10;
 
+/// The source of a certificate, as messages and metrics name it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum CertificateSource {
+    File(PathBuf),
+    /// A Secret of Kubernetes, `<namespace>/<name>`.
+    Secret(Arc<str>),
+}
+
+impl CertificateSource {
+    /// Returns the label of its metric, name and value.
+    fn label(&self) -> (&'static str, String) {
+        match self {
+            Self::File(path) => ("file", path.display().to_string()),
+            Self::Secret(name) => ("secret", name.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for CertificateSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Secret(name) => write!(f, "secret {name}"),
+        }
+    }
+}
+
 /// The end of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expiry {
-    /// The file of the certificate.
-    file: PathBuf,
+    source: CertificateSource,
     title: String,
     /// Its time, in seconds since 1970.
     at: u64,
@@ -26,25 +53,20 @@ pub(super) struct Expiry {
 }
 
 impl Expiry {
-    pub(super) fn of(facts: &CertificateFacts, file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            title: facts.title(),
-            at: facts.not_after(),
-            lifetime: facts.lifetime(),
-        }
+    pub(super) fn of(facts: &CertificateFacts, source: CertificateSource) -> Self {
+        Self { source, title: facts.title(), at: facts.not_after(), lifetime: facts.lifetime() }
     }
 
     /// Returns the warning that is due, if one is.
     pub(super) fn warning(&self, now: SystemTime) -> Option<String> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (file, title) = (self.file.display(), &self.title);
+        let (source, title) = (&self.source, &self.title);
         match self.at.checked_sub(now) {
-            None => {
-                Some(format!("{file}: the certificate of {title} has expired: whoever checks it refuses it"))
-            }
+            None => Some(format!(
+                "{source}: the certificate of {title} has expired: whoever checks it refuses it"
+            )),
             Some(left) if left < self.lifetime / LAST_PART => {
-                Some(format!("{file}: the certificate of {title} expires in {}", in_words(left)))
+                Some(format!("{source}: the certificate of {title} expires in {}", in_words(left)))
             }
             Some(_) => None,
         }
@@ -60,16 +82,16 @@ fn in_words(seconds: u64) -> String {
     }
 }
 
-/// The gauges of all certificates, one for each file.
+/// The gauges of all certificates, one for each source.
 #[derive(Clone, Debug)]
 pub(super) struct ExpiryGauges {
     registry: Registry,
-    files: Arc<Mutex<HashMap<PathBuf, FileGauge>>>,
+    shown: Arc<Mutex<HashMap<CertificateSource, SourceGauge>>>,
 }
 
-/// The gauge of one file, with the number of its users.
+/// The gauge of one source, with the number of its users.
 #[derive(Debug)]
-struct FileGauge {
+struct SourceGauge {
     gauge: Gauge,
     users: usize,
 }
@@ -78,47 +100,49 @@ struct FileGauge {
 #[derive(Debug)]
 pub(super) struct GaugeUse {
     gauges: ExpiryGauges,
-    files: Vec<PathBuf>,
+    sources: Vec<CertificateSource>,
 }
 
 impl ExpiryGauges {
     pub(super) fn new(registry: &Registry) -> Self {
         registry.describe(
             NOT_AFTER,
-            "The time at which the certificate in a file expires, in seconds since 1970",
+            "The time at which the certificate in a file, or in a Secret, expires, in seconds since 1970",
         );
-        Self { registry: registry.clone(), files: Arc::default() }
+        Self { registry: registry.clone(), shown: Arc::default() }
     }
 
     /// Shows these ends until the value that is returned is dropped.
     pub(super) fn show(&self, expiries: &[Expiry]) -> GaugeUse {
-        let mut files = self.files();
+        let mut shown = self.lock();
         for expiry in expiries {
-            let shown = files.entry(expiry.file.clone()).or_insert_with(|| {
-                let label = expiry.file.display().to_string();
-                FileGauge { gauge: self.registry.gauge(NOT_AFTER, &[("file", &label)]), users: 0 }
+            let gauge = shown.entry(expiry.source.clone()).or_insert_with(|| {
+                let (label, value) = expiry.source.label();
+                SourceGauge { gauge: self.registry.gauge(NOT_AFTER, &[(label, &value)]), users: 0 }
             });
-            shown.users += 1;
-            shown.gauge.set(expiry.at.try_into().unwrap_or(i64::MAX));
+            gauge.users += 1;
+            gauge.gauge.set(expiry.at.try_into().unwrap_or(i64::MAX));
         }
-        drop(files);
-        GaugeUse { gauges: self.clone(), files: expiries.iter().map(|expiry| expiry.file.clone()).collect() }
+        drop(shown);
+        let sources = expiries.iter().map(|expiry| expiry.source.clone()).collect();
+        GaugeUse { gauges: self.clone(), sources }
     }
 
-    fn files(&self) -> MutexGuard<'_, HashMap<PathBuf, FileGauge>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<CertificateSource, SourceGauge>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for GaugeUse {
     fn drop(&mut self) {
-        let mut files = self.gauges.files();
-        for file in &self.files {
-            let Some(shown) = files.get_mut(file) else { continue };
-            shown.users -= 1;
-            if shown.users == 0 {
-                files.remove(file);
-                self.gauges.registry.remove(NOT_AFTER, &[("file", &file.display().to_string())]);
+        let mut shown = self.gauges.lock();
+        for source in &self.sources {
+            let Some(gauge) = shown.get_mut(source) else { continue };
+            gauge.users -= 1;
+            if gauge.users == 0 {
+                shown.remove(source);
+                let (label, value) = source.label();
+                self.gauges.registry.remove(NOT_AFTER, &[(label, &value)]);
             }
         }
     }

@@ -51,11 +51,37 @@ pub struct ServerPair {
     pub clients: Option<ClientAuthority>,
 }
 
+/// The certificates of Ingresses, as a listener uses them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "IngressTlsKeys")]
+pub struct IngressTls {
+    /// The authority of the callers for their hosts; without it they are not asked for certificates.
+    pub clients: Option<ClientAuthority>,
+}
+
+/// [`IngressTls`], as a configuration writes it.
+#[derive(Serialize)]
+struct IngressTlsKeys {
+    ingress: bool,
+    #[serde(flatten)]
+    clients: Option<ClientAuthority>,
+}
+
+impl From<IngressTls> for IngressTlsKeys {
+    fn from(IngressTls { clients }: IngressTls) -> Self {
+        Self { ingress: true, clients }
+    }
+}
+
 /// `tls` of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServerTlsFiles {
-    /// `certificates`: at least one; the first is for callers that ask for none of the others.
+    /// `certificates`: at least one, unless there is `ingress`; the first is for callers that ask for none of the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<ServerPair>,
+    /// `ingress`: whether the certificates of Ingresses are used beside them.
+    #[serde(flatten)]
+    pub ingress: Option<IngressTls>,
     /// `protocols` and `ciphers`.
     #[serde(flatten)]
     pub protocols: TlsProtocols,

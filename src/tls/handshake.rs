@@ -24,6 +24,10 @@ const HELLO: usize = 4096;
 /// The first byte of a record of a handshake (RFC 8446, 5.1).
 const HANDSHAKE: u8 = 22;
 
+/// The record that ends a handshake because no certificate is for the name that was asked for: a fatal alert,
+/// `unrecognized_name` (RFC 6066, 3).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
 /// The reason why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
@@ -77,7 +81,7 @@ async fn read_hello(
     tls: &ServerTls,
 ) -> Result<(TcpStream, Vec<u8>, usize), HandshakeError> {
     let mut hello = Vec::new();
-    let mut acceptor = (tls.len() > 1).then(Acceptor::default);
+    let mut acceptor = tls.needs_host().then(Acceptor::default);
     loop {
         let count = poll_fn(|cx| poll_read_more(&mut stream, &mut hello, cx)).await?;
         if count == 0 {
@@ -94,8 +98,12 @@ async fn read_hello(
         }
         match acceptor.accept() {
             Ok(Some(accepted)) => {
-                let at = tls.choose(accepted.client_hello().server_name().map(str::as_bytes));
-                return Ok((stream, hello, at));
+                if let Some(at) = tls.choose(accepted.client_hello().server_name().map(str::as_bytes)) {
+                    return Ok((stream, hello, at));
+                }
+                let _ = stream.try_write(&UNRECOGNIZED_NAME);
+                let reason = "there is no certificate for the name that the peer asks for";
+                return Err(HandshakeError::Refused(rustls::Error::General(reason.to_owned())));
             }
             Ok(None) if hello.len() > MOST_BYTES => {
                 let reason = "the handshake of the peer is too long";

@@ -1,10 +1,11 @@
 //! Files of certificates and keys, read and watched.
 
 use super::client::ClientTls;
-use super::error::TlsError;
+use super::error::{TlsError, TlsFault};
 use super::expiry::{Expiry, ExpiryGauges, GaugeUse};
 use super::files::{ClientTlsFiles, ServerTlsFiles};
 use super::server::ServerTls;
+use super::supply::{CertificateSupply, Combiner};
 use crate::files::Watch;
 use crate::telemetry::{Gauge, Registry};
 use aws_lc_rs::digest;
@@ -20,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const REJECTED: &str = "tls_files_rejected";
 
 /// How often it is looked whether a certificate is about to expire, and then said so.
-const LOOK_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// A set of files of which something is made.
 pub(super) trait TlsFileSet: Clone + PartialEq + Debug + Send + Sync + 'static {
@@ -44,6 +45,18 @@ impl<T> LiveTls<T> {
     /// Returns it as it is now. It takes a lock for a moment: for a new connection, not for each request.
     pub fn current(&self) -> Arc<T> {
         Arc::clone(&self.0.borrow())
+    }
+
+    /// Returns it as it is now, and counts that as seen.
+    pub(super) fn latest(&mut self) -> Arc<T> {
+        Arc::clone(&self.0.borrow_and_update())
+    }
+
+    /// Waits until it has changed. It does not change any more once nothing follows its files.
+    pub(super) async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Returns another handle, which has seen the present value.
@@ -115,7 +128,17 @@ fn check<F: TlsFileSet>(files: &F) -> Result<Vec<String>, TlsError> {
 pub struct OpenTls {
     servers: OpenSets<ServerTlsFiles>,
     clients: OpenSets<ClientTlsFiles>,
+    /// The certificates of files with those of supplies.
+    combined: Vec<CombinedServer>,
     opener: TlsOpener,
+}
+
+/// The certificates of a listener that come from files and from supplies.
+#[derive(Debug)]
+struct CombinedServer {
+    files: ServerTlsFiles,
+    supplies: Vec<CertificateSupply>,
+    live: LiveTls<ServerTls>,
 }
 
 /// Sets of files, each with what is made of it.
@@ -138,28 +161,48 @@ impl OpenTls {
         );
         let rejected = registry.gauge(REJECTED, &[]);
         let opener = TlsOpener { rejected, gauges: ExpiryGauges::new(registry), control: control.clone() };
-        Self { servers: Vec::new(), clients: Vec::new(), opener }
+        Self { servers: Vec::new(), clients: Vec::new(), combined: Vec::new(), opener }
     }
 
-    /// Opens the files that are wanted now; those that are open already stay open.
+    /// Opens the files that are wanted now, those of a listener with its supplies; those that are open already stay open.
     ///
     /// # Errors
     ///
     /// A file that was not open cannot be used.
     pub async fn reopen(
         &self,
-        servers: impl Iterator<Item = &ServerTlsFiles>,
+        servers: impl Iterator<Item = (&ServerTlsFiles, Vec<CertificateSupply>)>,
         clients: impl Iterator<Item = ClientTlsFiles>,
     ) -> Result<Self, TlsError> {
         let opener = self.opener.clone();
-        let servers = opener.reopen(&self.servers, servers.cloned()).await?;
+        let servers: Vec<_> = servers.collect();
+        let files = opener.reopen(&self.servers, servers.iter().map(|(files, _)| (*files).clone())).await?;
         let clients = opener.reopen(&self.clients, clients).await?;
-        Ok(Self { servers, clients, opener })
+        let mut combined: Vec<CombinedServer> = Vec::new();
+        for (own, supplies) in servers {
+            if supplies.is_empty() || find_combined(&combined, own, &supplies).is_some() {
+                continue;
+            }
+            let live = match (find_combined(&self.combined, own, &supplies), find(&files, own)) {
+                (Some(live), _) => live,
+                (None, Some(files)) => opener.combine(files, supplies.clone(), own)?,
+                (None, None) => continue,
+            };
+            combined.push(CombinedServer { files: own.clone(), supplies, live });
+        }
+        Ok(Self { servers: files, clients, combined, opener })
     }
 
-    /// Returns the certificates of a listener whose files are open.
-    pub fn server(&self, files: &ServerTlsFiles) -> Option<LiveTls<ServerTls>> {
-        find(&self.servers, files)
+    /// Returns the certificates of a listener whose files are open, with those of its supplies.
+    pub fn server(
+        &self,
+        files: &ServerTlsFiles,
+        supplies: &[CertificateSupply],
+    ) -> Option<LiveTls<ServerTls>> {
+        if supplies.is_empty() {
+            return find(&self.servers, files);
+        }
+        find_combined(&self.combined, files, supplies)
     }
 
     /// Returns the configuration of clients whose files are open.
@@ -172,7 +215,33 @@ fn find<F: TlsFileSet>(open: &OpenSets<F>, files: &F) -> Option<LiveTls<F::Built
     open.iter().find(|(open, _)| open == files).map(|(_, live)| live.clone())
 }
 
+fn find_combined(
+    combined: &[CombinedServer],
+    files: &ServerTlsFiles,
+    supplies: &[CertificateSupply],
+) -> Option<LiveTls<ServerTls>> {
+    let found = combined.iter().find(|known| known.files == *files && known.supplies == supplies);
+    found.map(|known| known.live.clone())
+}
+
 impl TlsOpener {
+    /// Puts the certificates of files and of supplies together, now and whenever one changes.
+    fn combine(
+        &self,
+        files: LiveTls<ServerTls>,
+        supplies: Vec<CertificateSupply>,
+        own: &ServerTlsFiles,
+    ) -> Result<LiveTls<ServerTls>, TlsError> {
+        let mut combiner = Combiner::new(files, supplies, self.gauges.clone());
+        let whole = combiner.combine(None).map_err(|error| {
+            let place = own.paths().into_iter().next().unwrap_or_default();
+            TlsFault::from(error).in_file(&place)
+        })?;
+        let (sender, live) = watch::channel(Arc::new(whole));
+        self.control.spawn(combiner.run(sender));
+        Ok(LiveTls(live))
+    }
+
     async fn reopen<F: TlsFileSet>(
         &self,
         before: &OpenSets<F>,
@@ -313,10 +382,15 @@ impl<F: TlsFileSet> Follower<F> {
     }
 
     fn warn(&self) {
-        let now = SystemTime::now();
         let built = Arc::clone(&self.sender.borrow());
-        for warning in F::expiries(&built).iter().filter_map(|expiry| expiry.warning(now)) {
-            tracing::warn!("{warning}");
-        }
+        warn_of(F::expiries(&built));
+    }
+}
+
+/// Warns of the certificates that are about to expire.
+pub(super) fn warn_of(expiries: &[Expiry]) {
+    let now = SystemTime::now();
+    for warning in expiries.iter().filter_map(|expiry| expiry.warning(now)) {
+        tracing::warn!("{warning}");
     }
 }

@@ -34,6 +34,11 @@ impl HostNames {
         Self(names.iter().filter_map(|name| Self::parse_one(name)).collect())
     }
 
+    /// Returns the names, in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -52,8 +57,8 @@ impl HostNames {
         parents.into_iter().any(|name| name.as_bytes().eq_ignore_ascii_case(parent))
     }
 
-    /// Returns whether the list is for the host.
-    pub(super) fn covers(&self, host: &[u8]) -> bool {
+    /// Returns whether the list is for the host, or for all hosts of this wildcard.
+    pub fn covers(&self, host: &[u8]) -> bool {
         self.has(host) || self.has_wildcard_for(host)
     }
 }

@@ -3,15 +3,18 @@
 use super::certificate::CertificateFacts;
 use super::error::{TlsError, TlsFault};
 use super::files::PairFiles;
-use super::pem_file::{read_certificates, read_key};
+use super::pem_file::{parse_certificates, parse_key, read_certificates, read_key};
 use super::protocols::provider;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// The certificates of a file, those of the file of intermediates, and the key.
+type PairParts = (Vec<CertificateDer<'static>>, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// A certificate with its chain and its key, checked.
 #[derive(Clone, Debug)]
@@ -24,14 +27,24 @@ impl CertificatePair {
     /// Reads the files, and checks that they fit each other and the time.
     pub(super) fn read(files: &PairFiles) -> Result<Self, TlsError> {
         let own = read_certificates(&files.cert)?;
-        let mut facts = take_apart(&own).map_err(|fault| fault.in_file(&files.cert))?;
-        let mut chain = own;
-        if let Some(file) = &files.intermediates {
-            let intermediates = read_certificates(file)?;
-            facts.extend(take_apart(&intermediates).map_err(|fault| fault.in_file(file))?);
-            chain.extend(intermediates);
-        }
+        let intermediates = files.intermediates.as_deref().map(read_certificates).transpose()?;
         let key = read_key(&files.key)?;
+        Self::check((own, intermediates.unwrap_or_default(), key), files)
+    }
+
+    /// Does the same with texts in PEM, which `places` names in errors. It has no intermediates of their own.
+    pub(super) fn parse(cert: &[u8], key: &[u8], places: &PairFiles) -> Result<Self, TlsError> {
+        let own = parse_certificates(cert).map_err(|fault| fault.in_file(&places.cert))?;
+        let key = parse_key(key).map_err(|fault| fault.in_file(&places.key))?;
+        Self::check((own, Vec::new(), key), places)
+    }
+
+    /// Checks that a certificate, those that issued it and its key fit each other and the time.
+    fn check((own, intermediates, key): PairParts, files: &PairFiles) -> Result<Self, TlsError> {
+        let mut facts = take_apart(&own).map_err(|fault| fault.in_file(&files.cert))?;
+        let place = files.intermediates.as_ref().unwrap_or(&files.cert);
+        facts.extend(take_apart(&intermediates).map_err(|fault| fault.in_file(place))?);
+        let chain = [own, intermediates].concat();
         let signing = provider().key_provider.load_private_key(key).map_err(|error| {
             let reason = match error {
                 Error::General(reason) => reason,
@@ -46,7 +59,6 @@ impl CertificatePair {
             .iter()
             .try_for_each(|facts| facts.check_time(now))
             .map_err(|fault| fault.in_file(&files.cert))?;
-        let place = files.intermediates.as_ref().unwrap_or(&files.cert);
         check_links(&facts).map_err(|fault| fault.in_file(place))?;
         check_signatures(&key.cert, &facts).map_err(|fault| fault.in_file(place))?;
         Ok(Self { key: Arc::new(key), facts: facts.swap_remove(0) })

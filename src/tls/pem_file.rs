@@ -1,4 +1,4 @@
-//! Reads the files of certificates and keys: PEM (RFC 7468), as OpenSSL and others write it.
+//! Reads certificates and keys, of files or not: PEM (RFC 7468), as OpenSSL and others write it.
 
 use super::error::{TlsError, TlsFault};
 use pem::Pem;
@@ -17,25 +17,33 @@ const KEY: &str = "a private key (-----BEGIN PRIVATE KEY-----)";
 
 /// Reads the certificates of a file, at least one.
 pub(super) fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let sections = read_sections(file, CERTIFICATES).map_err(|fault| fault.in_file(file))?;
+    let content = read_bounded(file).map_err(|error| TlsFault::from(error).in_file(file))?;
+    parse_certificates(&content).map_err(|fault| fault.in_file(file))
+}
+
+/// Parses certificates, at least one.
+pub(super) fn parse_certificates(content: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let sections = parse_sections(content, CERTIFICATES)?;
     let is_certificate =
         |pem: &&Pem| matches!(pem.tag(), "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE");
     let certificates: Vec<_> =
         sections.iter().filter(is_certificate).map(|pem| pem.contents().to_vec().into()).collect();
     if certificates.is_empty() {
         let found = list_kinds(&sections);
-        return Err(TlsFault::OtherKind { expected: CERTIFICATES, found }.in_file(file));
+        return Err(TlsFault::OtherKind { expected: CERTIFICATES, found });
     }
     Ok(certificates)
 }
 
 /// Reads the key of a file: PKCS#8, PKCS#1 or SEC1. Certificates beside it do not matter.
 pub(super) fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let sections = read_sections(file, KEY).map_err(|fault| fault.in_file(file))?;
-    take_key(sections).map_err(|fault| fault.in_file(file))
+    let content = read_bounded(file).map_err(|error| TlsFault::from(error).in_file(file))?;
+    parse_key(&content).map_err(|fault| fault.in_file(file))
 }
 
-fn take_key(sections: Vec<Pem>) -> Result<PrivateKeyDer<'static>, TlsFault> {
+/// Parses a key, as [`read_key`] does.
+pub(super) fn parse_key(content: &[u8]) -> Result<PrivateKeyDer<'static>, TlsFault> {
+    let sections = parse_sections(content, KEY)?;
     let is_encrypted =
         |pem: &Pem| pem.tag() == "ENCRYPTED PRIVATE KEY" || pem.headers().get("Proc-Type").is_some();
     if sections.iter().any(is_encrypted) {
@@ -60,14 +68,13 @@ fn key_of(pem: Pem) -> Option<PrivateKeyDer<'static>> {
     })
 }
 
-/// Reads the sections of a file; at least one.
-fn read_sections(file: &Path, expected: &'static str) -> Result<Vec<Pem>, TlsFault> {
-    let content = read_bounded(file)?;
+/// Parses the sections of a text; at least one.
+fn parse_sections(content: &[u8], expected: &'static str) -> Result<Vec<Pem>, TlsFault> {
     if content.iter().all(u8::is_ascii_whitespace) {
         return Err(TlsFault::Empty { expected });
     }
-    let sections = pem::parse_many(&content)
-        .map_err(|error| TlsFault::NotPem { expected, reason: error.to_string() })?;
+    let sections =
+        pem::parse_many(content).map_err(|error| TlsFault::NotPem { expected, reason: error.to_string() })?;
     if sections.is_empty() {
         let reason = match content.first() {
             // A SEQUENCE, with which every certificate and key begins.

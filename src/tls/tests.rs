@@ -5,7 +5,7 @@ use super::live::TlsFileSet as _;
 use super::names::HostNames;
 use super::protocols::TlsProtocols;
 use super::testing::{TestCertificate, TestFiles};
-use super::{AuthorityFiles, ClientTlsFiles};
+use super::{AuthorityFiles, ClientTlsFiles, HostCertificate, PemPair};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ fn pair(cert: PathBuf, key: PathBuf, intermediates: Option<PathBuf>) -> ServerPa
 }
 
 fn listener(certificates: Vec<ServerPair>) -> ServerTlsFiles {
-    ServerTlsFiles { certificates, protocols: TlsProtocols::default() }
+    ServerTlsFiles { certificates, ingress: None, protocols: TlsProtocols::default() }
 }
 
 /// Returns the error about a pair, without the folder.
@@ -227,16 +227,100 @@ fn a_host_chooses_its_certificate() {
         ("admin.test", 3, [false, false, false, true]),
         ("unknown.example", 0, [true, false, false, false]),
     ] {
-        assert_eq!(tls.choose(Some(host.as_bytes())), chosen, "{host}");
+        assert_eq!(tls.choose(Some(host.as_bytes())), Some(chosen), "{host}");
         let misdirected = [0, 1, 2, 3].map(|at| !tls_misdirects(&tls, at, host));
         assert_eq!(misdirected, carried, "{host}");
         assert!(!tls_misdirects(&one, 0, host), "one certificate is for all");
     }
-    assert_eq!(tls.choose(None), 0);
+    assert_eq!(tls.choose(None), Some(0));
 }
 
 fn tls_misdirects(tls: &super::ServerTls, at: usize, host: &str) -> bool {
     tls.misdirects(at, host.as_bytes())
+}
+
+/// Returns a certificate of a Secret for these hosts, which are among those of the certificate.
+fn supplied(pair: &PemPair, hosts: &[&str]) -> HostCertificate {
+    let hosts = hosts.iter().map(|host| HostNames::parse_one(host).unwrap()).collect();
+    HostCertificate { pair: pair.clone(), hosts: HostNames::new(hosts) }
+}
+
+#[test]
+fn certificates_of_secrets_carry_their_own_hosts_beside_those_of_files() {
+    let files = TestFiles::new();
+    let root = TestCertificate::authority("root", None);
+    let issue = |host: &str| {
+        let leaf = root.issue(host);
+        PemPair::parse(&format!("ns/{host}"), leaf.pem.as_bytes(), leaf.key.as_bytes()).unwrap()
+    };
+    let leaf = root.issue("file.test");
+    let file = pair(files.write("f.pem", &leaf.pem), files.write("f.key", &leaf.key), None);
+    let ingress = Some(super::IngressTls { clients: None });
+    let of = |certificates| {
+        let files =
+            ServerTlsFiles { certificates, ingress: ingress.clone(), protocols: TlsProtocols::default() };
+        files.build().unwrap()
+    };
+    let [a, b] = ["a.test", "b.test"].map(issue);
+    let list = [
+        supplied(&a, &["a.test", "*.shop.test"]),
+        // The older one has it, and that a file has it counts more than either.
+        supplied(&b, &["b.test", "a.test", "file.test"]),
+        supplied(&a, &["a2.test"]),
+    ];
+    let (with_file, alone) = (of(vec![file]), of(Vec::new()));
+    assert!(with_file.needs_host() && alone.needs_host(), "there may be more at any time");
+    assert_eq!(alone.choose(Some(b"a.test")), None, "nothing is there for it");
+    let of_files = with_file;
+    let with_file = of_files.with_supplied(list.iter(), None).unwrap();
+    let alone = alone.with_supplied(list.iter(), None).unwrap();
+    // Where a host is at home: with a file, which is also for unknown ones, and without.
+    for (host, at_home) in [
+        ("file.test", [Some(0), Some(1)]),
+        ("a.test", [Some(1), Some(0)]),
+        ("A2.test", [Some(1), Some(0)]),
+        ("b.test", [Some(2), Some(1)]),
+        ("x.shop.test", [Some(1), Some(0)]),
+        ("unknown.test", [Some(0), None]),
+    ] {
+        let found = [&with_file, &alone].map(|tls| tls.choose(Some(host.as_bytes())));
+        assert_eq!(found, at_home, "{host}");
+        for (tls, at_home) in [&with_file, &alone].into_iter().zip(at_home) {
+            for at in 0..3 {
+                let carries = !tls.misdirects(at, host.as_bytes()) && tls.config(at).is_some();
+                assert_eq!(carries, at_home == Some(at) && tls.config(at).is_some(), "{host} at {at}");
+            }
+        }
+    }
+    assert_eq!((with_file.choose(None), alone.choose(None)), (Some(0), None));
+    // A change of one leaves the others as they are, so that their sessions are resumed.
+    let renewed = issue("b.test");
+    let next = [list[0].clone(), supplied(&renewed, &["b.test"])];
+    let next = of_files.with_supplied(next.iter(), Some(&with_file)).unwrap();
+    let is_kept = |at| Arc::ptr_eq(next.config(at).unwrap(), with_file.config(at).unwrap());
+    assert_eq!([0, 1, 2].map(is_kept), [true, true, false]);
+    assert_eq!(next.supplied_expiries().len(), 2, "and not those of before");
+}
+
+#[test]
+fn a_pair_of_a_secret_is_checked_and_shows_no_key() {
+    let root = TestCertificate::authority("root", None);
+    let (a, b) = (root.issue("a.test"), root.issue("b.test"));
+    let parse = |cert: &str, key: &str| PemPair::parse("ns/a", cert.as_bytes(), key.as_bytes());
+    let good = parse(&a.pem, &a.key).unwrap();
+    let shown = format!("{good:?} {:?}", supplied(&good, &["a.test"]));
+    let inner = a.key.lines().nth(1).unwrap();
+    assert!(shown.contains("a.test") && !shown.contains(inner), "{shown}");
+    for (cert, key, fault) in [
+        (&*a.pem, &*b.key, "tls.key: the private key does not fit the certificate in tls.crt"),
+        (&a.key, &a.key, "tls.crt: expected a certificate"),
+        (&a.pem, "", "tls.key: the file is empty"),
+        (&root.issue_for_years("a.test", 2001, 2002).pem, &a.key, "tls.key: the private key does not fit"),
+    ] {
+        let error = parse(cert, key).expect_err("it is wrong").to_string();
+        assert!(error.starts_with(fault), "{error}");
+        assert!(!error.contains(inner), "{error}");
+    }
 }
 
 #[test]

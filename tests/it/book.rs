@@ -227,7 +227,7 @@ fn every_configuration_is_right() {
             *read.entry(page.path.clone()).or_insert(0) += 1;
         }
     }
-    assert_eq!(read.get("docs/tls.md"), Some(&6));
+    assert_eq!(read.get("docs/tls.md"), Some(&7));
     assert!(read.len() >= 10, "{read:?}");
 }
 

@@ -274,6 +274,25 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        "routers:\n- protocol: http\n  servers:\n  - tls: {ingress: true}\n",
+        &[(4, 5, "routers[0].servers[0].tls.ingress", "the router `http` knows no Ingresses")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.ingress}\n  servers:\n  - {ingressRedirect: {httpsPort: 0}}\n",
+        &[(5, 35, "routers[0].servers[0].ingressRedirect.httpsPort", "expected a number from 1")],
+    ),
+    (
+        "routers:\n- protocol: http\n  identifier: {kind: io.l5d.ingress}\n  servers:\n  - {ingressRedirect: {}, tls: {ingress: true, hosts: [a]}}\n",
+        &[
+            (5, 23, "routers[0].servers[0].ingressRedirect", "this server has `tls` itself"),
+            (5, 55, "routers[0].servers[0].tls.hosts", "it belongs to `certPath` and `keyPath`"),
+        ],
+    ),
+    (
+        "admin: {tls: {ingress: true, certPath: a, keyPath: b}}\nrouters:\n- {protocol: http, servers: [{}]}\n",
+        &[(1, 15, "admin.tls.ingress", "unknown key")],
+    ),
+    (
         "routers:\n- protocol: http\n  servers:\n  - {trust: {identities: [a.test]}}\n",
         &[(4, 13, "routers[0].servers[0].trust", "which this server does not ask for")],
     ),

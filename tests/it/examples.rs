@@ -33,6 +33,7 @@ async fn every_example_does_what_it_says() {
             Some("linkerd1") => continue,
             // The manifests are applied by the suite `kubernetes`.
             Some("kubernetes") => kubernetes(&file),
+            Some("kubernetes-tls") => kubernetes_tls(&file),
             Some("staging.yaml") => staging(&file).await,
             other => panic!("{other:?} is an example without a test"),
         }
@@ -55,6 +56,15 @@ fn kubernetes(folder: &Path) {
         let taken = config.admin.shutdown_delay + config.admin.shutdown_grace;
         assert!(Duration::from_secs(granted) > taken, "{router}: {granted} s, {taken:?}");
     }
+}
+
+/// The ingress router with TLS trusts nobody on either port.
+fn kubernetes_tls(folder: &Path) {
+    let config = read(&fs::read_to_string(folder.join("linkerd.yaml")).expect("it can be read"));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let servers = &config.routers[0].servers;
+    assert!(servers.iter().all(|server| server.trust == Trust::Nobody && server.uses_ingress_certificates()));
+    assert_eq!(servers.iter().filter(|server| server.tls.is_some()).count(), 1);
 }
 
 /// The services of the staging example.

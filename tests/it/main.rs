@@ -38,6 +38,7 @@ mod http2_frames;
 mod http2_shared;
 mod in_step;
 mod ingress_live;
+mod ingress_tls;
 mod injecting;
 mod judged_alike;
 mod kit;

@@ -1,7 +1,7 @@
 //! The pages of the book's reference that the binary knows best, compared with what it says of itself.
 
 use crate::support::tls::{Authority, TlsFiles};
-use crate::support::{ApiServer, Names, Service, TestApp, Wire, run, until};
+use crate::support::{ApiServer, Names, Service, TestApp, Wire, ingress, run, tls_secret, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -69,7 +69,10 @@ async fn scrape() -> String {
     let (names, files, api) = (Names::new(), TlsFiles::new(), ApiServer::start().await);
     let authority = Authority::new("authority");
     files.write("ca.pem", authority.pem());
-    files.write_pair("edge", &authority.issue(&["edge.test"]));
+    let edge = authority.issue(&["edge.test"]);
+    files.write_pair("edge", &edge);
+    api.put(tls_secret("default", "edge", &edge.cert, &edge.key));
+    api.put(ingress("default", "edge", &serde_json::json!({ "tls": [{ "secretName": "edge" }] })));
     let (code, public, stderr) = run(&["keys", "--private", &files.text("team.key")], "");
     assert_eq!(code, 0, "{stderr}");
     files.write("team.pem", &public);
@@ -95,6 +98,10 @@ routers:
   service: {{mirror: {{name: /svc/web}}}}
 - protocol: h2
   servers: [{{port: 0}}]
+- protocol: http
+  label: ingress
+  identifier: {{kind: io.l5d.ingress, {api}}}
+  servers: [{{port: 0, tls: {{ingress: true}}}}]
 ",
         names.path(),
         files.text("dtab"),

@@ -20,7 +20,7 @@ mod wire;
 pub(crate) use self::app::{TestApp, one_router, read, routing_to, speaking, with_servers};
 pub(crate) use self::dns::DnsServer;
 pub(crate) use self::kubernetes::{
-    ApiServer, Streams, config_map, dtab, endpoints, ingress, pod, sandbox, service, slice,
+    ApiServer, Streams, config_map, dtab, endpoints, ingress, pod, sandbox, service, slice, tls_secret,
 };
 pub(crate) use self::message::Message;
 pub(crate) use self::names::{Names, dead_address};

@@ -28,10 +28,10 @@ case " $* " in
 esac
 "#;
 
-/// Asks from `SOURCE`, and finds the host port of the ingress router.
+/// Asks from `SOURCE`, and finds the host ports of the ingress router.
 const CURL: &str = r#"#!/bin/sh
 exec "$CURL" --silent --show-error --max-time 20 --write-out '\n' --interface "$SOURCE" \
-  --connect-to "$NODE_ADDRESS:80:$NODE_ADDRESS:4141" "$@"
+  --connect-to "$NODE_ADDRESS:80:$NODE_ADDRESS:4141" --connect-to "www.hello.world:443:$NODE_ADDRESS:4143" "$@"
 "#;
 
 /// What the README promises.
@@ -72,6 +72,7 @@ pub(crate) async fn manifests(cluster: &Cluster) {
     );
 
     rights(&shell).await;
+    tls(&shell).await;
     rollout(&shell).await;
     change(&shell).await;
     for router in ["ingress-router", "node-router"] {
@@ -143,6 +144,40 @@ fn columns(line: &str) -> (&str, &str, String) {
     let mut verbs: Vec<_> = verbs.trim_matches(['[', ']']).split(' ').collect();
     verbs.sort_unstable();
     (resource, names, format!("[{}]", verbs.join(" ")))
+}
+
+/// With the overlay for TLS the ingress router serves the Secret of the Ingress, and may read no other.
+async fn tls(shell: &Shell) {
+    let secret = |name: &str| {
+        format!("kubectl --namespace hello create secret generic {name} --from-literal=key=value >/dev/null")
+    };
+    shell.run(&secret("of-others")).await;
+    let served = shell.run(block("tls")).await;
+    let [.., secure, "https://www.hello.world/"] = &lines(&served)[..] else { panic!("{served}") };
+    assert!(is_said_by("world", secure), "{served}");
+    for (verb, secret, allowed) in [
+        ("get", "secret/hello-tls", "yes"),
+        ("watch", "secret/hello-tls", "yes"),
+        ("get", "secret/of-others", "no"),
+        ("list", "secrets", "no"),
+        ("update", "secret/hello-tls", "no"),
+        ("create", "events", "yes"),
+        ("update", "ingress/hello", "no"),
+    ] {
+        let asked = format!(
+            "kubectl --token \"$(kubectl --namespace signpost create token ingress-router)\" --namespace hello auth can-i {verb} {secret} 2>/dev/null || true"
+        );
+        assert_eq!(shell.run(&asked).await.trim_end(), allowed, "{verb} {secret}");
+    }
+    // Without the Secret its requests are served in clear, and the Ingress says why.
+    let gone = "kubectl --namespace hello delete secret hello-tls of-others >/dev/null
+                until kubectl --namespace hello get events | grep SecretMissing; do sleep 0.2; done
+                until curl -H 'Host: www.hello.world' \"http://$NODE_ADDRESS\" | grep '^Hello'; do sleep 0.2; done";
+    let gone = shell.run(gone).await;
+    assert!(
+        gone.contains("ingress/hello") && gone.contains("secret hello/hello-tls does not exist"),
+        "{gone}"
+    );
 }
 
 /// Every pod of every service is replaced, and no request fails.

@@ -3,6 +3,7 @@
 mod bogus;
 mod history;
 mod ingress;
+mod ingress_tls;
 mod nodes;
 mod outages;
 mod rights;
@@ -54,6 +55,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("daemon_set_and_local_node", |cluster| Box::pin(nodes::daemon_set_and_local_node(cluster))),
     ("zone_of_the_router", |cluster| Box::pin(zones::zone_of_the_router(cluster))),
     ("ingress", |cluster| Box::pin(ingress::ingress(cluster))),
+    ("ingress_tls", |cluster| Box::pin(ingress_tls::ingress_tls(cluster))),
     ("manifests", |cluster| Box::pin(manifests(cluster))),
     ("sandbox_command", |cluster| Box::pin(sandbox_command(cluster))),
     ("stored_dtabs", |cluster| Box::pin(stored_dtabs(cluster))),

@@ -77,8 +77,13 @@ fn is_list_of_mappings(value: &Value) -> bool {
 }
 
 /// Keys that are required unless another key of their mapping is there.
-const IN_PLACE_OF_OTHERS: [(&str, &str); 3] =
-    [("server tls", "certPath"), ("server tls", "keyPath"), ("client tls", "commonName")];
+const IN_PLACE_OF_OTHERS: [(&str, &str); 5] = [
+    ("listener tls", "certPath"),
+    ("listener tls", "keyPath"),
+    ("server tls", "certPath"),
+    ("server tls", "keyPath"),
+    ("client tls", "commonName"),
+];
 
 /// Returns whether a mapping without this key is an error, whatever else it has.
 pub(super) fn is_required(place: &RowPlace) -> bool {

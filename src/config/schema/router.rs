@@ -130,7 +130,9 @@ pub(super) const SECTIONS: &[Section] = &[
             key("maxCallDepth", Works),
             one("addForwardedHeader", Works, "forwarded header"),
             one("socketOptions", Works, "socket options"),
-            one("tls", Works, "server tls"),
+            one("tls", Works, "listener tls"),
+            // Not in Linkerd 1, which had no certificates of Ingresses.
+            one("ingressRedirect", Works, "ingress redirect"),
             // Not in Linkerd 1, although its users asked for it.
             one("proxyProtocol", Works, "proxy protocol"),
             one("serverSession", Works, "session"),
@@ -232,6 +234,9 @@ pub(super) const SECTIONS: &[Section] = &[
         &[list("certificates", Works, "server certificate"), key("protocols", Works), key("ciphers", Works)],
     )
     .with(&["server certificate"]),
+    // Not in Linkerd 1. The admin server has no Ingresses.
+    section("listener tls", &[key("ingress", Works)]).with(&["server tls"]),
+    section("ingress redirect", &[key("httpsPort", Works)]),
     section("proxy protocol", &[key("from", Works)]),
     section(
         "server certificate",

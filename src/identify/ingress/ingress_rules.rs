@@ -1,5 +1,6 @@
 //! The rules of an Ingress, as a watch stores them.
 
+use super::secret::SecretName;
 use crate::kubernetes;
 use crate::name::Path;
 use k8s_openapi::api::networking::v1 as networking;
@@ -22,6 +23,32 @@ pub(super) struct IngressRules {
     pub(super) default: Option<Backend>,
     /// The rules, in their order.
     pub(super) rules: Vec<Rule>,
+    /// Its uid.
+    #[serde(default)]
+    pub(super) uid: Option<String>,
+    /// `spec.tls`, without entries that name no Secret.
+    #[serde(default)]
+    pub(super) tls: Vec<SecretHosts>,
+}
+
+/// The hosts for which an Ingress names a Secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SecretHosts {
+    /// The name of the Secret.
+    pub(super) secret: String,
+    /// The hosts, in lower case; none for those of the certificate.
+    pub(super) hosts: Vec<String>,
+}
+
+impl IngressRules {
+    /// Returns the Secrets that it names, each with its hosts.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (SecretName, &[String])> {
+        let (_, namespace, _) = &self.age;
+        self.tls.iter().map(|tls| {
+            let name = SecretName { namespace: namespace.as_str().into(), name: tls.secret.as_str().into() };
+            (name, &*tls.hosts)
+        })
+    }
 }
 
 /// The path of a backend, `/<namespace>/<port>/<service>`; none for a backend that is no service.
@@ -53,9 +80,18 @@ impl kubernetes::WatchedObject for IngressRules {
             class: annotation.or(spec.ingress_class_name.filter(is_given)),
             default: spec.default_backend.map(|default| backend(&namespace, default)),
             rules: rules.flat_map(|rule| paths(&namespace, rule)).collect(),
+            uid: metadata.uid,
+            tls: spec.tls.unwrap_or_default().into_iter().filter_map(secret_hosts).collect(),
             age: (metadata.creation_timestamp, namespace, metadata.name.unwrap_or_default()),
         }
     }
+}
+
+/// Reads an entry of `spec.tls`; none if it names no Secret.
+fn secret_hosts(tls: networking::IngressTLS) -> Option<SecretHosts> {
+    let secret = tls.secret_name.filter(|name| !name.is_empty())?;
+    let hosts = tls.hosts.unwrap_or_default().iter().map(|host| host.to_ascii_lowercase()).collect();
+    Some(SecretHosts { secret, hosts })
 }
 
 /// Reads a default backend that is present in the text: `null` is a backend that is no service.

@@ -1,8 +1,11 @@
+use super::certificates::{IngressCertificates, named_secrets};
 use super::ingress_rules::IngressRules;
-use super::rule_table::RuleTable;
+use super::rule_table::{RuleTable, used_ingresses};
+use super::secret::{MOST_SECRETS, SecretFault, SecretName, SecretState};
 use crate::context::host_without_port;
 use crate::kubernetes::WatchedObject as _;
 use crate::name::Path;
+use crate::tls::PemPair;
 use serde_json::{Value, json};
 
 /// Returns a backend that is a service of this name, by the port `http`.
@@ -33,12 +36,12 @@ fn keep(ingress: &Value) -> IngressRules {
 
 fn table(ingresses: &[Value]) -> RuleTable {
     let kept: Vec<IngressRules> = ingresses.iter().map(keep).collect();
-    RuleTable::new(kept.iter(), "linkerd", false)
+    RuleTable::new(&used_ingresses(kept.iter(), "linkerd"), &[], false)
 }
 
 /// Returns the service that a request leads to.
 fn service(table: &RuleTable, host: &str, path: &str) -> Option<String> {
-    let backend = table.find(host.as_bytes(), path.as_bytes())?.expect("it leads to a service");
+    let backend = table.find(host.as_bytes(), path.as_bytes())?.backend.expect("it leads to a service");
     let elems: Vec<_> = backend.elems().map(|elem| String::from_utf8_lossy(elem).into_owned()).collect();
     assert_eq!((&*elems[0], &*elems[1], elems.len()), ("ns", "http", 3), "{backend}");
     elems.into_iter().last()
@@ -50,6 +53,10 @@ fn what_is_kept_is_the_same_in_a_snapshot() {
     let all = [
         ingress("a", &json!({ "rules": [rule("a", &[path("Prefix", "/a"), path("Exact", "/b")])] })),
         ingress("a", &json!({})),
+        ingress(
+            "a",
+            &json!({ "tls": [{ "secretName": "s", "hosts": ["A"] }, { "hosts": ["b"] }, { "secretName": "t" }] }),
+        ),
         default(to("a")),
         // It is given, and no service: that is another thing than none.
         default(json!({ "resource": { "kind": "Bucket", "name": "a" } })),
@@ -165,7 +172,11 @@ fn the_class_is_in_an_annotation_or_in_the_spec() {
         (json!("Linkerd"), null(), false),
     ] {
         let kept = with(annotation.clone(), class.clone());
-        let find = |ignore| RuleTable::new([&kept].into_iter(), "linkerd", ignore).find(b"a", b"/").is_some();
+        let find = |ignore| {
+            RuleTable::new(&used_ingresses([&kept].into_iter(), "linkerd"), &[], ignore)
+                .find(b"a", b"/")
+                .is_some()
+        };
         assert_eq!(find(false), used, "{annotation} {class}");
         assert!(!find(true), "default backends are ignored");
     }
@@ -198,7 +209,7 @@ fn of_two_that_want_the_same_the_older_wins_in_whatever_order_they_come() {
 fn backends_have_ports_by_name_or_number_or_lead_to_no_service() {
     let find = |backend: Value| {
         let table = table(&[ingress("web", &json!({ "defaultBackend": backend }))]);
-        table.find(b"", b"/").expect("there is a default").cloned()
+        table.find(b"", b"/").expect("there is a default").backend.cloned()
     };
     let path = |elems| Some(Path::from_elems::<[&str; 3]>(elems));
     let by_number = json!({ "service": { "name": "web", "port": { "number": 80 } } });
@@ -244,4 +255,129 @@ fn ports_of_hosts_and_dots_at_their_end_do_not_count() {
     ] {
         assert_eq!(host_without_port(host.as_bytes()).escape_ascii().to_string(), expected, "{host}");
     }
+}
+
+/// Returns what is known of a good Secret with a certificate for these names.
+fn good(names: &[&str]) -> SecretState {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let cert = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap().pem();
+    let pair = PemPair::parse("ns/s", cert.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+    SecretState { pair: Some(pair), ..SecretState::default() }
+}
+
+/// Returns an ingress that names a Secret for hosts, and has a rule for each host.
+fn secured(name: &str, secret: &str, hosts: &[&str]) -> Value {
+    let rules: Vec<Value> = hosts.iter().map(|host| rule(host, &[path("Prefix", "/")])).collect();
+    ingress(name, &json!({ "rules": rules, "tls": [{ "secretName": secret, "hosts": hosts }] }))
+}
+
+/// Returns the certificates of ingresses, by what is known of each Secret.
+fn certificates(
+    ingresses: &[IngressRules],
+    known: &[(&str, SecretState)],
+) -> (IngressCertificates, RuleTable) {
+    let used = used_ingresses(ingresses.iter(), "linkerd");
+    let state =
+        |name: &SecretName| known.iter().find(|(known, _)| **known == *name.name).map(|(_, state)| state);
+    let found = IngressCertificates::new(&used, state);
+    let table = RuleTable::new(&used, &found.secured, false);
+    (found, table)
+}
+
+#[test]
+fn a_rule_is_secured_by_its_own_ingress_while_its_secret_is_there() {
+    let solver = ingress(
+        "z-solver",
+        &json!({ "rules": [rule("web.test", &[path("Exact", "/.well-known/acme-challenge/x")])] }),
+    );
+    let wild = secured("wild", "wild", &["*.shop.test"]);
+    let mut default =
+        ingress("default", &json!({ "defaultBackend": to("d"), "tls": [{ "secretName": "default" }] }));
+    default["spec"]["rules"] = json!([rule("plain.test", &[path("Prefix", "/")])]);
+    let ingresses: Vec<_> =
+        [secured("web", "web", &["web.test"]), solver, wild, default].iter().map(keep).collect();
+    let known = [
+        ("web", good(&["web.test"])),
+        ("wild", good(&["*.shop.test"])),
+        ("default", good(&["a.default.test", "*.b.test"])),
+    ];
+    let (found, table) = certificates(&ingresses, &known);
+    assert_eq!(found.faults, []);
+    let is_secured = |table: &RuleTable, host: &str, path: &str| {
+        table.find(host.as_bytes(), path.as_bytes()).expect("there is a rule").is_secured
+    };
+    for (host, path, expected) in [
+        ("web.test", "/", true),
+        ("web.test", "/.well-known/acme-challenge/x", false),
+        ("web.test", "/.well-known/acme-challenge/other", true),
+        ("x.shop.test", "/", true),
+        // Its ingress has a certificate, and none for this host.
+        ("plain.test", "/", false),
+        ("a.default.test", "/", true),
+        ("x.b.test", "/", true),
+        ("c.default.test", "/", false),
+    ] {
+        assert_eq!(is_secured(&table, host, path), expected, "{host}{path}");
+    }
+    let missing = SecretState { fault: Some(SecretFault::Missing), ..SecretState::default() };
+    let (found, table) = certificates(&ingresses, &[("web", missing), known[1].clone(), known[2].clone()]);
+    assert!(!is_secured(&table, "web.test", "/") && is_secured(&table, "x.shop.test", "/"));
+    let faults: Vec<_> = found.faults.iter().map(|fault| (fault.reason, &*fault.message)).collect();
+    assert_eq!(
+        faults,
+        [(
+            "SecretMissing",
+            "secret ns/web does not exist; until it is there its hosts are served without TLS"
+        )]
+    );
+}
+
+#[test]
+fn a_certificate_serves_the_hosts_that_it_is_for() {
+    let ingresses = [secured("web", "web", &["WEB.test", "other.test", "x.shop.test"])].map(|it| keep(&it));
+    let rejected = SecretFault::Rejected("tls.key: it does not fit".into());
+    let state = SecretState { fault: Some(rejected), ..good(&["web.test", "*.shop.test"]) };
+    let (found, _) = certificates(&ingresses, &[("web", state)]);
+    let hosts: Vec<&str> = found.supply.iter().flat_map(|certificate| certificate.hosts.iter()).collect();
+    assert_eq!(hosts, ["web.test", "x.shop.test"]);
+    let faults: Vec<_> = found.faults.iter().map(|fault| (fault.reason, &*fault.message)).collect();
+    assert_eq!(
+        faults,
+        [
+            (
+                "SecretRejected",
+                "secret ns/web cannot be used: tls.key: it does not fit; the last good certificate stays in use"
+            ),
+            (
+                "HostNotInCertificate",
+                "the certificate in secret ns/web is for web.test, *.shop.test, and not for other.test, which it does \
+                 not serve"
+            ),
+        ]
+    );
+    // While nothing is known of it there is nothing to tell.
+    let pending = SecretState { is_pending: true, ..SecretState::default() };
+    let (found, _) = certificates(&ingresses, &[("web", pending)]);
+    assert_eq!((found.faults.len(), found.supply.len()), (0, 0));
+}
+
+#[test]
+fn more_secrets_than_are_watched_are_a_fault_of_the_younger_ingresses() {
+    let mut all: Vec<Value> = Vec::new();
+    for at in 0..=MOST_SECRETS {
+        let mut one = secured(&format!("web-{at}"), &format!("secret-{at}"), &["web.test"]);
+        one["metadata"]["creationTimestamp"] = format!("2026-01-01T00:{:02}:{:02}Z", at / 60, at % 60).into();
+        all.push(one);
+    }
+    all.reverse();
+    let ingresses: Vec<_> = all.iter().map(keep).collect();
+    let used = used_ingresses(ingresses.iter(), "linkerd");
+    let named = named_secrets(&used);
+    assert_eq!((named.len(), &*named[0].name), (MOST_SECRETS + 1, "secret-0"), "the oldest goes first");
+    let known = SecretState::default();
+    let found =
+        IngressCertificates::new(&used, |name| named[..MOST_SECRETS].contains(name).then_some(&known));
+    let faults: Vec<_> = found.faults.iter().map(|fault| (fault.reason, &*fault.ingress.1)).collect();
+    assert_eq!(faults, [("TooManySecrets", &*format!("web-{MOST_SECRETS}"))]);
 }

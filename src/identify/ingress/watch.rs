@@ -1,10 +1,13 @@
 //! The live rules: a watch of the ingresses, the tables compiled from them, and the handles of the workers.
 
+use super::certificate_publisher::{CertificateMetrics, CertificatePublisher, LiveCertificates};
 use super::ingress_rules::IngressRules;
+use super::rule_table::used_ingresses;
 use super::{Ingress, RuleTable};
 use crate::identify::{Config, Error, Identifier, Mismatch};
 use crate::kubernetes::{ApiClients, GroupState, Metrics, Watches};
 use crate::telemetry::Registry;
+use crate::tls::CertificateSupply;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,37 +38,61 @@ pub struct Ingresses {
     registry: Registry,
     /// The metrics of the watches; none before the first watch, so that a router without one does not show them.
     metrics: Option<Metrics>,
+    /// The same of certificates.
+    certificate_metrics: Option<CertificateMetrics>,
     control: Handle,
-    watched: Vec<(Ingress, watch::Receiver<RulesState>)>,
+    watched: Vec<WatchedIngresses>,
+}
+
+/// The ingresses of one identifier.
+#[derive(Clone, Debug)]
+struct WatchedIngresses {
+    config: Ingress,
+    rules: watch::Receiver<RulesState>,
+    /// Their certificates, if a listener uses them.
+    certificates: Option<LiveCertificates>,
 }
 
 impl Ingresses {
     /// Makes an empty set. Its watches use the API clients `clients`, count in `registry`, and run on `control`.
     pub fn new(clients: &ApiClients, registry: &Registry, control: &Handle) -> Self {
         let (clients, registry, control) = (clients.clone(), registry.clone(), control.clone());
-        Self { clients, registry, metrics: None, control, watched: Vec::new() }
+        Self { clients, registry, metrics: None, certificate_metrics: None, control, watched: Vec::new() }
     }
 
-    /// Returns the set for these identifiers. Watches that run already go on; for new ones this waits up to
-    /// [`FIRST_LIST`]. A watch that is no longer in the set ends when the last worker has dropped its rules.
+    /// Returns the set for these identifiers, each with whether a listener uses the certificates of its ingresses. Watches
+    /// that run already go on; for new ones this waits up to [`FIRST_LIST`]. A watch that is no longer in the set ends when
+    /// the last worker has dropped its rules. Secrets are watched for certificates that are used, and no others.
     ///
     /// # Errors
     ///
     /// Those of [`Config::check`].
-    pub async fn rebuild<'a>(&self, configs: impl Iterator<Item = &'a Config>) -> Result<Self, Error> {
-        let mut rebuilt = Self { watched: Vec::new(), ..self.clone() };
-        for config in configs {
-            let Config::Ingress(wanted) = config else { continue };
-            if rebuilt.state_of(wanted).is_none() {
-                config.check()?;
-                let state = self.state_of(wanted).unwrap_or_else(|| rebuilt.start_watch(wanted));
-                rebuilt.watched.push((wanted.clone(), state));
+    pub async fn rebuild<'a>(
+        &self,
+        configs: impl Iterator<Item = (&'a Config, bool)>,
+    ) -> Result<Self, Error> {
+        let mut wanted: Vec<(&Config, &Ingress, bool)> = Vec::new();
+        for (config, uses_certificates) in configs {
+            let Config::Ingress(ingress) = config else { continue };
+            match wanted.iter_mut().find(|(_, known, _)| *known == ingress) {
+                Some((.., used)) => *used |= uses_certificates,
+                None => wanted.push((config, ingress, uses_certificates)),
             }
         }
+        let mut rebuilt = Self { watched: Vec::new(), ..self.clone() };
+        for (config, ingress, uses_certificates) in wanted {
+            config.check()?;
+            let known = self.find(ingress).filter(|known| known.certificates.is_some() == uses_certificates);
+            let watched = known.cloned().unwrap_or_else(|| rebuilt.start_watch(ingress, uses_certificates));
+            rebuilt.watched.push(watched);
+        }
         let first = async {
-            for (_, state) in &mut rebuilt.watched {
-                // A task that has ended sends nothing more.
-                let _ = state.wait_for(|state| !matches!(state, RulesState::Pending)).await;
+            // A task that has ended sends nothing more.
+            for watched in &mut rebuilt.watched {
+                let _ = watched.rules.wait_for(|state| !matches!(state, RulesState::Pending)).await;
+                if let Some(certificates) = &mut watched.certificates {
+                    let _ = certificates.is_complete.wait_for(|is_complete| *is_complete).await;
+                }
             }
         };
         // A late list is no error: requests are refused until it is there.
@@ -77,49 +104,79 @@ impl Ingresses {
     pub fn identifiers(&self, configs: &[Config]) -> Vec<Identifier> {
         let live = |config: &Config| match config {
             Config::Ingress(ingress) => {
-                self.state_of(ingress).map(|live| Identifier::Ingress(LiveRules(live)))
+                self.find(ingress).map(|watched| Identifier::Ingress(LiveRules(watched.rules.clone())))
             }
             config => Some(Identifier::Head(config.clone())),
         };
         configs.iter().filter_map(live).collect()
     }
 
-    fn state_of(&self, wanted: &Ingress) -> Option<watch::Receiver<RulesState>> {
-        let found = self.watched.iter().find(|(watched, _)| watched == wanted);
-        found.map(|(_, state)| state.clone())
+    /// Returns the certificates of the ingresses of these configurations, live, where they are used.
+    pub fn certificates(&self, configs: &[Config]) -> Vec<CertificateSupply> {
+        let supply = |config: &Config| match config {
+            Config::Ingress(ingress) => Some(self.find(ingress)?.certificates.as_ref()?.supply.clone()),
+            _ => None,
+        };
+        configs.iter().filter_map(supply).collect()
     }
 
-    fn start_watch(&mut self, ingress: &Ingress) -> watch::Receiver<RulesState> {
+    fn find(&self, wanted: &Ingress) -> Option<&WatchedIngresses> {
+        self.watched.iter().find(|watched| watched.config == *wanted)
+    }
+
+    fn start_watch(&mut self, config: &Ingress, uses_certificates: bool) -> WatchedIngresses {
         let registry = &self.registry;
         let metrics = self.metrics.get_or_insert_with(|| Metrics::new(registry, "ingresses")).clone();
-        let client = self.clients.get(&ingress.client);
-        let namespace = ingress.namespace.as_deref();
-        let known = Watches::watch_all(client, namespace, metrics, &self.control);
-        let (sender, state) = watch::channel(RulesState::Pending);
-        self.control.spawn(publish_tables(ingress.clone(), known, sender));
-        state
+        let client = self.clients.get(&config.client);
+        let (publisher, certificates) = uses_certificates
+            .then(|| {
+                let known = &mut self.certificate_metrics;
+                let metrics = known.get_or_insert_with(|| CertificateMetrics::new(registry)).clone();
+                CertificatePublisher::start(&client, metrics, &self.control)
+            })
+            .unzip();
+        let known = Watches::watch_all(client, config.namespace.as_deref(), metrics, &self.control);
+        let (sender, rules) = watch::channel(RulesState::Pending);
+        self.control.spawn(publish_tables(config.clone(), known, sender, publisher));
+        WatchedIngresses { config: config.clone(), rules, certificates }
     }
 }
 
-/// Compiles a table after each change of an ingress and publishes it, until no worker holds its receiver.
+/// Compiles a table after each change of an ingress, or of a Secret that one names, and publishes it, until no worker holds
+/// its receiver.
 async fn publish_tables(
     config: Ingress,
     mut known: watch::Receiver<GroupState<IngressRules>>,
     sender: watch::Sender<RulesState>,
+    mut certificates: Option<CertificatePublisher>,
 ) {
     loop {
-        let new = match &*known.borrow_and_update() {
+        let now = known.borrow_and_update().clone();
+        let new = match &now {
             GroupState::Pending => RulesState::Pending,
-            GroupState::Failed(reason) => RulesState::Failed(Arc::clone(reason)),
+            GroupState::Failed(reason) => {
+                certificates.iter().for_each(CertificatePublisher::give_up_waiting);
+                RulesState::Failed(Arc::clone(reason))
+            }
             GroupState::Ready(view) => {
-                let ingresses = view.objects.iter().map(AsRef::as_ref);
-                let table = RuleTable::new(ingresses, &config.class, config.ignore_default_backends);
+                let used = used_ingresses(view.objects.iter().map(AsRef::as_ref), &config.class);
+                // Before the rules: a request that is sent to TLS by them finds it there.
+                let secured = certificates.as_mut().map(|certificates| certificates.publish(&used));
+                let secured = secured.unwrap_or_default();
+                let table = RuleTable::new(&used, &secured, config.ignore_default_backends);
                 RulesState::Ready(Arc::new(table))
             }
         };
         sender.send_replace(new);
+        let secret_changes = async {
+            match &certificates {
+                Some(certificates) => certificates.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         let changed = tokio::select! {
             changed = known.changed() => changed,
+            () = secret_changes => Ok(()),
             () = sender.closed() => return,
         };
         // A watch that ended sends nothing more.

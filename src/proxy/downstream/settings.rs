@@ -69,6 +69,8 @@ pub struct ListenerSettings {
     pub max_concurrent_requests: Option<usize>,
     /// Whether CONNECT of trusted callers opens a tunnel: `connect`.
     pub connect: bool,
+    /// The port to which requests in clear are sent whose Ingress has a certificate for their host: `ingressRedirect`.
+    pub https_redirect: Option<u16>,
     /// The settings of its socket and its connections.
     pub accept: AcceptSettings,
 }

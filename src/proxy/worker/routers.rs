@@ -158,6 +158,7 @@ impl RouterChange<'_> {
             unknown_key: self.settings.unknown_key,
             limits: settings.limits,
             connect: settings.connect,
+            https_redirect: settings.https_redirect,
             permits,
             counters,
             log_turns: Arc::clone(&counts.log_turns),

@@ -3,7 +3,9 @@
 
 mod cluster;
 
-pub(crate) use self::cluster::{config_map, dtab, endpoints, ingress, pod, sandbox, service, slice};
+pub(crate) use self::cluster::{
+    config_map, dtab, endpoints, ingress, pod, sandbox, service, slice, tls_secret,
+};
 
 use self::cluster::{Cluster, Question, Told};
 use super::{Message, Upstream, Wire};

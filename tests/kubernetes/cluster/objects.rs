@@ -126,6 +126,6 @@ pub(crate) fn restarted(mark: &str) -> Value {
     json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } })
 }
 
-pub(super) fn object<K: DeserializeOwned>(value: Value) -> K {
+pub(crate) fn object<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).expect("an object of its kind")
 }

@@ -109,6 +109,10 @@ pub(super) const MEANINGS: &[SectionMeanings] = &[
             ("addForwardedHeader", "Adds `Forwarded` to requests, with labels for both ends"),
             ("socketOptions", "Options of its sockets"),
             ("tls", "Its certificates"),
+            (
+                "ingressRedirect",
+                "Sends requests in clear to TLS while their Ingress has a certificate for their host",
+            ),
             ("proxyProtocol", "Reads the header of the PROXY protocol"),
             ("serverSession", "The times of its connections"),
         ],
@@ -222,6 +226,14 @@ pub(super) const MEANINGS: &[SectionMeanings] = &[
             ("ciphers", "The cipher suites that are used; without the key all that are good"),
         ],
     ),
+    (
+        "listener tls",
+        &[(
+            "ingress",
+            "Whether the certificates in Secrets that Ingresses name are used, beside those of files or alone; needs the identifier `io.l5d.ingress`",
+        )],
+    ),
+    ("ingress redirect", &[("httpsPort", "The port to which callers are sent; 443 is not written")]),
     ("proxy protocol", &[("from", "Ranges of addresses of the load balancers that send the header")]),
     (
         "server certificate",
@@ -317,6 +329,8 @@ pub(super) const DEFAULTS: &[StatedDefault] = &[
     ("router h2", "h2AccessLogAppend", "true"),
     ("router h2", "h2AccessLogRotateCount", "-1"),
     ("server tls", "protocols", r#"["TLSv1.2","TLSv1.3"]"#),
+    ("listener tls", "ingress", "false"),
+    ("ingress redirect", "httpsPort", "443"),
     ("server certificate", "requireClientAuth", "false"),
     ("trust", "require", r#""any""#),
 ];

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The resources: kind, plural and version.
-const RESOURCES: [(&str, &str, &str); 10] = [
+const RESOURCES: [(&str, &str, &str); 11] = [
+    ("Secret", "secrets", "v1"),
     ("Service", "services", "v1"),
     ("Endpoints", "endpoints", "v1"),
     ("Pod", "pods", "v1"),
@@ -56,6 +57,18 @@ pub(crate) fn endpoints(namespace: &str, name: &str, port: &str, addresses: &[So
 /// An Ingress.
 pub(crate) fn ingress(namespace: &str, name: &str, spec: &Value) -> Value {
     json!({ "kind": "Ingress", "metadata": { "namespace": namespace, "name": name }, "spec": spec })
+}
+
+/// A Secret with a certificate and its key.
+pub(crate) fn tls_secret(namespace: &str, name: &str, cert: &str, key: &str) -> Value {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    json!({
+        "kind": "Secret",
+        "metadata": { "namespace": namespace, "name": name, "uid": format!("uid-of-{name}") },
+        "type": "kubernetes.io/tls",
+        "data": { "tls.crt": encode(cert), "tls.key": encode(key) },
+    })
 }
 
 /// The pod of a slice, with a label.
