@@ -10,7 +10,7 @@ use signpost::context::token::{
 use signpost::context::{
     Context, OverrideLimits, Peer, Policy, Requirement, SignedTrust, Trust, decode_overrides,
 };
-use signpost::identify::Identifiers;
+use signpost::identify::{Identifiers, Scheme};
 use signpost::interpret::{
     Answer, AnswerState, AnswerTable, Bound, DelegationOutcome, Endpoint, EndpointSet, Explore, Leaf, Namer,
     NamerHandle, NamerRegistry, Namers, Naming, Target, delegate,
@@ -239,7 +239,7 @@ impl Worker {
         let parsed = head.parse_request(request, limits).expect("it is a request");
         assert_eq!(parsed, Some(request.len()), "it is whole");
         policy.enter(peer, head, context).1.expect("nothing in it is refused");
-        identifiers.identify(head, name).expect("it has a host");
+        identifiers.identify(head, Scheme::Http, name).expect("it has a host");
         let overrides = bindings.overrides(context.overrides(), policy.override_limits());
         let overrides = overrides.expect("it is a dtab");
         bindings.bind(name, &overrides, true).await.expect("no namer fails")

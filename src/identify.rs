@@ -6,7 +6,8 @@
 //!
 //! A head gets the same name by either protocol. An identifier that reads a header may name a pseudo-header of HTTP/2
 //! (RFC 9113 8.3.1) as well, which means the same for HTTP/1: `:authority` is `Host`, `:path` the target with its
-//! query, `:method` the method. `:scheme` is `http`: listeners have no TLS yet, and a caller's own claim is not kept.
+//! query, `:method` the method. `:scheme` is `https` over TLS and `http` without: a caller's own
+//! claim is not kept.
 
 mod config;
 mod ingress;
@@ -73,7 +74,7 @@ impl Identifiers {
 
     /// Writes the request's name into `name`, which is cleared first.
     ///
-    /// The name depends on the head, and with `io.l5d.ingress` on its rules; the target must be in origin form. The
+    /// The name depends on the head and on the scheme, and with `io.l5d.ingress` on its rules; the target must be in origin form. The
     /// host is lower-cased where it is read, and with `consume` the segments leave the target, which costs a copy of
     /// it. Nothing else is allocated once `name` has grown.
     ///
@@ -81,12 +82,17 @@ impl Identifiers {
     ///
     /// No identifier names the request. The error is that of the last one, as in Linkerd. An identifier that does not
     /// know its rules yet counts as the last one: those behind it could take a request that it may be about to name.
-    pub fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<NamedBy, IdentifyError> {
+    pub fn identify(
+        &self,
+        head: &mut Head,
+        scheme: Scheme,
+        name: &mut PathBuf,
+    ) -> Result<NamedBy, IdentifyError> {
         let mut last = None;
         for identifier in &self.identifiers {
             name.clear();
             name.extend(&self.prefix);
-            match identifier.identify(head, name) {
+            match identifier.identify(head, scheme, name) {
                 Ok(named_by) => return Ok(named_by),
                 Err(missing @ Mismatch::Unknown(_)) => {
                     return Err(IdentifyError::NotYet(missing.to_string()));
@@ -96,6 +102,25 @@ impl Identifiers {
         }
         // There is always an identifier, so there is always a reason.
         Err(IdentifyError::Unnamed(last.map(|missing| missing.to_string()).unwrap_or_default()))
+    }
+}
+
+/// The scheme of a request, by the connection that it came on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// Returns the scheme as a URI has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
     }
 }
 
@@ -148,9 +173,9 @@ impl WorkerIdentifier {
         }
     }
 
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<NamedBy, Mismatch<'_>> {
+    fn identify(&self, head: &mut Head, scheme: Scheme, name: &mut PathBuf) -> Result<NamedBy, Mismatch<'_>> {
         match self {
-            Self::Head(config) => config.identify(head, name).map(|()| self.named_by()),
+            Self::Head(config) => config.identify(head, scheme, name).map(|()| self.named_by()),
             Self::Ingress(rules) => rules.identify(head, name),
         }
     }
@@ -193,21 +218,21 @@ impl fmt::Display for Mismatch<'_> {
 }
 
 impl Config {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
+    fn identify(&self, head: &mut Head, scheme: Scheme, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
         match self {
             Self::HeaderToken(config) => {
-                name.push(&value(head, &config.header)?);
+                name.push(&value(head, scheme, &config.header)?);
                 Ok(())
             }
             Self::Header(config) => {
-                let value = value(head, &config.header)?;
+                let value = value(head, scheme, &config.header)?;
                 if !value.starts_with(b"/") {
                     return Err(Mismatch::Slash(&config.header));
                 }
                 value.split(|&byte| byte == b'/').for_each(|elem| name.push(elem));
                 Ok(())
             }
-            Self::HeaderPath(config) => config.identify(head, name),
+            Self::HeaderPath(config) => config.identify(head, scheme, name),
             Self::Path(config) => config.identify(head, name),
             Self::MethodAndHost(config) => config.identify(head, name),
             Self::Static(config) => {
@@ -220,8 +245,8 @@ impl Config {
 }
 
 impl HeaderPath {
-    fn identify(&self, head: &mut Head, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
-        let value = value(head, &self.header)?;
+    fn identify(&self, head: &mut Head, scheme: Scheme, name: &mut PathBuf) -> Result<(), Mismatch<'_>> {
+        let value = value(head, scheme, &self.header)?;
         let target = RequestTarget::split(&value);
         let found = push_elems(&target, self.segments.unwrap_or(usize::MAX), name);
         match self.segments {
@@ -281,7 +306,7 @@ fn push_elems(target: &RequestTarget<'_>, most: usize, name: &mut PathBuf) -> us
 
 /// Returns the value of a pseudo-header, or the first value of a field; an empty value counts as absent. A host has no dot
 /// at the end of its name.
-fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<Cow<'h, [u8]>, Mismatch<'c>> {
+fn value<'h, 'c>(head: &'h mut Head, scheme: Scheme, header: &'c str) -> Result<Cow<'h, [u8]>, Mismatch<'c>> {
     let is = |name: &str| header.eq_ignore_ascii_case(name);
     if is("host") || is(":authority") {
         head.lower_host();
@@ -295,7 +320,7 @@ fn value<'h, 'c>(head: &'h mut Head, header: &'c str) -> Result<Cow<'h, [u8]>, M
     } else if is(":method") {
         Some(head.method())
     } else {
-        is(":scheme").then_some(b"http".as_slice())
+        is(":scheme").then_some(scheme.as_str().as_bytes())
     };
     found.filter(|value| !value.is_empty()).map(Cow::Borrowed).ok_or(Mismatch::Header(header))
 }

@@ -31,7 +31,10 @@ fn name_of(configs: &[Config], head: &mut Head) -> Result<Path, String> {
     let identifiers = Identifiers::new(&identifiers, &path("/svc"));
     let mut name = PathBuf::default();
     name.push(b"left over");
-    identifiers.identify(head, &mut name).map(|_| name.to_path()).map_err(|error| error.to_string())
+    identifiers
+        .identify(head, Scheme::Http, &mut name)
+        .map(|_| name.to_path())
+        .map_err(|error| error.to_string())
 }
 
 fn svc<const N: usize>(elems: [&str; N]) -> Result<Path, String> {
@@ -148,6 +151,17 @@ fn header_path_is_the_segments_of_a_uri() {
 }
 
 #[test]
+fn the_scheme_is_that_of_the_connection() {
+    let identifiers = Identifiers::new(&[Identifier::Head(token(":scheme"))], &path("/svc"));
+    for scheme in [Scheme::Http, Scheme::Https] {
+        let mut name = PathBuf::default();
+        let mut head = head("GET http://hello/ HTTP/1.1\nHost: hello");
+        identifiers.identify(&mut head, scheme, &mut name).unwrap();
+        assert_eq!(Ok(name.to_path()), svc([scheme.as_str()]));
+    }
+}
+
+#[test]
 fn pseudo_headers_are_those_of_either_protocol() {
     let table = [
         (token(":authority"), svc(["hello:80"])),
@@ -223,7 +237,7 @@ fn consume_removes_the_segments_and_nothing_else() {
     for (count, target, expected) in table {
         let mut head = head(&format!("GET {target} HTTP/1.1\nHost: hello"));
         let identifiers = Identifiers::new(&[Identifier::Head(segments(count, true))], &path("/svc"));
-        identifiers.identify(&mut head, &mut PathBuf::default()).unwrap();
+        identifiers.identify(&mut head, Scheme::Http, &mut PathBuf::default()).unwrap();
         assert_eq!(head.target().escape_ascii().to_string(), expected, "{target}");
     }
 }
@@ -232,8 +246,11 @@ fn consume_removes_the_segments_and_nothing_else() {
 fn a_target_stays_when_nothing_is_consumed() {
     for (config, target) in [(segments(1, false), "/foo/bar?x"), (segments(3, true), "/foo/bar?x")] {
         let mut head = head(&format!("GET {target} HTTP/1.1\nHost: hello"));
-        let _ = Identifiers::new(&[Identifier::Head(config)], &path("/svc"))
-            .identify(&mut head, &mut PathBuf::default());
+        let _ = Identifiers::new(&[Identifier::Head(config)], &path("/svc")).identify(
+            &mut head,
+            Scheme::Http,
+            &mut PathBuf::default(),
+        );
         assert_eq!(head.target(), target.as_bytes());
     }
 }

@@ -24,7 +24,7 @@ use crate::context::{
     Context, Grant, Peer, Policy, Refusal, Trace, encode_error, encode_grpc_message, host_without_port,
 };
 use crate::fault::{Blame, Fault as _};
-use crate::identify::{Identifiers, NamedBy};
+use crate::identify::{Identifiers, NamedBy, Scheme};
 use crate::message::{Field, Framing, Head, KnownField, ResponseConnection};
 use crate::name::PathBuf;
 use crate::sandbox::{Overlay, UnknownKey, WorkerSandboxes};
@@ -101,7 +101,10 @@ impl Service {
         if is_last && !is_diagnosed {
             return Ok(made_here(200, self.pools.heads.take()));
         }
-        let named_by = self.identifiers.identify(&mut request.head, name)?;
+        let named_by = {
+            let scheme = if peer.is_secure() { Scheme::Https } else { Scheme::Http };
+            self.identifiers.identify(&mut request.head, scheme, name)?
+        };
         request.record.note_name(name);
         if let Some(port) = self.https_redirect
             && let Some(location) = redirect::location(port, named_by, peer, &request.head)

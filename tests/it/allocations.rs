@@ -10,7 +10,7 @@ use signpost::context::token::{
     GeneratedKey, KeyFiles, KeyKind, SignedOverrides, SigningKey, TokenKeys, TokenRequest,
 };
 use signpost::context::{self, Context, Peer, Policy, Requirement, SignedTrust, Trust};
-use signpost::identify::Identifiers;
+use signpost::identify::{Identifiers, Scheme};
 use signpost::interpret::{
     Answer, AnswerState, Bound, Endpoint, EndpointSet, Leaf, Namer, NamerRegistry, Namers, Naming, Target,
 };
@@ -111,7 +111,7 @@ impl RequestNaming {
         head.clear();
         assert_eq!(head.parse_request(request, &Limits::default().heads), Ok(Some(request.len())));
         policy.enter(peer, head, context).1.expect("it may enter");
-        identifiers.identify(head, name).expect("it has a host");
+        identifiers.identify(head, Scheme::Http, name).expect("it has a host");
         let overlay = sandboxes.overlay(context.sandbox_keys());
         let dtab = bindings.request_dtab(&overlay, context.overrides(), policy.override_limits());
         let binding = bindings.bind(name, &dtab.expect("it is a dtab"), true).await.expect("it is bound");
