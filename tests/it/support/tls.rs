@@ -101,21 +101,21 @@ impl Authority {
             true => SanType::URI((*name).try_into().expect("it is ASCII")),
             false => SanType::DnsName((*name).try_into().expect("it is ASCII")),
         };
-        self.sign(names[0], names.iter().map(name).collect(), KeyPair::generate().expect("a key is made"))
+        self.sign(names[0], names.iter().map(name).collect(), &KeyPair::generate().expect("a key is made"))
     }
 
     /// Issues a certificate for a host that has a key of RSA.
     pub(crate) fn issue_rsa(&self, name: &str) -> TestPair {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key is made");
-        self.sign(name, vec![SanType::DnsName(name.try_into().expect("it is ASCII"))], key)
+        self.sign(name, vec![SanType::DnsName(name.try_into().expect("it is ASCII"))], &key)
     }
 
     /// Issues a certificate that has a common name alone, as those of Linkerd's time.
     pub(crate) fn issue_common_name(&self, name: &str) -> TestPair {
-        self.sign(name, Vec::new(), KeyPair::generate().expect("a key is made"))
+        self.sign(name, Vec::new(), &KeyPair::generate().expect("a key is made"))
     }
 
-    fn sign(&self, name: &str, names: Vec<SanType>, key: KeyPair) -> TestPair {
+    fn sign(&self, name: &str, names: Vec<SanType>, key: &KeyPair) -> TestPair {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -123,7 +123,7 @@ impl Authority {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.subject_alt_names = names;
-        let cert = params.signed_by(&key, &self.issuer).expect("it is signed").pem();
+        let cert = params.signed_by(key, &self.issuer).expect("it is signed").pem();
         TestPair { cert, key: key.serialize_pem() }
     }
 
