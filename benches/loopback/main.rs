@@ -6,6 +6,7 @@
 //! `-- <text>` the rows alone whose name has that text; without `--bench`, as `cargo test --benches` runs it, a few
 //! requests only show that all of it works.
 
+#[path = "../shared/child.rs"]
 mod child;
 mod cost;
 mod exchange;
