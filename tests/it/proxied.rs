@@ -1,8 +1,8 @@
 //! The PROXY protocol: who calls is what a proxy that is listed says, and nobody else is listened to.
 
 use crate::support::http2::H2Client;
-use crate::support::tls::{Authority, FrontOptions, TlsFiles, TlsFront, run_program};
-use crate::support::{Service, TestApp, Wire, one_router, time_flies, until};
+use crate::support::tls::{Authority, FrontOptions, TlsFiles, TlsFront};
+use crate::support::{Service, TestApp, Wire, one_router, time_flies};
 use std::net::IpAddr;
 
 const FROM: &str = "PROXY TCP4 192.0.2.7 127.0.0.1 4711 4140\r\n";
@@ -83,13 +83,4 @@ async fn the_header_stands_before_tls_and_before_http2() {
         assert_eq!(said, (Some("192.0.2.7"), Some("https")), "{alpn:?}");
     }
     app.stop().await;
-    let plain = TestApp::start(&one_router(&dtab, ", proxyProtocol: {from: [127.0.0.1]}")).await;
-    until("HTTP/2 is spoken behind it", async || {
-        let url = format!("http://127.0.0.1:{}/", plain.first_address().port());
-        let arguments =
-            ["-sS", "--haproxy-protocol", "--http2-prior-knowledge", "-w", " %{http_version}", &url];
-        run_program("curl", &arguments).await == (true, "hi 2".to_owned())
-    })
-    .await;
-    plain.stop().await;
 }

@@ -283,3 +283,15 @@ async fn go_is_an_endpoint() {
         assert_eq!(answers, ["new", "resumed", "resumed"].map(expected), "{case:?}");
     }
 }
+
+#[tokio::test(flavor = "local")]
+#[ignore = "it needs curl: tests/run tls"]
+async fn curl_says_for_whom_it_asks_and_goes_on_in_http2() {
+    let service = Service::saying("hi").await;
+    let dtab = format!("/svc/* => {}", service.path());
+    let app = TestApp::start(&one_router(&dtab, ", proxyProtocol: {from: [127.0.0.1]}")).await;
+    let url = format!("http://127.0.0.1:{}/", app.first_address().port());
+    let arguments = ["-sS", "--haproxy-protocol", "--http2-prior-knowledge", "-w", " %{http_version}", &url];
+    assert_eq!(run_program("curl", &arguments).await, (true, "hi 2".to_owned()));
+    app.stop().await;
+}
