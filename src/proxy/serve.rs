@@ -29,6 +29,7 @@ use crate::message::{Field, Framing, Head, KnownField, ResponseConnection};
 use crate::name::PathBuf;
 use crate::sandbox::{Overlay, UnknownKey, WorkerSandboxes};
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -75,48 +76,27 @@ impl PoolItem for Scratch {
     }
 }
 
+/// The findings about a request that has entered.
+#[derive(Clone, Copy)]
+struct EnteredRequest {
+    grant: Grant,
+    named_by: NamedBy,
+    /// Whether it is answered here: its `Max-Forwards` is used up.
+    is_last: bool,
+    /// Whether its response says where it went.
+    is_diagnosed: bool,
+}
+
 impl Service {
     /// Carries one request to an endpoint and its response back.
     pub(crate) async fn serve(&self, peer: &Peer, request: &mut Request) -> Result<Response, Error> {
         let permit = self.permit()?;
         let mut scratch = self.scratch.take();
-        let Scratch { context, name } = &mut *scratch;
-        let (grant, entered) = self.policy.enter(peer, &mut request.head, context);
-        request.grant = Some(grant);
-        self.note_removals(&mut request.record, context);
-        if !grant.is_trusted() {
-            request.body.filter_trailers(&self.trailers);
-        }
-        entered?;
-        self.check_direction(peer, &request.head)?;
-        request.record.note_trace(context.trace());
-        if grant.is_trusted() {
-            request.record.note_caller_id(&request.head);
-        }
-        if request.head.method() == b"TRACE" && !grant.is_trusted() {
-            return Err(Error::Trace);
-        }
-        let is_last = is_last_stop(&mut request.head)?;
-        let is_diagnosed = diagnosis::is_wanted(&request.head, grant);
-        if is_last && !is_diagnosed {
-            return Ok(made_here(200, self.pools.heads.take()));
-        }
-        let named_by = {
-            let scheme = if peer.is_secure() { Scheme::Https } else { Scheme::Http };
-            self.identifiers.identify(&mut request.head, scheme, name)?
-        };
-        request.record.note_name(name);
-        if let Some(port) = self.https_redirect
-            && let Some(location) = redirect::location(port, named_by, peer, &request.head)
-        {
-            let mut response = made_here(308, self.pools.heads.take());
-            response.head.append(b"location", location.as_bytes());
-            return Ok(response);
-        }
-        if let Some(timeout) = request.grpc.then(|| grpc_timeout(&request.head)).flatten() {
-            context.limit(SystemTime::now(), timeout);
-        }
-        request.time_limit = self.time_limit(context)?;
+        let EnteredRequest { grant, named_by, is_last, is_diagnosed } =
+            match self.enter(peer, request, &mut scratch)? {
+                ControlFlow::Continue(entered) => entered,
+                ControlFlow::Break(response) => return Ok(response),
+            };
         let until = Cell::new(request.time_limit.map(TimeLimit::until));
         let mirror = Cell::new(None);
         let answered = {
@@ -174,6 +154,54 @@ impl Service {
         let mut response = answered.unwrap_or_else(|| Err(too_late()))?;
         response.permit = permit;
         Ok(response)
+    }
+
+    /// Takes a request in: judges what its caller may do, names it, and limits its time. A request that is answered here at once
+    /// comes back as its response.
+    fn enter(
+        &self,
+        peer: &Peer,
+        request: &mut Request,
+        scratch: &mut Scratch,
+    ) -> Result<ControlFlow<Response, EnteredRequest>, Error> {
+        let Scratch { context, name } = scratch;
+        let (grant, entered) = self.policy.enter(peer, &mut request.head, context);
+        request.grant = Some(grant);
+        self.note_removals(&mut request.record, context);
+        if !grant.is_trusted() {
+            request.body.filter_trailers(&self.trailers);
+        }
+        entered?;
+        self.check_direction(peer, &request.head)?;
+        request.record.note_trace(context.trace());
+        if grant.is_trusted() {
+            request.record.note_caller_id(&request.head);
+        }
+        if request.head.method() == b"TRACE" && !grant.is_trusted() {
+            return Err(Error::Trace);
+        }
+        let is_last = is_last_stop(&mut request.head)?;
+        let is_diagnosed = diagnosis::is_wanted(&request.head, grant);
+        if is_last && !is_diagnosed {
+            return Ok(ControlFlow::Break(made_here(200, self.pools.heads.take())));
+        }
+        let named_by = {
+            let scheme = if peer.is_secure() { Scheme::Https } else { Scheme::Http };
+            self.identifiers.identify(&mut request.head, scheme, name)?
+        };
+        request.record.note_name(name);
+        if let Some(port) = self.https_redirect
+            && let Some(location) = redirect::location(port, named_by, peer, &request.head)
+        {
+            let mut response = made_here(308, self.pools.heads.take());
+            response.head.append(b"location", location.as_bytes());
+            return Ok(ControlFlow::Break(response));
+        }
+        if let Some(timeout) = request.grpc.then(|| grpc_timeout(&request.head)).flatten() {
+            context.limit(SystemTime::now(), timeout);
+        }
+        request.time_limit = self.time_limit(context)?;
+        Ok(ControlFlow::Continue(EnteredRequest { grant, named_by, is_last, is_diagnosed }))
     }
 
     /// Checks that a request over TLS is for a host of its connection: clients share connections among hosts.
