@@ -15,9 +15,9 @@ mod path_walk;
 #[cfg(test)]
 mod tests;
 
-use self::inotify::{ChangeSubscriber, DirectoryWatches};
+use self::inotify::{ChangeSubscriber, SharedWatches};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -41,7 +41,7 @@ const POLL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Watch {
     subscriber: Arc<ChangeSubscriber>,
-    watches: Arc<Mutex<DirectoryWatches>>,
+    watches: Arc<SharedWatches>,
     announced: watch::Receiver<()>,
 }
 
@@ -55,7 +55,7 @@ impl Watch {
     /// Makes a watch with a source of reports.
     fn with(new_watcher: inotify::WatcherFactory, control: &Handle) -> Self {
         let subscriber = Arc::new(ChangeSubscriber::default());
-        let watches = Arc::new(Mutex::new(DirectoryWatches::new(new_watcher, Arc::clone(&subscriber))));
+        let watches = Arc::new(SharedWatches::new(new_watcher, Arc::clone(&subscriber)));
         let (announce, announced) = watch::channel(());
         control.spawn(announce_changes(Arc::clone(&subscriber), Arc::clone(&watches), announce));
         Self { subscriber, watches, announced }
@@ -67,20 +67,23 @@ impl Watch {
     /// removed twice. Must be called on a tokio runtime.
     pub async fn watch_paths(&self, paths: impl IntoIterator<Item = PathBuf>) {
         let paths: Vec<PathBuf> = paths.into_iter().map(absolute).collect();
-        self.change_watches(move |watches| watches.add_paths(paths)).await;
-    }
-
-    /// Removes paths, each once. Must be called on a tokio runtime.
-    pub async fn unwatch_paths(&self, paths: impl IntoIterator<Item = PathBuf>) {
-        let paths: Vec<PathBuf> = paths.into_iter().map(absolute).collect();
-        self.change_watches(move |watches| watches.remove_paths(&paths)).await;
-    }
-
-    /// Changes the watches, and wakes the task when changes are not reported.
-    async fn change_watches(&self, change: impl FnOnce(&mut DirectoryWatches) -> bool + Send + 'static) {
-        if change_watches(&self.watches, change).await != Some(true) {
+        if !blocking(&self.watches, move |watches| watches.add_paths(paths)).await.unwrap_or(false) {
             // The task wakes up, and begins to poll.
             self.subscriber.wake();
+        }
+    }
+
+    /// Removes paths, each once; the work is done when the value that is returned is awaited, which may be in a task of its
+    /// own.
+    pub fn unwatch_paths(&self, paths: Vec<PathBuf>) -> impl Future<Output = ()> + use<> {
+        let paths: Vec<PathBuf> = paths.into_iter().map(absolute).collect();
+        let (watches, subscriber) = (Arc::clone(&self.watches), Arc::clone(&self.subscriber));
+        async move {
+            let renewal = blocking(&watches, move |watches| watches.remove_paths(&paths)).await;
+            // What came in is announced, and where changes are not reported, the task begins to poll.
+            if renewal.flatten().is_some_and(|renewal| renewal.has_more || !renewal.is_reported) {
+                subscriber.wake();
+            }
         }
     }
 
@@ -103,7 +106,7 @@ impl Watch {
 /// not watched, it announces again, for what changed in them before.
 async fn announce_changes(
     subscriber: Arc<ChangeSubscriber>,
-    watches: Arc<Mutex<DirectoryWatches>>,
+    watches: Arc<SharedWatches>,
     announce: watch::Sender<()>,
 ) {
     let mut reported = true;
@@ -113,7 +116,7 @@ async fn announce_changes(
             () = announce.closed() => return,
         }
         announce.send_replace(());
-        let renewal = change_watches(&watches, DirectoryWatches::renew).await;
+        let renewal = blocking(&watches, SharedWatches::renew).await;
         if renewal.is_some_and(|renewal| renewal.has_more) {
             announce.send_replace(());
         }
@@ -139,15 +142,14 @@ async fn next_change(subscriber: &ChangeSubscriber, reported: bool) {
     }
 }
 
-/// Changes the watches on a blocking thread. Returns nothing after a panic on that thread, or at the end of the runtime: then
-/// no report can be relied on.
-async fn change_watches<T: Send + 'static>(
-    watches: &Arc<Mutex<DirectoryWatches>>,
-    change: impl FnOnce(&mut DirectoryWatches) -> T + Send + 'static,
+/// Works on the watches on a blocking thread. Returns nothing after a panic on that thread, or at the end of the runtime: then no
+/// report can be relied on.
+async fn blocking<T: Send + 'static>(
+    watches: &Arc<SharedWatches>,
+    work: impl FnOnce(&SharedWatches) -> T + Send + 'static,
 ) -> Option<T> {
     let watches = Arc::clone(watches);
-    let work = move || change(&mut watches.lock().unwrap_or_else(PoisonError::into_inner));
-    tokio::task::spawn_blocking(work).await.ok()
+    tokio::task::spawn_blocking(move || work(&watches)).await.ok()
 }
 
 /// Returns a path relative to the root.

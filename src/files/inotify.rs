@@ -141,12 +141,14 @@ impl ChangeSubscriber {
 }
 
 /// The paths that are followed, and the system's watches of the directories on them.
-pub(super) struct DirectoryWatches {
+struct DirectoryWatches {
     new_watcher: WatcherFactory,
     subscriber: Arc<ChangeSubscriber>,
     watcher: Option<Box<dyn Watcher + Send>>,
     /// The paths, each with the number of times it was added.
     paths: HashMap<PathBuf, usize>,
+    /// The paths that came while all others are walked again.
+    newcomers: Option<Vec<PathBuf>>,
     /// How many paths were removed since all were walked.
     removed: usize,
     /// The watched directories.
@@ -164,6 +166,50 @@ impl std::fmt::Debug for DirectoryWatches {
     }
 }
 
+/// The watches of directories, as the tasks share them. Its calls block.
+#[derive(Debug)]
+pub(super) struct SharedWatches {
+    watches: Mutex<DirectoryWatches>,
+    /// Held while all paths are walked again.
+    renewal: Mutex<()>,
+}
+
+impl SharedWatches {
+    pub(super) fn new(new_watcher: WatcherFactory, subscriber: Arc<ChangeSubscriber>) -> Self {
+        Self {
+            watches: Mutex::new(DirectoryWatches::new(new_watcher, subscriber)),
+            renewal: Mutex::default(),
+        }
+    }
+
+    /// Adds paths; returns whether changes are reported.
+    pub(super) fn add_paths(&self, paths: Vec<PathBuf>) -> bool {
+        self.lock().add_paths(paths)
+    }
+
+    /// Removes paths; returns what was found, if all others had to be walked again for that.
+    pub(super) fn remove_paths(&self, paths: &[PathBuf]) -> Option<Renewal> {
+        let is_renewed = self.lock().remove_paths(paths);
+        is_renewed.then(|| self.renew())
+    }
+
+    /// Walks all paths again and watches the directories that they pass now. Paths may be added and removed meanwhile.
+    pub(super) fn renew(&self) -> Renewal {
+        let _alone = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_more = false;
+        let reported = attempt(|| {
+            let paths = self.lock().begin_walk();
+            let walked = walk_all(paths.iter(), Directories::new());
+            self.lock().replace(walked, &mut has_more)
+        });
+        Renewal { is_reported: self.lock().report(reported), has_more }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, DirectoryWatches> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The outcome of walking all paths again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Renewal {
@@ -172,6 +218,9 @@ pub(super) struct Renewal {
     /// Whether a directory or an entry is watched that was not before: its changes until then were not reported.
     pub(super) has_more: bool,
 }
+
+/// The directories to watch, by their paths.
+type Directories = HashMap<PathBuf, DirectoryInterest>;
 
 /// The interest in a directory to watch.
 struct DirectoryInterest {
@@ -182,12 +231,13 @@ struct DirectoryInterest {
 }
 
 impl DirectoryWatches {
-    pub(super) fn new(new_watcher: WatcherFactory, subscriber: Arc<ChangeSubscriber>) -> Self {
+    fn new(new_watcher: WatcherFactory, subscriber: Arc<ChangeSubscriber>) -> Self {
         Self {
             new_watcher,
             subscriber,
             watcher: None,
             paths: HashMap::new(),
+            newcomers: None,
             removed: 0,
             watched: HashMap::new(),
             failure: None,
@@ -195,7 +245,7 @@ impl DirectoryWatches {
     }
 
     /// Adds paths; returns whether changes are reported.
-    pub(super) fn add_paths(&mut self, paths: Vec<PathBuf>) -> bool {
+    fn add_paths(&mut self, paths: Vec<PathBuf>) -> bool {
         let mut new = Vec::new();
         for path in paths {
             match self.paths.entry(path) {
@@ -207,14 +257,16 @@ impl DirectoryWatches {
             }
         }
         let reported = self.attempt(|watches| watches.widen(&new));
+        if let Some(newcomers) = &mut self.newcomers {
+            newcomers.extend(new);
+        }
         self.report(reported)
     }
 
-    /// Removes paths; returns whether changes are reported.
+    /// Removes paths; returns whether all paths are to be walked again, so that watches that are no longer needed end.
     ///
-    /// The watches that are no longer needed are ended when as many paths have been removed as are left: so a path that
-    /// goes costs the same however many there are.
-    pub(super) fn remove_paths(&mut self, paths: &[PathBuf]) -> bool {
+    /// That is so when as many paths have been removed as are left: a path that goes costs the same however many there are.
+    fn remove_paths(&mut self, paths: &[PathBuf]) -> bool {
         for path in paths {
             if let Some(times) = self.paths.get_mut(path) {
                 *times -= 1;
@@ -224,34 +276,17 @@ impl DirectoryWatches {
                 }
             }
         }
-        if self.removed < self.paths.len() { self.failure.is_none() } else { self.renew().is_reported }
+        self.removed >= self.paths.len()
     }
 
-    /// Walks all paths again and watches the directories that they pass now.
-    pub(super) fn renew(&mut self) -> Renewal {
-        self.removed = 0;
-        let mut has_more = false;
-        let reported = self.attempt(|watches| watches.replace(&mut has_more));
-        Renewal { is_reported: self.report(reported), has_more }
-    }
-
-    /// Repeats a step until it sets no new watch: the next walk sees the changes between a walk and its watches.
+    /// Repeats a step until it sets no new watch.
     fn attempt(&mut self, mut step: impl FnMut(&mut Self) -> notify::Result<bool>) -> notify::Result<()> {
-        for _ in 0..ATTEMPTS {
-            match step(self) {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                // The directory was removed between the walk and the watch.
-                Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(notify::Error::generic("the directories change faster than they can be watched"))
+        attempt(|| step(self))
     }
 
     /// Adds the watches that `paths` need; returns whether all were set before.
     fn widen(&mut self, paths: &[PathBuf]) -> notify::Result<bool> {
-        let directories = directories(paths.iter());
+        let directories = walk_all(paths.iter(), Directories::new());
         {
             let mut state = self.subscriber.state();
             for (directory, interest) in &directories {
@@ -262,10 +297,18 @@ impl DirectoryWatches {
         self.watch(&directories)
     }
 
-    /// Replaces the watches by those that all paths need; returns whether all were set before. Notes whether a directory
-    /// or an entry came in.
-    fn replace(&mut self, has_more: &mut bool) -> notify::Result<bool> {
-        let directories = directories(self.paths.keys());
+    /// Returns the paths, which are about to be walked again.
+    fn begin_walk(&mut self) -> Vec<PathBuf> {
+        self.removed = 0;
+        self.newcomers = Some(Vec::new());
+        self.paths.keys().cloned().collect()
+    }
+
+    /// Replaces the watches by those that the paths need that were walked, and those that came meanwhile; returns whether all
+    /// were set before. Notes whether a directory or an entry came in.
+    fn replace(&mut self, walked: Directories, has_more: &mut bool) -> notify::Result<bool> {
+        let newcomers = self.newcomers.take().unwrap_or_default();
+        let directories = walk_all(newcomers.iter(), walked);
         let (lost, overflowed) = {
             let mut state = self.subscriber.state();
             *has_more |= directories.iter().any(|(directory, interest)| {
@@ -294,7 +337,7 @@ impl DirectoryWatches {
     }
 
     /// Watches directories; returns whether all were watched before.
-    fn watch(&mut self, directories: &HashMap<PathBuf, DirectoryInterest>) -> notify::Result<bool> {
+    fn watch(&mut self, directories: &Directories) -> notify::Result<bool> {
         let mut complete = true;
         for (directory, interest) in directories {
             match self.watched.get(directory) {
@@ -350,9 +393,22 @@ impl DirectoryWatches {
     }
 }
 
-/// Walks paths; returns the directories to watch for them.
-fn directories<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> HashMap<PathBuf, DirectoryInterest> {
-    let mut directories = HashMap::new();
+/// Repeats a step until it sets no new watch: the next walk sees the changes between a walk and its watches.
+fn attempt(mut step: impl FnMut() -> notify::Result<bool>) -> notify::Result<()> {
+    for _ in 0..ATTEMPTS {
+        match step() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            // The directory was removed between the walk and the watch.
+            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(notify::Error::generic("the directories change faster than they can be watched"))
+}
+
+/// Walks paths; returns the directories to watch for them, and for those of the paths that were walked before.
+fn walk_all<'a>(paths: impl Iterator<Item = &'a PathBuf>, mut directories: Directories) -> Directories {
     let mut cache = EntryCache::default();
     for step in paths.flat_map(|path| walk(path, &mut cache)) {
         let directory = directories.entry(step.directory).or_insert_with(|| DirectoryInterest {

@@ -145,10 +145,10 @@ async fn removed_paths_are_watched_no_longer() {
         watch.subscriber.is_interested(&Ok(event.add_path(fs::canonicalize(dir.path()).unwrap().join(path))))
     };
     assert!(changed(Path::new("web")) && changed(Path::new("users")));
-    watch.unwatch_paths([web.clone(), users]).await;
+    watch.unwatch_paths(vec![web.clone(), users]).await;
     assert!(changed(Path::new("web")), "it was added twice");
     assert!(!changed(Path::new("users")));
-    watch.unwatch_paths([web]).await;
+    watch.unwatch_paths(vec![web]).await;
     assert!(!changed(Path::new("web")));
 }
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often names and files that are no longer in use are dropped.
@@ -42,6 +43,10 @@ pub(super) struct FsTask {
     states: States,
     /// How many names were in use after the last sweep.
     swept: usize,
+    /// The paths of names and files that were dropped, and are still watched.
+    dropped: Vec<PathBuf>,
+    /// The work that ends such watches.
+    unwatching: Option<JoinHandle<()>>,
 }
 
 /// A name with an answer in use.
@@ -85,7 +90,18 @@ impl FsTask {
     /// Makes the task, without any names.
     pub(super) fn new(prefix: Path, root: PathBuf, watch: Watch, dns: Dns, states: States) -> Self {
         let hosts = HostSet::new(dns, MIN_PAUSE);
-        Self { prefix, root, watch, names: Vec::new(), files: HashMap::new(), hosts, states, swept: 0 }
+        Self {
+            prefix,
+            root,
+            watch,
+            names: Vec::new(),
+            files: HashMap::new(),
+            hosts,
+            states,
+            swept: 0,
+            dropped: Vec::new(),
+            unwatching: None,
+        }
     }
 
     /// Runs until the namer is dropped and none of its answers and endpoints is in use.
@@ -102,17 +118,17 @@ impl FsTask {
                         self.join(&mut batch).await;
                         // Names that come and go take no more room than those that are in use.
                         if self.names.len() > 2 * self.swept + MANY {
-                            self.sweep().await;
+                            self.sweep();
                         }
                     }
                 },
                 () = self.watch.changed() => {
                     self.read_known().await;
-                    self.sweep().await;
+                    self.sweep();
                     self.look_again().await;
                 }
                 () = self.hosts.changed() => self.publish(),
-                _ = sweep.tick(), if !self.names.is_empty() || !self.files.is_empty() => self.sweep().await,
+                _ = sweep.tick(), if self.has_to_sweep() => self.sweep(),
             }
         }
     }
@@ -139,14 +155,20 @@ impl FsTask {
         }
     }
 
+    /// Returns whether there may be anything to drop.
+    fn has_to_sweep(&self) -> bool {
+        !(self.names.is_empty() && self.files.is_empty() && self.dropped.is_empty())
+    }
+
     /// Drops names and files that are no longer in use. A client may use a file's endpoints longer than its names are
     /// used.
-    async fn sweep(&mut self) {
-        let mut dropped = Vec::new();
+    fn sweep(&mut self) {
+        let before = self.dropped.len();
+        let (root, dropped) = (&self.root, &mut self.dropped);
         self.names.retain(|name| {
             let is_used = !name.writer.is_closed();
             if !is_used {
-                dropped.push(file_path(&self.root, &name.path));
+                dropped.push(file_path(root, &name.path));
             }
             is_used
         });
@@ -154,15 +176,18 @@ impl FsTask {
         self.files.retain(|path, file| {
             let is_used = named.contains(path) || file.endpoints.receiver_count() > 0;
             if !is_used {
-                dropped.push(file_path(&self.root, path));
+                dropped.push(file_path(root, path));
             }
             is_used
         });
         self.swept = self.names.len();
-        if !dropped.is_empty() {
-            self.watch.unwatch_paths(dropped).await;
+        if self.dropped.len() > before {
             self.update_hosts();
             self.publish_states();
+        }
+        // Not awaited: a change of a name waits for no walk of those that are left. One at a time, however slow the files are.
+        if !self.dropped.is_empty() && self.unwatching.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.unwatching = Some(tokio::spawn(self.watch.unwatch_paths(std::mem::take(&mut self.dropped))));
         }
     }
 
