@@ -153,6 +153,24 @@ async fn a_secret_is_served_while_it_is_there_and_clear_requests_are_sent_to_it(
     app.stop().await;
 }
 
+/// Its own Secret cannot be read, and no event about that be written.
+#[tokio::test(flavor = "local")]
+async fn a_namespace_without_rights_holds_up_no_event_of_another() {
+    let scene = Scene::new().await;
+    scene.api.behave(|manners| manners.refuses_namespaces = Some("closed"));
+    let mut closed = secured("closed", "closed", &["closed.test"]);
+    closed["metadata"]["namespace"] = "closed".into();
+    scene.api.put(closed);
+    let app = scene.app().await;
+    soon(async || app.total("ingress_tls_faults", &[]) == 2).await;
+    let (reason, message) = scene.event().await;
+    assert!(reason == "SecretMissing" && message.contains("secret default/web "), "{reason}: {message}");
+    scene.api.put(secured("later", "later", &["later.test"]));
+    let (reason, message) = scene.event().await;
+    assert!(reason == "SecretMissing" && message.contains("secret default/later "), "{reason}: {message}");
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "local")]
 async fn a_pair_that_is_wrong_leaves_the_last_good_one_in_use() {
     let scene = Scene::new().await;

@@ -9,12 +9,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How long to wait after a failure that may pass.
 const RETRY: Duration = Duration::from_secs(5);
@@ -30,7 +30,13 @@ pub(super) type LiveFaults = watch::Receiver<Arc<[IngressFault]>>;
 
 /// Tells of each fault when it is new, until nobody finds faults any more.
 pub(super) async fn tell_faults(client: ApiClient, mut faults: LiveFaults) {
-    let mut teller = FaultTeller { client, logged: HashSet::new(), told: HashSet::new(), failed: false };
+    let mut teller = FaultTeller {
+        client,
+        logged: HashSet::new(),
+        told: HashSet::new(),
+        forbidden: HashMap::new(),
+        failed: false,
+    };
     loop {
         let now = Arc::clone(&faults.borrow_and_update());
         teller.log(&now);
@@ -62,6 +68,9 @@ struct FaultTeller {
     client: ApiClient,
     logged: HashSet<IngressFault>,
     told: HashSet<IngressFault>,
+    /// The namespaces in which events may not be written, each with the time at which that may have been granted: others do
+    /// not wait for it.
+    forbidden: HashMap<String, Instant>,
     /// Whether the last event could not be written, which was logged.
     failed: bool,
 }
@@ -72,6 +81,7 @@ impl FaultTeller {
         let is_there: HashSet<&IngressFault> = now.iter().collect();
         self.logged.retain(|fault| is_there.contains(fault));
         self.told.retain(|fault| is_there.contains(fault));
+        self.forbidden.retain(|namespace, _| now.iter().any(|fault| fault.ingress.0 == *namespace));
         for fault in now {
             if self.logged.insert(fault.clone()) {
                 let (namespace, name, _) = &fault.ingress;
@@ -82,23 +92,35 @@ impl FaultTeller {
 
     /// Writes an event for each fault that has none. Returns the pause before another attempt, if one failed.
     async fn tell(&mut self, now: &[IngressFault]) -> Option<Duration> {
+        let began = Instant::now();
         for fault in now {
-            if self.told.contains(fault) {
+            let namespace = &fault.ingress.0;
+            let is_forbidden = self.forbidden.get(namespace).is_some_and(|until| *until > began);
+            if is_forbidden || self.told.contains(fault) {
                 continue;
             }
-            match self.client.create(&fault.ingress.0, &event(fault)).await {
+            match self.client.create(namespace, &event(fault)).await {
                 // Another router has told it, or the namespace is gone.
-                Ok(()) | Err(WriteError::Outdated) => self.failed = false,
+                Ok(()) | Err(WriteError::Outdated) => {
+                    self.failed = false;
+                    self.forbidden.remove(namespace);
+                    self.told.insert(fault.clone());
+                }
+                Err(error @ WriteError::Forbidden(_)) => {
+                    if self.forbidden.insert(namespace.clone(), began + FORBIDDEN).is_none() {
+                        tracing::warn!("no event can be written, which serving does not need: {error}");
+                    }
+                }
                 Err(error) => {
                     if !std::mem::replace(&mut self.failed, true) {
                         tracing::warn!("no event can be written, which serving does not need: {error}");
                     }
-                    return Some(if matches!(error, WriteError::Forbidden(_)) { FORBIDDEN } else { RETRY });
+                    return Some(RETRY);
                 }
             }
-            self.told.insert(fault.clone());
         }
-        None
+        let next = self.forbidden.values().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 }
 

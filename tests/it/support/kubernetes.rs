@@ -283,7 +283,8 @@ async fn watch(wire: &mut Wire, mut told: mpsc::UnboundedReceiver<Told>, life: O
 fn answer(shared: &Shared, request: &Message, target: &str) -> Answer {
     let manners = shared.manners.borrow().clone();
     if request.method() != "GET" && manners.refuses.is_none() {
-        return write(shared, request, target, manners.refuses_writes);
+        let is_refused = manners.refuses_namespaces.is_some_and(|prefix| Question::of(target).is_in(prefix));
+        return write(shared, request, target, manners.refuses_writes.or(is_refused.then_some(403)));
     }
     let mut cluster = shared.cluster.borrow_mut();
     let question = Question::of(target);
