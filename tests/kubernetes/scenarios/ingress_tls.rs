@@ -209,6 +209,8 @@ pub(super) async fn ingress_tls(cluster: &Cluster) {
         assert!(!said.contains(&key), "a key is logged: {said}");
     }
     router.stop().await;
+    // The routers of other scenarios serve all Ingresses, and have no rights here.
+    cluster.delete::<Ingress>(namespace, "web").await;
 }
 
 /// The rights that the book names: the Ingresses of the namespace, the one Secret, and events.
