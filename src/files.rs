@@ -73,8 +73,8 @@ impl Watch {
         }
     }
 
-    /// Removes paths, each once; the work is done when the value that is returned is awaited, which may be in a task of its
-    /// own.
+    /// Removes paths, each once; the work is done when the value that is returned is awaited, on a tokio runtime, which may be
+    /// in a task of its own.
     pub fn unwatch_paths(&self, paths: Vec<PathBuf>) -> impl Future<Output = ()> + use<> {
         let paths: Vec<PathBuf> = paths.into_iter().map(absolute).collect();
         let (watches, subscriber) = (Arc::clone(&self.watches), Arc::clone(&self.subscriber));

@@ -256,7 +256,7 @@ impl DirectoryWatches {
                 }
             }
         }
-        let reported = self.attempt(|watches| watches.widen(&new));
+        let reported = attempt(|| self.widen(&new));
         if let Some(newcomers) = &mut self.newcomers {
             newcomers.extend(new);
         }
@@ -277,11 +277,6 @@ impl DirectoryWatches {
             }
         }
         self.removed >= self.paths.len()
-    }
-
-    /// Repeats a step until it sets no new watch.
-    fn attempt(&mut self, mut step: impl FnMut(&mut Self) -> notify::Result<bool>) -> notify::Result<()> {
-        attempt(|| step(self))
     }
 
     /// Adds the watches that `paths` need; returns whether all were set before.

@@ -4,7 +4,7 @@
 //! workers hold the table that they last saw. The table documents how a request finds its rule, and the differences
 //! to Linkerd.
 //!
-//! Where a listener uses them, the Secrets that ingresses name for TLS are watched as well, each by its name: they become
+//! The Secrets that ingresses name for TLS are watched as well, each by its name, where a listener uses them: they become
 //! certificates by host, and rules know for which hosts their ingress has one.
 
 mod certificate_publisher;

@@ -22,6 +22,7 @@ use super::stored::stored_dtabs;
 use super::way::Way;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -82,6 +83,12 @@ async fn stage(cluster: &Cluster, namespace: &str, pods: usize) {
 async fn until_ready(cluster: &Cluster, namespace: &str, pods: usize) {
     let ready = async || cluster.ready_pods(namespace).await.len() == pods;
     until(&format!("{pods} pods of {namespace} are ready"), ROLLOUT, ready).await;
+}
+
+/// The folder for the files of a router that a scenario has of its own, and the kubeconfig with its rights.
+async fn router_files(cluster: &Cluster) -> (PathBuf, PathBuf) {
+    let control_plane = cluster.control_plane.lock().await;
+    (control_plane.folder().to_owned(), control_plane.kubeconfig("router"))
 }
 
 /// Starts a router of a scenario's own, which asks the API server through a gate; its names are those of the router of

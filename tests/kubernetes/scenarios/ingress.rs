@@ -1,6 +1,6 @@
 //! Requests that are named by Ingress resources.
 
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, router_files};
 use crate::cluster::Cluster;
 use crate::cluster::objects::{deployment, service};
 use crate::load::Load;
@@ -91,10 +91,7 @@ pub(super) async fn ingress(cluster: &Cluster) {
 
 /// A router for what ingresses of the class `signpost` say; what no rule matches goes to the rest.
 async fn router(cluster: &Cluster) -> Router {
-    let (folder, kubeconfig) = {
-        let control_plane = cluster.control_plane.lock().await;
-        (control_plane.folder().to_owned(), control_plane.kubeconfig("router"))
-    };
+    let (folder, kubeconfig) = router_files(cluster).await;
     let kubeconfig = kubeconfig.display();
     let yaml = format!(
         "{}namers: [{{kind: io.l5d.k8s, kubeconfig: '{kubeconfig}'}}]\nrouters:\n\

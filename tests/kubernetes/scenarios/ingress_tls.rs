@@ -1,6 +1,6 @@
 //! Certificates from the Secrets that Ingresses name: made, renewed under load, and taken away.
 
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, router_files};
 use crate::cluster::objects::{deployment, object, service};
 use crate::cluster::{Cluster, until};
 use crate::load::Client;
@@ -307,10 +307,7 @@ async fn until_told(cluster: &Cluster, namespace: &str, count: usize) {
 
 /// A router with a port for TLS, and one for requests in clear.
 async fn router(cluster: &Cluster, namespace: &str) -> Router {
-    let (folder, kubeconfig) = {
-        let control_plane = cluster.control_plane.lock().await;
-        (control_plane.folder().to_owned(), control_plane.kubeconfig("router"))
-    };
+    let (folder, kubeconfig) = router_files(cluster).await;
     let kubeconfig = kubeconfig.display();
     let yaml = format!(
         "{}namers: [{{kind: io.l5d.k8s, kubeconfig: '{kubeconfig}'}}]\nrouters:\n\

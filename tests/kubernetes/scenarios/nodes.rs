@@ -1,6 +1,6 @@
 //! Transformers that know nodes, over a daemon set.
 
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, router_files};
 use crate::cluster::objects::{deployment, restarted, service, template};
 use crate::cluster::{Cluster, until};
 use crate::kubelet::{NODE, register};
@@ -77,10 +77,7 @@ async fn router(cluster: &Cluster, node: &str) -> Router {
         rest(),
         OWN.port(),
     );
-    let (folder, kubeconfig) = {
-        let control_plane = cluster.control_plane.lock().await;
-        (control_plane.folder().to_owned(), control_plane.kubeconfig("router"))
-    };
+    let (folder, kubeconfig) = router_files(cluster).await;
     let kubeconfig = kubeconfig.to_str().expect("it is a name");
     let environment = [("KUBECONFIG", kubeconfig), ("NODE_NAME", node)];
     Router::run_with(&folder, "nodes", &yaml, OWN_ADMIN, &environment).await

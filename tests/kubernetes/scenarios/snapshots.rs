@@ -1,6 +1,6 @@
 //! A router that is killed, and started again while there is no API server.
 
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, stage};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, router_files, stage};
 use crate::cluster::{Cluster, until};
 use crate::load::Load;
 use crate::router::{Router, by_path};
@@ -11,10 +11,7 @@ use tokio::time::Instant;
 /// What was known is served from the start on, and given up as soon as the server says otherwise.
 pub(super) async fn start_without_the_api_server(cluster: &Cluster) {
     stage(cluster, "known", 3).await;
-    let (folder, kubeconfig) = {
-        let control_plane = cluster.control_plane.lock().await;
-        (control_plane.folder().to_owned(), control_plane.kubeconfig("router"))
-    };
+    let (folder, kubeconfig) = router_files(cluster).await;
     let saved = folder.join("snapshots");
     let keys = format!("kubeconfig: '{}', snapshot: '{}'", kubeconfig.display(), saved.display());
     let yaml = by_path(OWN_ADMIN, OWN, &keys);

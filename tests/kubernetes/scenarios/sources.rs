@@ -1,6 +1,6 @@
 //! Where else names come from: Endpoints, one watch for all namespaces, labels, a fixed namespace, load balancers.
 
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, router_files};
 use crate::cluster::objects::{deployment, restarted, service};
 use crate::cluster::{Cluster, until};
 use crate::kubelet::serve;
@@ -157,10 +157,7 @@ async fn external_names(cluster: &Cluster, namespace: &str, router: &Router) {
 
 /// A router whose names say how they are found out.
 async fn router(cluster: &Cluster, namespace: &str) -> Router {
-    let (folder, kubeconfig) = {
-        let control_plane = cluster.control_plane.lock().await;
-        (control_plane.folder().to_owned(), control_plane.kubeconfig("router"))
-    };
+    let (folder, kubeconfig) = router_files(cluster).await;
     let yaml = format!(
         "{}namers:\n\
          - {{kind: io.l5d.k8s, prefix: /endpoints, endpoints: v1}}\n\

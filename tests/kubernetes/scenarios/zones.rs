@@ -1,7 +1,7 @@
 //! Requests stay in the zone of the router, by the hints of the endpoint slice controller.
 
 use super::nodes::on_node;
-use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT};
+use super::{CONVERGED, OWN, OWN_ADMIN, ROLLOUT, router_files};
 use crate::cluster::objects::{restarted, service};
 use crate::cluster::{Cluster, until};
 use crate::kubelet::{NODE, register};
@@ -60,10 +60,7 @@ pub(super) async fn zone_of_the_router(cluster: &Cluster) {
 
 /// A router in a zone, which prefers it.
 async fn router_in(cluster: &Cluster, zone: &str) -> Router {
-    let (folder, kubeconfig) = {
-        let control_plane = cluster.control_plane.lock().await;
-        (control_plane.folder().to_owned(), control_plane.kubeconfig("router"))
-    };
+    let (folder, kubeconfig) = router_files(cluster).await;
     let yaml = by_path(OWN_ADMIN, OWN, &format!("kubeconfig: '{}'", kubeconfig.display()))
         + "  client: {loadBalancer: {kind: p2c, preferZone: true}}\n";
     Router::run_with(&folder, zone, &yaml, OWN_ADMIN, &[("NODE_ZONE", zone)]).await
