@@ -9,6 +9,7 @@ pub(super) mod frame_meter;
 pub(super) mod http1;
 pub(super) mod http2;
 pub(super) mod object_pool;
+mod receive_buffer;
 pub(super) mod replay;
 pub(super) mod shutdown;
 pub(super) mod sink;

@@ -182,6 +182,9 @@ impl Tunnel<'_> {
         mut to: TunnelOutput,
         count: impl Fn(usize),
     ) -> io::Result<()> {
+        if let TunnelInput::Http1(connection) = &from {
+            connection.begin_body();
+        }
         while let Some(part) = from.next().await? {
             to.send(&part).await?;
             let bytes = part.bytes().len();

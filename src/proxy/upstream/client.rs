@@ -290,7 +290,7 @@ impl Attempts<'_> {
             Some(connection) => connection,
             None => {
                 let stream = Box::pin(connect(endpoint.connect_target(&settings))).await?;
-                Connection::new(stream, self.pools.buffers.clone())
+                Connection::to_endpoint(stream, self.pools.buffers.clone())
             }
         };
         let (heads, timers) = (&self.pools.heads, &self.pools.timers);
@@ -305,7 +305,7 @@ impl Attempts<'_> {
     async fn open_tunnel(&self, endpoint: &WorkerEndpoint) -> Result<Response, Error> {
         let settings = endpoint.settings();
         let stream = Box::pin(connect(endpoint.connect_target(&settings))).await?;
-        let connection = Connection::new(stream, self.pools.buffers.clone());
+        let connection = Connection::to_endpoint(stream, self.pools.buffers.clone());
         let mut head = self.pools.heads.take();
         head.set_status(200);
         let carrier = Some(Carrier::Http1 { connection, reusable: false });

@@ -2,6 +2,7 @@
 
 use super::buffer::Buffer;
 use super::object_pool::{ObjectPool, Pooled};
+use super::receive_buffer::ReceiveBuffer;
 use super::timer::PeerProgress;
 use super::transport::{RewoundTransport, Transport};
 use std::cell::{Cell, RefCell};
@@ -27,6 +28,7 @@ pub(crate) struct Connection {
     body_wanted: Cell<bool>,
     /// Whether its last message had no body where its sender may still send one.
     is_doubtful: Cell<bool>,
+    receive_buffer: ReceiveBuffer,
     pub(crate) progress: PeerProgress,
     /// Whether a write was begun and not finished: bytes written behind it would be read as a part of it.
     is_broken_off: Cell<bool>,
@@ -51,10 +53,19 @@ impl Connection {
             ended: Cell::new(false),
             body_wanted: Cell::new(false),
             is_doubtful: Cell::new(false),
+            receive_buffer: ReceiveBuffer::default(),
             progress: PeerProgress::default(),
             is_broken_off: Cell::new(false),
             opened: Instant::now(),
         })
+    }
+
+    /// Makes a connection to an endpoint. What it sends is bounded from the first byte on: the kernel could have grown the
+    /// buffer while the first head was read.
+    pub(crate) fn to_endpoint(transport: Transport, buffers: ObjectPool<Buffer>) -> Rc<Self> {
+        let connection = Self::new(transport, buffers);
+        connection.begin_body();
+        connection
     }
 
     /// Returns how long ago it was opened.
@@ -89,6 +100,12 @@ impl Connection {
                 *input = None;
             }
         }
+    }
+
+    /// Begins a body, or a tunnel, that comes in: the kernel keeps a bounded part of it until its receiver has taken much.
+    #[inline]
+    pub(crate) fn begin_body(&self) {
+        self.receive_buffer.begin_body(self.transport.borrow().socket());
     }
 
     /// Takes the first `len` bytes that came in as a piece of a body.
@@ -276,8 +293,12 @@ impl Drop for InputPiece {
     fn drop(&mut self) {
         if let Some(mut buffer) = self.buffer.take() {
             buffer.consume(self.len);
+            let connection = &self.connection;
+            if connection.receive_buffer.add_taken(self.len) {
+                connection.receive_buffer.allow_growth(connection.transport.borrow().socket());
+            }
             if !buffer.is_empty() {
-                *self.connection.input.borrow_mut() = Some(buffer);
+                *connection.input.borrow_mut() = Some(buffer);
             }
         }
     }

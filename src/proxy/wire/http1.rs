@@ -56,6 +56,9 @@ impl Http1Reader {
             }
             Framing::Close => Remainder::UntilClose,
         };
+        if !matches!(rest, Remainder::Done(_)) {
+            connection.begin_body();
+        }
         Self { connection, rest }
     }
 

@@ -57,7 +57,8 @@ impl Transport {
         }
     }
 
-    fn socket(&self) -> &TcpStream {
+    /// Returns the socket under it.
+    pub(super) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.socket(),
