@@ -6,6 +6,7 @@ use crate::drain::{Guard, Stage};
 use crate::machine::{SocketUse, leaves_reserve};
 use crate::proxy::limits::{ConnectionLimits, ConnectionPlace, ConnectionTable};
 use crate::proxy::metrics::AcceptCounters;
+use crate::proxy::wire::transport::bound_unsent;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -276,18 +277,10 @@ pub async fn pause_after(error: &io::Error) {
     }
 }
 
-/// How many bytes of responses the kernel takes beyond those that are on their way to a caller.
-///
-/// Without it, a caller that reads nothing would fill a buffer that the kernel has grown to megabytes. The buffer for bytes
-/// on their way grows as before, so that a caller far away is sent as much at once as its path takes.
-#[cfg(target_os = "linux")]
-const MOST_UNSENT: u32 = 128 * 1024;
-
 /// Sets the options of an accepted connection. Errors are ignored: a socket without the options still works.
 fn set_options(stream: &std::net::TcpStream, options: SocketOptions) {
     let _ = stream.set_nodelay(options.no_delay);
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(stream).set_tcp_notsent_lowat(MOST_UNSENT);
+    bound_unsent(&SockRef::from(stream));
     if options.keep_alive {
         let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new());
     }

@@ -7,7 +7,7 @@ use crate::machine::{SocketUse, leaves_reserve};
 use crate::proxy::error::Error;
 use crate::proxy::metrics::ClientCounters;
 use crate::proxy::wire::WireProtocol;
-use crate::proxy::wire::transport::Transport;
+use crate::proxy::wire::transport::{Transport, bound_unsent};
 use crate::tls::{self, EndpointName, HandshakeError, TlsStream};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
@@ -101,6 +101,7 @@ fn set_options(stream: &TcpStream, settings: &ClientSettings) {
     if settings.keep_alive {
         let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(settings.keepalive));
     }
+    bound_unsent(&socket);
     // It counts also for an endpoint whose host acknowledges, and whose window stays shut.
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(settings.write_timeout));
@@ -129,6 +130,8 @@ mod tests {
             assert_eq!(set, (settings.no_delay, settings.keep_alive));
             #[cfg(target_os = "linux")]
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(settings.write_timeout));
+            #[cfg(target_os = "linux")]
+            assert_eq!(socket.tcp_notsent_lowat().unwrap(), 128 * 1024);
         }
     }
 }

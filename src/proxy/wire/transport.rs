@@ -12,6 +12,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+/// How many bytes the kernel takes beyond those that are on their way to a peer.
+#[cfg(target_os = "linux")]
+const MOST_UNSENT: u32 = 128 * 1024;
+
+/// Bounds what the kernel takes of the bytes for a peer that reads nothing: it would fill a buffer that the kernel has grown to
+/// megabytes. The buffer for bytes on their way grows as before, so that a peer far away is sent as much at once as its path
+/// takes. A socket without the option works as before.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "other systems have no such option"))]
+pub(crate) fn bound_unsent(socket: &SockRef<'_>) {
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(MOST_UNSENT);
+}
+
 /// The transport under a connection. Only this type knows how bytes get into the socket.
 #[derive(Debug)]
 pub(crate) enum Transport {
