@@ -7,14 +7,14 @@ mod level;
 mod log;
 mod metrics;
 mod scope;
+mod sums;
 
 pub use self::group::{CounterGroup, GroupKind, GroupSeries, GroupSource, SourceKind};
 pub use self::level::LevelError;
 pub use self::log::{LogFile, LogHandle, LogTarget, Logs, RollPolicy};
-pub use self::metrics::{
-    Counter, Distribution, Durations, Family, Gauge, Labels, Registry, Sample, SharedCounter, Total,
-};
+pub use self::metrics::{Counter, Durations, Gauge, Labels, Registry, SharedCounter};
 pub use self::scope::SeriesScope;
+pub use self::sums::{Distribution, SumRow, SumTable, Total};
 
 use std::env;
 use std::io::{self, IsTerminal as _};

@@ -44,9 +44,24 @@ pub(super) fn text(status: StatusCode, line: &str) -> PageResponse {
 
 /// Returns a response of a value as JSON, on one line or indented.
 pub(super) fn json(status: StatusCode, value: &impl Serialize, pretty: bool) -> PageResponse {
-    let written = if pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) };
+    json_of_length(status, value, pretty, 128)
+}
+
+/// As [`json`], of a value that is about so long as text.
+pub(super) fn json_of_length(
+    status: StatusCode,
+    value: &impl Serialize,
+    pretty: bool,
+    expected: usize,
+) -> PageResponse {
+    let mut body = Vec::with_capacity(expected);
+    let written = if pretty {
+        serde_json::to_writer_pretty(&mut body, value)
+    } else {
+        serde_json::to_writer(&mut body, value)
+    };
     match written {
-        Ok(body) => respond(status, "application/json", body),
+        Ok(()) => respond(status, "application/json", body),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }

@@ -1,7 +1,8 @@
 //! Series of things that come and go, such as clients: they are there for as long as any thread counts in them.
 
-use super::metrics::{Buckets, Distribution, Labels, Sample, Total};
-use std::collections::HashMap;
+use super::metrics::{Buckets, Labels};
+use super::sums::{Distribution, SumRow, SumTable, Total};
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -82,9 +83,13 @@ struct ScopeState {
     source: Option<Weak<dyn GroupSource>>,
 }
 
-/// All groups.
+/// All groups, by the addresses of their kinds and their labels.
 #[derive(Default)]
-pub(super) struct Groups(HashMap<(usize, Labels), Weak<GroupScope>>);
+pub(super) struct Groups {
+    scopes: BTreeMap<(usize, Labels), Weak<GroupScope>>,
+    /// How many there may be before those that are gone are removed.
+    limit: usize,
+}
 
 impl CounterGroup {
     /// Counts one more of the counter at this place.
@@ -128,46 +133,37 @@ impl GroupScope {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the sum of each series to its column, as [`GroupKind::series`] has them.
-    fn add_to(&self, columns: &mut [(&GroupSeries, Vec<Sample>)]) {
-        let mut columns = columns.iter_mut();
-        let mut add = |total| {
-            if let Some((series, samples)) = columns.next() {
-                samples.push(Sample { labels: Arc::clone(&self.labels), kind: series.kind, total });
-            }
-        };
+    /// Returns the sums, as [`GroupKind::series`] has them.
+    fn sums(&self) -> SumRow {
         let state = self.state();
-        for (at, gone) in state.counts.iter().enumerate() {
+        let mut totals = Vec::with_capacity(self.kind.counters.len() + 1 + self.kind.sources.len());
+        totals.extend(state.counts.iter().enumerate().map(|(at, gone)| {
             let live = state.cells.iter().filter_map(|cells| cells.counts.get(at));
-            let live: u64 = live.map(|count| count.load(Relaxed)).sum();
-            add(Total::Counter(gone + live));
-        }
+            Total::Counter(gone + live.map(|count| count.load(Relaxed)).sum::<u64>())
+        }));
         let mut durations = Box::new(state.durations.clone());
         state.cells.iter().for_each(|cells| cells.durations.add_to(&mut durations));
-        add(Total::Durations(durations));
-        let Some(source) = state.source.as_ref().and_then(Weak::upgrade) else { return };
-        for (at, (_, kind)) in self.kind.sources.iter().enumerate() {
-            let number = source.read(at);
-            add(match kind {
-                SourceKind::Counter => Total::Counter(number),
-                SourceKind::Gauge => Total::Gauge(number.try_into().unwrap_or(i64::MAX)),
-            });
+        totals.push(Total::Durations(durations));
+        if let Some(source) = state.source.as_ref().and_then(Weak::upgrade) {
+            totals.extend(self.kind.sources.iter().enumerate().map(|(at, (_, kind))| {
+                let number = source.read(at);
+                match kind {
+                    SourceKind::Counter => Total::Counter(number),
+                    SourceKind::Gauge => Total::Gauge(number.try_into().unwrap_or(i64::MAX)),
+                }
+            }));
         }
+        SumRow { labels: Arc::clone(&self.labels), totals }
     }
 }
 
-/// Returns the sums of all series of some groups, for each name and kind together.
-pub(super) fn group_samples(scopes: &[Arc<GroupScope>]) -> Vec<(&'static GroupSeries, Vec<Sample>)> {
-    let mut columns = Vec::new();
-    for alike in scopes.chunk_by(|one, next| std::ptr::eq(one.kind, next.kind)) {
-        let Some(first) = alike.first() else { continue };
-        let begun = columns.len();
-        columns.extend(first.kind.series().map(|series| (series, Vec::with_capacity(alike.len()))));
-        if let Some(own) = columns.get_mut(begun..) {
-            alike.iter().for_each(|scope| scope.add_to(own));
-        }
-    }
-    columns
+/// Returns the sums of groups, those of one kind as a table.
+pub(super) fn group_sums(scopes: &[Arc<GroupScope>]) -> impl Iterator<Item = SumTable> {
+    let alike = scopes.chunk_by(|one, next| std::ptr::eq(one.kind, next.kind));
+    alike.map(|scopes| SumTable {
+        columns: scopes.first().into_iter().flat_map(|scope| scope.kind.series()).copied().collect(),
+        rows: scopes.iter().map(|scope| scope.sums()).collect(),
+    })
 }
 
 impl Groups {
@@ -179,10 +175,11 @@ impl Groups {
     ) -> CounterGroup {
         let labels: Labels = labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         let key = (std::ptr::from_ref(kind).addr(), labels);
-        let known = self.0.get(&key).and_then(Weak::upgrade);
+        let known = self.scopes.get(&key).and_then(Weak::upgrade);
         let scope = known.unwrap_or_else(|| {
-            if self.0.len() == self.0.capacity() {
-                self.0.retain(|_, scope| scope.strong_count() > 0);
+            if self.scopes.len() >= self.limit {
+                self.scopes.retain(|_, scope| scope.strong_count() > 0);
+                self.limit = 2 * self.scopes.len() + 16;
             }
             let state = ScopeState {
                 cells: Vec::new(),
@@ -191,7 +188,7 @@ impl Groups {
                 source: None,
             };
             let scope = Arc::new(GroupScope { kind, labels: key.1.clone(), state: Mutex::new(state) });
-            self.0.insert(key, Arc::downgrade(&scope));
+            self.scopes.insert(key, Arc::downgrade(&scope));
             scope
         });
         let counts = kind.counters.iter().map(|_| AtomicU64::new(0)).collect();
@@ -202,16 +199,13 @@ impl Groups {
 
     /// Returns the groups that are there, those of one kind behind each other, in the order of their labels.
     pub(super) fn scopes(&self) -> Vec<Arc<GroupScope>> {
-        let mut scopes: Vec<_> = self.0.values().filter_map(Weak::upgrade).collect();
-        let place = |scope: &GroupScope| std::ptr::from_ref(scope.kind).addr();
-        scopes.sort_unstable_by(|one, other| (place(one), &one.labels).cmp(&(place(other), &other.labels)));
-        scopes
+        self.scopes.values().filter_map(Weak::upgrade).collect()
     }
 }
 
 impl std::fmt::Debug for Groups {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Groups").field("count", &self.0.len()).finish()
+        f.debug_struct("Groups").field("count", &self.scopes.len()).finish()
     }
 }
 
@@ -254,12 +248,18 @@ mod tests {
         assert_eq!(registry.total("ends", &[("client", "a"), ("kind", "bad")]), 1);
         assert_eq!(registry.total("times", &labels), 1);
         assert_eq!(registry.total("things", &[]), 3);
-        let families = registry.families();
-        let shown = families.iter().map(|family| (family.name, family.meaning, family.samples.len()));
-        assert_eq!(
-            shown.collect::<Vec<_>>(),
-            [("ends", "Ends", 2), ("things", "Things", 2), ("times", "Times", 2)]
-        );
+        let sums = registry.sums();
+        assert_eq!(sums.len(), 1);
+        let columns = sums[0].columns.iter().map(|column| (column.name, column.kind, column.meaning));
+        let expected = [
+            ("things", None, "Things"),
+            ("ends", Some("bad"), "Ends"),
+            ("times", None, "Times"),
+            ("size", None, "Size"),
+        ];
+        assert_eq!(columns.collect::<Vec<_>>(), expected);
+        let rows = sums[0].rows.iter().map(|row| (row.labels[0].1.as_str(), row.totals.len()));
+        assert_eq!(rows.collect::<Vec<_>>(), [("a", 3), ("b", 3)], "nothing tells the size");
         let source: Arc<dyn GroupSource> = Arc::new(Size);
         here.set_source(Arc::downgrade(&source));
         assert_eq!(registry.total("size", &labels), 7);
@@ -267,7 +267,20 @@ mod tests {
         assert_eq!(registry.total("size", &labels), 0);
         drop(here);
         assert_eq!(registry.total("things", &[]), 1);
-        let families = registry.families();
-        assert!(families.iter().flat_map(|family| &family.samples).all(|sample| sample.labels[0].1 == "b"));
+        let sums = registry.sums();
+        assert_eq!(sums[0].rows.iter().map(|row| &*row.labels[0].1).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn groups_that_are_gone_are_removed() {
+        let mut groups = Groups::default();
+        let stays = groups.group(&KIND, &[("client", "stays")]);
+        for at in 0..1_000 {
+            drop(groups.group(&KIND, &[("client", &at.to_string())]));
+        }
+        assert!(groups.scopes.len() <= 18, "{groups:?}");
+        assert_eq!(groups.scopes().len(), 1);
+        drop(stays);
+        assert!(groups.scopes().is_empty());
     }
 }

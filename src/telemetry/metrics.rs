@@ -1,7 +1,8 @@
 //! Metrics in cells: each worker has its own, so that counting is one plain store; a reader sums the cells of one name
 //! and label set. What several threads count is counted by atomic additions.
 
-use super::group::{CounterGroup, GroupKind, Groups, group_samples};
+use super::group::{CounterGroup, GroupKind, GroupSeries, Groups, group_sums};
+use super::sums::{Distribution, SumRow, SumTable, Total};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -17,28 +18,6 @@ pub type Labels = Arc<[(&'static str, String)]>;
 pub(super) struct Series {
     name: &'static str,
     labels: Labels,
-}
-
-/// The series of one name, each with its sum.
-#[derive(Debug)]
-pub struct Family {
-    /// The name, such as `requests`.
-    pub name: &'static str,
-    /// The meaning, in a sentence without its full stop; empty when none was set.
-    pub meaning: &'static str,
-    /// The series, in the order of their labels, each kind for itself.
-    pub samples: Vec<Sample>,
-}
-
-/// The sum of one series over all workers.
-#[derive(Debug)]
-pub struct Sample {
-    /// The labels, without `kind`. The series of one thing share them.
-    pub labels: Labels,
-    /// The value of the label `kind`, if the series has it and shares its other labels.
-    pub kind: Option<&'static str>,
-    /// The sum.
-    pub total: Total,
 }
 
 /// A number that only grows, counted by the thread that made it. It and its clones cannot leave that thread: two writers
@@ -85,27 +64,6 @@ pub(super) struct Buckets {
     counts: [AtomicU64; Durations::BOUNDS.len() + 1],
     /// The sum of all durations, in microseconds.
     sum: AtomicU64,
-}
-
-/// The sum of a series over all workers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Total {
-    /// The sum of counters.
-    Counter(u64),
-    /// The sum of gauges.
-    Gauge(i64),
-    /// The sum of histograms. Boxed, for most sums are one number.
-    Durations(Box<Distribution>),
-}
-
-/// The distribution of durations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Distribution {
-    /// How many durations were at most each of [`Durations::BOUNDS`] and above the one before; the last, above them
-    /// all.
-    pub counts: [u64; Durations::BOUNDS.len() + 1],
-    /// The sum of all durations.
-    pub sum: Duration,
 }
 
 /// The registry of every series of the process. Cheap to clone.
@@ -222,29 +180,6 @@ fn add(cell: &AtomicU64, n: u64) {
     cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
-impl Distribution {
-    /// Returns the number of durations.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// Returns the duration that a `share` (0 to 1) of them did not exceed, as exactly as the buckets allow: it is
-    /// interpolated within its bucket, and 10 s when it is above the last bound. Zero when there are none.
-    pub fn quantile(&self, share: f64) -> Duration {
-        // Counts are far below the largest integer that a double holds exactly.
-        let wanted = share * self.count() as f64;
-        let (mut below, mut from) = (0.0, Duration::ZERO);
-        for (bound, count) in Durations::BOUNDS.iter().zip(self.counts) {
-            let count = count as f64;
-            if count > 0.0 && below + count >= wanted {
-                return from + (*bound - from).mul_f64(((wanted - below) / count).clamp(0.0, 1.0));
-            }
-            (below, from) = (below + count, *bound);
-        }
-        if self.count() == 0 { Duration::ZERO } else { from }
-    }
-}
-
 impl Registry {
     /// Makes a new cell of a counter, for the thread that calls this.
     pub fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
@@ -308,53 +243,51 @@ impl Registry {
         self.table().groups.group(kind, labels)
     }
 
-    /// Sums every series. The families are in the order of their names.
-    pub fn families(&self) -> Vec<Family> {
-        let mut families: BTreeMap<&'static str, Family> = BTreeMap::new();
-        let mut add = |name, meaning, samples: Vec<Sample>| {
-            let family =
-                families.entry(name).or_insert_with(|| Family { name, meaning, samples: Vec::new() });
-            family.samples.extend(samples);
-        };
+    /// Sums every series. The tables of series that are in no group come first, in the order of their names.
+    pub fn sums(&self) -> Vec<SumTable> {
+        let mut tables: Vec<SumTable> = Vec::new();
         let scopes = {
             let table = self.table();
             for (Series { name, labels }, cells) in &table.series {
-                let meaning = table.meanings.get(name).copied().unwrap_or_default();
-                add(
-                    name,
-                    meaning,
-                    vec![Sample { labels: Arc::clone(labels), kind: None, total: cells.total() }],
-                );
+                let row = SumRow { labels: Arc::clone(labels), totals: vec![cells.total()] };
+                match tables.last_mut() {
+                    Some(last) if last.columns.iter().any(|column| column.name == *name) => {
+                        last.rows.push(row);
+                    }
+                    _ => {
+                        let meaning = table.meanings.get(name).copied().unwrap_or_default();
+                        let column = GroupSeries { name, kind: None, meaning };
+                        tables.push(SumTable { columns: vec![column], rows: vec![row] });
+                    }
+                }
             }
             table.groups.scopes()
         };
         // Without the lock: a worker that begins to count in a group does not wait for all others to be summed.
-        let samples = group_samples(&scopes).into_iter();
-        for (series, samples) in samples.filter(|(_, samples)| !samples.is_empty()) {
-            add(series.name, series.meaning, samples);
-        }
-        families.into_values().collect()
+        tables.extend(group_sums(&scopes));
+        tables
     }
 
     /// Returns how many series there are.
     #[cfg(test)]
     pub(super) fn series_count(&self) -> usize {
-        self.families().iter().map(|family| family.samples.len()).sum()
+        self.sums().iter().flat_map(|table| &table.rows).map(|row| row.totals.len()).sum()
     }
 
     /// Sums the counters and gauges of that name in every series that has all of the given labels.
     pub fn total(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        let is_wanted = |sample: &Sample| labels.iter().all(|label| sample.labels().any(|own| own == *label));
-        let families = self.families();
-        let samples = families.iter().filter(|family| family.name == name).flat_map(|family| &family.samples);
-        samples
-            .filter(|sample| is_wanted(sample))
-            .map(|sample| match &sample.total {
-                Total::Counter(count) => *count,
-                Total::Gauge(count) => (*count).try_into().unwrap_or_default(),
-                Total::Durations(durations) => durations.count(),
-            })
-            .sum()
+        let mut sum = 0;
+        for SumTable { columns, rows } in self.sums() {
+            for (at, column) in columns.iter().enumerate().filter(|(_, column)| column.name == name) {
+                let has = |row: &SumRow, (key, value): (&str, &str)| {
+                    let is_it = |(own, label): &(&str, String)| *own == key && label == value;
+                    row.labels.iter().any(is_it) || (key == "kind" && column.kind == Some(value))
+                };
+                let wanted = rows.iter().filter(|row| labels.iter().all(|label| has(row, *label)));
+                sum += wanted.filter_map(|row| row.totals.get(at)).map(Total::number).sum::<u64>();
+            }
+        }
+        sum
     }
 
     /// Locks the table.
@@ -366,14 +299,6 @@ impl Registry {
 /// Returns the series of a name and labels.
 pub(super) fn series(name: &'static str, labels: &[(&'static str, &str)]) -> Series {
     Series { name, labels: labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect() }
-}
-
-impl Sample {
-    /// Returns all labels.
-    pub fn labels(&self) -> impl Iterator<Item = (&'static str, &str)> + Clone {
-        let kind = self.kind.map(|kind| ("kind", kind));
-        self.labels.iter().map(|(key, value)| (*key, value.as_str())).chain(kind)
-    }
 }
 
 impl Cells {
@@ -434,8 +359,8 @@ mod tests {
         assert_eq!(registry.total("requests", &[("server", "a")]), 3);
         assert_eq!(registry.total("requests", &[("router", "in")]), 13);
         assert_eq!(registry.total("responses", &[]), 0);
-        let families = registry.families();
-        assert_eq!((families.len(), families[0].samples.len()), (1, 2));
+        let sums = registry.sums();
+        assert_eq!((sums.len(), sums[0].rows.len()), (1, 2));
     }
 
     #[test]
@@ -462,7 +387,7 @@ mod tests {
         let (here, there) = (registry.gauge("open", &[]), registry.gauge("open", &[]));
         here.add(3);
         there.add(-1);
-        assert_eq!(registry.families()[0].samples[0].total, Total::Gauge(2));
+        assert_eq!(registry.sums()[0].rows[0].totals[0], Total::Gauge(2));
     }
 
     #[test]
@@ -472,20 +397,9 @@ mod tests {
         for (at, micros) in [0, 100, 101, 1_000, 10_000_000, 10_000_001].into_iter().enumerate() {
             cells[at % 2].record(Duration::from_micros(micros));
         }
-        let Total::Durations(all) = &registry.families()[0].samples[0].total else { panic!() };
+        let sums = registry.sums();
+        let Total::Durations(all) = &sums[0].rows[0].totals[0] else { panic!() };
         assert_eq!(all.counts, [2, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!((all.count(), all.sum), (6, Duration::from_micros(20_001_202)));
-    }
-
-    #[test]
-    fn quantiles_are_interpolated() {
-        let mut all = Distribution::default();
-        assert_eq!(all.quantile(0.5), Duration::ZERO);
-        (all.counts[0], all.counts[3]) = (50, 50);
-        for (share, micros) in [(0.0, 0), (0.25, 50), (0.5, 100), (0.75, 750), (1.0, 1_000)] {
-            assert_eq!(all.quantile(share), Duration::from_micros(micros), "{share}");
-        }
-        all.counts[16] = 900;
-        assert_eq!(all.quantile(0.99), Duration::from_secs(10));
     }
 }

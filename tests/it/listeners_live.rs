@@ -4,7 +4,7 @@ use crate::reloading::Load;
 use crate::support::either::{Caller, Echo, Speaks, router};
 use crate::support::http2::H2Client;
 use crate::support::{Service, TestApp, Upstream, Wire, ok, time_flies, until};
-use signpost::telemetry::Sample;
+use signpost::telemetry::GroupSeries;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -63,12 +63,18 @@ async fn expect(callers: &mut [Caller; 2], status: u16) {
 
 /// Returns all series, with their labels.
 fn series(app: &TestApp) -> BTreeSet<String> {
-    let families = app.running().registry().families();
-    let text = |name: &str, sample: &Sample| {
-        let labels = sample.labels().map(|(key, value)| format!(" {key}={value:?}"));
-        labels.fold(name.to_owned(), |text, label| text + &label)
-    };
-    families.iter().flat_map(|family| family.samples.iter().map(|sample| text(family.name, sample))).collect()
+    let mut all = BTreeSet::new();
+    for table in app.running().registry().sums() {
+        for row in &table.rows {
+            let labels: String = row.labels.iter().map(|(key, value)| format!(" {key}={value:?}")).collect();
+            let series = table.columns.iter().zip(&row.totals);
+            all.extend(series.map(|(GroupSeries { name, kind, .. }, _)| {
+                let kind = kind.map(|kind| format!(" kind={kind:?}")).unwrap_or_default();
+                format!("{name}{labels}{kind}")
+            }));
+        }
+    }
+    all
 }
 
 #[tokio::test(flavor = "local")]

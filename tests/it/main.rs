@@ -46,6 +46,7 @@ mod kubernetes_faults;
 mod kubernetes_live;
 mod limits;
 mod linkerd1;
+mod linkerd_examples;
 mod listeners_live;
 mod loopback;
 mod matrix;
