@@ -1,8 +1,9 @@
 //! What TLS costs a listener: CPU time of a handshake beside rustls by itself, CPU time of a request on a connection that is
 //! kept beside nginx, and the memory of a connection that waits. `benches/README.md` says what the figures mean.
 //!
-//! Every part is a process of its own, this binary with another argument. `cargo bench --bench tls` prints the tables;
-//! without `--bench`, as `cargo test --benches` runs it, a few connections only show that all of it works.
+//! Every part is a process of its own, this binary with another argument. `cargo bench --bench tls` prints the tables,
+//! and with `-- TEXT` the costs that have that text; without `--bench`, as `cargo test --benches` runs it, a few connections
+//! only show that all of it works.
 
 #[allow(dead_code, reason = "other benches use the rest")]
 #[path = "../shared/child.rs"]
@@ -52,7 +53,8 @@ fn main() -> ExitCode {
         ["nginx", folder, upstream] => parts::run_nginx(folder, upstream),
         _ => {
             let plan = if arguments.contains(&"--bench") { BENCH } else { SMOKE };
-            child::on_one_thread(async move { measure(&plan).await })
+            let text = arguments.iter().find(|argument| !argument.starts_with("--")).copied();
+            child::on_one_thread(async move { measure(&plan, text).await })
         }
     };
     match result {
@@ -79,7 +81,9 @@ impl Subject {
     }
 }
 
-async fn measure(plan: &Plan) -> Result<(), Error> {
+/// Measures everything, or the costs whose name has a text.
+async fn measure(plan: &Plan, text: Option<&str>) -> Result<(), Error> {
+    let is_wanted = |name: &str| text.is_none_or(|text| name.contains(text));
     let files = Files::write()?;
     let folder = files.folder();
     let mut upstream = Child::start(Core::Others, &["upstream"])?;
@@ -97,6 +101,9 @@ async fn measure(plan: &Plan) -> Result<(), Error> {
         ("handshake, TLS 1.2, full", true, Session::New),
         ("handshake, TLS 1.2, resumed", true, Session::Resumed),
     ] {
+        if !is_wanted(name) {
+            continue;
+        }
         let caller = Caller::new(files.authority(), is_old, session)?;
         let work = async |subject: &Subject, part: usize| {
             caller.handshakes(&subject.address, (plan.handshakes / part).max(1)).await
@@ -113,6 +120,9 @@ async fn measure(plan: &Plan) -> Result<(), Error> {
     };
     for (name, is_old) in [("request, TLS 1.3, 1 KiB", false), ("request, TLS 1.2, 1 KiB", true)] {
         let Some(nginx) = &nginx else { break };
+        if !is_wanted(name) {
+            continue;
+        }
         let caller = Caller::new(files.authority(), is_old, Session::New)?;
         // Each subject keeps its connections from round to round: their handshakes are no part of a request.
         let open = RefCell::new(BTreeMap::new());
@@ -128,6 +138,9 @@ async fn measure(plan: &Plan) -> Result<(), Error> {
             Ok(each * CONNECTIONS)
         };
         compare(name, [nginx, &signpost], plan.rounds, work).await?;
+    }
+    if text.is_some() {
+        return Ok(());
     }
     println!("\nResident memory of a connection that was served a request and waits, of {}\n", plan.idle);
     for (name, is_old) in [("TLS 1.3", false), ("TLS 1.2", true)] {

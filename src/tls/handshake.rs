@@ -9,6 +9,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::{Acceptor, UnbufferedServerConnection};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -128,8 +129,8 @@ fn poll_read_more(
     bytes: &mut Vec<u8>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let mut room = [0; HELLO];
-    let mut room = ReadBuf::new(&mut room);
+    let mut room = [MaybeUninit::uninit(); HELLO];
+    let mut room = ReadBuf::uninit(&mut room);
     ready!(Pin::new(stream).poll_read(cx, &mut room))?;
     bytes.extend_from_slice(room.filled());
     Poll::Ready(Ok(room.filled().len()))

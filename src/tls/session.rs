@@ -11,6 +11,10 @@ use rustls::unbuffered::{
 /// The most bytes in one record (RFC 8446, 5.1).
 pub(super) const RECORD: usize = 16 * 1024;
 
+/// The room that is made at once for the records that a side sends in a handshake before it waits: as much as they are, with a
+/// short chain of certificates.
+const FLIGHT: usize = 2048;
+
 /// The state of TLS on one connection.
 pub(super) enum TlsSession {
     Client(UnbufferedClientConnection),
@@ -132,8 +136,12 @@ fn carry_out<Data>(
 
 /// Appends a record of the handshake.
 fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> Result<(), EncodeError> {
+    if outgoing.is_empty() {
+        outgoing.reserve(FLIGHT);
+    }
     let begin = outgoing.len();
-    let mut room = RECORD;
+    // The first answer is the size of the record: room for more would have to be cleared, for each record of a handshake.
+    let mut room = 0;
     loop {
         outgoing.resize(begin + room, 0);
         let encoded = data.encode(outgoing.get_mut(begin..).unwrap_or_default());

@@ -5,6 +5,8 @@
 //! not take.
 
 use super::session::{RECORD, SessionOperation, SessionStep, TlsSession};
+#[cfg(target_os = "linux")]
+use rustix::net::{SendFlags, send};
 use rustls::pki_types::CertificateDer;
 use socket2::SockRef;
 use std::cell::RefCell;
@@ -417,9 +419,18 @@ impl Drop for TlsStream {
         if self.seal(SessionOperation::Close, &mut outgoing).is_ok()
             && let Some(left) = outgoing.get(self.written..)
         {
-            let _ = self.stream.try_write(left);
+            write_last(&self.stream, left);
         }
     }
+}
+
+/// Writes the last bytes of a connection that is closed now, as far as the socket takes them.
+fn write_last(stream: &TcpStream, bytes: &[u8]) {
+    // The socket keeps them until it is closed, and sends them in one packet with the end of the connection.
+    #[cfg(target_os = "linux")]
+    let _ = send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream.try_write(bytes);
 }
 
 impl std::fmt::Debug for TlsStream {

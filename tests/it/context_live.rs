@@ -322,6 +322,22 @@ async fn an_endpoint_cannot_say_that_an_override_led_nowhere() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn forwarded_names_the_address_that_the_caller_reached() {
+    let service = Service::saying("hi").await;
+    for ip in ["127.0.0.1", "127.0.0.2", "0.0.0.0"] {
+        let server =
+            format!(", ip: {ip}, addForwardedHeader: {{by: {{kind: 'ip:port'}}, for: {{kind: ip}}}}");
+        let app = TestApp::start(&one_router(&format!("/svc/* => {}", service.path()), &server)).await;
+        let bound = app.first_address();
+        let reached = if bound.ip().is_unspecified() { ([127, 0, 0, 3], bound.port()).into() } else { bound };
+        let request = forwarded(&mut Wire::connect(reached).await, &service, "").await;
+        let expected = format!("by=\"{reached}\";for=127.0.0.1;host=world;proto=http");
+        assert_eq!(request.field("forwarded"), Some(&*expected), "{ip}");
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn forwarded_and_timestamp_are_added_when_configured() {
     let service = Service::saying("hi").await;
     let server = ", addForwardedHeader: {by: {kind: router}, for: {kind: ip}}, timestampHeader: x-when";

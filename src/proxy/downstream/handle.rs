@@ -66,6 +66,7 @@ impl ListenerHandle {
         let ((begin, begun), (closing, closed)) = (oneshot::channel(), oneshot::channel());
         let acceptor = Acceptor {
             socket: Arc::clone(&socket),
+            address,
             settings: receiver,
             open: counts.connections,
             workers: ports,

@@ -7,13 +7,17 @@ use crate::machine::{SocketUse, leaves_reserve};
 use crate::proxy::limits::{ConnectionLimits, ConnectionPlace, ConnectionTable};
 use crate::proxy::metrics::AcceptCounters;
 use crate::proxy::wire::transport::bound_unsent;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use mio::net::TcpListener;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Binds a listening socket.
@@ -30,6 +34,7 @@ pub fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    inherit_options(&SockRef::from(&socket), options);
     socket.listen(options.backlog)?;
     Ok(socket.into())
 }
@@ -76,6 +81,7 @@ pub fn bind_beside(
 /// The system refuses one of them.
 pub(super) fn apply_options(socket: &std::net::TcpListener, options: &SocketOptions) -> io::Result<()> {
     let socket = SockRef::from(socket);
+    inherit_options(&socket, options);
     socket.set_reuse_port(options.reuse_port)?;
     // Of a socket that listens, it changes the number that may wait.
     socket.listen(options.backlog)
@@ -84,7 +90,7 @@ pub(super) fn apply_options(socket: &std::net::TcpListener, options: &SocketOpti
 /// An accepted connection on its way to a worker.
 #[derive(Debug)]
 pub(crate) struct AcceptedConnection {
-    pub(crate) stream: std::net::TcpStream,
+    pub(crate) stream: TcpStream,
     pub(crate) peer: Peer,
     /// The place of the connection, as long as it is open.
     pub(crate) place: ConnectionPlace,
@@ -111,6 +117,8 @@ pub(super) struct WorkerPort {
 /// One listening socket, with the workers that serve its connections.
 pub(crate) struct Acceptor {
     pub(super) socket: Arc<std::net::TcpListener>,
+    /// The address to which it is bound.
+    pub(super) address: SocketAddr,
     pub(super) settings: watch::Receiver<ActiveSettings>,
     /// The open connections of this listener.
     pub(super) open: Arc<ConnectionTable>,
@@ -132,7 +140,8 @@ pub(super) struct ActiveSettings {
 /// An acceptor whose socket is watched by the runtime.
 pub(crate) struct OpenAcceptor {
     acceptor: Acceptor,
-    watched: TcpListener,
+    /// Not tokio's listener: that one would have this runtime watch each connection, until it is handed over.
+    watched: AsyncFd<TcpListener>,
 }
 
 impl Acceptor {
@@ -142,7 +151,12 @@ impl Acceptor {
     ///
     /// It cannot.
     pub(crate) fn open(self) -> io::Result<OpenAcceptor> {
-        let watched = TcpListener::from_std(self.socket.try_clone()?)?;
+        let socket = TcpListener::from_std(self.socket.try_clone()?);
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for types whose descriptor changes: this one's does not"
+        )]
+        let watched = AsyncFd::with_interest(socket, Interest::READABLE)?;
         Ok(OpenAcceptor { acceptor: self, watched })
     }
 }
@@ -161,15 +175,17 @@ impl OpenAcceptor {
 }
 
 impl Acceptor {
-    async fn accept(&mut self, watched: &TcpListener) {
+    async fn accept(&mut self, watched: &AsyncFd<TcpListener>) {
+        // Made once, and not for each connection.
+        let mut guard = self.guard.clone();
+        let mut last_call = pin!(guard.reached(Stage::LastCall));
         loop {
             let accepted = tokio::select! {
-                accepted = watched.accept() => accepted,
-                () = self.guard.reached(Stage::LastCall) => break,
+                accepted = watched.async_io(Interest::READABLE, accept_one) => accepted,
+                () = &mut last_call => break,
             };
             match accepted {
                 Ok((stream, remote)) => {
-                    let Ok(stream) = stream.into_std() else { continue };
                     if self.admit(stream, remote).is_none() {
                         return;
                     }
@@ -180,17 +196,17 @@ impl Acceptor {
         // Connections that the system has accepted already would be reset when the socket is closed.
         let most = self.settings.borrow().accept.socket.backlog;
         for _ in 0..most {
-            let Ok((stream, remote)) = self.socket.accept() else { break };
-            if stream.set_nonblocking(true).is_ok() && self.admit(stream, remote).is_none() {
+            let Ok((stream, remote)) = accept_one(watched.get_ref()) else { break };
+            if self.admit(stream, remote).is_none() {
                 break;
             }
         }
     }
 
     /// Hands a connection over to a worker, or refuses it; None when no worker is left.
-    fn admit(&mut self, stream: std::net::TcpStream, remote: SocketAddr) -> Option<()> {
+    fn admit(&mut self, stream: TcpStream, remote: SocketAddr) -> Option<()> {
         // A connection without a local address has ended already.
-        let Ok(local) = stream.local_addr() else { return Some(()) };
+        let Ok(local) = self.local_address(&stream) else { return Some(()) };
         let ActiveSettings { accept, counters } = self.settings.borrow().clone();
         let Some(place) = self.admission(&stream, remote, &accept, counters.as_ref()) else {
             if let Some(counters) = counters {
@@ -199,8 +215,15 @@ impl Acceptor {
             refuse(&stream, accept.is_encrypted);
             return Some(());
         };
-        set_options(&stream, accept.socket);
+        if !IS_INHERITED {
+            set_options(&SockRef::from(&stream), &accept.socket);
+        }
         hand_over(AcceptedConnection { stream, peer: Peer::new(remote, local), place }, &mut self.workers)
+    }
+
+    /// Returns the local address of a connection: that of the socket, unless it is bound to all addresses.
+    fn local_address(&self, stream: &TcpStream) -> io::Result<SocketAddr> {
+        if self.address.ip().to_canonical().is_unspecified() { stream.local_addr() } else { Ok(self.address) }
     }
 
     /// Finds a place for a connection. One that takes a descriptor of those that are kept for other uses makes room for the
@@ -208,7 +231,7 @@ impl Acceptor {
     /// descriptor is free again.
     fn admission(
         &self,
-        stream: &std::net::TcpStream,
+        stream: &TcpStream,
         remote: SocketAddr,
         accept: &AcceptSettings,
         counters: Option<&AcceptCounters>,
@@ -230,6 +253,12 @@ impl Acceptor {
     }
 }
 
+/// Accepts a connection that waits. It does not block, and no program that this process starts inherits it.
+fn accept_one(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, remote) = socket.accept()?;
+    Ok((OwnedFd::from(stream).into(), remote))
+}
+
 /// The response to a connection beyond the limit. A caller that speaks HTTP/1 can read it.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
     content-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
@@ -240,7 +269,7 @@ const TOO_MANY_ENCRYPTED: &[u8] = b"\x15\x03\x03\0\x02\x02\x50";
 
 /// Tells the caller that there are too many connections, as far as the socket allows at once: the acceptor never waits
 /// for a caller.
-fn refuse(mut stream: &std::net::TcpStream, is_encrypted: bool) {
+fn refuse(mut stream: &TcpStream, is_encrypted: bool) {
     // Closing while received bytes are unread would reset the connection, and the response could be lost (RFC 9112
     // 9.6).
     let _ = stream.read(&mut [0; 4096]);
@@ -277,11 +306,68 @@ pub async fn pause_after(error: &io::Error) {
     }
 }
 
-/// Sets the options of an accepted connection. Errors are ignored: a socket without the options still works.
-fn set_options(stream: &std::net::TcpStream, options: SocketOptions) {
-    let _ = stream.set_nodelay(options.no_delay);
-    bound_unsent(&SockRef::from(stream));
-    if options.keep_alive {
-        let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new());
+/// Whether a connection has the options of the socket that accepted it. POSIX leaves that open.
+const IS_INHERITED: bool = cfg!(target_os = "linux");
+
+/// Sets the options of connections on the socket that accepts them, where they have them from there.
+fn inherit_options(socket: &SockRef<'_>, options: &SocketOptions) {
+    if IS_INHERITED {
+        set_options(socket, options);
+    }
+}
+
+/// Sets the options of connections. Errors are ignored: a socket without the options still works.
+fn set_options(socket: &SockRef<'_>, options: &SocketOptions) {
+    let _ = socket.set_tcp_nodelay(options.no_delay);
+    let _ = socket.set_keepalive(options.keep_alive);
+    bound_unsent(socket);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{OFlags, fcntl_getfl};
+    use rustix::io::{FdFlags, fcntl_getfd};
+
+    /// A caller, and the connection that was accepted of it.
+    fn accepted(listener: &std::net::TcpListener) -> (TcpStream, TcpStream) {
+        let address = listener.local_addr().unwrap();
+        let caller = TcpStream::connect(address).unwrap();
+        let listener = TcpListener::from_std(listener.try_clone().unwrap());
+        let stream = loop {
+            match accept_one(&listener) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                stream => break stream.unwrap().0,
+            }
+        };
+        (caller, stream)
+    }
+
+    #[test]
+    fn an_accepted_connection_does_not_block_and_is_not_inherited() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), &SocketOptions::default()).unwrap();
+        let (_caller, stream) = accepted(&listener);
+        assert!(fcntl_getfl(&stream).unwrap().contains(OFlags::NONBLOCK));
+        assert!(fcntl_getfd(&stream).unwrap().contains(FdFlags::CLOEXEC));
+    }
+
+    /// On other systems they are set when the connection is accepted.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_accepted_connection_has_the_options_of_its_listener() {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let options = SocketOptions::default();
+        let listener = bind(address, &options).unwrap();
+        let expect = |no_delay, keep_alive| {
+            let (_caller, stream) = accepted(&listener);
+            let socket = SockRef::from(&stream);
+            assert_eq!((socket.tcp_nodelay().unwrap(), socket.keepalive().unwrap()), (no_delay, keep_alive));
+            assert_eq!(socket.tcp_notsent_lowat().unwrap(), 128 * 1024);
+        };
+        expect(true, false);
+        apply_options(&listener, &SocketOptions { no_delay: false, keep_alive: true, ..options }).unwrap();
+        expect(false, true);
+        apply_options(&listener, &options).unwrap();
+        expect(true, false);
     }
 }

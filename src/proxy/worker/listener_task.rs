@@ -4,6 +4,7 @@ use crate::drain::{Guard, Stage};
 use crate::proxy::downstream::{
     AcceptedConnection, ConnectionCount, Listener, OpenConnection, serve_after_preamble, serve_connection,
 };
+use std::pin::pin;
 use std::rc::Rc;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -23,21 +24,29 @@ impl ListenerTask {
         let Self { listener, mut incoming, mut guard } = self;
         let mut connections = JoinSet::new();
         let mut accepting = true;
-        while accepting || !connections.is_empty() {
-            tokio::select! {
-                accepted = incoming.recv(), if accepting => match accepted {
-                    Some((accepted, counted)) => {
-                        connections.spawn_local(serve(Rc::clone(&listener), accepted, counted));
-                    }
-                    None => accepting = false,
-                },
-                Some(ended) = connections.join_next() => super::log_panic(ended),
-                stage = guard.next() => match stage {
-                    Stage::Open | Stage::Leaving => {}
-                    Stage::LastCall => listener.shutdown().announce(),
-                    Stage::Stopping => listener.shutdown().send(),
-                    Stage::Forced => break,
-                },
+        'serving: loop {
+            // Made once for each stage, and not for each connection.
+            let mut next_stage = pin!(guard.next());
+            let stage = loop {
+                if !accepting && connections.is_empty() {
+                    break 'serving;
+                }
+                tokio::select! {
+                    accepted = incoming.recv(), if accepting => match accepted {
+                        Some((accepted, counted)) => {
+                            connections.spawn_local(serve(Rc::clone(&listener), accepted, counted));
+                        }
+                        None => accepting = false,
+                    },
+                    Some(ended) = connections.join_next() => super::log_panic(ended),
+                    stage = &mut next_stage => break stage,
+                }
+            };
+            match stage {
+                Stage::Open | Stage::Leaving => {}
+                Stage::LastCall => listener.shutdown().announce(),
+                Stage::Stopping => listener.shutdown().send(),
+                Stage::Forced => break,
             }
         }
         connections.shutdown().await;
