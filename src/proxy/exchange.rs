@@ -26,7 +26,7 @@ use super::wire::connection::Connection;
 use super::wire::http2;
 use super::wire::object_pool::{PoolItem, Pooled};
 use super::wire::sink::Sink;
-use super::wire::timer::after;
+use super::wire::timer::{TaskTimer, after};
 use crate::context::Grant;
 use crate::message::{Framing, Head};
 use std::future::{Future, poll_fn};
@@ -70,6 +70,8 @@ pub(crate) struct Request {
     pub(crate) upgrade: Option<Box<[u8]>>,
     /// The time it may take until its response begins, once that is known.
     pub(crate) time_limit: Option<TimeLimit>,
+    /// The timer of the task that serves it, for all limits on its time.
+    pub(crate) timer: Rc<TaskTimer>,
     /// Its record, which takes the facts as they become known.
     pub(crate) record: Record,
 }

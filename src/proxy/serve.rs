@@ -100,6 +100,7 @@ impl Service {
         let until = Cell::new(request.time_limit.map(TimeLimit::until));
         let mirror = Cell::new(None);
         let answered = {
+            let timer = Rc::clone(&request.timer);
             let carried = pin!(async {
                 let Scratch { context, name } = &mut *scratch;
                 let limits = self.policy.override_limits();
@@ -144,7 +145,7 @@ impl Service {
                 self.answer(&mut response, grant, request);
                 Ok(response)
             });
-            before(|| until.get(), &self.pools.timers, carried).await
+            before(|| until.get(), timer, carried).await
         };
         if let Some(mirror) = mirror.take() {
             mirror.send();

@@ -15,7 +15,7 @@ use crate::proxy::wire::body::Body;
 use crate::proxy::wire::http2::{
     Http2Reader, Http2Writer, LINGER, ResponseSender, io_error, refusal_code, reset_code,
 };
-use crate::proxy::wire::timer::{PeerProgress, StallTimer};
+use crate::proxy::wire::timer::{PeerProgress, StallLimit, TaskTimer};
 use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
@@ -44,11 +44,11 @@ pub(crate) struct Stream {
 }
 
 impl TaskWork for Stream {
-    fn begin(self: Box<Self>) -> impl Future<Output = ()> {
+    fn begin(self: Box<Self>, timer: &Rc<TaskTimer>) -> impl Future<Output = ()> + use<> {
         let Self { service, access, peer, request, respond, open, counted } = *self;
         let turn =
             Http2Turn { service, access, peer, reply: ResponseSender::new(respond), progress: Rc::default() };
-        let (mut request, valid) = turn.take(request, &counted);
+        let (mut request, valid) = turn.take(request, &counted, timer);
         async move {
             let _counted = counted;
             let ended = turn.serve(&mut request, valid).await;
@@ -72,8 +72,9 @@ impl Http2Turn {
     /// Serves the stream until it is answered, or the caller resets it or stalls.
     async fn serve(&self, request: &mut Request, valid: Result<(), Box<Error>>) -> StreamEnd {
         let ended = {
+            let timer = Rc::clone(&request.timer);
             let serving = pin!(self.answer(request, valid));
-            self.unless_ended(serving).await
+            self.unless_ended(&timer, serving).await
         };
         let Err(outcome) = ended else { return StreamEnd::Answered };
         if let Some(reason @ Reason::PROTOCOL_ERROR) = self.reply.given_up() {
@@ -90,8 +91,12 @@ impl Http2Turn {
     /// # Errors
     ///
     /// The caller resets the stream meanwhile, or stalls for too long.
-    async fn unless_ended(&self, mut work: Pin<&mut impl Future<Output = ()>>) -> Result<(), RequestOutcome> {
-        // Made when the stream waits for the caller for the first time: most streams never do.
+    async fn unless_ended(
+        &self,
+        timer: &TaskTimer,
+        mut work: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), RequestOutcome> {
+        // It begins when the stream waits for the caller for the first time: most streams never do.
         let mut stall = None;
         poll_fn(|cx| {
             // Checked before the work is polled, which would see only that a body has ended early.
@@ -102,8 +107,7 @@ impl Http2Turn {
                 return Poll::Ready(Ok(()));
             }
             if stall.is_some() || self.progress.awaits_peer() {
-                let (stall, timer) =
-                    stall.get_or_insert_with(|| StallTimer::now(self.service.limits.stalled));
+                let stall = stall.get_or_insert_with(|| StallLimit::now(self.service.limits.stalled));
                 if stall.poll_stalled(&self.progress, timer, cx).is_ready() {
                     self.reply.reset(Reason::CANCEL);
                     return Poll::Ready(Err(RequestOutcome::Stalled));
@@ -150,6 +154,7 @@ impl Http2Turn {
         &self,
         request: http::Request<RecvStream>,
         counted: &CountedRequest,
+        timer: &Rc<TaskTimer>,
     ) -> (Request, Result<(), Box<Error>>) {
         let (mut parts, body) = request.into_parts();
         let line = self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer));
@@ -190,6 +195,7 @@ impl Http2Turn {
             grant: None,
             upgrade,
             time_limit: None,
+            timer: Rc::clone(timer),
             record,
         };
         (request, framing.map(drop).map_err(Box::new))
@@ -322,7 +328,7 @@ fn is_grpc(content_type: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn future_size<T, F>(_: fn(T) -> F) -> usize {
+    fn future_size<F>(_: fn(Box<Stream>, &'static Rc<TaskTimer>) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -130,6 +130,7 @@ impl Mirror {
             grant: None,
             upgrade: None,
             time_limit: None,
+            timer: Rc::default(),
             // It is no request of a listener.
             record: Record::new(&Rc::<Counters>::default(), None),
         };

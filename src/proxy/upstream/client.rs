@@ -20,7 +20,7 @@ use crate::proxy::wire::body::Body;
 use crate::proxy::wire::buffer::Buffer;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::object_pool::ObjectPool;
-use crate::proxy::wire::timer::{WorkTimer, after, before};
+use crate::proxy::wire::timer::{after, before};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -64,12 +64,11 @@ impl ClientState {
     }
 }
 
-/// The pools of a worker from which a request takes its buffers, heads and timers.
+/// The pools of a worker from which a request takes its buffers and heads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ObjectPools {
     pub(crate) buffers: ObjectPool<Buffer>,
     pub(crate) heads: ObjectPool<Head>,
-    pub(crate) timers: ObjectPool<WorkTimer>,
 }
 
 impl Client {
@@ -252,8 +251,9 @@ impl Attempts<'_> {
         request.record.note_attempt(Some((Rc::clone(&self.client.counters), began)));
         let mut sent = {
             let until = endpoint.attempt_timeout().map(after);
+            let timer = Rc::clone(&request.timer);
             let sending = pin!(self.send(endpoint, request));
-            let sent = before(move || until, &self.pools.timers, sending).await;
+            let sent = before(move || until, timer, sending).await;
             sent.unwrap_or_else(|| {
                 Err(Error::AttemptTimeout { timeout: endpoint.attempt_timeout().unwrap_or_default() })
             })
@@ -293,11 +293,10 @@ impl Attempts<'_> {
                 Connection::new(stream, self.pools.buffers.clone())
             }
         };
-        let (heads, timers) = (&self.pools.heads, &self.pools.timers);
+        let heads = &self.pools.heads;
         let (limits, uploads) = (&settings.heads, endpoint.uploads());
         let read_timeout = settings.read_timeout;
-        let exchange =
-            Http1Exchange { connection, address, reused, heads, timers, limits, read_timeout, uploads };
+        let exchange = Http1Exchange { connection, address, reused, heads, limits, read_timeout, uploads };
         exchange.send(request).await
     }
 
