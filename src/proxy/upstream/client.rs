@@ -6,7 +6,7 @@ use super::endpoint::WorkerEndpoint;
 use super::http1::Http1Exchange;
 use super::http2;
 use super::registry::{BudgetOwner, EndpointRegistry};
-use super::retry_budget::RetryBudget;
+use super::retry_budget::WorkerBudget;
 use super::settings::{ClientSettings, Egress};
 use crate::context::OverrideLimits;
 use crate::interpret::EndpointSet;
@@ -53,7 +53,7 @@ struct ClientState {
     balancer: Balancer,
     settings: Rc<ClientSettings>,
     /// The budget of its repeats, over all workers.
-    budget: Arc<RetryBudget>,
+    budget: WorkerBudget,
 }
 
 impl ClientState {
@@ -85,7 +85,7 @@ impl Client {
         let mut state = ClientState {
             endpoints: bound.endpoints.clone(),
             balancer: Balancer::new(shared, &counters, &settings),
-            budget: registry.budget(BudgetOwner::Client, bound.id, settings.requeue_budget),
+            budget: registry.budget(BudgetOwner::Client, bound.id, settings.requeue_budget).into(),
             settings,
         };
         state.update_endpoints();
@@ -153,7 +153,7 @@ impl Client {
             self.counters.set_source(Arc::downgrade(&shared) as _);
             state.balancer = Balancer::new(shared, &self.counters, &settings);
         }
-        state.budget = self.registry.budget(BudgetOwner::Client, &self.id, settings.requeue_budget);
+        state.budget = self.registry.budget(BudgetOwner::Client, &self.id, settings.requeue_budget).into();
         state.settings = settings;
         // What it prefers may have changed.
         state.update_endpoints();
