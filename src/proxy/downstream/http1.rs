@@ -9,7 +9,9 @@ use crate::message::{
     request_framing,
 };
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
+use crate::proxy::exchange::{
+    AttemptTime, Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload,
+};
 use crate::proxy::limits::{CountedRequest, PeerRequests};
 use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::serve::Service;
@@ -216,6 +218,7 @@ impl Http1Turn<'_> {
             body,
             is_body_begun: false,
             time_limit: None,
+            attempt_time: AttemptTime::default(),
             timer: Rc::clone(self.timer),
             record,
         };
@@ -279,12 +282,13 @@ impl Http1Turn<'_> {
         mut work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, RequestOutcome> {
         let connection = self.connection;
-        let mut stall = StallLimit::new(&connection.progress, self.service.limits.stalled);
+        let limit = self.service.limits.stalled;
+        let mut stall = StallLimit::new(&connection.progress, limit);
         let work_or_end = poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }
-            if stall.poll_stalled(&connection.progress, self.timer, cx).is_ready() {
+            if stall.poll_stalled(&connection.progress, (self.timer, limit), cx).is_ready() {
                 return Poll::Ready(Err(None));
             }
             connection.poll_peer_end(cx).map(|end| Err(Some(end)))

@@ -7,7 +7,9 @@ use super::tunnel::{TunnelEnd, TunnelInput, TunnelLimits, TunnelOutput, tunnel};
 use crate::context::Peer;
 use crate::message::{Framing, Head, KnownField, ResponseConnection, is_tunnel_protocol, request_framing};
 use crate::proxy::error::{Error, Exposure};
-use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
+use crate::proxy::exchange::{
+    AttemptTime, Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload,
+};
 use crate::proxy::limits::CountedRequest;
 use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::serve::Service;
@@ -46,9 +48,9 @@ pub(crate) struct Stream {
 impl TaskWork for Stream {
     fn begin(self: Box<Self>, timer: &Rc<TaskTimer>) -> impl Future<Output = ()> + use<> {
         let Self { service, access, peer, request, respond, open, counted } = *self;
-        let turn =
-            Http2Turn { service, access, peer, reply: ResponseSender::new(respond), progress: Rc::default() };
-        let (mut request, valid) = turn.take(request, &counted, timer);
+        let (reply, timer) = (ResponseSender::new(respond), Rc::clone(timer));
+        let turn = Http2Turn { service, access, peer, reply, progress: Rc::default(), timer };
+        let (mut request, valid) = turn.take(request, &counted);
         async move {
             let _counted = counted;
             let ended = turn.serve(&mut request, valid).await;
@@ -66,15 +68,15 @@ struct Http2Turn {
     peer: Rc<Peer>,
     reply: Rc<ResponseSender>,
     progress: Rc<PeerProgress>,
+    timer: Rc<TaskTimer>,
 }
 
 impl Http2Turn {
     /// Serves the stream until it is answered, or the caller resets it or stalls.
     async fn serve(&self, request: &mut Request, valid: Result<(), Box<Error>>) -> StreamEnd {
         let ended = {
-            let timer = Rc::clone(&request.timer);
             let serving = pin!(self.answer(request, valid));
-            self.unless_ended(&timer, serving).await
+            self.unless_ended(serving).await
         };
         let Err(outcome) = ended else { return StreamEnd::Answered };
         if let Some(reason @ Reason::PROTOCOL_ERROR) = self.reply.given_up() {
@@ -91,11 +93,7 @@ impl Http2Turn {
     /// # Errors
     ///
     /// The caller resets the stream meanwhile, or stalls for too long.
-    async fn unless_ended(
-        &self,
-        timer: &TaskTimer,
-        mut work: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<(), RequestOutcome> {
+    async fn unless_ended(&self, mut work: Pin<&mut impl Future<Output = ()>>) -> Result<(), RequestOutcome> {
         // It begins when the stream waits for the caller for the first time: most streams never do.
         let mut stall = None;
         poll_fn(|cx| {
@@ -107,8 +105,9 @@ impl Http2Turn {
                 return Poll::Ready(Ok(()));
             }
             if stall.is_some() || self.progress.awaits_peer() {
-                let stall = stall.get_or_insert_with(|| StallLimit::now(self.service.limits.stalled));
-                if stall.poll_stalled(&self.progress, timer, cx).is_ready() {
+                let limit = self.service.limits.stalled;
+                let stall = stall.get_or_insert_with(|| StallLimit::now(limit));
+                if stall.poll_stalled(&self.progress, (&self.timer, limit), cx).is_ready() {
                     self.reply.reset(Reason::CANCEL);
                     return Poll::Ready(Err(RequestOutcome::Stalled));
                 }
@@ -154,7 +153,6 @@ impl Http2Turn {
         &self,
         request: http::Request<RecvStream>,
         counted: &CountedRequest,
-        timer: &Rc<TaskTimer>,
     ) -> (Request, Result<(), Box<Error>>) {
         let (mut parts, body) = request.into_parts();
         let line = self.access.as_ref().map(|log| log.begin_http2(&parts, &self.peer));
@@ -195,7 +193,8 @@ impl Http2Turn {
             grant: None,
             upgrade,
             time_limit: None,
-            timer: Rc::clone(timer),
+            attempt_time: AttemptTime::default(),
+            timer: Rc::clone(&self.timer),
             record,
         };
         (request, framing.map(drop).map_err(Box::new))

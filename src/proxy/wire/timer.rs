@@ -153,10 +153,9 @@ impl PeerProgress {
 /// A limit on the time in which a peer keeps the router waiting and moves no byte.
 #[derive(Debug)]
 pub(crate) struct StallLimit {
-    limit: Duration,
     until: Instant,
-    /// The bytes that had moved when the limit was over the last time, if the peer was awaited then.
-    before: Option<u64>,
+    /// The bytes that had moved when the limit was over the last time; [`u64::MAX`] if the peer was not awaited then.
+    before: u64,
 }
 
 impl StallLimit {
@@ -168,23 +167,23 @@ impl StallLimit {
 
     /// Begins to watch a peer that is awaited already.
     pub(crate) fn now(limit: Duration) -> Self {
-        Self { limit, until: after(limit), before: None }
+        Self { until: after(limit), before: u64::MAX }
     }
 
     /// Is ready when the peer has stalled: between once and twice the limit after it stopped.
     pub(crate) fn poll_stalled(
         &mut self,
         progress: &PeerProgress,
-        timer: &TaskTimer,
+        (timer, limit): (&TaskTimer, Duration),
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         while timer.poll_until(self.until, cx).is_ready() {
-            let now = progress.awaits_peer().then(|| progress.moved());
-            if now.is_some() && now == self.before {
+            let awaits_peer = progress.awaits_peer();
+            if awaits_peer && progress.moved() == self.before {
                 return Poll::Ready(());
             }
-            self.before = now;
-            self.until = after(self.limit);
+            self.before = if awaits_peer { progress.moved() } else { u64::MAX };
+            self.until = after(limit);
         }
         Poll::Pending
     }
@@ -217,7 +216,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn limits_share_a_timer_and_each_is_reached_in_its_time() {
-        for (inner, outer, takes) in [(5, 60, 90), (60, 5, 90), (5, 5, 90), (60, 90, 5), (90, 60, 5), (7, 8, 9)] {
+        for (inner, outer, takes) in
+            [(5, 60, 90), (60, 5, 90), (5, 5, 90), (60, 90, 5), (90, 60, 5), (7, 8, 9)]
+        {
             let timer = Rc::<TaskTimer>::default();
             // It was set for an earlier limit, which is none any more.
             poll_fn(|cx| Poll::Ready(timer.poll_until(after(seconds(2)), cx).is_pending())).await;
@@ -261,7 +262,7 @@ mod tests {
     async fn a_task_that_has_used_up_its_turn_is_woken_all_the_same() {
         let began = Instant::now();
         let tasks = LocalSet::new();
-        let task = tasks.spawn_local(async {
+        let task = tasks.spawn_local(async move {
             let timer = TaskTimer::default();
             let mut is_used_up = false;
             poll_fn(|cx| {
