@@ -40,7 +40,7 @@ mod via;
 mod w3c;
 
 pub use self::baggage::encode_baggage_value;
-pub use self::deadline::Deadline;
+pub use self::deadline::{Deadline, Timestamp};
 pub use self::error::{MAX_ERROR, encode_error, encode_grpc_message};
 pub use self::forwarded::{Forwarded, HostParameter, Labeler};
 pub use self::forwarding::ForwardedFrom;

@@ -12,7 +12,7 @@ use super::untrusted::{drop_steering, names_tenant};
 use super::via::via_entry;
 use super::{
     Context, Deadline, Forwarded, ForwardedFrom, HostPattern, OverrideLimits, OverrideSource, Peer, Tenancy,
-    TenantHeaders, Trace, Trust, count_own_via, count_via,
+    TenantHeaders, Timestamp, Trace, Trust, count_own_via, count_via,
 };
 use crate::message::{Head, HopByHopFields, KnownField};
 use std::io::Write;
@@ -250,7 +250,7 @@ impl Policy {
         }
         // The clock is read only for the few requests that have a deadline.
         match context.deadline {
-            Some(deadline) if deadline.remaining(SystemTime::now()).is_none() => Err(Refusal::DeadlinePassed),
+            Some(deadline) if deadline.remaining(Timestamp::now()).is_none() => Err(Refusal::DeadlinePassed),
             _ => Ok(()),
         }
     }
@@ -342,7 +342,7 @@ impl Policy {
         }
         let scratch = &mut context.scratch;
         if let Some(deadline) = context.deadline {
-            head.append_known(KnownField::L5dCtxDeadline, written(scratch, |out| deadline.encode(out)));
+            deadline.append_to(head);
         }
         head.append_known(KnownField::L5dCtxTrace, written(scratch, |out| context.trace.encode(out)));
         head.append_known(KnownField::L5dReqid, written(scratch, |out| context.trace.encode_root(out)));

@@ -6,6 +6,7 @@ use super::{
     Deadline, OverrideLimits, OverrideSource, RequestTarget, Tenancy, Trace, count_own_via, count_via,
     decode_overrides, encode_baggage_value,
 };
+use crate::message::{Head, KnownField};
 use crate::name::Dtab;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,13 +21,14 @@ proptest! {
     #[test]
     fn deadlines(timestamp in 0..=i64::MAX as u64, deadline in 0..=i64::MAX as u64, hostile in bytes()) {
         let deadline = Deadline { timestamp, deadline };
-        let mut value = Vec::new();
-        deadline.encode(&mut value);
-        prop_assert_eq!(Deadline::decode(&value), Some(deadline));
+        let written = |deadline: Deadline| {
+            let mut head = Head::request(b"GET", b"/");
+            deadline.append_to(&mut head);
+            head.get(KnownField::L5dCtxDeadline).and_then(Deadline::decode)
+        };
+        prop_assert_eq!(written(deadline), Some(deadline));
         if let Some(decoded) = Deadline::decode(&hostile) {
-            let mut value = Vec::new();
-            decoded.encode(&mut value);
-            prop_assert_eq!(Deadline::decode(&value), Some(decoded));
+            prop_assert_eq!(written(decoded), Some(decoded));
         }
     }
 

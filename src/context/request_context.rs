@@ -1,7 +1,7 @@
 //! The context of one request.
 
-use super::{Deadline, RemovalKind, Removals, Trace};
-use std::time::{Duration, SystemTime};
+use super::{Deadline, RemovalKind, Removals, Timestamp, Trace};
+use std::time::Duration;
 
 /// The context that one request carried, as [`Policy::enter`](super::Policy::enter) found it.
 ///
@@ -92,7 +92,7 @@ impl Context {
     }
 
     /// Sets the deadline to `timeout` after `now`, unless there is an earlier one.
-    pub fn limit(&mut self, now: SystemTime, timeout: Duration) {
+    pub fn limit(&mut self, now: Timestamp, timeout: Duration) {
         let own = Deadline::after(now, timeout);
         self.deadline = Some(self.deadline.map_or(own, |caller| caller.combined(own)));
     }

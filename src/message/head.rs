@@ -2,6 +2,7 @@
 
 mod connection;
 mod http2;
+mod numbers;
 mod parse;
 mod reason;
 mod replace;
@@ -311,7 +312,12 @@ impl Head {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         let line = self.end_line(start, known, value);
-        self.known |= known.bit();
+        self.push_line(line);
+    }
+
+    /// Adds a line whose bytes are here.
+    fn push_line(&mut self, line: FieldLine) {
+        self.known |= line.known.bit();
         self.lines.push(line);
     }
 
@@ -347,22 +353,6 @@ impl Head {
             known => self.remove(known),
         };
         self.append(name, value);
-    }
-
-    /// Makes the head have exactly one `Content-Length`, in plain digits.
-    ///
-    /// A peer may repeat an equal length, list it twice or pad it with zeros; the forwarded head must leave the
-    /// next hop nothing to choose (RFC 9112 6.3). Does nothing when the head is so already.
-    pub fn set_content_length(&mut self, length: u64) {
-        let mut room = itoa::Buffer::new();
-        let digits = room.format(length).as_bytes();
-        let mut values = self.get_all(KnownField::ContentLength);
-        if values.next() == Some(digits) && values.next().is_none() {
-            return;
-        }
-        drop(values);
-        self.remove(KnownField::ContentLength);
-        self.append_known(KnownField::ContentLength, digits);
     }
 
     /// Writes the head as HTTP/1 to the end of `out`, from the first line to the empty one.

@@ -10,7 +10,8 @@ mod wait_queue;
 mod web_socket;
 
 pub(crate) use self::attempt::{
-    Attempt, AttemptReport, Carrier, PendingAttempt, Standing, StreamSlot, UpstreamEndpoint, UpstreamStream,
+    Attempt, AttemptReport, AttemptTime, Carrier, PendingAttempt, Standing, StreamSlot, UpstreamEndpoint,
+    UpstreamStream,
 };
 pub use self::classifier::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
 pub(crate) use self::classifier::{ResponseClass, ResponseStatus, grpc_code, trailing_code};
@@ -26,7 +27,7 @@ use super::wire::connection::Connection;
 use super::wire::http2;
 use super::wire::object_pool::{PoolItem, Pooled};
 use super::wire::sink::Sink;
-use super::wire::timer::after;
+use super::wire::timer::{TaskTimer, bounded};
 use crate::context::Grant;
 use crate::message::{Framing, Head};
 use std::future::{Future, poll_fn};
@@ -70,6 +71,10 @@ pub(crate) struct Request {
     pub(crate) upgrade: Option<Box<[u8]>>,
     /// The time it may take until its response begins, once that is known.
     pub(crate) time_limit: Option<TimeLimit>,
+    /// The time at which the present attempt begins.
+    pub(crate) attempt_time: AttemptTime,
+    /// The timer of the task that serves it, for all limits on its time.
+    pub(crate) timer: Rc<TaskTimer>,
     /// Its record, which takes the facts as they become known.
     pub(crate) record: Record,
 }
@@ -127,17 +132,17 @@ pub(crate) struct TimeLimit {
 impl TimeLimit {
     /// Makes a limit that begins now. One that the clock cannot hold becomes one year.
     pub(crate) fn new(timeout: Duration) -> Self {
-        Self::of(timeout, timeout)
+        Self::since(Instant::now(), timeout)
+    }
+
+    /// Makes a limit of the time from `began` on.
+    pub(crate) fn since(began: Instant, timeout: Duration) -> Self {
+        Self { until: began + bounded(timeout), timeout, is_callers: false }
     }
 
     /// Makes the limit of a caller, which begins now.
     pub(crate) fn of_caller(timeout: Duration) -> Self {
         Self { is_callers: true, ..Self::new(timeout) }
-    }
-
-    /// Makes a limit that ends after the time that is `left` of the whole.
-    pub(crate) fn of(whole: Duration, left: Duration) -> Self {
-        Self { until: after(left), timeout: whole, is_callers: false }
     }
 
     /// Returns the one that ends first.

@@ -4,14 +4,18 @@ mod diagnosis;
 mod dispatch;
 mod mirror;
 mod redirect;
+mod response_fields;
+mod retry;
 mod sandboxes;
 
 use self::diagnosis::Routing;
 use self::dispatch::{Dispatch, grpc_timeout};
+use self::response_fields::{request_id, tell_fate, tell_request_id};
+use self::retry::Retry;
 use super::bind::{Binding, Bindings};
 use super::error::Error;
 use super::exchange::{
-    Caller, Carrier, OverrideFate, REQUEST_ID, Record, Request, Response, TimeLimit, WEB_SOCKET, remove_keys,
+    Caller, Carrier, OverrideFate, Record, Request, Response, TimeLimit, WEB_SOCKET, remove_keys,
 };
 use super::limits::{Limits, LogTurns, Permit, Permits};
 use super::metrics::Counters;
@@ -21,11 +25,11 @@ use super::wire::object_pool::{ObjectPool, PoolItem, Pooled};
 use super::wire::timer::before;
 use super::wire::trailer_filter::TrailerFilter;
 use crate::context::{
-    Context, Grant, Peer, Policy, Refusal, Trace, encode_error, encode_grpc_message, host_without_port,
+    Context, Grant, Peer, Policy, Refusal, Timestamp, encode_error, encode_grpc_message, host_without_port,
 };
 use crate::fault::{Blame, Fault as _};
 use crate::identify::{Identifiers, NamedBy, Scheme};
-use crate::message::{Field, Framing, Head, KnownField, ResponseConnection};
+use crate::message::{Framing, Head, KnownField, ResponseConnection};
 use crate::name::PathBuf;
 use crate::sandbox::{Overlay, UnknownKey, WorkerSandboxes};
 use std::cell::Cell;
@@ -33,7 +37,7 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// One listener's requests on one worker, by the settings that hold now.
 #[derive(Clone)]
@@ -98,8 +102,9 @@ impl Service {
                 ControlFlow::Break(response) => return Ok(response),
             };
         let until = Cell::new(request.time_limit.map(TimeLimit::until));
-        let mirror = Cell::new(None);
+        let (has_waited, mirror) = (Cell::new(false), Cell::new(None));
         let answered = {
+            let timer = Rc::clone(&request.timer);
             let carried = pin!(async {
                 let Scratch { context, name } = &mut *scratch;
                 let limits = self.policy.override_limits();
@@ -111,28 +116,43 @@ impl Service {
                 if !dtab.dtab().is_empty() {
                     self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());
                 }
-                let dispatch = Dispatch::new(self, &binding, dtab.overrides().printed(), is_last);
-                dispatch.limit(request, context);
+                let dispatch =
+                    Dispatch::new((self, &binding), binding.logical(), dtab.overrides().printed(), is_last);
+                if !has_waited.get() {
+                    // What was done since it began took some microseconds, and the clock need not be asked again.
+                    request.attempt_time.set(request.record.began());
+                }
+                let now = dispatch.limit(request, context);
                 until.set(request.time_limit.map(TimeLimit::until));
-                let (route, mut response, scratch) = if dispatch.is_plain(request) {
-                    let route = dispatch.leave(peer, request, context)?;
-                    // A request that waits for its answer does not hold what other requests can use meanwhile.
-                    let (scratch, logical) = (is_diagnosed.then_some(scratch), dispatch.into_logical());
-                    let mut response = match &route.to {
-                        // This arm alone is not boxed: it is the way of most requests.
-                        Ok(client) if !is_last && client.egress().is_none() => {
-                            client.call(request, &self.pools, route.limits.as_ref()).await?
-                        }
-                        _ => Box::pin(dispatch::send(self, request, route, is_last)).await?,
-                    };
-                    response.classify(&logical.settings.classifier, &mut request.record);
-                    (route, response, scratch)
-                } else {
+                if dispatch.is_mirrored() {
                     mirror.set(dispatch.mirror(peer, request, context));
-                    // Boxed, so that other requests do not pay for its size.
-                    let (route, response) = Box::pin(dispatch.run(peer, request, context)).await?;
-                    (route, response, Some(scratch))
+                }
+                let retry = dispatch.prepare_retry(request)?;
+                let route = dispatch.leave(peer, request, context, now)?;
+                // A request that waits for its answer does not hold what other requests can use meanwhile, nor what can be made
+                // again.
+                let scratch = (is_diagnosed || retry.is_some()).then_some(scratch);
+                let logical = dispatch.into_logical();
+                let sent = match &route.to {
+                    // This arm alone is not boxed: it is the way of most requests.
+                    Ok(client) if !is_last && client.egress().is_none() => {
+                        client.call(request, &self.pools, route.limits.as_ref()).await
+                    }
+                    _ => Box::pin(dispatch::send(self, request, route, is_last)).await,
                 };
+                let (sent, retry) = Retry::settle(sent, retry, request, &logical);
+                let (route, mut response) = match (&scratch, retry) {
+                    (Some(scratch), Some(retry)) => {
+                        let overrides = dtab.overrides().printed();
+                        let dispatch =
+                            Dispatch::new((self, &binding), Rc::clone(&logical), overrides, is_last);
+                        // Boxed, so that other requests do not pay for its size.
+                        Box::pin(dispatch.retry(peer, request, &scratch.context, (retry, route, sent)))
+                            .await?
+                    }
+                    _ => (route, sent?),
+                };
+                response.classify(&logical.settings.classifier, &mut request.record);
                 if let Some(Scratch { name, .. }) = scratch.as_deref().filter(|_| is_diagnosed) {
                     let routing = {
                         let delegation = &Box::pin(self.bindings.explain(name, &dtab)).await;
@@ -144,7 +164,12 @@ impl Service {
                 self.answer(&mut response, grant, request);
                 Ok(response)
             });
-            before(|| until.get(), &self.pools.timers, carried).await
+            // Asked for the time whenever the work has to wait.
+            let until = || {
+                has_waited.set(true);
+                until.get()
+            };
+            before(until, timer, carried).await
         };
         if let Some(mirror) = mirror.take() {
             mirror.send();
@@ -198,7 +223,7 @@ impl Service {
             return Ok(ControlFlow::Break(response));
         }
         if let Some(timeout) = request.grpc.then(|| grpc_timeout(&request.head)).flatten() {
-            context.limit(SystemTime::now(), timeout);
+            context.limit(Timestamp::now(), timeout);
         }
         request.time_limit = self.time_limit(context)?;
         Ok(ControlFlow::Continue(EnteredRequest { grant, named_by, is_last, is_diagnosed }))
@@ -316,7 +341,7 @@ impl Service {
         if self.limits.request.is_none() && context.deadline().is_none() {
             return Ok(None);
         }
-        let now = SystemTime::now();
+        let now = Timestamp::now();
         if let Some(limit) = self.limits.request {
             context.limit(now, limit);
         }
@@ -392,59 +417,6 @@ impl Service {
             }
             None => tracing::debug!(%error, "not carried"),
         }
-    }
-}
-
-/// Returns the id by which a request is known in logs: that of its trace.
-fn request_id(trace: &Trace) -> Vec<u8> {
-    let mut id = Vec::new();
-    trace.encode_root(&mut id);
-    id
-}
-
-/// Tells the caller by which id its request is found in the log: its own, if it is trusted and gave one.
-fn tell_request_id(head: &mut Head, request: &Request, trusted: bool) {
-    let own = request.head.find(REQUEST_ID).filter(|own| trusted && !own.is_empty());
-    match (own, request.record.trace()) {
-        (Some(own), _) => head.append(REQUEST_ID, own),
-        (None, Some(trace)) => head.append(REQUEST_ID, &request_id(trace)),
-        (None, None) => {}
-    }
-}
-
-/// Names the entry of an override that leads nowhere, the shares that are lost, the reason why overrides were dropped, and
-/// the sandboxes with what came of them:
-/// otherwise a request would go to production in silence.
-fn tell_fate(head: &mut Head, record: &Record) {
-    match record.overrides() {
-        OverrideFate::Unbound(entry) => tell_once(head, b"l5d-dtab-unbound", entry),
-        OverrideFate::Dropped(Some(reason)) => tell_once(head, b"l5d-dtab-dropped", reason),
-        _ => {}
-    }
-    if let Some(entries) = record.lost() {
-        tell_once(head, b"l5d-dtab-lost", entries);
-    }
-    if let Some(overlay) = record.sandboxes() {
-        let keys = Some(overlay.keys()).filter(|keys| !keys.is_empty());
-        let told = [
-            (b"l5d-sandbox".as_slice(), keys),
-            (b"l5d-sandbox-unknown", overlay.unknown()),
-            (b"l5d-sandbox-conflict", overlay.conflicts()),
-            (b"l5d-sandbox-fallback", record.fallback()),
-        ];
-        for (name, value) in told {
-            if let Some(value) = value {
-                tell_once(head, name, value);
-            }
-        }
-    }
-}
-
-/// Adds a field. What a router behind has told already is not told again: the same override leads nowhere at each hop.
-fn tell_once(head: &mut Head, name: &[u8], value: &str) {
-    let is_told = |field: Field<'_>| field.name.eq_ignore_ascii_case(name) && field.value == value.as_bytes();
-    if !head.fields().any(is_told) {
-        head.append(name, value.as_bytes());
     }
 }
 

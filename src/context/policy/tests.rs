@@ -75,7 +75,7 @@ fn enter(policy: &Policy, lines: &[&str]) -> (Result<(), Refusal>, Context, Vec<
 }
 
 fn now_plus(timeout: Duration) -> Deadline {
-    Deadline::after(SystemTime::now(), timeout)
+    Deadline::after(Timestamp::now(), timeout)
 }
 
 fn value(deadline: Deadline) -> String {
@@ -230,9 +230,9 @@ fn deadlines_travel_and_a_passed_one_is_refused() {
     assert_eq!(entered, Ok(()));
     assert_eq!(context.deadline(), Some(late.combined(soon)));
 
-    context.limit(SystemTime::now(), Duration::from_secs(6000));
+    context.limit(Timestamp::now(), Duration::from_secs(6000));
     assert_eq!(context.deadline().unwrap().deadline, soon.deadline);
-    context.limit(SystemTime::now(), Duration::from_secs(6));
+    context.limit(Timestamp::now(), Duration::from_secs(6));
     assert!(context.deadline().unwrap().deadline < soon.deadline);
 
     let passed = enter(&policy, &["l5d-ctx-deadline: 1 2"]).0;

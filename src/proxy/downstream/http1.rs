@@ -9,7 +9,9 @@ use crate::message::{
     request_framing,
 };
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
+use crate::proxy::exchange::{
+    AttemptTime, Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload,
+};
 use crate::proxy::limits::{CountedRequest, PeerRequests};
 use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::serve::Service;
@@ -18,7 +20,7 @@ use crate::proxy::wire::connection::{Connection, PeerEnd, while_moving};
 use crate::proxy::wire::http1::{Http1Reader, Http1Writer};
 use crate::proxy::wire::object_pool::Pooled;
 use crate::proxy::wire::shutdown::ShutdownSignal;
-use crate::proxy::wire::timer::{IdleTimer, StallTimer};
+use crate::proxy::wire::timer::{StallLimit, TaskTimer};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -107,11 +109,12 @@ impl Http1Session {
             peer,
             access: access.as_ref(),
             requests,
+            timer: timer.timer(),
             is_last,
             shutdown: listener.shutdown(),
         };
         match head {
-            Ok(Some(head)) => turn.serve(head, place.opened(), timer).await,
+            Ok(Some(head)) => turn.serve(head, place.opened()).await,
             Ok(None) => Continuation::Close,
             Err(error) => {
                 let line =
@@ -155,6 +158,8 @@ struct Http1Turn<'a> {
     peer: &'a Peer,
     access: Option<&'a Rc<AccessLogger>>,
     requests: &'a Rc<PeerRequests>,
+    /// The timer of the connection's task.
+    timer: &'a Rc<TaskTimer>,
     /// Whether the connection ends after this request, whatever the request says.
     is_last: bool,
     shutdown: &'a ShutdownSignal,
@@ -176,7 +181,7 @@ struct ResponseTerms {
 
 impl Http1Turn<'_> {
     /// Serves one request whose head was read.
-    async fn serve(&self, mut head: Pooled<Head>, opened: Instant, timer: &mut IdleTimer) -> Continuation {
+    async fn serve(&self, mut head: Pooled<Head>, opened: Instant) -> Continuation {
         let line = self.access.map(|log| log.begin(&head, self.peer));
         let record = Record::new(&self.service.counters, line);
         let is_connect = head.method() == b"CONNECT";
@@ -213,11 +218,13 @@ impl Http1Turn<'_> {
             body,
             is_body_begun: false,
             time_limit: None,
+            attempt_time: AttemptTime::default(),
+            timer: Rc::clone(self.timer),
             record,
         };
         let served = {
             let serving = pin!(self.answer(&mut request, terms));
-            self.unless_ended(timer, serving).await
+            self.unless_ended(serving).await
         };
         served.unwrap_or_else(|outcome| {
             request.record.end(outcome);
@@ -272,16 +279,16 @@ impl Http1Turn<'_> {
     /// The caller goes away meanwhile, or stalls for too long.
     async fn unless_ended<T>(
         &self,
-        timer: &mut IdleTimer,
         mut work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, RequestOutcome> {
         let connection = self.connection;
-        let mut stall = StallTimer::new(&connection.progress, timer, self.service.limits.stalled);
+        let limit = self.service.limits.stalled;
+        let mut stall = StallLimit::new(&connection.progress, limit);
         let work_or_end = poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }
-            if stall.poll_stalled(&connection.progress, timer, cx).is_ready() {
+            if stall.poll_stalled(&connection.progress, (self.timer, limit), cx).is_ready() {
                 return Poll::Ready(Err(None));
             }
             connection.poll_peer_end(cx).map(|end| Err(Some(end)))

@@ -7,7 +7,9 @@ use super::tunnel::{TunnelEnd, TunnelInput, TunnelLimits, TunnelOutput, tunnel};
 use crate::context::Peer;
 use crate::message::{Framing, Head, KnownField, ResponseConnection, is_tunnel_protocol, request_framing};
 use crate::proxy::error::{Error, Exposure};
-use crate::proxy::exchange::{Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload};
+use crate::proxy::exchange::{
+    AttemptTime, Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload,
+};
 use crate::proxy::limits::CountedRequest;
 use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::serve::Service;
@@ -15,7 +17,7 @@ use crate::proxy::wire::body::Body;
 use crate::proxy::wire::http2::{
     Http2Reader, Http2Writer, LINGER, ResponseSender, io_error, refusal_code, reset_code,
 };
-use crate::proxy::wire::timer::{PeerProgress, StallTimer};
+use crate::proxy::wire::timer::{PeerProgress, StallLimit, TaskTimer};
 use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
@@ -44,10 +46,10 @@ pub(crate) struct Stream {
 }
 
 impl TaskWork for Stream {
-    fn begin(self: Box<Self>) -> impl Future<Output = ()> {
+    fn begin(self: Box<Self>, timer: &Rc<TaskTimer>) -> impl Future<Output = ()> + use<> {
         let Self { service, access, peer, request, respond, open, counted } = *self;
-        let turn =
-            Http2Turn { service, access, peer, reply: ResponseSender::new(respond), progress: Rc::default() };
+        let (reply, timer) = (ResponseSender::new(respond), Rc::clone(timer));
+        let turn = Http2Turn { service, access, peer, reply, progress: Rc::default(), timer };
         let (mut request, valid) = turn.take(request, &counted);
         async move {
             let _counted = counted;
@@ -66,6 +68,7 @@ struct Http2Turn {
     peer: Rc<Peer>,
     reply: Rc<ResponseSender>,
     progress: Rc<PeerProgress>,
+    timer: Rc<TaskTimer>,
 }
 
 impl Http2Turn {
@@ -91,7 +94,7 @@ impl Http2Turn {
     ///
     /// The caller resets the stream meanwhile, or stalls for too long.
     async fn unless_ended(&self, mut work: Pin<&mut impl Future<Output = ()>>) -> Result<(), RequestOutcome> {
-        // Made when the stream waits for the caller for the first time: most streams never do.
+        // It begins when the stream waits for the caller for the first time: most streams never do.
         let mut stall = None;
         poll_fn(|cx| {
             // Checked before the work is polled, which would see only that a body has ended early.
@@ -102,9 +105,9 @@ impl Http2Turn {
                 return Poll::Ready(Ok(()));
             }
             if stall.is_some() || self.progress.awaits_peer() {
-                let (stall, timer) =
-                    stall.get_or_insert_with(|| StallTimer::now(self.service.limits.stalled));
-                if stall.poll_stalled(&self.progress, timer, cx).is_ready() {
+                let limit = self.service.limits.stalled;
+                let stall = stall.get_or_insert_with(|| StallLimit::now(limit));
+                if stall.poll_stalled(&self.progress, (&self.timer, limit), cx).is_ready() {
                     self.reply.reset(Reason::CANCEL);
                     return Poll::Ready(Err(RequestOutcome::Stalled));
                 }
@@ -190,6 +193,8 @@ impl Http2Turn {
             grant: None,
             upgrade,
             time_limit: None,
+            attempt_time: AttemptTime::default(),
+            timer: Rc::clone(&self.timer),
             record,
         };
         (request, framing.map(drop).map_err(Box::new))
@@ -322,7 +327,7 @@ fn is_grpc(content_type: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn future_size<T, F>(_: fn(T) -> F) -> usize {
+    fn future_size<F>(_: fn(Box<Stream>, &'static Rc<TaskTimer>) -> F) -> usize {
         size_of::<F>()
     }
 

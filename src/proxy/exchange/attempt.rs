@@ -73,6 +73,31 @@ impl AttemptReport {
     }
 }
 
+/// The time at which an attempt begins, which is read when it is first asked for: most attempts are not limited or measured.
+#[derive(Debug, Default)]
+pub(crate) struct AttemptTime(Cell<Option<Instant>>);
+
+impl AttemptTime {
+    /// Returns the time, and reads it if nobody has.
+    pub(crate) fn get(&self) -> Instant {
+        self.0.get().unwrap_or_else(|| {
+            let now = Instant::now();
+            self.0.set(Some(now));
+            now
+        })
+    }
+
+    /// Sets the time, which is known from elsewhere.
+    pub(crate) fn set(&self, time: Instant) {
+        self.0.set(Some(time));
+    }
+
+    /// Forgets the time: another attempt follows.
+    pub(crate) fn forget(&self) {
+        self.0.set(None);
+    }
+}
+
 /// One request under way to an endpoint. Its drop reports its end, once.
 pub(crate) struct Attempt {
     endpoint: Rc<dyn UpstreamEndpoint>,

@@ -262,7 +262,9 @@ impl Record {
             service.answered(time);
         }
         if let Some((client, began)) = &self.client {
-            client.answered(now.saturating_duration_since(*began));
+            // That of a first attempt is that of the request.
+            let is_first = *began == self.began;
+            client.answered(if is_first { time } else { now.saturating_duration_since(*began) });
         }
     }
 

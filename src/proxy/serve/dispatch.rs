@@ -2,8 +2,9 @@
 //! that may be retried draws another leaf.
 
 use super::mirror::Mirror;
+use super::retry::Retry;
 use super::{Service, made_here};
-use crate::context::{Context, Deadline, Peer, UpstreamNames};
+use crate::context::{Context, Deadline, Peer, Timestamp, UpstreamNames};
 use crate::message::{Framing, Head, KnownField};
 use crate::proxy::bind::Binding;
 use crate::proxy::error::Error;
@@ -14,10 +15,9 @@ use crate::proxy::exchange::{
 use crate::proxy::upstream::{Client, Egress, LogicalService, RetryPauses, Route};
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::replay::{ReplayBuffer, read_ahead};
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// The way of one request from its binding.
@@ -36,26 +36,34 @@ type Answered<'a> = (&'a Route, Response);
 
 impl<'a> Dispatch<'a> {
     pub(super) fn new(
-        service: &'a Service,
-        binding: &'a Binding,
+        (service, binding): (&'a Service, &'a Binding),
+        logical: Rc<LogicalService>,
         overrides: &'a [u8],
         is_last: bool,
     ) -> Self {
-        Self { service, binding, logical: binding.logical(), overrides, is_last }
+        Self { service, binding, logical, overrides, is_last }
     }
 
-    /// Returns whether the request is sent to one leaf, and not copied.
-    pub(super) fn is_plain(&self, request: &Request) -> bool {
-        self.logical.settings.mirror.is_none() && !self.logical.may_retry(request.head.method())
-    }
-
-    /// Limits the time of the request by that of its service, which began with the request.
-    pub(super) fn limit(&self, request: &mut Request, context: &mut Context) {
-        let Some(total) = self.logical.settings.total_timeout else { return };
-        let left = total.saturating_sub(request.record.began().elapsed());
-        context.limit(SystemTime::now(), left);
-        let own = TimeLimit::of(total, left);
+    /// Limits the time of the request by that of its service, which began with the request. Returns the time by the clock on
+    /// the wall if it was read for that.
+    pub(super) fn limit(&self, request: &mut Request, context: &mut Context) -> Option<Timestamp> {
+        let total = self.logical.settings.total_timeout?;
+        let (began, present) = (request.record.began(), request.attempt_time.get());
+        let left = if present == began {
+            total
+        } else {
+            total.saturating_sub(present.saturating_duration_since(began))
+        };
+        let now = Timestamp::now();
+        context.limit(now, left);
+        let own = TimeLimit::since(began, total);
         request.time_limit = Some(request.time_limit.map_or(own, |limit| limit.min(own)));
+        Some(now)
+    }
+
+    /// Returns whether its service has a mirror.
+    pub(super) fn is_mirrored(&self) -> bool {
+        self.logical.settings.mirror.is_some()
     }
 
     /// Begins to copy the request, if its service has a mirror.
@@ -68,7 +76,7 @@ impl<'a> Dispatch<'a> {
         Mirror::begin((self.service, &self.logical), peer, request, context).map(Box::new)
     }
 
-    /// Draws the first leaf, and prepares the request for its client.
+    /// Draws the first leaf, and prepares the request for its client. `now` is the time, if it was read.
     ///
     /// # Errors
     ///
@@ -78,6 +86,7 @@ impl<'a> Dispatch<'a> {
         peer: &Peer,
         request: &mut Request,
         context: &mut Context,
+        now: Option<Timestamp>,
     ) -> Result<&'a Route, Error> {
         if let Some(counters) = &self.logical.counters {
             request.record.note_service(counters);
@@ -87,7 +96,7 @@ impl<'a> Dispatch<'a> {
             named_by: self.service.identifiers.headers(),
             ..route.leaving(&self.binding.service, self.overrides)
         };
-        let deadline = attempt_deadline(context, route);
+        let deadline = attempt_deadline(context, route, now);
         let whole = context.replace_deadline(deadline);
         let hop_by_hop = self.service.policy.leave(peer, &mut request.head, context, &leaving);
         context.replace_deadline(whole);
@@ -111,64 +120,52 @@ impl<'a> Dispatch<'a> {
         send(self.service, request, route, self.is_last).await
     }
 
-    /// Has a response that is passed on judged by the classifier of its service.
-    pub(super) fn classify(&self, response: &mut Response, request: &mut Request) {
-        response.classify(&self.logical.settings.classifier, &mut request.record);
+    /// Prepares a request that may be sent again, as its method and its service say: counts it in the budget, and has its body
+    /// kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Retry::rewind`].
+    pub(super) fn prepare_retry(&self, request: &mut Request) -> Result<Option<Retry>, Error> {
+        let logical = &*self.logical;
+        if !logical.may_retry(request.head.method()) {
+            return Ok(None);
+        }
+        logical.budget.deposit(request.record.began());
+        if request.body.is_done() {
+            return Ok(Some(Retry::Bodiless));
+        }
+        let body = std::mem::replace(&mut request.body, Body::Empty);
+        let retry = Retry::Body(ReplayBuffer::new(body, logical.settings.request_buffer));
+        retry.rewind(request)?;
+        Ok(Some(retry))
     }
 
-    /// Sends a request, and sends it again after a failure that may be retried, as long as its body is at hand, its time
-    /// lasts and the budget of its service pays.
-    pub(super) async fn run(
+    /// Sends a request again after a failure that may be retried, as long as its body is at hand, its time lasts and the budget
+    /// of its service pays. The first response comes with the leaf that led to it, as the last one is returned.
+    pub(super) async fn retry(
         &self,
         peer: &Peer,
         request: &mut Request,
-        context: &mut Context,
+        context: &Context,
+        (retry, mut route, mut sent): (Retry, &'a Route, Result<Response, Error>),
     ) -> Result<Answered<'a>, Error> {
         let logical = &*self.logical;
         let settings = &logical.settings;
-        if !logical.may_retry(request.head.method()) {
-            let route = self.leave(peer, request, context)?;
-            let mut response = self.send(request, route).await?;
-            self.classify(&mut response, request);
-            return Ok((route, response));
-        }
         let mut pauses = RetryPauses::new(settings.retry_backoff);
-        let body = std::mem::replace(&mut request.body, Body::Empty);
-        let kept = (!body.is_done()).then(|| ReplayBuffer::new(body, settings.request_buffer));
-        logical.budget.deposit(request.record.began());
-        let mut has_left = false;
         loop {
-            if let Some(kept) = &kept {
-                // It was whole when the answer before was judged, and was not read since.
-                let body = kept.reader().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof));
-                (request.body, request.is_body_begun) = (body.map_err(Error::RequestBody)?, false);
-            }
-            let route = if std::mem::replace(&mut has_left, true) {
-                let route = self.binding.draw()?;
-                let residual = route.residual.as_deref().map(str::as_bytes);
-                self.service.policy.name_client(&mut request.head, route.id().as_bytes(), residual);
-                request.record.note_client(route.id());
-                tell_deadline(request, attempt_deadline(context, route));
-                tell_certificate(request, peer, route);
-                route
-            } else {
-                self.leave(peer, request, context)?
-            };
-            let mut sent = self.send(request, route).await;
             let class = self.judge(request, &mut sent, logical, route).await?;
             let pause = pauses.next_pause();
             let may_retry = class == ResponseClass::RetryableFailure
                 && request.upgrade.is_none()
-                && kept.as_ref().is_none_or(ReplayBuffer::is_whole)
+                && retry.is_possible()
                 && request.time_limit.is_none_or(|limit| limit.left() > pause);
             let is_paid = may_retry && logical.budget.withdraw(Instant::now());
             if may_retry && let Some(counters) = &logical.counters {
                 counters.retried(is_paid);
             }
             if !is_paid {
-                let mut response = sent?;
-                self.classify(&mut response, request);
-                return Ok((route, response));
+                return Ok((route, sent?));
             }
             tracing::debug!(service = %self.binding.service, client = route.id(), "a request is retried");
             if let Ok(response) = sent {
@@ -178,6 +175,16 @@ impl<'a> Dispatch<'a> {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
+            request.attempt_time.forget();
+            // It was whole when the answer before was judged, and was not read since.
+            retry.rewind(request)?;
+            route = self.binding.draw()?;
+            let residual = route.residual.as_deref().map(str::as_bytes);
+            self.service.policy.name_client(&mut request.head, route.id().as_bytes(), residual);
+            request.record.note_client(route.id());
+            tell_deadline(request, attempt_deadline(context, route, None));
+            tell_certificate(request, peer, route);
+            sent = self.send(request, route).await;
         }
     }
 
@@ -283,11 +290,14 @@ async fn discard(mut response: Response, limit: usize, timeout: Duration) {
     response.end(Outcome::Answered(status));
 }
 
-/// Returns the time until which an answer to this attempt is awaited, if there is one.
-fn attempt_deadline(context: &Context, route: &Route) -> Option<Deadline> {
+/// Returns the time until which an answer to this attempt is awaited, if there is one. `now` is the time, if it was read.
+fn attempt_deadline(context: &Context, route: &Route, now: Option<Timestamp>) -> Option<Deadline> {
     let timeout = route.to.as_ref().ok().and_then(|client| client.attempt_timeout());
-    let own = timeout.map(|timeout| Deadline::after(SystemTime::now(), timeout));
-    own.into_iter().chain(context.deadline()).reduce(Deadline::combined)
+    let own = timeout.map(|timeout| Deadline::after(now.unwrap_or_else(Timestamp::now), timeout));
+    match (own, context.deadline()) {
+        (Some(own), Some(whole)) => Some(own.combined(whole)),
+        (own, whole) => own.or(whole),
+    }
 }
 
 /// Tells the endpoint of another attempt until when an answer is awaited, in place of what the one before was told.
@@ -295,9 +305,7 @@ fn tell_deadline(request: &mut Request, deadline: Option<Deadline>) {
     request.head.remove(KnownField::L5dCtxDeadline);
     match deadline {
         Some(deadline) => {
-            let mut text = Vec::new();
-            deadline.encode(&mut text);
-            request.head.append_known(KnownField::L5dCtxDeadline, &text);
+            deadline.append_to(&mut request.head);
             tell_grpc_timeout(request, Some(deadline));
         }
         None if request.grpc => {
@@ -310,7 +318,7 @@ fn tell_deadline(request: &mut Request, deadline: Option<Deadline>) {
 /// Tells a gRPC service how long an answer is awaited: it does not read `l5d-ctx-deadline`.
 fn tell_grpc_timeout(request: &mut Request, deadline: Option<Deadline>) {
     if request.grpc
-        && let Some(left) = deadline.and_then(|deadline| deadline.remaining(SystemTime::now()))
+        && let Some(left) = deadline.and_then(|deadline| deadline.remaining(Timestamp::now()))
     {
         request.head.set(b"grpc-timeout", encode_grpc_timeout(left).as_bytes());
     }

@@ -6,7 +6,7 @@ use crate::context::{Context, Peer};
 use crate::message::{Framing, Head};
 use crate::name::PathBuf;
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{Caller, Outcome, Record, Request};
+use crate::proxy::exchange::{AttemptTime, Caller, Outcome, Record, Request};
 use crate::proxy::limits::PeerRequests;
 use crate::proxy::metrics::Counters;
 use crate::proxy::upstream::LogicalService;
@@ -130,11 +130,13 @@ impl Mirror {
             grant: None,
             upgrade: None,
             time_limit: None,
+            attempt_time: AttemptTime::default(),
+            timer: Rc::default(),
             // It is no request of a listener.
             record: Record::new(&Rc::<Counters>::default(), None),
         };
-        let dispatch = Dispatch::new(&self.service, &binding, b"", false);
-        let route = dispatch.leave(&self.peer, &mut request, &mut self.context)?;
+        let dispatch = Dispatch::new((&self.service, &binding), binding.logical(), b"", false);
+        let route = dispatch.leave(&self.peer, &mut request, &mut self.context, None)?;
         request.upgrade = None;
         request.head.append(MARK, b"1");
         let mut response = match dispatch.send(&mut request, route).await {

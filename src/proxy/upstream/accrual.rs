@@ -140,6 +140,11 @@ impl EndpointAccrual {
         self.state.load(Relaxed) == 0
     }
 
+    /// Returns whether one success more leaves it as it is.
+    pub(crate) fn is_unmoved_by_success(&self, policy: AccrualPolicy) -> bool {
+        self.is_well() && self.success_rate.is_unmoved_by_success(policy)
+    }
+
     /// Returns the milliseconds from the epoch of the endpoint until `now`.
     pub(crate) fn millis(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.epoch).as_millis() as u64

@@ -17,13 +17,13 @@ pub(crate) use self::choice::PickedEndpoint;
 pub use self::settings::{ApertureSettings, BalancerAlgorithm, BalancerSettings};
 
 use self::aperture::Aperture;
-use self::choice::{Choice, PickTime, from_random};
+use self::choice::{Choice, from_random};
 use self::round_robin::RoundRobin;
 use super::endpoint::WorkerEndpoint;
 use super::registry::{EndpointKey, EndpointStates, SharedClient};
 use super::settings::ClientSettings;
 use crate::interpret::{Endpoint, EndpointSet};
-use crate::proxy::exchange::Standing;
+use crate::proxy::exchange::{AttemptTime, Standing};
 use crate::proxy::metrics::ClientCounters;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -68,7 +68,7 @@ impl Class {
     }
 
     /// Picks an endpoint that can be used.
-    fn pick(&self, algorithm: &BalancerAlgorithm, time: &PickTime) -> Option<Choice<'_>> {
+    fn pick(&self, algorithm: &BalancerAlgorithm, time: &AttemptTime) -> Option<Choice<'_>> {
         let all = &*self.endpoints;
         let picked = match algorithm {
             BalancerAlgorithm::P2c { max_effort } => {
@@ -210,9 +210,9 @@ impl Balancer {
     }
 
     /// Draws an endpoint that is not in `tried`; None when there is no other.
-    pub(crate) fn pick(&mut self, tried: &[SocketAddr]) -> Option<PickedEndpoint> {
+    pub(crate) fn pick(&mut self, tried: &[SocketAddr], time: &AttemptTime) -> Option<PickedEndpoint> {
         loop {
-            let picked = PickedEndpoint::from(self.choose(tried)?);
+            let picked = PickedEndpoint::from(self.choose(tried, time)?);
             if !picked.is_on_probation() || picked.state().accrual().is_well() {
                 return Some(picked);
             }
@@ -222,18 +222,17 @@ impl Balancer {
     }
 
     /// Chooses an endpoint that is not in `tried`.
-    fn choose(&self, tried: &[SocketAddr]) -> Option<Choice<'_>> {
+    fn choose(&self, tried: &[SocketAddr], time: &AttemptTime) -> Option<Choice<'_>> {
         let drawn = self.draw();
         if !tried.is_empty() {
             return self.choose_untried(drawn, tried);
         }
-        let time = PickTime::default();
         let algorithm = &self.settings.algorithm;
         // When all weights are zero, any class will do.
         let class = drawn.or_else(|| self.classes.first())?;
-        class.pick(algorithm, &time).or_else(|| {
+        class.pick(algorithm, time).or_else(|| {
             let others = self.classes.iter().filter(|other| other.weight > 0.0);
-            others.filter_map(|other| other.pick(algorithm, &time)).next().or_else(|| class.pick_any())
+            others.filter_map(|other| other.pick(algorithm, time)).next().or_else(|| class.pick_any())
         })
     }
 

@@ -6,21 +6,21 @@ use super::endpoint::WorkerEndpoint;
 use super::http1::Http1Exchange;
 use super::http2;
 use super::registry::{BudgetOwner, EndpointRegistry};
-use super::retry_budget::RetryBudget;
+use super::retry_budget::WorkerBudget;
 use super::settings::{ClientSettings, Egress};
 use crate::context::OverrideLimits;
 use crate::interpret::EndpointSet;
 use crate::message::{Framing, Head};
 use crate::name::Path;
 use crate::proxy::error::{Error, Exposure, TunnelDefect};
-use crate::proxy::exchange::{Carrier, Outcome, Request, Response, is_repeatable};
+use crate::proxy::exchange::{AttemptTime, Carrier, Outcome, Request, Response, is_repeatable};
 use crate::proxy::metrics::{ClientCounters, TrafficMetrics};
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::buffer::Buffer;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::object_pool::ObjectPool;
-use crate::proxy::wire::timer::{WorkTimer, after, before};
+use crate::proxy::wire::timer::{before, bounded};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -53,7 +53,7 @@ struct ClientState {
     balancer: Balancer,
     settings: Rc<ClientSettings>,
     /// The budget of its repeats, over all workers.
-    budget: Arc<RetryBudget>,
+    budget: WorkerBudget,
 }
 
 impl ClientState {
@@ -64,12 +64,11 @@ impl ClientState {
     }
 }
 
-/// The pools of a worker from which a request takes its buffers, heads and timers.
+/// The pools of a worker from which a request takes its buffers and heads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ObjectPools {
     pub(crate) buffers: ObjectPool<Buffer>,
     pub(crate) heads: ObjectPool<Head>,
-    pub(crate) timers: ObjectPool<WorkTimer>,
 }
 
 impl Client {
@@ -86,7 +85,7 @@ impl Client {
         let mut state = ClientState {
             endpoints: bound.endpoints.clone(),
             balancer: Balancer::new(shared, &counters, &settings),
-            budget: registry.budget(BudgetOwner::Client, bound.id, settings.requeue_budget),
+            budget: registry.budget(BudgetOwner::Client, bound.id, settings.requeue_budget).into(),
             settings,
         };
         state.update_endpoints();
@@ -154,20 +153,20 @@ impl Client {
             self.counters.set_source(Arc::downgrade(&shared) as _);
             state.balancer = Balancer::new(shared, &self.counters, &settings);
         }
-        state.budget = self.registry.budget(BudgetOwner::Client, &self.id, settings.requeue_budget);
+        state.budget = self.registry.budget(BudgetOwner::Client, &self.id, settings.requeue_budget).into();
         state.settings = settings;
         // What it prefers may have changed.
         state.update_endpoints();
     }
 
     /// Picks an endpoint of the present set that is not in `tried`.
-    fn pick(&self, tried: &[SocketAddr]) -> Option<PickedEndpoint> {
+    fn pick(&self, tried: &[SocketAddr], time: &AttemptTime) -> Option<PickedEndpoint> {
         let state = &mut *self.state.borrow_mut();
         // One atomic load while nothing changes. An error means that the set will not change any more.
         if state.endpoints.has_changed().unwrap_or(false) {
             state.update_endpoints();
         }
-        state.balancer.pick(tried)
+        state.balancer.pick(tried, time)
     }
 
     /// Sends a request to an endpoint. After a failed attempt, sends it again or to another endpoint, as long as
@@ -192,7 +191,7 @@ impl Client {
         };
         let mut attempts = Attempts { client: self, pools, left, failed: None };
         loop {
-            let Some(endpoint) = self.pick(attempts.unreachable()) else {
+            let Some(endpoint) = self.pick(attempts.unreachable(), &request.attempt_time) else {
                 return Err(attempts.failed.map_or_else(|| self.no_endpoints(), |failed| failed.last_error));
             };
             if limits.is_some_and(|limits| limits.denies(endpoint.address().ip())) {
@@ -244,16 +243,18 @@ impl Attempts<'_> {
 
     /// Sends a request to one endpoint. The attempt goes with the response, or ends with the error.
     async fn attempt(&self, endpoint: &PickedEndpoint, request: &mut Request) -> Result<Response, Error> {
-        let pending = endpoint.begin(request.time_limit);
+        let pending = endpoint.begin(request.time_limit, &request.attempt_time);
         request.record.note_endpoint(endpoint.address());
         self.client.counters.begun();
         // The first attempt begins with its request, as far as that is of interest.
-        let began = if self.failed.is_none() { request.record.began() } else { Instant::now() };
+        let is_first = self.failed.is_none();
+        let began = if is_first { request.record.began() } else { request.attempt_time.get() };
         request.record.note_attempt(Some((Rc::clone(&self.client.counters), began)));
         let mut sent = {
-            let until = endpoint.attempt_timeout().map(after);
+            let until = endpoint.attempt_timeout().map(|limit| request.attempt_time.get() + bounded(limit));
+            let timer = Rc::clone(&request.timer);
             let sending = pin!(self.send(endpoint, request));
-            let sent = before(move || until, &self.pools.timers, sending).await;
+            let sent = before(move || until, timer, sending).await;
             sent.unwrap_or_else(|| {
                 Err(Error::AttemptTimeout { timeout: endpoint.attempt_timeout().unwrap_or_default() })
             })
@@ -284,7 +285,11 @@ impl Attempts<'_> {
             return Box::pin(self.open_tunnel(endpoint)).await;
         }
         // After a connection from the pool turned out to be dead, the others in it may be dead as well.
-        let pooled = if self.failed.is_none() { endpoint.pool().take(is_repeatable(request)) } else { None };
+        let pooled = if self.failed.is_none() {
+            endpoint.pool().take(is_repeatable(request), &settings, &request.attempt_time)
+        } else {
+            None
+        };
         let reused = pooled.is_some();
         let connection = match pooled {
             Some(connection) => connection,
@@ -293,11 +298,10 @@ impl Attempts<'_> {
                 Connection::to_endpoint(stream, self.pools.buffers.clone())
             }
         };
-        let (heads, timers) = (&self.pools.heads, &self.pools.timers);
+        let heads = &self.pools.heads;
         let (limits, uploads) = (&settings.heads, endpoint.uploads());
         let read_timeout = settings.read_timeout;
-        let exchange =
-            Http1Exchange { connection, address, reused, heads, timers, limits, read_timeout, uploads };
+        let exchange = Http1Exchange { connection, address, reused, heads, limits, read_timeout, uploads };
         exchange.send(request).await
     }
 
@@ -323,7 +327,8 @@ impl Attempts<'_> {
         if self.left == 0 || !self.may_repeat(request, &error) {
             return Err(error);
         }
-        let is_paid = self.client.state.borrow().budget.withdraw(Instant::now());
+        request.attempt_time.forget();
+        let is_paid = self.client.state.borrow().budget.withdraw(request.attempt_time.get());
         self.client.counters.requeued(is_paid);
         if !is_paid {
             tracing::debug!(%error, "not sent again: the budget of the client is used up");

@@ -12,7 +12,7 @@ use crate::context::Grant;
 use crate::interpret::{Endpoint, Hint};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
-    AttemptReport, PendingAttempt, Request, Standing, TimeLimit, UpstreamEndpoint, WaitQueue,
+    AttemptReport, AttemptTime, PendingAttempt, Request, Standing, TimeLimit, UpstreamEndpoint, WaitQueue,
 };
 use crate::proxy::limits::PeerAddress;
 use crate::proxy::metrics::ClientCounters;
@@ -242,9 +242,10 @@ impl WorkerEndpoint {
         self: &Rc<Self>,
         standing: Standing,
         time_limit: Option<TimeLimit>,
+        time: &AttemptTime,
     ) -> PendingAttempt {
         self.state.begin(standing);
-        let began = self.decay().map(|_| Instant::now());
+        let began = self.decay().map(|_| time.get());
         let endpoint = Rc::clone(self);
         PendingAttempt::new(endpoint, time_limit).at(standing).measured(began)
     }
@@ -342,7 +343,8 @@ mod tests {
         let counters = TrafficMetrics::default().client("", Arc::downgrade(&client) as _);
         let endpoint =
             Rc::new(WorkerEndpoint::new(&Endpoint::at(key(1).address), (state, &counters), settings));
-        let [answered, failed, given_up] = std::array::from_fn(|_| endpoint.begin(Standing::Alive, None));
+        let [answered, failed, given_up] =
+            std::array::from_fn(|_| endpoint.begin(Standing::Alive, None, &AttemptTime::default()));
         assert_eq!(endpoint.in_flight(), 3);
         let attempt = answered.answered(200);
         assert_eq!(endpoint.in_flight(), 3, "an attempt is under way until it is dropped");

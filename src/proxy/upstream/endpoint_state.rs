@@ -100,7 +100,7 @@ impl EndpointState {
     /// Counts a request that has ended. Its report is all that workers tell of an endpoint's health.
     pub(crate) fn report(&self, report: AttemptReport, settings: &ClientSettings) -> Option<AccrualChange> {
         self.in_flight.fetch_sub(1, SeqCst);
-        if report.verdict() == Some(true) && self.accrual.is_well() && !settings.accrual.policy.wants_rate() {
+        if report.verdict() == Some(true) && self.accrual.is_unmoved_by_success(settings.accrual.policy) {
             return None;
         }
         self.judge(report, settings)

@@ -14,7 +14,7 @@ use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::http1::{Http1Reader, Http1Writer};
 use crate::proxy::wire::object_pool::{ObjectPool, Pooled};
 use crate::proxy::wire::sink::Sink as _;
-use crate::proxy::wire::timer::{WorkTimer, after, before};
+use crate::proxy::wire::timer::{after, before};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -28,7 +28,6 @@ pub(crate) struct Http1Exchange<'a> {
     /// Whether the connection comes from the pool.
     pub(crate) reused: bool,
     pub(crate) heads: &'a ObjectPool<Head>,
-    pub(crate) timers: &'a ObjectPool<WorkTimer>,
     /// Bounds on the head of the response.
     pub(crate) limits: &'a HeadLimits,
     /// How long the endpoint may send nothing while its response is awaited.
@@ -214,7 +213,8 @@ impl Http1Exchange<'_> {
                     // Boxed, so that requests without such a limit do not pay for its size.
                     let mut filling = Box::pin(self.connection.fill());
                     let until = after(limit);
-                    let filled = before(move || Some(until), self.timers, filling.as_mut()).await;
+                    let timer = Rc::clone(&request.timer);
+                    let filled = before(move || Some(until), timer, filling.as_mut()).await;
                     filled.ok_or(Error::EndpointSilent { address: self.address, timeout: limit })?
                 }
             };

@@ -41,10 +41,20 @@ impl StampedLatency {
         u64::from(self.micros.to_bits()) << 32 | u64::from(self.stamp)
     }
 
-    /// Returns the decay times since it was measured. Workers may be late by some milliseconds.
+    /// Returns the milliseconds since it was measured. Workers may be late by some.
+    fn elapsed(self, now: u64) -> i32 {
+        (now as u32).wrapping_sub(self.stamp).cast_signed().max(0)
+    }
+
+    /// Returns the decay times since it was measured.
     fn age(self, now: u64, decay: Duration) -> f64 {
-        let elapsed = (now as u32).wrapping_sub(self.stamp).cast_signed().max(0);
-        f64::from(elapsed) / decay.as_millis().max(1) as f64
+        // Its milliseconds as an integer would have 128 bits.
+        f64::from(self.elapsed(now)) / (decay.as_secs_f64() * 1e3).max(1.0)
+    }
+
+    /// Returns the part of it that is left now, in microseconds.
+    fn present(self, now: u64, decay: Duration) -> f64 {
+        f64::from(self.micros) * (-self.age(now, decay)).exp()
     }
 }
 
@@ -70,6 +80,10 @@ impl PeakLatency {
         let micros = micros(latency);
         self.update(now, |last| {
             let Some(last) = last else { return Some(micros) };
+            // The average is between the two, and all of the last one in the millisecond in which it was measured.
+            if micros >= last.micros || last.elapsed(now) == 0 {
+                return Some(micros.max(last.micros));
+            }
             let weight = (-last.age(now, decay)).exp();
             let average = f64::from(last.micros) * weight + f64::from(micros) * (1.0 - weight);
             Some(micros.max(average as f32))
@@ -80,7 +94,7 @@ impl PeakLatency {
     pub(crate) fn observe_least(&self, latency: Duration, now: u64, decay: Duration) {
         let micros = micros(latency);
         self.update(now, |last| {
-            let present = last.map_or(0.0, |last| f64::from(last.micros) * (-last.age(now, decay)).exp());
+            let present = last.map_or(0.0, |last| last.present(now, decay));
             (f64::from(micros) > present).then_some(micros)
         });
     }
@@ -88,7 +102,7 @@ impl PeakLatency {
     /// Counts a failure as a response after twice the latency: after 1 s at least, and 60 s at most.
     pub(crate) fn penalize(&self, now: u64, decay: Duration) {
         self.update(now, |last| {
-            let present = last.map_or(0.0, |last| f64::from(last.micros) * (-last.age(now, decay)).exp());
+            let present = last.map_or(0.0, |last| last.present(now, decay));
             let doubled = (2.0 * present).min(f64::from(micros(MOST_AFTER_FAILURES)));
             let penalty = doubled.max(f64::from(micros(FAILURE)));
             (penalty > present).then_some(penalty as f32)

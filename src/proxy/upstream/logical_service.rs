@@ -1,6 +1,6 @@
 //! A service: the requests for one logical name, with their settings.
 
-use super::retry_budget::RetryBudget;
+use super::retry_budget::{RetryBudget, WorkerBudget};
 use super::settings::ServiceSettings;
 use crate::proxy::metrics::ServiceCounters;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(crate) struct LogicalService {
     pub(crate) settings: ServiceSettings,
     /// The budget of its retries, over all workers.
-    pub(crate) budget: Arc<RetryBudget>,
+    pub(crate) budget: WorkerBudget,
     /// Its counters; `None` for names that lead nowhere: those of all names that a caller makes up would be too many.
     pub(crate) counters: Option<Rc<ServiceCounters>>,
     /// Held by each copy of a request that is under way to the mirror on this worker.
@@ -33,7 +33,7 @@ impl LogicalService {
         budget: Arc<RetryBudget>,
         counters: Option<Rc<ServiceCounters>>,
     ) -> Self {
-        Self { settings, budget, counters, mirrored: Rc::default() }
+        Self { settings, budget: budget.into(), counters, mirrored: Rc::default() }
     }
 
     /// Returns whether a response to a request with this method may lead to a retry.

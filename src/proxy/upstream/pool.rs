@@ -1,6 +1,7 @@
 //! The idle HTTP/1 connections of one worker to one endpoint.
 
 use super::settings::ClientSettings;
+use crate::proxy::exchange::AttemptTime;
 use crate::proxy::wire::connection::Connection;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,24 +24,30 @@ struct IdleConnection {
 }
 
 impl Pool {
-    /// Takes the connection that has waited for the shortest time, if any is still usable.
+    /// Takes the connection that has waited for the shortest time, if any is still usable at the time of the attempt.
     ///
     /// For a request that is not `repeatable`, the kernel is asked too, so that the request is not written to a
     /// connection that the endpoint has closed.
-    pub(crate) fn take(&self, repeatable: bool) -> Option<Rc<Connection>> {
+    pub(crate) fn take(
+        &self,
+        repeatable: bool,
+        settings: &ClientSettings,
+        time: &AttemptTime,
+    ) -> Option<Rc<Connection>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(IdleConnection { connection, .. }) = idle.pop() {
-            if !connection.is_stale(!repeatable) {
+            let is_old = settings.connection_life.is_some_and(|life| connection.is_older(life, time.get()));
+            if !is_old && !connection.is_stale(!repeatable) {
                 return Some(connection);
             }
         }
         None
     }
 
-    /// Keeps a connection for a later request, or closes it when the pool is full or the connection has had its time.
+    /// Keeps a connection for a later request, or closes it when the pool is full. Its age is asked for when it is taken.
     pub(crate) fn keep(&self, connection: Rc<Connection>, settings: &ClientSettings) {
         let is_left = self.left.get().is_some_and(|left| connection.opened() <= left);
-        if is_left || settings.connection_life.is_some_and(|life| connection.age() >= life) {
+        if is_left {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -59,8 +66,9 @@ impl Pool {
     /// last, `hostConnectionPool.minSize` stay, those that were used last.
     pub(crate) fn sweep(&self, now: Instant, settings: &ClientSettings) {
         let mut idle = self.idle.borrow_mut();
-        let is_old =
-            |connection: &Connection| settings.connection_life.is_some_and(|life| connection.age() >= life);
+        let is_old = |connection: &Connection| {
+            settings.connection_life.is_some_and(|life| connection.is_older(life, now))
+        };
         idle.retain(|idle| !idle.connection.is_stale(false) && !is_old(&idle.connection));
         let mut surplus = idle.len().saturating_sub(settings.min_idle_connections);
         idle.retain_mut(|idle| {
@@ -101,7 +109,8 @@ mod tests {
             let (pool, (connection, _far)) = (Pool::default(), spoken_to().await);
             connection.set_doubtful(is_doubtful);
             pool.keep(connection, &settings);
-            assert_eq!(pool.take(true).is_some(), is_taken, "{is_doubtful}");
+            let taken = pool.take(true, &settings, &AttemptTime::default());
+            assert_eq!(taken.is_some(), is_taken, "{is_doubtful}");
         }
     }
 
@@ -126,10 +135,16 @@ mod tests {
         advance(Duration::from_secs(60)).await;
         pool.sweep(Instant::now(), &settings);
         assert_eq!(pool.idle.borrow().len(), 2);
-        let kept = pool.take(true).expect("two wait");
-        advance(Duration::from_secs(600)).await;
+        let kept = pool.take(true, &settings, &AttemptTime::default()).expect("two wait");
+        advance(Duration::from_secs(540)).await;
         pool.keep(kept, &settings);
-        assert_eq!(pool.idle.borrow().len(), 1, "its life was over when its request ended");
+        assert!(pool.take(true, &settings, &AttemptTime::default()).is_none(), "its life was over");
+        assert_eq!(pool.idle.borrow().len(), 0, "and that of the other, which was opened before");
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        pool.keep(Connection::new(Transport::Plain(near), ObjectPool::default()), &settings);
+        pool.sweep(Instant::now(), &settings);
+        assert_eq!(pool.idle.borrow().len(), 1);
+        advance(Duration::from_secs(600)).await;
         pool.sweep(Instant::now(), &settings);
         assert_eq!(pool.idle.borrow().len(), 0);
     }

@@ -2,6 +2,8 @@
 //! fail.
 
 use crate::telemetry::GroupSource;
+use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -94,9 +96,8 @@ impl RetryBudget {
         self.settings
     }
 
-    /// Counts a request that began at `now`.
-    pub(crate) fn deposit(&self, now: Instant) {
-        let number = self.number(now);
+    /// Counts a request of the window with this number.
+    fn deposit(&self, number: u32) {
         // A request of a window that is over long since is not counted.
         let _ = self.slot(number).fetch_update(Relaxed, Relaxed, |bits| {
             WindowBalance::unpack(bits).add(number, self.deposit).map(WindowBalance::pack)
@@ -104,7 +105,7 @@ impl RetryBudget {
     }
 
     /// Pays for one repeat; returns whether the balance sufficed.
-    pub(crate) fn withdraw(&self, now: Instant) -> bool {
+    fn withdraw(&self, now: Instant) -> bool {
         let number = self.number(now);
         let paid = self.slot(number).fetch_update(Relaxed, Relaxed, |bits| {
             let is_paid = self.balance(number) >= i64::from(COST);
@@ -128,6 +129,49 @@ impl RetryBudget {
 
     fn slot(&self, number: u32) -> &AtomicU64 {
         &self.slots[number as usize % self.slots.len()]
+    }
+}
+
+/// A budget as one worker uses it. It remembers the present window, so that a deposit calculates none.
+#[derive(Debug)]
+pub(crate) struct WorkerBudget {
+    budget: Arc<RetryBudget>,
+    /// The number of the window, and the time at which it begins and ends.
+    number: Cell<u32>,
+    begin: Cell<Instant>,
+    end: Cell<Instant>,
+}
+
+impl From<Arc<RetryBudget>> for WorkerBudget {
+    fn from(budget: Arc<RetryBudget>) -> Self {
+        // A window without any time in it.
+        let [begin, end] = [budget.began; 2].map(Cell::new);
+        Self { budget, number: Cell::new(0), begin, end }
+    }
+}
+
+impl WorkerBudget {
+    /// Counts a request that began at `now`.
+    pub(crate) fn deposit(&self, now: Instant) {
+        if now < self.begin.get() || now >= self.end.get() {
+            self.remember_window(now);
+        }
+        self.budget.deposit(self.number.get());
+    }
+
+    #[cold]
+    fn remember_window(&self, now: Instant) {
+        let number = self.budget.number(now);
+        let length = self.budget.window;
+        let begin = self.budget.began + Duration::from_millis(u64::from(number) * length);
+        self.number.set(number);
+        self.begin.set(begin);
+        self.end.set(begin + Duration::from_millis(length));
+    }
+
+    /// Pays for one repeat; returns whether the balance sufficed.
+    pub(crate) fn withdraw(&self, now: Instant) -> bool {
+        self.budget.withdraw(now)
     }
 }
 
@@ -182,7 +226,7 @@ mod tests {
         fn the_budget_is_towers(settings in settings(), steps in prop::collection::vec(step(), 1..60)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
             runtime.expect("a runtime").block_on(async {
-                let budget = RetryBudget::new(settings);
+                let budget = WorkerBudget::from(Arc::new(RetryBudget::new(settings)));
                 let BudgetSettings { ttl, min_per_second, share } = settings;
                 let reference = TpsBudget::new(ttl, min_per_second, share as f32);
                 for (at, step) in steps.iter().enumerate() {
@@ -209,11 +253,11 @@ mod tests {
     fn workers_share_a_budget_and_do_not_overdraw_a_window() {
         const WORKERS: usize = 4;
         let settings = BudgetSettings { min_per_second: 10, ..BudgetSettings::default() };
-        let budget = RetryBudget::new(settings);
+        let budget = Arc::new(RetryBudget::new(settings));
         let now = budget.began;
         let repeats = thread::scope(|scope| {
             let work = || {
-                let mut paid = 0;
+                let (mut paid, budget) = (0, WorkerBudget::from(Arc::clone(&budget)));
                 for _ in 0..1000 {
                     budget.deposit(now);
                     paid += usize::from(budget.withdraw(now));
@@ -229,9 +273,11 @@ mod tests {
     #[test]
     fn a_request_of_long_ago_is_not_counted_now() {
         let budget = RetryBudget::new(BudgetSettings { min_per_second: 0, ..BudgetSettings::default() });
-        let late = budget.began + Duration::from_secs(60);
+        let began = budget.began;
+        let budget = WorkerBudget::from(Arc::new(budget));
+        let late = began + Duration::from_secs(60);
         budget.deposit(late);
-        (0..100).for_each(|_| budget.deposit(budget.began + Duration::from_secs(60 - 11)));
+        (0..100).for_each(|_| budget.deposit(began + Duration::from_secs(60 - 11)));
         assert!(!budget.withdraw(late));
         (0..4).for_each(|_| budget.deposit(late));
         assert!(budget.withdraw(late));

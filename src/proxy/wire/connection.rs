@@ -3,7 +3,7 @@
 use super::buffer::Buffer;
 use super::object_pool::{ObjectPool, Pooled};
 use super::receive_buffer::ReceiveBuffer;
-use super::timer::PeerProgress;
+use super::timer::{PeerProgress, bounded};
 use super::transport::{RewoundTransport, Transport};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -68,9 +68,9 @@ impl Connection {
         connection
     }
 
-    /// Returns how long ago it was opened.
-    pub(crate) fn age(&self) -> Duration {
-        self.opened.elapsed()
+    /// Returns whether it is so old at this time.
+    pub(crate) fn is_older(&self, age: Duration, now: Instant) -> bool {
+        now >= self.opened + bounded(age)
     }
 
     /// Returns the time at which it was opened.

@@ -48,11 +48,6 @@ impl Default for AccrualPolicy {
 }
 
 impl AccrualPolicy {
-    /// Returns whether successes count as well, beside those that end a row of failures.
-    pub(crate) fn wants_rate(self) -> bool {
-        matches!(self, Self::SuccessRate { .. } | Self::SuccessRateWindowed { .. })
-    }
-
     /// Returns whether this many failures in a row shut an endpoint.
     pub(super) fn shuts_after(self, in_a_row: u32) -> bool {
         matches!(self, Self::ConsecutiveFailures { failures } if in_a_row >= failures)

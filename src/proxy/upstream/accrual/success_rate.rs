@@ -26,6 +26,9 @@ struct StampedRate {
     stamp: u32,
 }
 
+/// The part of one failure's weight from which on it is forgotten, and the rate is 1 again.
+const FORGOTTEN: f64 = 0.01;
+
 impl StampedRate {
     const fn unpack(word: u64) -> Self {
         Self { rate: f32::from_bits((word >> 32) as u32), stamp: word as u32 }
@@ -46,6 +49,19 @@ impl SuccessRate {
     #[cfg(test)]
     pub(super) fn word(&self) -> u64 {
         self.word.load(Relaxed)
+    }
+
+    /// Returns whether one success more leaves the rate as it is, under this policy: where it is of no interest, and where it
+    /// is 1 of as many attempts as the policy looks back on.
+    pub(super) fn is_unmoved_by_success(&self, policy: AccrualPolicy) -> bool {
+        match policy {
+            AccrualPolicy::SuccessRate { requests, .. } => {
+                let whole = StampedRate { rate: 1.0, stamp: requests.max(1) };
+                self.word.load(Relaxed) == whole.pack()
+            }
+            AccrualPolicy::SuccessRateWindowed { .. } => false,
+            AccrualPolicy::ConsecutiveFailures { .. } | AccrualPolicy::None => true,
+        }
     }
 
     /// Counts an attempt under a policy that wants to know the rate; returns whether the rate is too low.
@@ -69,11 +85,14 @@ impl SuccessRate {
         let weight = (-1.0 / f64::from(requests.max(1))).exp();
         self.update(|last| match last {
             None => StampedRate { rate: moved(1.0, is_success, weight), stamp: 1 },
-            // More attempts than those it waits for need not be told apart: a rate that stays 1 is not written again.
-            Some(last) => StampedRate {
-                rate: moved(last.rate, is_success, weight),
-                stamp: last.stamp.saturating_add(1).min(requests.max(1)),
-            },
+            Some(last) => {
+                let rate = moved(last.rate, is_success, weight);
+                // Nearer to 1 it would come to rest before it is 1, for want of digits.
+                let is_whole = 1.0 - f64::from(rate) < FORGOTTEN * (1.0 - weight);
+                // More attempts than those it waits for need not be told apart: a rate that stays 1 is not written again.
+                let stamp = last.stamp.saturating_add(1).min(requests.max(1));
+                StampedRate { rate: if is_whole { 1.0 } else { rate }, stamp }
+            }
         })
     }
 

@@ -155,16 +155,34 @@ async fn a_rate_of_success_shuts_an_endpoint_after_so_many_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_of_success_that_stays_is_not_written_again() {
-    let endpoint = Subject::new(settings(AccrualPolicy::SuccessRate { success_rate: 0.8, requests: 3 }));
-    let words: Vec<_> = (0..6)
-        .map(|_| {
+    let policy = AccrualPolicy::SuccessRate { success_rate: 0.5, requests: 3 };
+    let endpoint = Subject::new(settings(policy));
+    let mut unmoved = 0;
+    // A failure is forgotten once the rate has come near enough to 1.
+    for failure in 0..2 {
+        for at in 0..40 {
+            let (before, is_unmoved) =
+                (endpoint.accrual.success_rate.word(), endpoint.accrual.is_unmoved_by_success(policy));
             endpoint.succeed();
-            endpoint.accrual.success_rate.word()
-        })
-        .collect();
-    assert!(
-        words[0] != words[1] && words[1] != words[2] && words[2..].windows(2).all(|pair| pair[0] == pair[1])
-    );
+            assert_eq!(endpoint.accrual.success_rate.word() == before, is_unmoved, "{failure}, {at}");
+            unmoved += usize::from(is_unmoved);
+        }
+        endpoint.fail();
+        assert!(!endpoint.accrual.is_unmoved_by_success(policy));
+    }
+    assert!((50..77).contains(&unmoved), "{unmoved} of 80");
+}
+
+#[test]
+fn a_success_moves_no_endpoint_that_is_well_unless_a_rate_is_wanted() {
+    let windowed = AccrualPolicy::SuccessRateWindowed { success_rate: 0.8, window: Duration::from_secs(9) };
+    for (policy, is_unmoved) in [(CONSECUTIVE, true), (AccrualPolicy::None, true), (windowed, false)] {
+        let endpoint = Subject::new(settings(policy));
+        assert_eq!(endpoint.accrual.is_unmoved_by_success(policy), is_unmoved, "{policy:?}");
+    }
+    let endpoint = Subject::new(settings(CONSECUTIVE));
+    endpoint.fail();
+    assert!(!endpoint.accrual.is_unmoved_by_success(CONSECUTIVE), "it ends a row of failures");
 }
 
 #[tokio::test(start_paused = true)]

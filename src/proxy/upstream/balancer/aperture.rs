@@ -5,9 +5,10 @@
 //! and use the first of it: so many that the requests under way for each are between two bounds (Finagle's `LoadBand`).
 
 use super::super::endpoint::WorkerEndpoint;
-use super::choice::{Choice, PickTime};
+use super::choice::Choice;
 use super::p2c;
 use super::settings::ApertureSettings;
+use crate::proxy::exchange::AttemptTime;
 use std::cell::Cell;
 use std::rc::Rc;
 use tokio::time::Instant;
@@ -38,7 +39,7 @@ impl Aperture {
         &self,
         endpoints: &'a [Rc<WorkerEndpoint>],
         settings: &ApertureSettings,
-        time: &PickTime,
+        time: &AttemptTime,
     ) -> Option<Choice<'a>> {
         self.measure(endpoints, settings, time.get());
         let size = self.size.get().max(settings.min_aperture).min(endpoints.len());

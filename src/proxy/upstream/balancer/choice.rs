@@ -1,29 +1,14 @@
 //! The choice of an endpoint for one attempt.
 
 use super::super::endpoint::WorkerEndpoint;
-use crate::proxy::exchange::{PendingAttempt, Standing, TimeLimit};
+use crate::proxy::exchange::{AttemptTime, PendingAttempt, Standing, TimeLimit};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::rc::Rc;
-use tokio::time::Instant;
 
 /// How many endpoints are looked at for one that is alive, after an algorithm has found none: the work of a request has
 /// a bound, however large the set is.
 const MOST_LOOKED_AT: usize = 64;
-
-/// The time of a pick, which is read when it is first asked for: where all endpoints are alive, most algorithms do not.
-#[derive(Debug, Default)]
-pub(super) struct PickTime(Cell<Option<Instant>>);
-
-impl PickTime {
-    pub(super) fn get(&self) -> Instant {
-        self.0.get().unwrap_or_else(|| {
-            let now = Instant::now();
-            self.0.set(Some(now));
-            now
-        })
-    }
-}
 
 /// An endpoint that an algorithm has chosen, with the standing that it has.
 #[derive(Clone, Copy)]
@@ -39,12 +24,12 @@ impl<'a> Choice<'a> {
     }
 
     /// Chooses an endpoint if it is alive, or its probe is due and no other request has it.
-    pub(super) fn usable(endpoint: &'a Rc<WorkerEndpoint>, time: &PickTime) -> Option<Self> {
+    pub(super) fn usable(endpoint: &'a Rc<WorkerEndpoint>, time: &AttemptTime) -> Option<Self> {
         if endpoint.is_alive() { Some(Self::alive(endpoint)) } else { Self::probe(endpoint, time) }
     }
 
     /// Chooses an endpoint that is shut if its probe is due and no other request has it.
-    pub(super) fn probe(endpoint: &'a Rc<WorkerEndpoint>, time: &PickTime) -> Option<Self> {
+    pub(super) fn probe(endpoint: &'a Rc<WorkerEndpoint>, time: &AttemptTime) -> Option<Self> {
         endpoint.claim_probe(time.get()).then_some(Self { endpoint, standing: Standing::Probed })
     }
 
@@ -57,7 +42,7 @@ impl<'a> Choice<'a> {
     /// Chooses the first of some endpoints that can be used.
     pub(super) fn first_usable(
         endpoints: impl Iterator<Item = &'a Rc<WorkerEndpoint>>,
-        time: &PickTime,
+        time: &AttemptTime,
     ) -> Option<Self> {
         endpoints.take(MOST_LOOKED_AT).find_map(|endpoint| Self::usable(endpoint, time))
     }
@@ -87,8 +72,8 @@ impl From<Choice<'_>> for PickedEndpoint {
 
 impl PickedEndpoint {
     /// Begins the attempt.
-    pub(crate) fn begin(&self, time_limit: Option<TimeLimit>) -> PendingAttempt {
-        self.endpoint.begin(self.standing.replace(Standing::Alive), time_limit)
+    pub(crate) fn begin(&self, time_limit: Option<TimeLimit>, time: &AttemptTime) -> PendingAttempt {
+        self.endpoint.begin(self.standing.replace(Standing::Alive), time_limit, time)
     }
 }
 

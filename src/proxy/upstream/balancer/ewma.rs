@@ -2,8 +2,9 @@
 //! that it would have under way.
 
 use super::super::endpoint::WorkerEndpoint;
-use super::choice::{Choice, PickTime};
+use super::choice::Choice;
 use super::p2c;
+use crate::proxy::exchange::AttemptTime;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ pub(super) fn pick<'a>(
     endpoints: &'a [Rc<WorkerEndpoint>],
     max_effort: usize,
     decay: Duration,
-    time: &PickTime,
+    time: &AttemptTime,
 ) -> Option<Choice<'a>> {
     p2c::pick(endpoints, max_effort, time, |endpoint| endpoint.state().cost(time.get(), decay))
 }

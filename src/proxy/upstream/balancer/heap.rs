@@ -4,12 +4,13 @@
 //! at: the work of a pick grows with their number.
 
 use super::super::endpoint::WorkerEndpoint;
-use super::choice::{Choice, PickTime, from_random};
+use super::choice::{Choice, from_random};
+use crate::proxy::exchange::AttemptTime;
 use std::rc::Rc;
 
 /// Picks the least loaded endpoint that is alive; of those with the same load, the first behind a random one. An endpoint
 /// whose probe is due goes before all.
-pub(super) fn pick<'a>(endpoints: &'a [Rc<WorkerEndpoint>], time: &PickTime) -> Option<Choice<'a>> {
+pub(super) fn pick<'a>(endpoints: &'a [Rc<WorkerEndpoint>], time: &AttemptTime) -> Option<Choice<'a>> {
     let mut least: Option<(usize, &Rc<WorkerEndpoint>)> = None;
     for endpoint in from_random(endpoints) {
         if !endpoint.is_alive() {

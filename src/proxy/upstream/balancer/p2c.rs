@@ -1,7 +1,8 @@
 //! The better of two random endpoints ("power of two choices", Mitzenmacher 2001).
 
 use super::super::endpoint::WorkerEndpoint;
-use super::choice::{Choice, PickTime};
+use super::choice::Choice;
+use crate::proxy::exchange::AttemptTime;
 use std::rc::Rc;
 
 /// Picks the endpoint with the lower cost of two at random that are alive; of two with the same cost, either. An endpoint
@@ -11,7 +12,7 @@ use std::rc::Rc;
 pub(super) fn pick<'a, C: PartialOrd>(
     endpoints: &'a [Rc<WorkerEndpoint>],
     max_effort: usize,
-    time: &PickTime,
+    time: &AttemptTime,
     cost: impl Fn(&WorkerEndpoint) -> C,
 ) -> Option<Choice<'a>> {
     if let [one] = endpoints {

@@ -1,7 +1,8 @@
 //! One endpoint after the other.
 
 use super::super::endpoint::WorkerEndpoint;
-use super::choice::{Choice, PickTime};
+use super::choice::Choice;
+use crate::proxy::exchange::AttemptTime;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -21,7 +22,7 @@ impl RoundRobin {
         &self,
         endpoints: &'a [Rc<WorkerEndpoint>],
         max_effort: usize,
-        time: &PickTime,
+        time: &AttemptTime,
     ) -> Option<Choice<'a>> {
         (0..=max_effort).find_map(|_| {
             let next = self.0.get().wrapping_add(1);

@@ -77,7 +77,7 @@ pub(super) fn algorithms() -> [BalancerAlgorithm; 5] {
 fn picks(balancer: &mut Balancer, draws: usize) -> HashMap<u16, usize> {
     let mut picks = HashMap::new();
     for _ in 0..draws {
-        *picks.entry(balancer.pick(&[]).unwrap().address().port()).or_default() += 1;
+        *picks.entry(balancer.pick(&[], &AttemptTime::default()).unwrap().address().port()).or_default() += 1;
     }
     picks
 }
@@ -88,7 +88,8 @@ fn endpoint(balancer: &Balancer, port: u16) -> Rc<WorkerEndpoint> {
 
 /// Has an attempt at an endpoint answered with this status.
 fn answer(endpoint: &Rc<WorkerEndpoint>, status: u16) {
-    let mut attempt = endpoint.begin(Standing::Alive, None).answered(status).unwrap();
+    let mut attempt =
+        endpoint.begin(Standing::Alive, None, &AttemptTime::default()).answered(status).unwrap();
     attempt.end(Outcome::Answered(status));
 }
 
@@ -99,7 +100,7 @@ fn shut(balancer: &Balancer, port: u16) {
 
 #[test]
 fn an_empty_set_has_no_pick() {
-    assert!(balancer(&[]).pick(&[]).is_none());
+    assert!(balancer(&[]).pick(&[], &AttemptTime::default()).is_none());
 }
 
 #[test]
@@ -125,7 +126,7 @@ fn terminating_endpoints_are_drawn_when_no_other_is_left() {
 #[test]
 fn the_less_loaded_of_two_wins() {
     let mut balancer = balancer(&[1.0, 1.0]);
-    let busy = endpoint(&balancer, 1).begin(Standing::Alive, None);
+    let busy = endpoint(&balancer, 1).begin(Standing::Alive, None, &AttemptTime::default());
     assert_eq!(picks(&mut balancer, 50), HashMap::from([(2, 50)]), "two of two are compared each time");
     drop(busy);
     assert_eq!(picks(&mut balancer, 400).len(), 2, "both serve again");
@@ -148,8 +149,8 @@ fn weight_zero_gets_nothing_unless_all_are_zero() {
 #[test]
 fn tried_endpoints_are_not_drawn_again() {
     let mut balancer = balancer(&[1.0, 5.0]);
-    assert_eq!(balancer.pick(&[address(2)]).unwrap().address(), address(1));
-    assert!(balancer.pick(&[address(1), address(2)]).is_none());
+    assert_eq!(balancer.pick(&[address(2)], &AttemptTime::default()).unwrap().address(), address(1));
+    assert!(balancer.pick(&[address(1), address(2)], &AttemptTime::default()).is_none());
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn endpoints_that_stay_keep_their_load_and_workers_share_it() {
     let registry = EndpointRegistry::default();
     let mut here = balancer_of(&at(&[1]), &registry, &settings());
     let there = balancer_of(&at(&[1]), &registry, &settings());
-    let _load = here.pick(&[]).unwrap().begin(None);
+    let _load = here.pick(&[], &AttemptTime::default()).unwrap().begin(None, &AttemptTime::default());
     assert_eq!(endpoint(&there, 1).in_flight(), 1, "seen by the other worker");
     update(&mut here, &at(&[2, 1]));
     assert_eq!(picks(&mut here, 20), HashMap::from([(2, 20)]));
@@ -182,8 +183,15 @@ async fn no_algorithm_picks_an_endpoint_that_is_shut_while_another_is_not() {
         (1..40).for_each(|port| shut(&balancer, port));
         assert_eq!(picks(&mut balancer, 200), HashMap::from([(40, 200)]), "{algorithm:?}");
         // A retry as well, as long as another is left.
-        assert_eq!(balancer.pick(&[address(1)]).unwrap().address(), address(40), "{algorithm:?}");
-        assert!(balancer.pick(&[address(40)]).unwrap().address() != address(40), "{algorithm:?}");
+        assert_eq!(
+            balancer.pick(&[address(1)], &AttemptTime::default()).unwrap().address(),
+            address(40),
+            "{algorithm:?}"
+        );
+        assert!(
+            balancer.pick(&[address(40)], &AttemptTime::default()).unwrap().address() != address(40),
+            "{algorithm:?}"
+        );
     }
 }
 
@@ -193,11 +201,11 @@ async fn when_all_endpoints_are_shut_one_is_used_anyway_and_lives_if_it_answers(
         let registry = EndpointRegistry::default();
         let mut balancer = balancer_of(&at(&[1, 2, 3]), &registry, &with(algorithm));
         (1..=3).for_each(|port| shut(&balancer, port));
-        let picked = balancer.pick(&[]).unwrap();
-        picked.begin(None).answered(200).unwrap().end(Outcome::Answered(500));
+        let picked = balancer.pick(&[], &AttemptTime::default()).unwrap();
+        picked.begin(None, &AttemptTime::default()).answered(200).unwrap().end(Outcome::Answered(500));
         assert!(!picked.is_alive(), "{algorithm:?}");
-        let picked = balancer.pick(&[]).unwrap();
-        picked.begin(None).answered(200).unwrap().end(Outcome::Answered(200));
+        let picked = balancer.pick(&[], &AttemptTime::default()).unwrap();
+        picked.begin(None, &AttemptTime::default()).answered(200).unwrap().end(Outcome::Answered(200));
         assert!(picked.is_alive(), "{algorithm:?}");
         let port = picked.address().port();
         drop(picked);
@@ -224,9 +232,15 @@ async fn one_request_at_a_time_probes_over_all_workers() {
         tokio::time::advance(Duration::from_secs(5)).await;
         // The first pick that sees it is the probe; it may be that of the other one in a round.
         let pick = |balancer: &mut Balancer| {
-            (0..10).find_map(|_| balancer.pick(&[]).filter(|picked| picked.address() == address(1))).unwrap()
+            (0..10)
+                .find_map(|_| {
+                    balancer
+                        .pick(&[], &AttemptTime::default())
+                        .filter(|picked| picked.address() == address(1))
+                })
+                .unwrap()
         };
-        let pending = pick(&mut here).begin(None);
+        let pending = pick(&mut here).begin(None, &AttemptTime::default());
         assert_eq!(picks(&mut here, 50), HashMap::from([(2, 50)]), "{algorithm:?}");
         assert_eq!(picks(&mut there, 50), HashMap::from([(2, 50)]), "{algorithm:?}");
         // A caller that goes away says nothing. Another request probes, on whatever worker.
@@ -235,7 +249,11 @@ async fn one_request_at_a_time_probes_over_all_workers() {
         assert_eq!(picks(&mut here, 50), HashMap::from([(2, 50)]), "{algorithm:?}");
         // So does one that was picked and never began.
         drop(probe);
-        pick(&mut here).begin(None).answered(200).unwrap().end(Outcome::Answered(200));
+        pick(&mut here)
+            .begin(None, &AttemptTime::default())
+            .answered(200)
+            .unwrap()
+            .end(Outcome::Answered(200));
         assert_eq!(picks(&mut there, 200).len(), 2, "{algorithm:?}");
     }
 }
@@ -284,7 +302,7 @@ async fn with_probation_an_endpoint_that_left_the_set_is_used_until_it_fails() {
     assert_eq!(picks(&mut balancer, 200).len(), 2, "the one that failed last is gone");
     answer(&endpoint(&balancer, 2), 200);
     assert_eq!(picks(&mut balancer, 200).len(), 2);
-    endpoint(&balancer, 2).begin(Standing::Alive, None).fail(Outcome::Refused);
+    endpoint(&balancer, 2).begin(Standing::Alive, None, &AttemptTime::default()).fail(Outcome::Refused);
     assert_eq!(picks(&mut balancer, 200), HashMap::from([(1, 200)]));
     assert_eq!(registry.endpoints()[&Path::empty()], BTreeSet::from([address(1)]));
     // One that comes back is like any other again.
@@ -343,7 +361,7 @@ async fn endpoints_that_are_hinted_for_the_own_zone_go_first_where_that_is_wante
     }
     let registry = EndpointRegistry::default().in_zone(Some("a".into()));
     let mut balancer = balancer_of(&mixed, &registry, &wanted);
-    assert!(balancer.pick(&[address(1)]).is_some(), "a retry may go further");
+    assert!(balancer.pick(&[address(1)], &AttemptTime::default()).is_some(), "a retry may go further");
     shut(&balancer, 1);
     assert_eq!(picks(&mut balancer, 200).len(), 2, "the others are alive");
     shut(&balancer, 2);
@@ -355,7 +373,7 @@ async fn endpoints_that_are_hinted_for_the_own_zone_go_first_where_that_is_wante
 async fn settings_change_for_the_next_request() {
     let mut balancer = balancer_of(&at(&[1, 2]), &EndpointRegistry::default(), &settings());
     shut(&balancer, 1);
-    let busy = endpoint(&balancer, 2).begin(Standing::Alive, None);
+    let busy = endpoint(&balancer, 2).begin(Standing::Alive, None, &AttemptTime::default());
     assert_eq!(picks(&mut balancer, 50), HashMap::from([(2, 50)]));
     let accrual = AccrualSettings { policy: AccrualPolicy::None, ..AccrualSettings::default() };
     balancer.configure(&Rc::new(ClientSettings { accrual, ..settings() }));
