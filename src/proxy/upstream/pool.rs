@@ -63,7 +63,8 @@ impl Pool {
     }
 
     /// Closes the connections that the endpoint has closed, that have had their time, or that were idle for too long; of the
-    /// last, `hostConnectionPool.minSize` stay, those that were used last.
+    /// last, `hostConnectionPool.minSize` stay, those that were used last. One whose buffer may be large is closed when it
+    /// waits for the second sweep: a caller of the next response that reads nothing would fill that buffer.
     pub(crate) fn sweep(&self, now: Instant, settings: &ClientSettings) {
         let mut idle = self.idle.borrow_mut();
         let is_old = |connection: &Connection| {
@@ -72,9 +73,11 @@ impl Pool {
         idle.retain(|idle| !idle.connection.is_stale(false) && !is_old(&idle.connection));
         let mut surplus = idle.len().saturating_sub(settings.min_idle_connections);
         idle.retain_mut(|idle| {
+            let is_seen_again = idle.idle_since.is_some();
             let idle_time = now.saturating_duration_since(*idle.idle_since.get_or_insert(now));
-            let is_closed = surplus > 0 && idle_time >= settings.idle_timeout;
-            surplus -= usize::from(is_closed);
+            let is_large = is_seen_again && idle.connection.may_have_large_buffer();
+            let is_closed = is_large || (surplus > 0 && idle_time >= settings.idle_timeout);
+            surplus = surplus.saturating_sub(is_closed.into());
             !is_closed
         });
     }
@@ -83,12 +86,14 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::HeadLimits;
+    use crate::message::{Framing, HeadLimits};
     use crate::proxy::wire::WireProtocol;
+    use crate::proxy::wire::http1::Http1Reader;
     use crate::proxy::wire::object_pool::ObjectPool;
     use crate::proxy::wire::transport::Transport;
     use std::io::Write as _;
     use std::time::Duration;
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::advance;
 
@@ -112,6 +117,29 @@ mod tests {
             let taken = pool.take(true, &settings, &AttemptTime::default());
             assert_eq!(taken.is_some(), is_taken, "{is_doubtful}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_connection_whose_buffer_may_be_large_does_not_wait_for_long() {
+        const LENGTH: usize = 1 << 20;
+        let heads = HeadLimits { line: 1, fields_bytes: 1, fields: 1 };
+        let settings = ClientSettings::new(WireProtocol::Http1, heads);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let connection = Connection::new(Transport::Plain(near), ObjectPool::default());
+        let mut body = Http1Reader::of_response(Rc::clone(&connection), Framing::Length(LENGTH as u64));
+        let reading = async { while body.next().await.unwrap().is_some() {} };
+        let (sent, ()) = tokio::join!(far.write_all(&[b'x'; LENGTH]), reading);
+        sent.unwrap();
+
+        let pool = Pool::default();
+        pool.keep(connection, &settings);
+        pool.sweep(Instant::now(), &settings);
+        assert_eq!(pool.idle.borrow().len(), 1);
+        pool.sweep(Instant::now(), &settings);
+        assert_eq!(pool.idle.borrow().len(), 0);
     }
 
     #[tokio::test(start_paused = true)]

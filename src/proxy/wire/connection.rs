@@ -108,6 +108,11 @@ impl Connection {
         self.receive_buffer.begin_body(self.transport.borrow().socket());
     }
 
+    /// Returns whether the kernel may have grown its buffer for bytes of the peer.
+    pub(crate) fn may_have_large_buffer(&self) -> bool {
+        self.receive_buffer.may_be_large()
+    }
+
     /// Takes the first `len` bytes that came in as a piece of a body.
     pub(crate) fn take(self: &Rc<Self>, len: usize) -> InputPiece {
         InputPiece { buffer: self.input.borrow_mut().take(), len, connection: Rc::clone(self) }

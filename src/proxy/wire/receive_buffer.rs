@@ -13,12 +13,15 @@ const MOST_UNTRIED: u64 = 512 * 1024;
 /// Left to itself, the kernel grows the buffer to megabytes while the first 350 kB of a body are read, and fills it when the
 /// receiver of that body then takes no more. Here the buffer has a fixed size until the receiver has taken much of the body.
 /// From then on to the end of that body, the kernel may grow it as far as `net.ipv4.tcp_rmem` and the length of the path ask
-/// for. A buffer that was grown stays as large as it is.
+/// for. A buffer that was grown stays as large as it is, and so a connection to an endpoint that has one does not wait long for
+/// another request.
 #[derive(Debug, Default)]
 pub(super) struct ReceiveBuffer {
     growth: Cell<Growth>,
     /// How many bytes of the present body its receiver has taken.
     taken: Cell<u64>,
+    /// Whether the kernel may have grown it.
+    may_be_large: Cell<bool>,
 }
 
 /// The growth of a buffer.
@@ -57,8 +60,14 @@ impl ReceiveBuffer {
         taken > MOST_UNTRIED && matches!(self.growth.get(), Growth::Stopped)
     }
 
+    /// Returns whether the kernel may have grown the buffer.
+    pub(super) fn may_be_large(&self) -> bool {
+        self.may_be_large.get()
+    }
+
     /// Allows the kernel to grow the buffer until the body ends.
     pub(super) fn allow_growth(&self, socket: &TcpStream) {
+        self.may_be_large.set(true);
         self.growth.set(if kernel::allow_growth(socket) { Growth::Allowed } else { Growth::Uncontrolled });
     }
 }
@@ -178,12 +187,14 @@ mod tests {
             take(&mut body, 400 * 1024, &mut far).await;
             assert_eq!(socket.recv_buffer_size().unwrap(), bounded);
             assert_eq!(locks(&socket), RECEIVE_BUFFER);
+            assert!(!connection.may_have_large_buffer());
 
             take(&mut body, 200 * 1024, &mut far).await;
             assert_eq!(locks(&socket), 0, "the kernel may grow it");
             take(&mut body, 16 << 20, &mut far).await;
             let grown = socket.recv_buffer_size().unwrap();
             assert!(grown >= bounded, "{grown} of {bounded} bytes");
+            assert!(connection.may_have_large_buffer());
 
             drop(body);
             drop(Http1Reader::of_response(connection, framing));
