@@ -44,7 +44,12 @@ impl Http1Reader {
     /// Makes the reader of the body of a response that follows on `connection`; without a body, and in a tunnel, it has
     /// nothing to read.
     pub(crate) fn of_response(connection: Rc<Connection>, framing: Framing) -> Self {
-        Self::new(connection, framing, Chunks::of_response)
+        let reader = Self::new(connection, framing, Chunks::of_response);
+        // Bodies of requests are not bounded in this way, for large ones would cost a tenth more.
+        if !reader.is_done() {
+            reader.connection.begin_body();
+        }
+        reader
     }
 
     fn new(connection: Rc<Connection>, framing: Framing, chunks: fn() -> Chunks) -> Self {
@@ -56,9 +61,6 @@ impl Http1Reader {
             }
             Framing::Close => Remainder::UntilClose,
         };
-        if !matches!(rest, Remainder::Done(_)) {
-            connection.begin_body();
-        }
         Self { connection, rest }
     }
 
