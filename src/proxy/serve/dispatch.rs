@@ -49,6 +49,7 @@ impl<'a> Dispatch<'a> {
     pub(super) fn limit(&self, request: &mut Request, context: &mut Context) -> Option<Timestamp> {
         let total = self.logical.settings.total_timeout?;
         let (began, present) = (request.record.began(), request.attempt_time.get());
+        // Mostly they are the same, and a difference of times is not free.
         let left = if present == began {
             total
         } else {

@@ -22,8 +22,7 @@ pub(super) fn tell_request_id(head: &mut Head, request: &Request, trusted: bool)
 }
 
 /// Names the entry of an override that leads nowhere, the shares that are lost, the reason why overrides were dropped, and
-/// the sandboxes with what came of them:
-/// otherwise a request would go to production in silence.
+/// the sandboxes with what came of them: otherwise a request would go to production in silence.
 pub(super) fn tell_fate(head: &mut Head, record: &Record) {
     match record.overrides() {
         OverrideFate::Unbound(entry) => tell_once(head, b"l5d-dtab-unbound", entry),

@@ -102,7 +102,8 @@ impl Connection {
         }
     }
 
-    /// Begins a body, or a tunnel, that comes in: the kernel keeps a bounded part of it until its receiver has taken much.
+    /// Begins the body of a response, or a tunnel, that comes in: the kernel keeps a bounded part of it until its receiver has
+    /// taken much.
     #[inline]
     pub(crate) fn begin_body(&self) {
         self.receive_buffer.begin_body(self.transport.borrow().socket());

@@ -45,7 +45,6 @@ impl Http1Reader {
     /// nothing to read.
     pub(crate) fn of_response(connection: Rc<Connection>, framing: Framing) -> Self {
         let reader = Self::new(connection, framing, Chunks::of_response);
-        // Bodies of requests are not bounded in this way, for large ones would cost a tenth more.
         if !reader.is_done() {
             reader.connection.begin_body();
         }

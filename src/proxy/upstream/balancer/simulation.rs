@@ -59,15 +59,12 @@ impl Simulation {
             while wanted >= 1000 && self.under_way.len() < CALLERS {
                 wanted -= 1000;
                 let worker = &mut self.workers[self.started % 2];
-                let endpoint = worker.pick(&[], &AttemptTime::default()).expect("an endpoint");
+                let endpoint = worker.pick_now(&[]).expect("an endpoint");
                 picked(worker, &endpoint);
                 let port = endpoint.address().port();
                 *self.requests.entry(port).or_default() += 1;
                 let SimulatedResponse { status, after } = respond(port);
-                self.under_way.insert(
-                    (self.now + after, self.started),
-                    (endpoint.begin(None, &AttemptTime::default()), status),
-                );
+                self.under_way.insert((self.now + after, self.started), (endpoint.begin_now(), status));
                 self.started += 1;
                 self.finish();
             }

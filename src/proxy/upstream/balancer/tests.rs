@@ -3,7 +3,7 @@
 use super::*;
 use crate::message::HeadLimits;
 use crate::name::Path;
-use crate::proxy::exchange::Outcome;
+use crate::proxy::exchange::{Outcome, PendingAttempt};
 use crate::proxy::metrics::TrafficMetrics;
 use crate::proxy::upstream::accrual::{AccrualPolicy, AccrualSettings};
 use crate::proxy::upstream::registry::{EndpointHealth, EndpointRegistry};
@@ -74,10 +74,24 @@ pub(super) fn algorithms() -> [BalancerAlgorithm; 5] {
     ]
 }
 
+impl Balancer {
+    /// Picks at the present time.
+    pub(super) fn pick_now(&mut self, tried: &[SocketAddr]) -> Option<PickedEndpoint> {
+        self.pick(tried, &AttemptTime::default())
+    }
+}
+
+impl PickedEndpoint {
+    /// Begins an attempt without a limit at the present time.
+    pub(super) fn begin_now(&self) -> PendingAttempt {
+        self.begin(None, &AttemptTime::default())
+    }
+}
+
 fn picks(balancer: &mut Balancer, draws: usize) -> HashMap<u16, usize> {
     let mut picks = HashMap::new();
     for _ in 0..draws {
-        *picks.entry(balancer.pick(&[], &AttemptTime::default()).unwrap().address().port()).or_default() += 1;
+        *picks.entry(balancer.pick_now(&[]).unwrap().address().port()).or_default() += 1;
     }
     picks
 }
@@ -100,7 +114,7 @@ fn shut(balancer: &Balancer, port: u16) {
 
 #[test]
 fn an_empty_set_has_no_pick() {
-    assert!(balancer(&[]).pick(&[], &AttemptTime::default()).is_none());
+    assert!(balancer(&[]).pick_now(&[]).is_none());
 }
 
 #[test]
@@ -149,8 +163,8 @@ fn weight_zero_gets_nothing_unless_all_are_zero() {
 #[test]
 fn tried_endpoints_are_not_drawn_again() {
     let mut balancer = balancer(&[1.0, 5.0]);
-    assert_eq!(balancer.pick(&[address(2)], &AttemptTime::default()).unwrap().address(), address(1));
-    assert!(balancer.pick(&[address(1), address(2)], &AttemptTime::default()).is_none());
+    assert_eq!(balancer.pick_now(&[address(2)]).unwrap().address(), address(1));
+    assert!(balancer.pick_now(&[address(1), address(2)]).is_none());
 }
 
 #[test]
@@ -158,7 +172,7 @@ fn endpoints_that_stay_keep_their_load_and_workers_share_it() {
     let registry = EndpointRegistry::default();
     let mut here = balancer_of(&at(&[1]), &registry, &settings());
     let there = balancer_of(&at(&[1]), &registry, &settings());
-    let _load = here.pick(&[], &AttemptTime::default()).unwrap().begin(None, &AttemptTime::default());
+    let _load = here.pick_now(&[]).unwrap().begin_now();
     assert_eq!(endpoint(&there, 1).in_flight(), 1, "seen by the other worker");
     update(&mut here, &at(&[2, 1]));
     assert_eq!(picks(&mut here, 20), HashMap::from([(2, 20)]));
@@ -183,15 +197,8 @@ async fn no_algorithm_picks_an_endpoint_that_is_shut_while_another_is_not() {
         (1..40).for_each(|port| shut(&balancer, port));
         assert_eq!(picks(&mut balancer, 200), HashMap::from([(40, 200)]), "{algorithm:?}");
         // A retry as well, as long as another is left.
-        assert_eq!(
-            balancer.pick(&[address(1)], &AttemptTime::default()).unwrap().address(),
-            address(40),
-            "{algorithm:?}"
-        );
-        assert!(
-            balancer.pick(&[address(40)], &AttemptTime::default()).unwrap().address() != address(40),
-            "{algorithm:?}"
-        );
+        assert_eq!(balancer.pick_now(&[address(1)]).unwrap().address(), address(40), "{algorithm:?}");
+        assert!(balancer.pick_now(&[address(40)]).unwrap().address() != address(40), "{algorithm:?}");
     }
 }
 
@@ -201,11 +208,11 @@ async fn when_all_endpoints_are_shut_one_is_used_anyway_and_lives_if_it_answers(
         let registry = EndpointRegistry::default();
         let mut balancer = balancer_of(&at(&[1, 2, 3]), &registry, &with(algorithm));
         (1..=3).for_each(|port| shut(&balancer, port));
-        let picked = balancer.pick(&[], &AttemptTime::default()).unwrap();
-        picked.begin(None, &AttemptTime::default()).answered(200).unwrap().end(Outcome::Answered(500));
+        let picked = balancer.pick_now(&[]).unwrap();
+        picked.begin_now().answered(200).unwrap().end(Outcome::Answered(500));
         assert!(!picked.is_alive(), "{algorithm:?}");
-        let picked = balancer.pick(&[], &AttemptTime::default()).unwrap();
-        picked.begin(None, &AttemptTime::default()).answered(200).unwrap().end(Outcome::Answered(200));
+        let picked = balancer.pick_now(&[]).unwrap();
+        picked.begin_now().answered(200).unwrap().end(Outcome::Answered(200));
         assert!(picked.is_alive(), "{algorithm:?}");
         let port = picked.address().port();
         drop(picked);
@@ -233,14 +240,10 @@ async fn one_request_at_a_time_probes_over_all_workers() {
         // The first pick that sees it is the probe; it may be that of the other one in a round.
         let pick = |balancer: &mut Balancer| {
             (0..10)
-                .find_map(|_| {
-                    balancer
-                        .pick(&[], &AttemptTime::default())
-                        .filter(|picked| picked.address() == address(1))
-                })
+                .find_map(|_| balancer.pick_now(&[]).filter(|picked| picked.address() == address(1)))
                 .unwrap()
         };
-        let pending = pick(&mut here).begin(None, &AttemptTime::default());
+        let pending = pick(&mut here).begin_now();
         assert_eq!(picks(&mut here, 50), HashMap::from([(2, 50)]), "{algorithm:?}");
         assert_eq!(picks(&mut there, 50), HashMap::from([(2, 50)]), "{algorithm:?}");
         // A caller that goes away says nothing. Another request probes, on whatever worker.
@@ -249,11 +252,7 @@ async fn one_request_at_a_time_probes_over_all_workers() {
         assert_eq!(picks(&mut here, 50), HashMap::from([(2, 50)]), "{algorithm:?}");
         // So does one that was picked and never began.
         drop(probe);
-        pick(&mut here)
-            .begin(None, &AttemptTime::default())
-            .answered(200)
-            .unwrap()
-            .end(Outcome::Answered(200));
+        pick(&mut here).begin_now().answered(200).unwrap().end(Outcome::Answered(200));
         assert_eq!(picks(&mut there, 200).len(), 2, "{algorithm:?}");
     }
 }
@@ -361,7 +360,7 @@ async fn endpoints_that_are_hinted_for_the_own_zone_go_first_where_that_is_wante
     }
     let registry = EndpointRegistry::default().in_zone(Some("a".into()));
     let mut balancer = balancer_of(&mixed, &registry, &wanted);
-    assert!(balancer.pick(&[address(1)], &AttemptTime::default()).is_some(), "a retry may go further");
+    assert!(balancer.pick_now(&[address(1)]).is_some(), "a retry may go further");
     shut(&balancer, 1);
     assert_eq!(picks(&mut balancer, 200).len(), 2, "the others are alive");
     shut(&balancer, 2);
