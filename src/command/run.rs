@@ -123,7 +123,7 @@ async fn reload_on_change(file: &str, running: &mut RunningApp, mut hangup: Sign
         tokio::select! {
             // Tools that move logs aside send this signal.
             Some(()) = hangup.recv() => running.reopen_logs(),
-            () = watch.changed() => {}
+            _ = watch.changed() => {}
         }
         if file != "-" {
             reload(file, running).await;

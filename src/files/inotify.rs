@@ -1,6 +1,7 @@
 //! The system's watches of directories, and the reports of changes in them.
 
-use super::path_walk::{DirectoryIdentity, EntryCache, walk};
+use super::Change;
+use super::path_walk::{DirectoryIdentity, EntryCache, leads_nowhere, walk};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::hash_map::Entry;
@@ -40,14 +41,52 @@ struct SubscriberState {
     overflowed: bool,
     /// Whether the last report of interest was of a file that was closed by its writer, or of a rename.
     is_done: bool,
+    /// What changed since the last announcement.
+    changed: ChangedEntries,
+}
+
+/// The entries that changed since the last announcement.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum ChangedEntries {
+    #[default]
+    None,
+    One(PathBuf),
+    /// Any of them.
+    Several,
+}
+
+/// The progress of the writer of a change, by the last report of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WriteProgress {
+    /// More of the change is to come.
+    Underway,
+    /// The writer has closed the file or put it into its place, and may have others to write.
+    Done,
+    /// The same, and nothing but this file has changed since the last announcement.
+    DoneAlone,
 }
 
 impl ChangeSubscriber {
-    /// Waits for the next report of interest; one that came since the last wait counts. Returns whether the writer was
-    /// done with what it wrote, by the last report: it closed or renamed the file.
-    pub(super) async fn next_report(&self) -> bool {
+    /// Waits for the next report of interest; one that came since the last wait counts. Returns how far the writer has
+    /// come, by the last report.
+    pub(super) async fn next_report(&self) -> WriteProgress {
         self.signal.notified().await;
-        self.state().is_done
+        self.progress()
+    }
+
+    /// Returns how far the writer has come, by the last report of interest.
+    pub(super) fn progress(&self) -> WriteProgress {
+        let state = self.state();
+        match (state.is_done, &state.changed) {
+            (false, _) => WriteProgress::Underway,
+            (true, ChangedEntries::One(_)) => WriteProgress::DoneAlone,
+            (true, ChangedEntries::None | ChangedEntries::Several) => WriteProgress::Done,
+        }
+    }
+
+    /// Takes the entries that changed so far, which are announced then.
+    pub(super) fn take_changed(&self) -> ChangedEntries {
+        std::mem::take(&mut self.state().changed)
     }
 
     /// Ends the wait without a report.
@@ -74,18 +113,20 @@ impl SubscriberState {
         let event = match report {
             Ok(event) if event.need_rescan() => {
                 self.overflowed = true;
-                self.is_done = false;
+                self.note_several();
                 return true;
             }
             Ok(event) => event,
             Err(_) => {
-                self.is_done = false;
+                self.note_several();
                 return true;
             }
         };
         let gone = match event.kind {
             // Reading is reported too: a reader that reads after each change would wake itself for ever.
             EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write) => return false,
+            // Both of its paths were reported just before.
+            EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return false,
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => true,
             _ => false,
         };
@@ -101,14 +142,52 @@ impl SubscriberState {
                 }
                 _ => false,
             };
+            if is_directory {
+                self.changed = ChangedEntries::Several;
+            } else if is_entry {
+                self.changed.add(path);
+            }
             interesting |= is_directory || is_entry;
-            // Of a rename, the path that an entry has now comes last.
             is_done = is_entry && ends_a_write(event.kind);
         }
         if interesting {
             self.is_done = is_done;
         }
         interesting
+    }
+
+    /// Notes that any entry may have changed.
+    fn note_several(&mut self) {
+        (self.is_done, self.changed) = (false, ChangedEntries::Several);
+    }
+}
+
+impl ChangedEntries {
+    /// Returns them as the owner of the watch is told.
+    pub(super) fn to_change(&self) -> Change {
+        match self {
+            Self::One(path) => Change::One(path.clone()),
+            // Nothing was reported where the system cannot report.
+            Self::None | Self::Several => Change::Any,
+        }
+    }
+
+    /// Returns whether the paths pass the directories that they passed before: only an entry changed that leads nowhere, as
+    /// it is missing or a file. It blocks.
+    fn lead_nowhere(&self) -> bool {
+        match self {
+            Self::One(path) => leads_nowhere(path),
+            Self::None | Self::Several => false,
+        }
+    }
+
+    /// Adds an entry that has changed.
+    fn add(&mut self, path: &Path) {
+        match self {
+            Self::None => *self = Self::One(path.to_owned()),
+            Self::One(only) if only == path => {}
+            Self::One(_) | Self::Several => *self = Self::Several,
+        }
     }
 }
 
@@ -118,7 +197,7 @@ const fn ends_a_write(kind: EventKind) -> bool {
     matches!(
         kind,
         EventKind::Access(AccessKind::Close(AccessMode::Write))
-            | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
+            | EventKind::Modify(ModifyKind::Name(RenameMode::To))
     )
 }
 
@@ -127,11 +206,6 @@ impl ChangeSubscriber {
     /// Returns whether a report would be passed on.
     pub(super) fn is_interested(&self, report: &notify::Result<Event>) -> bool {
         self.state().receive(report)
-    }
-
-    /// Returns whether the last report of interest said that a file has all of its content.
-    pub(super) fn is_done(&self) -> bool {
-        self.state().is_done
     }
 
     /// Adds an entry of interest.
@@ -191,6 +265,16 @@ impl SharedWatches {
     pub(super) fn remove_paths(&self, paths: &[PathBuf]) -> Option<Renewal> {
         let is_renewed = self.lock().remove_paths(paths);
         is_renewed.then(|| self.renew())
+    }
+
+    /// Does what changed entries call for: walks all paths again if they may pass other directories now. A file that was a
+    /// directory or a link before needs none, and watches that are too many go with the next walk.
+    pub(super) fn renew_after(&self, changed: &ChangedEntries) -> Renewal {
+        let is_reported = self.lock().failure.is_none();
+        if is_reported && changed.lead_nowhere() {
+            return Renewal { is_reported, has_more: false };
+        }
+        self.renew()
     }
 
     /// Walks all paths again and watches the directories that they pass now. Paths may be added and removed meanwhile.

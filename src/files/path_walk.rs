@@ -61,6 +61,11 @@ impl EntryCache {
     }
 }
 
+/// Returns whether a walk ends at an entry: it is no directory and no link.
+pub(super) fn leads_nowhere(entry: &Path) -> bool {
+    matches!(EntryCache::default().kind(entry), EntryKind::Other)
+}
+
 /// Walks along an absolute path, links followed, as far as it exists. The last step is the entry at the path itself, or
 /// one that is missing or no directory.
 pub(super) fn walk(path: &Path, cache: &mut EntryCache) -> Vec<PathStep> {

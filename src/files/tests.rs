@@ -1,6 +1,6 @@
-use super::inotify::ChangeSubscriber;
+use super::inotify::{ChangeSubscriber, WriteProgress};
 use super::path_walk::{EntryCache, walk};
-use super::{POLL, Watch};
+use super::{Announcing, Change, MAX_DELAY, POLL, Watch};
 use notify::event::{
     AccessKind, AccessMode, CreateKind, DataChange, EventKind, Flag, MetadataKind, ModifyKind, RemoveKind,
     RenameMode,
@@ -157,7 +157,7 @@ async fn polls_when_the_system_cannot_report() {
     fn full(_: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
         Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))
     }
-    let mut watch = Watch::with(full, &Handle::current());
+    let mut watch = Watch::with(full, Announcing::AfterQuiet, &Handle::current());
     watch.watch_paths([PathBuf::from("/some/where")]).await;
     watch.changed().await;
     for _ in 0..3 {
@@ -185,12 +185,7 @@ fn passes_reports_of_interest_on() {
         (EventKind::Modify(ModifyKind::Name(RenameMode::From)), &["/etc/names"], passed),
         (EventKind::Modify(ModifyKind::Name(RenameMode::From)), &["/etc/names/web"], passed),
         (EventKind::Modify(ModifyKind::Name(RenameMode::To)), &["/etc/names/web"], done),
-        (EventKind::Modify(ModifyKind::Name(RenameMode::Both)), &["/etc/names/new", "/etc/names/web"], done),
-        (
-            EventKind::Modify(ModifyKind::Name(RenameMode::Both)),
-            &["/etc/names/web", "/etc/names/old"],
-            passed,
-        ),
+        (EventKind::Modify(ModifyKind::Name(RenameMode::Both)), &["/etc/names/new", "/etc/names/web"], kept),
         (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), &["/etc/names/web"], passed),
         (EventKind::Access(AccessKind::Close(AccessMode::Write)), &["/etc/names/web"], done),
         (EventKind::Access(AccessKind::Open(AccessMode::Any)), &["/etc/names/web"], kept),
@@ -203,10 +198,60 @@ fn passes_reports_of_interest_on() {
         subscriber.receive(&Ok(Event::new(before).add_path("/etc/names/web".into())));
         let event = paths.iter().fold(Event::new(*kind), |event, path| event.add_path(PathBuf::from(path)));
         assert_eq!(subscriber.is_interested(&Ok(event)), *interesting, "{kind:?} {paths:?}");
-        assert_eq!(*interesting && subscriber.is_done(), *is_done, "{kind:?} {paths:?}");
+        assert_eq!(
+            *interesting && subscriber.progress() != WriteProgress::Underway,
+            *is_done,
+            "{kind:?} {paths:?}"
+        );
     }
     assert!(subscriber.is_interested(&Err(notify::Error::generic("lost"))));
     assert!(subscriber.is_interested(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))));
+}
+
+/// A watcher that never reports: the reports of a test are its own.
+fn silent(_: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
+    Ok(Box::new(notify::NullWatcher))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_change_of_one_file_is_announced_at_once_when_none_was_for_a_while() {
+    let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    let moved = |mode| EventKind::Modify(ModifyKind::Name(mode));
+    let (at_once, done, quiet) = (Duration::ZERO, Duration::from_millis(5), Duration::from_millis(20));
+    let (single, together) = (Announcing::AtOnce, Announcing::AfterQuiet);
+    // What is reported of files, under which watch, so long after the last announcement; how soon it is announced.
+    let cases: &[(&[(EventKind, &str)], Announcing, Duration, Duration)] = &[
+        (&[(data, "web"), (closed, "web")], single, MAX_DELAY, at_once),
+        (&[(moved(RenameMode::To), "web")], single, MAX_DELAY, at_once),
+        (&[(EventKind::Remove(RemoveKind::File), "web"), (closed, "web")], single, MAX_DELAY, at_once),
+        (&[(data, "web"), (closed, "web")], together, MAX_DELAY, done),
+        (&[(data, "web"), (closed, "web")], single, MAX_DELAY / 2, done),
+        // Two files that take each other's places.
+        (&[(moved(RenameMode::From), "web"), (moved(RenameMode::To), "users")], single, MAX_DELAY, done),
+        (&[(data, "web")], single, MAX_DELAY, quiet),
+        (&[(EventKind::Remove(RemoveKind::File), "web")], single, MAX_DELAY, quiet),
+    ];
+    for (reports, announcing, after, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = fs::canonicalize(dir.path()).unwrap();
+        let mut watch = Watch::with(silent, *announcing, &Handle::current());
+        watch.watch_paths(["web", "users"].map(|file| dir.join(file))).await;
+        watch.subscriber.receive(&Ok(Event::new(data).add_path(dir.join("users"))));
+        watch.changed().await;
+        tokio::time::sleep(*after).await;
+        assert_eq!(watch.take_change(), None);
+        let start = Instant::now();
+        for (kind, file) in *reports {
+            watch.subscriber.receive(&Ok(Event::new(*kind).add_path(dir.join(file))));
+        }
+        let change = watch.changed().await;
+        let is_one = reports.iter().all(|(_, file)| *file == reports[0].1);
+        let one = Change::One(dir.join(reports[0].1));
+        assert_eq!(change, if is_one { one } else { Change::Any }, "{reports:?}");
+        assert_eq!(start.elapsed(), *expected, "{reports:?} {announcing:?} {after:?}");
+        assert_eq!(watch.take_change(), None, "{reports:?}: announced once");
+    }
 }
 
 /// A path, and the steps along it: directory, entry, and whether the entry is only passed.

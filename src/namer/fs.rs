@@ -6,6 +6,8 @@
 //! answer's tree; addresses change within the leaf.
 
 mod file;
+mod fs_name;
+mod name_file;
 mod scan;
 mod task;
 
@@ -59,7 +61,13 @@ impl FsNamer {
     pub(super) fn new(prefix: Path, root: PathBuf, dns: Dns, control: &Handle) -> Self {
         let (lookups, received) = mpsc::unbounded_channel();
         let states = States::default();
-        let task = FsTask::new(prefix.clone(), root.clone(), Watch::new(control), dns, Arc::clone(&states));
+        let task = FsTask::new(
+            prefix.clone(),
+            root.clone(),
+            Watch::of_single_files(control),
+            dns,
+            Arc::clone(&states),
+        );
         control.spawn(task.run(received));
         Self { prefix, root, lookups, states }
     }

@@ -146,7 +146,7 @@ impl EmbeddedStore {
         let (sender, state) = watch::channel(StoreState::Pending);
         let judged = Arc::new(Mutex::new(judged));
         let store = Self { config: Arc::new(config), rules, judged, state };
-        let watch = Watch::new(control);
+        let watch = Watch::of_single_files(control);
         // The watch begins before the file is read, so that no change falls between the two.
         watch.watch_paths(store.config.file.clone()).await;
         store.read().await.map_err(Error::File)?;
@@ -227,7 +227,7 @@ impl FileFollower {
     async fn follow(mut self, mut watch: Watch, sender: watch::Sender<StoreState>) {
         loop {
             tokio::select! {
-                () = watch.changed() => {}
+                _ = watch.changed() => {}
                 () = sender.closed() => return,
             }
             let before = lock(&self.judged);

@@ -39,7 +39,7 @@ impl FileStoreConfig {
     /// Begins to watch the file; the first dtab must be a good one. The task that publishes changes runs on
     /// `control`.
     pub(super) async fn open(&self, mut publisher: Publisher, control: &Handle) -> Result<(), Error> {
-        let watch = Watch::new(control);
+        let watch = Watch::of_single_files(control);
         // The watch begins before the file is read, so that no change falls between the two.
         watch.watch_paths([self.dtab_file.clone()]).await;
         publisher.accept(self.read_beside().await?);
@@ -52,7 +52,7 @@ impl FileStoreConfig {
 async fn publish_changes(fs: FileStoreConfig, mut watch: Watch, mut publisher: Publisher) {
     loop {
         tokio::select! {
-            () = watch.changed() => {}
+            _ = watch.changed() => {}
             () = publisher.closed() => return,
         }
         match fs.read_beside().await {

@@ -354,7 +354,7 @@ impl<F: TlsFileSet> Follower<F> {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = watch.changed() => self.take_change().await,
+                _ = watch.changed() => self.take_change().await,
                 _ = look.tick() => self.warn(),
                 () = self.sender.closed() => return,
             }

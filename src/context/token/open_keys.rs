@@ -205,7 +205,7 @@ async fn publish_changes(
 ) {
     loop {
         tokio::select! {
-            () = watch.changed() => {}
+            _ = watch.changed() => {}
             () = sender.closed() => return,
         }
         match files.read() {

@@ -64,6 +64,25 @@ pub(super) fn scan(root: &path::Path, names: &[Path], files: Vec<Path>) -> Direc
     DirectoryScan { locations, files: read }
 }
 
+/// Does the same for those of the names alone whose way passes an entry below the root, a path without links, and for the
+/// files. Returns the positions of these names as well. Names that lead there by links are not found.
+pub(super) fn scan_below(
+    root: &path::Path,
+    entry: Option<&path::Path>,
+    names: &[Path],
+    files: Vec<Path>,
+) -> (Vec<usize>, DirectoryScan) {
+    let real_root = fs::canonicalize(root).ok();
+    let way = entry.and_then(|entry| entry.strip_prefix(real_root?).ok());
+    // The root itself is of no use: all names pass it.
+    let way = way.map(|way| Path::from_elems(way.iter().map(OsStr::as_bytes))).filter(|way| !way.is_empty());
+    let passes = |name: &Path| way.as_ref().is_some_and(|way| name.starts_with(way));
+    let positions: Vec<usize> =
+        names.iter().enumerate().filter(|(_, name)| passes(name)).map(|(position, _)| position).collect();
+    let found: Vec<Path> = positions.iter().filter_map(|&position| names.get(position).cloned()).collect();
+    (positions, scan(root, &found, files))
+}
+
 /// Returns the path of the file that a name may lead to, from those of its first elements that can be names of files.
 pub(super) fn file_path(root: &path::Path, name: &Path) -> PathBuf {
     let mut path = root.to_owned();

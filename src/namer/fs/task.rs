@@ -1,28 +1,34 @@
 //! The task of a file namer: it owns the answers and the files, and keeps both up to date.
 
-use super::file::{Content, FileEndpoints};
-use super::scan::{DirectoryScan, FileLocation, Reading, file_path, scan};
-use super::{FileState, States};
-use crate::files::Watch;
-use crate::interpret::{AnswerState, AnswerWriter, Bound, EndpointSet, Leaf, Target};
-use crate::name::{NameTree, Path};
+use super::States;
+use super::file::Content;
+use super::fs_name::FsName;
+use super::name_file::NameFile;
+use super::scan::{DirectoryScan, Reading, file_path, scan, scan_below};
+use crate::files::{Change, Watch};
+use crate::interpret::AnswerWriter;
+use crate::name::Path;
 use crate::namer::dns::{Dns, HostSet, MIN_PAUSE};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 /// How often names and files that are no longer in use are dropped.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// How many names there are at least when they are swept before their time.
+/// How many names there are at least when they are swept before their time, and when a scan of all of them runs beside
+/// other work.
 const MANY: usize = 2_000;
 
 /// How many lookups are answered together.
 const BATCH: usize = 256;
+
+/// How many times as long as a scan of many names takes there is none.
+const PAUSE_AFTER_SCAN: u32 = 4;
 
 /// A path to look up, with the writer of its answer.
 #[derive(Debug)]
@@ -47,43 +53,21 @@ pub(super) struct FsTask {
     dropped: Vec<PathBuf>,
     /// The work that ends such watches.
     unwatching: Option<JoinHandle<()>>,
+    /// The number of scans that have begun: of two, the later one is right.
+    scans: u64,
+    /// The scan of all names that runs beside other work.
+    scanning: Option<LongScan>,
+    /// Whether all names are to be scanned once more.
+    has_to_scan: bool,
+    /// When that may begin.
+    next_scan: Instant,
 }
 
-/// A name with an answer in use.
-struct FsName {
-    path: Path,
-    writer: AnswerWriter,
-    /// The file that it leads to; Nowhere before the first scan.
-    location: FileLocation,
-    published: FsNameState,
-}
-
-/// The state of a name, as published. The same state is not published again, because that would wake every holder of
-/// the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum FsNameState {
-    Nothing,
-    Neg,
-    /// A leaf for the file with these elements.
-    Leaf(Path),
-    /// The same, as the last good answer.
-    Stale(Path),
-    Failed(String),
-}
-
-/// A file behind a name in use, or with endpoints in use.
-struct NameFile {
-    endpoints: watch::Sender<EndpointSet>,
-    reading: Reading,
-    /// Whether its last endpoints still hold.
-    good: bool,
-    /// Whether there may be endpoints once host names are looked up.
-    pending: bool,
-    /// The reason why its endpoints are not known, or out of date: it cannot be read, or a host name cannot be looked
-    /// up.
-    trouble: Option<Arc<str>>,
-    /// The first of its host names that have no address.
-    without_address: Vec<Arc<str>>,
+/// A scan of the first names, which may take long.
+struct LongScan {
+    number: u64,
+    began: Instant,
+    work: JoinHandle<DirectoryScan>,
 }
 
 impl FsTask {
@@ -101,6 +85,10 @@ impl FsTask {
             swept: 0,
             dropped: Vec::new(),
             unwatching: None,
+            scans: 0,
+            scanning: None,
+            has_to_scan: false,
+            next_scan: Instant::now(),
         }
     }
 
@@ -111,6 +99,10 @@ impl FsTask {
         let mut batch = Vec::new();
         let mut open = true;
         while open || !self.names.is_empty() || !self.files.is_empty() {
+            // Names that come without a pause do not delay what they lead to.
+            if let Some(change) = self.watch.take_change() {
+                self.follow(change).await;
+            }
             tokio::select! {
                 received = lookups.recv_many(&mut batch, BATCH), if open => match received {
                     0 => open = false,
@@ -122,12 +114,10 @@ impl FsTask {
                         }
                     }
                 },
-                () = self.watch.changed() => {
-                    self.read_known().await;
-                    self.sweep();
-                    self.look_again().await;
-                }
+                change = self.watch.changed() => self.follow(change).await,
                 () = self.hosts.changed() => self.publish(),
+                scanned = long_scan(&mut self.scanning) => self.end_scan(scanned).await,
+                () = sleep_until(self.next_scan), if self.has_to_scan && self.scanning.is_none() => self.begin_scan(),
                 _ = sweep.tick(), if self.has_to_sweep() => self.sweep(),
             }
         }
@@ -136,18 +126,16 @@ impl FsTask {
     /// Takes new names. They are watched before they are scanned, so that no change falls in between.
     async fn join(&mut self, batch: &mut Vec<Lookup>) {
         let first = self.names.len();
-        self.names.extend(batch.drain(..).map(|Lookup { path, writer }| FsName {
-            path,
-            writer,
-            location: FileLocation::Nowhere,
-            published: FsNameState::Nothing,
-        }));
+        self.names.extend(batch.drain(..).map(|Lookup { path, writer }| FsName::new(path, writer)));
         let new = self.names.get(first..).unwrap_or_default();
         let paths: Vec<PathBuf> = new.iter().map(|name| file_path(&self.root, &name.path)).collect();
         self.watch.watch_paths(paths).await;
         // Only their own files are read: changes of the others are announced by the watch.
-        let has_changed = self.scan(first, Vec::new()).await;
-        if has_changed {
+        let (root, names, number) = (self.root.clone(), self.paths(first), self.number_scan());
+        let scanned = spawn_blocking(move || scan(&root, &names, Vec::new())).await;
+        // An error is the end of the runtime.
+        let Ok(scanned) = scanned else { return };
+        if self.take(number, first.., scanned).await {
             self.update_hosts();
             self.publish();
         } else {
@@ -163,6 +151,10 @@ impl FsTask {
     /// Drops names and files that are no longer in use. A client may use a file's endpoints longer than its names are
     /// used.
     fn sweep(&mut self) {
+        if self.scanning.is_some() {
+            // It knows the names by their positions.
+            return;
+        }
         let before = self.dropped.len();
         let (root, dropped) = (&self.root, &mut self.dropped);
         self.names.retain(|name| {
@@ -191,43 +183,80 @@ impl FsTask {
         }
     }
 
-    /// Reads the files that are known, if there are many names for each, and publishes what changed in their lines: names
-    /// that strangers ask for must not delay it, neither their sweep nor their scan. A file that is gone, and a name that leads elsewhere now, are found by the
-    /// scan of all names.
-    async fn read_known(&mut self) {
+    /// Follows an announced change: all names are scanned, and the files that are known are read again. Names that
+    /// strangers ask for must not delay it, neither their sweep nor their scan: beside many of them the files are read first, and
+    /// only the names are looked for whose way passes the entry that changed.
+    async fn follow(&mut self, change: Change) {
         if self.names.len() < MANY.saturating_add(4 * self.files.len()) {
+            self.begin_scan();
+            let scanned = long_scan(&mut self.scanning).await;
+            self.end_scan(scanned).await;
             return;
         }
-        let (root, files) = (self.root.clone(), self.files.keys().cloned().collect());
-        let Ok(mut scanned) = tokio::task::spawn_blocking(move || scan(&root, &[], files)).await else {
-            return;
+        let (root, names, number) = (self.root.clone(), self.paths(0), self.number_scan());
+        let files = self.files.keys().cloned().collect();
+        let below = match change {
+            Change::One(entry) => Some(entry),
+            Change::Any => None,
         };
+        let scanned = spawn_blocking(move || scan_below(&root, below.as_deref(), &names, files)).await;
+        let Ok((positions, mut scanned)) = scanned else { return };
+        // Names that still lead to a file that is gone are found by the scan of all.
         scanned.files.retain(|_, reading| *reading != Reading::Missing);
-        if self.read(scanned.files).await {
+        let is_found = !positions.is_empty();
+        if self.take(number, positions, scanned).await || is_found {
             self.update_hosts();
             self.publish();
         }
+        self.has_to_scan = true;
     }
 
-    /// Scans all names, reads all files again, and publishes what changed.
-    async fn look_again(&mut self) {
+    /// Begins a scan of all names, which reads all files again.
+    fn begin_scan(&mut self) {
+        // What one before it finds is of no use.
+        (self.scanning, self.has_to_scan) = (None, false);
+        self.sweep();
+        let (root, names, number) = (self.root.clone(), self.paths(0), self.number_scan());
         let files = self.files.keys().cloned().collect();
-        self.scan(0, files).await;
+        let work = spawn_blocking(move || scan(&root, &names, files));
+        self.scanning = Some(LongScan { number, began: Instant::now(), work });
+    }
+
+    /// Ends a scan of all names, and publishes what changed.
+    async fn end_scan(&mut self, (number, took, scanned): (u64, Duration, Option<DirectoryScan>)) {
+        // There is none at the end of the runtime.
+        let Some(scanned) = scanned else { return };
+        self.take(number, 0.., scanned).await;
         self.update_hosts();
         self.publish();
+        self.next_scan = Instant::now() + took * PAUSE_AFTER_SCAN;
     }
 
-    /// Scans the names from `first` on, and reads their files and `files`. Returns whether a file is new or has changed.
-    async fn scan(&mut self, first: usize, files: Vec<Path>) -> bool {
-        let root = self.root.clone();
-        let names: Vec<Path> = self.names.iter().skip(first).map(|name| name.path.clone()).collect();
-        let scanned = tokio::task::spawn_blocking(move || scan(&root, &names, files)).await;
-        // An error is the end of the runtime.
-        let Ok(DirectoryScan { locations, files }) = scanned else { return false };
-        for (name, location) in self.names.iter_mut().skip(first).zip(locations) {
-            name.location = location;
+    /// Returns the number of a scan that begins.
+    fn number_scan(&mut self) -> u64 {
+        self.scans += 1;
+        self.scans
+    }
+
+    /// Returns the names from `first` on.
+    fn paths(&self, first: usize) -> Vec<Path> {
+        self.names.iter().skip(first).map(|name| name.path.clone()).collect()
+    }
+
+    /// Takes what a scan found of the names at these positions, as far as no later scan did. Returns whether a file is new or
+    /// has changed.
+    async fn take(
+        &mut self,
+        number: u64,
+        positions: impl IntoIterator<Item = usize>,
+        scanned: DirectoryScan,
+    ) -> bool {
+        for (position, location) in positions.into_iter().zip(scanned.locations) {
+            if let Some(name) = self.names.get_mut(position).filter(|name| name.scan < number) {
+                (name.location, name.scan) = (location, number);
+            }
         }
-        self.read(files).await
+        self.read(number, scanned.files).await
     }
 
     /// Watches the host names in the files, and no others.
@@ -251,20 +280,23 @@ impl FsTask {
     /// Publishes the names from `first` on, as far as they have changed.
     fn publish_names(&mut self, first: usize) {
         for name in self.names.iter_mut().skip(first) {
-            let state = name.next_state(&self.files);
-            name.publish_state(state, &self.prefix, &self.files);
+            name.publish(&self.prefix, &self.files);
         }
     }
 
-    /// Takes the files that were read. New files are watched while their endpoints are in use. Returns whether a file is
+    /// Takes the files that a scan read. New files are watched while their endpoints are in use. Returns whether a file is
     /// new or has changed.
-    async fn read(&mut self, files: HashMap<Path, Reading>) -> bool {
+    async fn read(&mut self, number: u64, files: HashMap<Path, Reading>) -> bool {
         let (mut new, mut has_changed) = (Vec::new(), false);
         for (path, reading) in files {
             let file = self.files.entry(path.clone()).or_insert_with(|| {
                 new.push(file_path(&self.root, &path));
                 NameFile::new()
             });
+            if file.scan > number {
+                continue;
+            }
+            file.scan = number;
             if file.reading != reading {
                 has_changed = true;
                 log_errors(&file_path(&self.root, &path), &reading);
@@ -285,133 +317,13 @@ impl FsTask {
     }
 }
 
-impl NameFile {
-    /// Makes a file that has not been read yet.
-    fn new() -> Self {
-        Self {
-            endpoints: watch::Sender::default(),
-            reading: Reading::Missing,
-            good: false,
-            pending: false,
-            trouble: None,
-            without_address: Vec::new(),
-        }
-    }
-
-    /// Updates the endpoints from the lines and from the addresses of the hosts in them.
-    fn update_endpoints(&mut self, hosts: &HostSet) {
-        let found = match &self.reading {
-            Reading::Content(content) => match content.garbage() {
-                Some(reason) => FileEndpoints { trouble: Some(reason.into()), ..FileEndpoints::default() },
-                None => content.endpoints(|name| hosts.known(name)),
-            },
-            Reading::Missing => {
-                self.good = false;
-                FileEndpoints::default()
-            }
-            // The last good endpoints stay.
-            Reading::Unreadable(reason) => {
-                FileEndpoints { trouble: Some(reason.as_str().into()), ..FileEndpoints::default() }
-            }
-        };
-        let FileEndpoints { endpoints, pending, trouble, without_address } = found;
-        if !endpoints.is_empty() {
-            self.good = true;
-            self.set_endpoints(endpoints);
-        } else if !pending && trouble.is_none() {
-            self.good = false;
-        }
-        (self.pending, self.trouble, self.without_address) = (pending, trouble, without_address);
-    }
-
-    /// Replaces the endpoints, if they differ.
-    fn set_endpoints(&self, new: EndpointSet) {
-        self.endpoints.send_if_modified(|endpoints| {
-            let changed = *endpoints != new;
-            *endpoints = new;
-            changed
-        });
-    }
-
-    /// Returns the state of the file.
-    fn state(&self) -> FileState {
-        // Endpoints of a file that is gone stay for requests that are on the way.
-        let endpoints = if self.good { self.endpoints.borrow().len() } else { 0 };
-        let (bad_lines, bad, unreadable) = match &self.reading {
-            Reading::Missing => (Vec::new(), 0, None),
-            Reading::Content(content) => (content.bad_lines.clone(), content.bad, None),
-            Reading::Unreadable(reason) => (Vec::new(), 0, Some(reason.clone())),
-        };
-        FileState { endpoints, bad_lines, bad, without_address: self.without_address.clone(), unreadable }
-    }
-}
-
-impl FsName {
-    /// Returns the file that it leads to or, while that is not known, the last one.
-    fn file(&self) -> Option<&Path> {
-        match (&self.location, &self.published) {
-            (FileLocation::File(file), _) => Some(file),
-            (FileLocation::Unreadable(_), FsNameState::Leaf(file) | FsNameState::Stale(file)) => Some(file),
-            _ => None,
-        }
-    }
-
-    /// Returns the state to publish now.
-    fn next_state(&self, files: &HashMap<Path, NameFile>) -> FsNameState {
-        let path = match &self.location {
-            FileLocation::Nowhere => return FsNameState::Neg,
-            FileLocation::Unreadable(reason) => return self.unreadable(reason),
-            FileLocation::File(path) => path,
-        };
-        match files.get(path) {
-            Some(NameFile { good: true, trouble: None, .. }) => FsNameState::Leaf(path.clone()),
-            Some(NameFile { good: true, trouble: Some(_), .. }) => FsNameState::Stale(path.clone()),
-            Some(NameFile { trouble: Some(reason), .. }) => FsNameState::Failed(reason.to_string()),
-            Some(NameFile { pending: true, .. }) => FsNameState::Nothing,
-            Some(_) | None => FsNameState::Neg,
-        }
-    }
-
-    /// Returns the state of a name that cannot be read. A leaf stays a leaf. Neg does not stay: it would send requests
-    /// elsewhere in silence.
-    fn unreadable(&self, reason: &str) -> FsNameState {
-        match &self.published {
-            FsNameState::Leaf(path) | FsNameState::Stale(path) => FsNameState::Stale(path.clone()),
-            FsNameState::Nothing | FsNameState::Neg | FsNameState::Failed(_) => {
-                FsNameState::Failed(reason.to_owned())
-            }
-        }
-    }
-
-    /// Publishes a state, if it differs from the last one.
-    fn publish_state(&mut self, new: FsNameState, prefix: &Path, files: &HashMap<Path, NameFile>) {
-        if self.published == new || new == FsNameState::Nothing {
-            return;
-        }
-        match &new {
-            FsNameState::Nothing => {}
-            FsNameState::Neg => self.writer.publish(AnswerState::Ready(NameTree::Neg)),
-            FsNameState::Failed(reason) => self.writer.publish(AnswerState::Failed(reason.as_str().into())),
-            FsNameState::Leaf(path) => self.publish_leaf(path, prefix, files),
-            FsNameState::Stale(path) => {
-                if !matches!(&self.published, FsNameState::Leaf(before) if before == path) {
-                    self.publish_leaf(path, prefix, files);
-                }
-                self.writer.mark_stale();
-            }
-        }
-        self.published = new;
-    }
-
-    /// Publishes a leaf with the live endpoints of a file.
-    fn publish_leaf(&self, used: &Path, prefix: &Path, files: &HashMap<Path, NameFile>) {
-        let Some(file) = files.get(used) else { return };
-        self.writer.publish(AnswerState::Ready(NameTree::Leaf(Leaf::Bound(Bound {
-            id: prefix.concat(used),
-            residual: self.path.skip(used.len()),
-            target: Target::Endpoints(file.endpoints.subscribe()),
-        }))));
-    }
+/// Waits for the end of a scan, if there is one. Returns its number, its time, and what it found.
+async fn long_scan(scanning: &mut Option<LongScan>) -> (u64, Duration, Option<DirectoryScan>) {
+    let Some(LongScan { number, began, work }) = scanning else { return std::future::pending().await };
+    let (number, scanned) = (*number, work.await.ok());
+    let took = began.elapsed();
+    *scanning = None;
+    (number, took, scanned)
 }
 
 /// Logs what is wrong with a file; called once for each change.
@@ -429,5 +341,39 @@ fn log_errors(path: &std::path::Path, reading: &Reading) {
                 tracing::warn!("{path}: {more} more bad lines");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::{Answer, Endpoint, EndpointSet};
+    use crate::namer::dns::tests::Scripted;
+    use crate::namer::fs::scan::FileLocation;
+    use std::path;
+    use tokio::runtime::Handle;
+
+    #[tokio::test]
+    async fn of_two_scans_the_later_one_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, dns) = (folder.path().to_owned(), Scripted::default().dns());
+        let watch = Watch::of_single_files(&Handle::current());
+        let mut task = FsTask::new(Path::empty(), root.clone(), watch, dns, States::default());
+        let name: Path = "/web".parse().unwrap();
+        let (writer, answer) = Answer::pending();
+        task.join(&mut vec![Lookup { path: name.clone(), writer }]).await;
+        let look = |root: &path::Path| scan(root, std::slice::from_ref(&name), Vec::new());
+        let (before, early) = (look(&root), task.number_scan());
+        std::fs::write(root.join("web"), "10.0.0.1 80").unwrap();
+        let (after, late) = (look(&root), task.number_scan());
+        std::fs::write(root.join("web"), "10.0.0.2 80").unwrap();
+        let (last, latest) = (look(&root), task.number_scan());
+        assert!(task.take(latest, [0], last).await);
+        assert!(!task.take(late, [0], after).await && !task.take(early, [0], before).await);
+        assert_eq!(task.names[0].location, FileLocation::File(name.clone()));
+        task.publish();
+        let expected = EndpointSet::new(vec![Endpoint::at("10.0.0.2:80".parse().unwrap())]);
+        assert_eq!(*task.files[&name].endpoints.borrow(), expected);
+        drop(answer);
     }
 }

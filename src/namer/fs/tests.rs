@@ -483,3 +483,27 @@ async fn a_file_changes_comes_and_goes_beside_thousands_of_names_that_are_no_fil
     folder.write("web", "10.0.0.3 80\n");
     web.becomes("/#/io.l5d.fs/web / 10.0.0.3:80").await;
 }
+
+#[tokio::test]
+async fn what_links_lead_to_is_followed_beside_thousands_of_names() {
+    let folder = Folder::new();
+    fs::create_dir(folder.at("real")).unwrap();
+    folder.write("real/web", "10.0.0.1 80\n");
+    symlink("real/web", folder.at("link")).unwrap();
+    let mut link = folder.ask("/link/users");
+    link.becomes("/#/io.l5d.fs/link /users 10.0.0.1:80").await;
+    let mut missing: Vec<_> = (0..2_500).map(|n| folder.ask(&format!("/missing{n}"))).collect();
+    missing[2_499].becomes("neg").await;
+    folder.replace("real/web", "10.0.0.2 80\n");
+    link.becomes("/#/io.l5d.fs/link /users 10.0.0.2:80").await;
+    fs::remove_file(folder.at("real/web")).unwrap();
+    link.becomes("neg").await;
+    fs::create_dir(folder.at("real/web")).unwrap();
+    folder.write("real/web/users", "10.0.0.3 80\n");
+    link.becomes("/#/io.l5d.fs/link/users / 10.0.0.3:80").await;
+    fs::remove_file(folder.at("link")).unwrap();
+    folder.write("link", "10.0.0.4 80\n");
+    link.becomes("/#/io.l5d.fs/link /users 10.0.0.4:80").await;
+    let mut more: Vec<_> = (0..2_500).map(|n| folder.ask(&format!("/link/{n}"))).collect();
+    more[2_499].becomes("/#/io.l5d.fs/link /2499 10.0.0.4:80").await;
+}
