@@ -242,7 +242,7 @@ impl Worker {
         identifiers.identify(head, Scheme::Http, name).expect("it has a host");
         let overrides = bindings.overrides(context.overrides(), policy.override_limits());
         let overrides = overrides.expect("it is a dtab");
-        bindings.bind(name, &overrides, true).await.expect("no namer fails")
+        bindings.bind(name, &overrides).await.expect("no namer fails")
     }
 }
 

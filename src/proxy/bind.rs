@@ -11,14 +11,17 @@ mod evaluation;
 mod name_cache;
 mod request_dtab;
 mod texts;
+mod turns;
 
 pub use self::binding::Binding;
+pub(crate) use self::evaluation::NameCaller;
 pub use self::request_dtab::RequestDtab;
 
 use self::binding::{BindFailure, LosingName};
 use self::cache::BindingCache;
 use self::evaluation::{NameEvaluation, PendingNames};
 use self::texts::{check_destinations, ends_text, fallback_text, lost_text, unroutable_text};
+use self::turns::EvaluationTurns;
 use super::error::Error;
 use super::metrics::TrafficMetrics;
 use super::upstream::{
@@ -26,8 +29,8 @@ use super::upstream::{
 };
 use crate::context::{OverrideLimits, decode_overrides};
 use crate::interpret::{
-    AnswerTable, Bound, DEFAULT_OVERRIDE_LOOKUPS, DelegationOutcome, Failure, NamerHandle, Naming, Sampler,
-    Target, lost_shares, steered_leaves, unbound_entry,
+    Answer, AnswerTable, Bound, DEFAULT_OVERRIDE_LOOKUPS, Delegation, DelegationOutcome, Failure,
+    NamerHandle, Naming, Sampler, Target, lost_shares, steered_leaves, unbound_entry,
 };
 use crate::name::{NameTree, Path, PathBuf};
 use crate::sandbox::{Overlay, WorkerSandboxes};
@@ -90,6 +93,7 @@ pub struct Bindings {
     timeout: Cell<Duration>,
     max_override_lookups: Cell<usize>,
     pending: PendingNames,
+    turns: EvaluationTurns,
     namer_handle: NamerHandle,
     endpoint_registry: Arc<EndpointRegistry>,
     metrics: TrafficMetrics,
@@ -113,6 +117,7 @@ impl Bindings {
             timeout: Cell::new(settings.timeout),
             max_override_lookups: Cell::new(settings.max_override_lookups),
             pending: PendingNames::default(),
+            turns: EvaluationTurns::default(),
             namer_handle,
             endpoint_registry: Arc::default(),
             metrics: TrafficMetrics::default(),
@@ -182,8 +187,7 @@ impl Bindings {
     ///
     /// The overrides are not dtabs, have too many entries, or have one whose prefix is not allowed.
     pub fn overrides(&self, raw: &[u8], limits: &OverrideLimits) -> Result<Rc<RequestDtab>, Error> {
-        let none = Rc::clone(&self.state.borrow().no_sandboxes);
-        self.request_dtab(&none, raw, limits)
+        self.request_dtab(&self.no_sandboxes(), raw, limits)
     }
 
     /// Returns the entries that a request adds to the base dtab: those of its sandboxes, then its overrides, as
@@ -198,22 +202,56 @@ impl Bindings {
         raw: &[u8],
         limits: &OverrideLimits,
     ) -> Result<Rc<RequestDtab>, Error> {
-        let state = &mut *self.state.borrow_mut();
-        if overlay.sandboxes().is_empty() && raw.is_empty() {
-            return Ok(Rc::clone(&state.no_entries));
-        }
-        state.forget_outdated(&self.sandboxes);
-        state.key.clear();
-        overlay.write_key(&mut state.key);
-        limits.write_key(&mut state.key);
-        state.key.extend_from_slice(raw);
-        if let Some(cached) = state.dtabs.get(&state.key, state.last_sweep) {
-            return Ok(Rc::clone(cached));
+        if let Some(cached) = self.cached_dtab(overlay, raw, limits) {
+            return Ok(cached);
         }
         let dtab = Rc::new(RequestDtab::new(overlay, decode_overrides(raw, limits)?, raw.len()));
+        let state = &mut *self.state.borrow_mut();
+        state.write_dtab_key(overlay, raw, limits);
         state.dtabs.put(&state.key, Rc::clone(&dtab), dtab.bytes(), state.last_sweep);
         state.make_room(0);
         Ok(dtab)
+    }
+
+    /// Does the same in a turn of its caller, unless the entries are cached.
+    pub(crate) async fn request_dtab_in_turn(
+        &self,
+        overlay: &Rc<Overlay>,
+        raw: &[u8],
+        limits: &OverrideLimits,
+        caller: NameCaller<'_>,
+    ) -> Result<Rc<RequestDtab>, Error> {
+        if let Some(cached) = self.cached_dtab(overlay, raw, limits) {
+            return Ok(cached);
+        }
+        Box::pin(async {
+            let turn = self.turns.take(caller.address()).await;
+            let dtab = self.request_dtab(overlay, raw, limits);
+            turn.end().await;
+            dtab
+        })
+        .await
+    }
+
+    /// Returns the cached entries of a request.
+    fn cached_dtab(
+        &self,
+        overlay: &Rc<Overlay>,
+        raw: &[u8],
+        limits: &OverrideLimits,
+    ) -> Option<Rc<RequestDtab>> {
+        let state = &mut *self.state.borrow_mut();
+        if overlay.sandboxes().is_empty() && raw.is_empty() {
+            return Some(Rc::clone(&state.no_entries));
+        }
+        state.forget_outdated(&self.sandboxes);
+        state.write_dtab_key(overlay, raw, limits);
+        state.dtabs.get(&state.key, state.last_sweep).map(Rc::clone)
+    }
+
+    /// Returns the sandboxes of a request that has none.
+    pub(crate) fn no_sandboxes(&self) -> Rc<Overlay> {
+        Rc::clone(&self.state.borrow().no_sandboxes)
     }
 
     /// Returns the entries of a request that has none.
@@ -221,30 +259,36 @@ impl Bindings {
         Rc::clone(&self.state.borrow().no_entries)
     }
 
-    /// Returns the present binding of `name` under the base dtab and the entries of a request.
+    /// Returns the present binding of `name` under the base dtab and the entries of a request, as the router itself asks for it.
     ///
     /// A binding that is cached, or needs only answers that this worker has, needs no other task. To wait for other answers,
-    /// the future must be polled on a runtime with a timer. After an evaluation, other tasks have a turn: a caller may ask
-    /// for one name after the other, and each evaluation can take a good part of a millisecond.
-    ///
-    /// A worker waits for 1,000 names of callers without trust at once.
+    /// the future must be polled on a runtime with a timer. One name at a time is evaluated, and other tasks have a turn
+    /// before the next one: each evaluation can take a good part of a millisecond.
     ///
     /// # Errors
     ///
-    /// The name was not resolved in time, too many callers without trust wait for names, or the namer registry has stopped.
-    /// A name that leads nowhere is not an error here: [`Binding::draw`] returns that error.
-    pub async fn bind(
+    /// The name was not resolved in time, or the namer registry has stopped. A name that leads nowhere is not an error here:
+    /// [`Binding::draw`] returns that error.
+    pub async fn bind(&self, name: &PathBuf, dtab: &Rc<RequestDtab>) -> Result<Rc<Binding>, Error> {
+        self.bind_for(name, dtab, NameCaller::Own).await
+    }
+
+    /// Returns the same as [`bind`](Bindings::bind), for a caller: callers have turns by their addresses, and a worker waits
+    /// for 1,000 names of callers without trust at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `bind`, and too many callers without trust wait for names, or its address for too many.
+    pub(crate) async fn bind_for(
         &self,
         name: &PathBuf,
         dtab: &Rc<RequestDtab>,
-        is_trusted: bool,
+        caller: NameCaller<'_>,
     ) -> Result<Rc<Binding>, Error> {
-        if let Some(binding) = self.cached(name, dtab) {
-            return Ok(binding);
+        match self.cached(name, dtab) {
+            Some(binding) => Ok(binding),
+            None => Box::pin(self.evaluate(name, dtab, caller)).await,
         }
-        let binding = Box::pin(self.evaluate(name, dtab, is_trusted)).await;
-        tokio::task::yield_now().await;
-        binding
     }
 
     /// Returns the cached binding of a name, unless an answer behind it has changed.
@@ -261,29 +305,38 @@ impl Bindings {
         &self,
         name: &PathBuf,
         dtab: &Rc<RequestDtab>,
-        is_trusted: bool,
+        caller: NameCaller<'_>,
     ) -> Result<Rc<Binding>, Error> {
         let path = name.to_path();
-        let evaluation = self.settle_in_time(dtab, &path, is_trusted).await?;
-        let binding = Rc::new(self.make_binding(&path, dtab, evaluation));
-        let state = &mut *self.state.borrow_mut();
-        write_key(&mut state.key, name, dtab);
-        state.names.put(&state.key, Rc::clone(&binding), state.last_sweep);
-        state.make_room(0);
+        let NameEvaluation { delegation, answers, turn } = self.settle_in_time(dtab, &path, caller).await?;
+        let binding = Rc::new(self.make_binding(&path, dtab, &delegation, answers));
+        {
+            let state = &mut *self.state.borrow_mut();
+            write_key(&mut state.key, name, dtab);
+            state.names.put(&state.key, Rc::clone(&binding), state.last_sweep);
+            state.make_room(0);
+        }
+        drop(delegation);
+        turn.end().await;
         Ok(binding)
     }
 
     /// Makes the binding of a name from its evaluation.
-    fn make_binding(&self, path: &Path, dtab: &Rc<RequestDtab>, evaluation: NameEvaluation) -> Binding {
-        let NameEvaluation { delegation, answers } = evaluation;
+    fn make_binding(
+        &self,
+        path: &Path,
+        dtab: &Rc<RequestDtab>,
+        delegation: &Delegation,
+        answers: Vec<Answer>,
+    ) -> Binding {
         let state = &mut *self.state.borrow_mut();
         let base = state.base.len();
-        let steered = steered_leaves(&delegation, |position| {
+        let steered = steered_leaves(delegation, |position| {
             position.checked_sub(base).is_some_and(|position| dtab.is_limited(position))
         });
         let routes = match &delegation.outcome {
             DelegationOutcome::Failed(failure) => {
-                let text = format!("{failure}\n\nservice name: {path}\n{}", ends_text(&delegation));
+                let text = format!("{failure}\n\nservice name: {path}\n{}", ends_text(delegation));
                 let text = text.trim_end().into();
                 Err(match failure {
                     Failure::OverrideLookups(_) => BindFailure::TooManyLookups(text),
@@ -292,11 +345,11 @@ impl Bindings {
             }
             DelegationOutcome::Pending
             | DelegationOutcome::Bound(NameTree::Neg | NameTree::Fail | NameTree::Empty) => {
-                let text = unroutable_text(&delegation, &state.base, dtab.dtab());
+                let text = unroutable_text(delegation, &state.base, dtab.dtab());
                 Err(BindFailure::Unroutable(text.into()))
             }
-            DelegationOutcome::Bound(tree) => check_destinations(&steered, &delegation, dtab.limits())
-                .and_then(|()| dtab.overlay().check_destinations(&delegation, base))
+            DelegationOutcome::Bound(tree) => check_destinations(&steered, delegation, dtab.limits())
+                .and_then(|()| dtab.overlay().check_destinations(delegation, base))
                 .map_err(|text| BindFailure::Refused(text.into()))
                 .map(|()| {
                     let mut residuals = ResidualTexts::default();
@@ -318,20 +371,20 @@ impl Bindings {
             Ok(_) => self.logical_service(state, path),
             Err(_) => Rc::clone(&self.nowhere),
         };
-        let lost = lost_shares(&delegation, base);
+        let lost = lost_shares(delegation, base);
         let is_losing = dtab.dtab().is_empty() && !lost.is_empty();
         let overrides = base + dtab.sandbox_entries();
-        let unbound = unbound_entry(&delegation, overrides..delegation.dtab.len());
+        let unbound = unbound_entry(delegation, overrides..delegation.dtab.len());
         let unbound = unbound.and_then(|position| delegation.dtab.iter().nth(position));
-        let fallback = unbound_entry(&delegation, base..overrides);
+        let fallback = unbound_entry(delegation, base..overrides);
         Binding {
             routes,
             logical: RefCell::new(logical),
             service: path.to_string().into(),
             unbound: unbound.map(|dentry| format!("{dentry:#}").into()),
-            fallback: fallback.and_then(|position| fallback_text(&delegation, base, position, dtab)),
+            fallback: fallback.and_then(|position| fallback_text(delegation, base, position, dtab)),
             dtab: Rc::clone(dtab),
-            lost: lost_text(&delegation, &lost),
+            lost: lost_text(delegation, &lost),
             _losing: is_losing.then(|| LosingName::new(self.metrics.losing_names())),
             answers,
             evaluated: state.last_sweep,

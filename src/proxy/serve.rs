@@ -12,7 +12,7 @@ use self::diagnosis::Routing;
 use self::dispatch::{Dispatch, grpc_timeout};
 use self::response_fields::{request_id, tell_fate, tell_request_id};
 use self::retry::Retry;
-use super::bind::{Binding, Bindings};
+use super::bind::{Binding, Bindings, NameCaller};
 use super::error::Error;
 use super::exchange::{
     Caller, Carrier, OverrideFate, Record, Request, Response, TimeLimit, WEB_SOCKET, remove_keys,
@@ -111,8 +111,10 @@ impl Service {
                 let by_host = (named_by == NamedBy::Host).then_some(&*name);
                 self.drop_doubtful(request, context, by_host).await?;
                 let overlay = self.select_sandboxes(&mut request.record, context).await?;
-                let dtab = self.bindings.request_dtab(&overlay, context.overrides(), limits)?;
-                let binding = self.bindings.bind(name, &dtab, grant.is_trusted()).await?;
+                let caller = NameCaller::new(&request.peer, grant.is_trusted());
+                let raw = context.overrides();
+                let dtab = self.bindings.request_dtab_in_turn(&overlay, raw, limits, caller).await?;
+                let binding = self.bindings.bind_for(name, &dtab, caller).await?;
                 if !dtab.dtab().is_empty() {
                     self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());
                 }
@@ -288,11 +290,13 @@ impl Service {
         }
         let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(()) };
         // A mistake in them is told before they are dropped.
-        self.bindings.overrides(context.overrides(), self.policy.override_limits())?;
+        let caller = NameCaller::new(&request.peer, request.grant.is_some_and(Grant::is_trusted));
+        let (raw, limits) = (context.overrides(), self.policy.override_limits());
+        let none = self.bindings.no_sandboxes();
+        self.bindings.request_dtab_in_turn(&none, raw, limits, caller).await?;
         if let Some(name) = by_host.filter(|name| is_element(host, name)) {
             let base = self.bindings.no_entries();
-            let is_trusted = request.grant.is_some_and(Grant::is_trusted);
-            if self.bindings.bind(name, &base, is_trusted).await?.is_routable() {
+            if self.bindings.bind_for(name, &base, caller).await?.is_routable() {
                 return Ok(());
             }
         }

@@ -114,7 +114,7 @@ impl RequestNaming {
         identifiers.identify(head, Scheme::Http, name).expect("it has a host");
         let overlay = sandboxes.overlay(context.sandbox_keys());
         let dtab = bindings.request_dtab(&overlay, context.overrides(), policy.override_limits());
-        let binding = bindings.bind(name, &dtab.expect("it is a dtab"), true).await.expect("it is bound");
+        let binding = bindings.bind(name, &dtab.expect("it is a dtab")).await.expect("it is bound");
         binding.draw().expect("it has a leaf").id().len()
     }
 }

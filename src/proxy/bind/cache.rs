@@ -4,6 +4,7 @@ use super::aged_cache::AgedCache;
 use super::client_cache::ClientCache;
 use super::name_cache::NameCache;
 use super::{BindingSettings, RequestDtab};
+use crate::context::OverrideLimits;
 use crate::interpret::{AnswerTable, Naming};
 use crate::name::{Dtab, Path};
 use crate::proxy::upstream::{Client, LogicalService, SettingsTable};
@@ -89,6 +90,14 @@ impl BindingCache {
             bounds: CacheBounds::new(settings),
             table: 0,
         }
+    }
+
+    /// Writes the key of the entries of a request: their sandboxes, their limits and their text.
+    pub(super) fn write_dtab_key(&mut self, overlay: &Overlay, raw: &[u8], limits: &OverrideLimits) {
+        self.key.clear();
+        overlay.write_key(&mut self.key);
+        limits.write_key(&mut self.key);
+        self.key.extend_from_slice(raw);
     }
 
     /// Replaces the settings. What is beyond the new bounds is dropped; clients keep their connections.

@@ -181,7 +181,7 @@ impl Model {
         let mut path = PathBuf::default();
         path.extend(&format!("/svc/n{name}").parse().unwrap());
         let dtab = self.bindings.overrides(overrides, &OverrideLimits::default()).unwrap();
-        let binding = self.bindings.bind(&path, &dtab, false).await.unwrap();
+        let binding = self.bindings.bind(&path, &dtab).await.unwrap();
 
         // By the table: an override that leads nowhere falls back to the base.
         let (mut answers, mut expected) = (Vec::new(), None);

@@ -1,4 +1,5 @@
 mod sandboxes;
+mod turns;
 
 use super::*;
 use crate::context::{OverrideLimits, OverrideRules};
@@ -75,7 +76,7 @@ impl Scene {
         let mut path = PathBuf::default();
         path.extend(&name.parse().unwrap());
         let overrides = self.bindings.overrides(overrides.as_bytes(), limits).unwrap();
-        self.bindings.bind(&path, &overrides, false).await.unwrap()
+        self.bindings.bind(&path, &overrides).await.unwrap()
     }
 
     /// Returns how many overrides, names and clients are cached.
@@ -254,7 +255,7 @@ async fn a_name_that_is_still_pending_does_not_fall_back_at_the_time_limit() {
     let mut name = PathBuf::default();
     name.extend(&"/svc/a".parse().unwrap());
     let began = Instant::now();
-    let late = scene.bindings.bind(&name, &overrides.unwrap(), false).await.unwrap_err();
+    let late = scene.bindings.bind(&name, &overrides.unwrap()).await.unwrap_err();
     assert!(matches!(late, Error::BindingTimeout { .. }), "{late}");
     assert_eq!(began.elapsed(), Duration::from_secs(5));
 }
@@ -294,7 +295,7 @@ async fn new_bounds_apply_at_once() {
     let began = Instant::now();
     let mut name = PathBuf::default();
     name.extend(&"/svc/a".parse().unwrap());
-    let late = scene.bindings.bind(&name, &Rc::default(), false).await.unwrap_err();
+    let late = scene.bindings.bind(&name, &Rc::default()).await.unwrap_err();
     assert!(matches!(late, Error::BindingTimeout { .. }), "{late}");
     assert_eq!(began.elapsed(), Duration::from_secs(2));
 }
@@ -402,54 +403,6 @@ async fn the_clients_of_dropped_bindings_are_few() {
         most = most.max(scene.bindings.state.borrow().clients.released_count());
     }
     assert!((900..=1_002).contains(&most), "{most}");
-}
-
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn strangers_wait_for_a_thousand_names_at_most() {
-    let scene = Rc::new(scene());
-    replace_namer(&scene, Silent::default());
-    let bind = |n: usize, is_trusted: bool| {
-        let scene = Rc::clone(&scene);
-        async move {
-            let mut name = PathBuf::default();
-            name.extend(&format!("/svc/n{n}").parse().unwrap());
-            scene.bindings.bind(&name, &Rc::default(), is_trusted).await.unwrap_err()
-        }
-    };
-    let mut waiting = tokio::task::JoinSet::new();
-    (0..1000).for_each(|n| drop(waiting.spawn_local(bind(n, false))));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let began = Instant::now();
-    assert!(matches!(bind(1000, false).await, Error::PendingNames { limit: 1000 }));
-    assert_eq!(began.elapsed(), Duration::ZERO);
-    assert!(matches!(bind(1001, true).await, Error::BindingTimeout { .. }), "a trusted caller waits");
-    let ended = waiting.join_all().await;
-    assert!(ended.iter().all(|error| matches!(error, Error::BindingTimeout { .. })));
-    assert!(matches!(bind(1000, false).await, Error::BindingTimeout { .. }), "there is room again");
-}
-
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn others_have_a_turn_after_an_evaluation() {
-    let scene = scene();
-    scene.bind("/svc/a", "").await;
-    let turns = Rc::new(Cell::new(0));
-    let other = Rc::clone(&turns);
-    let others = tokio::task::spawn_local(async move {
-        loop {
-            other.set(other.get() + 1);
-            tokio::task::yield_now().await;
-        }
-    });
-    for n in 0..10 {
-        let before = turns.get();
-        // The answers are there.
-        scene.bind("/svc/a", &format!("/x{n} => /y")).await;
-        assert!(turns.get() > before);
-        let before = turns.get();
-        scene.bind("/svc/a", &format!("/x{n} => /y")).await;
-        assert_eq!(turns.get(), before, "a hit needs none");
-    }
-    others.abort();
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -113,7 +113,7 @@ impl Mirror {
         let mut name = PathBuf::default();
         name.extend(&mirror.name);
         let bindings = Rc::clone(&self.service.bindings);
-        let binding = bindings.bind(&name, &bindings.no_entries(), true).await?;
+        let binding = bindings.bind(&name, &bindings.no_entries()).await?;
         let mut head = self.service.pools.heads.take();
         *head = std::mem::take(&mut self.head);
         let mut request = Request {

@@ -31,7 +31,7 @@ impl SandboxScene {
         path.extend(&name.parse().unwrap());
         let (overlay, limits) = (self.sandboxes.overlay(keys), OverrideLimits::default());
         let dtab = self.scene.bindings.request_dtab(&overlay, overrides.as_bytes(), &limits).unwrap();
-        self.scene.bindings.bind(&path, &dtab, false).await.unwrap()
+        self.scene.bindings.bind(&path, &dtab).await.unwrap()
     }
 }
 
