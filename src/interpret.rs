@@ -36,7 +36,7 @@ pub use self::bound::{Bound, Endpoint, EndpointSet, Hint, Leaf, Target};
 pub use self::delegate::{Answers, DEFAULT_OVERRIDE_LOOKUPS, Explore, NameQuery, delegate};
 pub use self::delegation::{Delegation, DelegationOutcome, Failure, MAX_DEPTH, MAX_LOOKUPS, Step, StepKind};
 pub use self::namer::{Namer, Namers, Naming};
-pub use self::registry::{MAX_IDLE_ANSWERS, MAX_IDLE_NEGATIVE, NamerHandle, NamerRegistry, Question};
+pub use self::registry::{MAX_IDLE_BYTES, MAX_IDLE_NEGATIVE_BYTES, NamerHandle, NamerRegistry, Question};
 pub use self::sampler::Sampler;
 pub use self::share::{LostShare, lost_shares, percent};
 pub use self::steered::{SteeredLeaves, steered_leaves};

@@ -11,13 +11,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How many answers a [`NamerRegistry`] keeps that are not in use: 10,000, of which [`MAX_IDLE_NEGATIVE`] lead nowhere. One
-/// more replaces the one of its kind that has been idle longest. How many are in use is bounded where they are used: by
-/// [`MAX_TABLE_ANSWERS`](super::MAX_TABLE_ANSWERS) of each table.
-pub const MAX_IDLE_ANSWERS: usize = 10_000;
+/// About how many bytes the answers may take that a [`NamerRegistry`] keeps and that are not in use, besides those that lead
+/// nowhere: 4 MiB. With short names they are some 3,900. One more replaces those that have been idle longest. How many are in
+/// use is bounded where they are used: by [`MAX_TABLE_ANSWERS`](super::MAX_TABLE_ANSWERS) of each table.
+pub const MAX_IDLE_BYTES: usize = 4 << 20;
 
-/// How many of those answers lead nowhere: 1,000. A namer does little for each when something changes.
-pub const MAX_IDLE_NEGATIVE: usize = 1_000;
+/// The same for those that lead nowhere: 1 MiB, some 1,000. A namer does little for each when something changes.
+pub const MAX_IDLE_NEGATIVE_BYTES: usize = 1 << 20;
+
+/// The bytes of an answer that is not in use, besides its path: its entry here, its channels, and the namer's own state.
+/// Measured with `io.l5d.fs` (dhat): about 1,000.
+const ANSWER_BYTES: usize = 1_000;
 
 /// How many requests may wait for the registry. Further callers wait until they can queue theirs.
 const QUEUE: usize = 1_024;
@@ -40,12 +44,22 @@ pub struct NamerRegistry {
     returned: (mpsc::UnboundedSender<AnswerKey>, mpsc::UnboundedReceiver<AnswerKey>),
 }
 
-/// The answers that are not in use, each with the time since when, in two queues from the oldest to the newest.
+/// The answers that are not in use, in two queues.
 #[derive(Debug)]
 struct IdleAnswers {
     /// Those that led nowhere when they came back.
-    negative: LruCache<AnswerKey, Instant>,
-    others: LruCache<AnswerKey, Instant>,
+    negative: IdleQueue,
+    others: IdleQueue,
+}
+
+/// Answers that are not in use, each with the time since when, from the oldest to the newest.
+#[derive(Debug)]
+struct IdleQueue {
+    answers: LruCache<AnswerKey, Instant>,
+    /// About how many bytes they take.
+    bytes: usize,
+    /// How many they may take.
+    most: usize,
 }
 
 /// A handle through which a worker asks the [`NamerRegistry`] for answers, from any thread. Cheap to clone.
@@ -78,7 +92,10 @@ impl NamerRegistry {
     /// An unused answer is dropped after `idle_time`, or up to a quarter of that later (at most a minute).
     pub fn new(idle_time: Duration) -> (Self, NamerHandle) {
         let (sender, requests) = mpsc::channel(QUEUE);
-        let idle = IdleAnswers { negative: LruCache::unbounded(), others: LruCache::unbounded() };
+        let idle = IdleAnswers {
+            negative: IdleQueue::new(MAX_IDLE_NEGATIVE_BYTES),
+            others: IdleQueue::new(MAX_IDLE_BYTES),
+        };
         let (answers, returned) = (HashMap::new(), mpsc::unbounded_channel());
         (Self { idle_time, requests, answers, idle, returned }, NamerHandle { requests: sender })
     }
@@ -143,35 +160,58 @@ impl IdleAnswers {
     /// Adds an answer, idle since now.
     fn insert(&mut self, key: AnswerKey, is_negative: bool) {
         let queue = if is_negative { &mut self.negative } else { &mut self.others };
-        queue.put(key, Instant::now());
+        queue.insert(key);
     }
 
     /// Removes an answer that is in use again.
     fn remove(&mut self, key: &AnswerKey) {
-        if self.others.pop(key).is_none() {
-            self.negative.pop(key);
-        }
+        let _ = self.others.remove(key) || self.negative.remove(key);
     }
 
     /// Removes the answer that has been idle longest of a kind of which there are too many, and returns its key.
     fn pop_surplus(&mut self) -> Option<AnswerKey> {
-        const MAX_OTHERS: usize = MAX_IDLE_ANSWERS - MAX_IDLE_NEGATIVE;
-        let surplus = if self.negative.len() > MAX_IDLE_NEGATIVE {
-            self.negative.pop_lru()
-        } else if self.others.len() > MAX_OTHERS {
-            self.others.pop_lru()
-        } else {
-            None
-        };
-        surplus.map(|(key, _)| key)
+        let mut queues = [&mut self.negative, &mut self.others].into_iter();
+        queues.find(|queue| queue.bytes > queue.most)?.pop()
     }
 
     /// Removes one of the answers whose time is due, and returns its key.
     fn pop_due(&mut self, is_due: impl Fn(Instant) -> bool) -> Option<AnswerKey> {
-        let queues = [&mut self.negative, &mut self.others];
-        let queue =
-            queues.into_iter().find(|queue| queue.peek_lru().is_some_and(|(_, since)| is_due(*since)));
-        queue?.pop_lru().map(|(key, _)| key)
+        let mut queues = [&mut self.negative, &mut self.others].into_iter();
+        queues.find(|queue| queue.answers.peek_lru().is_some_and(|(_, since)| is_due(*since)))?.pop()
+    }
+}
+
+impl IdleQueue {
+    fn new(most: usize) -> Self {
+        Self { answers: LruCache::unbounded(), bytes: 0, most }
+    }
+
+    fn insert(&mut self, key: AnswerKey) {
+        self.bytes += Self::bytes_of(&key);
+        if let Some((old, _)) = self.answers.push(key, Instant::now()) {
+            self.bytes -= Self::bytes_of(&old);
+        }
+    }
+
+    /// Removes an answer. Returns whether there was one.
+    fn remove(&mut self, key: &AnswerKey) -> bool {
+        let is_removed = self.answers.pop(key).is_some();
+        if is_removed {
+            self.bytes -= Self::bytes_of(key);
+        }
+        is_removed
+    }
+
+    /// Removes the answer that has been idle longest, and returns its key.
+    fn pop(&mut self) -> Option<AnswerKey> {
+        let (key, _) = self.answers.pop_lru()?;
+        self.bytes -= Self::bytes_of(&key);
+        Some(key)
+    }
+
+    /// Returns about how many bytes an answer takes. Its path stands here, in the namer, and in the paths that are watched.
+    fn bytes_of((_, rest): &AnswerKey) -> usize {
+        ANSWER_BYTES + 3 * rest.as_encoded().len()
     }
 }
 

@@ -115,38 +115,45 @@ async fn ask_and_drop(fake: &Arc<Fake>, handle: &NamerHandle, name: &str, is_neg
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_number_of_idle_answers_is_bounded() {
-    const MAX_OTHERS: usize = MAX_IDLE_ANSWERS - MAX_IDLE_NEGATIVE;
-    for (most, is_negative) in [(MAX_IDLE_NEGATIVE, true), (MAX_OTHERS, false)] {
-        let (fake, handle, _task) = start();
-        let _used = fake.ask(&handle, path("used")).await.unwrap();
-        ask_and_drop(&fake, &handle, "other", !is_negative).await;
-        for n in 0..most {
-            ask_and_drop(&fake, &handle, &n.to_string(), is_negative).await;
+async fn the_bytes_of_idle_answers_are_bounded() {
+    // A long name takes as much as several short ones.
+    let long = |n: usize| format!("{n}-{}", "x".repeat(3_000));
+    let short = |n: usize| n.to_string();
+    for (most, is_negative) in [(MAX_IDLE_NEGATIVE_BYTES, true), (MAX_IDLE_BYTES, false)] {
+        for (name, bytes) in [(&long as &dyn Fn(usize) -> String, 10_000..10_100), (&short, 1_000..1_100)] {
+            let (fake, handle, _task) = start();
+            let _used = fake.ask(&handle, path("used")).await.unwrap();
+            ask_and_drop(&fake, &handle, "other", !is_negative).await;
+            let count = most / bytes.start + 10;
+            for n in 0..count {
+                ask_and_drop(&fake, &handle, &name(n), is_negative).await;
+                if n == most / bytes.end / 2 {
+                    // The first is used again.
+                    ask_and_drop(&fake, &handle, &name(0), false).await;
+                    assert_eq!(fake.asked(), n + 3);
+                }
+            }
+            assert!(
+                (0..3).all(|n| !fake.writer(n).is_closed()),
+                "those in use, of the other kind, and used last"
+            );
+            let open = (3..count + 2).filter(|n| !fake.writer(*n).is_closed()).count();
+            assert!((most / bytes.end - 1..=most / bytes.start).contains(&open), "{open} of {most} bytes");
+            assert!((count + 2 - open..count + 2).all(|n| !fake.writer(n).is_closed()), "the last ones");
         }
-        assert!((0..most + 2).all(|n| !fake.writer(n).is_closed()));
-        // The second in the order is used again.
-        ask_and_drop(&fake, &handle, "1", false).await;
-        assert_eq!(fake.asked(), most + 2);
-
-        for (new, first) in [("more", 0), ("another", 2), ("third", 3)] {
-            ask_and_drop(&fake, &handle, new, is_negative).await;
-            assert!(fake.writer(first + 2).is_closed(), "{new}: the one that has been idle longest");
-        }
-        let open = (0..most + 2).filter(|n| !fake.writer(*n).is_closed()).count();
-        assert_eq!(open, most + 2 - 3, "those in use, and those of the other kind, stay");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_in_use_are_never_refused() {
+    const MANY: usize = 10_000;
     let (fake, handle, _task) = start();
     let mut answers = Vec::new();
-    for n in 0..=MAX_IDLE_ANSWERS {
+    for n in 0..MANY {
         answers.push(fake.ask(&handle, path(&n.to_string())).await.unwrap());
     }
     assert!(answers.iter_mut().all(|answer| answer.look().state == AnswerState::Pending));
-    assert_eq!(fake.asked(), MAX_IDLE_ANSWERS + 1);
+    assert_eq!(fake.asked(), MANY);
 }
 
 #[tokio::test]

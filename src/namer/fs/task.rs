@@ -20,9 +20,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 /// How often names and files that are no longer in use are dropped.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// How many names there are at least when they are swept before their time, and when a scan of all of them runs beside
-/// other work.
+/// How many names there are at least when a scan of all of them runs beside other work.
 const MANY: usize = 2_000;
+
+/// How many names that are not in use are kept until the next sweep, beside a quarter of those that are: each takes about a
+/// thousand bytes.
+const MOST_UNUSED: usize = 500;
 
 /// How many lookups are answered together.
 const BATCH: usize = 256;
@@ -109,7 +112,7 @@ impl FsTask {
                     _ => {
                         self.join(&mut batch).await;
                         // Names that come and go take no more room than those that are in use.
-                        if self.names.len() > 2 * self.swept + MANY {
+                        if self.names.len() > self.swept + self.swept / 4 + MOST_UNUSED {
                             self.sweep();
                         }
                     }
