@@ -1,6 +1,6 @@
 //! What strangers do with connections and with frames of HTTP/2.
 
-use super::frames::{GREETING, PING, request, window};
+use super::frames::{DATA_BYTES, GREETING, INITIAL_WINDOW, PING, data, more_window, request, window};
 use super::process::Error;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -17,8 +17,17 @@ pub(crate) struct Held {
     pub(crate) addresses: u8,
     pub(crate) streams: u32,
     pub(crate) path: &'static str,
-    /// Whether they announce a body, which never comes.
-    pub(crate) has_body: bool,
+    pub(crate) body: HeldBody,
+}
+
+/// The bodies of requests that are held open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeldBody {
+    None,
+    /// They are announced, and never come.
+    Silent,
+    /// Of each comes as much as the router takes.
+    Windows,
 }
 
 /// Connects from an address of this machine.
@@ -59,14 +68,38 @@ pub(crate) async fn hold(router: SocketAddr, held: Held, done: &Cell<u64>) -> Re
         let mut stream = connect([127, 0, 2, at % held.addresses + 1], router).await?;
         stream.write_all(GREETING).await?;
         for at in 0..held.streams {
-            stream.write_all(&request(2 * at + 1, held.path, held.has_body)).await?;
+            stream.write_all(&request(2 * at + 1, held.path, held.body != HeldBody::None)).await?;
             done.set(done.get() + 1);
         }
-        reading.spawn_local(async move { read_all(&mut stream).await });
+        reading.spawn_local(async move {
+            if held.body == HeldBody::Windows {
+                // The end of the connection is what the router does about it.
+                let _ = fill_windows(&mut stream, held.streams).await;
+            }
+            read_all(&mut stream).await;
+        });
     }
     while reading.join_next().await.is_some() {}
     // The load is there as long as it is asked for.
     std::future::pending().await
+}
+
+/// Sends as much of the bodies as the windows of the streams and of the connection allow.
+async fn fill_windows(stream: &mut TcpStream, streams: u32) -> Result<(), Error> {
+    let mut window = INITIAL_WINDOW;
+    // The windows of the streams are not raised: what is sent is not passed on.
+    for (at, _) in (0..streams).flat_map(|at| (0..INITIAL_WINDOW / DATA_BYTES).map(move |part| (at, part))) {
+        while window < DATA_BYTES {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await?;
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).await?;
+            window += more_window(&head, &payload);
+        }
+        stream.write_all(&data(2 * at + 1)).await?;
+        window -= DATA_BYTES;
+    }
+    Ok(())
 }
 
 /// Reads and forgets what comes, until the end.

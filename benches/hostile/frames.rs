@@ -23,3 +23,23 @@ pub(crate) fn request(stream: u32, path: &str, has_body: bool) -> Vec<u8> {
     let head = [&[0, 0, block.len() as u8, 1, flags], &stream.to_be_bytes()[..]].concat();
     [head, block].concat()
 }
+
+/// The window of a connection and of a stream before any SETTINGS (RFC 9113 6.9.2).
+pub(crate) const INITIAL_WINDOW: u32 = 65_535;
+
+/// How many bytes a frame of a body has here: the most that it may have before any SETTINGS.
+pub(crate) const DATA_BYTES: u32 = 16_384;
+
+/// A part of a body.
+pub(crate) fn data(stream: u32) -> Vec<u8> {
+    let head = [&[0, 0x40, 0, 0, 0], &stream.to_be_bytes()[..]].concat();
+    [head, vec![0; DATA_BYTES as usize]].concat()
+}
+
+/// How much more a frame with this head allows on the whole connection, if it is a WINDOW_UPDATE.
+pub(crate) fn more_window(head: &[u8; 9], payload: &[u8]) -> u32 {
+    match (head, payload) {
+        ([_, _, _, 8, _, 0, 0, 0, 0], &[a, b, c, d]) => u32::from_be_bytes([a, b, c, d]),
+        _ => 0,
+    }
+}

@@ -1,8 +1,8 @@
 //! The loads: what strangers, and a careless trusted caller, do.
 
-use super::connections::{Held, flood, hold, open, pings, toggles};
+use super::connections::{Held, HeldBody, flood, hold, open, pings, toggles};
 use super::process::Error;
-use super::requests::{Requests, send, write_request};
+use super::requests::{Asked, Requests, send};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ pub(crate) struct Load {
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Requests over HTTP/1.
+    /// Requests over HTTP/1, or HTTP/2.
     Requests(Requests),
     /// Connections without end, each with these bytes.
     Connections(&'static [u8]),
@@ -32,12 +32,32 @@ enum Kind {
 
 const fn requests(
     name: &'static str,
-    rate: u64,
+    rate: Option<u64>,
     is_trusted: bool,
     times: u32,
-    write: fn(u64, &mut String),
+    make: fn(u64) -> Asked,
 ) -> Load {
-    Load { name, is_trusted, times, kind: Kind::Requests(Requests { rate, write }) }
+    Load { name, is_trusted, times, kind: Kind::Requests(Requests { rate, make }) }
+}
+
+/// Names of strangers, so many a second.
+const fn names(name: &'static str, path: fn(u64) -> Asked) -> Load {
+    requests(name, Some(5_000), false, 1, path)
+}
+
+fn plain(path: String) -> Asked {
+    Asked { path, overrides: String::new() }
+}
+
+/// A request for a name that is there, under overrides.
+fn overridden(overrides: String) -> Asked {
+    Asked { path: "/world/steady".to_owned(), overrides }
+}
+
+/// Overrides that make as many lookups as are allowed.
+fn many_lookups(n: u64) -> Asked {
+    let branches = vec!["/any/x"; 140].join(" & ");
+    overridden(format!("/x{n} => /y; /svc/world => {branches}"))
 }
 
 const fn others(name: &'static str, kind: Kind) -> Load {
@@ -45,45 +65,43 @@ const fn others(name: &'static str, kind: Kind) -> Load {
 }
 
 pub(crate) const LOADS: &[Load] = &[
-    requests("5,000 names a second that are no file", 5_000, false, 1, |n, to| {
-        write_request(to, &format!("/n{n}/x"), "");
+    names("5,000 names a second that are no file", |n| plain(format!("/n{n}/x"))),
+    names("5,000 names a second that are no service in Kubernetes", |n| plain(format!("/pods/n{n}"))),
+    names("5,000 names a second that all lead to one file", |n| plain(format!("/any/n{n}"))),
+    names("5,000 names a second of `io.l5d.inet`, each another port", |n| {
+        plain(format!("/inet/{}", n % 65_536))
     }),
-    requests("5,000 names a second that are no service in Kubernetes", 5_000, false, 1, |n, to| {
-        write_request(to, &format!("/pods/n{n}"), "");
+    requests("small overrides, as many as are answered", Some(50_000), true, 4, |n| {
+        overridden(format!("/x{n} => /y"))
     }),
-    requests("5,000 names a second that all lead to one file", 5_000, false, 1, |n, to| {
-        write_request(to, &format!("/any/n{n}"), "");
-    }),
-    requests("5,000 names a second of `io.l5d.inet`, each another port", 5_000, false, 1, |n, to| {
-        write_request(to, &format!("/inet/{}", n % 65_536), "");
-    }),
-    requests("small overrides, as many as are answered", 50_000, true, 4, |n, to| {
-        write_request(to, "/world/steady", &format!("/x{n} => /y"));
-    }),
-    requests("overrides of 300 lookups", 50_000, true, 1, |n, to| {
-        let branches = vec!["/any/x"; 140].join(" & ");
-        write_request(to, "/world/steady", &format!("/x{n} => /y; /svc/world => {branches}"));
-    }),
-    requests("overrides of 8 KB that lead to 100 names each", 50_000, true, 1, |n, to| {
+    requests("overrides of 300 lookups", Some(50_000), true, 1, many_lookups),
+    requests("the same over HTTP/2, 10 x 1,000 streams at once", None, true, 1, many_lookups),
+    requests("overrides of 8 KB that lead to 100 names each", Some(50_000), true, 1, |n| {
         let branches = (0..100).map(|at| format!("/any/n{n}-{at}/{}", "y".repeat(50)));
-        let branches = branches.collect::<Vec<_>>().join(" & ");
-        write_request(to, "/world/steady", &format!("/svc/world => {branches}"));
+        overridden(format!("/svc/world => {}", branches.collect::<Vec<_>>().join(" & ")))
     }),
     others("connections that say nothing, without end", Kind::Connections(b"")),
     others("connections that begin a head, without end", Kind::Connections(b"GET / HTTP/1.1\r\nHost: wor")),
-    others("3,600 bodies that never come, on 4 connections", held(4, 1, 900, "/world/x", true)),
-    others("1,600 bodies that never come, on 16 connections", held(16, 1, 100, "/world/x", true)),
+    others("3,600 bodies that never come, on 4 connections", held(4, 1, 900, "/world/x", HeldBody::Silent)),
+    others("1,600 bodies that never come, on 16 connections", held(16, 1, 100, "/world/x", HeldBody::Silent)),
     others(
         "100 connections x 100 requests that are not answered, from one address",
-        held(100, 1, 100, "/silent/x", false),
+        held(100, 1, 100, "/silent/x", HeldBody::None),
     ),
-    others("the same, each connection from an address of its own", held(100, 100, 100, "/silent/x", false)),
+    others(
+        "the same, each connection from an address of its own",
+        held(100, 100, 100, "/silent/x", HeldBody::None),
+    ),
+    others(
+        "the same with bodies, of which nothing is passed on",
+        held(100, 100, 100, "/silent/x", HeldBody::Windows),
+    ),
     others("SETTINGS that toggle the window of 90 streams", Kind::Frames(toggles)),
     others("PING in the same way", Kind::Frames(pings)),
 ];
 
-const fn held(connections: u8, addresses: u8, streams: u32, path: &'static str, has_body: bool) -> Kind {
-    Kind::Held(Held { connections, addresses, streams, path, has_body })
+const fn held(connections: u8, addresses: u8, streams: u32, path: &'static str, body: HeldBody) -> Kind {
+    Kind::Held(Held { connections, addresses, streams, path, body })
 }
 
 impl Load {

@@ -1,4 +1,5 @@
-//! What strangers, and a careless trusted caller, ask for over HTTP/1: requests that differ, at a steady rate.
+//! What strangers, and a careless trusted caller, ask for: requests that differ, over HTTP/1 at a steady rate, or over HTTP/2
+//! as many streams at once as the router allows.
 
 use super::connections::connect;
 use super::process::Error;
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How many connections send a load together.
@@ -19,17 +21,18 @@ const PERIOD: Duration = Duration::from_millis(20);
 /// The requests of one load.
 #[derive(Clone, Copy)]
 pub(crate) struct Requests {
-    /// How many are sent a second over all connections; they wait when they are not answered.
-    pub(crate) rate: u64,
-    /// Appends the request with a number, which is never sent twice.
-    pub(crate) write: fn(u64, &mut String),
+    /// How many are sent a second over all connections; they wait when they are not answered. None are streams: each begins
+    /// when the router allows one more.
+    pub(crate) rate: Option<u64>,
+    /// Makes the request with a number, which is never sent twice.
+    pub(crate) make: fn(u64) -> Asked,
 }
 
-/// Appends a request.
-pub(crate) fn write_request(to: &mut String, path: &str, overrides: &str) {
-    let field = if overrides.is_empty() { String::new() } else { format!("l5d-dtab: {overrides}\r\n") };
-    // Writing to a text cannot fail.
-    let _ = write!(to, "GET {path} HTTP/1.1\r\nhost: stranger\r\n{field}\r\n");
+/// What one request asks for.
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    /// Empty without overrides.
+    pub(crate) overrides: String,
 }
 
 /// Sends the requests of a load; counts those that are answered.
@@ -38,9 +41,14 @@ pub(crate) async fn send(
     requests: Requests,
     done: &Rc<Cell<u64>>,
 ) -> Result<(), Error> {
-    let mut senders = tokio::task::JoinSet::new();
+    let mut senders = JoinSet::new();
     for at in 0..CONNECTIONS {
-        senders.spawn_local(send_part(at, listener, requests, Rc::clone(done)));
+        match requests.rate {
+            Some(rate) => {
+                senders.spawn_local(send_part(at, listener, (rate, requests.make), Rc::clone(done)))
+            }
+            None => senders.spawn_local(send_streams(at, listener, requests.make, Rc::clone(done))),
+        };
     }
     while let Some(ended) = senders.join_next().await {
         ended??;
@@ -48,11 +56,39 @@ pub(crate) async fn send(
     Ok(())
 }
 
-/// Sends the part of one connection.
+/// Sends the part of one connection over HTTP/2.
+async fn send_streams(
+    at: u64,
+    listener: SocketAddr,
+    make: fn(u64) -> Asked,
+    done: Rc<Cell<u64>>,
+) -> Result<(), Error> {
+    let stream = connect([127, 0, 0, 1], listener).await?;
+    let (mut sender, connection) = h2::client::handshake(stream).await?;
+    let mut answers = JoinSet::new();
+    answers.spawn_local(async move { drop(connection.await) });
+    for n in 0.. {
+        sender = sender.ready().await?;
+        let Asked { path, overrides } = make(n * CONNECTIONS + at);
+        let request =
+            http::Request::get(format!("http://stranger{path}")).header("l5d-dtab", overrides).body(())?;
+        let (answer, _) = sender.send_request(request, true)?;
+        let done = Rc::clone(&done);
+        answers.spawn_local(async move {
+            if answer.await.is_ok() {
+                done.set(done.get() + 1);
+            }
+        });
+        while answers.try_join_next().is_some() {}
+    }
+    Ok(())
+}
+
+/// Sends the part of one connection over HTTP/1.
 async fn send_part(
     at: u64,
     listener: SocketAddr,
-    requests: Requests,
+    (rate, make): (u64, fn(u64) -> Asked),
     done: Rc<Cell<u64>>,
 ) -> Result<(), Error> {
     let (mut read, mut write) = connect([127, 0, 0, 1], listener).await?.into_split();
@@ -68,13 +104,16 @@ async fn send_part(
     let writing = async {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let in_a_tick = requests.rate * u64::try_from(PERIOD.as_millis())? / 1000 / CONNECTIONS;
+        let in_a_tick = rate * u64::try_from(PERIOD.as_millis())? / 1000 / CONNECTIONS;
         let mut text = String::new();
         for tick in 0.. {
             ticks.tick().await;
             text.clear();
             for n in tick * in_a_tick..(tick + 1) * in_a_tick {
-                (requests.write)(n * CONNECTIONS + at, &mut text);
+                let Asked { path, overrides } = make(n * CONNECTIONS + at);
+                let field =
+                    if overrides.is_empty() { String::new() } else { format!("l5d-dtab: {overrides}\r\n") };
+                write!(text, "GET {path} HTTP/1.1\r\nhost: stranger\r\n{field}\r\n")?;
             }
             write.write_all(text.as_bytes()).await?;
         }

@@ -160,9 +160,6 @@ pub struct Http2Settings {
     pub max_streams: Option<u32>,
     /// How many bytes of one body a peer may send before some are passed on: `initialStreamWindowBytes`.
     pub stream_window: u32,
-    /// How many bytes of all bodies on one connection a caller may send before some are passed on. An endpoint's
-    /// connection has no such bound, because many callers share it.
-    pub connection_window: u32,
     /// The size in bytes of the table of compressed fields that the peer may use: `headerTableBytes`.
     pub header_table: u32,
     /// The most bytes in one frame: `maxFrameBytes`.
@@ -176,9 +173,6 @@ impl Default for Http2Settings {
         Self {
             max_streams: None,
             stream_window: 65_535,
-            // About 250 bodies whose endpoints read nothing must not stop the other streams of a router in front of
-            // this one.
-            connection_window: 16 << 20,
             header_table: 4096,
             max_frame: 16_384,
             max_header_list: None,
@@ -192,6 +186,16 @@ impl Http2Settings {
     /// recommends to others.
     pub(crate) fn streams(&self, is_trusted: bool) -> u32 {
         self.max_streams.unwrap_or(if is_trusted { 1000 } else { 100 })
+    }
+
+    /// Returns how many bytes of all bodies on one connection a caller may send before some are passed on: a single body may use
+    /// its whole window. An endpoint's connection has no such bound, because many callers share it.
+    ///
+    /// Of a caller that is trusted, about 250 bodies whose endpoints read nothing do not stop the other streams: it may be a
+    /// router in front of this one. Of others, four do, so that their connections take little, however many there are.
+    pub(crate) fn connection_window(&self, is_trusted: bool) -> u32 {
+        let bytes = if is_trusted { 16 << 20 } else { 256 << 10 };
+        self.stream_window.max(bytes)
     }
 
     /// Returns the most bytes in one field list: the configured bound, or else that of a head's line and fields.

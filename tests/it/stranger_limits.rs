@@ -39,6 +39,32 @@ async fn a_stranger_has_a_hundred_streams_on_a_connection() {
     }
 }
 
+/// The bytes of all bodies that the router takes on a connection (RFC 9113 6.9.2).
+async fn announced_window(frames: &mut Frames) -> u32 {
+    loop {
+        let frame = frames.read().await.expect("the connection goes on");
+        if frame.kind == kind::WINDOW_UPDATE && frame.stream == 0 {
+            return 65_535 + value(&frame.payload);
+        }
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_bodies_of_a_stranger_have_a_smaller_window_on_a_connection() {
+    let table = [
+        ("", 16 << 20),
+        (", trust: nobody", 256 << 10),
+        (", trust: nobody, initialStreamWindowBytes: 1000000", 1_000_000),
+    ];
+    for (keys, window) in table {
+        let app = TestApp::start_here(&one_router("/svc => /$/io.buoyant.http.status/204", keys)).await;
+        let mut frames = app.frames().await;
+        assert_eq!(announced_window(&mut frames).await, window, "{keys}");
+        drop(frames);
+        app.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "local")]
 async fn an_address_of_strangers_has_so_many_requests_under_way() {
     let upstream = Upstream::start().await;

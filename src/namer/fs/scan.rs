@@ -68,12 +68,12 @@ pub(super) fn scan(root: &path::Path, names: &[Path], files: Vec<Path>) -> Direc
 /// files. Returns the positions of these names as well. Names that lead there by links are not found.
 pub(super) fn scan_below(
     root: &path::Path,
-    entry: Option<&path::Path>,
+    entry: &path::Path,
     names: &[Path],
     files: Vec<Path>,
 ) -> (Vec<usize>, DirectoryScan) {
     let real_root = fs::canonicalize(root).ok();
-    let way = entry.and_then(|entry| entry.strip_prefix(real_root?).ok());
+    let way = real_root.and_then(|root| entry.strip_prefix(root).ok());
     // The root itself is of no use: all names pass it.
     let way = way.map(|way| Path::from_elems(way.iter().map(OsStr::as_bytes))).filter(|way| !way.is_empty());
     let passes = |name: &Path| way.as_ref().is_some_and(|way| name.starts_with(way));

@@ -196,13 +196,13 @@ impl FsTask {
             self.end_scan(scanned).await;
             return;
         }
-        let (root, names, number) = (self.root.clone(), self.paths(0), self.number_scan());
+        let (root, number) = (self.root.clone(), self.number_scan());
         let files = self.files.keys().cloned().collect();
-        let below = match change {
-            Change::One(entry) => Some(entry),
-            Change::Any => None,
+        let (names, entry) = match change {
+            Change::One(entry) => (self.paths(0), entry),
+            Change::Any => (Vec::new(), PathBuf::new()),
         };
-        let scanned = spawn_blocking(move || scan_below(&root, below.as_deref(), &names, files)).await;
+        let scanned = spawn_blocking(move || scan_below(&root, &entry, &names, files)).await;
         let Ok((positions, mut scanned)) = scanned else { return };
         // Names that still lead to a file that is gone are found by the scan of all.
         scanned.files.retain(|_, reading| *reading != Reading::Missing);

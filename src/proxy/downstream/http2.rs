@@ -30,10 +30,13 @@ const PING_ANSWER: Duration = Duration::from_secs(20);
 /// attack.
 const MOST_UNSEEN: usize = 200;
 
-/// How many bytes the small frames that wait to be read may take on a connection; a frame takes about 256 bytes beside
-/// its content. It is enough for a dozen streams to fill their windows with messages of 15 bytes: callers that stream
-/// messages are then slowed down by their windows, as others are, and their connection does not end.
+/// How many bytes the small frames that wait to be read may take on the connection of a trusted caller; a frame takes about 256
+/// bytes beside its content. It is enough for a dozen streams to fill their windows with messages of 15 bytes: callers that
+/// stream messages are then slowed down by their windows, as others are, and their connection does not end.
 const SMALL_FRAMES: usize = 16 << 20;
+
+/// The same for other callers: enough for four streams, which fill the window of such a connection.
+const SMALL_FRAMES_OF_STRANGERS: usize = 5 << 20;
 
 /// Serves one connection until it ends. Its first bytes are the caller's preface.
 pub(crate) async fn serve_connection(mut context: ConnectionContext, transport: RewoundTransport) {
@@ -44,12 +47,11 @@ pub(crate) async fn serve_connection(mut context: ConnectionContext, transport: 
     let max_streams = settings.streams(is_trusted);
     let transport = MeteredTransport::new(transport, PREFACE.len());
     let frames = transport.counts();
-    // A single stream may use its whole window.
-    let connection_window = settings.connection_window.max(settings.stream_window);
+    let small_frames = if is_trusted { SMALL_FRAMES } else { SMALL_FRAMES_OF_STRANGERS };
     let handshake = Builder::new()
         .initial_window_size(settings.stream_window)
-        .initial_connection_window_size(connection_window)
-        .data_frame_budget(SMALL_FRAMES)
+        .initial_connection_window_size(settings.connection_window(is_trusted))
+        .data_frame_budget(small_frames)
         .header_table_size(settings.header_table)
         .max_frame_size(settings.max_frame)
         .max_header_list_size(settings.header_list(&limits.heads))

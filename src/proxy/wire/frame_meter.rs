@@ -274,6 +274,11 @@ impl FrameCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::wire::transport::Transport;
+    use std::pin::pin;
+    use std::task::Waker;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::advance;
 
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -358,5 +363,28 @@ mod tests {
             caller.send(&bytes.repeat(30_000));
         }
         assert_eq!((caller.counts.is_flood(), caller.counts.control.get()), (false, 0));
+    }
+
+    #[tokio::test]
+    async fn a_task_reads_so_many_frames_in_a_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        caller.write_all(&PING.repeat(150)).await.unwrap();
+        let rewound = RewoundTransport::new(None, Transport::Plain(stream));
+        let mut metered = MeteredTransport::new(rewound, 0);
+        let mut frame = [0; PING.len()];
+        for _ in 0..2 {
+            for _ in 0..TURN {
+                metered.read_exact(&mut frame).await.unwrap();
+            }
+            let next = pin!(metered.read_exact(&mut frame));
+            assert!(
+                next.poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+                "others have their turns"
+            );
+            metered.counts().begin_turn();
+        }
+        metered.read_exact(&mut frame).await.unwrap();
     }
 }
