@@ -84,9 +84,10 @@ pub(crate) async fn serve_connection(mut context: ConnectionContext, transport: 
 
 /// One connection with its streams.
 struct Http2Session {
+    /// Before the context, so that the socket is closed when the place of the connection is given back.
+    connection: Connection<MeteredTransport, Bytes>,
     context: ConnectionContext,
     peer: Rc<Peer>,
-    connection: Connection<MeteredTransport, Bytes>,
     frames: Rc<FrameCounts>,
     /// Whether the caller's first SETTINGS has come: the time for it is that of a head.
     is_greeted: bool,

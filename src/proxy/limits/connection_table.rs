@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 #[cfg(test)]
@@ -40,6 +42,8 @@ pub(crate) struct ConnectionTable {
     began: Instant,
     peers: Mutex<Peers>,
     returning: Sender<Arc<ConnectionState>>,
+    /// Notified when a connection that was told to end has ended.
+    ended: Notify,
 }
 
 /// The connections by peer, and the peers by the number of their connections.
@@ -112,7 +116,7 @@ impl Default for ConnectionTable {
             sizes: HashMap::new(),
             order: BTreeSet::new(),
         };
-        Self { began: Instant::now(), peers: Mutex::new(peers), returning }
+        Self { began: Instant::now(), peers: Mutex::new(peers), returning, ended: Notify::new() }
     }
 }
 
@@ -337,3 +341,4 @@ impl Drop for ConnectionPlace {
         }
     }
 }
+            self.0.table.ended.notify_waiters();
