@@ -4,7 +4,7 @@ use super::settings::{AcceptSettings, SocketOptions};
 use crate::context::Peer;
 use crate::drain::{Guard, Stage};
 use crate::machine::{SocketUse, leaves_reserve};
-use crate::proxy::limits::{ConnectionLimits, ConnectionPlace, ConnectionTable};
+use crate::proxy::limits::{ConnectionPlace, ConnectionTable};
 use crate::proxy::metrics::AcceptCounters;
 use crate::proxy::wire::transport::bound_unsent;
 use mio::net::TcpListener;
@@ -238,15 +238,14 @@ impl Acceptor {
         counters: Option<&AcceptCounters>,
     ) -> Option<ConnectionPlace> {
         let is_beyond = !leaves_reserve(stream, SocketUse::Caller);
-        let mut limits =
-            ConnectionLimits { total: accept.max_connections, per_peer: accept.max_connections_per_peer };
+        let mut limits = accept.accept_limits();
         if is_beyond {
             if self.open.is_making_room() {
                 return None;
             }
             limits.total = limits.total.min(self.open.count());
-        let ended = self.open.ended();
         }
+        let ended = self.open.ended();
         let admission = self.open.admit(remote.ip(), limits)?;
         if let Some(counters) = counters {
             counters.evicted.add(admission.evicted);
@@ -264,9 +263,9 @@ impl Acceptor {
         Some(admission.place)
     }
 }
+
 /// How long a newcomer waits for the descriptor of a connection that makes room for it; no other is accepted meanwhile.
 const LONGEST_END: Duration = Duration::from_millis(500);
-
 
 /// Accepts a connection that waits. It does not block, and no program that this process starts inherits it.
 fn accept_one(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
@@ -288,7 +287,12 @@ fn refuse(mut stream: &TcpStream, is_encrypted: bool) {
     // Closing while received bytes are unread would reset the connection, and the response could be lost (RFC 9112
     // 9.6).
     let _ = stream.read(&mut [0; 4096]);
-    let _ = stream.write(if is_encrypted { TOO_MANY_ENCRYPTED } else { TOO_MANY });
+    let _ = stream.write(refusal(is_encrypted));
+}
+
+/// Returns what a caller is told when there are too many connections.
+pub(super) const fn refusal(is_encrypted: bool) -> &'static [u8] {
+    if is_encrypted { TOO_MANY_ENCRYPTED } else { TOO_MANY }
 }
 
 /// Gives a connection to the worker that has the fewest; None when no worker is left.

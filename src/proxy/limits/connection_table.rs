@@ -134,15 +134,7 @@ impl ConnectionTable {
         let evicted = peers.find_room(peer, limits)?;
         let id = peers.next_id;
         peers.next_id += 1;
-        let state = Arc::new(ConnectionState {
-            activity: ConnectionActivity::new(now),
-            known: AtomicU64::new(now),
-            id,
-            peer,
-            opened,
-            table: Arc::clone(self),
-        });
-        peers.add(Arc::clone(&state), now);
+        let state = peers.add(self, ConnectionKey { peer, since: now, id }, opened);
         Some(Admission { place: ConnectionPlace(state), evicted })
     }
 
@@ -160,6 +152,11 @@ impl ConnectionTable {
     /// came first does not count: that may last.
     pub(crate) fn is_making_room(&self) -> bool {
         self.lock().leaving > 0
+    }
+
+    /// Waits for the end of a connection that was told to end: for the first one after this was called.
+    pub(crate) fn ended(&self) -> Notified<'_> {
+        self.ended.notified()
     }
 
     /// Returns a moment in milliseconds, from 1 on.
@@ -185,12 +182,26 @@ impl Peers {
         self.sizes.get(&peer).map_or(0, |size| size.connections)
     }
 
-    /// Adds a connection that is idle since then.
-    fn add(&mut self, state: Arc<ConnectionState>, since: u64) {
-        let (peer, id) = (state.peer, state.id);
+    /// Adds an idle connection to those of the table.
+    fn add(
+        &mut self,
+        table: &Arc<ConnectionTable>,
+        key: ConnectionKey,
+        opened: Instant,
+    ) -> Arc<ConnectionState> {
+        let ConnectionKey { peer, since, id } = key;
+        let state = Arc::new(ConnectionState {
+            activity: ConnectionActivity::new(since),
+            known: AtomicU64::new(since),
+            id,
+            peer,
+            opened,
+            table: Arc::clone(table),
+        });
         self.open += 1;
-        self.idle.insert(ConnectionKey { peer, since, id }, state);
+        self.idle.insert(key, Arc::clone(&state));
         self.reorder(peer, 1);
+        state
     }
 
     /// Removes a connection that was not told to end.
@@ -301,6 +312,23 @@ impl ConnectionPlace {
         self.0.opened
     }
 
+    /// Moves a connection to another peer, as if it was accepted of that one now; it is idle from now on. Returns how many
+    /// others were told to end, to make room for it; `None` if there is no room, and it has to be closed. One that was told to
+    /// end itself stays where it is.
+    pub(crate) fn move_to(&mut self, peer: IpAddr, limits: ConnectionLimits) -> Option<u64> {
+        let table = Arc::clone(&self.0.table);
+        let mut peers = table.lock_current();
+        if self.0.activity.is_evicted() {
+            return Some(0);
+        }
+        peers.remove(&self.0);
+        let peer = PeerAddress::from(peer);
+        let evicted = peers.find_room(peer, limits);
+        let (now, id, opened) = (table.millis(Instant::now()), self.0.id, self.0.opened);
+        self.0 = peers.add(&table, ConnectionKey { peer, since: now, id }, opened);
+        evicted
+    }
+
     /// Notes that the connection is idle from now on.
     pub(crate) fn begin_wait(&self, now: Instant) {
         let ConnectionState { activity, table, .. } = &*self.0;
@@ -336,9 +364,9 @@ impl Drop for ConnectionPlace {
         let mut peers = self.0.table.lock_current();
         if self.0.activity.is_evicted() {
             peers.leaving -= 1;
+            self.0.table.ended.notify_waiters();
         } else {
             peers.remove(&self.0);
         }
     }
 }
-            self.0.table.ended.notify_waiters();

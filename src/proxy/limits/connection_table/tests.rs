@@ -206,6 +206,30 @@ async fn a_connection_on_which_a_request_came_first_counts_until_it_ends() {
     assert_eq!(opening.table.count(), 2, "it was dropped");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connection_moves_to_the_peer_that_has_opened_it() {
+    const PROXY: u8 = 9;
+    let opening = Opening::new(limits(100));
+    let address = |peer| IpAddr::from([10, 0, 0, peer]);
+    let named = ConnectionLimits { total: 4, per_peer: Some(3) };
+    let mut places = opening.open_all([PROXY; 4]).await;
+    for (place, peer) in places.iter_mut().zip([1, 2, 2, 2]) {
+        assert_eq!(place.move_to(address(peer), named), Some(0));
+    }
+    assert_eq!(opening.table.lock().sizes.len(), 2, "none is the proxy's");
+    // Room is made at the peer with the most, wherever the newcomer was before.
+    let mut fifth = opening.open(PROXY).await.expect("there is room before it says whose it is");
+    assert_eq!(fifth.move_to(address(3), named), Some(1));
+    assert_eq!(evicted(&places), [false, true, false, false]);
+    let mut sixth = opening.open(PROXY).await.expect("there is room before it says whose it is");
+    assert!(places[2].begin_work() && places[3].begin_work());
+    assert_eq!(sixth.move_to(address(2), named), None, "none of its own is idle, nor of peers with more");
+    drop(sixth);
+    drop((places, fifth));
+    let peers = opening.table.lock();
+    assert_eq!((peers.open, peers.leaving, peers.sizes.len(), peers.idle.len()), (0, 0, 0, 0));
+}
+
 /// Whatever the workers do meanwhile, no connection is lost to the search.
 #[test]
 fn all_that_are_idle_are_found_after_any_traffic() {
