@@ -16,7 +16,7 @@ const EVICTED: u64 = u64::MAX;
 /// The latest time since when a connection can be idle.
 pub(super) const LATEST: u64 = SOUGHT - 1;
 
-/// What one connection does now.
+/// The activity of one connection, which its worker and the table share.
 #[derive(Debug)]
 pub(super) struct ConnectionActivity {
     /// The time since when it is idle, from 1 to [`LATEST`]; or one of the values above.
@@ -25,7 +25,7 @@ pub(super) struct ConnectionActivity {
     waker: OnceLock<Waker>,
 }
 
-/// How a request began on a connection.
+/// The way in which a request began on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BegunWork {
     /// The connection may be kept after it.
