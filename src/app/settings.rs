@@ -186,6 +186,7 @@ fn listener(
             socket: socket(&server.socket_options),
             max_connections: server.max_connections,
             max_connections_per_peer: server.max_connections_per_peer,
+            is_behind_proxy: server.proxy_protocol.is_some(),
             is_encrypted: server.tls.is_some(),
         },
     }

@@ -1,5 +1,6 @@
 //! The bounds of listeners and connections.
 
+mod connection_activity;
 mod connection_table;
 #[cfg(test)]
 mod counted_task;

@@ -73,6 +73,10 @@ pub(crate) struct Counters {
     pub(crate) handshakes: Counter,
     pub(crate) failed_handshakes: Counter,
     pub(crate) refused_proxies: Counter,
+    /// Connections that were refused when a proxy had said who calls.
+    pub(crate) refused_connections: Counter,
+    /// Connections that made room for those.
+    pub(crate) evicted_connections: Counter,
     pub(crate) reset_floods: Counter,
     pub(crate) frame_floods: Counter,
     pub(crate) refused_streams: Counter,
@@ -253,6 +257,8 @@ impl Counters {
             handshakes: counter("tls_handshakes"),
             failed_handshakes: counter("tls_handshake_failures"),
             refused_proxies: counter("proxy_protocol_failures"),
+            refused_connections: counter("refused_connections"),
+            evicted_connections: counter("evicted_connections"),
             reset_floods: counter("reset_floods"),
             frame_floods: counter("frame_floods"),
             refused_streams: counter("refused_streams"),

@@ -153,11 +153,11 @@ async fn with_few_descriptors_left_probes_are_answered_and_endpoints_dialled() {
     for _ in 0..2 * LIMIT {
         idle.push(Wire::connect(listener).await);
     }
-    until("callers are refused", async || {
+    until("callers make room for others", async || {
         let request = "GET /admin/metrics/prometheus HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let metrics = Wire::connect(admin).await.ask(request).await;
         let mut counts =
-            metrics.text().lines().filter(|line| line.starts_with("signpost_refused_connections_total"));
+            metrics.text().lines().filter(|line| line.starts_with("signpost_evicted_connections_total"));
         counts.any(|line| !line.ends_with(" 0"))
     })
     .await;
@@ -165,6 +165,12 @@ async fn with_few_descriptors_left_probes_are_answered_and_endpoints_dialled() {
     for _ in 0..20 {
         assert_eq!(status(admin, "GET /admin/ready", "Host: localhost").await, 200);
     }
-    drop(idle);
+    let mut newcomers = Vec::new();
+    for _ in 0..8 {
+        let mut newcomer = Wire::connect_from([127, 0, 0, 3].into(), listener).await;
+        assert_eq!(newcomer.get("web", "").await.text(), "v1", "none is refused while others are idle");
+        newcomers.push(newcomer);
+    }
+    drop((idle, newcomers));
     assert_eq!(serving.end("TERM").await, Some(0));
 }

@@ -1,6 +1,6 @@
 //! The limits of a listener, and what happens to a caller that reaches one.
 
-use crate::support::http2::{H2Client, PREFACE, get};
+use crate::support::http2::{self, Frame, Frames, H2Client, PREFACE, get, kind};
 use crate::support::{Service, TestApp, Upstream, Wire, ok, one_router, routing_to, time_flies};
 use socket2::SockRef;
 use std::net::IpAddr;
@@ -195,6 +195,49 @@ async fn a_connection_over_http2_without_a_stream_makes_room() {
     open.assert_gone().await;
     until_served(&app).await;
     begun.assert_gone().await;
+    app.stop().await;
+}
+
+/// Reads frames until one of that kind comes on a stream; a ping is not answered.
+async fn unanswered(frames: &mut Frames, kind: u8, stream: u32) -> Frame {
+    loop {
+        let frame = frames.read().await.expect("the connection goes on");
+        if (frame.kind, frame.stream) == (kind, stream) {
+            return frame;
+        }
+    }
+}
+
+/// A stream that comes at the same time as the newcomer for which its connection has to make room.
+#[tokio::test(flavor = "local")]
+async fn a_connection_over_http2_whose_stream_came_first_takes_no_more_of_them() {
+    let upstream = Upstream::start().await;
+    let dtab = format!("/svc/* => {}; /svc/here => /$/io.buoyant.http.status/204", upstream.path());
+    let app = TestApp::start_here(&one_router(&dtab, ", maxConnections: 1")).await;
+    let mut frames = app.frames().await;
+    frames.ping().await.expect("it is idle");
+    // Both are there when the router looks: the newcomer first.
+    let newcomer = std::net::TcpStream::connect(app.first_address()).expect("it is accepted");
+    frames.send(Frame::request(1, &http2::GET)).await;
+    let goodbye = unanswered(&mut frames, kind::GOAWAY, 0).await;
+    assert_eq!(goodbye.code(), 0, "it is said while the stream is open");
+    let mut first = requested(upstream.accept().await).await;
+    newcomer.set_nonblocking(true).expect("it is open");
+    let mut newcomer = Wire::new(TcpStream::from_std(newcomer).expect("it is open"));
+    newcomer.get("here", "").await.assert_status(204);
+    // Its caller may not have read the goodbye yet. One that does not heed it is refused.
+    frames.send(Frame::request(3, &http2::GET)).await;
+    let mut second = requested(upstream.accept().await).await;
+    pass(3).await;
+    frames.send(Frame::request(5, &http2::GET)).await;
+    let refused = unanswered(&mut frames, kind::RST_STREAM, 5).await;
+    assert_eq!(refused.code(), u32::from(h2::Reason::REFUSED_STREAM));
+    first.send(ok("hi")).await;
+    assert_eq!(unanswered(&mut frames, kind::HEADERS, 1).await.status(), 200);
+    second.send(ok("hi")).await;
+    assert_eq!(unanswered(&mut frames, kind::HEADERS, 3).await.status(), 200);
+    assert_eq!(frames.last_code().await, Some(0));
+    drop((first, second, newcomer));
     app.stop().await;
 }
 

@@ -1,8 +1,8 @@
 //! The PROXY protocol: who calls is what a proxy that is listed says, and nobody else is listened to.
 
-use crate::support::http2::H2Client;
+use crate::support::http2::{Frame, Frames, GET, H2Client, PREFACE};
 use crate::support::tls::{Authority, FrontOptions, TlsFiles, TlsFront};
-use crate::support::{Service, TestApp, Wire, one_router, time_flies};
+use crate::support::{Service, TestApp, Upstream, Wire, one_router, time_flies};
 use std::net::IpAddr;
 
 const FROM: &str = "PROXY TCP4 192.0.2.7 127.0.0.1 4711 4140\r\n";
@@ -34,6 +34,71 @@ async fn the_caller_is_the_one_that_the_proxy_names() {
         let forwarded = request.field("forwarded").expect("it is added");
         assert!(forwarded.contains(&format!(";for={caller};")), "{forwarded}");
     }
+    app.stop().await;
+}
+
+/// The header of a caller.
+fn header_of(caller: u8) -> Vec<u8> {
+    format!("PROXY TCP4 192.0.2.{caller} 127.0.0.1 4711 4140\r\n").into()
+}
+
+#[tokio::test(flavor = "local")]
+async fn connections_count_for_the_caller_that_the_proxy_names() {
+    let keys = ", proxyProtocol: {from: [127.0.0.1]}, maxConnections: 8";
+    for workers in [1, 2] {
+        let dtab = "/svc => /$/io.buoyant.http.status/204";
+        let app = TestApp::start_workers(&one_router(dtab, keys), workers).await;
+        let connect = async |caller| {
+            let mut wire = app.client().await;
+            wire.send(header_of(caller)).await;
+            wire
+        };
+        let mut customer = connect(2).await;
+        customer.get("web", "").await.assert_status(204);
+        let mut over_http2 = Frames { wire: connect(3).await };
+        over_http2.wire.send([PREFACE, &Frame::settings(&[(1, 0)]).encode()].concat()).await;
+        over_http2.send(Frame::request(1, &GET)).await;
+        assert_eq!(over_http2.status(1).await, 204);
+        let mut flood = Vec::new();
+        for _ in 0..20 {
+            let mut wire = connect(4).await;
+            wire.get("web", "").await.assert_status(204);
+            flood.push(wire);
+        }
+        connect(5).await.get("web", "").await.assert_status(204);
+        for wire in &mut flood[..15] {
+            wire.assert_ended().await;
+        }
+        customer.get("web", "").await.assert_status(204);
+        over_http2.send(Frame::request(3, &GET)).await;
+        assert_eq!(over_http2.status(3).await, 204);
+        let counts = ["evicted_connections", "refused_connections"].map(|name| app.total(name, &[]));
+        assert_eq!(counts, [15, 0]);
+        drop(over_http2);
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn one_caller_behind_a_proxy_may_have_so_many_connections() {
+    let upstream = Upstream::start().await;
+    let keys = ", proxyProtocol: {from: [127.0.0.1]}, maxConnectionsPerPeer: 2";
+    let app = TestApp::start_here(&one_router(&format!("/svc/* => {}", upstream.path()), keys)).await;
+    let mut open = Vec::new();
+    for caller in [4, 4, 5] {
+        let mut wire = app.client().await;
+        wire.send([&header_of(caller)[..], b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"].concat()).await;
+        let mut conn = upstream.accept().await;
+        conn.request().await;
+        open.push((wire, conn));
+    }
+    let mut third = app.client().await;
+    third.send(header_of(4)).await;
+    let response = third.response().await;
+    assert_eq!((response.status(), response.text()), (503, "too many connections\n"));
+    third.assert_ended().await;
+    assert_eq!(app.total("refused_connections", &[]), 1);
+    drop(open);
     app.stop().await;
 }
 

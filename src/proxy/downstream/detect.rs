@@ -2,6 +2,7 @@
 
 use super::http1::Http1Session;
 use super::http2::{self, PREFACE};
+use super::listen::refusal;
 use super::listener::{ConnectionContext, Listener};
 use super::proxy_header::{ProxiedCaller, read_header};
 use crate::context::{Peer, Range};
@@ -114,7 +115,12 @@ async fn read_caller(
         ProxiedCaller::At(address) => peer.remote = address,
         ProxiedCaller::Unknown => peer.is_unknown = true,
     }
-    context.take_caller(peer);
+    if !context.take_caller(peer) {
+        // As far as the socket takes it at once. Unread bytes would reset the connection, and the response could be lost.
+        let _ = stream.try_read(&mut [0; 4096]);
+        let _ = stream.try_write(refusal(context.listener.accept().is_encrypted));
+        return None;
+    }
     Some(stream)
 }
 

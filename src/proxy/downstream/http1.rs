@@ -41,8 +41,9 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// One connection of a caller.
 pub(crate) struct Http1Session {
-    pub(crate) context: ConnectionContext,
+    /// Before the context, so that the socket is closed when the place of the connection is given back.
     pub(crate) connection: Rc<Connection>,
+    pub(crate) context: ConnectionContext,
 }
 
 /// The next step of a connection after a request.

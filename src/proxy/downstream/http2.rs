@@ -77,7 +77,7 @@ pub(crate) async fn serve_connection(mut context: ConnectionContext, transport: 
         streams: Rc::default(),
         busy: false,
         liveness,
-        goodbye_sent: false,
+        goodbye: None,
         is_evicted: false,
         is_flooded: false,
     };
@@ -86,9 +86,10 @@ pub(crate) async fn serve_connection(mut context: ConnectionContext, transport: 
 
 /// One connection with its streams.
 struct Http2Session {
+    /// Before the context, so that the socket is closed when the place of the connection is given back.
+    connection: Connection<MeteredTransport, Bytes>,
     context: ConnectionContext,
     peer: Rc<Peer>,
-    connection: Connection<MeteredTransport, Bytes>,
     frames: Rc<FrameCounts>,
     /// Whether the caller's first SETTINGS has come: the time for it is that of a head.
     is_greeted: bool,
@@ -96,8 +97,8 @@ struct Http2Session {
     /// Whether streams were open since the idle timer was last set.
     busy: bool,
     liveness: Liveness,
-    /// Whether the caller was told that no new streams are taken.
-    goodbye_sent: bool,
+    /// When the caller was told that no new streams are taken.
+    goodbye: Option<Instant>,
     /// Whether the connection ends to make room for another.
     is_evicted: bool,
     /// Whether the connection ends because the caller sent too many frames that make work.
@@ -111,7 +112,7 @@ impl Http2Session {
 
     /// Handles all events of the connection; ready when the connection is over.
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.goodbye_sent && self.context.shutdown.poll_received(cx).is_ready() {
+        if self.goodbye.is_none() && self.context.shutdown.poll_received(cx).is_ready() {
             self.say_goodbye();
         }
         self.frames.begin_turn();
@@ -151,18 +152,21 @@ impl Http2Session {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.busy) {
             self.context.await_request();
-            if self.goodbye_sent {
+            if self.goodbye.is_some() {
                 self.context.timer.begin(LINGER);
             }
         }
         if !self.is_evicted && self.context.place.poll_evicted(cx).is_ready() {
-            (self.is_evicted, self.goodbye_sent) = (true, true);
+            self.is_evicted = true;
+            self.goodbye.get_or_insert_with(Instant::now);
             self.connection.abrupt_shutdown(Reason::NO_ERROR);
             self.context.timer.begin(LINGER);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if self.frames.has_settings() && !std::mem::replace(&mut self.is_greeted, true) && !self.goodbye_sent
+        if self.frames.has_settings()
+            && !std::mem::replace(&mut self.is_greeted, true)
+            && self.goodbye.is_none()
         {
             self.context.await_request();
         }
@@ -171,7 +175,7 @@ impl Http2Session {
             self.context.listener.service().counters.unfinished_heads.increment();
             return Poll::Ready(());
         }
-        if self.goodbye_sent {
+        if self.goodbye.is_some() {
             return Poll::Ready(());
         }
         self.say_goodbye();
@@ -180,6 +184,10 @@ impl Http2Session {
     }
 
     fn begin(&mut self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        // A caller that does not heed the goodbye could keep the connection for ever.
+        if self.goodbye.is_some_and(|said| said.elapsed() >= LINGER) {
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
         let listener = &self.context.listener;
         let service = listener.service();
         if self.context.requests.has_reached(service.limits.peer_requests)
@@ -189,10 +197,8 @@ impl Http2Session {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
         let is_old = service.limits.life.is_some_and(|life| self.context.place.opened().elapsed() >= life);
-        if !std::mem::replace(&mut self.busy, true) {
-            // A connection that was told to make room when this stream came ends when its streams are over.
-            self.context.place.begin_work();
-        }
+        // A connection that was told to make room when this stream came ends when its streams are over.
+        let is_last = !std::mem::replace(&mut self.busy, true) && !self.context.place.begin_work();
         listener.streams().spawn(Stream {
             service,
             access: listener.access(),
@@ -202,14 +208,15 @@ impl Http2Session {
             open: OpenStream::new(&self.streams),
             counted: self.context.requests.begin(),
         });
-        if is_old && !self.goodbye_sent {
+        if (is_old || is_last) && self.goodbye.is_none() {
             self.say_goodbye();
         }
     }
 
-    /// Tells the caller that no new streams are taken. Open streams are finished (RFC 9113 6.8).
+    /// Tells the caller that no new streams are taken. Open streams are finished (RFC 9113 6.8), as are those that come
+    /// within [`LINGER`]: their caller may not have read it.
     fn say_goodbye(&mut self) {
-        self.goodbye_sent = true;
+        self.goodbye = Some(Instant::now());
         self.connection.graceful_shutdown();
         self.context.timer.begin(LINGER);
     }

@@ -4,7 +4,7 @@ use super::settings::{AcceptSettings, SocketOptions};
 use crate::context::Peer;
 use crate::drain::{Guard, Stage};
 use crate::machine::{SocketUse, leaves_reserve};
-use crate::proxy::limits::{ConnectionLimits, ConnectionPlace, ConnectionTable};
+use crate::proxy::limits::{ConnectionPlace, ConnectionTable};
 use crate::proxy::metrics::AcceptCounters;
 use crate::proxy::wire::transport::bound_unsent;
 use mio::net::TcpListener;
@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 /// Binds a listening socket.
 ///
@@ -186,7 +187,7 @@ impl Acceptor {
             };
             match accepted {
                 Ok((stream, remote)) => {
-                    if self.admit(stream, remote).is_none() {
+                    if self.admit(stream, remote).await.is_none() {
                         return;
                     }
                 }
@@ -197,18 +198,18 @@ impl Acceptor {
         let most = self.settings.borrow().accept.socket.backlog;
         for _ in 0..most {
             let Ok((stream, remote)) = accept_one(watched.get_ref()) else { break };
-            if self.admit(stream, remote).is_none() {
+            if self.admit(stream, remote).await.is_none() {
                 break;
             }
         }
     }
 
     /// Hands a connection over to a worker, or refuses it; None when no worker is left.
-    fn admit(&mut self, stream: TcpStream, remote: SocketAddr) -> Option<()> {
+    async fn admit(&mut self, mut stream: TcpStream, remote: SocketAddr) -> Option<()> {
         // A connection without a local address has ended already.
         let Ok(local) = self.local_address(&stream) else { return Some(()) };
         let ActiveSettings { accept, counters } = self.settings.borrow().clone();
-        let Some(place) = self.admission(&stream, remote, &accept, counters.as_ref()) else {
+        let Some(place) = self.admission(&mut stream, remote, &accept, counters.as_ref()).await else {
             if let Some(counters) = counters {
                 counters.refused.increment();
             }
@@ -226,32 +227,45 @@ impl Acceptor {
         if self.address.ip().to_canonical().is_unspecified() { stream.local_addr() } else { Ok(self.address) }
     }
 
-    /// Finds a place for a connection. One that takes a descriptor of those that are kept for other uses makes room for the
-    /// next one only; and none if room is being made already: a burst of them would end all that are idle, before the first
-    /// descriptor is free again.
-    fn admission(
+    /// Finds a place for a connection. One that takes a descriptor of those that are kept for other uses waits until another
+    /// has made room for it, and takes that descriptor. It makes no room while room is being made already: a burst of them
+    /// would end all that are idle, before the first descriptor is free again.
+    async fn admission(
         &self,
-        stream: &TcpStream,
+        stream: &mut TcpStream,
         remote: SocketAddr,
         accept: &AcceptSettings,
         counters: Option<&AcceptCounters>,
     ) -> Option<ConnectionPlace> {
         let is_beyond = !leaves_reserve(stream, SocketUse::Caller);
-        let mut limits =
-            ConnectionLimits { total: accept.max_connections, per_peer: accept.max_connections_per_peer };
+        let mut limits = accept.accept_limits();
         if is_beyond {
             if self.open.is_making_room() {
                 return None;
             }
             limits.total = limits.total.min(self.open.count());
         }
+        let ended = self.open.ended();
         let admission = self.open.admit(remote.ip(), limits)?;
         if let Some(counters) = counters {
             counters.evicted.add(admission.evicted);
         }
-        Some(admission.place).filter(|_| !is_beyond)
+        if is_beyond {
+            // One that has not ended by then is noticed by its descriptor.
+            let _ = timeout(LONGEST_END, ended).await;
+            // It has the lowest descriptor that is free.
+            let lower = stream.try_clone().ok()?;
+            if !leaves_reserve(&lower, SocketUse::Caller) {
+                return None;
+            }
+            *stream = lower;
+        }
+        Some(admission.place)
     }
 }
+
+/// How long a newcomer waits for the descriptor of a connection that makes room for it; no other is accepted meanwhile.
+const LONGEST_END: Duration = Duration::from_millis(500);
 
 /// Accepts a connection that waits. It does not block, and no program that this process starts inherits it.
 fn accept_one(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
@@ -273,7 +287,12 @@ fn refuse(mut stream: &TcpStream, is_encrypted: bool) {
     // Closing while received bytes are unread would reset the connection, and the response could be lost (RFC 9112
     // 9.6).
     let _ = stream.read(&mut [0; 4096]);
-    let _ = stream.write(if is_encrypted { TOO_MANY_ENCRYPTED } else { TOO_MANY });
+    let _ = stream.write(refusal(is_encrypted));
+}
+
+/// Returns what a caller is told when there are too many connections.
+pub(super) const fn refusal(is_encrypted: bool) -> &'static [u8] {
+    if is_encrypted { TOO_MANY_ENCRYPTED } else { TOO_MANY }
 }
 
 /// Gives a connection to the worker that has the fewest; None when no worker is left.

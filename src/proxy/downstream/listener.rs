@@ -1,7 +1,7 @@
 //! One listener on one worker, and the context of each of its connections.
 
 use super::access::AccessLogger;
-use super::settings::ListenerSettings;
+use super::settings::{AcceptSettings, ListenerSettings};
 use super::stream::Stream;
 use super::tasks::TaskPool;
 use crate::context::{Peer, Range};
@@ -22,6 +22,8 @@ pub(crate) struct Listener {
     http2: Cell<Http2Settings>,
     /// The addresses of proxies in front, which say who calls, if there are any.
     proxies: RefCell<Option<Arc<[Range]>>>,
+    /// The settings of accepted connections.
+    accept: Cell<AcceptSettings>,
     /// The certificates, if connections are encrypted.
     tls: RefCell<Option<LiveTls<ServerTls>>>,
     access: RefCell<Option<Rc<AccessLogger>>>,
@@ -36,6 +38,7 @@ impl Listener {
             service: RefCell::new(Rc::new(service)),
             http2: Cell::new(http2),
             proxies: RefCell::new(None),
+            accept: Cell::default(),
             tls: RefCell::new(None),
             access: RefCell::new(access),
             streams: TaskPool::default(),
@@ -64,6 +67,7 @@ impl Listener {
     pub(crate) fn change_transport(&self, settings: &ListenerSettings) {
         self.tls.borrow_mut().clone_from(&settings.tls);
         self.proxies.borrow_mut().clone_from(&settings.proxies);
+        self.accept.set(settings.accept);
     }
 
     /// Returns whether something comes before the first bytes of HTTP.
@@ -79,6 +83,11 @@ impl Listener {
     /// Returns the addresses of proxies in front, which say who calls, if there are any.
     pub(super) fn proxies(&self) -> Option<Arc<[Range]>> {
         self.proxies.borrow().clone()
+    }
+
+    /// Returns the settings of accepted connections.
+    pub(super) fn accept(&self) -> AcceptSettings {
+        self.accept.get()
     }
 
     pub(super) fn http2(&self) -> Http2Settings {
@@ -140,10 +149,19 @@ impl ConnectionContext {
         Self { listener, peer, shutdown, timer, place, requests }
     }
 
-    /// Takes the caller that a proxy in front has named: its requests count for its own address.
-    pub(super) fn take_caller(&mut self, peer: Peer) {
-        self.requests = PeerRequests::of(peer.remote.ip(), &self.listener.peers);
+    /// Takes the caller that a proxy in front has named: its connection and its requests count for its own address. False
+    /// if there is no room for the connection.
+    pub(super) fn take_caller(&mut self, peer: Peer) -> bool {
+        let address = peer.remote.ip();
+        self.requests = PeerRequests::of(address, &self.listener.peers);
         self.peer = peer;
+        let evicted = self.place.move_to(address, self.listener.accept().connection_limits());
+        let service = self.listener.service.borrow();
+        match evicted {
+            Some(evicted) => service.counters.evicted_connections.add(evicted),
+            None => service.counters.refused_connections.increment(),
+        }
+        evicted.is_some()
     }
 
     /// Restarts the timer for a first head that has begun: it is due by `headersTimeoutMs` after the accept.

@@ -6,7 +6,7 @@ use crate::identify;
 use crate::interpret::Naming;
 use crate::name::Path;
 use crate::proxy::bind::BindingSettings;
-use crate::proxy::limits::{Http2Settings, Limits};
+use crate::proxy::limits::{ConnectionLimits, Http2Settings, Limits};
 use crate::sandbox::{SandboxTable, UnknownKey};
 use crate::tls::{LiveTls, ServerTls};
 use std::sync::Arc;
@@ -84,8 +84,30 @@ pub struct AcceptSettings {
     pub max_connections: usize,
     /// How many of them one peer address may have: `maxConnectionsPerPeer`.
     pub max_connections_per_peer: Option<usize>,
+    /// Whether a proxy in front says who calls: `proxyProtocol`. Until it has, a connection is not bounded as others are.
+    pub is_behind_proxy: bool,
     /// Whether its connections are encrypted: a caller beyond the limit is told so in a way that it can read.
     pub is_encrypted: bool,
+}
+
+/// How many connections behind a proxy may be open beyond `maxConnections`, until it is known who calls. Proxies say so
+/// at once.
+const MOST_UNNAMED: usize = 1024;
+
+impl AcceptSettings {
+    /// Returns the bounds on the connections of known callers.
+    pub(crate) const fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits { total: self.max_connections, per_peer: self.max_connections_per_peer }
+    }
+
+    /// Returns the bounds on connections that are accepted.
+    pub(super) const fn accept_limits(&self) -> ConnectionLimits {
+        if self.is_behind_proxy {
+            let total = self.max_connections.saturating_add(MOST_UNNAMED);
+            return ConnectionLimits { total, per_peer: None };
+        }
+        self.connection_limits()
+    }
 }
 
 /// Options of a listening socket and of the connections it accepts: `socketOptions`.

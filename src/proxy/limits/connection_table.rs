@@ -1,17 +1,27 @@
 //! The open connections of a listener by peer, and the choice of the one that makes room for another.
 
+use super::connection_activity::{BegunWork, ConnectionActivity, LATEST};
 use super::peer_address::PeerAddress;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-/// How many connections are looked at to make room for one. Those that serve a request are looked at in turn, so that the
-/// next newcomer goes on where this one has stopped.
-const MOST_EXAMINED: usize = 64;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+/// How many connections are looked at to make room for one: more than a listener has by default, so that one that is idle
+/// is found. Each has ended a request since it was looked at before, so there are no more looks than requests. The next
+/// newcomer goes on where this one has stopped.
+const MOST_EXAMINED: usize = 16_384;
 
 /// The bounds on the connections of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +35,33 @@ pub(crate) struct ConnectionLimits {
 /// The open connections of one listener, over all workers.
 ///
 /// Its lock is taken when a connection begins and when it ends. While a connection is open, its worker notes in one
-/// atomic whether it is idle; the table looks at that only to make room.
+/// atomic whether it is idle; the table looks at that only to make room. One that it finds busy is left out of the search
+/// from then on, and its worker sends it back when it is idle again, without a lock.
 #[derive(Debug)]
 pub(crate) struct ConnectionTable {
     began: Instant,
     peers: Mutex<Peers>,
+    returning: Sender<Arc<ConnectionState>>,
+    /// Notified when a connection that was told to end has ended.
+    ended: Notify,
 }
 
 /// The connections by peer, and the peers by the number of their connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Peers {
     next_id: u64,
-    /// Each connection by its peer and the time since when it is idle. A time may be out of date, but never late: a
-    /// connection that was busy meanwhile is idle since later.
-    open: BTreeMap<ConnectionKey, Arc<ConnectionState>>,
-    sizes: HashMap<PeerAddress, PeerSize>,
-    order: BTreeSet<(PeerSize, PeerAddress)>,
+    /// How many connections are open, without those that were told to end.
+    open: usize,
     /// How many connections were told to end, and have not ended yet.
     leaving: usize,
+    /// The connections that may be idle, each by its peer and the time since when it is. A time may be out of date, but
+    /// never late: a connection that was busy meanwhile is idle since later.
+    idle: BTreeMap<ConnectionKey, Arc<ConnectionState>>,
+    /// The connections that were found busy, and are idle again.
+    returned: Receiver<Arc<ConnectionState>>,
+    sizes: HashMap<PeerAddress, PeerSize>,
+    /// The peers of which a connection may be idle.
+    order: BTreeSet<(PeerSize, PeerAddress)>,
 }
 
 /// The key of a connection in its table.
@@ -53,32 +72,25 @@ struct ConnectionKey {
     id: u64,
 }
 
-/// The number of a peer's connections, and the time since when the first of them is idle. Room is made at the greatest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The number of a peer's connections, and the time since when the first of them is idle, if one may be. Room is made at the
+/// greatest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct PeerSize {
     connections: usize,
-    oldest: Reverse<u64>,
+    oldest: Option<Reverse<u64>>,
 }
 
 /// The state of one connection, which its worker shares with the table.
 #[derive(Debug)]
 struct ConnectionState {
-    /// The time since when it is idle, in milliseconds from 1 on; or one of the values below.
-    idle: AtomicU64,
-    /// The time under which the table has it. It changes under the table's lock only.
+    activity: ConnectionActivity,
+    /// The time under which the table has it, if it may be idle. It changes under the table's lock only.
     known: AtomicU64,
     id: u64,
     peer: PeerAddress,
     opened: Instant,
-    /// The waker of its task.
-    waker: OnceLock<Waker>,
     table: Arc<ConnectionTable>,
 }
-
-/// A value of [`ConnectionState::idle`]: it serves a request.
-const BUSY: u64 = 0;
-/// A value of [`ConnectionState::idle`]: it has made room for another connection, and is to end.
-const EVICTED: u64 = u64::MAX;
 
 /// The place of one open connection in the table of its listener. Its drop gives the place back.
 #[derive(Debug)]
@@ -94,7 +106,17 @@ pub(crate) struct Admission {
 
 impl Default for ConnectionTable {
     fn default() -> Self {
-        Self { began: Instant::now(), peers: Mutex::default() }
+        let (returning, returned) = channel();
+        let peers = Peers {
+            next_id: 0,
+            open: 0,
+            leaving: 0,
+            idle: BTreeMap::new(),
+            returned,
+            sizes: HashMap::new(),
+            order: BTreeSet::new(),
+        };
+        Self { began: Instant::now(), peers: Mutex::new(peers), returning, ended: Notify::new() }
     }
 }
 
@@ -108,70 +130,51 @@ impl ConnectionTable {
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, limits: ConnectionLimits) -> Option<Admission> {
         let (peer, opened) = (PeerAddress::from(peer), Instant::now());
         let now = self.millis(opened);
-        let mut peers = self.lock();
-        let mut examination = Examination { now, left: MOST_EXAMINED };
-        let mut evicted = 0;
-        if limits.per_peer.is_some_and(|most| peers.count(peer) >= most) {
-            peers.evict(peer, &mut examination)?;
-            evicted += 1;
-        }
-        // Twice, so that a limit that was lowered is reached in time.
-        for _ in 0..2 {
-            if peers.open.len() >= limits.total && peers.make_room(Some(peer), &mut examination).is_some() {
-                evicted += 1;
-            }
-        }
-        if peers.open.len() >= limits.total && evicted == 0 {
-            return None;
-        }
+        let mut peers = self.lock_current();
+        let evicted = peers.find_room(peer, limits)?;
         let id = peers.next_id;
         peers.next_id += 1;
-        let state = Arc::new(ConnectionState {
-            idle: AtomicU64::new(now),
-            known: AtomicU64::new(now),
-            id,
-            peer,
-            opened,
-            waker: OnceLock::new(),
-            table: Arc::clone(self),
-        });
-        peers.open.insert(ConnectionKey { peer, since: now, id }, Arc::clone(&state));
-        peers.reorder(peer, 1);
+        let state = peers.add(self, ConnectionKey { peer, since: now, id }, opened);
         Some(Admission { place: ConnectionPlace(state), evicted })
     }
 
     /// Ends one connection that is idle, if one is, chosen as for a newcomer that has none.
     pub(crate) fn make_room(&self) {
-        let mut examination = Examination { now: self.millis(Instant::now()), left: MOST_EXAMINED };
-        self.lock().make_room(None, &mut examination);
+        self.lock_current().make_room(None, &mut { MOST_EXAMINED });
     }
 
     /// Returns how many connections are open.
     pub(crate) fn count(&self) -> usize {
-        self.lock().open.len()
+        self.lock().open
     }
 
-    /// Returns whether a connection was told to end and has not ended yet: its socket is still there.
+    /// Returns whether a connection was told to end and has not ended yet: its socket is still there. One on which a request
+    /// came first does not count: that may last.
     pub(crate) fn is_making_room(&self) -> bool {
         self.lock().leaving > 0
+    }
+
+    /// Waits for the end of a connection that was told to end: for the first one after this was called.
+    pub(crate) fn ended(&self) -> Notified<'_> {
+        self.ended.notified()
     }
 
     /// Returns a moment in milliseconds, from 1 on.
     fn millis(&self, moment: Instant) -> u64 {
         let millis = moment.saturating_duration_since(self.began).as_millis();
-        u64::try_from(millis).unwrap_or(EVICTED).saturating_add(1).min(EVICTED - 1)
+        u64::try_from(millis).unwrap_or(LATEST).saturating_add(1).min(LATEST)
     }
 
     fn lock(&self) -> MutexGuard<'_, Peers> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// The search for a connection that can make room.
-struct Examination {
-    now: u64,
-    /// How many more connections and peers it may look at.
-    left: usize,
+    /// Locks the peers, with all connections that may be idle.
+    fn lock_current(&self) -> MutexGuard<'_, Peers> {
+        let mut peers = self.lock();
+        peers.take_returned();
+        peers
+    }
 }
 
 impl Peers {
@@ -179,89 +182,127 @@ impl Peers {
         self.sizes.get(&peer).map_or(0, |size| size.connections)
     }
 
-    /// Makes room for a connection of this peer, or of one that has none.
-    fn make_room(&mut self, newcomer: Option<PeerAddress>, examination: &mut Examination) -> Option<()> {
-        let own = newcomer.map_or(0, |newcomer| self.count(newcomer));
-        let mut next = self.order.last().copied();
-        while let Some((size, peer)) = next.filter(|(size, _)| size.connections > own) {
-            if self.evict(peer, examination).is_some() {
-                return Some(());
-            }
-            examination.left = examination.left.checked_sub(1)?;
-            next = self.order.range(..(size, peer)).next_back().copied();
-        }
-        self.evict(newcomer?, examination)
+    /// Adds an idle connection to those of the table.
+    fn add(
+        &mut self,
+        table: &Arc<ConnectionTable>,
+        key: ConnectionKey,
+        opened: Instant,
+    ) -> Arc<ConnectionState> {
+        let ConnectionKey { peer, since, id } = key;
+        let state = Arc::new(ConnectionState {
+            activity: ConnectionActivity::new(since),
+            known: AtomicU64::new(since),
+            id,
+            peer,
+            opened,
+            table: Arc::clone(table),
+        });
+        self.open += 1;
+        self.idle.insert(key, Arc::clone(&state));
+        self.reorder(peer, 1);
+        state
     }
 
-    /// Ends the connection of a peer that is idle for the longest, if one is.
-    fn evict(&mut self, peer: PeerAddress, examination: &mut Examination) -> Option<()> {
-        let evicted = loop {
-            let first = ConnectionKey { peer, since: 0, id: 0 };
-            let Some((&key, state)) = self.open.range(first..).next().filter(|(key, _)| key.peer == peer)
-            else {
-                break None;
-            };
-            let idle = state.idle.load(Relaxed);
-            if idle == key.since {
-                // Its worker may have taken a request meanwhile.
-                if state.evict(idle) {
-                    self.open.remove(&key);
-                    self.leaving += 1;
-                    break Some(());
-                }
-            } else if key.since >= examination.now {
-                // All were looked at.
-                break None;
+    /// Removes a connection that was not told to end.
+    fn remove(&mut self, state: &ConnectionState) {
+        let ConnectionState { known, id, peer, .. } = state;
+        self.open -= 1;
+        self.idle.remove(&ConnectionKey { peer: *peer, since: known.load(Relaxed), id: *id });
+        self.reorder(*peer, -1);
+    }
+
+    /// Takes back the connections that were busy and are idle again.
+    fn take_returned(&mut self) {
+        while let Ok(state) = self.returned.try_recv() {
+            // One that is busy once more is sent another time.
+            let Some(since) = state.activity.seek() else { continue };
+            let (peer, id) = (state.peer, state.id);
+            state.known.store(since, Relaxed);
+            self.idle.insert(ConnectionKey { peer, since, id }, state);
+            self.reorder(peer, 0);
+        }
+    }
+
+    /// Sees to it that there is room for one more connection of a peer; returns how many were told to end for it, or `None`
+    /// if there is no room.
+    fn find_room(&mut self, peer: PeerAddress, limits: ConnectionLimits) -> Option<u64> {
+        let mut looks = MOST_EXAMINED;
+        let mut evicted = 0;
+        if limits.per_peer.is_some_and(|most| self.count(peer) >= most) {
+            self.evict(peer, &mut looks)?;
+            evicted += 1;
+        }
+        // Twice, so that a limit that was lowered is reached in time.
+        for _ in 0..2 {
+            if self.open >= limits.total && self.make_room(Some(peer), &mut looks).is_some() {
+                evicted += 1;
             }
-            let Some(left) = examination.left.checked_sub(1) else { break None };
-            examination.left = left;
-            self.renew(key, examination.now);
-        };
+        }
+        (self.open < limits.total || evicted > 0).then_some(evicted)
+    }
+
+    /// Makes room for a connection of this peer, or of one that has none, in so many looks.
+    fn make_room(&mut self, newcomer: Option<PeerAddress>, looks: &mut usize) -> Option<()> {
+        let own = newcomer.map_or(0, |newcomer| self.count(newcomer));
+        while let Some(&(_, peer)) = self.order.last().filter(|(size, _)| size.connections > own) {
+            if self.evict(peer, looks).is_some() {
+                return Some(());
+            }
+            // All of the peer are busy, and it has left the order; or the looks are used up.
+            if *looks == 0 {
+                return None;
+            }
+        }
+        self.evict(newcomer?, looks)
+    }
+
+    /// Ends the connection of a peer that is idle for the longest, if one is. Those that are busy leave the search.
+    fn evict(&mut self, peer: PeerAddress, looks: &mut usize) -> Option<()> {
+        let mut evicted = None;
+        while evicted.is_none()
+            && let Some(key) = self.first_idle(peer)
+            && let Some(left) = looks.checked_sub(1)
+        {
+            *looks = left;
+            let Some(state) = self.idle.remove(&key) else { break };
+            if state.activity.evict(key.since) {
+                self.leaving += 1;
+                self.open -= 1;
+                evicted = Some(());
+            } else if let Some(since) = state.activity.seek() {
+                state.known.store(since, Relaxed);
+                self.idle.insert(ConnectionKey { since, ..key }, state);
+            }
+        }
         self.reorder(peer, if evicted.is_some() { -1 } else { 0 });
         evicted
     }
 
-    /// Notes since when a connection is idle by now; a busy one can be idle from now on only.
-    fn renew(&mut self, key: ConnectionKey, now: u64) {
-        let Some(state) = self.open.remove(&key) else { return };
-        let since = match state.idle.load(Relaxed) {
-            BUSY | EVICTED => now,
-            since => since,
-        };
-        state.known.store(since, Relaxed);
-        self.open.insert(ConnectionKey { since, ..key }, state);
+    /// Returns the key of the connection of a peer that may be idle for the longest.
+    fn first_idle(&self, peer: PeerAddress) -> Option<ConnectionKey> {
+        let first = self.idle.range(ConnectionKey { peer, since: 0, id: 0 }..).next();
+        first.map(|(key, _)| *key).filter(|key| key.peer == peer)
     }
 
     /// Puts a peer where it belongs in the order, after a change of its connections.
     fn reorder(&mut self, peer: PeerAddress, change: isize) {
-        let before = self.sizes.get(&peer).copied();
-        if let Some(size) = before {
-            self.order.remove(&(size, peer));
+        let before = self.sizes.get(&peer).copied().unwrap_or_default();
+        let now = PeerSize {
+            connections: before.connections.saturating_add_signed(change),
+            oldest: self.first_idle(peer).map(|key| Reverse(key.since)),
+        };
+        if before.oldest.is_some() {
+            self.order.remove(&(before, peer));
         }
-        let connections = before.map_or(0, |size| size.connections).saturating_add_signed(change);
-        let oldest = self.open.range(ConnectionKey { peer, since: 0, id: 0 }..).next();
-        match oldest.filter(|(key, _)| key.peer == peer) {
-            Some((key, _)) => {
-                let size = PeerSize { connections, oldest: Reverse(key.since) };
-                self.sizes.insert(peer, size);
-                self.order.insert((size, peer));
-            }
-            None => _ = self.sizes.remove(&peer),
+        if now.oldest.is_some() {
+            self.order.insert((now, peer));
         }
-    }
-}
-
-impl ConnectionState {
-    /// Tells a connection that is idle since then to end; false when it is not idle any more.
-    fn evict(&self, since: u64) -> bool {
-        if self.idle.compare_exchange(since, EVICTED, SeqCst, Relaxed).is_err() {
-            return false;
+        if now.connections > 0 {
+            self.sizes.insert(peer, now);
+        } else {
+            self.sizes.remove(&peer);
         }
-        fence(SeqCst);
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
-        }
-        true
     }
 }
 
@@ -271,212 +312,61 @@ impl ConnectionPlace {
         self.0.opened
     }
 
+    /// Moves a connection to another peer, as if it was accepted of that one now; it is idle from now on. Returns how many
+    /// others were told to end, to make room for it; `None` if there is no room, and it has to be closed. One that was told to
+    /// end itself stays where it is.
+    pub(crate) fn move_to(&mut self, peer: IpAddr, limits: ConnectionLimits) -> Option<u64> {
+        let table = Arc::clone(&self.0.table);
+        let mut peers = table.lock_current();
+        if self.0.activity.is_evicted() {
+            return Some(0);
+        }
+        peers.remove(&self.0);
+        let peer = PeerAddress::from(peer);
+        let evicted = peers.find_room(peer, limits);
+        let (now, id, opened) = (table.millis(Instant::now()), self.0.id, self.0.opened);
+        self.0 = peers.add(&table, ConnectionKey { peer, since: now, id }, opened);
+        evicted
+    }
+
     /// Notes that the connection is idle from now on.
     pub(crate) fn begin_wait(&self, now: Instant) {
-        // The table writes to a place that is idle only.
-        if self.0.idle.load(Relaxed) != EVICTED {
-            self.0.idle.store(self.0.table.millis(now), Relaxed);
+        let ConnectionState { activity, table, .. } = &*self.0;
+        if activity.begin_wait(table.millis(now)) {
+            // The receiver lives as long as the table.
+            let _ = table.returning.send(Arc::clone(&self.0));
         }
     }
 
-    /// Notes that the connection serves a request; false when it was told to end before.
+    /// Notes that the connection serves a request; false when it was told to end before, and ends after that request.
     pub(crate) fn begin_work(&self) -> bool {
-        let is_evicted = self.0.idle.swap(BUSY, Relaxed) == EVICTED;
-        if is_evicted {
-            self.0.idle.store(EVICTED, Relaxed);
+        let begun = self.0.activity.begin_work();
+        if begun == BegunWork::Evicted {
+            // It may last, and counts as long as it does.
+            let mut peers = self.0.table.lock();
+            peers.leaving -= 1;
+            peers.open += 1;
+            peers.reorder(self.0.peer, 1);
         }
-        !is_evicted
+        begun == BegunWork::Kept
     }
 
     /// Becomes ready when the connection is to end, to make room for another. Only one task may poll it: its waker is
     /// stored once.
     pub(crate) fn poll_evicted(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.0.waker.get().is_none() {
-            self.0.waker.get_or_init(|| cx.waker().clone());
-            // Either the table sees the waker, or this sees what the table has written before it looked for one.
-            fence(SeqCst);
-        }
-        if self.0.idle.load(Relaxed) == EVICTED { Poll::Ready(()) } else { Poll::Pending }
+        self.0.activity.poll_evicted(cx)
     }
 }
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let ConnectionState { known, id, peer, table, .. } = &*self.0;
-        let mut peers = table.lock();
-        let key = ConnectionKey { peer: *peer, since: known.load(Relaxed), id: *id };
-        if peers.open.remove(&key).is_some() {
-            peers.reorder(*peer, -1);
-        } else {
+        // With those that have come back: this one may be among them.
+        let mut peers = self.0.table.lock_current();
+        if self.0.activity.is_evicted() {
             peers.leaving -= 1;
+            self.0.table.ended.notify_waiters();
+        } else {
+            peers.remove(&self.0);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proxy::limits::CountedTask;
-    use std::time::Duration;
-    use tokio::time::advance;
-
-    const fn limits(total: usize) -> ConnectionLimits {
-        ConnectionLimits { total, per_peer: None }
-    }
-
-    /// A table with its limits, in which connections are opened a millisecond apart.
-    struct Opening {
-        table: Arc<ConnectionTable>,
-        limits: ConnectionLimits,
-    }
-
-    impl Opening {
-        fn new(limits: ConnectionLimits) -> Self {
-            Self { table: Arc::default(), limits }
-        }
-
-        async fn open(&self, peer: u8) -> Option<ConnectionPlace> {
-            advance(Duration::from_millis(1)).await;
-            let admission = self.table.admit(IpAddr::from([10, 0, 0, peer]), self.limits);
-            admission.map(|admission| admission.place)
-        }
-
-        async fn open_all<const N: usize>(&self, peers: [u8; N]) -> [ConnectionPlace; N] {
-            let mut places = Vec::new();
-            for peer in peers {
-                places.push(self.open(peer).await.expect("there is room for it"));
-            }
-            places.try_into().expect("each has its place")
-        }
-    }
-
-    fn evicted(places: &[ConnectionPlace]) -> Vec<bool> {
-        let cx = Context::from_waker(Waker::noop());
-        places.iter().map(|place| place.poll_evicted(&cx).is_ready()).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn room_is_made_at_the_peer_with_the_most_where_it_is_idle_for_the_longest() {
-        let opening = Opening::new(limits(4));
-        let places = opening.open_all([1, 2, 2, 2]).await;
-        // The first of peer 2 has served a request since it was opened.
-        assert!(places[1].begin_work());
-        advance(Duration::from_millis(1)).await;
-        places[1].begin_wait(Instant::now());
-        let _fifth = opening.open(3).await.expect("there is room");
-        assert_eq!(evicted(&places), [false, false, true, false]);
-        let _sixth = opening.open(3).await.expect("there is room");
-        assert_eq!(evicted(&places), [false, false, true, true]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn room_is_being_made_until_the_connection_has_ended() {
-        let opening = Opening::new(limits(1));
-        let [first] = opening.open_all([1]).await;
-        assert!(!opening.table.is_making_room());
-        let second = opening.open(2).await.expect("there is room");
-        assert!(opening.table.is_making_room());
-        drop(first);
-        assert!(!opening.table.is_making_room());
-        drop(second);
-        assert!(!opening.table.is_making_room());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_serves_a_request_stays() {
-        let opening = Opening::new(limits(3));
-        let places = opening.open_all([1, 1, 2]).await;
-        for place in &places[..2] {
-            assert!(place.begin_work());
-        }
-        // The peer with the most has none that is idle, and the next peer has more than the newcomer's.
-        let third = opening.open(3).await.expect("there is room");
-        assert_eq!(evicted(&places), [false, false, true]);
-        assert!(third.begin_work());
-        for peer in [1, 2, 3] {
-            assert!(opening.open(peer).await.is_none(), "none is idle");
-        }
-        assert_eq!(evicted(&places), [false, false, true]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_with_many_takes_nothing_from_one_with_few() {
-        let opening = Opening::new(limits(3));
-        let places = opening.open_all([1, 2, 2]).await;
-        for place in &places[1..] {
-            assert!(place.begin_work());
-        }
-        assert!(opening.open(2).await.is_none(), "none of its own is idle");
-        places[2].begin_wait(Instant::now());
-        assert!(opening.open(2).await.is_some());
-        assert_eq!(evicted(&places), [false, false, true]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_may_have_so_many() {
-        let opening = Opening::new(ConnectionLimits { total: 10, per_peer: Some(2) });
-        let places = opening.open_all([1, 1, 2]).await;
-        let third = opening.open(1).await.expect("there is room");
-        assert_eq!(evicted(&places), [true, false, false]);
-        assert!(places[1].begin_work() && third.begin_work());
-        assert!(opening.open(1).await.is_none(), "none of its own is idle");
-        assert!(opening.open(2).await.is_some());
-        assert_eq!(evicted(&places), [true, false, false]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_place_is_given_back_and_a_lowered_limit_is_reached() {
-        let mut opening = Opening::new(limits(4));
-        let [first, second, ..] = opening.open_all([1, 1, 1, 1]).await;
-        drop((first, second));
-        assert_eq!(opening.table.lock().open.len(), 0, "the others of the pattern were dropped as well");
-        let places = opening.open_all([1, 2, 3, 4]).await;
-        opening.limits = limits(2);
-        let newcomers = [opening.open(5).await, opening.open(6).await];
-        assert_eq!(evicted(&places), [true, true, true, true]);
-        assert_eq!(opening.table.lock().open.len(), 2);
-        drop((places, newcomers));
-        let peers = opening.table.lock();
-        assert!(peers.open.is_empty() && peers.sizes.is_empty() && peers.order.is_empty(), "{peers:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_is_woken_to_end_and_stays_evicted() {
-        let opening = Opening::new(limits(1));
-        let [place] = opening.open_all([1]).await;
-        let task = Arc::new(CountedTask::default());
-        assert!(place.poll_evicted(&Context::from_waker(&task.waker())).is_pending());
-        let _second = opening.open(2).await.expect("there is room");
-        assert_eq!(task.wakes(), 1);
-        // A request that came at the same time is the last.
-        assert!(!place.begin_work());
-        place.begin_wait(Instant::now());
-        assert_eq!(evicted(&[place]), [true]);
-    }
-
-    /// With 10,000 connections that all serve requests, a newcomer costs a bounded search; and what becomes idle among
-    /// them is found by the newcomers that follow.
-    #[tokio::test(start_paused = true)]
-    async fn a_search_is_bounded_and_goes_on_where_it_stopped() {
-        const CONNECTIONS: usize = 10_000;
-        let opening = Opening::new(limits(CONNECTIONS));
-        let mut places = Vec::new();
-        for at in 0..CONNECTIONS {
-            let peer = IpAddr::from([10, 0, 1, u8::from(at % 2 == 0)]);
-            places.push(opening.table.admit(peer, opening.limits).expect("there is room").place);
-            assert!(places[at].begin_work());
-        }
-        advance(Duration::from_millis(1)).await;
-        let last = places.last().expect("there are many");
-        last.begin_wait(Instant::now());
-        let mut refused = 0;
-        while opening.open(1).await.is_none() {
-            refused += 1;
-            let now = opening.table.millis(Instant::now());
-            let renewed = opening.table.lock().open.keys().filter(|key| key.since == now).count();
-            assert!(renewed <= MOST_EXAMINED, "{renewed} were looked at");
-        }
-        assert!(refused <= CONNECTIONS.div_ceil(MOST_EXAMINED), "{refused} were refused");
-        assert_eq!(evicted(std::slice::from_ref(last)), [true]);
     }
 }
