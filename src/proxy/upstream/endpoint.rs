@@ -69,7 +69,7 @@ impl WorkerEndpoint {
             pool: Pool::default(),
             http2: Http2Pool::new(&queue),
             queue,
-            uploads: Rc::default(),
+            uploads: Rc::new(OpenUploads::new(state.waiters().demand())),
             state,
             counters: Rc::clone(counters),
         }
@@ -163,7 +163,10 @@ impl WorkerEndpoint {
             if has_room() {
                 return Some(());
             }
-            self.uploads.reset_silent();
+            // The connections of all workers are counted together.
+            if !self.uploads.reset_silent() {
+                self.state.waiters().demand().ask();
+            }
             // What was given back before the task was registered is seen now.
             turn.register(cx.waker());
             has_room().then_some(())

@@ -2,24 +2,40 @@
 
 use crate::proxy::wire::body::{Body, TransferError, carry};
 use crate::proxy::wire::sink::{BodyPart, Sink, Trailers};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
 /// The bodies of one worker's requests to one endpoint, as long as the endpoint has sent no head.
 ///
 /// A body is silent when its caller has sent nothing of it for as long as its listener allows. One that is silent may go on
 /// for as long as no request needs its room.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct OpenUploads {
     next: Cell<u64>,
     open: RefCell<BTreeMap<u64, Rc<UploadState>>>,
+    /// The demand of all workers for the room that these bodies take.
+    demand: Arc<RoomDemand>,
+    /// The task that meets the demand of other workers. It begins with the first body.
+    meeting: OnceCell<AbortHandle>,
+}
+
+/// The demand for room at one endpoint, over all workers. A worker that has no silent body itself asks those that have one.
+#[derive(Debug, Default)]
+pub(crate) struct RoomDemand {
+    /// Whether a body is to end that has not ended yet.
+    is_open: AtomicBool,
+    asked: Notify,
 }
 
 /// One body.
@@ -45,9 +61,38 @@ pub(crate) struct OpenUpload {
 #[derive(Debug)]
 pub(crate) struct UploadCarrier(Rc<UploadState>);
 
+impl RoomDemand {
+    /// Asks for the end of one silent body, on whichever worker.
+    pub(crate) fn ask(&self) {
+        self.is_open.store(true, Relaxed);
+        self.asked.notify_waiters();
+    }
+
+    /// Takes back what was asked for and has not come.
+    pub(crate) fn withdraw(&self) {
+        self.is_open.store(false, Relaxed);
+    }
+
+    /// Takes the duty to end a body. Of several workers, one has it.
+    fn take(&self) -> bool {
+        self.is_open.swap(false, Relaxed)
+    }
+}
+
 impl OpenUploads {
+    /// Makes a worker's bodies, of which there is none yet. Some may end when there is this demand.
+    pub(crate) fn new(demand: &Arc<RoomDemand>) -> Self {
+        Self {
+            next: Cell::default(),
+            open: RefCell::default(),
+            demand: Arc::clone(demand),
+            meeting: OnceCell::new(),
+        }
+    }
+
     /// Begins a body, for which its caller may be awaited so long.
     pub(crate) fn begin(self: &Rc<Self>, silent_after: Duration) -> OpenUpload {
+        self.meeting.get_or_init(|| self.meet_demand());
         let id = self.next.replace(self.next.get() + 1);
         let state = Rc::new(UploadState {
             awaited: Cell::new(Some(Instant::now())),
@@ -59,22 +104,53 @@ impl OpenUploads {
         OpenUpload { uploads: Rc::clone(self), id, state }
     }
 
-    /// Ends the body that is silent for the longest, if one is.
-    pub(crate) fn reset_silent(&self) {
+    /// Spawns a task that ends a silent body when another worker asks for that.
+    fn meet_demand(self: &Rc<Self>) -> AbortHandle {
+        let (uploads, demand) = (Rc::downgrade(self), Arc::clone(&self.demand));
+        let task = spawn_local(async move {
+            loop {
+                // What is asked for from here on is not missed.
+                let asked = demand.asked.notified();
+                match uploads.upgrade() {
+                    None => return,
+                    Some(uploads) => _ = uploads.reset_silent_if(|| demand.take()),
+                }
+                asked.await;
+            }
+        });
+        task.abort_handle()
+    }
+
+    /// Ends the body that is silent for the longest; false when none is silent.
+    pub(crate) fn reset_silent(&self) -> bool {
+        self.reset_silent_if(|| true)
+    }
+
+    /// Does so if one is silent, and then only if `may_reset` says so.
+    fn reset_silent_if(&self, may_reset: impl FnOnce() -> bool) -> bool {
         let mut open = self.open.borrow_mut();
         if open.is_empty() {
-            return;
+            return false;
         }
         let now = Instant::now();
         let is_silent = |state: &UploadState| {
             state.awaited.get().filter(|since| now.duration_since(*since) >= state.silent_after)
         };
         let silent = open.iter().filter_map(|(id, state)| is_silent(state).map(|since| (since, *id))).min();
-        if let Some(state) = silent.and_then(|(_, id)| open.remove(&id)) {
-            state.is_reset.set(true);
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
-            }
+        let Some((_, id)) = silent.filter(|_| may_reset()) else { return false };
+        let Some(state) = open.remove(&id) else { return false };
+        state.is_reset.set(true);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+        true
+    }
+}
+
+impl Drop for OpenUploads {
+    fn drop(&mut self) {
+        if let Some(task) = self.meeting.get() {
+            task.abort();
         }
     }
 }
@@ -152,6 +228,7 @@ impl<S: Sink> Sink for UploadSink<'_, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::task::yield_now;
     use tokio::time::advance;
 
     const LIMIT: Duration = Duration::from_secs(60);
@@ -160,9 +237,9 @@ mod tests {
         uploads.iter().map(|upload| upload.state.is_reset.get()).collect()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test(flavor = "local", start_paused = true)]
     async fn the_body_that_is_silent_for_the_longest_is_ended() {
-        let open = Rc::new(OpenUploads::default());
+        let open = Rc::new(OpenUploads::new(&Arc::default()));
         let mut uploads = Vec::new();
         for _ in 0..3 {
             uploads.push(open.begin(LIMIT));
@@ -182,5 +259,37 @@ mod tests {
         assert_eq!(resets(&uploads), [false, true, true]);
         drop(uploads);
         assert!(open.open.borrow().is_empty());
+    }
+
+    /// Lets the tasks that meet the demand run.
+    async fn settle() {
+        for _ in 0..4 {
+            yield_now().await;
+        }
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn of_several_workers_one_ends_a_body() {
+        let demand = Arc::<RoomDemand>::default();
+        let workers = [(); 3].map(|()| Rc::new(OpenUploads::new(&demand)));
+        let uploads = [workers[0].begin(LIMIT), workers[1].begin(LIMIT)];
+        let count = || resets(&uploads).into_iter().filter(|is_reset| *is_reset).count();
+        settle().await;
+        demand.ask();
+        settle().await;
+        assert_eq!(count(), 0, "none is silent yet");
+        demand.withdraw();
+        advance(LIMIT).await;
+        settle().await;
+        assert_eq!(count(), 0, "none is asked for any longer");
+        for ended in [1, 2, 2] {
+            demand.ask();
+            settle().await;
+            assert_eq!(count(), ended);
+        }
+        drop(uploads);
+        drop(workers);
+        settle().await;
+        assert_eq!(Arc::strong_count(&demand), 1, "no task is left");
     }
 }
