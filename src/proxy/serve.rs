@@ -291,8 +291,7 @@ impl Service {
         self.bindings.overrides(context.overrides(), self.policy.override_limits())?;
         if let Some(name) = by_host.filter(|name| is_element(host, name)) {
             let base = self.bindings.no_entries();
-            let is_trusted = request.grant.is_some_and(Grant::is_trusted);
-            if self.bindings.bind(name, &base, is_trusted).await?.is_routable() {
+            if self.bindings.bind(name, &base, request.is_trusted()).await?.is_routable() {
                 return Ok(());
             }
         }

@@ -1,7 +1,7 @@
 //! The requests that wait for an endpoint, over all workers: their count, and the tasks that are woken when room is made.
 
-use super::uploads::RoomDemand;
 use crate::proxy::error::Error;
+use crate::proxy::exchange::RoomDemand;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(crate) struct Waiters {
     ///
     /// It is locked only while requests wait.
     next: Mutex<Vec<Waker>>,
-    /// Their demand for the room of bodies that are silent.
+    /// Their demand for the room of exchanges that are silent.
     demand: Arc<RoomDemand>,
 }
 
@@ -64,7 +64,7 @@ impl Waiters {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the demand for the room of bodies that are silent.
+    /// Returns the demand for the room of exchanges that are silent.
     pub(crate) fn demand(&self) -> &Arc<RoomDemand> {
         &self.demand
     }

@@ -1,7 +1,9 @@
-//! The bodies that are on their way to an endpoint which has not answered yet, and the end of those that are silent.
+//! The exchanges with an endpoint that end when they are silent while others wait: those whose endpoint has not answered and
+//! whose body is still to come, and tunnels.
 
 use crate::proxy::wire::body::{Body, TransferError, carry};
 use crate::proxy::wire::sink::{BodyPart, Sink, Trailers};
+use crate::proxy::wire::timer::bounded;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future as _, poll_fn};
@@ -16,53 +18,54 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
-/// The bodies of one worker's requests to one endpoint, as long as the endpoint has sent no head.
+/// The exchanges of one worker with one endpoint that may end when they are silent.
 ///
-/// A body is silent when its caller has sent nothing of it for as long as its listener allows. One that is silent may go on
-/// for as long as no request needs its room.
+/// A body is silent when its caller has sent nothing of it for as long as its listener allows, and a tunnel when neither side
+/// has. One that is silent may go on for as long as no request needs its room.
 #[derive(Debug)]
-pub(crate) struct OpenUploads {
+pub(crate) struct OpenExchanges {
     next: Cell<u64>,
-    open: RefCell<BTreeMap<u64, Rc<UploadState>>>,
-    /// The demand of all workers for the room that these bodies take.
+    open: RefCell<BTreeMap<u64, Rc<ExchangeState>>>,
+    /// The demand of all workers for the room that these exchanges take.
     demand: Arc<RoomDemand>,
-    /// The task that meets the demand of other workers. It begins with the first body.
+    /// The task that meets the demand of other workers. It begins with the first exchange.
     meeting: OnceCell<AbortHandle>,
 }
 
-/// The demand for room at one endpoint, over all workers. A worker that has no silent body itself asks those that have one.
+/// The demand for room at one endpoint, over all workers. A worker that has no silent exchange itself asks those that have
+/// one.
 #[derive(Debug, Default)]
 pub(crate) struct RoomDemand {
-    /// Whether a body is to end that has not ended yet.
+    /// Whether an exchange is to end, and none has yet.
     is_open: AtomicBool,
     asked: Notify,
 }
 
-/// One body.
+/// One exchange.
 #[derive(Debug)]
-struct UploadState {
-    /// The time since when its caller is awaited; None while the endpoint is.
+struct ExchangeState {
+    /// The time since when its caller, or either side of a tunnel, is awaited; None while the endpoint is.
     awaited: Cell<Option<Instant>>,
-    /// How long its caller may be awaited while others wait for the endpoint.
+    /// How long that may last while others wait for the endpoint.
     silent_after: Duration,
     is_reset: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// A body among those of its endpoint. Its drop takes it off them: the endpoint has answered.
+/// An exchange among those of its endpoint that may end. Its drop takes it off them.
 #[derive(Debug)]
-pub(crate) struct OpenUpload {
-    uploads: Rc<OpenUploads>,
+pub(crate) struct OpenExchange {
+    exchanges: Rc<OpenExchanges>,
     id: u64,
-    state: Rc<UploadState>,
+    state: Rc<ExchangeState>,
 }
 
 /// The carrier of one body.
 #[derive(Debug)]
-pub(crate) struct UploadCarrier(Rc<UploadState>);
+pub(crate) struct UploadCarrier(Rc<ExchangeState>);
 
 impl RoomDemand {
-    /// Asks for the end of one silent body, on whichever worker.
+    /// Asks for the end of one silent exchange, on whichever worker.
     pub(crate) fn ask(&self) {
         self.is_open.store(true, Relaxed);
         self.asked.notify_waiters();
@@ -73,14 +76,14 @@ impl RoomDemand {
         self.is_open.store(false, Relaxed);
     }
 
-    /// Takes the duty to end a body. Of several workers, one has it.
+    /// Takes the duty to end an exchange. Of several workers, one has it.
     fn take(&self) -> bool {
         self.is_open.swap(false, Relaxed)
     }
 }
 
-impl OpenUploads {
-    /// Makes a worker's bodies, of which there is none yet. Some may end when there is this demand.
+impl OpenExchanges {
+    /// Makes a worker's exchanges, of which there is none yet. Some may end when there is this demand.
     pub(crate) fn new(demand: &Arc<RoomDemand>) -> Self {
         Self {
             next: Cell::default(),
@@ -90,30 +93,30 @@ impl OpenUploads {
         }
     }
 
-    /// Begins a body, for which its caller may be awaited so long.
-    pub(crate) fn begin(self: &Rc<Self>, silent_after: Duration) -> OpenUpload {
+    /// Begins an exchange, which may be silent for so long.
+    pub(crate) fn begin(self: &Rc<Self>, silent_after: Duration) -> OpenExchange {
         self.meeting.get_or_init(|| self.meet_demand());
         let id = self.next.replace(self.next.get() + 1);
-        let state = Rc::new(UploadState {
+        let state = Rc::new(ExchangeState {
             awaited: Cell::new(Some(Instant::now())),
             silent_after,
             is_reset: Cell::new(false),
             waker: RefCell::default(),
         });
         self.open.borrow_mut().insert(id, Rc::clone(&state));
-        OpenUpload { uploads: Rc::clone(self), id, state }
+        OpenExchange { exchanges: Rc::clone(self), id, state }
     }
 
-    /// Spawns a task that ends a silent body when another worker asks for that.
+    /// Spawns a task that ends a silent exchange when another worker asks for that.
     fn meet_demand(self: &Rc<Self>) -> AbortHandle {
-        let (uploads, demand) = (Rc::downgrade(self), Arc::clone(&self.demand));
+        let (exchanges, demand) = (Rc::downgrade(self), Arc::clone(&self.demand));
         let task = spawn_local(async move {
             loop {
                 // What is asked for from here on is not missed.
                 let asked = demand.asked.notified();
-                match uploads.upgrade() {
+                match exchanges.upgrade() {
                     None => return,
-                    Some(uploads) => _ = uploads.reset_silent_if(|| demand.take()),
+                    Some(exchanges) => _ = exchanges.reset_silent_if(|| demand.take()),
                 }
                 asked.await;
             }
@@ -121,7 +124,7 @@ impl OpenUploads {
         task.abort_handle()
     }
 
-    /// Ends the body that is silent for the longest; false when none is silent.
+    /// Ends the exchange that is silent for the longest; false when none is silent.
     pub(crate) fn reset_silent(&self) -> bool {
         self.reset_silent_if(|| true)
     }
@@ -133,7 +136,7 @@ impl OpenUploads {
             return false;
         }
         let now = Instant::now();
-        let is_silent = |state: &UploadState| {
+        let is_silent = |state: &ExchangeState| {
             state.awaited.get().filter(|since| now.duration_since(*since) >= state.silent_after)
         };
         let silent = open.iter().filter_map(|(id, state)| is_silent(state).map(|since| (since, *id))).min();
@@ -147,7 +150,7 @@ impl OpenUploads {
     }
 }
 
-impl Drop for OpenUploads {
+impl Drop for OpenExchanges {
     fn drop(&mut self) {
         if let Some(task) = self.meeting.get() {
             task.abort();
@@ -155,10 +158,22 @@ impl Drop for OpenUploads {
     }
 }
 
-impl OpenUpload {
+impl OpenExchange {
     /// Returns the carrier of the body, which may outlive the wait for the head.
     pub(crate) fn carrier(&self) -> UploadCarrier {
         UploadCarrier(Rc::clone(&self.state))
+    }
+
+    /// Notes that bytes have moved; returns the time from which on it is silent unless more do.
+    pub(crate) fn note_moved(&self) -> Instant {
+        let now = Instant::now();
+        self.state.awaited.set(Some(now));
+        now + bounded(self.state.silent_after)
+    }
+
+    /// Becomes ready when it is to end, because it is silent and others wait.
+    pub(crate) fn poll_reset(&self, cx: &Context<'_>) -> Poll<()> {
+        self.state.poll_reset(cx)
     }
 }
 
@@ -182,13 +197,13 @@ impl UploadCarrier {
     }
 }
 
-impl Drop for OpenUpload {
+impl Drop for OpenExchange {
     fn drop(&mut self) {
-        self.uploads.open.borrow_mut().remove(&self.id);
+        self.exchanges.open.borrow_mut().remove(&self.id);
     }
 }
 
-impl UploadState {
+impl ExchangeState {
     fn poll_reset(&self, cx: &Context<'_>) -> Poll<()> {
         if self.is_reset.get() {
             return Poll::Ready(());
@@ -203,7 +218,7 @@ impl UploadState {
 
 /// A sink that notes since when a caller is awaited.
 struct UploadSink<'a, S> {
-    state: &'a UploadState,
+    state: &'a ExchangeState,
     to: &'a mut S,
 }
 
@@ -233,31 +248,31 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    fn resets(uploads: &[OpenUpload]) -> Vec<bool> {
-        uploads.iter().map(|upload| upload.state.is_reset.get()).collect()
+    fn resets(exchanges: &[OpenExchange]) -> Vec<bool> {
+        exchanges.iter().map(|exchange| exchange.state.is_reset.get()).collect()
     }
 
     #[tokio::test(flavor = "local", start_paused = true)]
-    async fn the_body_that_is_silent_for_the_longest_is_ended() {
-        let open = Rc::new(OpenUploads::new(&Arc::default()));
-        let mut uploads = Vec::new();
+    async fn the_exchange_that_is_silent_for_the_longest_is_ended() {
+        let open = Rc::new(OpenExchanges::new(&Arc::default()));
+        let mut exchanges = Vec::new();
         for _ in 0..3 {
-            uploads.push(open.begin(LIMIT));
+            exchanges.push(open.begin(LIMIT));
             advance(Duration::from_secs(1)).await;
         }
         // The endpoint takes no more of the first.
-        uploads[0].state.awaited.set(None);
+        exchanges[0].state.awaited.set(None);
         advance(LIMIT - Duration::from_secs(3)).await;
         open.reset_silent();
-        assert_eq!(resets(&uploads), [false; 3], "none is silent for that long");
+        assert_eq!(resets(&exchanges), [false; 3], "none is silent for that long");
         advance(Duration::from_secs(5)).await;
         open.reset_silent();
-        assert_eq!(resets(&uploads), [false, true, false]);
+        assert_eq!(resets(&exchanges), [false, true, false]);
         open.reset_silent();
-        assert_eq!(resets(&uploads), [false, true, true]);
+        assert_eq!(resets(&exchanges), [false, true, true]);
         open.reset_silent();
-        assert_eq!(resets(&uploads), [false, true, true]);
-        drop(uploads);
+        assert_eq!(resets(&exchanges), [false, true, true]);
+        drop(exchanges);
         assert!(open.open.borrow().is_empty());
     }
 
@@ -269,11 +284,11 @@ mod tests {
     }
 
     #[tokio::test(flavor = "local", start_paused = true)]
-    async fn of_several_workers_one_ends_a_body() {
+    async fn of_several_workers_one_ends_an_exchange() {
         let demand = Arc::<RoomDemand>::default();
-        let workers = [(); 3].map(|()| Rc::new(OpenUploads::new(&demand)));
-        let uploads = [workers[0].begin(LIMIT), workers[1].begin(LIMIT)];
-        let count = || resets(&uploads).into_iter().filter(|is_reset| *is_reset).count();
+        let workers = [(); 3].map(|()| Rc::new(OpenExchanges::new(&demand)));
+        let exchanges = [workers[0].begin(LIMIT), workers[1].begin(LIMIT)];
+        let count = || resets(&exchanges).into_iter().filter(|is_reset| *is_reset).count();
         settle().await;
         demand.ask();
         settle().await;
@@ -287,7 +302,7 @@ mod tests {
             settle().await;
             assert_eq!(count(), ended);
         }
-        drop(uploads);
+        drop(exchanges);
         drop(workers);
         settle().await;
         assert_eq!(Arc::strong_count(&demand), 1, "no task is left");
