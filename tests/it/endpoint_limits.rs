@@ -251,7 +251,7 @@ async fn a_silent_body_to_an_endpoint_over_http1_ends_while_others_wait() {
 async fn a_silent_body_on_one_worker_ends_while_a_request_waits_on_another() {
     let upstream = Upstream::start().await;
     let keys = "  client: {hostConnectionPool: {maxSize: 1}, streamWaitMs: 10000}\n";
-    let server = ", socketOptions: {readTimeoutMs: 100}";
+    let server = ", socketOptions: {readTimeoutMs: 100}, serverSession: {idleTimeMs: 60000}";
     let yaml = speaking("http", &format!("/svc/* => {}", upstream.path()), server) + keys;
     let app = TestApp::start_workers(&yaml, 2).await;
     // Each on a worker of its own: connections are spread evenly.
