@@ -85,6 +85,10 @@ pub(crate) const LOADS: &[Load] = &[
     others("3,600 bodies that never come, on 4 connections", held(4, 1, 900, "/world/x", HeldBody::Silent)),
     others("1,600 bodies that never come, on 16 connections", held(16, 1, 100, "/world/x", HeldBody::Silent)),
     others(
+        "800 bodies that never come, 8 from each of 100 addresses",
+        held(100, 100, 8, "/world/x", HeldBody::Silent),
+    ),
+    others(
         "100 connections x 100 requests that are not answered, from one address",
         held(100, 1, 100, "/silent/x", HeldBody::None),
     ),

@@ -18,11 +18,14 @@ const CONNECTIONS: u64 = 10;
 /// How often each of them sends some requests.
 const PERIOD: Duration = Duration::from_millis(20);
 
+/// How many streams a connection has at once: as many as a trusted caller may have.
+const STREAMS: usize = 1_000;
+
 /// The requests of one load.
 #[derive(Clone, Copy)]
 pub(crate) struct Requests {
     /// How many are sent a second over all connections; they wait when they are not answered. None are streams: each begins
-    /// when the router allows one more.
+    /// when one before it has ended.
     pub(crate) rate: Option<u64>,
     /// Makes the request with a number, which is never sent twice.
     pub(crate) make: fn(u64) -> Asked,
@@ -65,9 +68,17 @@ async fn send_streams(
 ) -> Result<(), Error> {
     let stream = connect([127, 0, 0, 1], listener).await?;
     let (mut sender, connection) = h2::client::handshake(stream).await?;
+    let _connection = {
+        let mut running = JoinSet::new();
+        running.spawn_local(async move { drop(connection.await) });
+        running
+    };
     let mut answers = JoinSet::new();
-    answers.spawn_local(async move { drop(connection.await) });
     for n in 0.. {
+        // The library takes any number, and keeps those that the router does not allow yet.
+        while answers.len() >= STREAMS {
+            answers.join_next().await;
+        }
         sender = sender.ready().await?;
         let Asked { path, overrides } = make(n * CONNECTIONS + at);
         let request =
@@ -79,7 +90,6 @@ async fn send_streams(
                 done.set(done.get() + 1);
             }
         });
-        while answers.try_join_next().is_some() {}
     }
     Ok(())
 }

@@ -17,6 +17,9 @@ use signpost::proxy::Http2Settings;
 use std::rc::Rc;
 use tokio::net::{TcpListener, TcpStream};
 
+/// The window of a connection, as the router gives it to a trusted caller.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
 /// Serves callers of one protocol on a port of its own, and prints where.
 pub(crate) fn run(from: &str, to: &str, address: &str) -> Result<(), Error> {
     let _commands = commands();
@@ -46,7 +49,7 @@ async fn serve(stream: TcpStream, from: Protocol, upstream: Rc<Upstream>) {
         Protocol::Http2 => {
             server::conn::http2::Builder::new(OnThisThread)
                 .initial_stream_window_size(settings.stream_window)
-                .initial_connection_window_size(settings.connection_window)
+                .initial_connection_window_size(CONNECTION_WINDOW)
                 .serve_connection(io, service)
                 .await
         }

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod classifier;
+mod open_exchanges;
 mod outcome;
 mod record;
 mod repeat;
@@ -15,6 +16,7 @@ pub(crate) use self::attempt::{
 };
 pub use self::classifier::{Classifier, GrpcClassifier, RetriedMethods, StatusCodes, UNAVAILABLE};
 pub(crate) use self::classifier::{ResponseClass, ResponseStatus, grpc_code, trailing_code};
+pub(crate) use self::open_exchanges::{OpenExchange, OpenExchanges, RoomDemand, UploadCarrier};
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::record::{Observer, OverrideFate, REQUEST_ID, Record};
 pub(crate) use self::repeat::{MOST_INTERIM, is_repeatable, relay_interim};
@@ -83,6 +85,11 @@ impl Request {
     /// Returns whether it asks for a connection to its endpoint as it is, without HTTP.
     pub(crate) fn is_connect(&self) -> bool {
         self.head.method() == b"CONNECT"
+    }
+
+    /// Returns whether its caller has entered and is trusted.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.grant.is_some_and(Grant::is_trusted)
     }
 
     /// Returns whether a successful answer opens a tunnel for its caller, whatever the answer is meant as: it is a CONNECT,

@@ -290,7 +290,7 @@ impl Service {
         }
         let Some(host) = self.policy.doubtful_host(&request.head) else { return Ok(()) };
         // A mistake in them is told before they are dropped.
-        let caller = NameCaller::new(&request.peer, request.grant.is_some_and(Grant::is_trusted));
+        let caller = NameCaller::new(&request.peer, request.is_trusted());
         let (raw, limits) = (context.overrides(), self.policy.override_limits());
         let none = self.bindings.no_sandboxes();
         self.bindings.request_dtab_in_turn(&none, raw, limits, caller).await?;

@@ -20,7 +20,6 @@ mod registry;
 mod retry_budget;
 mod route;
 mod settings;
-mod uploads;
 mod waiters;
 
 pub use self::accrual::{AccrualBackoff, AccrualPolicy, AccrualSettings};

@@ -247,6 +247,29 @@ async fn a_silent_body_to_an_endpoint_over_http1_ends_while_others_wait() {
     app.stop().await;
 }
 
+#[tokio::test(flavor = "local")]
+async fn a_silent_body_on_one_worker_ends_while_a_request_waits_on_another() {
+    let upstream = Upstream::start().await;
+    let keys = "  client: {hostConnectionPool: {maxSize: 1}, streamWaitMs: 10000}\n";
+    let server = ", socketOptions: {readTimeoutMs: 100}, serverSession: {idleTimeMs: 60000}";
+    let yaml = speaking("http", &format!("/svc/* => {}", upstream.path()), server) + keys;
+    let app = TestApp::start_workers(&yaml, 2).await;
+    // Each on a worker of its own: connections are spread evenly.
+    let mut client = app.h2_client().await;
+    let mut waiting = app.client().await;
+    let mut silent = client.begin(post(), true).await;
+    let mut conn = upstream.accept().await;
+    conn.head().await;
+    waiting.send(GET).await;
+    assert_eq!(silent.refused().await, Reason::CANCEL);
+    conn.assert_gone().await;
+    let mut conn = upstream.accept().await;
+    conn.request().await;
+    conn.send(ok("hi")).await;
+    assert_eq!(waiting.response().await.text(), "hi");
+    app.stop().await;
+}
+
 /// Nobody is trusted here.
 const STRANGERS: &str = ", ip: 0.0.0.0, trust: nobody";
 

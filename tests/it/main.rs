@@ -70,6 +70,7 @@ mod sandbox_command;
 mod sandbox_requests;
 mod sandboxes_config;
 mod signing;
+mod silent_tunnels;
 mod snapshots;
 mod starting;
 mod stored_live;

@@ -15,6 +15,7 @@ mod process;
 mod team;
 pub(crate) mod tls;
 mod upstream;
+pub(crate) mod web_socket;
 mod wire;
 
 pub(crate) use self::app::{TestApp, one_router, read, routing_to, speaking, with_servers};

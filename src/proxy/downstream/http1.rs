@@ -2,7 +2,7 @@
 
 use super::access::{AccessLogger, CountingSink};
 use super::listener::ConnectionContext;
-use super::tunnel::{TunnelInput, TunnelLimits, TunnelOutput, tunnel};
+use super::tunnel::{TunnelInput, TunnelOutput, TunnelPlace, tunnel};
 use crate::context::Peer;
 use crate::message::{
     Framing, Head, HeadError, KnownField, ResponseConnection, ResponseEnd, Version, keeps_alive,
@@ -12,7 +12,7 @@ use crate::proxy::error::Error;
 use crate::proxy::exchange::{
     AttemptTime, Caller, DeliveryFailure, Outcome, Record, Request, Response, Upload,
 };
-use crate::proxy::limits::{CountedRequest, PeerRequests};
+use crate::proxy::limits::{ConnectionPlace, CountedRequest, PeerRequests};
 use crate::proxy::metrics::RequestOutcome;
 use crate::proxy::serve::Service;
 use crate::proxy::wire::body::Body;
@@ -25,7 +25,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -109,13 +109,14 @@ impl Http1Session {
             connection,
             peer,
             access: access.as_ref(),
+            place,
             requests,
             timer: timer.timer(),
             is_last,
             shutdown: listener.shutdown(),
         };
         match head {
-            Ok(Some(head)) => turn.serve(head, place.opened()).await,
+            Ok(Some(head)) => turn.serve(head).await,
             Ok(None) => Continuation::Close,
             Err(error) => {
                 let line =
@@ -158,6 +159,8 @@ struct Http1Turn<'a> {
     connection: &'a Rc<Connection>,
     peer: &'a Peer,
     access: Option<&'a Rc<AccessLogger>>,
+    /// The connection in the table of the listener's open ones.
+    place: &'a ConnectionPlace,
     requests: &'a Rc<PeerRequests>,
     /// The timer of the connection's task.
     timer: &'a Rc<TaskTimer>,
@@ -176,13 +179,11 @@ struct ResponseTerms {
     expects_continue: bool,
     /// Whether the caller takes trailers (RFC 9110 6.5.1).
     trailers: bool,
-    /// The limits on a tunnel that the response opens.
-    tunnel: TunnelLimits,
 }
 
 impl Http1Turn<'_> {
     /// Serves one request whose head was read.
-    async fn serve(&self, mut head: Pooled<Head>, opened: Instant) -> Continuation {
+    async fn serve(&self, mut head: Pooled<Head>) -> Continuation {
         let line = self.access.map(|log| log.begin(&head, self.peer));
         let record = Record::new(&self.service.counters, line);
         let is_connect = head.method() == b"CONNECT";
@@ -190,7 +191,8 @@ impl Http1Turn<'_> {
             Ok(framing) => framing,
             Err(error) => return self.refuse(&error, record).await,
         };
-        let is_old = self.service.limits.life.is_some_and(|life| record.began() - opened >= life);
+        let is_old =
+            self.service.limits.life.is_some_and(|life| record.began() - self.place.opened() >= life);
         let is_new_version = head.version() == Version::Http11;
         let terms = ResponseTerms {
             // A caller that does not wait for the answer to its CONNECT sends bytes that are no request.
@@ -198,7 +200,6 @@ impl Http1Turn<'_> {
             version: head.version(),
             expects_continue: head.contains(KnownField::Expect),
             trailers: is_new_version && head.takes_trailers(),
-            tunnel: self.tunnel_limits(is_connect),
         };
         let body = Body::Http1(Http1Reader::of_request(Rc::clone(self.connection), framing));
         self.connection.set_body_wanted(!body.is_done());
@@ -316,6 +317,10 @@ impl Http1Turn<'_> {
         let small = matches!(request.framing, Framing::Length(length) if length <= MOST_DISCARDED as u64);
         let readable = small && !request.body.is_done() && !terms.expects_continue;
         terms.keep_alive &= !unread || readable;
+        if response.framing == Framing::Tunnel {
+            Box::pin(self.open_tunnel(response, request)).await;
+            return if unread { Continuation::Linger } else { Continuation::Close };
+        }
         match self.respond(response, terms, &mut request.record).await {
             Continuation::NextRequest if unread => match discard(&mut request.body).await {
                 Ok(()) => Continuation::NextRequest,
@@ -335,7 +340,6 @@ impl Http1Turn<'_> {
             version: Version::Http11,
             expects_continue: false,
             trailers: false,
-            tunnel: TunnelLimits::default(),
         };
         let response = self.service.error_response(self.peer, error, None);
         self.service.counters.refused(response.head.status());
@@ -352,10 +356,6 @@ impl Http1Turn<'_> {
         terms: ResponseTerms,
         record: &mut Record,
     ) -> Continuation {
-        if response.framing == Framing::Tunnel {
-            Box::pin(self.open_tunnel(response, terms.tunnel, record)).await;
-            return Continuation::Close;
-        }
         // The connection cannot be kept when the end of the request's body is not known: the endpoint refused the rest,
         // which stays unread, or the caller expected a 100 and may send its body or not.
         let end_is_unknown = match response.upload {
@@ -399,23 +399,19 @@ impl Http1Turn<'_> {
     }
 
     /// Writes the head of a response behind which a tunnel begins, and carries the bytes of both sides.
-    async fn open_tunnel(&self, response: Response, limits: TunnelLimits, record: &mut Record) {
+    async fn open_tunnel(&self, response: Response, request: &mut Request) {
         let connection = self.connection;
         let mut out = connection.out();
         response.head.write(out.out());
-        record.note_response(&response.head);
+        request.record.note_response(&response.head);
         if connection.write([out.data(), b"", b""]).await.is_err() {
             return;
         }
         drop(out);
         connection.set_body_wanted(true);
         let input = TunnelInput::Http1(Rc::clone(connection));
-        tunnel((input, TunnelOutput::Http1(Rc::clone(connection))), response, record, limits).await;
-    }
-
-    /// Returns the limits on a tunnel that a request opens.
-    fn tunnel_limits(&self, is_connect: bool) -> TunnelLimits {
-        if is_connect { TunnelLimits::of_connect(&self.service.limits) } else { TunnelLimits::default() }
+        let side = (input, TunnelOutput::Http1(Rc::clone(connection)));
+        tunnel(side, (request, response), &self.service.limits, self.place).await;
     }
 
     /// Checks a head and brings it into the form in which it is routed.
@@ -431,6 +427,21 @@ impl Http1Turn<'_> {
         }
         head.take_authority()?;
         Ok(Framing::None)
+    }
+}
+
+impl TunnelPlace for ConnectionPlace {
+    fn note_silence(&self, is_silent: bool) {
+        if is_silent {
+            self.begin_wait(Instant::now());
+        } else {
+            // If it was told to make room before, the tunnel ends all the same.
+            self.begin_work();
+        }
+    }
+
+    fn poll_evicted(&self, cx: &Context<'_>) -> Poll<()> {
+        self.poll_evicted(cx)
     }
 }
 

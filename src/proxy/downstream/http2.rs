@@ -3,6 +3,7 @@
 use super::listener::ConnectionContext;
 use super::open_streams::{OpenStream, OpenStreams};
 use super::stream::Stream;
+use super::tunnel::TunnelPlace as _;
 use crate::context::Peer;
 use crate::proxy::wire::frame_meter::{FrameCounts, MeteredTransport};
 use crate::proxy::wire::http2::{LINGER, SEND_BUFFER};
@@ -78,6 +79,7 @@ pub(crate) async fn serve_connection(mut context: ConnectionContext, transport: 
         busy: false,
         liveness,
         goodbye: None,
+        is_silent: false,
         is_evicted: false,
         is_flooded: false,
     };
@@ -99,6 +101,8 @@ struct Http2Session {
     liveness: Liveness,
     /// When the caller was told that no new streams are taken.
     goodbye: Option<Instant>,
+    /// Whether the streams are silent, as the listener's table knows.
+    is_silent: bool,
     /// Whether the connection ends to make room for another.
     is_evicted: bool,
     /// Whether the connection ends because the caller sent too many frames that make work.
@@ -143,6 +147,9 @@ impl Http2Session {
                 return self.poll_idle(cx);
             }
             self.streams.register(cx);
+            if self.poll_silent_end(cx).is_ready() {
+                continue;
+            }
             return self.liveness.poll_peer_lost(cx);
         }
     }
@@ -181,6 +188,22 @@ impl Http2Session {
         self.say_goodbye();
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Ends a connection that has to make room for another while all of its streams are silent.
+    fn poll_silent_end(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let is_silent = self.streams.are_silent();
+        if std::mem::replace(&mut self.is_silent, is_silent) != is_silent {
+            self.context.place.note_silence(is_silent);
+        }
+        if !is_silent || self.is_evicted {
+            return Poll::Pending;
+        }
+        ready!(self.context.place.poll_evicted(cx));
+        self.is_evicted = true;
+        self.goodbye.get_or_insert_with(Instant::now);
+        self.connection.abrupt_shutdown(Reason::NO_ERROR);
+        Poll::Ready(())
     }
 
     fn begin(&mut self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {

@@ -3,7 +3,7 @@
 use super::access::{AccessLogger, CountingSink};
 use super::open_streams::{OpenStream, StreamEnd};
 use super::tasks::TaskWork;
-use super::tunnel::{TunnelEnd, TunnelInput, TunnelLimits, TunnelOutput, tunnel};
+use super::tunnel::{TunnelEnd, TunnelInput, TunnelOutput, tunnel};
 use crate::context::Peer;
 use crate::message::{Framing, Head, KnownField, ResponseConnection, is_tunnel_protocol, request_framing};
 use crate::proxy::error::{Error, Exposure};
@@ -49,14 +49,14 @@ impl TaskWork for Stream {
     fn begin(self: Box<Self>, timer: &Rc<TaskTimer>) -> impl Future<Output = ()> + use<> {
         let Self { service, access, peer, request, respond, open, counted } = *self;
         let (reply, timer) = (ResponseSender::new(respond), Rc::clone(timer));
-        let turn = Http2Turn { service, access, peer, reply, progress: Rc::default(), timer };
+        let turn = Http2Turn { service, access, peer, reply, open, progress: Rc::default(), timer };
         let (mut request, valid) = turn.take(request, &counted);
         async move {
             let _counted = counted;
             let ended = turn.serve(&mut request, valid).await;
             // The end of the request is counted before that of its stream.
             drop(request);
-            open.end(ended);
+            turn.open.end(ended);
         }
     }
 }
@@ -67,6 +67,7 @@ struct Http2Turn {
     access: Option<Rc<AccessLogger>>,
     peer: Rc<Peer>,
     reply: Rc<ResponseSender>,
+    open: OpenStream,
     progress: Rc<PeerProgress>,
     timer: Rc<TaskTimer>,
 }
@@ -248,13 +249,7 @@ impl Http2Turn {
 
     /// Sends the head of a response behind which a tunnel begins, and carries the bytes of both sides.
     async fn open_tunnel(&self, response: Response, request: &mut Request) {
-        let limits = if request.is_connect() {
-            TunnelLimits::of_connect(&self.service.limits)
-        } else {
-            TunnelLimits::default()
-        };
-        let record = &mut request.record;
-        record.note_response(&response.head);
+        request.record.note_response(&response.head);
         let Some(input) = self.reply.take_tunnel_input() else {
             return self.reply.reset(Reason::INTERNAL_ERROR);
         };
@@ -263,7 +258,8 @@ impl Http2Turn {
         };
         let input = TunnelInput::Http2(Http2Reader::new(input, None));
         let output = TunnelOutput::Http2(Http2Writer::new(stream, Some(Rc::clone(&self.progress))));
-        if tunnel((input, output), response, record, limits).await == TunnelEnd::Broken {
+        let carried = tunnel((input, output), (request, response), &self.service.limits, &self.open).await;
+        if carried == TunnelEnd::Broken {
             // As a connection that is reset (RFC 8441 5).
             self.reply.reset(Reason::CANCEL);
         }

@@ -1,37 +1,85 @@
 //! A tunnel: bytes both ways after a switch of protocols, or after a CONNECT, over either protocol on either side.
 
-use crate::proxy::exchange::{Carrier, Outcome, Record, Response};
+use crate::proxy::exchange::{Carrier, OpenExchange, Outcome, Request, Response};
 use crate::proxy::limits::Limits;
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::connection::{Connection, while_moving};
 use crate::proxy::wire::http2::{Http2Reader, Http2Writer};
 use crate::proxy::wire::sink::{BodyPart, Sink as _, Trailers};
-use crate::proxy::wire::timer::after;
+use crate::proxy::wire::timer::{TaskTimer, after};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 /// How long one direction of a tunnel may be silent when the other has ended.
 const HALF_TUNNEL: Duration = Duration::from_secs(60);
 
-/// The limits on the time of a tunnel. One that a switch of protocols opens has none: it may be silent for any time.
+/// The limits on the time of a tunnel. One that a switch of protocols opens for a caller that is trusted has none: it may be
+/// silent for any time.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TunnelLimits {
+struct TunnelLimits {
     /// How long both directions may be silent.
     idle: Option<Duration>,
+    /// How long they may be so while others need its room.
+    silent: Option<Duration>,
     /// How long it may last.
     life: Option<Duration>,
 }
 
 impl TunnelLimits {
-    /// Returns the limits of a tunnel that CONNECT opens: those of a connection of the listener.
-    pub(super) fn of_connect(limits: &Limits) -> Self {
-        Self { idle: Some(limits.idle), life: limits.life }
+    /// Returns the limits of the tunnel that a request opens. CONNECT has those of a connection of the listener.
+    fn of(request: &Request, limits: &Limits) -> Self {
+        if request.is_connect() {
+            return Self { idle: Some(limits.idle), life: limits.life, silent: None };
+        }
+        Self { silent: (!request.is_trusted()).then_some(limits.idle), ..Self::default() }
+    }
+}
+
+/// The place of a tunnel's caller among the connections of its listener.
+pub(super) trait TunnelPlace {
+    /// Notes whether the tunnel is silent. While it is, its connection may have to make room for another.
+    fn note_silence(&self, is_silent: bool);
+
+    /// Becomes ready when the tunnel is to end, to make room for another connection.
+    fn poll_evicted(&self, cx: &Context<'_>) -> Poll<()>;
+}
+
+/// The silence of a tunnel, which ends while it is silent and others need its room.
+struct TunnelSilence<'a> {
+    place: &'a dyn TunnelPlace,
+    exchange: OpenExchange,
+    /// The timer of its task.
+    timer: &'a TaskTimer,
+    /// How many bytes had moved when that was last looked at.
+    moved: u64,
+    /// The time from which on it is silent.
+    until: Instant,
+    is_silent: bool,
+}
+
+impl TunnelSilence<'_> {
+    /// Becomes ready when the tunnel is to end. So many bytes have moved.
+    fn poll_end(&mut self, moved: u64, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.moved, moved) != moved {
+            self.until = self.exchange.note_moved();
+            if std::mem::take(&mut self.is_silent) {
+                self.place.note_silence(false);
+            }
+        }
+        if !self.is_silent && self.timer.poll_until(self.until, cx).is_ready() {
+            self.is_silent = true;
+            self.place.note_silence(true);
+        }
+        if self.is_silent && self.place.poll_evicted(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.exchange.poll_reset(cx)
     }
 }
 
@@ -65,7 +113,7 @@ pub(super) enum TunnelEnd {
 
 /// A tunnel that stands.
 struct Tunnel<'a> {
-    record: &'a Record,
+    request: &'a Request,
     /// How many bytes have moved, either way.
     moved: Cell<u64>,
     /// Whether one direction has ended.
@@ -98,9 +146,9 @@ impl Drop for ResetGuard {
 /// both sides have ended.
 pub(super) async fn tunnel(
     caller: TunnelSide,
-    response: Response,
-    record: &mut Record,
-    limits: TunnelLimits,
+    (request, response): (&mut Request, Response),
+    limits: &Limits,
+    place: &dyn TunnelPlace,
 ) -> TunnelEnd {
     let Response { head, body, attempt: Some(mut attempt), carrier: Some(carrier), permit: _permit, .. } =
         response
@@ -110,14 +158,20 @@ pub(super) async fn tunnel(
     let Some(endpoint) = endpoint_side(&carrier, body) else { return TunnelEnd::Broken };
     // The response is the switch, and it was passed on: what breaks behind it is of another protocol.
     attempt.end(Outcome::Answered(head.status()));
-    record.note_tunnel();
+    request.record.note_tunnel();
     drop(head);
     let mut guard = ResetGuard::new(&caller.0, &carrier);
-    let standing = Tunnel { record, moved: Cell::new(0), is_half_closed: Cell::new(false) };
-    let end = standing.carry(caller, endpoint, limits).await;
+    let limits = TunnelLimits::of(request, limits);
+    let silence = limits.silent.map(|silent_after| {
+        let exchange = attempt.begin_tunnel(silent_after);
+        let until = exchange.note_moved();
+        TunnelSilence { place, exchange, timer: &request.timer, moved: 0, until, is_silent: false }
+    });
+    let standing = Tunnel { request, moved: Cell::new(0), is_half_closed: Cell::new(false) };
+    let end = standing.carry(caller, endpoint, (limits, silence)).await;
     if end == TunnelEnd::Whole {
         guard.0 = None;
-        record.complete();
+        request.record.complete();
     }
     end
 }
@@ -137,18 +191,38 @@ fn endpoint_side(carrier: &Carrier, body: Body) -> Option<TunnelSide> {
 }
 
 impl Tunnel<'_> {
-    async fn carry(&self, caller: TunnelSide, endpoint: TunnelSide, limits: TunnelLimits) -> TunnelEnd {
+    async fn carry(
+        &self,
+        caller: TunnelSide,
+        endpoint: TunnelSide,
+        (limits, silence): (TunnelLimits, Option<TunnelSilence<'_>>),
+    ) -> TunnelEnd {
         let ((from_caller, to_caller), (from_endpoint, to_endpoint)) = (caller, endpoint);
-        let down = self.one_way(from_endpoint, to_caller, |bytes| self.record.add_sent(bytes));
+        let down = self.one_way(from_endpoint, to_caller, |bytes| self.request.record.add_sent(bytes));
         let up = self.one_way(from_caller, to_endpoint, |_| {});
         // When one direction fails, the other has no receiver left.
         let both = pin!(async { tokio::try_join!(down, up) });
-        let carried = pin!(self.while_open(both, limits.idle));
+        let open = pin!(self.while_open(both, limits.idle));
+        let carried = pin!(self.unless_silent(open, silence));
         let done = match limits.life {
             None => carried.await,
             Some(life) => timeout_at(after(life), carried).await.ok().flatten(),
         };
         if matches!(done, Some(Ok(_))) { TunnelEnd::Whole } else { TunnelEnd::Broken }
+    }
+
+    /// Drives a tunnel until it ends by itself, or its silence ends it.
+    async fn unless_silent<T>(
+        &self,
+        mut open: Pin<&mut impl Future<Output = Option<T>>>,
+        silence: Option<TunnelSilence<'_>>,
+    ) -> Option<T> {
+        let Some(mut silence) = silence else { return open.await };
+        poll_fn(|cx| match open.as_mut().poll(cx) {
+            Poll::Pending => silence.poll_end(self.moved.get(), cx).map(|()| None),
+            ended => ended,
+        })
+        .await
     }
 
     /// Drives a tunnel: while both sides are open, as long as bytes move at least once in `idle`, if that is a limit; and

@@ -1,12 +1,13 @@
 //! One attempt to send a request to an endpoint, and the connection or stream that carries it.
 
-use super::{Caller, Outcome, TimeLimit, WaitQueue};
+use super::{Caller, OpenExchange, OpenExchanges, Outcome, TimeLimit, WaitQueue};
 use crate::proxy::metrics::AttemptEnd;
 use crate::proxy::wire::connection::Connection;
 use crate::proxy::wire::http2::SharedSendStream;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// An endpoint, as the attempts at it see it.
@@ -22,6 +23,9 @@ pub(crate) trait UpstreamEndpoint {
 
     /// Takes the end of one attempt.
     fn report(&self, report: AttemptReport);
+
+    /// Returns the exchanges of this worker that may have to make room for others.
+    fn exchanges(&self) -> &Rc<OpenExchanges>;
 
     /// Keeps a connection over HTTP/1 for another request.
     fn keep(&self, connection: Rc<Connection>);
@@ -177,6 +181,11 @@ impl Attempt {
         self.report.outcome = outcome;
     }
 
+    /// Has a tunnel, in which the attempt goes on, end when it is silent for so long and others wait for its endpoint.
+    pub(crate) fn begin_tunnel(&self, silent_after: Duration) -> OpenExchange {
+        self.endpoint.exchanges().begin(silent_after)
+    }
+
     /// Notes the class of the response. Without one, a status of 5xx is a failure.
     pub(crate) fn classify(&mut self, is_success: bool) {
         self.report.is_success = Some(is_success);
@@ -278,7 +287,6 @@ impl Drop for UpstreamStream {
 mod tests {
     use super::*;
     use std::cell::RefCell;
-    use std::time::Duration;
 
     /// An endpoint that writes down what is reported to it.
     #[derive(Default)]
@@ -306,6 +314,10 @@ mod tests {
         fn report(&self, report: AttemptReport) {
             self.outcomes.borrow_mut().push(report.outcome);
             self.verdicts.borrow_mut().push(report.verdict());
+        }
+
+        fn exchanges(&self) -> &Rc<OpenExchanges> {
+            unimplemented!("none of them is a tunnel")
         }
 
         fn keep(&self, _: Rc<Connection>) {}

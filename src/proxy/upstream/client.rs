@@ -13,7 +13,9 @@ use crate::interpret::EndpointSet;
 use crate::message::{Framing, Head};
 use crate::name::Path;
 use crate::proxy::error::{Error, Exposure, TunnelDefect};
-use crate::proxy::exchange::{AttemptTime, Carrier, Outcome, Request, Response, is_repeatable};
+use crate::proxy::exchange::{
+    AttemptTime, Carrier, Outcome, Request, Response, UpstreamEndpoint as _, is_repeatable,
+};
 use crate::proxy::metrics::{ClientCounters, TrafficMetrics};
 use crate::proxy::wire::WireProtocol;
 use crate::proxy::wire::body::Body;
@@ -299,9 +301,9 @@ impl Attempts<'_> {
             }
         };
         let heads = &self.pools.heads;
-        let (limits, uploads) = (&settings.heads, endpoint.uploads());
+        let (limits, exchanges) = (&settings.heads, endpoint.exchanges());
         let read_timeout = settings.read_timeout;
-        let exchange = Http1Exchange { connection, address, reused, heads, limits, read_timeout, uploads };
+        let exchange = Http1Exchange { connection, address, reused, heads, limits, read_timeout, exchanges };
         exchange.send(request).await
     }
 

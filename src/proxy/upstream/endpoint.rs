@@ -7,12 +7,11 @@ use super::http2_pool::Http2Pool;
 use super::pool::Pool;
 use super::registry::EndpointKey;
 use super::settings::ClientSettings;
-use super::uploads::OpenUploads;
-use crate::context::Grant;
 use crate::interpret::{Endpoint, Hint};
 use crate::proxy::error::Error;
 use crate::proxy::exchange::{
-    AttemptReport, AttemptTime, PendingAttempt, Request, Standing, TimeLimit, UpstreamEndpoint, WaitQueue,
+    AttemptReport, AttemptTime, OpenExchanges, PendingAttempt, Request, Standing, TimeLimit,
+    UpstreamEndpoint, WaitQueue,
 };
 use crate::proxy::limits::PeerAddress;
 use crate::proxy::metrics::ClientCounters;
@@ -27,7 +26,7 @@ use std::task::Context;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often the next request looks for room by itself: bodies become silent without a word.
+/// How often the next request looks for room by itself: exchanges become silent without a word.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
 
 /// One endpoint on one worker.
@@ -46,8 +45,8 @@ pub(crate) struct WorkerEndpoint {
     http2: Http2Pool,
     /// The requests of this worker that wait for room.
     queue: Rc<WaitQueue>,
-    /// The bodies of this worker that the endpoint has not answered.
-    uploads: Rc<OpenUploads>,
+    /// The exchanges of this worker that may have to make room for others.
+    exchanges: Rc<OpenExchanges>,
     state: Arc<EndpointState>,
     counters: Rc<ClientCounters>,
 }
@@ -69,7 +68,7 @@ impl WorkerEndpoint {
             pool: Pool::default(),
             http2: Http2Pool::new(&queue),
             queue,
-            uploads: Rc::default(),
+            exchanges: Rc::new(OpenExchanges::new(state.waiters().demand())),
             state,
             counters: Rc::clone(counters),
         }
@@ -124,10 +123,6 @@ impl WorkerEndpoint {
         &self.http2
     }
 
-    pub(crate) fn uploads(&self) -> &Rc<OpenUploads> {
-        &self.uploads
-    }
-
     /// Checks that a request may have one of the places that are `free`, at the moment at which it takes one: a caller without
     /// trust takes the last ones only if its address has few requests under way.
     ///
@@ -135,8 +130,7 @@ impl WorkerEndpoint {
     ///
     /// Its address has too many.
     pub(crate) fn check_share(&self, request: &Request, free: impl FnOnce() -> usize) -> Result<(), Error> {
-        let is_trusted = request.grant.is_some_and(Grant::is_trusted);
-        if is_trusted || !request.peer.is_beyond_share(free) {
+        if request.is_trusted() || !request.peer.is_beyond_share(free) {
             return Ok(());
         }
         Err(Error::EndpointShare { address: self.address() })
@@ -163,7 +157,10 @@ impl WorkerEndpoint {
             if has_room() {
                 return Some(());
             }
-            self.uploads.reset_silent();
+            // The connections of all workers are counted together.
+            if !self.exchanges.reset_silent() {
+                self.state.waiters().demand().ask();
+            }
             // What was given back before the task was registered is seen now.
             turn.register(cx.waker());
             has_room().then_some(())
@@ -304,6 +301,10 @@ impl UpstreamEndpoint for WorkerEndpoint {
         }
         self.queue.wake_next();
         self.state.waiters().wake_next();
+    }
+
+    fn exchanges(&self) -> &Rc<OpenExchanges> {
+        &self.exchanges
     }
 
     fn keep(&self, connection: Rc<Connection>) {

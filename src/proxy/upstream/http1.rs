@@ -1,13 +1,12 @@
 //! The endpoint's side of an exchange over HTTP/1: sends the request, and reads the head of the response.
 
-use super::uploads::{OpenUpload, OpenUploads};
 use crate::message::{
     Framing, Head, HeadLimits, KnownField, RequestConnection, keeps_alive, response_framing,
 };
 use crate::proxy::error::{Error, Exposure};
 use crate::proxy::exchange::{
-    Caller, Carrier, MOST_INTERIM, Request, Response, Upload, WebSocketKey, beside, is_repeatable,
-    relay_interim,
+    Caller, Carrier, MOST_INTERIM, OpenExchange, OpenExchanges, Request, Response, Upload, WebSocketKey,
+    beside, is_repeatable, relay_interim,
 };
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::connection::Connection;
@@ -32,8 +31,8 @@ pub(crate) struct Http1Exchange<'a> {
     pub(crate) limits: &'a HeadLimits,
     /// How long the endpoint may send nothing while its response is awaited.
     pub(crate) read_timeout: Option<Duration>,
-    /// The bodies that the endpoint has not answered.
-    pub(crate) uploads: &'a Rc<OpenUploads>,
+    /// The exchanges that may have to make room for others.
+    pub(crate) exchanges: &'a Rc<OpenExchanges>,
 }
 
 /// The failure to send a request, by the side at which it occurred.
@@ -109,7 +108,7 @@ impl Http1Exchange<'_> {
 
     /// Writes the head with the bytes of the body that have been read already. Returns the upload of the rest, and what is to
     /// be held until it is answered.
-    async fn send_head(&self, request: &mut Request) -> Result<(Upload, Option<OpenUpload>), SendFailure> {
+    async fn send_head(&self, request: &mut Request) -> Result<(Upload, Option<OpenExchange>), SendFailure> {
         let stated = RequestConnection {
             framing: request.framing,
             upgrade: request.upgrade.as_deref(),
@@ -139,7 +138,7 @@ impl Http1Exchange<'_> {
         request.is_body_begun = true;
         let mut body = std::mem::replace(&mut request.body, Body::Empty);
         let caller = request.caller.clone();
-        let unanswered = self.uploads.begin(request.silent_after);
+        let unanswered = self.exchanges.begin(request.silent_after);
         let carrier = unanswered.carrier();
         let upload = Upload::Going(Box::pin(async move {
             let carried = carrier.carry(&mut body, &mut outgoing).await;

@@ -4,12 +4,11 @@ use super::endpoint::WorkerEndpoint;
 use super::http2_pool::Http2Connection;
 use super::pings::LostEndpoint;
 use super::settings::ClientSettings;
-use super::uploads::UploadCarrier;
 use crate::message::{Framing, Head, HeadError, KnownField, response_framing};
 use crate::proxy::error::{Error, Exposure, TunnelDefect};
 use crate::proxy::exchange::{
-    Carrier, MOST_INTERIM, Request, Response, Upload, UpstreamStream, WebSocketKey, beside, is_repeatable,
-    relay_interim,
+    Carrier, MOST_INTERIM, Request, Response, Upload, UploadCarrier, UpstreamEndpoint as _, UpstreamStream,
+    WebSocketKey, beside, is_repeatable, relay_interim,
 };
 use crate::proxy::wire::body::Body;
 use crate::proxy::wire::http2::{Http2Reader, Http2Writer, SharedSendStream, io_error};
@@ -64,7 +63,7 @@ pub(crate) async fn send(
     let sending = Rc::clone(&stream);
     let upstream_stream = UpstreamStream::new(Rc::clone(&stream), request.caller.clone(), slot);
     let response_heads = ResponseHeads { heads, settings: &settings, connection: &connection };
-    let unanswered = (!whole && !is_tunnel).then(|| endpoint.uploads().begin(request.silent_after));
+    let unanswered = (!whole && !is_tunnel).then(|| endpoint.exchanges().begin(request.silent_after));
     let mut upload = match &unanswered {
         None => Upload::Done,
         Some(open) => begin_upload(request, stream, open.carrier()),
@@ -153,7 +152,8 @@ async fn take_connection(
     settings: &ClientSettings,
 ) -> Result<Rc<Http2Connection>, Error> {
     let target = endpoint.connect_target(settings);
-    let connection = endpoint.http2().connection(target, request.peer.address(), endpoint.uploads()).await?;
+    let connection =
+        endpoint.http2().connection(target, request.peer.address(), endpoint.exchanges()).await?;
     let must_wait = connection.is_doubted(request.record.began()) && !is_repeatable(request);
     if !must_wait && request.upgrade.is_none() {
         return Ok(connection);
@@ -186,7 +186,8 @@ async fn await_answer(
         let answered = connection.pings().answer().await;
         answered.map_err(|LostEndpoint| lost(endpoint.address(), Exposure::Unseen))?;
         let target = endpoint.connect_target(settings);
-        connection = endpoint.http2().connection(target, request.peer.address(), endpoint.uploads()).await?;
+        connection =
+            endpoint.http2().connection(target, request.peer.address(), endpoint.exchanges()).await?;
     }
     Ok(connection)
 }

@@ -3,9 +3,8 @@
 use super::connect::{ConnectTarget, connect};
 use super::pings::{DOUBTED_AFTER, EndpointPings, LostEndpoint};
 use super::settings::ClientSettings;
-use super::uploads::OpenUploads;
 use crate::proxy::error::Error;
-use crate::proxy::exchange::{StreamSlot, WaitQueue};
+use crate::proxy::exchange::{OpenExchanges, StreamSlot, WaitQueue};
 use crate::proxy::limits::PeerAddress;
 use crate::proxy::wire::http2::{SEND_BUFFER, io_error};
 use crate::proxy::wire::transport::Transport;
@@ -106,12 +105,12 @@ impl Http2Pool {
     }
 
     /// Returns a connection with room for one more stream of this peer, open already or new. While there is none, the
-    /// request waits, and a body of `uploads` that is silent may end.
+    /// request waits, and one of `exchanges` that is silent may end.
     pub(crate) async fn connection(
         &self,
         target: ConnectTarget<'_>,
         peer: PeerAddress,
-        uploads: &OpenUploads,
+        exchanges: &OpenExchanges,
     ) -> Result<Rc<Http2Connection>, Error> {
         if self.queue.is_empty()
             && let Some(StreamRoom::Open(connection)) = self.room(target.settings)
@@ -119,14 +118,14 @@ impl Http2Pool {
             return Ok(connection);
         }
         // Boxed, so that requests that need not wait do not pay for its size.
-        Box::pin(self.await_connection(target, peer, uploads)).await
+        Box::pin(self.await_connection(target, peer, exchanges)).await
     }
 
     async fn await_connection(
         &self,
         target: ConnectTarget<'_>,
         peer: PeerAddress,
-        uploads: &OpenUploads,
+        exchanges: &OpenExchanges,
     ) -> Result<Rc<Http2Connection>, Error> {
         let mut until = None;
         loop {
@@ -140,7 +139,7 @@ impl Http2Pool {
                     let take = |_: &Context<'_>| {
                         let room = self.room(target.settings);
                         if room.is_none() {
-                            uploads.reset_silent();
+                            exchanges.reset_silent();
                         }
                         room
                     };

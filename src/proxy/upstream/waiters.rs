@@ -1,8 +1,10 @@
 //! The requests that wait for an endpoint, over all workers: their count, and the tasks that are woken when room is made.
 
 use crate::proxy::error::Error;
+use crate::proxy::exchange::RoomDemand;
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -15,6 +17,8 @@ pub(crate) struct Waiters {
     ///
     /// It is locked only while requests wait.
     next: Mutex<Vec<Waker>>,
+    /// Their demand for the room of exchanges that are silent.
+    demand: Arc<RoomDemand>,
 }
 
 /// A request that waits. Its drop ends the wait.
@@ -60,6 +64,11 @@ impl Waiters {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the demand for the room of exchanges that are silent.
+    pub(crate) fn demand(&self) -> &Arc<RoomDemand> {
+        &self.demand
+    }
+
     /// Returns how many wait.
     pub(crate) fn count(&self) -> usize {
         self.count.load(SeqCst)
@@ -81,7 +90,9 @@ impl Waiters {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.0.count.fetch_sub(1, SeqCst);
+        if self.0.count.fetch_sub(1, SeqCst) == 1 {
+            self.0.demand.withdraw();
+        }
     }
 }
 
@@ -126,7 +137,6 @@ impl Drop for WaiterTurn<'_> {
 mod tests {
     use super::*;
     use crate::proxy::limits::CountedTask;
-    use std::sync::Arc;
 
     #[test]
     fn room_wakes_one_task_after_the_other() {

@@ -254,7 +254,7 @@ pub(super) const MEANINGS: &[SectionMeanings] = &[
         &[
             (
                 "idleTimeMs",
-                "How long a connection may be without a request; by default `readTimeoutMs` of `socketOptions`, or else 10 minutes",
+                "How long a connection may be without a request, and a tunnel without bytes if CONNECT opened it, or if its caller is not trusted and others need its room; by default `readTimeoutMs` of `socketOptions`, or else 10 minutes",
             ),
             ("lifeTimeMs", "How old a connection may get; the request that is served then is its last"),
         ],
