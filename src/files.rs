@@ -49,10 +49,11 @@ pub struct Watch {
 
 /// A change of the paths of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Of this entry alone: its path has no links but itself, and so is not always one of those that are watched.
+pub enum PathChange {
+    /// This entry has changed, and no other: its path has no links but itself, and so is not always one of those that are
+    /// watched.
     One(PathBuf),
-    /// Of any of the paths.
+    /// Any of the paths may have changed.
     Any,
 }
 
@@ -60,7 +61,7 @@ pub enum Change {
 #[derive(Debug)]
 struct Announcement {
     number: u64,
-    change: Change,
+    change: PathChange,
 }
 
 /// When the change of one file alone is announced.
@@ -89,7 +90,7 @@ impl Watch {
     fn with(new_watcher: inotify::WatcherFactory, announcing: Announcing, control: &Handle) -> Self {
         let subscriber = Arc::new(ChangeSubscriber::default());
         let watches = Arc::new(SharedWatches::new(new_watcher, Arc::clone(&subscriber)));
-        let (announce, announced) = watch::channel(Announcement { number: 0, change: Change::Any });
+        let (announce, announced) = watch::channel(Announcement { number: 0, change: PathChange::Any });
         control.spawn(announce_changes(Arc::clone(&subscriber), Arc::clone(&watches), announcing, announce));
         Self { subscriber, watches, announced, seen: 0 }
     }
@@ -127,23 +128,23 @@ impl Watch {
     /// It may return without a change: after the system dropped reports, and every two seconds while the system cannot
     /// report at all (its limit of watches is reached, say), which is logged once. A call may be cancelled without
     /// losing a change.
-    pub async fn changed(&mut self) -> Change {
+    pub async fn changed(&mut self) -> PathChange {
         if self.announced.changed().await.is_err() {
             // The runtime of the task is gone, and with it every task that could act on a change.
             std::future::pending::<()>().await;
         }
-        self.take_change().unwrap_or(Change::Any)
+        self.take_change().unwrap_or(PathChange::Any)
     }
 
     /// Returns the change for which [`changed`](Watch::changed) would not wait, if there is one, and counts as that call.
-    pub fn take_change(&mut self) -> Option<Change> {
+    pub fn take_change(&mut self) -> Option<PathChange> {
         let announcement = self.announced.borrow_and_update();
         let new = announcement.number - std::mem::replace(&mut self.seen, announcement.number);
         match new {
             0 => None,
             1 => Some(announcement.change.clone()),
             // Of those before the last one nothing is known.
-            _ => Some(Change::Any),
+            _ => Some(PathChange::Any),
         }
     }
 }
@@ -173,7 +174,7 @@ async fn announce_changes(
         at_once_from = at_once_from.map(|_| Instant::now() + MAX_DELAY);
         let renewal = blocking(&watches, move |watches| watches.renew_after(&changed)).await;
         if renewal.is_some_and(|renewal| renewal.has_more) {
-            announce_one(Change::Any);
+            announce_one(PathChange::Any);
         }
         reported = renewal.is_some_and(|renewal| renewal.is_reported);
     }

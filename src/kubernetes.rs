@@ -11,7 +11,7 @@
 //! cannot stream them, and does not say when it last heard from the server.
 //!
 //! A watch that no request asks for is tried again seldom after a lasting refusal, and all watches of a client share a
-//! budget of attempts. At [`MAX_WATCHES`] the namespace that was wanted least recently gives way, one without objects
+//! budget of attempts. At [`MAX_WATCHES`] the namespace that was wanted least gives way, one without objects
 //! first. It is watched again when it is wanted again, or when there is room.
 //!
 //! With a [folder for snapshots](Config::snapshot) the last good answers outlive the process: a start without the API

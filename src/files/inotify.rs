@@ -1,6 +1,6 @@
 //! The system's watches of directories, and the reports of changes in them.
 
-use super::Change;
+use super::PathChange;
 use super::path_walk::{DirectoryIdentity, EntryCache, leads_nowhere, walk};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
@@ -41,7 +41,7 @@ struct SubscriberState {
     overflowed: bool,
     /// Whether the last report of interest was of a file that was closed by its writer, or of a rename.
     is_done: bool,
-    /// What changed since the last announcement.
+    /// The entries that changed since the last announcement.
     changed: ChangedEntries,
 }
 
@@ -164,11 +164,11 @@ impl SubscriberState {
 
 impl ChangedEntries {
     /// Returns them as the owner of the watch is told.
-    pub(super) fn to_change(&self) -> Change {
+    pub(super) fn to_change(&self) -> PathChange {
         match self {
-            Self::One(path) => Change::One(path.clone()),
+            Self::One(path) => PathChange::One(path.clone()),
             // Nothing was reported where the system cannot report.
-            Self::None | Self::Several => Change::Any,
+            Self::None | Self::Several => PathChange::Any,
         }
     }
 

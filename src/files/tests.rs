@@ -1,6 +1,6 @@
 use super::inotify::{ChangeSubscriber, WriteProgress};
 use super::path_walk::{EntryCache, walk};
-use super::{Announcing, Change, MAX_DELAY, POLL, Watch};
+use super::{Announcing, MAX_DELAY, POLL, PathChange, Watch};
 use notify::event::{
     AccessKind, AccessMode, CreateKind, DataChange, EventKind, Flag, MetadataKind, ModifyKind, RemoveKind,
     RenameMode,
@@ -247,8 +247,8 @@ async fn the_change_of_one_file_is_announced_at_once_when_none_was_for_a_while()
         }
         let change = watch.changed().await;
         let is_one = reports.iter().all(|(_, file)| *file == reports[0].1);
-        let one = Change::One(dir.join(reports[0].1));
-        assert_eq!(change, if is_one { one } else { Change::Any }, "{reports:?}");
+        let one = PathChange::One(dir.join(reports[0].1));
+        assert_eq!(change, if is_one { one } else { PathChange::Any }, "{reports:?}");
         assert_eq!(start.elapsed(), *expected, "{reports:?} {announcing:?} {after:?}");
         assert_eq!(watch.take_change(), None, "{reports:?}: announced once");
     }

@@ -154,7 +154,17 @@ impl Answer {
     ///
     /// The namer sees it as [demand](AnswerWriter::demanded) for the answer.
     pub fn has_changed(&self) -> bool {
+        self.note_demand();
+        self.is_outdated()
+    }
+
+    /// Tells the namer that a request asks for the answer.
+    pub fn note_demand(&self) {
         self.demand.note();
+    }
+
+    /// Returns whether the answer changed since this clone last looked, for one who follows it: that is no demand.
+    pub(super) fn is_outdated(&self) -> bool {
         // The origin keeps the channel open, so an error cannot occur.
         self.receiver.has_changed().unwrap_or(false)
     }
@@ -163,7 +173,12 @@ impl Answer {
     ///
     /// The namer sees it as [demand](AnswerWriter::demanded) for the answer.
     pub fn look(&mut self) -> AnswerSnapshot {
-        self.demand.note();
+        self.note_demand();
+        self.follow()
+    }
+
+    /// Returns the present state and marks it as seen by this clone, for one who follows the answer: that is no demand.
+    pub fn follow(&mut self) -> AnswerSnapshot {
         self.receiver.borrow_and_update().clone()
     }
 
@@ -326,6 +341,8 @@ mod tests {
         assert!(demanded().await, "clones count");
         let _ = answer.peek();
         assert!(!demanded().await, "what explains does not");
+        let _ = answer.follow();
+        assert!(!demanded().await, "what follows it does not");
         let looking = async {
             tokio::time::sleep(Duration::from_millis(10)).await;
             answer.look();

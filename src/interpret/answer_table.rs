@@ -20,7 +20,8 @@ pub const MAX_TABLE_ANSWERS: usize = 10_000;
 ///
 /// Belongs to one thread and takes no lock. One evaluation goes like this:
 ///
-/// 1. [`begin`](AnswerTable::begin), then [`delegate()`](super::delegate()) or [`NameQuery::delegate`];
+/// 1. [`begin`](AnswerTable::begin), then [`delegate()`](super::delegate()) or [`NameQuery::delegate`]. Further evaluations
+///    for the same request begin by [`begin_since`](AnswerTable::begin_since);
 /// 2. [`take_used_answers`](AnswerTable::take_used_answers) gives the answers that the evaluation rests on. They are
 ///    kept together with the result: when one of them [`has_changed`](Answer::has_changed), the result is out of date;
 /// 3. [`missing`](AnswerTable::missing) lists the questions without an answer. They are asked of control together, and each
@@ -40,6 +41,8 @@ pub struct AnswerTable {
     returned: (mpsc::UnboundedSender<AnswerKey>, mpsc::UnboundedReceiver<AnswerKey>),
     /// The number of evaluations so far.
     evaluation: u64,
+    /// The first evaluation for the request of this one: what was used since then is wanted by it already.
+    first: u64,
     /// The answers that this evaluation used, each once.
     used: Vec<Answer>,
     /// The questions of this evaluation that have no answer here.
@@ -69,6 +72,7 @@ impl AnswerTable {
             answers: HashMap::new(),
             returned: mpsc::unbounded_channel(),
             evaluation: 0,
+            first: 0,
             used: Vec::new(),
             missing: BTreeSet::new(),
             inserted: Vec::new(),
@@ -91,7 +95,19 @@ impl AnswerTable {
     ///
     /// Within one evaluation an answer does not change, however often it is used.
     pub fn begin(&mut self) {
+        self.begin_since(self.next_evaluation());
+    }
+
+    /// Returns the number of the evaluation that begins next.
+    pub const fn next_evaluation(&self) -> u64 {
+        self.evaluation + 1
+    }
+
+    /// Begins an evaluation for a request whose first one had this number. To look again at an answer that was used
+    /// since then is no demand for it: a request that waits is one request, however often an answer changes meanwhile.
+    pub fn begin_since(&mut self, first: u64) {
         self.evaluation += 1;
+        self.first = first;
         self.used.clear();
         self.missing.clear();
     }
@@ -194,10 +210,13 @@ impl AnswerTable {
             return AnswerState::Pending;
         };
         if entry.evaluation != self.evaluation {
-            entry.evaluation = self.evaluation;
             let answer = &mut entry.leased.answer;
-            if answer.has_changed() {
-                entry.state = answer.look().state;
+            if entry.evaluation < self.first {
+                answer.note_demand();
+            }
+            entry.evaluation = self.evaluation;
+            if answer.is_outdated() {
+                entry.state = answer.follow().state;
             }
             self.used.push(entry.leased.lease(&key, &self.returned.0));
         }
@@ -243,8 +262,9 @@ pub async fn settle(dtab: &Dtab, path: &Path, explore: Explore, answers: &mut An
 
 /// Does the same as [`settle`] for a name as a request asks for it.
 pub async fn settle_query(query: &NameQuery<'_>, explore: Explore, answers: &mut AnswerTable) -> Delegation {
+    let first = answers.next_evaluation();
     loop {
-        answers.begin();
+        answers.begin_since(first);
         let delegation = query.delegate(answers, explore);
         if !answers.missing.is_empty() {
             answers.ask_missing().await;

@@ -3,7 +3,12 @@
 use super::{Answer, AnswerState, AnswerWriter, Bound, Leaf, Namer, Target, any_changed};
 use crate::name::{NameTree, Path, Weighted};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep_until};
+
+/// How often at most a namer is told that requests ask for a name of its that was transformed.
+const DEMAND_PACE: Duration = Duration::from_secs(1);
 
 /// A transformer answers what stands in the place of a bound name, now and whenever that changes.
 ///
@@ -79,6 +84,7 @@ impl TransformTask {
     async fn run(mut self, writer: AnswerWriter) {
         let mut published = AnswerState::Pending;
         let mut was_stale = false;
+        let mut quiet_until = Instant::now();
         loop {
             let (state, stale, is_new) = self.look();
             // The same state is not published again: that would wake every holder. Equal names may have other
@@ -91,9 +97,17 @@ impl TransformTask {
                 writer.mark_stale();
             }
             (published, was_stale) = (state, stale);
+            let demanded = async {
+                sleep_until(quiet_until).await;
+                writer.demanded().await;
+            };
             tokio::select! {
                 () = self.source.changed() => {}
                 () = any_changed(&mut self.answers) => {}
+                () = demanded => {
+                    quiet_until = Instant::now() + DEMAND_PACE;
+                    self.source.note_demand();
+                }
                 () = writer.closed() => return,
             }
         }
@@ -101,7 +115,7 @@ impl TransformTask {
 
     /// Returns the state to publish, whether it is only the last good one, and whether other names are behind it.
     fn look(&mut self) -> (AnswerState, bool, bool) {
-        let current = self.source.look();
+        let current = self.source.follow();
         let stale = current.stale_since.is_some();
         let AnswerState::Ready(tree) = &current.state else {
             return (current.state, stale, false);
@@ -123,7 +137,7 @@ impl TransformTask {
         let mut stale = false;
         let mut trees = Vec::with_capacity(self.answers.len());
         for answer in &mut self.answers {
-            let current = answer.look();
+            let current = answer.follow();
             stale |= current.stale_since.is_some();
             match current.state {
                 AnswerState::Ready(tree) => trees.push(tree),

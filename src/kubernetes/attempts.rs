@@ -21,8 +21,9 @@ const BURST: u32 = 5;
 pub(super) enum AttemptClass {
     /// The watch had a list, or the configuration names it.
     Renewal,
-    /// Nothing is known of the namespace.
-    First,
+    /// Nothing is known of the namespace, which was wanted so many times lately: what is wanted again and again goes
+    /// before any number of namespaces that are wanted once.
+    First(Reverse<u8>),
     /// The server has refused the namespace before.
     Refused,
 }
@@ -163,6 +164,9 @@ mod tests {
     use super::*;
     use std::sync::Mutex as StdMutex;
 
+    /// The class of a namespace that was wanted once.
+    const ONCE: AttemptClass = AttemptClass::First(Reverse(1));
+
     fn budget(rate: u32) -> AttemptBudget {
         AttemptBudget::new(Arc::new(AtomicU32::new(rate)))
     }
@@ -173,7 +177,7 @@ mod tests {
         let began = Instant::now();
         let mut seconds = Vec::new();
         for _ in 0..300 {
-            budget.acquire(AttemptClass::First).await;
+            budget.acquire(ONCE).await;
             seconds.push(began.elapsed().as_secs_f64());
         }
         assert!(seconds[99] < 0.001, "a burst: {}", seconds[99]);
@@ -181,21 +185,23 @@ mod tests {
         sleep(Duration::from_secs(3600)).await;
         let began = Instant::now();
         for _ in 0..101 {
-            budget.acquire(AttemptClass::First).await;
+            budget.acquire(ONCE).await;
         }
         assert!(began.elapsed() >= Duration::from_millis(50), "no more than a burst is saved");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_known_goes_first_and_then_the_newest() {
+    async fn what_was_known_goes_first_then_what_is_wanted_again_and_then_the_newest() {
         use AttemptClass::{First, Refused, Renewal};
         let budget = budget(1);
         for _ in 0..BURST {
-            budget.acquire(First).await;
+            budget.acquire(ONCE).await;
         }
+        let again = First(Reverse(2));
         let order = Arc::new(StdMutex::new(Vec::new()));
         let mut tasks = tokio::task::JoinSet::new();
-        for (name, class) in [("r1", Refused), ("f1", First), ("k", Renewal), ("f2", First), ("r2", Refused)]
+        for (name, class) in
+            [("r1", Refused), ("f1", ONCE), ("a", again), ("k", Renewal), ("f2", ONCE), ("r2", Refused)]
         {
             let (budget, order) = (budget.clone(), Arc::clone(&order));
             tasks.spawn(async move {
@@ -208,8 +214,8 @@ mod tests {
         assert!(gone.is_err(), "its turn is given up");
         let began = Instant::now();
         tasks.join_all().await;
-        assert_eq!(*order.lock().unwrap(), ["k", "f2", "f1", "r2", "r1"]);
-        assert!((4..=5).contains(&began.elapsed().as_secs()), "one a second: {:?}", began.elapsed());
+        assert_eq!(*order.lock().unwrap(), ["k", "a", "f2", "f1", "r2", "r1"]);
+        assert!((5..=6).contains(&began.elapsed().as_secs()), "one a second: {:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,11 +223,11 @@ mod tests {
         let budget = budget(1);
         let began = Instant::now();
         for _ in 0..1000 {
-            budget.acquire(AttemptClass::First).await;
+            budget.acquire(ONCE).await;
             budget.refund();
         }
         assert!(began.elapsed() < Duration::from_millis(1));
-        let soon = tokio::time::timeout(Duration::from_secs(2), budget.acquire(AttemptClass::First)).await;
+        let soon = tokio::time::timeout(Duration::from_secs(2), budget.acquire(ONCE)).await;
         assert!(soon.is_ok());
     }
 }

@@ -8,6 +8,7 @@ use super::progress::WatchProgress;
 use super::scope::Selector;
 use super::watched_object::WatchedObject;
 use kube::Resource as _;
+use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,14 @@ pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the first list may take in all before that: a name must not wait longer than its binding may take.
 pub(super) const LONGEST_GRACE: Duration = Duration::from_secs(5);
+
+/// How far apart two requests for a namespace must be to count as two: one request may ask for several of its names, and a
+/// client may ask again at once.
+const WANT_SPACING: Duration = Duration::from_millis(500);
+
+/// How long after the last request the earlier ones count: longer than the pause at which namers tell of requests while all
+/// is well.
+const WANTS_KEPT: Duration = Duration::from_secs(60);
 
 /// One watch: its resource, its objects, and its progress.
 pub(super) struct ResourceWatch<T> {
@@ -45,12 +54,46 @@ pub(super) struct WatchState<T> {
     pub(super) server: Option<Arc<str>>,
     /// The watch's share of the gauges.
     gauges: GaugeShare,
-    /// The time when one of its names was last asked for.
-    pub(super) last_wanted: Instant,
+    /// When, and how often, its names were asked for.
+    pub(super) wants: Wants,
     /// The time of the last failure.
     pub(super) failed: Option<Instant>,
     /// Ends the task that runs it, by its drop; none while no task does.
     pub(super) run: Option<oneshot::Sender<Infallible>>,
+}
+
+/// The record of when, and how often, the names of a watch were asked for.
+///
+/// A namespace that is asked for again and again is worth more than any number of those that are asked for once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wants {
+    pub(super) last: Instant,
+    /// The time of the last one that was counted.
+    counted: Instant,
+    count: u8,
+}
+
+impl Wants {
+    /// Makes the record of one that begins now.
+    fn first() -> Self {
+        let now = Instant::now();
+        Self { last: now, counted: now, count: 1 }
+    }
+
+    /// Adds one, which counts if it is apart from the last that did.
+    fn add(&mut self) {
+        let now = Instant::now();
+        let count = self.recent();
+        if count == 0 || now.duration_since(self.counted) >= WANT_SPACING {
+            (self.counted, self.count) = (now, count.saturating_add(1));
+        }
+        self.last = now;
+    }
+
+    /// Returns how many were counted; 0 when none was for a while.
+    pub(super) fn recent(&self) -> u8 {
+        if self.last.elapsed() < WANTS_KEPT { self.count } else { 0 }
+    }
 }
 
 /// The share that a watch has in the gauges of its resource. Its drop takes the share back.
@@ -94,8 +137,8 @@ impl<T: WatchedObject> ResourceWatch<T> {
     ) -> Self {
         let (store, progress, gauges) =
             (ObjectStore::new(group), WatchProgress::new(), GaugeShare::new(metrics.clone()));
-        let (last_wanted, failed, run) = (Instant::now(), None, None);
-        let inner = WatchState { store, progress, server: None, gauges, last_wanted, failed, run };
+        let (wants, failed, run) = (Wants::first(), None, None);
+        let inner = WatchState { store, progress, server: None, gauges, wants, failed, run };
         let (inner, is_configured) = (Mutex::new(inner), AtomicBool::new(false));
         let (changed, wanted) = (Notify::new(), Notify::new());
         Self { client, namespace, selector, metrics, inner, changed, wanted, is_configured }
@@ -117,7 +160,7 @@ impl<T: WatchedObject> ResourceWatch<T> {
 
     /// Notes that a request asks for one of its names.
     pub(super) fn want(&self) {
-        self.lock().last_wanted = Instant::now();
+        self.lock().wants.add();
         self.wanted.notify_one();
     }
 
@@ -127,7 +170,7 @@ impl<T: WatchedObject> ResourceWatch<T> {
         if self.is_configured() || inner.store.is_complete() {
             AttemptClass::Renewal
         } else if inner.failed.is_none() {
-            AttemptClass::First
+            AttemptClass::First(Reverse(inner.wants.recent()))
         } else {
             AttemptClass::Refused
         }

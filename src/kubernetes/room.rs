@@ -23,8 +23,8 @@ pub(super) type WatchScope = Option<Arc<str>>;
 /// The watches of one resource, by namespace.
 pub(super) struct WatchRoom<T> {
     watches: HashMap<WatchScope, Arc<ResourceWatch<T>>>,
-    /// How many of them run.
-    running: usize,
+    /// Those of them that run. However many wait, only these are looked at for one that gives way.
+    running: HashMap<WatchScope, Arc<ResourceWatch<T>>>,
     /// How many of them may wait for room before those without receivers are looked for.
     sweep_at: usize,
     /// The time of the last log line about want of room, and how many had to wait since.
@@ -43,8 +43,8 @@ struct Claim {
 enum ClaimClass {
     /// No worker holds one of its names.
     Unheld,
-    /// It has no object: such a namespace need not exist.
-    Empty,
+    /// It has no object, and was wanted so many times lately: such a namespace need not exist.
+    Empty(u8),
     /// It has objects.
     Filled,
     /// The configuration names it.
@@ -59,17 +59,17 @@ impl Claim {
         } else if !inner.store.is_held() {
             ClaimClass::Unheld
         } else if inner.store.len() == 0 {
-            ClaimClass::Empty
+            ClaimClass::Empty(inner.wants.recent())
         } else {
             ClaimClass::Filled
         };
-        Self { class, last_wanted: inner.last_wanted }
+        Self { class, last_wanted: inner.wants.last }
     }
 
     /// Returns whether it gives way to a watch that is wanted now.
     fn gives_way(&self) -> bool {
         match self.class {
-            ClaimClass::Unheld | ClaimClass::Empty => true,
+            ClaimClass::Unheld | ClaimClass::Empty(_) => true,
             ClaimClass::Filled => self.last_wanted.elapsed() >= IN_USE,
             ClaimClass::Configured => false,
         }
@@ -78,7 +78,8 @@ impl Claim {
 
 impl<T> Default for WatchRoom<T> {
     fn default() -> Self {
-        Self { watches: HashMap::new(), running: 0, sweep_at: FIRST_SWEEP, logged: None }
+        let (watches, running) = (HashMap::new(), HashMap::new());
+        Self { watches, running, sweep_at: FIRST_SWEEP, logged: None }
     }
 }
 
@@ -93,12 +94,12 @@ impl<T: WatchedObject> WatchRoom<T> {
 
     /// Adds a watch, which does not run yet.
     pub(super) fn insert(&mut self, scope: WatchScope, watched: Arc<ResourceWatch<T>>) {
-        if self.watches.len() - self.running >= self.sweep_at {
+        if self.watches.len() - self.running.len() >= self.sweep_at {
             self.watches.retain(|_, watched| {
                 let inner = watched.lock();
                 inner.run.is_some() || inner.store.is_held()
             });
-            self.sweep_at = ((self.watches.len() - self.running) * 2).max(FIRST_SWEEP);
+            self.sweep_at = ((self.watches.len() - self.running.len()) * 2).max(FIRST_SWEEP);
         }
         self.watches.insert(scope, watched);
     }
@@ -106,11 +107,10 @@ impl<T: WatchedObject> WatchRoom<T> {
     /// Makes room for a watch that does not run yet and is wanted now: while all places are taken, the watch with the
     /// weakest claim gives way. Returns whether there is room.
     pub(super) fn make_room(&mut self, wanted: &ResourceWatch<T>) -> bool {
-        if self.running < MAX_WATCHES {
+        if self.running.len() < MAX_WATCHES {
             return true;
         }
-        let running = self.watches.values().filter(|watched| watched.lock().run.is_some());
-        let weakest = running.map(|watched| (Claim::of(watched), watched));
+        let weakest = self.running.values().map(|watched| (Claim::of(watched), watched));
         let weakest = weakest.min_by_key(|(claim, _)| *claim).filter(|(claim, _)| claim.gives_way());
         let Some(given_up) = weakest.map(|(_, watched)| Arc::clone(watched)) else {
             self.log(&wanted.description(), "waits until one of them is not wanted any more");
@@ -118,9 +118,9 @@ impl<T: WatchedObject> WatchRoom<T> {
             return false;
         };
         given_up.displace();
-        self.running -= 1;
+        self.running.remove(&given_up.namespace);
         let text = format!(
-            "takes the place of {}, which was wanted least recently{}",
+            "takes the place of {}, which was wanted less{}",
             given_up.description(),
             if given_up.lock().store.len() == 0 { " and has none" } else { "" },
         );
@@ -128,9 +128,9 @@ impl<T: WatchedObject> WatchRoom<T> {
         true
     }
 
-    /// Counts a watch that begins to run.
-    pub(super) const fn count_started(&mut self) {
-        self.running += 1;
+    /// Adds a watch to those that run.
+    pub(super) fn start(&mut self, watched: &Arc<ResourceWatch<T>>) {
+        self.running.insert(watched.namespace.clone(), Arc::clone(watched));
     }
 
     /// Removes a watch whose task is about to end; returns false if it has a receiver again, or no longer runs.
@@ -141,22 +141,22 @@ impl<T: WatchedObject> WatchRoom<T> {
             inner.run = None;
             inner.update_gauges();
             self.watches.remove(scope);
-            self.running -= 1;
+            self.running.remove(scope);
         }
         is_over
     }
 
-    /// Returns the watch that waits for room and was wanted last, if there is room.
+    /// Returns the watch that waits for room and is wanted most, if there is room.
     pub(super) fn next_waiting(&self) -> Option<Arc<ResourceWatch<T>>> {
-        if self.running >= MAX_WATCHES {
+        if self.running.len() >= MAX_WATCHES {
             return None;
         }
         let waiting = self.watches.values().filter_map(|watched| {
             let inner = watched.lock();
             let waits = inner.run.is_none() && inner.store.is_held();
-            waits.then_some((inner.last_wanted, watched))
+            waits.then_some(((inner.wants.recent(), inner.wants.last), watched))
         });
-        waiting.max_by_key(|(last_wanted, _)| *last_wanted).map(|(_, watched)| Arc::clone(watched))
+        waiting.max_by_key(|(wants, _)| *wants).map(|(_, watched)| Arc::clone(watched))
     }
 
     /// Logs that there is no room, at most once a minute.
@@ -179,7 +179,7 @@ impl<T: WatchedObject> ResourceWatch<T> {
     /// Ends the task that runs it, if one does, and tells its receivers the reason.
     fn displace(&self) {
         let reason = format!(
-            "{}: more than {MAX_WATCHES} namespaces are wanted, and others were wanted more recently or have objects: \
+            "{}: more than {MAX_WATCHES} namespaces are wanted, and others are wanted more or have objects: \
              use `watch: cluster`",
             self.description()
         );

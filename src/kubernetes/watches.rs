@@ -235,7 +235,7 @@ impl<T: WatchedObject> WatchTable<T> {
         let mut inner = watched.lock();
         inner.run = Some(run);
         inner.update_gauges();
-        room.count_started();
+        room.start(watched);
         table.control.spawn(run_watch(Arc::clone(table), Arc::clone(watched), ended));
     }
 

@@ -20,7 +20,7 @@ pub(super) mod tests;
 pub(super) use self::host_set::HostSet;
 pub(super) use self::resolver::SrvTarget;
 pub(super) use self::server::{DnsServer, EXPECTED_SERVER};
-pub(super) use self::table::{DnsQuestion, DnsState, MIN_PAUSE};
+pub(super) use self::table::{DnsDemand, DnsQuestion, DnsState, MIN_PAUSE};
 
 use self::resolver::Resolver;
 use self::table::DnsTable;
@@ -66,14 +66,27 @@ impl Dns {
         Self { resolver, hosts, services }
     }
 
-    /// Watches the addresses of a host. A name that ends with a dot is not looked up in the search domains.
+    /// Watches the addresses of a host that the configuration or an object names. A name that ends with a dot is not
+    /// looked up in the search domains.
     pub(super) fn watch_host(&self, question: DnsQuestion) -> watch::Receiver<DnsState<IpAddr>> {
         self.hosts.watch(question)
     }
 
-    /// Watches the targets of a service, whose name is complete.
-    pub(super) fn watch_service(&self, question: DnsQuestion) -> watch::Receiver<DnsState<SrvTarget>> {
-        self.services.watch(question)
+    /// Does the same as [`Dns::watch_host`] for a host that requests ask for. While it has no addresses and no request asks
+    /// for it, it is looked up seldom.
+    pub(super) fn watch_wanted_host(
+        &self,
+        question: DnsQuestion,
+    ) -> (watch::Receiver<DnsState<IpAddr>>, DnsDemand) {
+        self.hosts.watch_wanted(question)
+    }
+
+    /// Watches the targets of a service that requests ask for, whose name is complete. It is looked up as seldom.
+    pub(super) fn watch_wanted_service(
+        &self,
+        question: DnsQuestion,
+    ) -> (watch::Receiver<DnsState<SrvTarget>>, DnsDemand) {
+        self.services.watch_wanted(question)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Host names with a port: `/$/inet`, `/$/fixedinet` and `/$/io.buoyant.rinet`.
 
-use super::dns::{Dns, DnsQuestion, DnsState, MIN_PAUSE};
-use super::publisher::{AnswerPublisher, NameState};
+use super::dns::{Dns, DnsDemand, DnsQuestion, DnsState, MIN_PAUSE};
+use super::publisher::{AnswerPublisher, DEMAND_PACE, NameState};
 use crate::interpret::{Answer, Endpoint, EndpointSet};
 use crate::name::Path;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A host name with a port, to be looked up in DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,9 +44,9 @@ impl Hosts {
     pub(super) fn lookup(&self, host: Host, bound: BoundName) -> Answer {
         let Host { name, port, once } = host;
         let (writer, answer) = Answer::pending();
-        let known = self.dns.watch_host(DnsQuestion { name, min_pause: MIN_PAUSE, once });
+        let (known, demand) = self.dns.watch_wanted_host(DnsQuestion { name, min_pause: MIN_PAUSE, once });
         let publisher = AnswerPublisher::new(bound.id, bound.residual, writer);
-        self.control.spawn(publish_addresses(known, port, publisher));
+        self.control.spawn(publish_addresses(known, demand, port, publisher));
         answer
     }
 }
@@ -53,16 +54,23 @@ impl Hosts {
 /// Publishes the addresses of a host while the answer is in use.
 async fn publish_addresses(
     mut known: watch::Receiver<DnsState<IpAddr>>,
+    demand: DnsDemand,
     port: u16,
     mut publisher: AnswerPublisher,
 ) {
+    let mut quiet_until = Instant::now();
     loop {
         let state = state(&known.borrow_and_update(), port);
+        let has_addresses = matches!(state, NameState::Endpoints { .. });
         publisher.publish(state);
         tokio::select! {
             changed = known.changed() => if changed.is_err() {
                 return;
             },
+            () = publisher.demanded_after(quiet_until), if !has_addresses => {
+                quiet_until = Instant::now() + DEMAND_PACE;
+                demand.pass_on();
+            }
             () = publisher.released() => return,
         }
     }

@@ -3,7 +3,12 @@
 use crate::interpret::{AnswerState, AnswerWriter, Bound, Endpoint, EndpointSet, Leaf, Target};
 use crate::name::{NameTree, Path};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// How often at most the source of a name is told that requests ask for it, while its state is not known or old.
+pub(super) const DEMAND_PACE: Duration = Duration::from_secs(1);
 
 /// The state of a name, for its answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +122,12 @@ impl AnswerPublisher {
     /// the future loses nothing.
     pub(super) async fn demanded(&self) {
         self.writer.demanded().await;
+    }
+
+    /// Does the same, but not before a time: a name that is asked for all the time must not wake its task each time.
+    pub(super) async fn demanded_after(&self, quiet_until: Instant) {
+        sleep_until(quiet_until).await;
+        self.demanded().await;
     }
 
     /// Returns whether the state is known, and up to date.

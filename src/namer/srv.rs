@@ -4,8 +4,8 @@
 //! target. A target without addresses takes no part; a service without any is Neg.
 
 use super::address::is_host_name;
-use super::dns::{Dns, DnsQuestion, DnsState, HostSet, SrvTarget};
-use super::publisher::{AnswerPublisher, NameState};
+use super::dns::{Dns, DnsDemand, DnsQuestion, DnsState, HostSet, SrvTarget};
+use super::publisher::{AnswerPublisher, DEMAND_PACE, NameState};
 use crate::interpret::{Answer, AnswerState, Endpoint, EndpointSet, Namer};
 use crate::name::{NameTree, Path};
 use std::collections::HashSet;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The weight of a record with weight 0 beside others with more: the RFC wants a very small chance.
 const SMALL_WEIGHT: f64 = 0.1;
@@ -57,10 +58,11 @@ impl Namer for SrvNamer {
     fn lookup(&self, path: &Path) -> Answer {
         let Some(name) = self.service(path) else { return Answer::fixed(AnswerState::Ready(NameTree::Neg)) };
         let (writer, answer) = Answer::pending();
-        let services = self.dns.watch_service(DnsQuestion { name, min_pause: self.min_pause, once: false });
-        let hosts = HostSet::new(self.dns.clone(), self.min_pause);
+        let question = DnsQuestion { name, min_pause: self.min_pause, once: false };
+        let (services, demand) = self.dns.watch_wanted_service(question);
+        let hosts = HostSet::on_demand(self.dns.clone(), self.min_pause);
         let publisher = AnswerPublisher::new(self.prefix.concat(&path.take(1)), path.skip(1), writer);
-        self.control.spawn(publish_service(services, hosts, publisher));
+        self.control.spawn(publish_service(services, demand, hosts, publisher));
         answer
     }
 
@@ -73,17 +75,25 @@ impl Namer for SrvNamer {
 /// Publishes the endpoints of a service while the answer is in use.
 async fn publish_service(
     mut services: watch::Receiver<DnsState<SrvTarget>>,
+    demand: DnsDemand,
     mut hosts: HostSet,
     mut publisher: AnswerPublisher,
 ) {
+    let mut quiet_until = Instant::now();
     loop {
         let known = services.borrow_and_update().clone();
         publisher.publish(state(&known, &mut hosts));
+        let is_complete = matches!(known, DnsState::Found { .. }) && hosts.is_complete();
         tokio::select! {
             changed = services.changed() => if changed.is_err() {
                 return;
             },
             () = hosts.changed() => {}
+            () = publisher.demanded_after(quiet_until), if !is_complete => {
+                quiet_until = Instant::now() + DEMAND_PACE;
+                demand.pass_on();
+                hosts.pass_demand_on();
+            }
             () = publisher.released() => return,
         }
     }

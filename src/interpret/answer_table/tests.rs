@@ -270,3 +270,29 @@ async fn any_of_several_answers_wakes() {
     tokio::time::timeout(minute, any_changed(&mut answers)).await.expect("one changed");
     assert!(tokio::time::timeout(minute, any_changed(&mut [])).await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_is_one_demand_however_often_an_answer_changes() {
+    let (all, _, mut answers) = start();
+    let dtab: Dtab = "/x => /#/b | /#/c".parse().unwrap();
+    let (from, one_second) = (path("/x"), Duration::from_secs(1));
+    evaluate(&mut answers, "/x => /#/b | /#/c", "/x");
+    answers.ask_missing().await;
+    let writer = all.writer("/b").unwrap();
+    let demanded = async || tokio::time::timeout(one_second, writer.demanded()).await.is_ok();
+    let first = answers.next_evaluation();
+    let mut evaluate_since = |first| {
+        answers.begin_since(first);
+        delegate(&dtab, &from, &mut answers, Explore::Deciding);
+    };
+    evaluate_since(first);
+    assert!(demanded().await);
+    for state in [AnswerState::Failed("why".into()), AnswerState::Pending, AnswerState::Ready(NameTree::Neg)]
+    {
+        writer.publish(state);
+        evaluate_since(first);
+        assert!(!demanded().await, "it looks again because the answer has changed");
+    }
+    evaluate_since(first + 4);
+    assert!(demanded().await, "another request");
+}

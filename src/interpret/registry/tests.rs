@@ -1,7 +1,9 @@
 use super::*;
 use crate::interpret::{AnswerState, AnswerWriter, Leaf, Namer};
 use crate::name::NameTree;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 const IDLE: Duration = Duration::from_secs(600);
 
@@ -99,7 +101,7 @@ async fn an_answer_asked_for_again_is_kept() {
 /// Waits until the registry has done all that it was told before.
 async fn settled(fake: &Arc<Fake>, handle: &NamerHandle) {
     for _ in 0..4 {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     drop(fake.ask(handle, path("used")).await);
 }
@@ -187,4 +189,48 @@ async fn without_a_registry_nothing_is_answered() {
     drop(registry);
     let fake = Arc::new(Fake::default());
     assert!(fake.ask(&handle, path("web")).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_gives_way_to_requests_and_to_other_tasks() {
+    const IDLE_ANSWERS: usize = 5_000;
+    let (fake, handle, _task) = start();
+    let questions =
+        (0..IDLE_ANSWERS).map(|n| Question { number: 0, namer: fake.clone(), rest: path(&n.to_string()) });
+    drop(handle.ask(questions).await);
+    // By then the registry has taken all of them back.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let writers: Vec<_> = (0..IDLE_ANSWERS).map(|n| fake.writer(n)).collect();
+    let open = || writers.iter().filter(|writer| !writer.is_closed()).count();
+    assert_eq!(open(), IDLE_ANSWERS);
+    let (requests, answered) = (Arc::clone(&fake), Arc::new(Mutex::new(0)));
+    let counted = Arc::clone(&answered);
+    let asking = tokio::spawn(async move {
+        loop {
+            requests.ask(&handle, path("used")).await.unwrap();
+            *counted.lock().unwrap() += 1;
+        }
+    });
+    let watching = tokio::spawn(async move {
+        let open = || writers.iter().filter(|writer| !writer.is_closed()).count();
+        let mut left = vec![open()];
+        while *left.last().unwrap() > 0 {
+            // It is at once the last of those that are ready.
+            let mut is_polled = false;
+            poll_fn(|context| {
+                context.waker().wake_by_ref();
+                if std::mem::replace(&mut is_polled, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            left.push(open());
+        }
+        left
+    });
+    tokio::time::advance(IDLE + IDLE / 4).await;
+    let left = watching.await.unwrap();
+    asking.abort();
+    let most = left.windows(2).map(|pair| pair[0] - pair[1]).max();
+    assert!(most <= Some(SWEPT_AT_ONCE), "{most:?} at once");
+    let answered = *answered.lock().unwrap();
+    assert!(answered >= 10, "{answered} requests were answered meanwhile");
 }

@@ -244,3 +244,18 @@ async fn a_name_that_does_not_pass_falls_back() {
         assert_eq!(format!("{names:#}"), expected);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_for_a_transformed_name_are_demand_for_the_name_behind_it() {
+    let mut stage = Stage::start();
+    let demanded =
+        async |stage: &Stage| timeout(Duration::from_secs(2), stage.source.demanded()).await.is_ok();
+    assert!(!demanded(&stage).await, "nobody has looked");
+    stage.source.publish(AnswerState::Ready(NameTree::Neg));
+    assert!(!demanded(&stage).await, "that it follows the name is no demand");
+    stage.answer.look();
+    assert!(demanded(&stage).await);
+    assert!(!demanded(&stage).await, "nobody has looked since");
+    stage.answer.has_changed();
+    assert!(demanded(&stage).await);
+}

@@ -333,6 +333,65 @@ async fn all_watches_share_a_budget_and_a_new_namespace_goes_first() {
     }
 }
 
+/// Asks for a healthy namespace once a second while so many bogus ones that never repeat are asked for in each second.
+/// Returns the seconds after which it was served.
+async fn served_beside_new_ones(each_second: usize) -> f64 {
+    let api = FakeApi::default();
+    api.refuse("bogus", 403, None);
+    let watches = api.watches_at(20);
+    let mut held = Vec::new();
+    let mut next_second = async || {
+        for _ in 0..each_second {
+            held.push(Name::of(&watches, &format!("bogus-{}", held.len())));
+            sleep(SECOND / each_second as u32).await;
+        }
+    };
+    for _ in 0..20 {
+        next_second().await;
+    }
+    let mut healthy = Name::of(&watches, "healthy");
+    let began = Instant::now();
+    let asked = async {
+        loop {
+            next_second().await;
+            healthy.1.pass_on();
+        }
+    };
+    let mut known = healthy.0.clone();
+    let served = known.wait_for(|state| matches!(state, GroupState::Ready(_)));
+    tokio::select! {
+        served = served => { served.unwrap(); }
+        never = asked => never,
+    }
+    healthy.becomes("1").await;
+    began.elapsed().as_secs_f64()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_asked_for_once_a_second_is_served_beside_any_number_of_new_ones() {
+    for each_second in [100, 500] {
+        let after = served_beside_new_ones(each_second).await;
+        assert!(after < 2.5, "{after} s beside {each_second} a second");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_without_objects_keeps_its_place_beside_those_that_are_wanted_once() {
+    let api = FakeApi::default();
+    let watches = api.watches();
+    let mut wanted = Name::of(&watches, "empty-wanted");
+    sleep(SECOND).await;
+    wanted.1.pass_on();
+    wanted.becomes("0").await;
+    let new = names(&watches, "empty", 3 * MAX_WATCHES);
+    assert_eq!(wanted.show(), "0");
+    assert_eq!(running(&watches), MAX_WATCHES);
+    // Nothing asks for it any more.
+    sleep(120 * SECOND).await;
+    new.iter().for_each(|name| name.1.pass_on());
+    assert_eq!(wanted.show(), "stale 0");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_start_with_many_namespaces_is_not_slowed() {
     let api = FakeApi::default();
@@ -359,4 +418,72 @@ async fn a_server_that_asks_for_a_pause_gets_it() {
         assert!(pauses.len() >= 6, "{pauses:?}");
         assert!(pauses.iter().all(|pause| *pause >= 40 * SECOND), "{code}: {pauses:?}");
     }
+}
+
+/// The log lines that this thread writes from now on.
+#[derive(Clone, Default)]
+struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for LogLines {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LogLines {
+    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        (lines, tracing::subscriber::set_default(subscriber.finish()))
+    }
+
+    /// Takes the lines that have these words.
+    fn with(&self, words: &str) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        text.lines().filter(|line| line.contains(words)).map(ToOwned::to_owned).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_says_which_namespace_gives_way_and_which_waits() {
+    let (log, _guard) = LogLines::begin();
+    let api = FakeApi::default();
+    let watches = api.watches();
+    let mut used = names(&watches, "used", MAX_WATCHES - 1);
+    used.extend(names(&watches, "empty", 1));
+    sleep(SECOND).await;
+    assert!(log.with("namespaces are watched already").is_empty());
+
+    used.push(Name::of(&watches, "new"));
+    let gives_way = "configmaps in new: takes the place of configmaps in empty-0, which was wanted less and has none: \
+                     500 namespaces are watched already";
+    let said = log.with("namespaces are watched already");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("WARN") && said[0].contains(gives_way), "{said:?}");
+
+    sleep(60 * SECOND).await;
+    used.push(Name::of(&watches, "late"));
+    used.push(Name::of(&watches, "later"));
+    let said = log.with("namespaces are watched already");
+    assert_eq!(said.len(), 1, "once a minute: {said:?}");
+    assert!(
+        said[0].contains("configmaps in late: waits until one of them is not wanted any more"),
+        "{said:?}"
+    );
+
+    sleep(60 * SECOND).await;
+    let running = used[..MAX_WATCHES - 1].iter().chain([&used[MAX_WATCHES]]);
+    running.for_each(|name| name.1.pass_on());
+    used.push(Name::of(&watches, "last"));
+    let said = log.with("namespaces are watched already");
+    assert!(said[0].contains("configmaps in last: waits"), "{said:?}");
+    assert!(said[0].contains("(2 so since this was last said)"), "{said:?}");
+    used.remove(0);
+    sleep(IDLE + 2 * SWEEP).await;
+    assert_eq!(log.with("configmaps in last: there is room for it again").len(), 1);
 }

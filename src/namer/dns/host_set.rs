@@ -1,6 +1,6 @@
 //! A changing set of hosts whose addresses are watched together.
 
-use super::{Dns, DnsQuestion, DnsState};
+use super::{Dns, DnsDemand, DnsQuestion, DnsState};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use tokio::task::{AbortHandle, JoinSet};
 pub(in crate::namer) struct HostSet {
     dns: Dns,
     min_pause: Duration,
+    /// Whether only requests want its hosts.
+    is_on_demand: bool,
     entries: HashMap<Arc<str>, HostSetEntry>,
     /// One task for each host, which ends with the name of the host when its state changes.
     waiting: JoinSet<Arc<str>>,
@@ -20,13 +22,33 @@ pub(in crate::namer) struct HostSet {
 /// One host of a set.
 struct HostSetEntry {
     known: watch::Receiver<DnsState<IpAddr>>,
+    /// The demand for the host, where only requests want it.
+    demand: Option<DnsDemand>,
     waiter: AbortHandle,
 }
 
 impl HostSet {
-    /// Makes an empty set, whose addresses are kept for `min_pause` at least.
+    /// Makes an empty set, for hosts that the configuration or an object names. Their addresses are kept for `min_pause` at
+    /// least.
     pub(in crate::namer) fn new(dns: Dns, min_pause: Duration) -> Self {
-        Self { dns, min_pause, entries: HashMap::new(), waiting: JoinSet::new() }
+        let (entries, waiting) = (HashMap::new(), JoinSet::new());
+        Self { dns, min_pause, is_on_demand: false, entries, waiting }
+    }
+
+    /// Makes an empty set for hosts that only requests want, which is told of these through
+    /// [`HostSet::pass_demand_on`].
+    pub(in crate::namer) fn on_demand(dns: Dns, min_pause: Duration) -> Self {
+        Self { is_on_demand: true, ..Self::new(dns, min_pause) }
+    }
+
+    /// Tells that requests want the hosts.
+    pub(in crate::namer) fn pass_demand_on(&self) {
+        self.entries.values().filter_map(|entry| entry.demand.as_ref()).for_each(DnsDemand::pass_on);
+    }
+
+    /// Returns whether each host has addresses.
+    pub(in crate::namer) fn is_complete(&self) -> bool {
+        self.entries.values().all(|entry| matches!(&*entry.known.borrow(), DnsState::Found { .. }))
     }
 
     /// Replaces the hosts in the set. Called within a runtime.
@@ -41,9 +63,14 @@ impl HostSet {
         for name in names {
             if !self.entries.contains_key(name) {
                 let question = DnsQuestion { name: Arc::clone(name), min_pause: self.min_pause, once: false };
-                let known = self.dns.watch_host(question);
+                let (known, demand) = if self.is_on_demand {
+                    let (known, demand) = self.dns.watch_wanted_host(question);
+                    (known, Some(demand))
+                } else {
+                    (self.dns.watch_host(question), None)
+                };
                 let waiter = self.waiting.spawn(wait(Arc::clone(name), known.clone()));
-                self.entries.insert(Arc::clone(name), HostSetEntry { known, waiter });
+                self.entries.insert(Arc::clone(name), HostSetEntry { known, demand, waiter });
             }
         }
     }

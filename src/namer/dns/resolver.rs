@@ -89,10 +89,12 @@ pub(super) struct DnsClient {
 /// The reason for which a name is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AskReason {
-    /// Nothing is known of it, and requests wait.
+    /// It has no records that are known, and requests ask for it.
     First,
     /// It had records, which are renewed.
     Refresh,
+    /// It had none when it was last asked for, and no request has asked for it since.
+    Unasked,
     /// It is that of a DNS server, without which nothing can be asked.
     Server,
 }
@@ -106,6 +108,7 @@ impl AskReason {
     const fn class(self) -> QuestionClass {
         match self {
             Self::First => QuestionClass::First,
+            Self::Unasked => QuestionClass::Unasked,
             Self::Refresh | Self::Server => QuestionClass::Known,
         }
     }

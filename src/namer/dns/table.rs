@@ -1,13 +1,15 @@
 //! The DNS answers in use, each kept fresh by a task of its own.
 
 use super::resolver::AskReason;
+use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long an answer is kept at least: as often as Finagle asked.
 pub(in crate::namer) const MIN_PAUSE: Duration = Duration::from_secs(5);
@@ -23,6 +25,10 @@ pub(super) const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// The longest pause after any number of failures.
 pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// The longest pause after which a name without records is asked for again although no request asks for it: names that
+/// strangers made up must not cost others their turns. At least half of it passes.
+pub(super) const MAX_UNASKED: Duration = Duration::from_secs(60);
 
 /// A question to DNS about one name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,7 +83,72 @@ pub(super) struct DnsTable<T>(Arc<DnsTableInner<T>>);
 struct DnsTableInner<T> {
     ask: Box<AskFn<T>>,
     control: Handle,
-    entries: Mutex<HashMap<DnsQuestion, watch::Sender<DnsState<T>>>>,
+    entries: Mutex<HashMap<DnsQuestion, DnsEntry<T>>>,
+}
+
+/// An entry of a table.
+#[derive(Clone)]
+struct DnsEntry<T> {
+    sender: watch::Sender<DnsState<T>>,
+    demand: DnsDemand,
+}
+
+/// The demand of requests for a name, which its namer passes on to the entry. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(in crate::namer) struct DnsDemand(Arc<DemandState>);
+
+#[derive(Debug, Default)]
+struct DemandState {
+    /// Whether the name is wanted whatever requests ask for.
+    is_configured: AtomicBool,
+    began: Notify,
+}
+
+impl DnsDemand {
+    /// Tells that requests ask for the name: while it has no records, it is asked for again sooner.
+    pub(in crate::namer) fn pass_on(&self) {
+        self.0.began.notify_one();
+    }
+
+    /// Has the name be wanted whatever requests ask for.
+    fn set_configured(&self) {
+        self.0.is_configured.store(true, Relaxed);
+        self.pass_on();
+    }
+
+    fn is_configured(&self) -> bool {
+        self.0.is_configured.load(Relaxed)
+    }
+
+    /// Waits until requests ask for the name, or returns at once when some did since this was last called.
+    async fn began(&self) {
+        self.0.began.notified().await;
+    }
+
+    /// Forgets the requests until now: a reply is there for them.
+    fn clear(&self) {
+        let _ = self.began().now_or_never();
+    }
+
+    /// Waits for the next question after a reply without records: for so long where it is wanted, and longer where it is
+    /// not. Returns whether it is.
+    async fn wait_for_question(&self, pause: Duration) -> bool {
+        let soonest = Instant::now() + pause;
+        if self.is_configured() {
+            sleep_until(soonest).await;
+            return true;
+        }
+        let wanted = async {
+            self.began().await;
+            sleep_until(soonest).await;
+        };
+        // Between half and all of it, so that names that were asked for together are not asked for together again.
+        let unasked = MAX_UNASKED.mul_f64(0.5 + fastrand::f64() / 2.0).max(pause);
+        tokio::select! {
+            () = wanted => true,
+            () = sleep(unasked) => false,
+        }
+    }
 }
 
 impl<T> Clone for DnsTable<T> {
@@ -96,16 +167,28 @@ impl<T: Clone + Ord + Send + Sync + 'static> DnsTable<T> {
         Self(Arc::new(DnsTableInner { ask: Box::new(ask), control: control.clone(), entries }))
     }
 
-    /// Starts or joins the entry of a question. It stays while there is a receiver.
+    /// Starts or joins the entry of a question about a name that the configuration or an object names. It stays while
+    /// there is a receiver.
     pub(super) fn watch(&self, question: DnsQuestion) -> watch::Receiver<DnsState<T>> {
+        let (receiver, demand) = self.watch_wanted(question);
+        demand.set_configured();
+        receiver
+    }
+
+    /// Does the same as [`DnsTable::watch`] for a name that a request names. Whether requests still ask for it is told
+    /// through the [`DnsDemand`].
+    pub(super) fn watch_wanted(&self, question: DnsQuestion) -> (watch::Receiver<DnsState<T>>, DnsDemand) {
         let mut entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = entries.get(&question) {
-            return sender.subscribe();
+        if let Some(DnsEntry { sender, demand }) = entries.get(&question) {
+            demand.pass_on();
+            return (sender.subscribe(), demand.clone());
         }
         let (sender, receiver) = watch::channel(DnsState::Pending);
-        entries.insert(question.clone(), sender.clone());
-        self.0.control.spawn(refresh(Arc::clone(&self.0), question, sender));
-        receiver
+        let entry = DnsEntry { sender, demand: DnsDemand::default() };
+        let demand = entry.demand.clone();
+        entries.insert(question.clone(), entry.clone());
+        self.0.control.spawn(refresh(Arc::clone(&self.0), question, entry));
+        (receiver, demand)
     }
 }
 
@@ -120,31 +203,46 @@ impl<T> DnsTableInner<T> {
         }
         unused
     }
+
+    /// Asks the question of an entry.
+    async fn ask_for(&self, question: &DnsQuestion, entry: &DnsEntry<T>, is_wanted: bool) -> DnsReply<T> {
+        let ask = |reason| (self.ask)(Arc::clone(&question.name), reason);
+        if matches!(&*entry.sender.borrow(), DnsState::Found { .. }) {
+            return ask(AskReason::Refresh).await;
+        }
+        if is_wanted {
+            return ask(AskReason::First).await;
+        }
+        tokio::select! {
+            reply = ask(AskReason::Unasked) => reply,
+            // It may be in a long queue.
+            () = entry.demand.began() => ask(AskReason::First).await,
+        }
+    }
 }
 
 /// Keeps an entry fresh: asks, waits, and asks again, until the entry has no receiver.
-async fn refresh<T: Clone + Ord>(
-    table: Arc<DnsTableInner<T>>,
-    question: DnsQuestion,
-    sender: watch::Sender<DnsState<T>>,
-) {
+async fn refresh<T: Clone + Ord>(table: Arc<DnsTableInner<T>>, question: DnsQuestion, entry: DnsEntry<T>) {
+    let DnsEntry { sender, demand } = &entry;
     let mut failures = 0;
+    let mut is_wanted = true;
     loop {
         let step = async {
-            let is_known = matches!(&*sender.borrow(), DnsState::Found { .. });
-            let reason = if is_known { AskReason::Refresh } else { AskReason::First };
-            let reply = (table.ask)(Arc::clone(&question.name), reason).await;
+            let reply = table.ask_for(&question, &entry, is_wanted).await;
             let pause = pause(&question, &reply, failures);
             failures = if matches!(reply, DnsReply::Failed(_)) { failures + 1 } else { 0 };
-            update(&question.name, &sender, reply);
+            demand.clear();
+            update(&question.name, sender, reply);
+            let has_records = matches!(&*sender.borrow(), DnsState::Found { .. });
             match pause {
-                Some(pause) => sleep(pause).await,
+                Some(pause) if has_records => sleep(pause).await,
+                Some(pause) => is_wanted = demand.wait_for_question(pause).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = step => {}
-            () = sender.closed() => if table.forget(&question, &sender) {
+            () = sender.closed() => if table.forget(&question, sender) {
                 return;
             },
         }

@@ -8,8 +8,11 @@ use tokio::sync::oneshot;
 /// How many questions hold a place at one time.
 const PLACES: usize = 32;
 
-/// How many of the places are for names that had an answer before.
+/// How many of the places are kept for names that had an answer before, and as many for those of which nothing is known.
 const KEPT_PLACES: usize = 8;
+
+/// How many of the places questions may hold for which no request waits.
+const UNASKED_PLACES: usize = 4;
 
 /// How many questions of one class under one registered domain hold a place at one time.
 const PLACES_PER_DOMAIN: usize = 4;
@@ -17,16 +20,21 @@ const PLACES_PER_DOMAIN: usize = 4;
 /// How many questions may be without an answer at one time, with or without a place.
 const MAX_OPEN: usize = 256;
 
-/// How many of these may be of names that had no answer before.
-const MAX_OPEN_FIRST: usize = 192;
+/// How many of these are kept for names that had an answer before, and as many for those of which nothing is known.
+const KEPT_OPEN: usize = 64;
+
+/// How many of these may be questions for which no request waits.
+const MAX_OPEN_UNASKED: usize = 32;
 
 /// The classes of questions; an earlier one goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum QuestionClass {
     /// The name had an answer before, or is that of a DNS server.
     Known,
-    /// Any other name.
+    /// Any other name that requests ask for.
     First,
+    /// The name had no answer, and no request has asked for it since.
+    Unasked,
 }
 
 /// The registered domain of a name, as far as it can be told without a list: its last two labels, in lower case.
@@ -52,6 +60,7 @@ pub(super) struct QueryTurns(Arc<Mutex<TurnState>>);
 struct TurnState {
     known: ClassState,
     first: ClassState,
+    unasked: ClassState,
 }
 
 /// The questions of one class.
@@ -119,22 +128,38 @@ impl TurnState {
         match class {
             QuestionClass::Known => &mut self.known,
             QuestionClass::First => &mut self.first,
+            QuestionClass::Unasked => &mut self.unasked,
         }
+    }
+
+    /// Returns whether one more question of a class may hold a place. What is kept for one class, no other may take.
+    fn has_place(&self, class: QuestionClass) -> bool {
+        let Self { known, first, unasked } = self;
+        let beside = |one: &ClassState| {
+            one.holding + unasked.holding < PLACES - KEPT_PLACES
+                && one.open + unasked.open < MAX_OPEN - KEPT_OPEN
+        };
+        let (holding, open) = (known.holding + first.holding, known.open + first.open);
+        let is_any_left = holding + unasked.holding < PLACES && open + unasked.open < MAX_OPEN;
+        is_any_left
+            && match class {
+                QuestionClass::Known => beside(known),
+                QuestionClass::First => beside(first),
+                QuestionClass::Unasked => {
+                    unasked.holding < UNASKED_PLACES
+                        && unasked.open < MAX_OPEN_UNASKED
+                        && beside(known)
+                        && beside(first)
+                }
+            }
     }
 
     /// Takes the next question that may begin, with its class and its domain; it holds a place from then on.
     fn next(&mut self) -> Option<(oneshot::Sender<QueryTurn>, QuestionClass, RegisteredDomain)> {
-        let (holding, open) = (self.known.holding + self.first.holding, self.known.open + self.first.open);
-        if holding >= PLACES || open >= MAX_OPEN {
-            return None;
-        }
-        if let Some((turn, domain)) = self.known.next() {
-            return Some((turn, QuestionClass::Known, domain));
-        }
-        if self.first.holding >= PLACES - KEPT_PLACES || self.first.open >= MAX_OPEN_FIRST {
-            return None;
-        }
-        self.first.next().map(|(turn, domain)| (turn, QuestionClass::First, domain))
+        [QuestionClass::Known, QuestionClass::First, QuestionClass::Unasked].into_iter().find_map(|class| {
+            let next = if self.has_place(class) { self.class(class).next() } else { None };
+            next.map(|(turn, domain)| (turn, class, domain))
+        })
     }
 }
 
@@ -225,7 +250,7 @@ mod tests {
         std::pin::pin!(future).poll(&mut context)
     }
 
-    use QuestionClass::{First, Known};
+    use QuestionClass::{First, Known, Unasked};
 
     #[test]
     fn a_domain_has_few_places_and_others_go_on_beside_it() {
@@ -246,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn some_places_are_for_names_that_had_an_answer() {
+    fn some_places_are_for_names_that_had_an_answer_and_some_for_new_ones() {
         let turns = QueryTurns::default();
         let first: Vec<_> =
             (0..).map_while(|at| begin(&turns, &format!("x.d{at}.test{at}."), First)).collect();
@@ -254,6 +279,10 @@ mod tests {
         let known: Vec<_> =
             (0..).map_while(|at| begin(&turns, &format!("x.d{at}.test{at}."), Known)).collect();
         assert_eq!(known.len(), KEPT_PLACES);
+        drop(first);
+        let more: Vec<_> =
+            (0..).map_while(|at| begin(&turns, &format!("x.e{at}.test{at}."), Known)).collect();
+        assert_eq!(known.len() + more.len(), PLACES - KEPT_PLACES, "the others are for new names");
     }
 
     #[test]
@@ -268,9 +297,43 @@ mod tests {
             })
         };
         let first: Vec<_> = begin_all(First).collect();
-        assert_eq!(first.len(), MAX_OPEN_FIRST);
+        assert_eq!(first.len(), MAX_OPEN - KEPT_OPEN);
         let known: Vec<_> = begin_all(Known).collect();
-        assert_eq!(known.len(), MAX_OPEN - MAX_OPEN_FIRST);
+        assert_eq!(known.len(), KEPT_OPEN);
+        drop((first, known));
+        // The other way round.
+        let known: Vec<_> = begin_all(Known).collect();
+        assert_eq!(known.len(), MAX_OPEN - KEPT_OPEN);
+        let first: Vec<_> = begin_all(First).collect();
+        assert_eq!(first.len(), KEPT_OPEN, "kept for names of which nothing is known");
+    }
+
+    #[test]
+    fn questions_for_which_no_request_waits_take_little_and_nothing_that_is_kept() {
+        let turns = QueryTurns::default();
+        let begin_all = |class, gives_back: bool| -> Vec<QueryTurn> {
+            let begin = |at| {
+                let mut turn = begin(&turns, &format!("x.d{at}.test{at}."), class)?;
+                if gives_back {
+                    turn.give_place_back();
+                }
+                Some(turn)
+            };
+            (0..).map_while(begin).collect()
+        };
+        let held = begin_all(Unasked, false);
+        assert_eq!(held.len(), UNASKED_PLACES);
+        assert_eq!(begin_all(First, false).len(), PLACES - KEPT_PLACES - UNASKED_PLACES);
+        drop(held);
+        let open = begin_all(Unasked, true);
+        assert_eq!(open.len(), MAX_OPEN_UNASKED);
+        let first = begin_all(First, true);
+        assert_eq!(first.len(), MAX_OPEN - KEPT_OPEN - MAX_OPEN_UNASKED);
+        assert_eq!(begin_all(Known, true).len(), KEPT_OPEN);
+        drop(open);
+        let more = begin_all(First, true);
+        assert_eq!(more.len(), MAX_OPEN_UNASKED);
+        assert!(begin_all(Unasked, true).is_empty(), "it would be one of those kept for others");
     }
 
     #[tokio::test]
@@ -281,9 +344,14 @@ mod tests {
         held.extend((0..).map_while(|at| begin(&turns, &format!("x.d{at}.test{at}."), Known)));
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = tokio::task::JoinSet::new();
-        for (name, class) in
-            [("1.a.b.", First), ("2.a.b.", First), ("3.a.b.", First), ("4.c.d.", First), ("5.e.f.", Known)]
-        {
+        for (name, class) in [
+            ("6.g.h.", Unasked),
+            ("1.a.b.", First),
+            ("2.a.b.", First),
+            ("3.a.b.", First),
+            ("4.c.d.", First),
+            ("5.e.f.", Known),
+        ] {
             let (turns, order) = (turns.clone(), Arc::clone(&order));
             tasks.spawn(async move {
                 let turn = turns.begin(&Name::from_ascii(name).unwrap(), class).await;
@@ -306,5 +374,6 @@ mod tests {
         let order = order.lock().unwrap().clone();
         assert_eq!(order[0], "5.e.f.");
         assert_eq!(order.iter().position(|name| *name == "4.c.d."), Some(2), "{order:?}");
+        assert_eq!(order.last(), Some(&"6.g.h."), "{order:?}");
     }
 }

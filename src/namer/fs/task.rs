@@ -5,7 +5,7 @@ use super::file::Content;
 use super::fs_name::FsName;
 use super::name_file::NameFile;
 use super::scan::{DirectoryScan, Reading, file_path, scan, scan_below};
-use crate::files::{Change, Watch};
+use crate::files::{PathChange, Watch};
 use crate::interpret::AnswerWriter;
 use crate::name::Path;
 use crate::namer::dns::{Dns, HostSet, MIN_PAUSE};
@@ -189,7 +189,7 @@ impl FsTask {
     /// Follows an announced change: all names are scanned, and the files that are known are read again. Names that
     /// strangers ask for must not delay it, neither their sweep nor their scan: beside many of them the files are read first, and
     /// only the names are looked for whose way passes the entry that changed.
-    async fn follow(&mut self, change: Change) {
+    async fn follow(&mut self, change: PathChange) {
         if self.names.len() < MANY.saturating_add(4 * self.files.len()) {
             self.begin_scan();
             let scanned = long_scan(&mut self.scanning).await;
@@ -199,8 +199,8 @@ impl FsTask {
         let (root, number) = (self.root.clone(), self.number_scan());
         let files = self.files.keys().cloned().collect();
         let (names, entry) = match change {
-            Change::One(entry) => (self.paths(0), entry),
-            Change::Any => (Vec::new(), PathBuf::new()),
+            PathChange::One(entry) => (self.paths(0), entry),
+            PathChange::Any => (Vec::new(), PathBuf::new()),
         };
         let scanned = spawn_blocking(move || scan_below(&root, &entry, &names, files)).await;
         let Ok((positions, mut scanned)) = scanned else { return };

@@ -6,7 +6,7 @@ use crate::namer::tests;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -96,4 +96,32 @@ async fn endpoints_stay_live_when_the_name_is_unused() {
     dns.host("web", Ok(&["10.0.0.2"]));
     timeout(DAY, kept.changed()).await.unwrap().unwrap();
     assert_eq!(addresses(&kept.borrow()), "10.0.0.2:81");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_comes_into_being_is_noticed_sooner_while_requests_ask() {
+    for is_asked_for in [true, false] {
+        let dns = Scripted::default();
+        let mut answer = lookup(&dns, 80, false);
+        assert_eq!(next(&mut answer).await, "neg");
+        // By then it has been asked for again, because this test has looked at the answer.
+        sleep(Duration::from_secs(15)).await;
+        dns.host("web", Ok(&["10.0.0.1"]));
+        let (began, requests) = (Instant::now(), answer.clone());
+        let asking = async {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                if is_asked_for {
+                    requests.has_changed();
+                }
+            }
+        };
+        tokio::select! {
+            () = answer.changed() => {}
+            never = asking => never,
+        }
+        assert_eq!(show(&mut answer), "10.0.0.1:80 /$/inet/web/80 /a");
+        let seconds = began.elapsed().as_secs();
+        assert!(if is_asked_for { seconds <= 11 } else { (20..=60).contains(&seconds) }, "{seconds}");
+    }
 }

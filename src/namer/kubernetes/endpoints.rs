@@ -8,18 +8,15 @@ use super::service::KubernetesService;
 use super::service_name::Port;
 use super::slice::Slices;
 use crate::kubernetes::{Demand, GroupState, GroupView, Lost};
-use crate::namer::publisher::{AnswerPublisher, NameState};
+use crate::namer::publisher::{AnswerPublisher, DEMAND_PACE, NameState};
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-/// How often at most the watches of a name are told that requests ask for it, while its state is not known or old.
-const URGENT: Duration = Duration::from_secs(1);
-
-/// How often at most they are told while all is well.
+/// How often at most the watches of a name are told that requests ask for it, while all is well.
 const USUAL: Duration = Duration::from_secs(30);
 
 /// The publisher of one name: its answer, and its entry in the list for people.
@@ -54,13 +51,12 @@ impl NamePublisher {
 
     /// Waits until requests ask for the name and its watches should be told. Dropping the future loses nothing.
     pub(super) async fn demanded(&self) {
-        sleep_until(self.quiet_until).await;
-        self.publisher.demanded().await;
+        self.publisher.demanded_after(self.quiet_until).await;
     }
 
     /// Tells the watches that requests ask for the name.
     pub(super) fn pass_demand_on(&mut self) {
-        let pause = if self.publisher.is_settled() { USUAL } else { URGENT };
+        let pause = if self.publisher.is_settled() { USUAL } else { DEMAND_PACE };
         self.quiet_until = Instant::now() + pause;
         self.demands.iter().for_each(Demand::pass_on);
     }

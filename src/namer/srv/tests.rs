@@ -5,7 +5,7 @@ use crate::namer::dns::tests::Scripted;
 use crate::namer::tests;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -115,4 +115,19 @@ async fn names_are_completed_by_the_domain() {
         assert!(show(&mut answer).starts_with("10.0.0.1:80*1 /#/io.l5d.dnssrv/"), "{domain:?} {path}");
         dns.service(service, Ok(&[]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_gets_addresses_is_noticed_while_requests_ask() {
+    let dns = Scripted::default();
+    dns.service("_http._tcp.web.", Ok(&[("a.", 80, 1), ("late.", 80, 1)]));
+    dns.host("a.", Ok(&["10.0.0.1"]));
+    let namer = namer(&dns, None);
+    let mut answer = namer.lookup(&"/_http._tcp.web".parse().unwrap());
+    becomes(&mut answer, "10.0.0.1:80*1 /#/io.l5d.dnssrv/_http._tcp.web /").await;
+    sleep(Duration::from_secs(120)).await;
+    dns.host("late.", Ok(&["10.0.0.2"]));
+    let began = Instant::now();
+    becomes(&mut answer, "10.0.0.1:80*1,10.0.0.2:80*1 /#/io.l5d.dnssrv/_http._tcp.web /").await;
+    assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
 }

@@ -104,6 +104,7 @@ impl Bindings {
     ) -> Result<NameEvaluation<'_>, Error> {
         let mut pending = None;
         let mut turn = self.turns.take(caller.address()).await;
+        let first = self.state.borrow().answers.next_evaluation();
         loop {
             let (delegation, mut used, missing, mut naming): (_, Vec<Answer>, _, _) = {
                 let state = &mut *self.state.borrow_mut();
@@ -111,7 +112,7 @@ impl Bindings {
                 let (base, answers) = (dtab.base(&state.base), &mut state.answers);
                 let max_added_lookups = self.max_override_lookups.get();
                 let query = NameQuery { base: &base, overrides: dtab.own(), path, max_added_lookups };
-                answers.begin();
+                answers.begin_since(first);
                 let delegation = query.delegate(answers, Explore::Deciding);
                 (delegation, answers.take_used_answers(), answers.missing(), state.naming.clone())
             };

@@ -1,5 +1,6 @@
 use super::{
-    BACK_OFF, DnsQuestion, DnsReply, DnsState, DnsTable, MAX_BACK_OFF, MAX_MISSING, MAX_PAUSE, MIN_PAUSE,
+    AskReason, BACK_OFF, DnsQuestion, DnsReply, DnsState, DnsTable, MAX_BACK_OFF, MAX_MISSING, MAX_PAUSE,
+    MAX_UNASKED, MIN_PAUSE,
 };
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -188,4 +189,113 @@ async fn an_unused_question_is_dropped() {
     sleep(Duration::from_millis(1)).await;
     assert_eq!(Arc::strong_count(&ended), 2);
     assert!(table.0.entries.lock().unwrap().is_empty());
+}
+
+/// The reasons for which a name was asked for, each with the time since the one before.
+type Asked = Arc<Mutex<Vec<(AskReason, Duration)>>>;
+
+/// A table whose servers give these replies in turn, the last one for ever, each after a time; and why they were asked.
+fn reasoned(replies: &[DnsReply<u8>], takes: Duration) -> (DnsTable<u8>, Asked) {
+    let replies = Mutex::new(VecDeque::from(replies.to_vec()));
+    let (asked, last) = (Asked::default(), Mutex::new(Instant::now()));
+    let reasons = Arc::clone(&asked);
+    let ask = move |_, reason| -> super::DnsReplyFuture<u8> {
+        let now = Instant::now();
+        let since = now - std::mem::replace(&mut *last.lock().unwrap(), now);
+        reasons.lock().unwrap().push((reason, since));
+        let mut replies = replies.lock().unwrap();
+        let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
+        Box::pin(async move {
+            sleep(takes).await;
+            reply.unwrap()
+        })
+    };
+    (DnsTable::new(&Handle::current(), ask), asked)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_name_without_records_is_asked_for_seldom_until_a_request_asks() {
+    use AskReason::{First, Unasked};
+    for reply in [DnsReply::Missing(Duration::ZERO), DnsReply::Failed("away".into())] {
+        let (table, asked) = reasoned(&[reply], Duration::from_millis(10));
+        let (_known, demand) = table.watch_wanted(question("bogus"));
+        demand.pass_on();
+        sleep(600 * SECOND).await;
+        let unasked = std::mem::take(&mut *asked.lock().unwrap());
+        assert_eq!(unasked[0].0, First);
+        assert!((10..=20).contains(&unasked.len()), "{unasked:?}");
+        for (reason, since) in &unasked[1..] {
+            assert!(*reason == Unasked && *since >= MAX_UNASKED / 2, "{unasked:?}");
+        }
+        // A request brings it about as soon as the reply does not hold any more.
+        sleep(31 * SECOND).await;
+        while asked.lock().unwrap().is_empty() {
+            sleep(SECOND).await;
+        }
+        sleep(29 * SECOND).await;
+        asked.lock().unwrap().clear();
+        demand.pass_on();
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(asked.lock().unwrap()[0].0, First);
+        for _ in 0..300 {
+            demand.pass_on();
+            sleep(SECOND).await;
+        }
+        let wanted = std::mem::take(&mut *asked.lock().unwrap());
+        assert!(
+            wanted[1..].iter().all(|(reason, since)| *reason == First && *since <= MAX_BACK_OFF),
+            "{wanted:?}"
+        );
+        assert!(wanted.len() >= 300 / 31, "{wanted:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_comes_into_being_is_noticed_while_requests_ask_for_it() {
+    let missing = DnsReply::Missing(Duration::ZERO);
+    let (table, _) = reasoned(&[missing.clone(), missing, records(&[1], 5)], Duration::ZERO);
+    let (mut known, demand) = table.watch_wanted(question("web"));
+    let began = Instant::now();
+    let asking = async {
+        loop {
+            sleep(SECOND).await;
+            demand.pass_on();
+        }
+    };
+    tokio::select! {
+        found = known.wait_for(|state| matches!(state, DnsState::Found { .. })) => { found.unwrap(); }
+        never = asking => never,
+    }
+    assert!(began.elapsed() <= 2 * (MIN_PAUSE + SECOND), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_waits_for_its_turn_goes_first_once_a_request_asks() {
+    use AskReason::{First, Unasked};
+    let (table, asked) = reasoned(&[DnsReply::Missing(Duration::ZERO)], 1000 * SECOND);
+    let (_known, demand) = table.watch_wanted(question("bogus"));
+    sleep(1100 * SECOND).await;
+    for _ in 0..100 {
+        demand.pass_on();
+        sleep(SECOND).await;
+    }
+    let asked: Vec<_> = asked.lock().unwrap().iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(asked, [First, Unasked, First], "asked anew once, however many requests come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_configuration_names_is_asked_for_as_if_requests_asked() {
+    use AskReason::{First, Refresh};
+    let (table, asked) =
+        reasoned(&[records(&[1], 5), DnsReply::Missing(Duration::ZERO)], Duration::from_millis(10));
+    let _known = table.watch_wanted(question("web"));
+    let configured = table.watch(question("web"));
+    sleep(600 * SECOND).await;
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!((asked[0].0, asked[1].0), (First, Refresh));
+    assert!(asked[2..].iter().all(|(reason, since)| *reason == First && *since < 6 * SECOND), "{asked:?}");
+    assert!(asked.len() > 100);
+    drop(configured);
 }
