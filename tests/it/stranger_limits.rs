@@ -1,7 +1,7 @@
 //! The bounds on callers that the listener does not trust, over HTTP/2 and HTTP/1.
 
 use crate::support::http2::{Frame, Frames, GET, PREFACE, flag, kind};
-use crate::support::{TestApp, Upstream, Wire, ok, one_router, time_flies};
+use crate::support::{TestApp, Upstream, Wire, ok, one_router, speaking, time_flies};
 use h2::Reason;
 use std::net::IpAddr;
 
@@ -57,7 +57,8 @@ async fn the_bodies_of_a_stranger_have_a_smaller_window_on_a_connection() {
         (", trust: nobody, initialStreamWindowBytes: 1000000", 1_000_000),
     ];
     for (keys, window) in table {
-        let app = TestApp::start_here(&one_router("/svc => /$/io.buoyant.http.status/204", keys)).await;
+        let config = speaking("h2", "/svc => /$/io.buoyant.http.status/204", keys);
+        let app = TestApp::start_here(&config).await;
         let mut frames = app.frames().await;
         assert_eq!(announced_window(&mut frames).await, window, "{keys}");
         drop(frames);

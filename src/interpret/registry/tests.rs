@@ -193,7 +193,7 @@ async fn without_a_registry_nothing_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sweep_gives_way_to_requests_and_to_other_tasks() {
-    const IDLE_ANSWERS: usize = 5_000;
+    const IDLE_ANSWERS: usize = 3_500;
     let (fake, handle, _task) = start();
     let questions =
         (0..IDLE_ANSWERS).map(|n| Question { number: 0, namer: fake.clone(), rest: path(&n.to_string()) });
