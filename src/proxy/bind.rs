@@ -21,7 +21,7 @@ use self::binding::{BindFailure, LosingName};
 use self::cache::BindingCache;
 use self::evaluation::{NameEvaluation, PendingNames};
 use self::texts::{check_destinations, ends_text, fallback_text, lost_text, unroutable_text};
-use self::turns::EvaluationTurns;
+use self::turns::{EvaluationTurn, EvaluationTurns};
 use super::error::Error;
 use super::metrics::TrafficMetrics;
 use super::upstream::{
@@ -224,13 +224,10 @@ impl Bindings {
         if let Some(cached) = self.cached_dtab(overlay, raw, limits) {
             return Ok(cached);
         }
-        Box::pin(async {
-            let turn = self.turns.take(caller.address()).await;
-            let dtab = self.request_dtab(overlay, raw, limits);
-            turn.end().await;
-            dtab
-        })
-        .await
+        let turn = self.turns.take(caller.address()).await;
+        let dtab = self.request_dtab(overlay, raw, limits);
+        turn.end().await;
+        dtab
     }
 
     /// Returns the cached entries of a request.
@@ -285,10 +282,53 @@ impl Bindings {
         dtab: &Rc<RequestDtab>,
         caller: NameCaller<'_>,
     ) -> Result<Rc<Binding>, Error> {
-        match self.cached(name, dtab) {
-            Some(binding) => Ok(binding),
-            None => Box::pin(self.evaluate(name, dtab, caller)).await,
+        if let Some(binding) = self.cached(name, dtab) {
+            return Ok(binding);
         }
+        Box::pin(async {
+            let turn = self.turns.take(caller.address()).await;
+            self.evaluate((name, dtab), caller, turn).await
+        })
+        .await
+    }
+
+    /// Returns the entries that a request adds to the base dtab, and the binding of its name under them, as
+    /// [`Bindings::request_dtab`] and [`Bindings::bind_for`] do; in one turn, so that no request that waits for another one has
+    /// parsed entries.
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub(crate) async fn bind_request(
+        &self,
+        name: &PathBuf,
+        (overlay, raw, limits): (&Rc<Overlay>, &[u8], &OverrideLimits),
+        caller: NameCaller<'_>,
+    ) -> Result<(Rc<RequestDtab>, Rc<Binding>), Error> {
+        if let Some(dtab) = self.cached_dtab(overlay, raw, limits) {
+            let binding = self.bind_for(name, &dtab, caller).await?;
+            return Ok((dtab, binding));
+        }
+        Box::pin(async {
+            let turn = self.turns.take(caller.address()).await;
+            let dtab = match self.request_dtab(overlay, raw, limits) {
+                Ok(dtab) => dtab,
+                Err(error) => {
+                    turn.end().await;
+                    return Err(error);
+                }
+            };
+            // Another text may have led to the same entries.
+            let binding = match self.cached(name, &dtab) {
+                Some(binding) => {
+                    turn.end().await;
+                    binding
+                }
+                None => self.evaluate((name, &dtab), caller, turn).await?,
+            };
+            Ok((dtab, binding))
+        })
+        .await
     }
 
     /// Returns the cached binding of a name, unless an answer behind it has changed.
@@ -303,12 +343,13 @@ impl Bindings {
     /// Evaluates a name and caches its binding.
     async fn evaluate(
         &self,
-        name: &PathBuf,
-        dtab: &Rc<RequestDtab>,
+        (name, dtab): (&PathBuf, &Rc<RequestDtab>),
         caller: NameCaller<'_>,
+        turn: EvaluationTurn<'_>,
     ) -> Result<Rc<Binding>, Error> {
         let path = name.to_path();
-        let NameEvaluation { delegation, answers, turn } = self.settle_in_time(dtab, &path, caller).await?;
+        let NameEvaluation { delegation, answers, turn } =
+            self.settle_in_time(dtab, &path, (caller, turn)).await?;
         let binding = Rc::new(self.make_binding(&path, dtab, &delegation, answers));
         {
             let state = &mut *self.state.borrow_mut();

@@ -111,13 +111,10 @@ impl Service {
                 let by_host = (named_by == NamedBy::Host).then_some(&*name);
                 self.drop_doubtful(request, context, by_host).await?;
                 let overlay = self.select_sandboxes(&mut request.record, context).await?;
-                let dtab = {
+                let (dtab, binding) = {
                     let caller = NameCaller::new(&request.peer, grant.is_trusted());
-                    self.bindings.request_dtab_in_turn(&overlay, context.overrides(), limits, caller).await?
-                };
-                let binding = {
-                    let caller = NameCaller::new(&request.peer, grant.is_trusted());
-                    self.bindings.bind_for(name, &dtab, caller).await?
+                    let added = (&overlay, context.overrides(), limits);
+                    self.bindings.bind_request(name, added, caller).await?
                 };
                 if !dtab.dtab().is_empty() {
                     self.note_bound(&mut request.record, &binding, !context.overrides().is_empty());

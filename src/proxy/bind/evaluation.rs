@@ -76,18 +76,20 @@ impl Drop for PendingName {
 impl Bindings {
     /// Evaluates a name for a reader, and caches nothing.
     pub(crate) async fn explain(&self, name: &PathBuf, dtab: &RequestDtab) -> Result<Delegation, Error> {
-        let evaluation = self.settle_in_time(dtab, &name.to_path(), NameCaller::Own).await?;
+        let caller = NameCaller::Own;
+        let turn = self.turns.take(caller.address()).await;
+        let evaluation = self.settle_in_time(dtab, &name.to_path(), (caller, turn)).await?;
         evaluation.turn.end().await;
         Ok(evaluation.delegation)
     }
 
-    /// Evaluates a name within the binding timeout.
-    pub(super) async fn settle_in_time(
-        &self,
+    /// Evaluates a name within the binding timeout, in a turn of its caller that has begun.
+    pub(super) async fn settle_in_time<'a>(
+        &'a self,
         dtab: &RequestDtab,
         path: &Path,
-        caller: NameCaller<'_>,
-    ) -> Result<NameEvaluation<'_>, Error> {
+        caller: (NameCaller<'_>, EvaluationTurn<'a>),
+    ) -> Result<NameEvaluation<'a>, Error> {
         let timeout = self.timeout.get();
         tokio::time::timeout(timeout, self.settle(dtab, path, caller))
             .await
@@ -96,14 +98,13 @@ impl Bindings {
 
     /// Evaluates a name, again and again until no answer is missing and none that counts is pending, under the present
     /// naming each time, and each time in a turn of its caller.
-    async fn settle(
-        &self,
+    async fn settle<'a>(
+        &'a self,
         dtab: &RequestDtab,
         path: &Path,
-        caller: NameCaller<'_>,
-    ) -> Result<NameEvaluation<'_>, Error> {
+        (caller, mut turn): (NameCaller<'_>, EvaluationTurn<'a>),
+    ) -> Result<NameEvaluation<'a>, Error> {
         let mut pending = None;
-        let mut turn = self.turns.take(caller.address()).await;
         let first = self.state.borrow().answers.next_evaluation();
         loop {
             let (delegation, mut used, missing, mut naming): (_, Vec<Answer>, _, _) = {

@@ -63,7 +63,10 @@ async fn one_address_does_not_take_all_names_that_strangers_wait_for() {
 
 /// A scene with a name whose answer is there, and a task beside it that counts its turns while it is kept.
 async fn scene_with_others() -> (Rc<Scene>, Rc<Cell<usize>>, JoinSet<()>) {
-    let scene = Rc::new(scene());
+    let mut scene = scene();
+    // Every turn is a long one.
+    scene.bindings.turns = EvaluationTurns::with_slice(Duration::ZERO);
+    let scene = Rc::new(scene);
     scene.bind("/svc/a", "").await;
     let turns = Rc::new(Cell::new(0));
     let other = Rc::clone(&turns);
@@ -91,12 +94,13 @@ async fn others_have_a_turn_after_an_evaluation() {
     }
 }
 
-/// What a request in turn does: its overrides are parsed, or evaluated.
+/// What a request in turn does.
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Parse,
     ParseWrongText,
     Evaluate,
+    ParseAndEvaluate,
 }
 
 impl Work {
@@ -108,6 +112,14 @@ impl Work {
                 let text = format!("/x{n} => {}", if matches!(self, Self::Parse) { "/y" } else { "y" });
                 let dtab = scene.bindings.request_dtab_in_turn(&none, text.as_bytes(), &limits, caller).await;
                 assert_eq!(dtab.is_ok(), matches!(self, Self::Parse));
+            }
+            Self::ParseAndEvaluate => {
+                let mut name = PathBuf::default();
+                name.extend(&"/svc/a".parse().unwrap());
+                let text = format!("/x{n} => /y");
+                let added = (&none, text.as_bytes(), &limits);
+                let (dtab, binding) = scene.bindings.bind_request(&name, added, caller).await.unwrap();
+                assert!(!dtab.dtab().is_empty() && binding.is_routable());
             }
             Self::Evaluate => {
                 let mut name = PathBuf::default();
@@ -121,7 +133,7 @@ impl Work {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn requests_that_come_together_have_their_turns_one_by_one_and_each_address_its_own() {
-    for work in [Work::Parse, Work::ParseWrongText, Work::Evaluate] {
+    for work in [Work::Parse, Work::ParseWrongText, Work::Evaluate, Work::ParseAndEvaluate] {
         let (scene, turns, _others) = scene_with_others().await;
         let [many, few] = peers([1, 2]);
         let ended = Rc::new(RefCell::new(Vec::new()));
