@@ -44,8 +44,8 @@ pub(crate) async fn open(router: SocketAddr, begun: &[u8], done: &Cell<u64>) -> 
     const MOST: usize = 10_500;
     let mut open = VecDeque::new();
     loop {
-        // Ports run out on one address; a flood has several.
-        let from = [127, 0, 1, (done.get() / 5_000 % 4) as u8 + 1];
+        // Ports run out on one address, and stay in use for a minute; a flood has several.
+        let from = [127, 0, 4 + u8::from(begun.is_empty()), (done.get() / 5_000 % 4) as u8 + 1];
         match connect(from, router).await {
             Ok(mut stream) => {
                 // One that was closed already is no matter.
