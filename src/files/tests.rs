@@ -213,6 +213,9 @@ fn silent(_: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
     Ok(Box::new(notify::NullWatcher))
 }
 
+/// What is reported of files, under which watch, so long after the last announcement; how soon it is announced.
+type AnnouncementCase<'a> = (&'a [(EventKind, &'a str)], Announcing, Duration, Duration);
+
 #[tokio::test(start_paused = true)]
 async fn the_change_of_one_file_is_announced_at_once_when_none_was_for_a_while() {
     let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
@@ -220,8 +223,7 @@ async fn the_change_of_one_file_is_announced_at_once_when_none_was_for_a_while()
     let moved = |mode| EventKind::Modify(ModifyKind::Name(mode));
     let (at_once, done, quiet) = (Duration::ZERO, Duration::from_millis(5), Duration::from_millis(20));
     let (single, together) = (Announcing::AtOnce, Announcing::AfterQuiet);
-    // What is reported of files, under which watch, so long after the last announcement; how soon it is announced.
-    let cases: &[(&[(EventKind, &str)], Announcing, Duration, Duration)] = &[
+    let cases: &[AnnouncementCase<'_>] = &[
         (&[(data, "web"), (closed, "web")], single, MAX_DELAY, at_once),
         (&[(moved(RenameMode::To), "web")], single, MAX_DELAY, at_once),
         (&[(EventKind::Remove(RemoveKind::File), "web"), (closed, "web")], single, MAX_DELAY, at_once),

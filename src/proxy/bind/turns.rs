@@ -4,8 +4,9 @@ use crate::proxy::exchange::WaitQueue;
 use crate::proxy::limits::PeerAddress;
 use std::cell::Cell;
 use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 /// How long turns may follow each other before everything else that is ready on the worker runs.
 const SLICE: Duration = Duration::from_micros(250);
@@ -47,7 +48,7 @@ impl EvaluationTurns {
     pub(super) async fn take(&self, peer: PeerAddress) -> EvaluationTurn<'_> {
         if !(self.queue.is_empty() && self.try_take()) {
             let take = |_: &Context<'_>| self.try_take().then_some(());
-            while self.queue.wait(peer, tokio::time::Instant::now() + LONG, LONG, take).await.is_none() {}
+            while self.queue.wait(peer, Instant::now() + LONG, LONG, take).await.is_none() {}
         }
         EvaluationTurn(self)
     }
