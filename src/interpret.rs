@@ -30,7 +30,7 @@ mod test_answers;
 mod transformer;
 mod unbound;
 
-pub use self::answer::{Answer, AnswerSnapshot, AnswerState, AnswerWriter};
+pub use self::answer::{Answer, AnswerSnapshot, AnswerState, AnswerWriter, DEMAND_PACE};
 pub use self::answer_table::{AnswerTable, MAX_TABLE_ANSWERS, any_changed, settle, settle_query};
 pub use self::bound::{Bound, Endpoint, EndpointSet, Hint, Leaf, Target};
 pub use self::delegate::{Answers, DEFAULT_OVERRIDE_LOOKUPS, Explore, NameQuery, delegate};

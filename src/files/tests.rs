@@ -213,7 +213,7 @@ fn silent(_: Arc<ChangeSubscriber>) -> notify::Result<Box<dyn Watcher + Send>> {
     Ok(Box::new(notify::NullWatcher))
 }
 
-/// What is reported of files, under which watch, so long after the last announcement; how soon it is announced.
+/// A case of the test below: the reports of files, the watch, the time since the last announcement, and how soon it announces.
 type AnnouncementCase<'a> = (&'a [(EventKind, &'a str)], Announcing, Duration, Duration);
 
 #[tokio::test(start_paused = true)]

@@ -4,8 +4,12 @@ use super::Leaf;
 use crate::name::{NameTree, Path};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+
+/// How often at most the source of a name is told that requests ask for it, while its state is not known or old.
+pub const DEMAND_PACE: Duration = Duration::from_secs(1);
 
 /// The content of an [`Answer`] at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,6 +244,12 @@ impl AnswerWriter {
             self.demand.began.notified().await;
         }
     }
+
+    /// Does the same, but not before a time: a name that is asked for all the time must not wake its task each time.
+    pub async fn demanded_after(&self, quiet_until: Instant) {
+        sleep_until(quiet_until).await;
+        self.demanded().await;
+    }
 }
 
 #[cfg(test)]
@@ -272,7 +282,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_waited_for_when_the_writer_is_gone() {
         let mut answer = Answer::fixed(AnswerState::Pending);
-        let wait = tokio::time::timeout(std::time::Duration::from_secs(3600), answer.changed());
+        let wait = tokio::time::timeout(Duration::from_secs(3600), answer.changed());
         assert!(wait.await.is_err());
     }
 
@@ -281,11 +291,11 @@ mod tests {
         let (writer, mut answer) = Answer::pending();
         writer.publish(AnswerState::Ready(NameTree::Neg));
         let since = answer.look().since;
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
         writer.mark_stale();
         let stale_since = answer.look().stale_since;
-        assert_eq!(stale_since, Some(since + std::time::Duration::from_secs(1)));
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert_eq!(stale_since, Some(since + Duration::from_secs(1)));
+        tokio::time::advance(Duration::from_secs(1)).await;
         writer.mark_stale();
         assert!(!answer.has_changed());
         assert_eq!(answer.look().stale_since, stale_since);
@@ -328,7 +338,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_look_at_an_answer_are_its_demand() {
-        use std::time::Duration;
         let (writer, mut answer) = Answer::pending();
         let demanded = async || tokio::time::timeout(Duration::from_secs(1), writer.demanded()).await.is_ok();
         assert!(!demanded().await, "nobody has looked");

@@ -178,7 +178,9 @@ impl IdleAnswers {
 
     /// Removes an answer that is in use again.
     fn remove(&mut self, key: &AnswerKey) {
-        let _ = self.others.remove(key) || self.negative.remove(key);
+        if !self.others.remove(key) {
+            self.negative.remove(key);
+        }
     }
 
     /// Removes the answer that has been idle longest of a kind of which there are too many, and returns its key.

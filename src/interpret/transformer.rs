@@ -1,14 +1,10 @@
 //! The trait that transformers implement, and the namer whose bound names go through one.
 
-use super::{Answer, AnswerState, AnswerWriter, Bound, Leaf, Namer, Target, any_changed};
+use super::{Answer, AnswerState, AnswerWriter, Bound, DEMAND_PACE, Leaf, Namer, Target, any_changed};
 use crate::name::{NameTree, Path, Weighted};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until};
-
-/// How often at most a namer is told that requests ask for a name of its that was transformed.
-const DEMAND_PACE: Duration = Duration::from_secs(1);
+use tokio::time::Instant;
 
 /// A transformer answers what stands in the place of a bound name, now and whenever that changes.
 ///
@@ -97,14 +93,10 @@ impl TransformTask {
                 writer.mark_stale();
             }
             (published, was_stale) = (state, stale);
-            let demanded = async {
-                sleep_until(quiet_until).await;
-                writer.demanded().await;
-            };
             tokio::select! {
                 () = self.source.changed() => {}
                 () = any_changed(&mut self.answers) => {}
-                () = demanded => {
+                () = writer.demanded_after(quiet_until) => {
                     quiet_until = Instant::now() + DEMAND_PACE;
                     self.source.note_demand();
                 }

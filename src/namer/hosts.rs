@@ -1,8 +1,8 @@
 //! Host names with a port: `/$/inet`, `/$/fixedinet` and `/$/io.buoyant.rinet`.
 
 use super::dns::{Dns, DnsDemand, DnsQuestion, DnsState, MIN_PAUSE};
-use super::publisher::{AnswerPublisher, DEMAND_PACE, NameState};
-use crate::interpret::{Answer, Endpoint, EndpointSet};
+use super::publisher::{AnswerPublisher, NameState};
+use crate::interpret::{Answer, DEMAND_PACE, Endpoint, EndpointSet};
 use crate::name::Path;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -3,12 +3,8 @@
 use crate::interpret::{AnswerState, AnswerWriter, Bound, Endpoint, EndpointSet, Leaf, Target};
 use crate::name::{NameTree, Path};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
-
-/// How often at most the source of a name is told that requests ask for it, while its state is not known or old.
-pub(super) const DEMAND_PACE: Duration = Duration::from_secs(1);
+use tokio::time::Instant;
 
 /// The state of a name, for its answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,16 +114,9 @@ impl AnswerPublisher {
         }
     }
 
-    /// Waits until a request looks at the answer, or returns at once when one did since this was last called. Dropping
-    /// the future loses nothing.
-    pub(super) async fn demanded(&self) {
-        self.writer.demanded().await;
-    }
-
-    /// Does the same, but not before a time: a name that is asked for all the time must not wake its task each time.
+    /// Waits until a request looks at the answer, but not before a time, as [`AnswerWriter::demanded_after`] does.
     pub(super) async fn demanded_after(&self, quiet_until: Instant) {
-        sleep_until(quiet_until).await;
-        self.demanded().await;
+        self.writer.demanded_after(quiet_until).await;
     }
 
     /// Returns whether the state is known, and up to date.

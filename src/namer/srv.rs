@@ -5,8 +5,8 @@
 
 use super::address::is_host_name;
 use super::dns::{Dns, DnsDemand, DnsQuestion, DnsState, HostSet, SrvTarget};
-use super::publisher::{AnswerPublisher, DEMAND_PACE, NameState};
-use crate::interpret::{Answer, AnswerState, Endpoint, EndpointSet, Namer};
+use super::publisher::{AnswerPublisher, NameState};
+use crate::interpret::{Answer, AnswerState, DEMAND_PACE, Endpoint, EndpointSet, Namer};
 use crate::name::{NameTree, Path};
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -260,7 +260,7 @@ impl Bindings {
     ///
     /// A binding that is cached, or needs only answers that this worker has, needs no other task. To wait for other answers,
     /// the future must be polled on a runtime with a timer. One name at a time is evaluated, and other tasks have a turn
-    /// before the next one: each evaluation can take a good part of a millisecond.
+    /// whenever that has taken 250 us: each evaluation can take a good part of a millisecond.
     ///
     /// # Errors
     ///

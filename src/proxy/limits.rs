@@ -192,8 +192,8 @@ impl Http2Settings {
     /// Returns how many bytes of all bodies on one connection a caller may send before some are passed on: a single body may use
     /// its whole window. An endpoint's connection has no such bound, because many callers share it.
     ///
-    /// Of a caller that is trusted, about 250 bodies whose endpoints read nothing do not stop the other streams: it may be a
-    /// router in front of this one. Of others, four do, so that their connections take little, however many there are.
+    /// About 250 bodies of a trusted caller whose endpoints read nothing do not stop its other streams: it may be a router in
+    /// front of this one. Four bodies of another caller do, so that its connections take little, however many there are.
     pub(crate) fn connection_window(&self, is_trusted: bool) -> u32 {
         let bytes = if is_trusted { 16 << 20 } else { 256 << 10 };
         self.stream_window.max(bytes)

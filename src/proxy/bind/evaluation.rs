@@ -18,7 +18,7 @@ const MAX_PENDING: usize = 1_000;
 pub(super) struct NameEvaluation<'a> {
     pub(super) delegation: Delegation,
     pub(super) answers: Vec<Answer>,
-    /// The turn in which it was made. Until it ends, nothing else changes on this worker.
+    /// The turn in which it was made. Until it ends, no other name is evaluated on this worker.
     pub(super) turn: EvaluationTurn<'a>,
 }
 

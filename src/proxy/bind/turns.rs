@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// How long turns may follow each other before everything else that is ready on the worker runs.
 const SLICE: Duration = Duration::from_micros(250);
 
-/// How long a turn is waited for at most, which is for ever: a name has a time limit of its own.
+/// How long a turn is waited for at once. Every turn ends, and so each request has one long before.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
 /// The turns of a worker's requests at what can take a good part of a millisecond: parsing overrides and evaluating a name.

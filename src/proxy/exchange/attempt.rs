@@ -317,7 +317,7 @@ mod tests {
         }
 
         fn exchanges(&self) -> &Rc<OpenExchanges> {
-            unimplemented!("none of them is a tunnel")
+            unreachable!("none of them is a tunnel")
         }
 
         fn keep(&self, _: Rc<Connection>) {}

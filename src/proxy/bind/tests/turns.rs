@@ -94,7 +94,7 @@ async fn others_have_a_turn_after_an_evaluation() {
     }
 }
 
-/// What a request in turn does.
+/// The work of a request in its turn.
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Parse,

@@ -11,21 +11,21 @@ const TOTAL: usize = 12;
 /// How many of them one peer may have.
 const PER_PEER: usize = 7;
 
-/// What happens to a table. A connection is chosen by its number, from the first one of the table on.
+/// A change of a table. A connection is chosen by its number, from the first one of the table on.
 #[derive(Clone, Copy, Debug)]
-enum Operation {
+enum TableOperation {
     Open(u8),
     Work(usize),
     Wait(usize),
     Close(usize),
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+fn operation() -> impl Strategy<Value = TableOperation> {
     prop_oneof![
-        4 => (0..4u8).prop_map(Operation::Open),
-        4 => (0..TOTAL).prop_map(Operation::Work),
-        2 => (0..TOTAL).prop_map(Operation::Wait),
-        1 => (0..TOTAL).prop_map(Operation::Close),
+        4 => (0..4u8).prop_map(TableOperation::Open),
+        4 => (0..TOTAL).prop_map(TableOperation::Work),
+        2 => (0..TOTAL).prop_map(TableOperation::Wait),
+        1 => (0..TOTAL).prop_map(TableOperation::Close),
     ]
 }
 
@@ -38,13 +38,13 @@ struct NaiveConnection {
 }
 
 #[derive(Default)]
-struct Model {
+struct TableModel {
     table: Arc<ConnectionTable>,
     open: Vec<NaiveConnection>,
     now: u64,
 }
 
-impl Model {
+impl TableModel {
     fn count(&self, peer: u8) -> usize {
         self.open.iter().filter(|connection| connection.peer == peer).count()
     }
@@ -86,23 +86,23 @@ impl Model {
         }
     }
 
-    fn perform(&mut self, operation: Operation) {
+    fn perform(&mut self, operation: TableOperation) {
         self.now += 1;
         match operation {
-            Operation::Open(peer) => self.open(peer),
-            Operation::Work(at) => {
+            TableOperation::Open(peer) => self.open(peer),
+            TableOperation::Work(at) => {
                 if let Some(connection) = self.open.get_mut(at) {
                     assert!(connection.place.begin_work());
                     connection.idle = None;
                 }
             }
-            Operation::Wait(at) => {
+            TableOperation::Wait(at) => {
                 if let Some(connection) = self.open.get_mut(at) {
                     connection.place.begin_wait(Instant::now());
                     connection.idle = Some(self.now);
                 }
             }
-            Operation::Close(at) => {
+            TableOperation::Close(at) => {
                 if at < self.open.len() {
                     self.open.remove(at);
                 }
@@ -118,12 +118,12 @@ proptest! {
     fn room_is_made_as_by_a_table_that_looks_at_all(operations in proptest::collection::vec(operation(), 1..120)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut model = Model::default();
+            let mut model = TableModel::default();
             for operation in operations {
                 tokio::time::advance(Duration::from_millis(1)).await;
                 model.perform(operation);
             }
-            let Model { table, open, .. } = model;
+            let TableModel { table, open, .. } = model;
             drop(open);
             let peers = table.lock();
             assert!(peers.idle.is_empty() && peers.sizes.is_empty() && peers.order.is_empty());
